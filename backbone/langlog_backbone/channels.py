@@ -1,0 +1,29 @@
+"""Names of the Redis channels and keys: who says what to whom.
+
+gw:<gateway id>      replies to commands (Reply) and answers to queries (Answer), from projector and workers
+life:<thread id>     lifecycle events that the read model now holds (Life), from the projector
+frames:<thread id>   live stream frames (FrameBatch), from workers
+watermark            positions of the projection (JSON: topic -> {partition: offset}), from the projector
+control              stop a run (Control), from the decider to workers
+timers               a delayed run was made, from the projector to the scheduler
+graphs               the set of graphs changed, from the projector
+"""
+
+WATERMARK = "watermark"
+CONTROL = "control"
+TIMERS = "timers"
+GRAPHS = "graphs"
+
+
+def gateway(gateway_id: str) -> str:
+    """Channel for replies (first byte ``R``) and answers (first byte ``A``) to one gateway."""
+    return f"gw:{gateway_id}"
+
+
+def life(thread_id: str) -> str:
+    return f"life:{thread_id}"
+
+
+def frames(thread_id: str) -> str:
+    """Channel of live frames; also the key of the Redis stream that keeps the recent ones (field ``f``)."""
+    return f"frames:{thread_id}"

@@ -1,0 +1,147 @@
+"""The hot queue: dispatched runs waiting for a worker, and who holds which under what lease.
+
+    queue             list of task ids, oldest at the right
+    task:<id>         the task (msgpack)
+    held:<worker>     list of task ids that the worker has claimed
+    leases            sorted set: worker -> moment (server ms) until which it is taken to be alive
+    queries           list of `messages.Query` for any worker
+
+What is here may be lost: the scheduler compares with Postgres and has lost tasks dispatched again. A claim moves the
+id in one step (BLMOVE), so no task is ever in neither place while Redis lives. What happens on a worker's death: its
+lease runs out, `reap` takes its tasks, and the scheduler appends `run.requeue` for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import redis.asyncio as aioredis
+from langlog_schemas import messages
+from langlog_schemas.messages import Task
+
+from .redis import RedisPipe, connect
+from .settings import Settings
+
+CLAIM_AHEAD = 15
+"""At most this many more tasks are taken along with the one waited for."""
+
+_LEASE = """
+local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
+if ARGV[3] == '0' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+return 1
+"""
+_REAP = """
+local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local found = {}
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  local held = KEYS[2] .. worker
+  for _, id in ipairs(redis.call('LRANGE', held, 0, -1)) do found[#found + 1] = id end
+  redis.call('DEL', held)
+  redis.call('ZREM', KEYS[1], worker)
+end
+return found
+"""
+_WITHDRAW = """
+if redis.call('LREM', KEYS[1], 0, ARGV[1]) > 0 then redis.call('DEL', KEYS[2]); return 1 end
+return 0
+"""
+
+
+class HotQueue:
+    """Both ends of the queue; cheap to make. Claims block on a connection of their own."""
+
+    def __init__(self, pipe: RedisPipe, settings: Settings) -> None:
+        self._pipe = pipe
+        self._uri = settings.redis_uri
+        self._lease_ms = int(settings.lease_s * 1000)
+        self._blocking: aioredis.Redis | None = None
+
+    async def stop(self) -> None:
+        if self._blocking is not None:
+            await self._blocking.aclose()
+
+    # the decider's and the scheduler's end
+
+    async def push(self, tasks: Sequence[Task]) -> None:
+        """Make tasks claimable, in order. Raises RedisUnavailable."""
+        if not tasks:
+            return
+        args: list[object] = []
+        for task in tasks:
+            args += [self._pipe.key("task", task.id), messages.encode(task)]
+        # gather starts them in this order within one tick: one round trip, and no id without its task
+        await asyncio.gather(
+            self._pipe.call("MSET", *args),
+            self._pipe.call("LPUSH", self._pipe.key("queue"), *(task.id for task in tasks)),
+        )
+
+    async def withdraw(self, task_id: str) -> bool:
+        """Take a task that nobody has claimed out of the queue; False if it is not there."""
+        return bool(
+            await self._pipe.call(
+                "EVAL", _WITHDRAW, 2, self._pipe.key("queue"), self._pipe.key("task", task_id), task_id
+            )
+        )
+
+    async def reap(self) -> list[str]:
+        """Ids of the tasks of workers whose lease ran out; the workers are forgotten."""
+        found = await self._pipe.call("EVAL", _REAP, 2, self._pipe.key("leases"), self._pipe.key("held", ""))
+        return [x.decode() for x in found]
+
+    async def known(self) -> set[str]:
+        """Ids of all tasks, queued or held."""
+        ids = set(await self._pipe.call("LRANGE", self._pipe.key("queue"), 0, -1))
+        for worker in await self._pipe.call("ZRANGE", self._pipe.key("leases"), 0, -1):
+            ids.update(await self._pipe.call("LRANGE", self._pipe.key("held", worker.decode()), 0, -1))
+        return {x.decode() for x in ids}
+
+    # a worker's end
+
+    async def lease(self, worker: str, *, fresh: bool = False) -> bool:
+        """Renew the worker's lease (``fresh``: take it). False: it is lost, what the worker holds is no longer its own."""
+        answer = await self._pipe.call(
+            "EVAL", _LEASE, 1, self._pipe.key("leases"), worker, self._lease_ms, "1" if fresh else "0"
+        )
+        return bool(answer)
+
+    async def claim(self, worker: str, limit: int, wait_s: float) -> list[Task]:
+        """Up to ``limit`` tasks, waiting up to ``wait_s`` for the first. Raises redis errors when Redis is away."""
+        if self._blocking is None:
+            self._blocking = connect(self._uri)
+        client, queue, held = self._blocking, self._pipe.key("queue"), self._pipe.key("held", worker)
+        first = await client.execute_command("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
+        if first is None:
+            return []
+        ids = [first]
+        pipe = client.pipeline(transaction=False)
+        pipe.get(self._pipe.key("task", first.decode()))
+        more = min(limit - 1, CLAIM_AHEAD)
+        for _ in range(more):
+            pipe.execute_command("LMOVE", queue, held, "RIGHT", "LEFT")
+        answers = await pipe.execute()
+        payloads = [answers[0]]
+        rest = [x for x in answers[1:] if x is not None]
+        if rest:
+            ids += rest
+            payloads += await client.mget([self._pipe.key("task", x.decode()) for x in rest])
+        tasks = []
+        for task_id, payload in zip(ids, payloads, strict=True):
+            if payload is None:  # finished or withdrawn elsewhere: nothing to do, nothing to hold
+                self._pipe.send("LREM", held, 1, task_id)
+            else:
+                tasks.append(messages.decode_task(payload))
+        return tasks
+
+    def release(self, worker: str, task_id: str) -> None:
+        """The task is finished or handed back: the worker no longer holds it."""
+        self._pipe.send("LREM", self._pipe.key("held", worker), 1, task_id)
+        self._pipe.send("DEL", self._pipe.key("task", task_id))
+
+    async def hold_again(self, worker: str, tasks: Sequence[Task]) -> None:
+        """After Redis was wiped: say again what this live worker holds."""
+        await self.lease(worker, fresh=True)
+        for task in tasks:
+            self._pipe.send("SET", self._pipe.key("task", task.id), messages.encode(task))
+            self._pipe.send("RPUSH", self._pipe.key("held", worker), task.id)

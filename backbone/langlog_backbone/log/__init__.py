@@ -1,0 +1,33 @@
+"""The log port, its two adapters, and `open_log`, which picks one by URI."""
+
+from .open import open_log
+from .port import (
+    AppendUnknown,
+    Assignment,
+    Log,
+    LogFault,
+    LogReader,
+    LogUnavailable,
+    NewRecord,
+    Position,
+    Positions,
+    Record,
+    RecordTooLarge,
+    TopicPartition,
+)
+
+__all__ = [
+    "AppendUnknown",
+    "Assignment",
+    "Log",
+    "LogFault",
+    "LogReader",
+    "LogUnavailable",
+    "NewRecord",
+    "Position",
+    "Positions",
+    "Record",
+    "RecordTooLarge",
+    "TopicPartition",
+    "open_log",
+]

@@ -1,0 +1,22 @@
+"""Which adapter a URI means: ``sqlite:///path/to/log.sqlite`` or ``kafka://host:9092[,host:9092…]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..settings import Settings
+from .port import Log, LogFault
+
+
+def open_log(settings: Settings) -> Log:
+    """The log of ``LOG_URI``, not yet started. Raises LogFault for a URI of another kind."""
+    uri = settings.log_uri
+    if uri.startswith("sqlite:///"):
+        from .sqlite import SqliteLog
+
+        return SqliteLog(Path(uri.removeprefix("sqlite://")), settings)
+    if uri.startswith("kafka://"):
+        from .kafka import KafkaLog
+
+        return KafkaLog(uri.removeprefix("kafka://"), settings)
+    raise LogFault(f"LOG_URI must begin with sqlite:/// or kafka://, not {uri.partition(':')[0]}:")

@@ -1,0 +1,136 @@
+"""The log: what a service may ask of it, whichever adapter is behind.
+
+Two adapters, one conformance suite (``tests/log``): `sqlite` (embedded) and `kafka`. Both have the same topics,
+partitions (Kafka's murmur2 over the key), offsets and guarantees:
+
+* records of one key keep the order in which one appender awaited them, or gave them in one call;
+* an append that returned is durable; one that raised `AppendUnknown` may still land, once or (after the appender has
+  tried again) twice: readers drop duplicates by id;
+* a reader sees each partition in offset order without gaps, and wakes up when something arrives: nothing polls.
+
+Concurrency: `append` may be called by many tasks of the event loop that started the log; what has gathered shares a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+TopicPartition = tuple[str, int]
+"""(topic, partition)"""
+
+Positions = dict[TopicPartition, int]
+"""(topic, partition) -> offset"""
+
+
+class LogUnavailable(Exception):
+    """The log cannot be reached; nothing was appended. Clients get 503."""
+
+
+class AppendUnknown(LogUnavailable):
+    """The append timed out: it may land later, or not. The caller's ids make a second try harmless."""
+
+
+class LogFault(Exception):
+    """The log is not fit for use (weaker settings than required, too old, locked by another). Ends the process."""
+
+
+class RecordTooLarge(Exception):
+    """One record is over `Log.max_record_bytes`; nothing was appended."""
+
+
+class NewRecord(NamedTuple):
+    """A record to append. ``headers`` as `langlog_schemas.envelope.headers` makes them."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: dict[str, str]
+
+
+class Position(NamedTuple):
+    partition: int
+    offset: int
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    headers: dict[str, str]
+
+
+class Assignment(Protocol):
+    """What the owner of partitions does when they come and go; called inside `LogReader.read`, never concurrently."""
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """These are now owned. Gives the offset of the first record wanted of each (absent: from the beginning)."""
+        ...
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """These are no longer owned: forget what was kept for them."""
+        ...
+
+
+class LogReader(Protocol):
+    async def read(self, max_records: int = 1000) -> list[Record]:
+        """Everything that has gathered, up to ``max_records``; waits until there is something.
+
+        Raises asyncio.CancelledError as usual; connection trouble is waited out (and logged once per change of state).
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Leave the group, if any, and free resources. A blocked `read` ends with CancelledError by its caller."""
+        ...
+
+
+class Log(Protocol):
+    partitions: int
+    max_record_bytes: int
+    name: str
+    """"sqlite" or "kafka"."""
+
+    async def start(self) -> None:
+        """Connect, make missing topics. Raises LogUnavailable (not there), LogFault (there, but not fit)."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    def partition_of(self, key: str) -> int: ...
+
+    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        """Append all, durably, in order per partition; positions in the order given.
+
+        Embedded: all or nothing. Kafka: a crash may leave any prefix per partition.
+        Raises LogUnavailable, AppendUnknown, RecordTooLarge.
+        """
+        ...
+
+    async def end_offsets(self, topic: str) -> list[int]:
+        """Per partition, the offset that the next record gets."""
+        ...
+
+    def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> LogReader:
+        """Follow all partitions of the topics, alone. ``start`` absent for a partition: from its beginning."""
+        ...
+
+    def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> LogReader:
+        """Follow the partitions that the group gives to this member.
+
+        Each partition has one owner at a time, up to the moment of a change: a former owner may go on for a short while.
+        Partition n of every topic of the group goes to the same member.
+        """
+        ...
+
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+        """Remember for the group that everything below these offsets is done. Best effort, never backwards."""
+        ...
+
+    async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
+        """What `commit` remembered; absent if never."""
+        ...

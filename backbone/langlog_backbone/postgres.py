@@ -1,0 +1,58 @@
+"""Postgres: the pool, the read model's schema, and SQL kept in ``.sql`` files.
+
+Every connection has the projection's schema as its search path, so that statements name bare tables and a
+new projection version can be built beside the old one. JSON travels as text: nobody here parses what he only hands on.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+from .service import StartError
+from .settings import Settings
+
+MIN_VERSION = 14
+CONNECT_TIMEOUT_S = 10.0
+
+_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+
+
+def load_sql(package: str, file: str) -> dict[str, str]:
+    """The statements of ``sql/<file>`` in a package: each opens with ``-- name: <name>``."""
+    text = files(package).joinpath("sql", file).read_text()
+    parts = _NAME.split(text)
+    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncpg.Pool[Any]:
+    """A pool on the read model. Raises StartError when Postgres cannot be reached or is too old."""
+    try:
+        pool = await asyncpg.create_pool(
+            settings.database_uri,
+            min_size=1,
+            max_size=size or settings.postgres_pool_size,
+            timeout=CONNECT_TIMEOUT_S,
+            server_settings={"search_path": f"{settings.projection},public", "application_name": "langlog"},
+        )
+    except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:
+        raise StartError(f"Postgres cannot be reached (DATABASE_URI): {error}") from None
+    version = await pool.fetchval("SHOW server_version_num")
+    if int(version) // 10_000 < MIN_VERSION:
+        await pool.close()
+        raise StartError(f"Postgres {int(version) // 10_000} is too old: {MIN_VERSION} or newer is needed")
+    return pool
+
+
+async def ensure_read_model(pool: asyncpg.Pool[Any], settings: Settings) -> None:
+    """Make the schema and its tables where they are missing. Several may try at once."""
+    ddl = files("langlog_backbone").joinpath("sql", "read_model.sql").read_text()
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.projection):
+        raise StartError(f"LANGLOG_PROJECTION must be a plain identifier, not {settings.projection!r}")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.read_model'))")
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {settings.projection}")
+        await connection.execute(ddl)

@@ -1,0 +1,162 @@
+"""Every setting of langlog: one environment variable each, with unit and default.
+
+Names that the contract gives (API.md section 17) are used as they are; langlog's own begin with ``LANGLOG_``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class SettingError(ValueError):
+    """A variable holds what it must not; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    log_uri: str = ""
+    """LOG_URI: ``sqlite:///…`` or ``kafka://host:port``."""
+    database_uri: str = ""
+    """DATABASE_URI or POSTGRES_URI."""
+    redis_uri: str = ""
+    """REDIS_URI."""
+    redis_prefix: str = "langlog:"
+    """REDIS_KEY_PREFIX."""
+    data_dir: Path = Path(".langlog")
+    """LANGLOG_DATA_DIR: where the embedded parts keep everything."""
+    project: Path = Path("langgraph.json")
+    """LANGLOG_PROJECT: the langgraph.json."""
+
+    topic_prefix: str = ""
+    """LANGLOG_TOPIC_PREFIX: goes before every topic and group name (dots and dashes are fine)."""
+    partitions: int = 32
+    """LANGLOG_PARTITIONS: of every topic, fixed for the life of the log."""
+    replication_factor: int = 1
+    """LANGLOG_REPLICATION_FACTOR: of topics that langlog makes."""
+    production: bool = False
+    """LANGLOG_PRODUCTION: refuse topics with weaker settings than needed (replication, min ISR, retention)."""
+    max_record_bytes: int = 900_000
+    """LANGLOG_MAX_RECORD_BYTES: a checkpoint body over this is split over several records."""
+    append_deadline_s: float = 30.0
+    """LANGLOG_APPEND_DEADLINE_SECS: after this an append is unknown."""
+    group_session_s: float = 10.0
+    """LANGLOG_GROUP_SESSION_SECS: a silent decider or projector loses its partitions after this."""
+
+    postgres_pool_size: int = 10
+    """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: connections of one process."""
+    projection: str = "langlog_v1"
+    """LANGLOG_PROJECTION: the Postgres schema of the read model."""
+
+    host: str = "127.0.0.1"
+    """LANGLOG_HOST."""
+    port: int = 2024
+    """PORT."""
+    mount_prefix: str = ""
+    """MOUNT_PREFIX."""
+    cors_allow_origins: str = "*"
+    """CORS_ALLOW_ORIGINS, comma separated."""
+    max_body_bytes: int = 20_000_000
+    """LANGLOG_MAX_BODY_BYTES: a larger request body is 413."""
+    reply_timeout_s: float = 30.0
+    """LANGLOG_REPLY_TIMEOUT_SECS: then the client gets 504; the command is in the log all the same."""
+    heartbeat_s: float = 5.0
+    """LANGLOG_HEARTBEAT_SECS: of SSE and blocking endpoints."""
+    stream_buffer_frames: int = 10_000
+    """LANGLOG_STREAM_BUFFER_FRAMES: a reader that lags by more is cut off."""
+    max_streams: int = 10_000
+    """LANGLOG_MAX_STREAMS: open streams of one gateway; one more is 429."""
+
+    workers: int = 1
+    """LANGLOG_WORKERS: worker processes of one executor."""
+    jobs_per_worker: int = 128
+    """N_JOBS_PER_WORKER: runs at once in one worker process."""
+    job_timeout_s: float = 86_400.0
+    """BG_JOB_TIMEOUT_SECS: a run that takes longer ends as ``timeout``."""
+    max_attempts: int = 3
+    """BG_JOB_MAX_RETRIES: attempts of a run that lost its worker, in all."""
+    lease_s: float = 10.0
+    """LANGLOG_LEASE_SECS: a worker that has not renewed for this long is taken for dead."""
+    drain_s: float = 10.0
+    """LANGLOG_DRAIN_SECS: how long a stopping worker lets runs reach a step boundary."""
+    frame_retention: int = 10_000
+    """LANGLOG_FRAME_RETENTION: frame batches kept in Redis for one thread."""
+    sweep_s: float = 5.0
+    """LANGLOG_SWEEP_SECS: between two looks at leases and lost dispatches."""
+
+    log_level: str = "info"
+    """LOG_LEVEL."""
+    log_json: bool = False
+    """LOG_JSON."""
+
+
+VARIABLES: dict[str, tuple[str, ...]] = {
+    "log_uri": ("LOG_URI",),
+    "database_uri": ("DATABASE_URI", "POSTGRES_URI"),
+    "redis_uri": ("REDIS_URI",),
+    "redis_prefix": ("REDIS_KEY_PREFIX",),
+    "data_dir": ("LANGLOG_DATA_DIR",),
+    "project": ("LANGLOG_PROJECT",),
+    "topic_prefix": ("LANGLOG_TOPIC_PREFIX",),
+    "partitions": ("LANGLOG_PARTITIONS",),
+    "replication_factor": ("LANGLOG_REPLICATION_FACTOR",),
+    "production": ("LANGLOG_PRODUCTION",),
+    "max_record_bytes": ("LANGLOG_MAX_RECORD_BYTES",),
+    "append_deadline_s": ("LANGLOG_APPEND_DEADLINE_SECS",),
+    "group_session_s": ("LANGLOG_GROUP_SESSION_SECS",),
+    "postgres_pool_size": ("LANGGRAPH_POSTGRES_POOL_MAX_SIZE",),
+    "projection": ("LANGLOG_PROJECTION",),
+    "host": ("LANGLOG_HOST",),
+    "port": ("PORT",),
+    "mount_prefix": ("MOUNT_PREFIX",),
+    "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
+    "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),
+    "reply_timeout_s": ("LANGLOG_REPLY_TIMEOUT_SECS",),
+    "heartbeat_s": ("LANGLOG_HEARTBEAT_SECS",),
+    "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),
+    "max_streams": ("LANGLOG_MAX_STREAMS",),
+    "workers": ("LANGLOG_WORKERS",),
+    "jobs_per_worker": ("N_JOBS_PER_WORKER",),
+    "job_timeout_s": ("BG_JOB_TIMEOUT_SECS",),
+    "max_attempts": ("BG_JOB_MAX_RETRIES",),
+    "lease_s": ("LANGLOG_LEASE_SECS",),
+    "drain_s": ("LANGLOG_DRAIN_SECS",),
+    "frame_retention": ("LANGLOG_FRAME_RETENTION",),
+    "sweep_s": ("LANGLOG_SWEEP_SECS",),
+    "log_level": ("LOG_LEVEL",),
+    "log_json": ("LOG_JSON",),
+}
+"""Field -> the variables it is read from, the first one set winning."""
+
+
+def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings of this process. ``overrides`` that are not None win. Raises SettingError."""
+    env = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    for field, names in VARIABLES.items():
+        for name in names:
+            if env.get(name, "") != "":
+                try:
+                    found[field] = _convert(field, env[name])
+                except (msgspec.ValidationError, ValueError) as error:
+                    raise SettingError(f"{name}={env[name]!r}: {error}") from None
+                break
+    found.update({k: v for k, v in overrides.items() if v is not None})
+    return Settings(**found)
+
+
+def _convert(field: str, text: str) -> Any:
+    kind = Settings.__annotations__[field]
+    if kind == "Path":
+        return Path(text)
+    if kind == "bool":
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise ValueError("expected true or false")
+    target = {"str": str, "int": int, "float": float}[kind]
+    return msgspec.convert(text, target, strict=False)

@@ -1,0 +1,166 @@
+-- The read model: what the log says, folded. Written by the projector alone, rebuilt by replaying, never migrated.
+-- Ids are text in C order: UUIDv7 and UUIDv6 sort by time, and the checkpoint savers allow any string.
+
+CREATE TABLE IF NOT EXISTS positions (  -- how far each partition is folded, saved with the rows it led to
+    topic text NOT NULL,
+    part int NOT NULL,
+    "offset" bigint NOT NULL,           -- the next offset to fold
+    cause_offset bigint NOT NULL DEFAULT -1,
+    cause_index int NOT NULL DEFAULT 0,
+    cause_count int NOT NULL DEFAULT 0,
+    PRIMARY KEY (topic, part)
+);
+
+CREATE TABLE IF NOT EXISTS graphs (
+    graph_id text COLLATE "C" PRIMARY KEY,
+    position int NOT NULL,
+    description text,
+    schemas jsonb NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS assistants (
+    assistant_id text COLLATE "C" PRIMARY KEY,
+    graph_id text NOT NULL,
+    config jsonb NOT NULL,
+    context jsonb NOT NULL,
+    metadata jsonb NOT NULL,
+    name text NOT NULL,
+    description text,
+    version int NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS assistants_metadata ON assistants USING gin (metadata jsonb_path_ops);
+CREATE INDEX IF NOT EXISTS assistants_created ON assistants (created_at);
+
+CREATE TABLE IF NOT EXISTS assistant_versions (
+    assistant_id text COLLATE "C" NOT NULL,
+    version int NOT NULL,
+    graph_id text NOT NULL,
+    config jsonb NOT NULL,
+    context jsonb NOT NULL,
+    metadata jsonb NOT NULL,
+    name text NOT NULL,
+    description text,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (assistant_id, version)
+);
+
+CREATE TABLE IF NOT EXISTS threads (
+    thread_id text COLLATE "C" PRIMARY KEY,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    state_updated_at timestamptz NOT NULL,
+    metadata jsonb NOT NULL,
+    status text NOT NULL,
+    config jsonb NOT NULL,
+    state_values jsonb,                 -- null before the first run
+    interrupts jsonb,                   -- null: never ran, the member is absent
+    error jsonb,
+    ttl_minutes double precision,
+    ttl_strategy text,
+    has_checkpoints boolean NOT NULL DEFAULT false,
+    frame_ms bigint NOT NULL DEFAULT 0, -- frame ids of the next run start above this
+    settled bigint NOT NULL DEFAULT -1  -- offset in run-events of the last change of checkpoints that is folded
+);
+CREATE INDEX IF NOT EXISTS threads_metadata ON threads USING gin (metadata jsonb_path_ops);
+CREATE INDEX IF NOT EXISTS threads_updated ON threads (updated_at DESC, thread_id DESC);
+CREATE INDEX IF NOT EXISTS threads_created ON threads (created_at DESC, thread_id DESC);
+CREATE INDEX IF NOT EXISTS threads_status ON threads (status) WHERE status <> 'idle';
+
+CREATE TABLE IF NOT EXISTS runs (
+    run_id text COLLATE "C" PRIMARY KEY,
+    thread_id text COLLATE "C" NOT NULL,
+    ordinal bigint NOT NULL,
+    assistant_id text NOT NULL,
+    graph_id text NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    status text NOT NULL,
+    metadata jsonb NOT NULL,
+    kwargs text NOT NULL,               -- JSON as the client meant it, key order kept; handed on, never searched
+    multitask_strategy text NOT NULL,
+    attempt int NOT NULL DEFAULT 0,     -- 0: not dispatched
+    crashes int NOT NULL DEFAULT 0,
+    cancel text,                        -- the action asked for
+    superseded_by text,
+    not_before timestamptz,
+    temporary boolean NOT NULL DEFAULT false,
+    dispatched_at timestamptz,
+    started_at timestamptz,
+    ended_at timestamptz,
+    error jsonb,
+    output text,                        -- JSON, when it differs from the thread's values
+    last_sequence int NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, created_at DESC, run_id DESC);
+CREATE INDEX IF NOT EXISTS runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
+CREATE INDEX IF NOT EXISTS runs_due ON runs (not_before) WHERE status = 'pending' AND not_before IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS checkpoints (
+    thread_id text COLLATE "C" NOT NULL,
+    ns text COLLATE "C" NOT NULL,
+    checkpoint_id text COLLATE "C" NOT NULL,
+    parent_id text COLLATE "C",
+    run_id text COLLATE "C",
+    type text NOT NULL,
+    data bytea NOT NULL,                -- the serde's bytes, without channel_values
+    metadata jsonb NOT NULL,
+    versions jsonb NOT NULL,            -- channel -> version of the blob that holds its value
+    PRIMARY KEY (thread_id, ns, checkpoint_id)
+);
+
+CREATE TABLE IF NOT EXISTS checkpoint_blobs (
+    thread_id text COLLATE "C" NOT NULL,
+    ns text COLLATE "C" NOT NULL,
+    channel text COLLATE "C" NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    type text NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (thread_id, ns, channel, version)
+);
+
+CREATE TABLE IF NOT EXISTS checkpoint_writes (
+    thread_id text COLLATE "C" NOT NULL,
+    ns text COLLATE "C" NOT NULL,
+    checkpoint_id text COLLATE "C" NOT NULL,
+    task_id text COLLATE "C" NOT NULL,
+    idx int NOT NULL,
+    task_path text COLLATE "C" NOT NULL,
+    channel text NOT NULL,
+    type text NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (thread_id, ns, checkpoint_id, task_id, idx)
+);
+
+CREATE TABLE IF NOT EXISTS frames (     -- recorded streams of resumable runs
+    run_id text COLLATE "C" NOT NULL,
+    attempt int NOT NULL,
+    first_sequence int NOT NULL,
+    thread_id text COLLATE "C" NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (run_id, attempt, first_sequence)
+);
+CREATE INDEX IF NOT EXISTS frames_thread ON frames (thread_id);
+
+CREATE TABLE IF NOT EXISTS store_items (
+    namespace text[] COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    value jsonb NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    ttl_minutes double precision,
+    PRIMARY KEY (namespace, key)
+);
+
+CREATE TABLE IF NOT EXISTS outcomes (   -- of commands that came with an Idempotency-Key
+    command_id text COLLATE "C" PRIMARY KEY,
+    aggregate_id text COLLATE "C" NOT NULL,
+    status int NOT NULL,
+    detail text,
+    type text NOT NULL,
+    body text NOT NULL,
+    at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS outcomes_aggregate ON outcomes (aggregate_id);

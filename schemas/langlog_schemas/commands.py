@@ -1,0 +1,331 @@
+"""Commands: what somebody asked for. Appended to the topic ``commands``, keyed by the aggregate's id.
+
+A command is a frozen Struct without its type inside: the type travels in the envelope
+(``ce_type``), and `COMMANDS` finds the class. `Command` is the union to match on.
+Times inside are ISO 8601 strings; ``Raw`` members are JSON that nobody on the way needs to parse.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+TOPIC = "commands"
+
+MultitaskStrategy = Literal["reject", "interrupt", "rollback", "enqueue"]
+CancelAction = Literal["interrupt", "rollback"]
+Outcome = Literal["success", "error", "interrupted", "timeout", "rolled_back"]
+Metadata = dict[str, Any]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all command bodies. ``TYPE`` is the CloudEvents type without its prefix."""
+
+    TYPE: ClassVar[str] = ""
+
+    @property
+    def key(self) -> str:
+        """The aggregate's id: the record's key, so that one decider sees all of the aggregate's commands."""
+        raise NotImplementedError(type(self).__name__)
+
+
+# --- threads ---------------------------------------------------------------------------------
+
+
+class Ttl(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How long a thread is kept: ``ttl`` minutes after its last change."""
+
+    ttl: float
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+
+class ThreadCommand(Body, kw_only=True, frozen=True):
+    thread_id: str
+
+    @property
+    def key(self) -> str:
+        return self.thread_id
+
+
+class CreateThread(ThreadCommand, kw_only=True, frozen=True):
+    """Make a thread. ``fresh``: the id was minted for this command, so there is nothing to look up."""
+
+    TYPE: ClassVar[str] = "thread.create.v1"
+    metadata: Metadata = {}
+    ttl: Ttl | None = None
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+    fresh: bool = False
+
+
+class PatchThread(ThreadCommand, kw_only=True, frozen=True):
+    """Merge metadata one level deep; set the TTL when given."""
+
+    TYPE: ClassVar[str] = "thread.patch.v1"
+    metadata: Metadata = {}
+    ttl: Ttl | None = None
+
+
+class DeleteThread(ThreadCommand, kw_only=True, frozen=True):
+    """Remove the thread with all that belongs to it; runs in flight are stopped."""
+
+    TYPE: ClassVar[str] = "thread.delete.v1"
+
+
+class UpdateState(ThreadCommand, kw_only=True, frozen=True):
+    """Add checkpoints that a worker has prepared for a state update (API.md 4).
+
+    Refused with 409 while a run is in flight. ``checkpoints`` are encoded
+    `langlog_schemas.checkpoints` bodies, in order.
+    """
+
+    TYPE: ClassVar[str] = "thread.update_state.v1"
+    checkpoints: list[bytes]
+    values: Raw
+    next: list[str] = []
+    interrupts: Raw = Raw(b"{}")
+    checkpoint_id: str | None = None
+    unfenced: bool = False
+    """Copying into a thread: checkpoints only, no status or values."""
+
+
+class DeleteCheckpoints(ThreadCommand, kw_only=True, frozen=True):
+    """Remove checkpoints: all of the thread, those of some runs, or all but the latest of each namespace."""
+
+    TYPE: ClassVar[str] = "thread.delete_checkpoints.v1"
+    run_ids: list[str] | None = None
+    keep_latest: bool = False
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+class CreateRun(ThreadCommand, kw_only=True, frozen=True):
+    """Make a run. The assistant is resolved and frozen in by the gateway.
+
+    ``kwargs`` is the JSON object of API.md section 5 without ``config.metadata``.
+    ``metadata`` of the run is assistant metadata, thread metadata, the two ids, run metadata, later ones winning.
+    """
+
+    TYPE: ClassVar[str] = "run.create.v1"
+    run_id: str
+    assistant_id: str
+    graph_id: str
+    kwargs: Raw
+    assistant_metadata: Metadata = {}
+    metadata: Metadata = {}
+    thread_config: Metadata = {}
+    """What the thread shows as ``config`` from now on."""
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    if_not_exists: Literal["reject", "create"] = "reject"
+    not_before: str | None = None
+    """``after_seconds``, as a moment."""
+    temporary: bool = False
+    """The thread was made for this run and goes when it ends."""
+    fresh: bool = False
+    """The thread id was minted for this command."""
+    thread_ttl: Ttl | None = None
+
+
+class CancelRuns(ThreadCommand, kw_only=True, frozen=True):
+    """Stop runs of one thread. Runs that are over are passed over; none in flight is refused with 404."""
+
+    TYPE: ClassVar[str] = "run.cancel.v1"
+    run_ids: list[str]
+    action: CancelAction = "interrupt"
+
+
+class DeleteRun(ThreadCommand, kw_only=True, frozen=True):
+    """Remove a run with its checkpoints.
+
+    ``values`` and ``next``: the thread's state without that run, computed by a worker beforehand; None keeps the values.
+    """
+
+    TYPE: ClassVar[str] = "run.delete.v1"
+    run_id: str
+    values: Raw | None = None
+    next: list[str] = []
+    interrupts: Raw = Raw(b"{}")
+
+
+class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong, as clients see it: the exception's class and its message."""
+
+    error: str
+    message: str = ""
+
+
+class FinishRun(ThreadCommand, kw_only=True, frozen=True):
+    """A worker's report that an attempt is over. Dropped when a newer attempt was dispatched."""
+
+    TYPE: ClassVar[str] = "run.finish.v1"
+    run_id: str
+    attempt: int
+    outcome: Outcome
+    values: Raw | None = None
+    """The thread's state values now (None: leave them)."""
+    output: Raw | None = None
+    """What ``/wait`` answers, when it is not ``values``."""
+    next: list[str] = []
+    interrupts: Raw = Raw(b"{}")
+    """Task id -> list of ``{id, value}``."""
+    error: RunError | None = None
+    started_at: str | None = None
+    last_sequence: int = 0
+    """The number of frames that the attempt published; a stream closes after this one."""
+    last_frame_ms: int = 0
+    """Millisecond part of the last frame id: the next run of the thread starts above it."""
+
+
+class RequeueRun(ThreadCommand, kw_only=True, frozen=True):
+    """An attempt is lost or handed back: start the next one from the last checkpoint.
+
+    ``crash`` attempts count against the limit; a drained worker or a wiped queue does not.
+    """
+
+    TYPE: ClassVar[str] = "run.requeue.v1"
+    run_id: str
+    attempt: int
+    reason: Literal["lease_lost", "drained", "queue_lost", "unclaimed"]
+    crash: bool = False
+    max_attempts: int = 3
+
+
+class StartDueRun(ThreadCommand, kw_only=True, frozen=True):
+    """The delay of ``after_seconds`` is over."""
+
+    TYPE: ClassVar[str] = "run.start_due.v1"
+    run_id: str
+
+
+class TimeOutRun(ThreadCommand, kw_only=True, frozen=True):
+    """The run has exceeded its time limit and its worker has not said so itself."""
+
+    TYPE: ClassVar[str] = "run.time_out.v1"
+    run_id: str
+    attempt: int
+
+
+# --- assistants ------------------------------------------------------------------------------
+
+
+class AssistantCommand(Body, kw_only=True, frozen=True):
+    assistant_id: str
+
+    @property
+    def key(self) -> str:
+        return self.assistant_id
+
+
+class CreateAssistant(AssistantCommand, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "assistant.create.v1"
+    graph_id: str
+    config: Metadata = {}
+    context: Metadata = {}
+    metadata: Metadata = {}
+    name: str = "Untitled"
+    description: str | None = None
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+
+
+class PatchAssistant(AssistantCommand, kw_only=True, frozen=True):
+    """Every patch makes a version, also an empty one. Absent members stay as they are."""
+
+    TYPE: ClassVar[str] = "assistant.patch.v1"
+    graph_id: str | UnsetType = UNSET
+    config: Metadata | UnsetType = UNSET
+    context: Metadata | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+
+
+class SetLatestAssistant(AssistantCommand, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "assistant.set_latest.v1"
+    version: int | None = None
+
+
+class DeleteAssistant(AssistantCommand, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "assistant.delete.v1"
+
+
+# --- store -----------------------------------------------------------------------------------
+
+
+class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One write: ``value`` None deletes. ``ttl`` in minutes."""
+
+    key: str
+    value: Raw | None = None
+    index: list[str] | Literal[False] | None = None
+    ttl: float | None = None
+
+
+class WriteStore(Body, kw_only=True, frozen=True):
+    """Writes to one namespace, in order."""
+
+    TYPE: ClassVar[str] = "store.write.v1"
+    namespace: list[str]
+    ops: list[StoreOp]
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.namespace)
+
+
+Command = (
+    CreateThread
+    | PatchThread
+    | DeleteThread
+    | UpdateState
+    | DeleteCheckpoints
+    | CreateRun
+    | CancelRuns
+    | DeleteRun
+    | FinishRun
+    | RequeueRun
+    | StartDueRun
+    | TimeOutRun
+    | CreateAssistant
+    | PatchAssistant
+    | SetLatestAssistant
+    | DeleteAssistant
+    | WriteStore
+)
+
+COMMANDS: dict[str, type[Body]] = {
+    c.TYPE: c
+    for c in (
+        CreateThread,
+        PatchThread,
+        DeleteThread,
+        UpdateState,
+        DeleteCheckpoints,
+        CreateRun,
+        CancelRuns,
+        DeleteRun,
+        FinishRun,
+        RequeueRun,
+        StartDueRun,
+        TimeOutRun,
+        CreateAssistant,
+        PatchAssistant,
+        SetLatestAssistant,
+        DeleteAssistant,
+        WriteStore,
+    )
+}
+
+_DECODERS = {name: msgspec.json.Decoder(cls) for name, cls in COMMANDS.items()}
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(command: Body) -> bytes:
+    """The record value of a command."""
+    return _ENCODER.encode(command)
+
+
+def decode(type: str, value: bytes) -> Command:
+    """The command of a record. Raises KeyError for an unknown type, msgspec.MsgspecError for a bad body."""
+    return _DECODERS[type].decode(value)  # type: ignore[return-value]

@@ -1,0 +1,120 @@
+"""CloudEvents 1.0 in Kafka's binary mode: attributes as record headers, data as the value.
+
+Every record of every topic carries the same attributes, so that a consumer can filter
+without parsing bodies. Source: CloudEvents 1.0 Kafka protocol binding, section 3.2.
+
+    ce_id       commands: the command id; events: ``<partition>-<offset>-<index>`` of the
+                command that caused them; worker records: ``<run id>-<attempt>-<sequence>``
+    ce_type     ``langlog.<family>.<what>.v<N>``
+    ce_source   ``/langlog/<service>``
+    ce_time     when it was asked for or happened, ISO 8601, UTC, microseconds
+    ce_subject  the aggregate's id
+    ce_cause    events of the decider only: ``<partition>-<offset>-<index>-<count>``
+    ce_replyto  commands only: the gateway that waits for the outcome
+    ce_actor    who asked (the authenticated user), when known
+    ce_retry    commands only: "1" when the id came from an ``Idempotency-Key``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+PREFIX = "langlog."
+JSON_CONTENT = "application/json"
+MSGPACK_CONTENT = "application/msgpack"
+
+Headers = dict[str, str]
+
+
+class Cause(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Which command an event comes from, and its place among that command's events.
+
+    Folding drops an event whose ``(offset, index)`` is not larger than the last one
+    folded for the partition: that is what makes a duplicate harmless.
+    """
+
+    partition: int
+    offset: int
+    index: int = 0
+    count: int = 0
+
+    def header(self) -> str:
+        return f"{self.partition}-{self.offset}-{self.index}-{self.count}"
+
+    @property
+    def event_id(self) -> str:
+        return f"{self.partition}-{self.offset}-{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cause:
+        partition, offset, index, count = text.split("-")
+        return cls(int(partition), int(offset), int(index), int(count))
+
+
+class CommandMeta(msgspec.Struct, frozen=True):
+    """What the envelope and the log position say of a command; all that decide may know besides the body.
+
+    ``time`` is the append time as the appender stamped it: deciding reads no clock.
+    """
+
+    id: str
+    time: str
+    partition: int
+    offset: int
+    reply_to: str | None = None
+    actor: str | None = None
+    retry: bool = False
+
+
+def headers(
+    *,
+    id: str,
+    type: str,
+    source: str,
+    time: str,
+    subject: str,
+    content_type: str = JSON_CONTENT,
+    cause: Cause | None = None,
+    reply_to: str | None = None,
+    actor: str | None = None,
+    retry: bool = False,
+) -> Headers:
+    """The attributes of one record; ``type`` without the ``langlog.`` prefix."""
+    found: Headers = {
+        "ce_specversion": "1.0",
+        "ce_id": id,
+        "ce_type": PREFIX + type,
+        "ce_source": source,
+        "ce_time": time,
+        "ce_subject": subject,
+        "content-type": content_type,
+    }
+    if cause is not None:
+        found["ce_cause"] = cause.header()
+    if reply_to is not None:
+        found["ce_replyto"] = reply_to
+    if actor is not None:
+        found["ce_actor"] = actor
+    if retry:
+        found["ce_retry"] = "1"
+    return found
+
+
+def type_of(found: Mapping[str, str]) -> str:
+    """The record's type without the prefix; empty when the header is absent."""
+    return found.get("ce_type", "").removeprefix(PREFIX)
+
+
+def meta_of(found: Mapping[str, str], partition: int, offset: int) -> CommandMeta:
+    """The meta of a command record at a log position. Raises KeyError when id or time are absent."""
+    return CommandMeta(
+        id=found["ce_id"],
+        time=found["ce_time"],
+        partition=partition,
+        offset=offset,
+        reply_to=found.get("ce_replyto"),
+        actor=found.get("ce_actor"),
+        retry=found.get("ce_retry") == "1",
+    )

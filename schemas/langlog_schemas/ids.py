@@ -1,0 +1,29 @@
+"""Ids that are derived, not minted: the same everywhere and for ever.
+
+Minting (UUIDv7 for threads, runs and crons) is an effect and happens at the edges.
+Source: API.md 1.3, 2 and 10.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+"""Clients have bookmarked ids made in this namespace; it is none of the standard ones on purpose."""
+
+IDEMPOTENCY_NAMESPACE = uuid.UUID("5ad4fc5b-6b0b-5a9d-9d0b-8f0a3cf5b1c1")
+
+
+def default_assistant_id(graph_id: str) -> str:
+    """The id of the assistant that every graph has from the start."""
+    return str(uuid.uuid5(ASSISTANT_NAMESPACE, graph_id))
+
+
+def idempotent_id(actor: str | None, key: str, what: str) -> str:
+    """An id that a retried request derives again: ``what`` tells command, thread and run apart."""
+    return str(uuid.uuid5(IDEMPOTENCY_NAMESPACE, f"{actor or ''}\x1f{what}\x1f{key}"))
+
+
+def canonical_uuid(text: str) -> str:
+    """Any accepted spelling of a UUID in lower case with dashes. Raises ValueError."""
+    return str(uuid.UUID(text))

@@ -1,0 +1,101 @@
+"""What travels through Redis and may be lost: tasks, replies, life messages, controls, queries.
+
+Nothing here is the truth: a lost task is dispatched again, a lost reply becomes a 504 that says so.
+All in msgpack, except that ``Raw`` members would be msgpack too: JSON is carried as bytes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A dispatched run as a worker gets it: all it needs to begin without asking anyone."""
+
+    run_id: str
+    thread_id: str
+    attempt: int
+    assistant_id: str
+    graph_id: str
+    kwargs: bytes
+    """JSON, API.md section 5, without ``config.metadata``."""
+    metadata: bytes
+    """JSON: the run's merged metadata."""
+    created_at: str
+    temporary: bool = False
+    fresh: bool = False
+    """The thread has no checkpoint: nothing to read before the first step."""
+    partition: int = 0
+    read_after: int = -1
+    """Offset in ``run-events``: the read model must have passed it before checkpoints are read."""
+    frame_floor_ms: int = 0
+    """Frame ids of this run start above this millisecond."""
+    actor: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Name of the task in the hot queue."""
+        return f"{self.run_id}:{self.attempt}"
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The outcome of a command, sent to the gateway that waits once the read model holds it.
+
+    ``status`` 200 and the first event (``type`` and JSON ``body``), or the rejection's status and ``detail``.
+    """
+
+    command_id: str
+    status: int = 200
+    detail: str | None = None
+    type: str = ""
+    body: bytes = b""
+    time: str = ""
+    """Time of the event: created_at or updated_at of what changed."""
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something in a thread's life that the read model now holds: a lifecycle event (``type``, JSON ``body``)."""
+
+    thread_id: str
+    type: str
+    body: bytes
+    time: str = ""
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """To whichever worker holds the run: stop it. ``action`` "drop": stop and report nothing, the run is gone."""
+
+    run_id: str
+    attempt: int
+    action: str
+    """interrupt, rollback or drop."""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A question that needs the graph object, for any worker. ``body`` is JSON as the kind says (docs/queries in executor)."""
+
+    id: str
+    kind: str
+    reply_to: str
+    body: bytes
+    deadline_ms: int = 0
+    """Wall-clock milliseconds after which nobody waits any more."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``status`` 200 and ``body`` (JSON), or an HTTP status with ``detail``."""
+
+    id: str
+    status: int = 200
+    detail: str | None = None
+    body: bytes = b""
+
+
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
+decode_task = msgspec.msgpack.Decoder(Task).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_life = msgspec.msgpack.Decoder(Life).decode
+decode_control = msgspec.msgpack.Decoder(Control).decode
+decode_query = msgspec.msgpack.Decoder(Query).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode
