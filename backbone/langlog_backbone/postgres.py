@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
-from typing import Any
 
 import asyncpg
 
@@ -28,7 +27,7 @@ def load_sql(package: str, file: str) -> dict[str, str]:
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncpg.Pool[Any]:
+async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncpg.Pool:
     """A pool on the read model. Raises StartError when Postgres cannot be reached or is too old."""
     try:
         pool = await asyncpg.create_pool(
@@ -47,7 +46,7 @@ async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncp
     return pool
 
 
-async def ensure_read_model(pool: asyncpg.Pool[Any], settings: Settings) -> None:
+async def ensure_read_model(pool: asyncpg.Pool, settings: Settings) -> None:
     """Make the schema and its tables where they are missing. Several may try at once."""
     ddl = files("langlog_backbone").joinpath("sql", "read_model.sql").read_text()
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.projection):

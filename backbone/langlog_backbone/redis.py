@@ -186,10 +186,9 @@ class Bus:
         ack = self._acks.get(channel)
         if ack is None:
             ack = self._acks[channel] = asyncio.get_running_loop().create_future()
-            try:
+            # when Redis is away the reader reconnects and subscribes again to all that is wanted
+            with contextlib.suppress(RedisError, OSError):
                 await self._pubsub.subscribe(self._pipe.key(channel))
-            except (RedisError, OSError):
-                pass  # the reader reconnects and subscribes again to all that is wanted
         if not ack.done():
             await asyncio.shield(ack)
 
@@ -230,5 +229,3 @@ class Bus:
                 ack = self._acks.get(channel)
                 if ack is not None and not ack.done():
                     ack.set_result(None)
-                elif channel not in self._handlers and channel != "bus":
-                    continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -51,7 +51,7 @@ async def run_services(services: Sequence[Service], *, ready: asyncio.Event | No
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked.set)
     started: list[Service] = []
-    tasks: dict[asyncio.Task[None], str] = {}
+    tasks: dict[asyncio.Task[Any], str] = {}
     code = 0
     try:
         for service in services:
@@ -60,7 +60,7 @@ async def run_services(services: Sequence[Service], *, ready: asyncio.Event | No
             tasks[asyncio.create_task(service.serve(), name=service.name)] = service.name
         if ready is not None:
             ready.set()
-        waiter = asyncio.create_task(asked.wait())
+        waiter: asyncio.Task[Any] = asyncio.create_task(asked.wait())
         done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
         for task in done - {waiter}:
