@@ -1,0 +1,52 @@
+"""The things that services of one process share, opened and closed together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import asyncpg
+
+from .hot_queue import HotQueue
+from .log import Log, LogFault, LogUnavailable, open_log
+from .postgres import connect_pool, ensure_read_model
+from .redis import Bus, RedisPipe, check_redis
+from .service import StartError
+from .settings import Settings
+
+
+class Backbone(NamedTuple):
+    settings: Settings
+    log: Log
+    pool: asyncpg.Pool
+    pipe: RedisPipe
+    bus: Bus
+    queue: HotQueue
+
+
+@contextlib.asynccontextmanager
+async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIterator[Backbone]:
+    """Everything connected, the read model's tables there. ``local``: see `redis.Bus`.
+
+    Raises StartError with one line that names what is missing.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        await check_redis(settings.redis_uri)
+        pool = await connect_pool(settings)
+        stack.push_async_callback(pool.close)
+        await ensure_read_model(pool, settings)
+        log = open_log(settings)
+        try:
+            await log.start()
+        except (LogUnavailable, LogFault) as error:
+            raise StartError(str(error)) from None
+        stack.push_async_callback(log.stop)
+        pipe = RedisPipe(settings)
+        stack.push_async_callback(pipe.stop)
+        bus = Bus(pipe, settings, local=local)
+        await bus.start()
+        stack.push_async_callback(bus.stop)
+        queue = HotQueue(pipe, settings)
+        stack.push_async_callback(queue.stop)
+        yield Backbone(settings, log, pool, pipe, bus, queue)
