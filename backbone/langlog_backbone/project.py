@@ -1,0 +1,130 @@
+"""The user's project: what ``langgraph.json`` says (API.md 16), without importing any of its code.
+
+Everyone may read it: the worker to load graphs, the gateway for ``http`` and ``auth``, the scheduler for ``webhooks`` and
+TTLs. Read once at start; a change means a restart (``langlog dev`` reloads workers).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .service import StartError
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``graphs``. ``source`` is a path inside the project or a dotted module; ``attribute`` the object in it."""
+
+    graph_id: str
+    position: int
+    source: str
+    attribute: str
+    description: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        return "/" in self.source or self.source.endswith(".py")
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.attribute}"
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed ``langgraph.json``. ``config`` is the whole object, for the sections that others own."""
+
+    file: Path
+    graphs: dict[str, GraphSpec]
+    config: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.file.parent
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A member that is an object; empty when absent. Raises StartError when it is something else."""
+        found = self.config.get(name)
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            raise StartError(f"{self.file}: {name!r} must be an object")
+        return found
+
+    def import_paths(self) -> list[Path]:
+        """Folders that go on the import path: local ``dependencies`` (and their ``src``), in order.
+
+        Names of packages are left out: they are installed beforehand, not by a running server.
+        """
+        found: list[Path] = []
+        for name in self.config.get("dependencies") or ["."]:
+            if not isinstance(name, str) or not (name == "." or name.startswith(("./", "../", "/"))):
+                continue
+            folder = (self.root / name).resolve()
+            if not folder.is_dir():
+                raise StartError(f"{self.file}: dependency {name!r} is not a folder")
+            found.append(folder)
+            if (folder / "src").is_dir():
+                found.append(folder / "src")
+        return list(dict.fromkeys(found))
+
+    def environment(self) -> dict[str, str]:
+        """The variables of ``env``: a map, or a dotenv file's content. Raises StartError for a missing file."""
+        env = self.config.get("env")
+        if not env:
+            return {}
+        if isinstance(env, Mapping):
+            return {str(k): "" if v is None else str(v) for k, v in env.items()}
+        if not isinstance(env, str):
+            raise StartError(f"{self.file}: 'env' must be an object or the path of a dotenv file")
+        path = self.root / env
+        if not path.is_file():
+            raise StartError(f"{self.file}: env file {env!r} does not exist")
+        from dotenv import dotenv_values
+
+        return {k: v for k, v in dotenv_values(path).items() if v is not None}
+
+    def path_of(self, spec: GraphSpec) -> Path:
+        return (self.root / spec.source).resolve()
+
+
+def read_project(file: Path) -> Project:
+    """Parse a ``langgraph.json``. Raises StartError with one line that names file and fault."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise StartError(f"{file} does not exist (give it with --config)") from None
+    except OSError as error:
+        raise StartError(f"{file} cannot be read: {error.strerror or error}") from None
+    try:
+        config = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise StartError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise StartError(f"{file} must hold a JSON object")
+    graphs = config.get("graphs")
+    if not isinstance(graphs, dict) or not graphs:
+        raise StartError(f"{file}: 'graphs' must be an object with at least one graph")
+    specs = {name: _spec(file, position, name, entry) for position, (name, entry) in enumerate(graphs.items())}
+    return Project(file=file.resolve(), graphs=specs, config=config)
+
+
+def _spec(file: Path, position: int, name: str, entry: object) -> GraphSpec:
+    description = None
+    if isinstance(entry, dict):
+        description = entry.get("description")
+        entry = entry.get("path")
+    if not isinstance(entry, str) or not isinstance(description, str | None):
+        raise StartError(f'{file}: graph {name!r} must be "path:object" or {{"path": …, "description": …}}')
+    source, colon, attribute = entry.rpartition(":")
+    if not colon or not source or not _MODULE.fullmatch(attribute):
+        raise StartError(f'{file}: graph {name!r}: {entry!r} is not of the form "path.py:object" or "module:object"')
+    spec = GraphSpec(graph_id=name, position=position, source=source, attribute=attribute, description=description)
+    if not spec.is_file and not _MODULE.fullmatch(source):
+        raise StartError(f"{file}: graph {name!r}: {source!r} is neither a path nor a module")
+    return spec
