@@ -58,6 +58,7 @@ async def run_services(services: Sequence[Service], *, ready: asyncio.Event | No
             started.append(service)
             await service.start()
             tasks[asyncio.create_task(service.serve(), name=service.name)] = service.name
+        logger.info("ready", services=[service.name for service in services])
         if ready is not None:
             ready.set()
         waiter: asyncio.Task[Any] = asyncio.create_task(asked.wait())
