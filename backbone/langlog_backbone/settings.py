@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_HOST."""
     port: int = 2024
     """PORT."""
+    health_port: int = 0
+    """LANGLOG_HEALTH_PORT: a service alone answers ``GET /ok`` here; 0: nowhere."""
     mount_prefix: str = ""
     """MOUNT_PREFIX."""
     cors_allow_origins: str = "*"
@@ -111,6 +113,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "projection": ("LANGLOG_PROJECTION",),
     "host": ("LANGLOG_HOST",),
     "port": ("PORT",),
+    "health_port": ("LANGLOG_HEALTH_PORT",),
     "mount_prefix": ("MOUNT_PREFIX",),
     "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
     "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),

@@ -1,0 +1,26 @@
+# One image for the four services; the command says which.
+FROM python:3.12-slim
+
+RUN useradd --create-home --uid 10001 langlog
+WORKDIR /langlog
+COPY pyproject.toml README.md LICENSE ./
+COPY schemas schemas
+COPY backbone backbone
+COPY gateway gateway
+COPY executor executor
+COPY projector projector
+COPY scheduler scheduler
+COPY cli cli
+RUN pip install --no-cache-dir .
+
+# The project to serve. Your own: build FROM this image, install its packages, copy it to /project.
+COPY examples/chat /project
+
+ENV LANGLOG_PROJECT=/project/langgraph.json \
+    LANGLOG_HOST=0.0.0.0 \
+    LANGLOG_HEALTH_PORT=8080 \
+    LOG_JSON=true \
+    PYTHONUNBUFFERED=1
+USER langlog
+EXPOSE 2024 8080
+ENTRYPOINT ["langlog"]

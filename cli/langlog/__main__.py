@@ -1,0 +1,5 @@
+"""``python -m langlog``."""
+
+from .main import main
+
+main()

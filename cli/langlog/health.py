@@ -1,0 +1,97 @@
+"""Health of a service, for orchestrators: a port that answers ``GET /ok``, and a command that asks it.
+
+The answer is 200 as long as every service of the process is healthy, else 503. It runs on the services' own event
+loop, so a process that hangs does not answer at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.service import Service
+
+REQUEST_TIMEOUT_S = 5.0
+REQUEST_BYTES = 8192
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    envvar="LANGLOG_HEALTH_PORT",
+    required=True,
+    help="The service's health port.  [LANGLOG_HEALTH_PORT]",
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+def health(host: str, port: int) -> None:
+    """Ask a service of this machine whether it is healthy: exit code 0 if so, 1 if not."""
+    import http.client
+
+    connection = http.client.HTTPConnection(host, port, timeout=REQUEST_TIMEOUT_S)
+    try:
+        connection.request("GET", "/ok")
+        answer = connection.getresponse()
+        text = answer.read().decode().strip()
+    except (OSError, http.client.HTTPException) as error:
+        raise click.ClickException(f"no answer from {host}:{port}: {error}") from None
+    finally:
+        connection.close()
+    click.echo(text)
+    if answer.status != 200:
+        raise SystemExit(1)
+
+
+class HealthService:
+    """Answers for the other services of the process."""
+
+    name = "health"
+
+    def __init__(self, services: Sequence[Service], host: str, port: int) -> None:
+        self._services = services
+        self._host = host
+        self._port = port
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        from langlog_backbone.service import StartError
+
+        try:
+            self._server = await asyncio.start_server(self._answer, self._host, self._port, limit=REQUEST_BYTES)
+        except OSError as error:
+            raise StartError(f"health port {self._port} on {self._host} cannot be had: {error.strerror}") from None
+
+    async def serve(self) -> None:
+        assert self._server is not None
+        await self._server.serve_forever()
+
+    async def drain(self) -> None:
+        """Nothing to bring to an end: it answers as long as anything runs."""
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def healthy(self) -> bool:
+        return True
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                await reader.readuntil(b"\r\n\r\n")
+                ill = [service.name for service in self._services if not await service.healthy()]
+                status, body = (b"503 Service Unavailable", f"not healthy: {', '.join(ill)}") if ill else (b"200 OK", "ok")
+                data = body.encode() + b"\n"
+                writer.write(
+                    b"HTTP/1.1 " + status + b"\r\ncontent-type: text/plain\r\ncontent-length: "
+                    + str(len(data)).encode() + b"\r\nconnection: close\r\n\r\n" + data
+                )  # fmt: skip
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return
+        finally:
+            writer.close()

@@ -1,0 +1,46 @@
+"""The ``langlog`` command. What goes wrong at the start ends here as one line on stderr and exit code 1 (usage: 2).
+
+Commands import what they need when they run, so that ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import NoReturn
+
+import click
+
+from .dev import dev
+from .health import health
+from .serve import executor, gateway, projector, scheduler
+from .tail import log
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("langlog"), prog_name="langlog")
+def cli() -> None:
+    """A self-hosted server for LangGraph agents, event-sourced on a message log."""
+
+
+for command in (dev, gateway, executor, projector, scheduler, log, health):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    try:
+        cli(prog_name="langlog")
+    except Exception as error:
+        from langlog_backbone.log import LogFault, LogUnavailable
+        from langlog_backbone.service import StartError
+        from langlog_backbone.settings import SettingError
+
+        if not isinstance(error, StartError | SettingError | LogFault | LogUnavailable):
+            raise
+        click.echo(f"langlog: {error}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
