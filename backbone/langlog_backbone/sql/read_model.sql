@@ -130,7 +130,15 @@ CREATE TABLE IF NOT EXISTS checkpoint_writes (
     channel text NOT NULL,
     type text NOT NULL,
     data bytea NOT NULL,
+    run_id text COLLATE "C",            -- whose writes they are: a run may write on a checkpoint of the run before it
     PRIMARY KEY (thread_id, ns, checkpoint_id, task_id, idx)
+);
+
+CREATE TABLE IF NOT EXISTS checkpoint_parts (  -- pieces of bodies over the record limit, until the last one comes
+    blob_id text COLLATE "C" NOT NULL,
+    idx int NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (blob_id, idx)
 );
 
 CREATE TABLE IF NOT EXISTS frames (     -- recorded streams of resumable runs

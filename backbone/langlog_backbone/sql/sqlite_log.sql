@@ -1,0 +1,62 @@
+-- The embedded log: one row a record, one sequence over all topics and partitions.
+
+-- name: create_records
+CREATE TABLE records (
+    seq       INTEGER PRIMARY KEY,
+    topic     TEXT    NOT NULL,
+    partition INTEGER NOT NULL,
+    "offset"  INTEGER NOT NULL,
+    key       TEXT    NOT NULL,
+    headers   BLOB    NOT NULL,
+    value     BLOB    NOT NULL
+) STRICT
+
+-- name: create_place
+CREATE UNIQUE INDEX place ON records (topic, partition, "offset")
+
+-- name: create_positions
+CREATE TABLE positions (
+    member_group TEXT    NOT NULL,
+    topic        TEXT    NOT NULL,
+    partition    INTEGER NOT NULL,
+    "offset"     INTEGER NOT NULL,
+    PRIMARY KEY (member_group, topic, partition)
+) STRICT, WITHOUT ROWID
+
+-- name: create_meta
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT
+
+-- name: insert_meta
+INSERT INTO meta (name, value) VALUES (?1, ?2)
+
+-- name: meta
+SELECT value FROM meta WHERE name = ?1
+
+-- name: last_seq
+SELECT coalesce(max(seq), 0) FROM records
+
+-- name: next_offset
+SELECT coalesce(max("offset") + 1, 0) FROM records WHERE topic = ?1 AND partition = ?2
+
+-- name: next_offsets_since
+SELECT topic, partition, max("offset") + 1, max(seq) FROM records WHERE seq > ?1 GROUP BY topic, partition
+
+-- name: end_offsets
+WITH RECURSIVE p (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM p WHERE n + 1 < ?2)
+SELECT coalesce((SELECT max("offset") + 1 FROM records WHERE topic = ?1 AND partition = n), 0) FROM p ORDER BY n
+
+-- name: seq_at
+SELECT seq FROM records WHERE topic = ?1 AND partition = ?2 AND "offset" >= ?3 ORDER BY "offset" LIMIT 1
+
+-- name: after
+SELECT seq, topic, partition, "offset", key, headers, value
+FROM records NOT INDEXED
+WHERE seq > ?1 AND seq <= ?2 AND topic IN (SELECT value FROM json_each(?3))
+ORDER BY seq LIMIT ?4
+
+-- name: save_position
+INSERT INTO positions (member_group, topic, partition, "offset") VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (member_group, topic, partition) DO UPDATE SET "offset" = max("offset", excluded."offset")
+
+-- name: positions
+SELECT topic, partition, "offset" FROM positions WHERE member_group = ?1

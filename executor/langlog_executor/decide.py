@@ -1,0 +1,415 @@
+"""Deciding: ``(state, command, meta) -> events``, pure. The rules of API.md sections 2, 3, 5 and 7 live here and nowhere else.
+
+State model of a run (who moves it is in brackets):
+
+    run.created ──► pending ──run.dispatched──► dispatched ──► run.succeeded | run.failed | run.timed_out   [finish report]
+                       │                        │   ▲  │
+                       │                        │   └──┘ run.dispatched, attempt + 1                       [requeue]
+                       │                        └──run.cancel_requested──► run.cancelled | run.rolled_back  [finish report, requeue]
+                       └──────────────────────────────────────────────────► run.cancelled | run.rolled_back  [cancel, newer run]
+
+At most one run of a thread is dispatched at a time. A report of an attempt that is not the present one decides nothing: no
+event comes of it. Nothing here reads a clock, a random source or the network: the same commands always give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from langlog_schemas import assistant as assistant_aggregate
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas import thread as thread_aggregate
+from langlog_schemas.assistant import AssistantState
+from langlog_schemas.envelope import CommandMeta
+from langlog_schemas.thread import RunInFlight, ThreadState
+from msgspec import UNSET
+from msgspec.structs import replace
+
+THREAD_EXISTS = "Thread with ID {} already exists"
+THREAD_MISSING = "Thread with ID {} not found"
+RUN_TARGET_MISSING = "Thread or assistant not found."
+THREAD_BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+NOTHING_TO_CANCEL = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
+    "and the runs haven't been deleted or completed."
+)
+WORKER_LOST = "The run lost its worker {} times and was given up."
+
+Events = list[ev.AnyEvent]
+
+
+def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -> Events:
+    """Events of a command to a thread or its runs; empty when the command is stale."""
+    match command:
+        case cmd.CreateThread():
+            return _create_thread(state, command)
+        case cmd.PatchThread():
+            if not state.exists:
+                return _rejected(state, 404, "Not Found")
+            return [
+                ev.ThreadUpdated(
+                    thread_id=state.thread_id, metadata={**state.metadata, **command.metadata}, ttl=command.ttl
+                )
+            ]
+        case cmd.DeleteThread():
+            if not state.exists:
+                return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))
+            return [_thread_deleted(state)]
+        case cmd.UpdateState():
+            return _update_state(state, command)
+        case cmd.DeleteCheckpoints():
+            return [
+                ev.CheckpointsDeleted(
+                    thread_id=state.thread_id, run_ids=command.run_ids, keep_latest=command.keep_latest
+                )
+            ]
+        case cmd.CreateRun():
+            return _create_run(state, command, meta)
+        case cmd.CancelRuns():
+            return _cancel_runs(state, command, meta)
+        case cmd.DeleteRun():
+            return _delete_run(state, command, meta)
+        case cmd.FinishRun():
+            return _finish_run(state, command, meta)
+        case cmd.RequeueRun():
+            return _requeue_run(state, command, meta)
+        case cmd.StartDueRun():
+            run = state.runs.get(command.run_id)
+            return [] if run is None or run.attempt else _dispatch_next(state, meta)
+        case cmd.TimeOutRun():
+            run = _held(state, command.run_id, command.attempt)
+            if run is None:
+                return []
+            error = cmd.RunError(error="TimeoutError", message="The run exceeded its time limit.")
+            ended = ev.RunTimedOut(
+                thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
+            )
+            return _ending(state, run, ended, meta)
+        case (
+            cmd.CreateAssistant()
+            | cmd.PatchAssistant()
+            | cmd.SetLatestAssistant()
+            | cmd.DeleteAssistant()
+            | cmd.WriteStore()
+        ):
+            raise TypeError(f"{command.TYPE} is no command to a thread")
+        case _:
+            assert_never(command)
+
+
+def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandMeta) -> Events:
+    """Events of a command to an assistant (API.md section 2)."""
+    current, id = state.current, state.assistant_id
+    match command:
+        case cmd.CreateAssistant():
+            if current is not None:
+                if command.if_exists == "do_nothing":
+                    return [ev.AssistantCreated(assistant_id=id, content=current, existed=True)]
+                return _assistant_rejected(id, 409, f"Assistant {id} already exists")
+            return [
+                ev.AssistantCreated(
+                    assistant_id=id,
+                    content=ev.AssistantVersion(
+                        version=1,
+                        graph_id=command.graph_id,
+                        config=command.config,
+                        context=command.context,
+                        metadata=command.metadata,
+                        name=command.name,
+                        description=command.description,
+                        created_at=meta.time,
+                    ),
+                )
+            ]
+        case cmd.PatchAssistant():
+            if current is None:
+                return _assistant_rejected(id, 404, f"Assistant {id} not found")
+            given = {
+                name: value
+                for name in ("graph_id", "config", "context", "name", "description")
+                if (value := getattr(command, name)) is not UNSET
+            }
+            metadata = {**current.metadata, **({} if command.metadata is UNSET else command.metadata)}
+            content = replace(
+                current, version=max(state.versions) + 1, created_at=meta.time, metadata=metadata, **given
+            )
+            return [ev.AssistantVersioned(assistant_id=id, content=content)]
+        case cmd.SetLatestAssistant():
+            content_then = None if command.version is None else state.versions.get(command.version)
+            if content_then is None:
+                return _assistant_rejected(id, 404, f"Version {command.version} not found for assistant {id}")
+            return [ev.AssistantLatestSet(assistant_id=id, content=content_then)]
+        case cmd.DeleteAssistant():
+            if current is None:
+                return _assistant_rejected(id, 404, f"Assistant with ID {id} not found")
+            return [ev.AssistantDeleted(assistant_id=id)]
+        case _:
+            raise TypeError(f"{command.TYPE} is no command to an assistant")
+
+
+def fold_thread(state: ThreadState, events: Sequence[ev.AnyEvent], time: str) -> ThreadState:
+    """The state after a command's events."""
+    for event in events:
+        state = thread_aggregate.evolve(state, event, time)
+    return state
+
+
+def fold_assistant(state: AssistantState, events: Sequence[ev.AnyEvent]) -> AssistantState:
+    for event in events:
+        state = assistant_aggregate.evolve(state, event)
+    return state
+
+
+# --- threads ---------------------------------------------------------------------------------
+
+
+def _create_thread(state: ThreadState, command: cmd.CreateThread) -> Events:
+    if not state.exists:
+        return [ev.ThreadCreated(thread_id=state.thread_id, metadata=command.metadata, ttl=command.ttl)]
+    if command.if_exists == "do_nothing":
+        return [ev.ThreadCreated(thread_id=state.thread_id, existed=True)]
+    return _rejected(state, 409, THREAD_EXISTS.format(state.thread_id))
+
+
+def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
+    if not state.exists:
+        return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))
+    if state.runs:
+        return _rejected(
+            state,
+            409,
+            f"Thread {state.thread_id} has in-flight runs: {', '.join(state.runs)}. Wait for them to finish or cancel them.",
+        )
+    return [
+        ev.StateUpdated(
+            thread_id=state.thread_id,
+            checkpoints=command.checkpoints,
+            values=command.values,
+            status="interrupted" if command.next else "idle",
+            interrupts=command.interrupts,
+            checkpoint_id=command.checkpoint_id,
+            checkpoints_only=command.unfenced,
+        )
+    ]
+
+
+def _thread_deleted(state: ThreadState) -> ev.ThreadDeleted:
+    held = [(run.run_id, run.attempt) for run in state.runs.values() if run.attempt]
+    return ev.ThreadDeleted(thread_id=state.thread_id, active=held)
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -> Events:
+    if not state.exists and command.if_not_exists == "reject":
+        return _rejected(state, 404, RUN_TARGET_MISSING)
+    if command.run_id in state.runs:
+        return []  # the same command appended twice
+    if state.runs and command.multitask_strategy == "reject":
+        return _rejected(state, 409, THREAD_BUSY)
+    events: Events = []
+    if command.multitask_strategy in ("interrupt", "rollback"):
+        action: cmd.CancelAction = "interrupt" if command.multitask_strategy == "interrupt" else "rollback"
+        for run in state.runs.values():
+            events += _stop(state, run, action, "busy", superseded_by=command.run_id)
+    ids = {"graph_id": command.graph_id, "assistant_id": command.assistant_id}
+    events.append(
+        ev.RunCreated(
+            thread_id=state.thread_id,
+            run_id=command.run_id,
+            ordinal=meta.offset,
+            assistant_id=command.assistant_id,
+            graph_id=command.graph_id,
+            kwargs=command.kwargs,
+            metadata={**command.assistant_metadata, **state.metadata, **ids, **command.metadata},
+            multitask_strategy=command.multitask_strategy,
+            not_before=command.not_before if command.not_before and command.not_before > meta.time else None,
+            temporary=command.temporary,
+            creates_thread=not state.exists,
+            thread_metadata={**state.metadata, **ids} if state.exists else {**command.metadata, **ids},
+            thread_config=command.thread_config,
+            thread_ttl=None if state.exists else command.thread_ttl,
+        )
+    )
+    return events + _dispatch_next(fold_thread(state, events, meta.time), meta)
+
+
+def _stop(
+    state: ThreadState,
+    run: RunInFlight,
+    action: cmd.CancelAction,
+    status: ev.ThreadStatus,
+    superseded_by: str | None = None,
+) -> Events:
+    """Events that stop a run: asked of its worker when one may hold it, done at once when none does."""
+    if run.attempt:
+        return [
+            ev.RunCancelRequested(
+                thread_id=state.thread_id,
+                run_id=run.run_id,
+                action=action,
+                attempt=run.attempt,
+                superseded_by=superseded_by,
+            )
+        ]
+    kind = ev.RunCancelled if action == "interrupt" else ev.RunRolledBack
+    return [kind(thread_id=state.thread_id, run_id=run.run_id, status=status, superseded_by=superseded_by)]
+
+
+def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta) -> Events:
+    found = [state.runs[run_id] for run_id in command.run_ids if run_id in state.runs]
+    if not found:
+        return _rejected(state, 404, NOTHING_TO_CANCEL)
+    events: Events = []
+    for run in found:
+        now = fold_thread(state, events, meta.time)
+        others = len(now.runs) > 1
+        events += _stop(now, run, command.action, "busy" if others else "idle")
+        if run.temporary and not run.attempt:
+            events.append(_thread_deleted(fold_thread(state, events, meta.time)))
+            break
+    return events
+
+
+def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -> Events:
+    run = state.runs.get(command.run_id)
+    others = [r for r in state.runs.values() if r is not run]
+    status: ev.ThreadStatus | None
+    if others:
+        status = "busy"
+    elif command.values is not None:
+        status = "interrupted" if command.next else "idle"
+    else:
+        status = "idle" if run is not None else None
+    deleted = ev.RunDeleted(
+        thread_id=state.thread_id,
+        run_id=command.run_id,
+        active_attempt=run.attempt if run is not None and run.attempt else None,
+        status=status,
+        values=command.values,
+        interrupts=command.interrupts if command.values is not None else None,
+    )
+    return [deleted, *_dispatch_next(fold_thread(state, [deleted], meta.time), meta)]
+
+
+def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -> Events:
+    run = _held(state, command.run_id, command.attempt)
+    if run is None:
+        return []
+    outcome = "rolled_back" if run.cancel == "rollback" else command.outcome
+    kind: type[ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack]
+    status: ev.ThreadStatus = "interrupted" if command.next else "idle"
+    match outcome:
+        case "success":
+            kind = ev.RunSucceeded
+        case "error":
+            kind, status = ev.RunFailed, "error"
+        case "interrupted":
+            kind = ev.RunCancelled
+        case "timeout":
+            kind, status = ev.RunTimedOut, "error"
+        case "rolled_back":
+            kind = ev.RunRolledBack
+            if command.outcome != "rolled_back":
+                status = "idle"
+        case _:
+            assert_never(outcome)
+    gone = outcome == "rolled_back"
+    ended = kind(
+        thread_id=state.thread_id,
+        run_id=run.run_id,
+        attempt=run.attempt,
+        status=status,
+        values=None if gone else command.values,
+        output=command.output or (command.values if gone else None),
+        interrupts=None if gone else command.interrupts,
+        error=command.error,
+        started_at=command.started_at,
+        last_sequence=command.last_sequence,
+        last_frame_ms=command.last_frame_ms,
+        superseded_by=run.superseded_by,
+    )
+    return _ending(state, run, ended, meta)
+
+
+def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta) -> Events:
+    run = _held(state, command.run_id, command.attempt)
+    if run is None:
+        return []
+    if run.cancel is not None:
+        kind = ev.RunCancelled if run.cancel == "interrupt" else ev.RunRolledBack
+        status: ev.ThreadStatus = "interrupted" if run.cancel == "interrupt" and command.crash else "idle"
+        ended = kind(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            status=status,
+            superseded_by=run.superseded_by,
+        )
+        return _ending(state, run, ended, meta)
+    crashes = run.crashes + command.crash
+    if crashes >= command.max_attempts:
+        error = cmd.RunError(error="WorkerLost", message=WORKER_LOST.format(crashes))
+        failed = ev.RunFailed(
+            thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
+        )
+        return _ending(state, run, failed, meta)
+    return [
+        ev.RunDispatched(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            attempt=run.attempt + 1,
+            crashes=crashes,
+            reason=command.reason,
+        )
+    ]
+
+
+def _ending(
+    state: ThreadState,
+    run: RunInFlight,
+    ended: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
+    meta: CommandMeta,
+) -> Events:
+    """A final event and what follows from it: the thread goes, or its next run starts."""
+    if len(state.runs) > 1:
+        ended = replace(ended, status="busy")
+    events: Events = [ended]
+    after = fold_thread(state, events, meta.time)
+    if run.temporary and not after.runs:
+        return [*events, _thread_deleted(after)]
+    return events + _dispatch_next(after, meta)
+
+
+def _dispatch_next(state: ThreadState, meta: CommandMeta) -> Events:
+    """Dispatch the oldest run that is ready, unless one is dispatched already."""
+    if state.active is not None:
+        return []
+    for run in state.runs.values():
+        if run.ready(meta.time):
+            return [
+                ev.RunDispatched(
+                    thread_id=state.thread_id,
+                    run_id=run.run_id,
+                    attempt=1,
+                    reason="ready" if run.not_before is None else "due",
+                )
+            ]
+    return []
+
+
+def _held(state: ThreadState, run_id: str, attempt: int) -> RunInFlight | None:
+    """The run if this attempt of it is the present one."""
+    run = state.runs.get(run_id)
+    return run if run is not None and run.attempt == attempt else None
+
+
+def _rejected(state: ThreadState, status: int, detail: str) -> Events:
+    return [ev.CommandRejected(aggregate_id=state.thread_id, status=status, detail=detail)]
+
+
+def _assistant_rejected(assistant_id: str, status: int, detail: str) -> Events:
+    return [ev.AssistantRejected(assistant_id=assistant_id, status=status, detail=detail)]

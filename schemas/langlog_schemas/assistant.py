@@ -1,0 +1,36 @@
+"""The assistant aggregate: its versions and which of them is the latest. `evolve` is pure."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from . import events as ev
+from .events import AssistantVersion
+
+
+class AssistantState(msgspec.Struct, frozen=True, kw_only=True):
+    assistant_id: str
+    current: AssistantVersion | None = None
+    """What the pointer shows; None: there is no such assistant."""
+    versions: dict[int, AssistantVersion] = {}
+
+
+def evolve(state: AssistantState, event: ev.AnyEvent) -> AssistantState:
+    """The state after an event. Events that don't concern it leave it as it is."""
+    match event:
+        case ev.AssistantCreated():
+            if event.existed:
+                return state
+            return AssistantState(
+                assistant_id=state.assistant_id, current=event.content, versions={event.content.version: event.content}
+            )
+        case ev.AssistantVersioned():
+            versions = {**state.versions, event.content.version: event.content}
+            return replace(state, current=event.content, versions=versions)
+        case ev.AssistantLatestSet():
+            return replace(state, current=event.content)
+        case ev.AssistantDeleted():
+            return AssistantState(assistant_id=state.assistant_id)
+        case _:
+            return state

@@ -1,0 +1,123 @@
+"""The thread aggregate: what deciding needs to know of a thread and its runs in flight, folded from events.
+
+Runs that are over are no part of it: nothing that is asked of them changes them, except their deletion. `evolve` is
+pure; states are never changed in place.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from . import events as ev
+from .commands import CancelAction, Metadata, Ttl
+
+
+class RunInFlight(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is pending (``attempt`` 0) or dispatched."""
+
+    run_id: str
+    ordinal: int
+    assistant_id: str
+    graph_id: str
+    kwargs: Raw
+    metadata: Metadata
+    created_at: str
+    not_before: str | None = None
+    temporary: bool = False
+    attempt: int = 0
+    crashes: int = 0
+    cancel: CancelAction | None = None
+    superseded_by: str | None = None
+
+    def ready(self, now: str) -> bool:
+        """Whether it may start at this moment."""
+        return self.attempt == 0 and (self.not_before is None or self.not_before <= now)
+
+
+class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
+    thread_id: str
+    exists: bool = False
+    created_at: str = ""
+    metadata: Metadata = {}
+    config: Metadata = {}
+    ttl: Ttl | None = None
+    status: ev.ThreadStatus = "idle"
+    has_checkpoints: bool = False
+    frame_ms: int = 0
+    runs: dict[str, RunInFlight] = {}
+    """Runs in flight in order of creation."""
+
+    @property
+    def active(self) -> RunInFlight | None:
+        """The run that a worker may hold: at most one on a thread."""
+        return next((run for run in self.runs.values() if run.attempt > 0), None)
+
+
+def evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
+    """The state after an event. ``time`` is the event's. Events that don't concern it leave it as it is."""
+    match event:
+        case ev.ThreadCreated():
+            if event.existed:
+                return state
+            return ThreadState(
+                thread_id=state.thread_id,
+                exists=True,
+                created_at=time,
+                metadata=event.metadata,
+                config=event.config,
+                ttl=event.ttl,
+                has_checkpoints=state.has_checkpoints,
+            )
+        case ev.ThreadUpdated():
+            return replace(state, metadata=event.metadata, ttl=event.ttl or state.ttl)
+        case ev.ThreadDeleted():
+            return ThreadState(thread_id=state.thread_id)
+        case ev.StateUpdated():
+            if event.checkpoints_only:
+                return replace(state, has_checkpoints=True)
+            return replace(state, status=event.status, has_checkpoints=True)
+        case ev.RunCreated():
+            run = RunInFlight(
+                run_id=event.run_id,
+                ordinal=event.ordinal,
+                assistant_id=event.assistant_id,
+                graph_id=event.graph_id,
+                kwargs=event.kwargs,
+                metadata=event.metadata,
+                created_at=time,
+                not_before=event.not_before,
+                temporary=event.temporary,
+            )
+            return replace(
+                state,
+                exists=True,
+                created_at=state.created_at or time,
+                metadata=event.thread_metadata,
+                config=event.thread_config,
+                ttl=event.thread_ttl or state.ttl,
+                status="busy",
+                runs={**state.runs, run.run_id: run},
+            )
+        case ev.RunDispatched():
+            run = replace(state.runs[event.run_id], attempt=event.attempt, crashes=event.crashes)
+            return replace(state, has_checkpoints=True, runs={**state.runs, run.run_id: run})
+        case ev.RunCancelRequested():
+            run = replace(state.runs[event.run_id], cancel=event.action, superseded_by=event.superseded_by)
+            return replace(state, runs={**state.runs, run.run_id: run})
+        case ev.RunSucceeded() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut() | ev.RunRolledBack():
+            return replace(
+                state,
+                status=event.status,
+                frame_ms=max(state.frame_ms, event.last_frame_ms),
+                runs=_without(state, event.run_id),
+            )
+        case ev.RunDeleted():
+            return replace(state, status=event.status or state.status, runs=_without(state, event.run_id))
+        case _:
+            return state
+
+
+def _without(state: ThreadState, run_id: str) -> dict[str, RunInFlight]:
+    return {key: run for key, run in state.runs.items() if key != run_id}
