@@ -1,0 +1,181 @@
+"""Processes of langlog under test: started, waited for until they say that they are ready, stopped or killed.
+
+Each runs in a process group of its own, so that a kill can take its children along. What it writes goes to a file and
+is shown when a test fails (see ``tests/conftest.py``). A process that dies is noticed by whoever waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+READY_S = 60.0
+"""To make a data folder, start Postgres and import every graph, on a busy machine."""
+STOP_S = 30.0
+SHOWN_LINES = 80
+
+OWN = ("LOG_URI", "DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "PORT")
+"""Variables of the surroundings that a test must not inherit, besides those that begin with ``LANGLOG_``."""
+
+running: list[Process] = []
+"""What is up now."""
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Process:
+    """One ``langlog …`` process. `start` returns once it has said ``ready``; it may be started again after it ended."""
+
+    def __init__(self, name: str, args: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self._args = args
+        self._env = {k: v for k, v in os.environ.items() if k not in OWN and not k.startswith("LANGLOG_")}
+        self._env |= {"LOG_JSON": "true", "PYTHONUNBUFFERED": "1", **(env or {})}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.output = folder / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._heard: deque[dict[str, Any]] = deque(maxlen=10_000)
+        self._news = threading.Condition()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, ready_s: float = READY_S) -> None:
+        """Start and wait for ``ready``. Raises RuntimeError with the end of its output when it does not come."""
+        assert not self.alive, f"{self.name} runs already"
+        self._heard.clear()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "langlog", *self._args],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        running.append(self)
+        assert self._process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+        try:
+            self.wait_for(lambda event: event.get("event") == "ready", ready_s)
+        except BaseException:
+            self.kill()
+            raise
+
+    def wait_for(self, wanted: Callable[[dict[str, Any]], bool], limit_s: float = READY_S) -> dict[str, Any]:
+        """The first event it has logged since its start that is wanted. Raises RuntimeError when it ends before that."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found.extend(event for event in self._heard if wanted(event))
+            return bool(found) or not self.alive
+
+        with self._news:
+            self._news.wait_for(there, limit_s)
+        if not found:
+            state = "still runs" if self.alive else f"ended with {self._process.returncode if self._process else None}"
+            raise RuntimeError(f"{self.name} {state}; its output ends with:\n{self.tail()}")
+        return found[0]
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        with self.output.open("ab") as file, pipe:
+            for line in pipe:
+                file.write(line)
+                file.flush()
+                with contextlib.suppress(ValueError):
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        with self._news:
+                            self._heard.append(event)
+                            self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def tail(self, lines: int = SHOWN_LINES) -> str:
+        if not self.output.exists():
+            return ""
+        return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> int:
+        """SIGTERM and its exit code; SIGKILL to the group when it does not end in time (and AssertionError)."""
+        if not self.alive:
+            self._gone()
+            return self._process.returncode if self._process else 0
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            code = self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end within {STOP_S} s of SIGTERM:\n{self.tail()}") from None
+        self._gone()
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL to it and all its children at once."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._gone()
+
+    def signal(self, number: int) -> None:
+        """To it and all its children."""
+        os.killpg(self.pid, number)
+
+    def children(self) -> list[psutil.Process]:
+        found: list[psutil.Process] = psutil.Process(self.pid).children(recursive=True)
+        return found
+
+    def _gone(self) -> None:
+        if self in running:
+            running.remove(self)
+        if self._reader is not None:
+            self._reader.join(5)
+
+
+class LiveServer(Process):
+    """``langlog dev`` on a free port. ``env`` may point it at another log, Postgres or Redis."""
+
+    def __init__(
+        self, project: Path, folder: Path, env: Mapping[str, str] | None = None, *options: str, name: str = "dev"
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.data = folder / "data"
+        args = ["dev", "--config", str(project), "--port", str(self.port), "--data-dir", str(self.data), "--no-reload"]
+        super().__init__(name, [*args, *options], folder, {"LANGLOG_TEST_URL": self.url, **(env or {})})
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[LiveServer]:
+        """Started for the length of a block."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
