@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import msgspec
@@ -48,7 +49,7 @@ class _Once(logging.Filter):
         return True
 
 
-def _repeats(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def _repeats(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """How often a foreign record was held back since it was last heard."""
     held_back = getattr(event.get("_record"), "held_back", 0)
     if held_back:
@@ -60,7 +61,7 @@ def _encode_unknown(value: Any) -> str:
     return repr(value)
 
 
-def _json(_: Any, __: str, event: dict[str, Any]) -> str:
+def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     return msgspec.json.encode(event, enc_hook=_encode_unknown).decode()
 
 
@@ -92,7 +93,11 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     handler.addFilter(_Once())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.stdlib.PositionalArgumentsFormatter()],
+            foreign_pre_chain=[
+                *shared,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.PositionalArgumentsFormatter(),
+            ],
             processors=[_repeats, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )

@@ -19,13 +19,13 @@ class SettingError(ValueError):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_uri: str = ""
-    """LOG_URI: ``sqlite:///…`` or ``kafka://host:port``."""
+    """LOG_URI: the log, ``sqlite:///path`` or ``kafka://host:port[,host:port…]``; unset: embedded (``langlog dev`` alone)."""
     database_uri: str = ""
-    """DATABASE_URI or POSTGRES_URI."""
+    """DATABASE_URI, POSTGRES_URI: Postgres 14 or newer for the read model; unset: embedded (``langlog dev`` alone)."""
     redis_uri: str = ""
-    """REDIS_URI."""
+    """REDIS_URI: Redis 6.2 or newer, ``redis://…`` or ``unix://…``; unset: embedded (``langlog dev`` alone)."""
     redis_prefix: str = "langlog:"
-    """REDIS_KEY_PREFIX."""
+    """REDIS_KEY_PREFIX: goes before every key and channel."""
     data_dir: Path = Path(".langlog")
     """LANGLOG_DATA_DIR: where the embedded parts keep everything."""
     project: Path = Path("langgraph.json")
@@ -52,15 +52,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_PROJECTION: the Postgres schema of the read model."""
 
     host: str = "127.0.0.1"
-    """LANGLOG_HOST."""
+    """LANGLOG_HOST: address that the gateway and the health port listen on."""
     port: int = 2024
-    """PORT."""
+    """PORT: that the gateway listens on."""
     health_port: int = 0
     """LANGLOG_HEALTH_PORT: a service alone answers ``GET /ok`` here; 0: nowhere."""
     mount_prefix: str = ""
-    """MOUNT_PREFIX."""
+    """MOUNT_PREFIX: path before all routes."""
     cors_allow_origins: str = "*"
-    """CORS_ALLOW_ORIGINS, comma separated."""
+    """CORS_ALLOW_ORIGINS: origins that browsers may call from, comma separated."""
     max_body_bytes: int = 20_000_000
     """LANGLOG_MAX_BODY_BYTES: a larger request body is 413."""
     reply_timeout_s: float = 30.0
@@ -90,9 +90,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_SWEEP_SECS: between two looks at leases and lost dispatches."""
 
     log_level: str = "info"
-    """LOG_LEVEL."""
+    """LOG_LEVEL: debug, info, warning, error or critical."""
     log_json: bool = False
-    """LOG_JSON."""
+    """LOG_JSON: what the process logs is one JSON object a line."""
 
 
 VARIABLES: dict[str, tuple[str, ...]] = {

@@ -84,7 +84,9 @@ class HealthService:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 await reader.readuntil(b"\r\n\r\n")
                 ill = [service.name for service in self._services if not await service.healthy()]
-                status, body = (b"503 Service Unavailable", f"not healthy: {', '.join(ill)}") if ill else (b"200 OK", "ok")
+                status, body = (
+                    (b"503 Service Unavailable", f"not healthy: {', '.join(ill)}") if ill else (b"200 OK", "ok")
+                )
                 data = body.encode() + b"\n"
                 writer.write(
                     b"HTTP/1.1 " + status + b"\r\ncontent-type: text/plain\r\ncontent-length: "

@@ -38,9 +38,7 @@ def matters(path: Path, root: Path) -> bool:
 
 def folders_of(root: Path) -> list[Path]:
     """The folders right below ``root`` that are watched with all they hold."""
-    return sorted(
-        x for x in root.iterdir() if x.is_dir() and x.name not in IGNORED and not x.name.startswith(".")
-    )
+    return sorted(x for x in root.iterdir() if x.is_dir() and x.name not in IGNORED and not x.name.startswith("."))
 
 
 class ReloadService:

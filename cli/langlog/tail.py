@@ -24,7 +24,9 @@ def log() -> None:
 @log.command()
 @click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), help="Only this topic; may be repeated.")
 @click.option("--key", "keys", multiple=True, help="Only this key (a thread id, an assistant id …); may be repeated.")
-@click.option("--type", "types", multiple=True, help="Only this type, such as run.succeeded or 'run.*'; may be repeated.")
+@click.option(
+    "--type", "types", multiple=True, help="Only this type, such as run.succeeded or 'run.*'; may be repeated."
+)
 @click.option("--from-start", is_flag=True, help="Begin with the first record instead of the next one.")
 @click.option("--follow/--no-follow", default=True, help="Wait for more, or print all that is there and end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with headers and body.")

@@ -1,0 +1,108 @@
+"""Keys of ``langgraph.json`` that nobody reads: said once at the start, with the name that was probably meant.
+
+Source of the names: API.md section 16 (the keys of the LangGraph CLI's configuration file).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from langlog_backbone.project import Project
+
+KEYS: dict[str, frozenset[str]] = {
+    "": frozenset(
+        {
+            "graphs",
+            "dependencies",
+            "env",
+            "store",
+            "checkpointer",
+            "auth",
+            "encryption",
+            "priority",
+            "http",
+            "webhooks",
+            "ui",
+            "ui_config",
+            "python_version",
+            "node_version",
+            "base_image",
+            "image_distro",
+            "dockerfile_lines",
+            "pip_config_file",
+            "pip_installer",
+            "api_version",
+            "source",
+            "keep_pkg_tools",
+            "$schema",
+        }
+    ),
+    "store": frozenset({"index", "ttl", "path"}),
+    "store.index": frozenset({"embed", "dims", "fields"}),
+    "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
+    "checkpointer": frozenset({"ttl", "path", "serde"}),
+    "checkpointer.ttl": frozenset({"strategy", "default_ttl", "sweep_interval_minutes", "sweep_limit"}),
+    "checkpointer.serde": frozenset({"allowed_json_modules", "allowed_msgpack_modules", "pickle_fallback"}),
+    "auth": frozenset({"path", "disable_studio_auth", "openapi", "cache"}),
+    "auth.cache": frozenset({"cache_keys", "ttl_seconds", "max_size"}),
+    "http": frozenset(
+        {
+            "app",
+            "mount_prefix",
+            "disable_assistants",
+            "disable_threads",
+            "disable_runs",
+            "disable_store",
+            "disable_mcp",
+            "disable_a2a",
+            "disable_meta",
+            "disable_ui",
+            "disable_webhooks",
+            "cors",
+            "configurable_headers",
+            "logging_headers",
+            "middleware_order",
+            "enable_custom_route_auth",
+        }
+    ),
+    "http.cors": frozenset(
+        {
+            "allow_origins",
+            "allow_methods",
+            "allow_headers",
+            "allow_credentials",
+            "allow_origin_regex",
+            "expose_headers",
+            "max_age",
+        }
+    ),
+    "http.configurable_headers": frozenset({"includes", "excludes"}),
+    "http.logging_headers": frozenset({"includes", "excludes"}),
+    "webhooks": frozenset({"env_prefix", "url", "headers"}),
+    "webhooks.url": frozenset(
+        {"require_https", "allowed_domains", "allowed_ports", "max_url_length", "disable_loopback"}
+    ),
+}
+"""Section -> its keys; sections that are not here may hold anything."""
+
+
+def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str | None]]:
+    """(dotted key, nearest known key or None) for each that is not known."""
+    known = KEYS[section]
+    for key, value in config.items():
+        name = f"{section}.{key}" if section else key
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            yield name, (f"{section}.{near[0]}" if section else near[0]) if near else None
+        elif name in KEYS and isinstance(value, Mapping):
+            yield from unknown_keys(value, name)
+
+
+def warn_of_unknown_keys(project: Project) -> None:
+    """One line on stderr for each."""
+    for key, near in unknown_keys(project.config):
+        hint = f" (did you mean {near!r}?)" if near else ""
+        click.echo(f"langlog: {project.file.name}: the key {key!r} is not known{hint}", err=True)

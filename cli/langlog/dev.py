@@ -1,0 +1,99 @@
+"""``langlog dev``: all of langlog in one process and its worker processes, with nothing installed but the package.
+
+Order of life: settings, project, port, data folder and embedded servers, backbone, services; stopped in reverse. What
+`LOG_URI`, `DATABASE_URI` or `REDIS_URI` name is not embedded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.project import Project
+    from langlog_backbone.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--config", "project", type=click.Path(path_type=Path), help="The project.  [LANGLOG_PROJECT; langgraph.json]"
+)
+@click.option("--host", help="Address to listen on.  [LANGLOG_HOST; 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT; 2024]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where all data is.  [LANGLOG_DATA_DIR; .langlog]")
+@click.option("--workers", type=click.IntRange(1), help="Processes that run graphs.  [LANGLOG_WORKERS; 1]")
+@click.option("--reload/--no-reload", default=True, help="Load graphs again when the project's files change.")
+def dev(reload: bool, **options: Any) -> None:
+    """Everything on this machine, with embedded log, PostgreSQL and Redis."""
+    from langlog_backbone.logging import configure_logging
+    from langlog_backbone.project import read_project
+    from langlog_backbone.settings import read_settings
+
+    from .config_keys import warn_of_unknown_keys
+    from .ports import ensure_free
+    from .running import run
+
+    settings = read_settings(**options)
+    configure_logging(settings)
+    project = read_project(settings.project)
+    warn_of_unknown_keys(project)
+    ensure_free(settings.host, settings.port)
+    run(_run(settings, project, reload))
+
+
+async def _run(settings: Settings, project: Project, reload: bool) -> int:
+    from langlog_backbone.context import open_backbone
+    from langlog_backbone.embedded import embedded_servers
+    from langlog_backbone.service import Service, run_services
+    from langlog_executor.decider import DeciderService
+    from langlog_executor.workers import WorkerPoolService
+    from langlog_gateway.service import GatewayService
+    from langlog_projector.service import ProjectorService
+    from langlog_scheduler.service import SchedulerService
+
+    from .reload import ReloadService
+
+    asked = settings
+    async with embedded_servers(settings) as settings, open_backbone(settings, local=True) as backbone:
+        pool = WorkerPoolService(backbone)
+        services: list[Service] = [
+            ProjectorService(backbone),
+            DeciderService(backbone),
+            SchedulerService(backbone),
+            pool,
+            GatewayService(backbone),
+        ]
+        if reload:
+            services.append(ReloadService(project.root, pool.reload))
+        ready = asyncio.Event()
+        banner = asyncio.create_task(_when(ready, lambda: _say(asked, project)))
+        try:
+            return await run_services(services, ready=ready)
+        finally:
+            banner.cancel()
+
+
+async def _when(ready: asyncio.Event, then: Callable[[], None]) -> None:
+    await ready.wait()
+    then()
+
+
+def _say(settings: Settings, project: Project) -> None:
+    """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
+    parts = [
+        f"{name} {_without_password(uri) if uri else 'embedded'}"
+        for name, uri in (("log", settings.log_uri), ("Postgres", settings.database_uri), ("Redis", settings.redis_uri))
+    ]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    click.echo(f"langlog listens on http://{host}:{settings.port}{settings.mount_prefix}")
+    click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
+    click.echo(f"  data    {settings.data_dir.resolve()}  ({', '.join(parts)})")
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

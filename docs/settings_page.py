@@ -1,0 +1,48 @@
+"""Writes docs/settings.md from the docstrings of `Settings`: python docs/settings_page.py (a test keeps it current)."""
+
+import ast
+import inspect
+from pathlib import Path
+
+from langlog_backbone import settings
+
+PAGE = Path(__file__).with_name("settings.md")
+
+INTRO = """# Settings
+
+Every setting is an environment variable; options of the `langlog` command win over them. Names that other LangGraph
+servers use are the same here; langlog's own begin with `LANGLOG_`. This page is generated from
+`backbone/langlog_backbone/settings.py` by `python docs/settings_page.py`.
+
+| variable | default | meaning |
+| --- | --- | --- |
+"""
+
+
+def meanings() -> dict[str, str]:
+    """Field -> its docstring."""
+    tree = ast.parse(inspect.getsource(settings.Settings))
+    body = tree.body[0].body  # type: ignore[attr-defined]
+    return {
+        field.target.id: text.value.value
+        for field, text in zip(body, body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+def page() -> str:
+    defaults, texts = settings.Settings(), meanings()
+    rows = []
+    for field, names in settings.VARIABLES.items():
+        value = getattr(defaults, field)
+        shown = (
+            str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+        )
+        meaning = texts[field].partition(": ")[2]
+        meaning = " ".join(meaning.split()).replace("``", "`").replace("|", "\\|")
+        rows.append(f"| {', '.join(f'`{x}`' for x in names)} | {f'`{shown}`' if shown else ''} | {meaning} |")
+    return INTRO + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
