@@ -9,7 +9,7 @@ CREATE TABLE records (
     key       TEXT    NOT NULL,
     headers   BLOB    NOT NULL,
     value     BLOB    NOT NULL
-) STRICT
+)
 
 -- name: create_place
 CREATE UNIQUE INDEX place ON records (topic, partition, "offset")
@@ -21,10 +21,10 @@ CREATE TABLE positions (
     partition    INTEGER NOT NULL,
     "offset"     INTEGER NOT NULL,
     PRIMARY KEY (member_group, topic, partition)
-) STRICT, WITHOUT ROWID
+) WITHOUT ROWID
 
 -- name: create_meta
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 
 -- name: insert_meta
 INSERT INTO meta (name, value) VALUES (?1, ?2)

@@ -1,0 +1,101 @@
+"""The file of the embedded log: made, checked, and opened for one use.
+
+Concurrency: a connection belongs to the thread that opened it. WAL: readers never wait for the writer.
+Death: SQLite rolls an unfinished transaction back at the next open; what was committed is on disk (``synchronous=FULL``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..postgres import load_sql
+from .port import LogFault
+
+SQL = load_sql("langlog_backbone", "sqlite_log.sql")
+
+APPLICATION_ID = 0x6C6C6F67
+"""``llog`` in the file's header: says that this SQLite file is a log of langlog."""
+FORMAT = 1
+"""Of the tables (``PRAGMA user_version``)."""
+CHECKPOINT_PAGES = 2_000
+"""The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
+CACHED_STATEMENTS = 256
+
+
+def lock_path(path: Path) -> Path:
+    """Held (flock) around every write: SQLite's own busy wait sleeps, and two writers would stall each other by 100 ms and more."""
+    return path.with_name(path.name + ".lock")
+
+
+@contextlib.contextmanager
+def locked(fd: int) -> Iterator[None]:
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """In autocommit mode; statements that belong together say BEGIN themselves."""
+    db = sqlite3.connect(
+        path, timeout=10.0, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
+    )
+    try:
+        if write:
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        else:
+            db.execute("PRAGMA query_only = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def prepare(path: Path, partitions: int) -> None:
+    """Make the file if it is missing, check it if not. Blocks; for a thread. Raises LogFault."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LogFault(f"the log {path} cannot be opened: {error.strerror}") from None
+    try:
+        with locked(fd):
+            _prepare(path, partitions)
+    except sqlite3.DatabaseError as error:
+        raise LogFault(f"{path} is not a log of langlog: {error}") from None
+    finally:
+        os.close(fd)
+
+
+def _prepare(path: Path, partitions: int) -> None:
+    with contextlib.closing(connect(path, write=True)) as db:
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application == 0 and tables == 0:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("BEGIN IMMEDIATE")
+            for name in ("create_records", "create_place", "create_positions", "create_meta"):
+                db.execute(SQL[name])
+            db.execute(SQL["insert_meta"], ("partitions", str(partitions)))
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {FORMAT}")
+            db.execute("COMMIT")
+            path.chmod(0o600)
+            return
+        if application != APPLICATION_ID:
+            raise LogFault(f"{path} is not a log of langlog")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version != FORMAT:
+            raise LogFault(f"the log {path} has format {version}, this langlog reads format {FORMAT}")
+        (made_with,) = db.execute(SQL["meta"], ("partitions",)).fetchone()
+        if int(made_with) != partitions:
+            raise LogFault(
+                f"the log {path} has {made_with} partitions, fixed for its life; LANGLOG_PARTITIONS says {partitions}"
+            )

@@ -1,0 +1,263 @@
+"""Readers of the embedded log: one tail for all readers of a process.
+
+A reader first catches up by queries of its own ("everything after sequence number s"), then joins the tail: what this
+process commits is handed over from memory, and what other processes commit is fetched by one query a wake-up for all.
+A reader that falls behind by more than `QUEUE_BYTES` leaves the tail and catches up by queries again, so that memory is bounded.
+
+Concurrency: everything here runs on the event loop that started the log, save `fetch` and `find_start`, which run on its one
+reading thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from .port import Assignment, LogFault, Record, TopicPartition
+from .sqlite_file import SQL
+
+FETCH_RECORDS = 2_000
+"""Of one query."""
+FETCH_BYTES = 8_000_000
+"""… and of values."""
+QUEUE_BYTES = 32_000_000
+"""Of values that wait for one reader."""
+RECORD_OVERHEAD = 500
+"""Bytes a record takes in memory besides its value, roughly."""
+
+_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
+
+Sequenced = tuple[int, Record]
+T = TypeVar("T")
+
+
+class Fetched(msgspec.Struct):
+    rows: list[Sequenced]
+    seen: int
+    """Everything up to this sequence number is in ``rows`` or of other topics."""
+    more: bool
+    """The query stopped at a limit."""
+
+
+class Source(Protocol):
+    """What a reader needs of its log."""
+
+    def in_thread(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]: ...
+
+    def attach(self, reader: SqliteReader) -> bool: ...
+
+    def detach(self, reader: SqliteReader) -> None: ...
+
+    def listen(self) -> None: ...
+
+
+def fetch(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
+    """The next records of these topics. ``names``: topic as stored -> as asked for."""
+    (last,) = db.execute(SQL["last_seq"]).fetchone()
+    rows: list[Sequenced] = []
+    size = 0
+    seen = last
+    more = False
+    if last > after:
+        stored = msgspec.json.encode(list(names)).decode()
+        cursor = db.execute(SQL["after"], (after, last, stored, FETCH_RECORDS))
+        for seq, topic, partition, offset, key, headers, value in cursor:
+            rows.append((seq, Record(names[topic], partition, offset, key, value, _headers(headers))))
+            size += len(value)
+            if size >= FETCH_BYTES or len(rows) == FETCH_RECORDS:
+                seen = seq
+                more = True
+                break
+        cursor.close()
+    return Fetched(rows, seen, more)
+
+
+def find_start(
+    db: sqlite3.Connection, names: Mapping[str, str], partitions: int, start: Mapping[TopicPartition, int]
+) -> int:
+    """The sequence number before the first record wanted. Raises LogFault when a start is beyond the end."""
+    (last,) = db.execute(SQL["last_seq"]).fetchone()
+    first = last + 1
+    for stored, topic in names.items():
+        for partition in range(partitions):
+            offset = start.get((topic, partition), 0)
+            found = db.execute(SQL["seq_at"], (stored, partition, offset)).fetchone()
+            if found is not None:
+                first = min(first, found[0])
+            elif offset > 0:
+                (end,) = db.execute(SQL["next_offset"], (stored, partition)).fetchone()
+                if offset > end:
+                    raise LogFault(
+                        f"{topic}/{partition} ends at offset {end}, before the position {offset} to go on from: "
+                        "this is not the log that was read before"
+                    )
+    return int(first) - 1
+
+
+class GroupLock:
+    """The one owner of a group: an flock, waited for in a thread, released by the kernel when its process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+        self._given_up = False
+        self._state = threading.Lock()
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def acquire(self) -> None:
+        """May be cancelled and called again."""
+        if self._fd is not None:
+            return
+        if self._waiting is None:
+            loop = asyncio.get_running_loop()
+            waiting = self._waiting = loop.create_future()
+            threading.Thread(target=self._wait, args=(loop, waiting), name="log-group", daemon=True).start()
+        await asyncio.shield(self._waiting)
+
+    def release(self) -> None:
+        with self._state:
+            self._given_up = True
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+
+    def _wait(self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -> None:
+        failure: OSError | None = None
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with self._state:
+                if self._given_up:
+                    os.close(fd)
+                    return
+                self._fd = fd
+        except OSError as error:
+            failure = error
+
+        def settle() -> None:
+            if waiting.done():
+                return
+            if failure is None:
+                waiting.set_result(None)
+            else:
+                waiting.set_exception(LogFault(f"{self._path} cannot be locked: {failure.strerror}"))
+
+        try:
+            loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            self.release()
+
+
+class SqliteReader:
+    """Implements `port.LogReader`."""
+
+    def __init__(
+        self,
+        source: Source,
+        names: Mapping[str, str],
+        partitions: int,
+        start: Mapping[TopicPartition, int],
+        *,
+        lock: GroupLock | None = None,
+        assignment: Assignment | None = None,
+    ) -> None:
+        self.names = names
+        self.topics: Collection[str] = frozenset(names.values())
+        self.cursor = 0
+        """Everything up to this sequence number has been queued or is of no interest."""
+        self._source = source
+        self._partitions = partitions
+        self._start = start
+        self._lock = lock
+        self._assignment = assignment
+        self._ready = False
+        self._live = False
+        self._wanted: dict[TopicPartition, int] = {}
+        self._queue: deque[Record] = deque()
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def read(self, max_records: int = 1000) -> list[Record]:
+        if not self._ready:
+            await self._prepare()
+        queue = self._queue
+        while not queue:
+            if self._live:
+                self._waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            else:
+                await self._catch_up()
+        if len(queue) <= max_records:
+            taken = list(queue)
+            queue.clear()
+            self._size = 0
+        else:
+            taken = [queue.popleft() for _ in range(max_records)]
+            self._size -= sum(len(record.value) + RECORD_OVERHEAD for record in taken)
+        return taken
+
+    async def stop(self) -> None:
+        self._leave_tail()
+        if self._lock is not None:
+            self._lock.release()
+
+    def offer(self, records: Sequence[Sequenced]) -> None:
+        """From the tail, in order; all topics of the process mixed."""
+        if not self._live:
+            return
+        self._take(records)
+        if self._size > QUEUE_BYTES:
+            self._leave_tail()
+        if self._waiter is not None and self._queue and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _take(self, records: Sequence[Sequenced]) -> None:
+        for seq, record in records:
+            if seq <= self.cursor:
+                continue
+            self.cursor = seq
+            if record.topic not in self.topics:
+                continue
+            if self._wanted:
+                lane = (record.topic, record.partition)
+                first = self._wanted.get(lane)
+                if first is not None:
+                    if record.offset < first:
+                        continue
+                    del self._wanted[lane]
+            self._queue.append(record)
+            self._size += len(record.value) + RECORD_OVERHEAD
+
+    def _leave_tail(self) -> None:
+        self._live = False
+        self._source.detach(self)
+
+    async def _prepare(self) -> None:
+        if self._lock is not None and self._assignment is not None:
+            await self._lock.acquire()
+            lanes = [(topic, p) for topic in self.names.values() for p in range(self._partitions)]
+            self._start = await self._assignment.assigned(lanes)
+        self._source.listen()
+        start = self._start
+        self.cursor = await self._source.in_thread(lambda db: find_start(db, self.names, self._partitions, start))
+        self._wanted = {lane: offset for lane, offset in start.items() if offset > 0}
+        self._ready = True
+
+    async def _catch_up(self) -> None:
+        after = self.cursor
+        fetched = await self._source.in_thread(lambda db: fetch(db, self.names, after))
+        self._take(fetched.rows)
+        self.cursor = fetched.seen
+        self._live = not self._queue and self._source.attach(self)

@@ -1,0 +1,107 @@
+"""Wake-up between processes that share a file: a folder of Unix datagram sockets, one per process that listens.
+
+Whoever has news sends a one-byte datagram to every socket in the folder but his own. A full socket buffer
+drops it, which is harmless: that listener has a wake-up waiting already.
+
+Concurrency: `listen` and `close` belong to the event loop, `ring` to one other thread.
+Death: a killed listener leaves its socket file, removed by the first who is refused there. A ringer killed between its
+news and its ring leaves the news to be found at the next ring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes of a Unix socket's path on Linux (``sun_path``); macOS allows 103."""
+
+_NAME_BYTES = 32
+_SETTLED_NS = 100_000_000
+"""A folder's mtime has the grain of the kernel's tick: a listing this young may have missed a sibling of the same tick."""
+
+
+def short_folder(wanted: Path, name_bytes: int) -> Path:
+    """``wanted``, or where sockets in it would get too long a path, a folder of the user's own in the temporary folder.
+
+    The same answer in every process of one user that asks for the same ``wanted``.
+    """
+    if len(os.fsencode(wanted)) + 1 + name_bytes <= SOCKET_PATH_LIMIT - 4:
+        return wanted
+    digest = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"langlog-{os.getuid()}-{digest}"
+
+
+class Wakeup:
+    """One process's share in the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = short_folder(folder.absolute(), _NAME_BYTES)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._name = f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+        self._listener: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ringer.setblocking(False)
+        self._others: list[str] = []
+        self._listed: tuple[int, int] = (0, 0)
+
+    def listen(self, woken: Callable[[], None]) -> None:
+        """Call ``woken`` on this event loop after each ring of another; several rings may come as one. Once."""
+        if self._listener is not None:
+            return
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.setblocking(False)
+        listener.bind(str(self._folder / self._name))
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+
+        def readable() -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    listener.recv(16)
+            woken()
+
+        self._loop.add_reader(listener.fileno(), readable)
+
+    def ring(self) -> None:
+        """Wake all others. Never blocks, never fails."""
+        for path in self._siblings():
+            try:
+                self._ringer.sendto(b"!", path)
+            except ConnectionRefusedError:
+                with contextlib.suppress(OSError):
+                    Path(path).unlink()
+            except OSError:
+                # full (awake anyway) or just gone
+                continue
+
+    def close(self) -> None:
+        if self._listener is not None and self._loop is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            with contextlib.suppress(OSError):
+                (self._folder / self._name).unlink()
+        self._ringer.close()
+
+    def _siblings(self) -> list[str]:
+        try:
+            changed = self._folder.stat().st_mtime_ns
+            listed_change, listed_at = self._listed
+            if changed != listed_change or listed_at - changed < _SETTLED_NS:
+                now = time.time_ns()
+                self._others = [str(path) for path in self._folder.iterdir() if path.name != self._name]
+                self._listed = (changed, now)
+        except OSError:
+            # the folder was removed under us: nobody can listen there
+            self._others = []
+        return self._others
