@@ -1,0 +1,37 @@
+"""One server for all tests of this folder, and the official clients on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
+
+from tests.stack.server import LiveServer
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+BODY_LIMIT = 300_000
+"""Bytes; small, so that the test of the limit is quick."""
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    env = {"LANGLOG_MAX_BODY_BYTES": str(BODY_LIMIT)}
+    if request.param == "kafka":
+        env["LOG_URI"] = request.getfixturevalue("kafka_uri")
+    with LiveServer(PROJECT, tmp_path_factory.mktemp(f"e2e-{request.param}"), env).up() as live:
+        yield live
+
+
+@pytest.fixture
+async def client(server: LiveServer) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=server.url) as found:
+        yield found
+
+
+@pytest.fixture
+def sync_client(server: LiveServer) -> Iterator[SyncLangGraphClient]:
+    with get_sync_client(url=server.url) as found:
+        yield found

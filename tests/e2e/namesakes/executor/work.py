@@ -1,0 +1,5 @@
+from schemas import State
+
+
+def work(state: State) -> State:
+    return {"text": "worked on " + state["text"]}

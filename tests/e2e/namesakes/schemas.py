@@ -1,0 +1,7 @@
+"""The project's own ``schemas``, which must not be taken for a part of the server."""
+
+from typing_extensions import TypedDict
+
+
+class State(TypedDict, total=False):
+    text: str

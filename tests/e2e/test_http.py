@@ -1,0 +1,97 @@
+"""What is seen below the clients: idempotency, limits, and that nobody waits for somebody else's blocking code."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.e2e.conftest import BODY_LIMIT
+from tests.stack.server import LiveServer
+
+BLOCK_S = 3.0
+DELAY_LIMIT_MS = 50.0
+"""No other request is delayed by more than this while a node blocks."""
+
+
+@pytest.fixture
+async def http(server: LiveServer) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(base_url=server.url) as session:
+        yield session
+
+
+async def call(http: aiohttp.ClientSession, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+    async with http.post(path, json=body, headers=headers) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_a_retried_command_returns_the_first_outcome(http: aiohttp.ClientSession) -> None:
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    status, first = await call(http, "/threads", {"metadata": {"n": 1}}, **key)
+    assert status == 200
+    assert await call(http, "/threads", {"metadata": {"n": 1}}, **key) == (200, first)
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    path = f"/threads/{first['thread_id']}/runs"
+    body = {"assistant_id": "counter", "input": {"by": 1}}
+    answers = await asyncio.gather(*(call(http, path, body, **key) for _ in range(5)))
+    assert {status for status, _ in answers} == {200}
+    assert len({run["run_id"] for _, run in answers}) == 1
+    async with http.get(path) as answer:
+        assert len(await answer.json()) == 1
+
+
+async def test_a_body_over_the_limit_is_refused(http: aiohttp.ClientSession) -> None:
+    status, answer = await call(http, "/threads", {"metadata": {"long": "x" * BODY_LIMIT}})
+    assert status == 413
+    assert isinstance(answer["detail"], str)
+    status, _ = await call(http, "/threads", {"metadata": {"long": "x" * (BODY_LIMIT // 2)}})
+    assert status == 200
+
+
+async def test_malformed_bodies_are_refused(http: aiohttp.ClientSession) -> None:
+    for path in ("/threads", "/runs/wait", "/assistants"):
+        async with http.post(path, data=b"{nonsense") as answer:
+            assert answer.status == 422
+            assert await answer.json() == {"detail": "Invalid JSON in request body"}
+
+
+async def test_the_server_says_that_it_is_well(http: aiohttp.ClientSession) -> None:
+    async with http.get("/ok") as answer:
+        assert (await answer.json())["ok"] is True
+
+
+async def test_a_blocking_node_delays_no_other_request(http: aiohttp.ClientSession) -> None:
+    async def timed(kind: str) -> float:
+        start = time.perf_counter()
+        if kind == "ok":
+            async with http.get("/ok") as answer:
+                await answer.read()
+        elif kind == "thread":
+            await call(http, "/threads", {})
+        else:
+            status, values = await call(http, "/runs/wait", {"assistant_id": "echo", "input": {"text": "a"}})
+            assert (status, values) == (200, {"text": "a", "echoed": "A"})
+        return (time.perf_counter() - start) * 1000
+
+    kinds = ("ok", "thread", "run")
+    for _ in range(30):  # warm: connections, imports, statements
+        await asyncio.gather(*(timed(kind) for kind in kinds))
+    usual = {kind: sorted([await timed(kind) for _ in range(30)])[-2] for kind in kinds}
+
+    blocked = asyncio.create_task(call(http, "/runs/wait", {"assistant_id": "blocking", "input": {"seconds": BLOCK_S}}))
+    during: dict[str, list[float]] = {kind: [] for kind in kinds}
+    while not blocked.done():
+        for kind in kinds:
+            latency = await timed(kind)
+            if not blocked.done():
+                during[kind].append(latency)
+    assert (await blocked)[1]["done"] is True
+    assert all(len(found) > 20 for found in during.values()), {k: len(v) for k, v in during.items()}
+    for kind in kinds:
+        worst = max(during[kind])
+        assert worst <= usual[kind] + DELAY_LIMIT_MS, f"{kind}: {worst:.0f} ms, usually up to {usual[kind]:.0f} ms"

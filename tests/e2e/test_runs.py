@@ -1,0 +1,270 @@
+"""Runs through the official asynchronous client: create, wait, stream, join, cancel, resume."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import ConflictError, NotFoundError
+
+MODES = ["values", "updates", "messages", "messages-tuple", "custom", "debug", "events", "tasks", "checkpoints"]
+
+
+def said(text: str) -> Any:
+    """Input of the chat graph."""
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+async def thread_of(client: LangGraphClient) -> str:
+    return (await client.threads.create())["thread_id"]
+
+
+async def started(client: LangGraphClient, thread: str, seconds: float = 30.0, **options: Any) -> str:
+    """A run of the slow graph that has been seen to be inside its node."""
+    run: dict[str, str] = {}
+
+    def note(created: Any) -> None:
+        run["id"] = created["run_id"]
+
+    stream = client.runs.stream(
+        thread,
+        "slow",
+        input={"seconds": seconds, "ticks": 100, "label": "first"},
+        stream_mode="custom",
+        on_run_created=note,
+        **options,
+    )
+    async for part in stream:
+        if part.event == "custom":
+            break
+    return run["id"]
+
+
+async def test_a_run_answers_its_waiter_with_the_final_values(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    assert await client.runs.wait(thread, "echo", input={"text": "hi"}) == {"text": "hi", "echoed": "HI"}
+    assert (await client.threads.get(thread))["values"] == {"text": "hi", "echoed": "HI"}
+    assert (await client.threads.get(thread))["status"] == "idle"
+
+
+async def test_a_stateless_run_leaves_no_thread_behind(client: LangGraphClient) -> None:
+    created: list[Any] = []
+    values = await client.runs.wait(None, "echo", input={"text": "hi"}, on_run_created=created.append)
+    assert values == {"text": "hi", "echoed": "HI"}
+    with pytest.raises(NotFoundError):
+        await client.threads.get(created[0]["thread_id"])
+
+
+async def test_a_background_run_is_joined_listed_and_deleted(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    run = await client.runs.create(thread, "counter", input={"by": 2})
+    assert run["status"] == "pending"
+    assert await client.runs.join(thread, run["run_id"]) == {"by": 2, "total": 4, "log": ["add:2", "double"]}
+    assert (await client.runs.get(thread, run["run_id"]))["status"] == "success"
+    assert [r["run_id"] for r in await client.runs.list(thread)] == [run["run_id"]]
+    await client.runs.delete(thread, run["run_id"])
+    assert await client.runs.list(thread) == []
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread, run["run_id"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_each_stream_mode_begins_with_metadata_and_closes_at_the_end(client: LangGraphClient, mode: Any) -> None:
+    thread = await thread_of(client)
+    events = [part async for part in client.runs.stream(thread, "agent", input=said("add 2 3"), stream_mode=mode)]
+    assert events[0].event == "metadata"
+    if mode == "custom":
+        assert len(events) == 1
+        return
+    names = {part.event.partition("/")[0] for part in events[1:]}
+    assert names == {"messages" if mode == "messages-tuple" else mode}
+    [run] = await client.runs.list(thread)
+    assert run["status"] == "success", "the status must be final before the stream closes"
+
+
+async def test_several_modes_with_subgraphs_interleave_and_carry_namespaces(client: LangGraphClient) -> None:
+    events = [
+        part
+        async for part in client.runs.stream(
+            None, "nested", input={}, stream_mode=["values", "updates", "custom"], stream_subgraphs=True
+        )
+    ]
+    names = [part.event for part in events]
+    assert names[0] == "metadata"
+    custom = [name for name in names if name.startswith("custom|child:")]
+    assert len(custom) == 1
+    assert "|inner:" in custom[0]
+    assert any(name.startswith("updates|child:") for name in names)
+    assert any(name.startswith("values|child:") for name in names)
+    assert events[-1].data == {"trail": ["before", "after"]} or events[-1].event == "values"
+
+
+async def test_messages_stream_word_by_word(client: LangGraphClient) -> None:
+    words = [
+        part.data[0]["content"]
+        async for part in client.runs.stream(
+            None,
+            "agent",
+            input=said("one two three"),
+            stream_mode="messages-tuple",
+        )
+        if part.event == "messages" and part.data[0]["type"] == "AIMessageChunk"
+    ]
+    assert "".join(words) == "You said: one two three"
+    assert len([word for word in words if word]) == 5
+
+
+async def test_a_live_run_is_joined_and_its_stream_ends_with_it(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    run = await started(client, thread, seconds=1.0)
+    ticks = [part async for part in client.runs.join_stream(thread, run) if part.event == "custom"]
+    assert ticks
+    assert ticks[-1].data["tick"] == 99
+    assert (await client.runs.get(thread, run))["status"] == "success"
+
+
+async def test_a_resumable_stream_is_replayed_after_the_end(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    created: list[Any] = []
+    first = [
+        part
+        async for part in client.runs.stream(
+            thread,
+            "counter",
+            input={"by": 1},
+            stream_mode="updates",
+            stream_resumable=True,
+            on_run_created=created.append,
+        )
+    ]
+    run = created[0]["run_id"]
+    again = [part async for part in client.runs.join_stream(thread, run, last_event_id="-1")]
+    assert [(part.event, part.data) for part in again] == [(part.event, part.data) for part in first]
+    later = [part async for part in client.runs.join_stream(thread, run, last_event_id=first[0].id)]
+    assert [part.data for part in later] == [part.data for part in first[1:]]
+
+
+async def test_a_failing_run_tells_its_waiter_and_its_stream(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    with pytest.raises(Exception, match="bad luck"):
+        await client.runs.wait(thread, "failing", input={"message": "bad luck"})
+    answer = await client.runs.wait(thread, "failing", input={"message": "again"}, raise_error=False)
+    assert answer == {"__error__": {"error": "ValueError", "message": "again"}}
+    events = [part async for part in client.runs.stream(thread, "failing", input={"message": "third"})]
+    assert events[-1].event == "error"
+    assert events[-1].data == {"error": "ValueError", "message": "third"}
+    assert (await client.threads.get(thread))["status"] == "error"
+
+
+async def test_a_run_stops_for_a_human_and_goes_on_with_the_answer(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    values: Any = await client.runs.wait(thread, "interrupting", input={"draft": "x"})
+    assert values["__interrupt__"][0]["value"] == {"question": "approve?", "draft": "draft of x"}
+    found = await client.threads.get(thread)
+    assert found["status"] == "interrupted"
+    state = await client.threads.get_state(thread)
+    assert state["next"] == ["ask"]
+    resumed: Any = await client.runs.wait(thread, "interrupting", command={"resume": "yes"})
+    assert resumed["final"] == "draft of x -> yes"
+    assert (await client.threads.get(thread))["status"] == "idle"
+
+
+async def test_a_run_stops_before_a_named_node(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    await client.runs.wait(thread, "counter", input={"by": 1}, interrupt_before=["double"])
+    assert (await client.threads.get_state(thread))["next"] == ["double"]
+    assert await client.runs.wait(thread, "counter", input=None) == {"by": 1, "total": 2, "log": ["add:1", "double"]}
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_running_run_is_cancelled(client: LangGraphClient, action: Any) -> None:
+    thread = await thread_of(client)
+    run = await started(client, thread)
+    await client.runs.cancel(thread, run, wait=True, action=action)
+    if action == "interrupt":
+        assert (await client.runs.get(thread, run))["status"] == "interrupted"
+        assert (await client.threads.get(thread))["status"] == "interrupted"
+        values: Any = (await client.threads.get_state(thread))["values"]
+        assert values["done"] == ["begin:first"]
+    else:
+        with pytest.raises(NotFoundError):
+            await client.runs.get(thread, run)
+        assert (await client.threads.get(thread))["status"] == "idle"
+        assert (await client.threads.get_state(thread))["values"] == {}
+    with pytest.raises(NotFoundError):
+        await client.runs.cancel(thread, run)
+
+
+async def test_reject_refuses_a_second_run(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    run = await started(client, thread)
+    with pytest.raises(ConflictError):
+        await client.runs.create(thread, "echo", input={"text": "x"}, multitask_strategy="reject")
+    await client.runs.cancel(thread, run, wait=True)
+
+
+async def test_enqueue_runs_one_after_the_other_and_loses_nothing(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    runs = [await client.runs.create(thread, "counter", input={"by": n}) for n in range(8)]
+    await asyncio.gather(*(client.runs.join(thread, run["run_id"]) for run in runs))
+    values: Any = (await client.threads.get_state(thread))["values"]
+    assert values["log"] == [entry for n in range(8) for entry in (f"add:{n}", "double")]
+
+
+async def test_interrupt_stops_the_first_run_and_keeps_what_it_did(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    first = await started(client, thread)
+    values: Any = await client.runs.wait(
+        thread, "slow", input={"seconds": 0, "label": "second"}, multitask_strategy="interrupt"
+    )
+    assert values["done"] == ["begin:first", "begin:second", "slept:second"]
+    assert (await client.runs.get(thread, first))["status"] == "interrupted"
+
+
+async def test_rollback_erases_the_first_run(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    first = await started(client, thread)
+    values: Any = await client.runs.wait(
+        thread, "slow", input={"seconds": 0, "label": "second"}, multitask_strategy="rollback"
+    )
+    assert values["done"] == ["begin:second", "slept:second"]
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread, first)
+
+
+async def test_a_client_that_leaves_cancels_the_run_when_it_said_so(client: LangGraphClient) -> None:
+    thread = await thread_of(client)
+    run = await started(client, thread, on_disconnect="cancel")
+    await client.runs.join(thread, run)
+    assert (await client.runs.get(thread, run))["status"] == "interrupted"
+
+
+async def test_a_delayed_run_starts_after_its_delay(client: LangGraphClient) -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await client.runs.wait(await thread_of(client), "echo", input={"text": "x"}, after_seconds=1)
+    assert 1.0 <= loop.time() - start < 4.0
+
+
+async def test_nodes_share_the_store(client: LangGraphClient) -> None:
+    await client.runs.wait(None, "memory", input={"user": "ada", "remember": "tea"})
+    values: Any = await client.runs.wait(None, "memory", input={"user": "ada", "remember": "milk"})
+    assert values["recalled"] == ["milk", "tea"]
+    other: Any = await client.runs.wait(None, "memory", input={"user": "bob"})
+    assert other["recalled"] == []
+
+
+async def test_a_remote_graph_is_a_node_of_another(client: LangGraphClient) -> None:
+    values: Any = await client.runs.wait(None, "remote", input={"text": "hi"})
+    assert values == {"text": "hi", "echoed": "HI", "after": "after HI"}
+
+
+async def test_builders_factories_and_entrypoints_run(client: LangGraphClient) -> None:
+    assert await client.runs.wait(None, "builder", input={"text": "a"}) == {"text": "A"}
+    config: Any = {"configurable": {"suffix": "!"}}
+    assert await client.runs.wait(None, "async_factory", input={"text": "a"}, config=config) == {"text": "a!"}
+    number: Any = 21
+    doubled: Any = await client.runs.wait(None, "functional", input=number)
+    assert doubled == 42
