@@ -1,0 +1,53 @@
+"""What imports what, and what it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_imports_point_one_way() -> None:
+    found = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "langlog.main",
+        "langlog_backbone.context",
+        "langlog_gateway.service",
+        "langlog_projector.service",
+        "langlog_scheduler.service",
+        "langlog_executor.decider",
+    ],
+)
+def test_only_what_runs_graphs_has_langgraph_in_memory(module: str) -> None:
+    code = f"import sys, {module}; print([x for x in ('langgraph', 'langchain_core') if x in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr
+
+
+def test_help_is_shown_without_importing_any_service_or_client() -> None:
+    code = """
+import sys
+sys.argv = ["langlog", "--help"]
+try:
+    from langlog.main import main
+    main()
+except SystemExit:
+    print([x for x in ("asyncpg", "redis", "aiohttp", "aiokafka", "structlog", "uvloop") if x in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout.rstrip().endswith("[]"), found.stdout + found.stderr
