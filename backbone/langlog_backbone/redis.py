@@ -170,6 +170,11 @@ class Bus:
         else:
             self.publish(channel, data)
 
+    def deliver_local(self, channel: str, data: bytes) -> None:
+        """To subscribers with ``remote=False`` of a local bus; for what is published to other processes as well."""
+        if self._local:
+            self.deliver(channel, data)
+
     def deliver(self, channel: str, data: bytes) -> None:
         for handler in tuple(self._handlers.get(channel, ())):
             try:

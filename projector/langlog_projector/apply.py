@@ -1,0 +1,206 @@
+"""Writing `Changes` to Postgres: at most one statement per kind of row, in one transaction with the positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import asyncpg
+from langlog_backbone.postgres import load_sql
+from langlog_schemas.envelope import Cause
+
+from .changes import Changes
+
+SQL = load_sql("langlog_projector", "apply.sql")
+
+
+class PositionsMoved(Exception):
+    """Another projector folds these partitions now; nothing was written."""
+
+
+class Step(NamedTuple):
+    """How far a partition moves with this batch."""
+
+    before: int
+    after: int
+    cause: Cause | None
+
+
+_NEW_THREAD = attrgetter(
+    "created_at",
+    "updated_at",
+    "state_updated_at",
+    "metadata",
+    "status",
+    "config",
+    "state_values",
+    "interrupts",
+    "error",
+    "ttl_minutes",
+    "ttl_strategy",
+    "has_checkpoints",
+    "frame_ms",
+    "settled",
+)
+_CHANGED_THREAD = attrgetter(
+    "updated_at",
+    "state_updated_at",
+    "metadata",
+    "status",
+    "config",
+    "state_values",
+    "interrupts",
+    "error",
+    "ttl_minutes",
+    "ttl_strategy",
+    "has_checkpoints",
+    "frame_ms",
+    "settled",
+)
+_CHANGED_RUN = attrgetter(
+    "updated_at",
+    "status",
+    "attempt",
+    "crashes",
+    "cancel",
+    "superseded_by",
+    "dispatched_at",
+    "started_at",
+    "ended_at",
+    "error",
+    "output",
+    "last_sequence",
+)
+
+
+async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping[tuple[str, int], Step]) -> None:
+    """Write all of it, or raise: `PositionsMoved`, or what Postgres says."""
+    async with connection.transaction():
+        await _claim(connection, steps)
+        await _remove(connection, changes)
+        await _write_threads_and_runs(connection, changes)
+        await _write_checkpoints(connection, changes)
+        await _write_rest(connection, changes)
+
+
+async def _claim(connection: asyncpg.Connection, steps: Mapping[tuple[str, int], Step]) -> None:
+    rows = [
+        (
+            topic,
+            part,
+            step.before,
+            step.after,
+            *((step.cause.offset, step.cause.index, step.cause.count) if step.cause else (-1, 0, 0)),
+        )
+        for (topic, part), step in steps.items()
+    ]
+    answer: str = await connection.execute(SQL["claim_positions"], *_columns(rows, 7))
+    if int(answer.rpartition(" ")[2]) != len(rows):
+        raise PositionsMoved
+
+
+async def _remove(connection: asyncpg.Connection, changes: Changes) -> None:
+    if changes.removed_threads:
+        await connection.execute(SQL["remove_threads"], list(changes.removed_threads))
+    if changes.removed_checkpoints:
+        await connection.execute(SQL["remove_checkpoints"], list(changes.removed_checkpoints))
+    pairs = [
+        (thread_id, run_id)
+        for gathered in (changes.removed_runs, changes.removed_run_checkpoints)
+        for thread_id, runs in gathered.items()
+        for run_id in runs
+    ]
+    if pairs:
+        await connection.execute(SQL["remove_run_checkpoints"], *_columns(pairs, 2))
+    if changes.removed_runs:
+        await connection.execute(SQL["remove_runs"], [r for runs in changes.removed_runs.values() for r in runs])
+    if changes.removed_assistants:
+        await connection.execute(SQL["remove_assistants"], list(changes.removed_assistants))
+
+
+async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Changes) -> None:
+    made = [(id, *_NEW_THREAD(row)) for id, row in changes.threads.items() if row.created_at is not None]
+    if made:
+        await connection.execute(SQL["insert_threads"], *_columns(made, 15))
+    changed = [(id, *_CHANGED_THREAD(row)) for id, row in changes.threads.items() if row.created_at is None]
+    if changed:
+        await connection.execute(SQL["update_threads"], *_columns(changed, 14))
+    runs = [
+        (
+            id,
+            row.thread_id,
+            new["ordinal"],
+            new["assistant_id"],
+            new["graph_id"],
+            new["created_at"],
+            row.updated_at,
+            row.status,
+            new["metadata"],
+            new["kwargs"],
+            new["multitask_strategy"],
+            new["not_before"],
+            new["temporary"],
+            *_CHANGED_RUN(row)[2:],
+        )
+        for id, row in changes.runs.items()
+        if (new := row.new) is not None
+    ]
+    if runs:
+        await connection.execute(SQL["insert_runs"], *_columns(runs, 23))
+    moved = [(id, *_CHANGED_RUN(row)) for id, row in changes.runs.items() if row.new is None]
+    if moved:
+        await connection.execute(SQL["update_runs"], *_columns(moved, 13))
+
+
+async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -> None:
+    checkpoints = [(t, *key, *row) for t, rows in changes.checkpoints.items() for key, row in rows.items()]
+    if checkpoints:
+        await connection.execute(SQL["insert_checkpoints"], *_columns(checkpoints, 9))
+    blobs = [(t, *key, *row) for t, rows in changes.blobs.items() for key, row in rows.items()]
+    if blobs:
+        await connection.execute(SQL["insert_blobs"], *_columns(blobs, 6))
+    writes = [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
+    if writes:
+        await connection.execute(SQL["insert_writes"], *_columns(writes, 10))
+    if changes.parts:
+        await connection.execute(SQL["insert_parts"], *_columns([(*k, d) for k, d in changes.parts.items()], 3))
+    if changes.parts_done:
+        await connection.execute(SQL["remove_parts"], list(changes.parts_done))
+    if changes.kept_latest:
+        await connection.execute(SQL["keep_latest"], list(changes.kept_latest))
+    thinned = {*changes.kept_latest, *changes.removed_runs, *changes.removed_run_checkpoints}
+    if thinned:
+        await connection.execute(SQL["remove_orphan_blobs"], list(thinned))
+
+
+async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
+    frames = [(*key, t, data) for t, rows in changes.frames.items() for key, data in rows.items()]
+    if frames:
+        await connection.execute(SQL["insert_frames"], *_columns(frames, 5))
+    if changes.assistants:
+        await connection.execute(
+            SQL["upsert_assistants"], *_columns([(id, *row) for id, row in changes.assistants.items()], 10)
+        )
+    if changes.versions:
+        await connection.execute(
+            SQL["insert_versions"], *_columns([(*key, *row) for key, row in changes.versions.items()], 9)
+        )
+    if changes.items:
+        gone = [(list(namespace), key) for (namespace, key), row in changes.items.items() if row is None]
+        if gone:
+            await connection.executemany(SQL["remove_item"], gone)
+        kept = [(list(namespace), key, *row) for (namespace, key), row in changes.items.items() if row is not None]
+        if kept:
+            await connection.executemany(SQL["upsert_item"], kept)  # arrays of arrays don't unnest; sent as one batch
+    if changes.graphs:
+        await connection.execute(SQL["upsert_graphs"], *_columns([(id, *row) for id, row in changes.graphs.items()], 4))
+    if changes.outcomes:
+        await connection.execute(
+            SQL["insert_outcomes"], *_columns([(id, *row) for id, row in changes.outcomes.items()], 7)
+        )
+
+
+def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows turned into one list per column, as unnest takes them."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

@@ -1,0 +1,199 @@
+"""What a batch of events changes, gathered in memory so that every touched row is written once.
+
+Rows are plain lists in the column order of ``sql/apply.sql``. A removal drops what was gathered for the thing before; on
+apply, removals come first and rows after. Not safe for concurrent use: one per batch.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def jsonb(raw: bytes | str | None) -> str | None:
+    """JSON as text that Postgres takes as jsonb: without NUL characters, which it cannot store."""
+    if raw is None:
+        return None
+    text = raw.decode() if isinstance(raw, bytes) else raw
+    return _NUL.sub(r"\1", text) if "\\u0000" in text else text
+
+
+class ThreadRow:
+    """The columns of a thread that change; None leaves a column, JSON ``null`` clears one."""
+
+    __slots__ = (
+        "config",
+        "created_at",
+        "error",
+        "frame_ms",
+        "has_checkpoints",
+        "interrupts",
+        "metadata",
+        "settled",
+        "state_updated_at",
+        "state_values",
+        "status",
+        "ttl_minutes",
+        "ttl_strategy",
+        "updated_at",
+    )
+
+    def __init__(self, updated_at: datetime) -> None:
+        self.created_at: datetime | None = None
+        self.updated_at = updated_at
+        self.state_updated_at: datetime | None = None
+        self.metadata: str | None = None
+        self.status: str | None = None
+        self.config: str | None = None
+        self.state_values: str | None = None
+        self.interrupts: str | None = None
+        self.error: str | None = None
+        self.ttl_minutes: float | None = None
+        self.ttl_strategy: str | None = None
+        self.has_checkpoints: bool | None = None
+        self.frame_ms: int | None = None
+        self.settled: int | None = None
+
+
+class RunRow:
+    """The columns of a run that change; ``new`` holds those that only its creation sets."""
+
+    __slots__ = (
+        "attempt",
+        "cancel",
+        "crashes",
+        "dispatched_at",
+        "ended_at",
+        "error",
+        "last_sequence",
+        "new",
+        "output",
+        "started_at",
+        "status",
+        "superseded_by",
+        "thread_id",
+        "updated_at",
+    )
+
+    def __init__(self, thread_id: str, updated_at: datetime) -> None:
+        self.thread_id = thread_id
+        self.updated_at = updated_at
+        self.new: dict[str, Any] | None = None
+        self.status: str | None = None
+        self.attempt: int | None = None
+        self.crashes: int | None = None
+        self.cancel: str | None = None
+        self.superseded_by: str | None = None
+        self.dispatched_at: datetime | None = None
+        self.started_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.error: str | None = None
+        self.output: str | None = None
+        self.last_sequence: int | None = None
+
+
+class Changes:
+    def __init__(self) -> None:
+        self.threads: dict[str, ThreadRow] = {}
+        self.runs: dict[str, RunRow] = {}
+        # what belongs to a thread is gathered by thread: a thread that goes takes its rows along at once
+        self.checkpoints: dict[str, dict[tuple[str, str], tuple[Any, ...]]] = {}
+        self.blobs: dict[str, dict[tuple[str, str, str], tuple[Any, ...]]] = {}
+        self.writes: dict[str, dict[tuple[str, str, str, int], tuple[Any, ...]]] = {}
+        self.frames: dict[str, dict[tuple[str, int, int], bytes]] = {}
+        self.parts: dict[tuple[str, int], bytes] = {}
+        self.parts_done: set[str] = set()
+        self.assistants: dict[str, tuple[Any, ...]] = {}
+        self.versions: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self.items: dict[tuple[tuple[str, ...], str], tuple[Any, ...] | None] = {}
+        self.graphs: dict[str, tuple[Any, ...]] = {}
+        self.outcomes: dict[str, tuple[Any, ...]] = {}
+        self.removed_threads: set[str] = set()
+        self.removed_runs: dict[str, set[str]] = {}
+        """thread id -> runs that are gone with their checkpoints"""
+        self.removed_run_checkpoints: dict[str, set[str]] = {}
+        """thread id -> runs that stay, without checkpoints"""
+        self.removed_checkpoints: set[str] = set()
+        """threads whose checkpoints are all gone"""
+        self.kept_latest: set[str] = set()
+        self.removed_assistants: set[str] = set()
+        self._made: set[str] = set()
+        self._runs_of: dict[str, set[str]] = {}
+
+    def thread(self, thread_id: str, at: datetime) -> ThreadRow:
+        row = self.threads.get(thread_id)
+        if row is None:
+            row = self.threads[thread_id] = ThreadRow(at)
+        row.updated_at = at
+        return row
+
+    def make_thread(self, thread_id: str, at: datetime) -> ThreadRow:
+        row = self.threads[thread_id] = ThreadRow(at)
+        row.created_at = row.state_updated_at = at
+        if thread_id not in self.removed_threads:
+            self._made.add(thread_id)
+        return row
+
+    def run(self, run_id: str, thread_id: str, at: datetime) -> RunRow:
+        row = self.runs.get(run_id)
+        if row is None:
+            row = self.runs[run_id] = RunRow(thread_id, at)
+            self._runs_of.setdefault(thread_id, set()).add(run_id)
+        row.updated_at = at
+        return row
+
+    def remove_thread(self, thread_id: str) -> None:
+        """The thread with runs, checkpoints and frames. One that was made in this batch leaves no trace in Postgres."""
+        self.threads.pop(thread_id, None)
+        for run_id in self._runs_of.pop(thread_id, ()):
+            self.runs.pop(run_id, None)
+        self._drop_checkpoints(thread_id)
+        self.frames.pop(thread_id, None)
+        for gathered in (self.removed_runs, self.removed_run_checkpoints):
+            gathered.pop(thread_id, None)
+        self.removed_checkpoints.discard(thread_id)
+        self.kept_latest.discard(thread_id)
+        if thread_id in self._made:
+            self._made.discard(thread_id)
+        else:
+            self.removed_threads.add(thread_id)
+
+    def remove_run(self, thread_id: str, run_id: str) -> None:
+        """The run with its checkpoints, writes and frames."""
+        self.runs.pop(run_id, None)
+        self._drop_run_checkpoints(thread_id, run_id)
+        frames = self.frames.get(thread_id, {})
+        for key in [key for key in frames if key[0] == run_id]:
+            del frames[key]
+        self.removed_runs.setdefault(thread_id, set()).add(run_id)
+
+    def remove_run_checkpoints(self, thread_id: str, run_id: str) -> None:
+        self._drop_run_checkpoints(thread_id, run_id)
+        self.removed_run_checkpoints.setdefault(thread_id, set()).add(run_id)
+
+    def remove_checkpoints(self, thread_id: str) -> None:
+        self._drop_checkpoints(thread_id)
+        self.removed_checkpoints.add(thread_id)
+
+    def _drop_checkpoints(self, thread_id: str) -> None:
+        self.checkpoints.pop(thread_id, None)
+        self.blobs.pop(thread_id, None)
+        self.writes.pop(thread_id, None)
+
+    def _drop_run_checkpoints(self, thread_id: str, run_id: str) -> None:
+        checkpoints = self.checkpoints.get(thread_id, {})
+        gone = {key for key, row in checkpoints.items() if row[CHECKPOINT_RUN] == run_id}
+        for key in gone:
+            del checkpoints[key]
+        writes = self.writes.get(thread_id, {})
+        for write in [key for key, row in writes.items() if row[WRITE_RUN] == run_id or key[:2] in gone]:
+            del writes[write]
+
+
+CHECKPOINT_RUN = 1
+"""Index of the run id in a checkpoint row: (parent_id, run_id, type, data, metadata, versions)."""
+WRITE_RUN = 4
+"""Index of the run id in a write row: (task_path, channel, type, data, run_id)."""

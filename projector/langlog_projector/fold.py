@@ -1,0 +1,297 @@
+"""Folding: events into `Changes`, in log order, without looking anything up.
+
+What is kept between batches is `Fences`: which attempt of each run in flight counts (worker records of any other are
+dropped, by their place in the partition), the last cause folded of each partition (an event that is not past it is a duplicate),
+and the pieces of bodies that are not complete yet.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause
+from msgspec import Raw
+
+from .changes import Changes, jsonb
+
+_dumps = msgspec.json.encode
+
+RUN_STATUS: dict[type[ev.RunEnded], str] = {
+    ev.RunSucceeded: "success",
+    ev.RunFailed: "error",
+    ev.RunCancelled: "interrupted",
+    ev.RunTimedOut: "timeout",
+}
+
+
+class Fences:
+    """What outlives a batch. Belongs to the owner of the partitions; rebuilt from Postgres when they are assigned."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, int] = {}
+        """run in flight -> the attempt that counts"""
+        self.causes: dict[tuple[str, int], Cause] = {}
+        self.parts: dict[str, dict[int, bytes]] = {}
+
+    def duplicate(self, topic: str, cause: Cause) -> bool:
+        """Whether this event, or a later one, has been folded already."""
+        last = self.causes.get((topic, cause.partition))
+        return last is not None and (cause.offset, cause.index) <= (last.offset, last.index)
+
+
+class Fold:
+    """Folds one batch. ``fences`` is changed along; on a failed commit it must be rebuilt."""
+
+    def __init__(self, fences: Fences) -> None:
+        self.changes = Changes()
+        self.fences = fences
+
+    def event(self, event: ev.AnyEvent, time: str, offset: int) -> bool:
+        """Fold one event that is no duplicate. False: dropped, a worker's record of an attempt that is past."""
+        at = datetime.fromisoformat(time)
+        match event:
+            case (
+                ev.RunStarted() | ev.RunFrames() | ev.CheckpointWritten() | ev.CheckpointWrites() | ev.CheckpointPart()
+            ):
+                if event.run_id is not None and self.fences.attempts.get(event.run_id) != event.attempt:
+                    return False
+                self._worker_record(event, at)
+            case ev.RunSucceeded() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut() | ev.RunRolledBack():
+                self._run_ended(event, at, offset)
+            case ev.AssistantCreated() | ev.AssistantVersioned() | ev.AssistantLatestSet() | ev.AssistantDeleted():
+                self._assistant(event, at)
+            case ev.StoreWritten():
+                self._store(event, at)
+            case ev.GraphRegistered():
+                self.changes.graphs[event.graph_id] = (
+                    event.position,
+                    event.description,
+                    jsonb(_dumps(event.schemas)),
+                )
+            case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected():
+                pass
+            case _:
+                self._lifecycle(event, at, offset)
+        return True
+
+    def _lifecycle(self, event: ev.AnyEvent, at: datetime, offset: int) -> None:
+        changes, fences = self.changes, self.fences
+        match event:
+            case ev.ThreadCreated():
+                if event.existed:
+                    return
+                thread = changes.make_thread(event.thread_id, at)
+                thread.metadata, thread.config = _text(event.metadata), _text(event.config)
+                thread.status = "idle"
+                if event.ttl is not None:
+                    thread.ttl_minutes, thread.ttl_strategy = event.ttl.ttl, event.ttl.strategy
+            case ev.ThreadUpdated():
+                thread = changes.thread(event.thread_id, at)
+                thread.metadata = _text(event.metadata)
+                if event.ttl is not None:
+                    thread.ttl_minutes, thread.ttl_strategy = event.ttl.ttl, event.ttl.strategy
+            case ev.ThreadDeleted():
+                for run_id, _ in event.active:
+                    fences.attempts.pop(run_id, None)
+                changes.remove_thread(event.thread_id)
+            case ev.StateUpdated():
+                for body in event.checkpoints:
+                    bundle = cp.decode_bundle(body)
+                    if bundle.checkpoint is not None:
+                        self._checkpoint(event.thread_id, bundle.checkpoint)
+                    for writes in bundle.writes:
+                        self._writes(event.thread_id, writes, None)
+                thread = changes.thread(event.thread_id, at)
+                thread.has_checkpoints, thread.settled = True, offset
+                if not event.checkpoints_only:
+                    thread.status, thread.state_updated_at = event.status, at
+                    thread.state_values, thread.interrupts = _raw(event.values), _raw(event.interrupts)
+                    thread.error = "null"
+            case ev.CheckpointsDeleted():
+                if event.run_ids is not None:
+                    for run_id in event.run_ids:
+                        changes.remove_run_checkpoints(event.thread_id, run_id)
+                elif event.keep_latest:
+                    changes.kept_latest.add(event.thread_id)
+                else:
+                    changes.remove_checkpoints(event.thread_id)
+            case ev.RunCreated():
+                self._run_created(event, at)
+            case ev.RunDispatched():
+                fences.attempts[event.run_id] = event.attempt
+                run = changes.run(event.run_id, event.thread_id, at)
+                run.attempt, run.crashes, run.dispatched_at = event.attempt, event.crashes, at
+                run.status = "pending" if event.attempt == 1 else None
+                changes.thread(event.thread_id, at).has_checkpoints = True
+            case ev.RunCancelRequested():
+                run = changes.run(event.run_id, event.thread_id, at)
+                run.cancel, run.superseded_by = event.action, event.superseded_by
+            case ev.RunDeleted():
+                fences.attempts.pop(event.run_id, None)
+                changes.remove_run(event.thread_id, event.run_id)
+                thread = changes.thread(event.thread_id, at)
+                thread.settled = offset
+                if event.status is not None:
+                    thread.status = event.status
+                if event.values is not None:
+                    thread.state_values, thread.state_updated_at = _raw(event.values), at
+                    thread.interrupts, thread.error = _raw(event.interrupts), "null"
+            case _:
+                raise TypeError(f"no fold for {event.TYPE}")
+
+    def _run_created(self, event: ev.RunCreated, at: datetime) -> None:
+        if event.creates_thread:
+            thread = self.changes.make_thread(event.thread_id, at)
+            if event.thread_ttl is not None:
+                thread.ttl_minutes, thread.ttl_strategy = event.thread_ttl.ttl, event.thread_ttl.strategy
+        else:
+            thread = self.changes.thread(event.thread_id, at)
+        thread.metadata, thread.config = _text(event.thread_metadata), _text(event.thread_config)
+        thread.status = "busy"
+        run = self.changes.run(event.run_id, event.thread_id, at)
+        run.status = "pending"
+        run.new = {
+            "ordinal": event.ordinal,
+            "assistant_id": event.assistant_id,
+            "graph_id": event.graph_id,
+            "created_at": at,
+            "metadata": _text(event.metadata),
+            "kwargs": bytes(event.kwargs).decode(),
+            "multitask_strategy": event.multitask_strategy,
+            "not_before": datetime.fromisoformat(event.not_before) if event.not_before else None,
+            "temporary": event.temporary,
+        }
+
+    def _run_ended(
+        self,
+        event: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
+        at: datetime,
+        offset: int,
+    ) -> None:
+        self.fences.attempts.pop(event.run_id, None)
+        thread = self.changes.thread(event.thread_id, at)
+        thread.status = event.status
+        thread.settled = offset
+        if event.last_frame_ms:
+            thread.frame_ms = event.last_frame_ms
+        if event.values is not None:
+            thread.state_values, thread.state_updated_at = _raw(event.values), at
+        if event.interrupts is not None:
+            thread.interrupts = _raw(event.interrupts)
+        if isinstance(event, ev.RunRolledBack):
+            self.changes.remove_run(event.thread_id, event.run_id)
+            return
+        failed = isinstance(event, ev.RunFailed | ev.RunTimedOut) and event.error is not None
+        thread.error = _text(event.error) if failed else "null"
+        run = self.changes.run(event.run_id, event.thread_id, at)
+        run.status, run.ended_at = RUN_STATUS[type(event)], at
+        run.error = None if event.error is None else _text(event.error)
+        run.output = None if event.output is None else bytes(event.output).decode()
+        run.last_sequence = event.last_sequence
+        run.superseded_by = event.superseded_by or run.superseded_by
+        if event.started_at is not None:
+            run.started_at = datetime.fromisoformat(event.started_at)
+
+    # --- worker records ----------------------------------------------------------------------
+
+    def _worker_record(
+        self,
+        event: ev.RunStarted | ev.RunFrames | ev.CheckpointWritten | ev.CheckpointWrites | ev.CheckpointPart,
+        at: datetime,
+    ) -> None:
+        match event:
+            case ev.RunStarted():
+                run = self.changes.run(event.run_id, event.thread_id, at)
+                run.status, run.started_at = "running", at
+            case ev.RunFrames():
+                frames = self.changes.frames.setdefault(event.thread_id, {})
+                frames[event.run_id, event.attempt, event.first_sequence] = event.frames
+            case ev.CheckpointWritten():
+                self._checkpoint(event.thread_id, cp.decode_checkpoint(event.body), event.run_id)
+            case ev.CheckpointWrites():
+                self._writes(event.thread_id, cp.decode_writes(event.body), event.run_id)
+            case ev.CheckpointPart():
+                pieces = self.fences.parts.setdefault(event.blob_id, {})
+                pieces[event.index] = event.body
+                self.changes.parts[event.blob_id, event.index] = event.body
+                if len(pieces) < event.count:
+                    return
+                body = b"".join(pieces[n] for n in range(event.count))
+                del self.fences.parts[event.blob_id]
+                self.changes.parts_done.add(event.blob_id)
+                if event.whole == ev.CheckpointWritten.TYPE:
+                    self._checkpoint(event.thread_id, cp.decode_checkpoint(body), event.run_id)
+                else:
+                    self._writes(event.thread_id, cp.decode_writes(body), event.run_id)
+
+    def _checkpoint(self, thread_id: str, body: cp.CheckpointBody, run_id: str | None = None) -> None:
+        self.changes.checkpoints.setdefault(thread_id, {})[body.namespace, body.checkpoint_id] = (
+            body.parent_id,
+            body.run_id or run_id,
+            body.type,
+            body.data,
+            jsonb(body.metadata),
+            _text(body.versions),
+        )
+        blobs = self.changes.blobs.setdefault(thread_id, {})
+        for blob in body.blobs:
+            blobs[body.namespace, blob.channel, blob.version] = (blob.type, blob.data)
+
+    def _writes(self, thread_id: str, body: cp.WritesBody, run_id: str | None) -> None:
+        gathered = self.changes.writes.setdefault(thread_id, {})
+        for write in body.writes:
+            key = (body.namespace, body.checkpoint_id, body.task_id, write.index)
+            if write.index >= 0 and key in gathered:
+                continue  # as savers do: a task's ordinary writes stand, special ones are replaced
+            gathered[key] = (body.task_path, write.channel, write.type, write.data, run_id)
+
+    # --- assistants and store ----------------------------------------------------------------
+
+    def _assistant(
+        self,
+        event: ev.AssistantCreated | ev.AssistantVersioned | ev.AssistantLatestSet | ev.AssistantDeleted,
+        at: datetime,
+    ) -> None:
+        changes, id = self.changes, event.assistant_id
+        if isinstance(event, ev.AssistantDeleted):
+            changes.assistants.pop(id, None)
+            changes.versions = {k: v for k, v in changes.versions.items() if k[0] != id}
+            changes.removed_assistants.add(id)
+            return
+        if isinstance(event, ev.AssistantCreated) and event.existed:
+            return
+        content = event.content
+        made = isinstance(event, ev.AssistantCreated)
+        fields = (
+            content.graph_id,
+            _text(content.config),
+            _text(content.context),
+            _text(content.metadata),
+            content.name,
+            content.description,
+        )
+        earlier = changes.assistants.get(id)
+        created_at = at if made else (earlier[7] if earlier is not None else None)
+        changes.assistants[id] = (*fields, content.version, created_at, at)
+        if not isinstance(event, ev.AssistantLatestSet):
+            changes.versions[id, content.version] = (*fields, datetime.fromisoformat(content.created_at))
+
+    def _store(self, event: ev.StoreWritten, at: datetime) -> None:
+        namespace = tuple(event.namespace)
+        for op in event.ops:
+            if op.value is None:
+                self.changes.items[namespace, op.key] = None
+            else:
+                expires = at + timedelta(minutes=op.ttl) if op.ttl is not None else None
+                self.changes.items[namespace, op.key] = (_raw(op.value), at, expires, op.ttl)
+
+
+def _text(value: object) -> str:
+    return jsonb(_dumps(value)) or ""
+
+
+def _raw(value: Raw | None) -> str | None:
+    return None if value is None else jsonb(bytes(value))

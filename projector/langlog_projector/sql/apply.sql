@@ -1,0 +1,234 @@
+-- One statement per table and batch. Parameters are arrays, one element per row; removals run first.
+
+-- name: claim_positions
+-- Moves the positions on, only from where they were: a former owner of the partition finds them moved and stops.
+UPDATE positions p
+SET "offset" = n.after, cause_offset = n.cause_offset, cause_index = n.cause_index, cause_count = n.cause_count
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::int[])
+    AS n (topic, part, before, after, cause_offset, cause_index, cause_count)
+WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
+
+-- name: open_positions
+INSERT INTO positions (topic, part, "offset")
+SELECT topic, part, 0 FROM unnest($1::text[], $2::int[]) AS n (topic, part)
+ON CONFLICT DO NOTHING
+
+-- name: read_positions
+SELECT p.topic, p.part, p."offset", p.cause_offset, p.cause_index, p.cause_count
+FROM positions p JOIN unnest($1::text[], $2::int[]) AS n (topic, part) USING (topic, part)
+
+-- name: read_attempts
+SELECT run_id, attempt FROM runs WHERE status IN ('pending', 'running') AND attempt > 0
+
+-- name: read_parts
+SELECT blob_id, idx, data FROM checkpoint_parts
+
+-- name: remove_threads
+WITH gone AS (DELETE FROM threads WHERE thread_id = ANY ($1::text[])),
+     runs_gone AS (DELETE FROM runs WHERE thread_id = ANY ($1::text[])),
+     frames_gone AS (DELETE FROM frames WHERE thread_id = ANY ($1::text[])),
+     checkpoints_gone AS (DELETE FROM checkpoints WHERE thread_id = ANY ($1::text[])),
+     blobs_gone AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY ($1::text[]))
+DELETE FROM checkpoint_writes WHERE thread_id = ANY ($1::text[])
+
+-- name: remove_checkpoints
+WITH checkpoints_gone AS (DELETE FROM checkpoints WHERE thread_id = ANY ($1::text[])),
+     blobs_gone AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY ($1::text[]))
+DELETE FROM checkpoint_writes WHERE thread_id = ANY ($1::text[])
+
+-- name: remove_run_checkpoints
+WITH gone AS (
+    DELETE FROM checkpoints c
+    USING unnest($1::text[], $2::text[]) AS n (thread_id, run_id)
+    WHERE c.thread_id = n.thread_id AND c.run_id = n.run_id
+    RETURNING c.thread_id, c.ns, c.checkpoint_id
+)
+DELETE FROM checkpoint_writes w
+WHERE EXISTS (
+    SELECT 1 FROM gone g WHERE g.thread_id = w.thread_id AND g.ns = w.ns AND g.checkpoint_id = w.checkpoint_id
+) OR EXISTS (
+    SELECT 1 FROM unnest($1::text[], $2::text[]) AS n (thread_id, run_id)
+    WHERE w.thread_id = n.thread_id AND w.run_id = n.run_id
+)
+
+-- name: remove_runs
+WITH frames_gone AS (DELETE FROM frames WHERE run_id = ANY ($1::text[]))
+DELETE FROM runs WHERE run_id = ANY ($1::text[])
+
+-- name: keep_latest
+-- All but the head of each namespace goes. A head that has a channel without a value of its own (a delta channel between two
+-- snapshots) needs its ancestors: such a thread keeps the chain of its head, and loses only what is beside it.
+WITH RECURSIVE heads AS (
+    SELECT DISTINCT ON (thread_id, ns) thread_id, ns, checkpoint_id, parent_id, metadata ? 'counters_since_delta_snapshot' AS delta
+    FROM checkpoints WHERE thread_id = ANY ($1::text[])
+    ORDER BY thread_id, ns, checkpoint_id DESC
+), kept AS (
+    SELECT thread_id, ns, checkpoint_id, parent_id, delta FROM heads
+    UNION
+    SELECT c.thread_id, c.ns, c.checkpoint_id, c.parent_id, k.delta
+    FROM kept k JOIN checkpoints c
+        ON k.delta AND c.thread_id = k.thread_id AND c.ns = k.ns AND c.checkpoint_id = k.parent_id
+), gone AS (
+    DELETE FROM checkpoints c
+    WHERE c.thread_id = ANY ($1::text[]) AND NOT EXISTS (
+        SELECT 1 FROM kept k WHERE k.thread_id = c.thread_id AND k.ns = c.ns AND k.checkpoint_id = c.checkpoint_id
+    )
+    RETURNING c.thread_id, c.ns, c.checkpoint_id
+)
+DELETE FROM checkpoint_writes w
+USING gone g WHERE g.thread_id = w.thread_id AND g.ns = w.ns AND g.checkpoint_id = w.checkpoint_id
+
+-- name: remove_orphan_blobs
+DELETE FROM checkpoint_blobs b
+WHERE b.thread_id = ANY ($1::text[]) AND NOT EXISTS (
+    SELECT 1 FROM checkpoints c
+    WHERE c.thread_id = b.thread_id AND c.ns = b.ns AND c.versions ->> b.channel = b.version
+)
+
+-- name: insert_threads
+INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
+                     ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled)
+SELECT n.thread_id, n.created_at, n.updated_at, n.state_updated_at, n.metadata::jsonb, n.status, n.config::jsonb,
+       NULLIF(n.state_values::jsonb, 'null'), n.interrupts::jsonb, NULLIF(n.error::jsonb, 'null'),
+       n.ttl_minutes, n.ttl_strategy, COALESCE(n.has_checkpoints, false), COALESCE(n.frame_ms, 0), COALESCE(n.settled, -1)
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::text[], $10::text[], $11::float8[], $12::text[], $13::bool[], $14::bigint[], $15::bigint[])
+    AS n (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled)
+ON CONFLICT (thread_id) DO NOTHING
+
+-- name: update_threads
+UPDATE threads t
+SET updated_at = n.updated_at,
+    state_updated_at = COALESCE(n.state_updated_at, t.state_updated_at),
+    metadata = COALESCE(n.metadata::jsonb, t.metadata),
+    status = COALESCE(n.status, t.status),
+    config = COALESCE(n.config::jsonb, t.config),
+    state_values = CASE WHEN n.state_values IS NULL THEN t.state_values ELSE NULLIF(n.state_values::jsonb, 'null') END,
+    interrupts = COALESCE(n.interrupts::jsonb, t.interrupts),
+    error = CASE WHEN n.error IS NULL THEN t.error ELSE NULLIF(n.error::jsonb, 'null') END,
+    ttl_minutes = COALESCE(n.ttl_minutes, t.ttl_minutes),
+    ttl_strategy = COALESCE(n.ttl_strategy, t.ttl_strategy),
+    has_checkpoints = COALESCE(n.has_checkpoints, t.has_checkpoints),
+    frame_ms = GREATEST(n.frame_ms, t.frame_ms),
+    settled = COALESCE(n.settled, t.settled)
+FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[],
+            $8::text[], $9::text[], $10::float8[], $11::text[], $12::bool[], $13::bigint[], $14::bigint[])
+    AS n (thread_id, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled)
+WHERE t.thread_id = n.thread_id
+
+-- name: insert_runs
+INSERT INTO runs (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
+                  multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
+                  ended_at, error, output, last_sequence)
+SELECT n.run_id, n.thread_id, n.ordinal, n.assistant_id, n.graph_id, n.created_at, n.updated_at, n.status, n.metadata::jsonb, n.kwargs,
+       n.multitask_strategy, n.not_before, n.temporary, COALESCE(n.attempt, 0), COALESCE(n.crashes, 0), n.cancel, n.superseded_by,
+       n.dispatched_at, n.started_at, n.ended_at, n.error::jsonb, n.output, COALESCE(n.last_sequence, 0)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[],
+            $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bool[], $14::int[], $15::int[], $16::text[], $17::text[],
+            $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::int[])
+    AS n (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
+          multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
+          ended_at, error, output, last_sequence)
+ON CONFLICT (run_id) DO NOTHING
+
+-- name: update_runs
+UPDATE runs r
+SET updated_at = n.updated_at,
+    status = COALESCE(n.status, r.status),
+    attempt = COALESCE(n.attempt, r.attempt),
+    crashes = COALESCE(n.crashes, r.crashes),
+    cancel = COALESCE(n.cancel, r.cancel),
+    superseded_by = COALESCE(n.superseded_by, r.superseded_by),
+    dispatched_at = COALESCE(n.dispatched_at, r.dispatched_at),
+    started_at = COALESCE(n.started_at, r.started_at),
+    ended_at = COALESCE(n.ended_at, r.ended_at),
+    error = COALESCE(n.error::jsonb, r.error),
+    output = COALESCE(n.output, r.output),
+    last_sequence = COALESCE(n.last_sequence, r.last_sequence)
+FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
+            $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::int[])
+    AS n (run_id, updated_at, status, attempt, crashes, cancel, superseded_by, dispatched_at,
+          started_at, ended_at, error, output, last_sequence)
+WHERE r.run_id = n.run_id
+
+-- name: insert_checkpoints
+INSERT INTO checkpoints (thread_id, ns, checkpoint_id, parent_id, run_id, type, data, metadata, versions)
+SELECT n.thread_id, n.ns, n.checkpoint_id, n.parent_id, n.run_id, n.type, n.data, n.metadata::jsonb, n.versions::jsonb
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[])
+    AS n (thread_id, ns, checkpoint_id, parent_id, run_id, type, data, metadata, versions)
+ON CONFLICT (thread_id, ns, checkpoint_id) DO UPDATE
+SET type = EXCLUDED.type, data = EXCLUDED.data, metadata = EXCLUDED.metadata, versions = EXCLUDED.versions
+
+-- name: insert_blobs
+INSERT INTO checkpoint_blobs (thread_id, ns, channel, version, type, data)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+ON CONFLICT DO NOTHING
+
+-- name: insert_writes
+-- A task's ordinary writes stand as first written; special ones (negative index) are replaced.
+INSERT INTO checkpoint_writes AS w (thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, type, data, run_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[])
+ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE
+SET task_path = EXCLUDED.task_path, channel = EXCLUDED.channel, type = EXCLUDED.type, data = EXCLUDED.data
+WHERE w.idx < 0
+
+-- name: insert_parts
+INSERT INTO checkpoint_parts (blob_id, idx, data)
+SELECT * FROM unnest($1::text[], $2::int[], $3::bytea[])
+ON CONFLICT DO NOTHING
+
+-- name: remove_parts
+DELETE FROM checkpoint_parts WHERE blob_id = ANY ($1::text[])
+
+-- name: insert_frames
+INSERT INTO frames (run_id, attempt, first_sequence, thread_id, data)
+SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::bytea[])
+ON CONFLICT DO NOTHING
+
+-- name: remove_assistants
+WITH versions_gone AS (DELETE FROM assistant_versions WHERE assistant_id = ANY ($1::text[]))
+DELETE FROM assistants WHERE assistant_id = ANY ($1::text[])
+
+-- name: upsert_assistants
+INSERT INTO assistants AS a (assistant_id, graph_id, config, context, metadata, name, description, version, created_at, updated_at)
+SELECT n.assistant_id, n.graph_id, n.config::jsonb, n.context::jsonb, n.metadata::jsonb, n.name, n.description, n.version,
+       COALESCE(n.created_at, n.updated_at), n.updated_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[],
+            $9::timestamptz[], $10::timestamptz[])
+    AS n (assistant_id, graph_id, config, context, metadata, name, description, version, created_at, updated_at)
+ON CONFLICT (assistant_id) DO UPDATE
+SET graph_id = EXCLUDED.graph_id, config = EXCLUDED.config, context = EXCLUDED.context, metadata = EXCLUDED.metadata,
+    name = EXCLUDED.name, description = EXCLUDED.description, version = EXCLUDED.version, updated_at = EXCLUDED.updated_at
+
+-- name: insert_versions
+INSERT INTO assistant_versions (assistant_id, version, graph_id, config, context, metadata, name, description, created_at)
+SELECT n.assistant_id, n.version, n.graph_id, n.config::jsonb, n.context::jsonb, n.metadata::jsonb, n.name, n.description, n.created_at
+FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
+    AS n (assistant_id, version, graph_id, config, context, metadata, name, description, created_at)
+ON CONFLICT DO NOTHING
+
+-- name: upsert_item
+INSERT INTO store_items AS s (namespace, key, value, created_at, updated_at, expires_at, ttl_minutes)
+VALUES ($1, $2, $3::jsonb, $4, $4, $5, $6)
+ON CONFLICT (namespace, key) DO UPDATE
+SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at, expires_at = EXCLUDED.expires_at, ttl_minutes = EXCLUDED.ttl_minutes
+
+-- name: remove_item
+DELETE FROM store_items WHERE namespace = $1 AND key = $2
+
+-- name: upsert_graphs
+INSERT INTO graphs (graph_id, position, description, schemas)
+SELECT n.graph_id, n.position, n.description, n.schemas::jsonb
+FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS n (graph_id, position, description, schemas)
+ON CONFLICT (graph_id) DO UPDATE
+SET position = EXCLUDED.position, description = EXCLUDED.description, schemas = EXCLUDED.schemas
+
+-- name: insert_outcomes
+INSERT INTO outcomes (command_id, aggregate_id, status, detail, type, body, at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+ON CONFLICT DO NOTHING
+
+-- name: read_outcomes
+SELECT command_id, status, detail, type, body, at FROM outcomes WHERE command_id = ANY ($1::text[])
