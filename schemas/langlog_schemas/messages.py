@@ -65,6 +65,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """To whichever worker holds the run: stop it. ``action`` "drop": stop and report nothing, the run is gone."""
 
+    thread_id: str
     run_id: str
     attempt: int
     action: str

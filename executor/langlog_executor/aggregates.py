@@ -1,0 +1,160 @@
+"""The aggregates a decider works on: loaded from Postgres as keys come up, kept in memory while Postgres lags behind.
+
+An aggregate may be forgotten once the projection has passed its last event: then Postgres says the same. One that is not in
+memory therefore always may be loaded. Belongs to one decider; not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from datetime import UTC
+from typing import Any
+
+import asyncpg
+import msgspec
+from langlog_backbone.log import TopicPartition
+from langlog_backbone.postgres import load_sql
+from langlog_schemas.assistant import AssistantState
+from langlog_schemas.commands import Ttl
+from langlog_schemas.events import AssistantVersion
+from langlog_schemas.thread import RunInFlight, ThreadState
+from msgspec import Raw
+
+SQL = load_sql("langlog_executor", "aggregates.sql")
+
+KEPT = 20_000
+"""Aggregates kept in memory; those that Postgres does not hold yet are kept beyond that."""
+
+_json = msgspec.json.decode
+
+
+class Kept(msgspec.Struct):
+    """An aggregate in memory. ``place``, ``last``: topic partition and offset of its last event (-1: as Postgres has it)."""
+
+    state: Any
+    place: TopicPartition = ("", 0)
+    last: int = -1
+    settled: int = -1
+    """Threads: offset in ``run-events`` of the last event that changed checkpoints outside of a run in flight."""
+
+
+class Aggregates:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._watermark: dict[TopicPartition, int] = {}
+
+    def passed(self, place: TopicPartition, offset: int) -> None:
+        """The projection holds everything below this offset."""
+        if offset > self._watermark.get(place, 0):
+            self._watermark[place] = offset
+
+    def watermark(self, place: TopicPartition) -> int:
+        return self._watermark.get(place, 0)
+
+    def thread(self, thread_id: str) -> Kept:
+        """The thread; one that `load` did not find does not exist."""
+        return self._get("thread", thread_id, lambda: ThreadState(thread_id=thread_id))
+
+    def assistant(self, assistant_id: str) -> Kept:
+        return self._get("assistant", assistant_id, lambda: AssistantState(assistant_id=assistant_id))
+
+    def _get(self, family: str, id: str, make: Any) -> Kept:
+        kept = self._kept.get((family, id))
+        if kept is None:
+            kept = self._kept[family, id] = Kept(make())
+        else:
+            self._kept.move_to_end((family, id))
+        return kept
+
+    def clear(self) -> None:
+        """Partitions have changed hands: what is in memory may be another's by now."""
+        self._kept.clear()
+
+    def shrink(self) -> None:
+        """Forget the longest unused that Postgres holds."""
+        excess = len(self._kept) - KEPT
+        if excess <= 0:
+            return
+        for key in list(self._kept)[:excess]:
+            kept = self._kept[key]
+            if kept.last < self._watermark.get(kept.place, 0):
+                del self._kept[key]
+
+    async def load(self, threads: Collection[str], assistants: Collection[str]) -> None:
+        """Bring in those that are not in memory, in one look each."""
+        missing = [id for id in threads if ("thread", id) not in self._kept]
+        if missing:
+            await self._load_threads(missing)
+        missing = [id for id in assistants if ("assistant", id) not in self._kept]
+        if missing:
+            await self._load_assistants(missing)
+
+    async def known_commands(self, ids: Collection[str]) -> set[str]:
+        """Which of these retried commands have had their outcome."""
+        return {row["command_id"] for row in await self._pool.fetch(SQL["known_commands"], list(ids))}
+
+    async def _load_threads(self, ids: list[str]) -> None:
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(SQL["load_threads"], ids)
+            found = [row["thread_id"] for row in rows]
+            runs = await connection.fetch(SQL["load_runs_in_flight"], found) if found else []
+        in_flight: dict[str, dict[str, RunInFlight]] = {}
+        for row in runs:
+            in_flight.setdefault(row["thread_id"], {})[row["run_id"]] = RunInFlight(
+                run_id=row["run_id"],
+                ordinal=row["ordinal"],
+                assistant_id=row["assistant_id"],
+                graph_id=row["graph_id"],
+                kwargs=Raw(row["kwargs"].encode()),
+                metadata=_json(row["metadata"]),
+                created_at=_iso(row["created_at"]),
+                not_before=_iso(row["not_before"]) if row["not_before"] else None,
+                temporary=row["temporary"],
+                attempt=row["attempt"],
+                crashes=row["crashes"],
+                cancel=row["cancel"],
+                superseded_by=row["superseded_by"],
+            )
+        for row in rows:
+            ttl = None if row["ttl_minutes"] is None else Ttl(row["ttl_minutes"], row["ttl_strategy"])
+            state = ThreadState(
+                thread_id=row["thread_id"],
+                exists=True,
+                created_at=_iso(row["created_at"]),
+                metadata=_json(row["metadata"]),
+                config=_json(row["config"]),
+                ttl=ttl,
+                status=row["status"],
+                has_checkpoints=row["has_checkpoints"],
+                frame_ms=row["frame_ms"],
+                runs=in_flight.get(row["thread_id"], {}),
+            )
+            self._kept["thread", row["thread_id"]] = Kept(state, settled=row["settled"])
+
+    async def _load_assistants(self, ids: list[str]) -> None:
+        async with self._pool.acquire() as connection:
+            current = {
+                row["assistant_id"]: row["version"] for row in await connection.fetch(SQL["load_assistants"], ids)
+            }
+            rows = await connection.fetch(SQL["load_versions"], list(current)) if current else []
+        versions: dict[str, dict[int, AssistantVersion]] = {}
+        for row in rows:
+            versions.setdefault(row["assistant_id"], {})[row["version"]] = AssistantVersion(
+                version=row["version"],
+                graph_id=row["graph_id"],
+                config=_json(row["config"]),
+                context=_json(row["context"]),
+                metadata=_json(row["metadata"]),
+                name=row["name"],
+                description=row["description"],
+                created_at=_iso(row["created_at"]),
+            )
+        for id, version in current.items():
+            state = AssistantState(assistant_id=id, current=versions[id][version], versions=versions[id])
+            self._kept["assistant", id] = Kept(state)
+
+
+def _iso(moment: Any) -> str:
+    return str(moment.astimezone(UTC).isoformat(timespec="microseconds"))

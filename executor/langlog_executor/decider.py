@@ -1,0 +1,407 @@
+"""The decider: single owner of command partitions; decides in log order, appends the events, dispatches runs.
+
+One loop: take what has gathered, load the aggregates that are not in memory (one query), decide each command, append all
+events in one go, then the effects that follow from the events: tasks into the hot queue, controls to workers.
+
+Ownership (ARCHITECTURE.md, "One owner per thread"): partitions come from the log's consumer group. A new owner notes the end of
+the event partitions, waits until the projection has passed it, reads the last cause of each partition from Postgres and skips
+the commands that have had their events; the events of one command are appended whole, so none is ever decided in part. A former
+owner that still writes for a moment writes the same events again: deciding is pure, and folding drops them.
+
+When it dies before the effects, the scheduler finds the dispatched run missing in Redis and has it dispatched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from langlog_backbone import channels
+from langlog_backbone.clock import now_iso
+from langlog_backbone.context import Backbone
+from langlog_backbone.log import (
+    LogReader,
+    LogUnavailable,
+    NewRecord,
+    Position,
+    Record,
+    TopicPartition,
+)
+from langlog_backbone.redis import RedisUnavailable
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, messages
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause, CommandMeta
+from langlog_schemas.messages import Control, Task
+from langlog_schemas.thread import ThreadState
+
+from .aggregates import SQL, Aggregates, Kept
+from .decide import decide_assistant, decide_thread, fold_assistant, fold_thread
+
+logger = structlog.get_logger(__name__)
+
+GROUP = "deciders"
+SOURCE = "/langlog/decider"
+BATCH_COMMANDS = 1_000
+RETRY_PAUSE_S = 0.5
+COMMIT_INTERVAL_S = 1.0
+"""At most this much is read again after a crash, and skipped by cause."""
+RETRIES_REMEMBERED = 10_000
+
+SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
+"""Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
+
+
+class Decided(NamedTuple):
+    meta: CommandMeta
+    events: list[ev.AnyEvent]
+    before: ThreadState | None
+    kept: Kept | None
+
+
+class DeciderService:
+    """See the module. Also the `Assignment` of its reader."""
+
+    name = "decider"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._log, self._pool, self._bus = backbone.log, backbone.pool, backbone.bus
+        self._aggregates = Aggregates(backbone.pool)
+        self._done: dict[TopicPartition, Cause] = {}
+        """Recovery: (event topic, partition) -> last cause that had its events when the partition was assigned."""
+        self._retried: dict[str, None] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._moved = asyncio.Event()
+        self._reader: LogReader | None = None
+        self._effects: set[asyncio.Task[None]] = set()
+        self._committer: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._bus.subscribe(channels.WATERMARK, self._on_watermark, remote=False)
+        self._reader = self._log.member(GROUP, [cmd.TOPIC], self)
+
+    async def serve(self) -> None:
+        assert self._reader is not None
+        while True:
+            records = await self._reader.read(BATCH_COMMANDS)
+            await self._decide(records)
+
+    async def drain(self) -> None:
+        """Effects under way are brought to an end."""
+        if self._effects:
+            await asyncio.wait(self._effects, timeout=RETRY_PAUSE_S)
+
+    async def stop(self) -> None:
+        if self._committer is not None:
+            self._committer.cancel()
+        if self._next:
+            await self._commit()
+        if self._reader is not None:
+            await self._reader.stop()
+
+    async def healthy(self) -> bool:
+        return self._reader is not None
+
+    # --- ownership ---------------------------------------------------------------------------
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        parts = sorted({part for _, part in partitions})
+        ends = {
+            (topic, part): end
+            for topic in (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS)
+            for part, end in enumerate(await self._log.end_offsets(topic))
+            if part in parts and end > 0
+        }
+        await self._projected(parts, ends)
+        self._aggregates.clear()
+        committed = await self._log.committed(GROUP, list(partitions))
+        logger.info("decider.assigned", partitions=len(partitions))
+        return {place: committed.get(place, 0) for place in partitions}
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        self._aggregates.clear()
+        for place in partitions:
+            self._next.pop(place, None)
+        logger.info("decider.revoked", partitions=len(partitions))
+
+    async def _projected(self, parts: list[int], ends: Mapping[TopicPartition, int]) -> None:
+        """Wait until Postgres holds everything below ``ends``, and note the last causes."""
+        said = False
+        while True:
+            self._moved.clear()
+            try:
+                rows = await self._pool.fetch(SQL["read_causes"], parts)
+            except (OSError, TimeoutError) as error:
+                logger.warning("decider.postgres_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+                continue
+            for topic, part, offset, cause_offset, index, count in rows:
+                self._aggregates.passed((topic, part), offset)
+                if cause_offset >= 0:
+                    self._done[topic, part] = Cause(part, cause_offset, index, count)
+            behind = [place for place, end in ends.items() if self._aggregates.watermark(place) < end]
+            if not behind:
+                return
+            if not said:
+                said = True
+                logger.info("decider.waits_for_projector", partitions=len(behind))
+            # the watermark wakes us; the time limit covers a message that Redis lost
+            try:
+                await asyncio.wait_for(self._moved.wait(), RETRY_PAUSE_S)
+            except TimeoutError:
+                continue
+
+    def _on_watermark(self, data: bytes) -> None:
+        for topic, marks in msgspec.json.decode(data, type=dict[str, dict[int, int]]).items():
+            for part, offset in marks.items():
+                self._aggregates.passed((topic, part), offset)
+        self._moved.set()
+
+    # --- a batch -----------------------------------------------------------------------------
+
+    async def _decide(self, records: Sequence[Record]) -> None:
+        todo = [found for record in records if (found := await self._read(record)) is not None]
+        await self._load(todo)
+        decided = [self._decide_one(command, meta) for command, meta in todo]
+        decided = [d for d in decided if d.events]
+        if decided:
+            positions = await self._append(decided)
+            self._after(decided, positions)
+        for record in records:
+            self._next[record.topic, record.partition] = record.offset + 1
+        self._aggregates.shrink()
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_soon())
+
+    async def _read(self, record: Record) -> tuple[cmd.Command, CommandMeta] | None:
+        """The command of a record; None when it has had its events, or cannot be understood (then it is buried)."""
+        try:
+            command = cmd.decode(envelope.type_of(record.headers), record.value)
+            meta = envelope.meta_of(record.headers, record.partition, record.offset)
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+            place = f"{record.topic}-{record.partition}-{record.offset}"
+            what = f"{type(error).__name__}: {error}"[:1000]
+            logger.error("decider.dead_letter", origin=place, error=what[:300])
+            dead = {**record.headers, "dead_origin": place, "dead_error": what, "dead_time": now_iso()}
+            await self._append_for_sure([NewRecord(ev.DEAD_LETTERS, record.key, record.value, dead)])
+            return None
+        last = self._done.get((_topic(command), record.partition))
+        if last is not None and record.offset <= last.offset:
+            return None
+        return command, meta
+
+    async def _load(self, todo: Sequence[tuple[cmd.Command, CommandMeta]]) -> None:
+        threads: set[str] = set()
+        assistants: set[str] = set()
+        retried = []
+        for command, meta in todo:
+            if isinstance(command, cmd.AssistantCommand):
+                assistants.add(command.assistant_id)
+            elif isinstance(command, cmd.ThreadCommand) and not getattr(command, "fresh", False):
+                threads.add(command.thread_id)
+            if meta.retry and meta.id not in self._retried:
+                retried.append(meta.id)
+        while True:
+            try:
+                await self._aggregates.load(threads, assistants)
+                if retried:
+                    for id in await self._aggregates.known_commands(retried):
+                        self._retried[id] = None
+                return
+            except (OSError, TimeoutError) as error:
+                logger.warning("decider.postgres_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+
+    def _decide_one(self, command: cmd.Command, meta: CommandMeta) -> Decided:
+        if meta.retry:
+            if meta.id in self._retried:
+                return Decided(meta, [ev.CommandRepeated(aggregate_id=command.key, command_id=meta.id)], None, None)
+            self._retried[meta.id] = None
+            if len(self._retried) > RETRIES_REMEMBERED:
+                del self._retried[next(iter(self._retried))]
+        match command:
+            case cmd.WriteStore():
+                return Decided(meta, [ev.StoreWritten(namespace=command.namespace, ops=command.ops)], None, None)
+            case cmd.CreateAssistant() | cmd.PatchAssistant() | cmd.SetLatestAssistant() | cmd.DeleteAssistant():
+                kept = self._aggregates.assistant(command.assistant_id)
+                events = decide_assistant(kept.state, command, meta)
+                kept.state = fold_assistant(kept.state, events)
+                return Decided(meta, events, None, kept)
+            case _:
+                kept = self._aggregates.thread(command.thread_id)
+                before: ThreadState = kept.state
+                events = decide_thread(before, command, meta)
+                kept.state = fold_thread(before, events, meta.time)
+                return Decided(meta, events, before, kept)
+
+    async def _append(self, decided: Sequence[Decided]) -> list[Position]:
+        return await self._append_for_sure([record for d in decided for record in _records(d)])
+
+    async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
+        """Append until it is certain: a second time is harmless, since ids and causes are the same."""
+        while True:
+            try:
+                return await self._log.append(records)
+            except LogUnavailable as error:
+                logger.warning("decider.log_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
+
+    def _after(self, decided: Sequence[Decided], positions: Sequence[Position]) -> None:
+        """Note where the events stand, and start what follows from them."""
+        tasks: list[Task] = []
+        controls: list[Control] = []
+        at = iter(positions)
+        for d in decided:
+            state = d.before
+            for event in d.events:
+                position = next(at)
+                if d.kept is None:
+                    continue
+                d.kept.place, d.kept.last = (type(event).TOPIC, position.partition), position.offset
+                if isinstance(event, SETTLING):
+                    d.kept.settled = position.offset
+                if state is None:
+                    continue
+                if isinstance(event, ev.RunDispatched):
+                    tasks.append(_task(state, event, d, position))
+                else:
+                    controls += _controls(state, event, d.meta)
+                state = fold_thread(state, [event], d.meta.time)
+        if tasks:
+            self._start(self._push(tasks))
+        if controls:
+            self._start(self._stop_runs(controls))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._effects.add(task)
+        task.add_done_callback(self._effects.discard)
+
+    async def _push(self, tasks: Sequence[Task]) -> None:
+        try:
+            await self._backbone.queue.push(tasks)
+        except RedisUnavailable as error:
+            logger.warning("decider.dispatch_lost", tasks=len(tasks), error=str(error))
+
+    async def _stop_runs(self, controls: Sequence[Control]) -> None:
+        """Stop runs: those that nobody has claimed are taken out of the queue, the others' workers are told."""
+        for control in controls:
+            try:
+                withdrawn = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
+            except RedisUnavailable as error:
+                logger.warning("decider.control_lost", run_id=control.run_id, error=str(error))
+                continue
+            if withdrawn and control.action != "drop":
+                await self._append_for_sure([_withdrawn_report(control)])
+            else:
+                self._bus.publish(channels.CONTROL, messages.encode(control))
+
+    # --- committed positions -----------------------------------------------------------------
+
+    async def _commit_soon(self) -> None:
+        await asyncio.sleep(COMMIT_INTERVAL_S)
+        await self._commit()
+
+    async def _commit(self) -> None:
+        positions = dict(self._next)
+        try:
+            await self._log.commit(GROUP, positions)
+        except LogUnavailable as error:
+            logger.warning("decider.commit_failed", error=str(error))
+
+
+def _topic(command: cmd.Command) -> str:
+    """The topic that the command's events go to."""
+    if isinstance(command, cmd.AssistantCommand):
+        return ev.ASSISTANT_EVENTS
+    return ev.STORE_EVENTS if isinstance(command, cmd.WriteStore) else ev.RUN_EVENTS
+
+
+def _records(decided: Decided) -> Iterable[NewRecord]:
+    """The events of one command as records; the first one says whom to tell."""
+    meta, count = decided.meta, len(decided.events)
+    for index, event in enumerate(decided.events):
+        cause = Cause(meta.partition, meta.offset, index, count)
+        found = envelope.headers(
+            id=cause.event_id,
+            type=event.TYPE,
+            source=SOURCE,
+            time=meta.time,
+            subject=event.key,
+            content_type=envelope.MSGPACK_CONTENT if event.TYPE in ev.MSGPACK_EVENTS else envelope.JSON_CONTENT,
+            cause=cause,
+            actor=meta.actor,
+        )
+        if index == 0:
+            found["ce_command"] = meta.id
+            if meta.reply_to is not None:
+                found["ce_replyto"] = meta.reply_to
+            if meta.retry:
+                found["ce_retry"] = "1"
+        yield NewRecord(type(event).TOPIC, event.key, ev.encode(event), found)
+
+
+def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, position: Position) -> Task:
+    """What a worker needs of a dispatched run. A new attempt starts from the read model as of its own dispatch record."""
+    assert decided.kept is not None
+    run = state.runs[event.run_id]
+    return Task(
+        run_id=run.run_id,
+        thread_id=state.thread_id,
+        attempt=event.attempt,
+        assistant_id=run.assistant_id,
+        graph_id=run.graph_id,
+        kwargs=bytes(run.kwargs),
+        metadata=msgspec.json.encode(run.metadata),
+        created_at=run.created_at,
+        temporary=run.temporary,
+        fresh=not state.has_checkpoints and event.attempt == 1,
+        partition=position.partition,
+        read_after=position.offset if event.attempt > 1 else decided.kept.settled,
+        frame_floor_ms=state.frame_ms,
+        actor=decided.meta.actor,
+    )
+
+
+def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[Control]:
+    """Whom an event stops. An end that its worker did not report itself is news to the worker."""
+    match event:
+        case ev.RunCancelRequested():
+            return [_control(state, event.run_id, event.attempt, event.action)]
+        case ev.ThreadDeleted():
+            return [_control(state, run_id, attempt, "drop") for run_id, attempt in event.active]
+        case ev.RunDeleted() if event.active_attempt is not None:
+            return [_control(state, event.run_id, event.active_attempt, "drop")]
+        case ev.RunTimedOut() | ev.RunFailed() | ev.RunCancelled() | ev.RunRolledBack():
+            run = state.runs.get(event.run_id)
+            if run is not None and run.attempt and not meta.id.endswith("-finish"):
+                return [_control(state, event.run_id, run.attempt, "drop")]
+            return []
+        case _:
+            return []
+
+
+def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Control:
+    return Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action)
+
+
+def _withdrawn_report(control: Control) -> NewRecord:
+    """A cancelled run that no worker had claimed: its end, as a worker would have reported it."""
+    report = cmd.FinishRun(
+        thread_id=control.thread_id,
+        run_id=control.run_id,
+        attempt=control.attempt,
+        outcome="interrupted" if control.action == "interrupt" else "rolled_back",
+    )
+    found = envelope.headers(
+        id=f"{control.run_id}-{control.attempt}-finish",
+        type=report.TYPE,
+        source=SOURCE,
+        time=now_iso(),
+        subject=report.key,
+    )
+    return NewRecord(cmd.TOPIC, report.key, cmd.encode(report), found)

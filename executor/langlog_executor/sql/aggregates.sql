@@ -1,0 +1,24 @@
+-- What deciding needs to know, from the read model.
+
+-- name: load_threads
+SELECT t.thread_id, t.created_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.has_checkpoints, t.frame_ms, t.settled
+FROM threads t WHERE t.thread_id = ANY ($1::text[])
+
+-- name: load_runs_in_flight
+SELECT thread_id, run_id, ordinal, assistant_id, graph_id, kwargs, metadata, created_at, not_before, temporary, attempt, crashes,
+       cancel, superseded_by
+FROM runs WHERE thread_id = ANY ($1::text[]) AND status IN ('pending', 'running')
+ORDER BY ordinal
+
+-- name: load_assistants
+SELECT assistant_id, version FROM assistants WHERE assistant_id = ANY ($1::text[])
+
+-- name: load_versions
+SELECT assistant_id, version, graph_id, config, context, metadata, name, description, created_at
+FROM assistant_versions WHERE assistant_id = ANY ($1::text[])
+
+-- name: known_commands
+SELECT command_id FROM outcomes WHERE command_id = ANY ($1::text[])
+
+-- name: read_causes
+SELECT topic, part, "offset", cause_offset, cause_index, cause_count FROM positions WHERE part = ANY ($1::int[])
