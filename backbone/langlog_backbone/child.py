@@ -1,0 +1,145 @@
+"""A server process that is ours: it says when it is ready, and it does not outlive us.
+
+Concurrency: a thread of its own reads what the child says, so no event loop need run for the child to go on.
+Death: on Linux the kernel sends the child `stop_signal` when the thread that started it is gone (PR_SET_PDEATHSIG), so start
+children from the main thread; elsewhere the next start finds what was left and stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+STOP_TIMEOUT_S = 10.0
+"""A child that has not ended this long after its stop signal is killed."""
+KEPT_LINES = 20
+"""Last lines of a child, for the message when it does not start."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_CAP_DAC_OVERRIDE = 1
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class ChildFailed(Exception):
+    """It ended before it was ready; the message holds its last words."""
+
+
+class Child:
+    """One run of one program. ``ready`` is a piece of the line that it says when it can be used (empty: at once).
+
+    ``user``: for programs that refuse to run as root; given to a root process, the child runs as that user.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        *,
+        ready: bytes = b"",
+        stop_signal: signal.Signals = signal.SIGTERM,
+        transcript: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        user: pwd.struct_passwd | None = None,
+    ) -> None:
+        self.program = Path(os.fspath(command[0])).name
+        self.exited: Future[int] = Future()
+        """The exit code, once it has ended."""
+        self._ready: Future[None] = Future()
+        self._stop_signal = stop_signal
+        self._tail: deque[bytes] = deque(maxlen=KEPT_LINES)
+        self._process = subprocess.Popen(  # noqa: S603 - the command is ours
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            cwd="/",
+            preexec_fn=_born(stop_signal, user),
+            # a Ctrl-C in the terminal is for us; we stop our children in order
+            process_group=0,
+        )
+        self.pid = self._process.pid
+        if not ready:
+            self._ready.set_result(None)
+        threading.Thread(
+            target=self._listen, args=(ready, transcript), name=f"child-{self.program}", daemon=True
+        ).start()
+
+    async def wait_ready(self) -> None:
+        """Raises ChildFailed when it ended instead."""
+        await asyncio.wrap_future(self._ready)
+
+    async def wait_exit(self) -> int:
+        return await asyncio.shield(asyncio.wrap_future(self.exited))
+
+    async def stop(self) -> None:
+        """Ask it to end, and see that it does."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(self._stop_signal)
+        try:
+            await asyncio.wait_for(self.wait_exit(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            self._process.kill()
+            await self.wait_exit()
+
+    def _listen(self, ready: bytes, transcript: Path | None) -> None:
+        assert self._process.stdout is not None
+        with contextlib.ExitStack() as stack:
+            sink = None
+            if transcript is not None:
+                with contextlib.suppress(OSError):
+                    sink = stack.enter_context(transcript.open("wb", buffering=0))
+            for line in stack.enter_context(self._process.stdout):
+                self._tail.append(line)
+                if sink is not None:
+                    with contextlib.suppress(OSError):
+                        sink.write(line)
+                if not self._ready.done() and ready in line:
+                    self._ready.set_result(None)
+        code = self._process.wait()
+        if not self._ready.done():
+            words = b"".join(self._tail).decode(errors="replace").strip()
+            self._ready.set_exception(ChildFailed(f"{self.program} ended with {code}: {words or 'no word'}"))
+        self.exited.set_result(code)
+
+
+def _born(stop_signal: signal.Signals, user: pwd.struct_passwd | None) -> Callable[[], None]:
+    """What the child does between fork and exec. Libraries are loaded before: nothing is imported there."""
+    parent = os.getpid()
+    capability_header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    bits = 1 << _CAP_DAC_OVERRIDE
+    capabilities = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
+
+    def born() -> None:
+        if user is not None:
+            if _libc is not None:
+                _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+            os.setgroups([])
+            os.setgid(user.pw_gid)
+            os.setuid(user.pw_uid)
+            if _libc is not None:
+                # root's folders are often closed to others: this one capability opens them, without changing their modes
+                _libc.capset(capability_header, capabilities)
+                _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
+        if _libc is not None:
+            # after the change of user, which clears it
+            _libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return born
