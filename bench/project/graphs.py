@@ -1,0 +1,83 @@
+"""What the benchmark runs: as little as possible inside the nodes, so that what is measured is the server."""
+
+import asyncio
+import operator
+import time
+from typing import Annotated
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict
+
+
+class Echo(TypedDict, total=False):
+    text: str
+    echoed: str
+
+
+def shout(state: Echo) -> Echo:
+    return {"echoed": state["text"].upper()}
+
+
+echo = StateGraph(Echo).add_node("shout", shout).add_edge(START, "shout").add_edge("shout", END).compile()
+"""One node."""
+
+
+class Ticks(TypedDict, total=False):
+    ticks: int
+    interval: float
+
+
+async def tick(state: Ticks) -> Ticks:
+    write = get_stream_writer()
+    for _ in range(state["ticks"]):
+        write({"t": time.monotonic_ns()})
+        await asyncio.sleep(state["interval"])
+    return {}
+
+
+ticker = StateGraph(Ticks).add_node("tick", tick).add_edge(START, "tick").add_edge("tick", END).compile()
+"""Custom events that carry the moment they were emitted, nanoseconds of the machine's monotonic clock."""
+
+
+class Steps(TypedDict, total=False):
+    left: int
+
+
+def step(state: Steps) -> Steps:
+    return {"left": state["left"] - 1}
+
+
+steps = (
+    StateGraph(Steps)
+    .add_node("step", step)
+    .add_edge(START, "step")
+    .add_conditional_edges("step", lambda state: "step" if state["left"] > 0 else END, ["step", END])
+    .compile()
+)
+"""As many supersteps as asked for."""
+
+
+class Waiting(TypedDict, total=False):
+    seconds: float
+
+
+async def wait(state: Waiting) -> Waiting:
+    await asyncio.sleep(state["seconds"])
+    return {}
+
+
+waiting = StateGraph(Waiting).add_node("wait", wait).add_edge(START, "wait").add_edge("wait", END).compile()
+"""A node that waits, as for a model."""
+
+
+class Counter(TypedDict, total=False):
+    total: Annotated[int, operator.add]
+
+
+def add(state: Counter) -> Counter:
+    return {"total": 1}
+
+
+counter = StateGraph(Counter).add_node("add", add).add_edge(START, "add").add_edge("add", END).compile()
+"""Counts its runs on a thread: a lost update is seen."""
