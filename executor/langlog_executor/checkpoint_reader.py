@@ -1,0 +1,165 @@
+"""Reads checkpoints from the read model, once that has passed what the caller knows to be in the log.
+
+Concurrency: one for a process; its coroutines run on the I/O loop. What happens when Postgres is away: the read raises, the
+attempt fails over to the next one or the query answers with an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from langlog_backbone.postgres import load_sql
+
+from .stored_checkpoint import Ancestor, Encoded, StoredCheckpoint, StoredWrite
+from .watermark import Watermark
+
+if TYPE_CHECKING:
+    from langlog_backbone.log import Position
+
+    from .io_loop import IoLoop
+
+_SQL = load_sql("langlog_executor", "checkpoints.sql")
+_LATEST, _ONE, _POSITION = _SQL["latest"], _SQL["one"], _SQL["position"]
+
+_versions = msgspec.json.Decoder(dict[str, str]).decode
+
+BlobKey = tuple[str, str, str, str]
+"""(thread, namespace, channel, version)"""
+
+
+class CheckpointReader:
+    """``after`` everywhere: a position in ``run-events`` that the read model must have passed (None: as it is)."""
+
+    def __init__(self, io: IoLoop, watermark: Watermark | None = None) -> None:
+        self.io = io
+        self._pool = io.backbone.pool
+        self._watermark = watermark or Watermark(io.backbone.bus)
+
+    async def checkpoint(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, after: Position | None
+    ) -> StoredCheckpoint | None:
+        """One checkpoint (``checkpoint_id`` None: the latest of the namespace) with blobs and writes, in one query."""
+        partition = after.partition if after is not None else -1
+
+        async def ask() -> tuple[int, Any]:
+            if checkpoint_id is None:
+                row = await self._pool.fetchrow(_LATEST, thread_id, namespace, partition)
+            else:
+                row = await self._pool.fetchrow(_ONE, thread_id, namespace, partition, checkpoint_id)
+            return row["position"], row
+
+        row = await self._current(ask, after)
+        if row["checkpoint_id"] is None:
+            return None
+        found = _checkpoint_of(row, thread_id, namespace)
+        found.blobs = _blobs_of(row)
+        return found
+
+    async def page(
+        self,
+        thread_id: str | None,
+        namespace: str | None,
+        *,
+        metadata: str | None = None,
+        checkpoint_id: str | None = None,
+        below: str | None = None,
+        ended: StoredCheckpoint | None = None,
+        limit: int,
+        after: Position | None = None,
+    ) -> list[StoredCheckpoint]:
+        """The next checkpoints, newest first, with writes but without blobs; ``ended`` is the last one of the page before."""
+        await self.wait_for(after)
+        rows = await self._pool.fetch(
+            _SQL["page"],
+            thread_id,
+            namespace,
+            metadata,
+            checkpoint_id,
+            below,
+            ended.checkpoint_id if ended is not None else None,
+            ended.namespace if ended is not None else None,
+            ended.thread_id if ended is not None else None,
+            limit,
+        )
+        return [_checkpoint_of(row, row["thread_id"], row["ns"]) for row in rows]
+
+    async def blobs(self, keys: Iterable[BlobKey]) -> dict[BlobKey, Encoded]:
+        """The values of channels at versions; those that are gone are absent."""
+        columns = list(zip(*keys, strict=True))
+        if not columns:
+            return {}
+        rows = await self._pool.fetch(_SQL["blobs"], *columns)
+        return {(r["thread_id"], r["ns"], r["channel"], r["version"]): (r["type"], r["data"]) for r in rows}
+
+    async def lineage(
+        self,
+        thread_id: str,
+        namespace: str,
+        checkpoint_id: str,
+        channels: Sequence[str],
+        *,
+        inclusive: bool,
+        after: Position | None,
+    ) -> list[Ancestor]:
+        """Of each channel, writes and nearest value along the ancestors, nearest first."""
+        await self.wait_for(after)
+        rows = await self._pool.fetch(_SQL["lineage"], thread_id, namespace, checkpoint_id, list(channels), inclusive)
+        return [Ancestor(_blobs_of(row), _writes_of(row)) for row in rows]
+
+    async def threads_of_runs(self, run_ids: Sequence[str]) -> list[str]:
+        return [row["thread_id"] for row in await self._pool.fetch(_SQL["threads_of_runs"], list(run_ids))]
+
+    async def wait_for(self, after: Position | None) -> None:
+        """Until the read model has passed the position."""
+        if after is None or self._watermark.passed(after.partition, after.offset):
+            return
+
+        async def ask() -> tuple[int, None]:
+            return await self._pool.fetchval(_POSITION, after.partition), None
+
+        await self._current(ask, after)
+
+    async def _current(self, ask: Callable[[], Awaitable[tuple[int, Any]]], after: Position | None) -> Any:
+        position, found = await ask()
+        if after is None:
+            return found
+        self._watermark.learn(after.partition, position)
+        if position > after.offset:
+            return found
+        async with self._watermark.waiter(after.partition) as waiter:
+            while True:
+                position, found = await ask()
+                self._watermark.learn(after.partition, position)
+                if position > after.offset:
+                    return found
+                await waiter.wait()
+
+
+def _checkpoint_of(row: Any, thread_id: str, namespace: str) -> StoredCheckpoint:
+    return StoredCheckpoint(
+        thread_id=thread_id,
+        namespace=namespace,
+        checkpoint_id=row["checkpoint_id"],
+        parent_id=row["parent_id"],
+        run_id=row["run_id"],
+        type=row["type"],
+        data=row["data"],
+        metadata=row["metadata"],
+        versions=_versions(row["versions"]),
+        writes=_writes_of(row),
+    )
+
+
+def _blobs_of(row: Any) -> dict[str, Encoded]:
+    if row["channels"] is None:
+        return {}
+    return {c: (t, d) for c, t, d in zip(row["channels"], row["types"], row["datas"], strict=True)}
+
+
+def _writes_of(row: Any) -> list[StoredWrite]:
+    if row["task_ids"] is None:
+        return []
+    columns = (row[c] for c in ("task_paths", "task_ids", "idxs", "write_channels", "write_types", "write_datas"))
+    return sorted(map(StoredWrite, *columns))

@@ -1,0 +1,122 @@
+"""What one attempt has written and read of its checkpoints, so that it need not wait for the projection to read it again.
+
+Nobody else writes checkpoints of a thread while a run is in flight on it, so what was read once stays true for the attempt.
+Kept encoded: a checkpoint that is read back shares nothing with the values that nodes go on changing. Used by the threads of
+one run; single dict operations are all it relies on. It dies with the attempt.
+"""
+
+from __future__ import annotations
+
+from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
+
+Space = tuple[str, str]
+"""(thread, namespace)"""
+
+
+class Overlay:
+    def __init__(self) -> None:
+        self._checkpoints: dict[Space, dict[str, StoredCheckpoint]] = {}
+        self._blobs: dict[tuple[str, str, str, str], Encoded] = {}
+        self._writes: dict[tuple[str, str, str], dict[tuple[str, int], StoredWrite]] = {}
+        self._heads: dict[Space, str | None] = {}
+
+    def put(self, checkpoint: StoredCheckpoint) -> None:
+        """A checkpoint written by this attempt; its ``blobs`` are those of new versions."""
+        self._keep(checkpoint)
+
+    def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: list[StoredWrite]) -> None:
+        """An ordinary write (index from 0) that is there already stays; a special one is replaced."""
+        kept = self._writes.setdefault((thread_id, namespace, checkpoint_id), {})
+        for write in writes:
+            key = (write.task_id, write.idx)
+            if write.idx < 0 or key not in kept:
+                kept[key] = write
+
+    def learn(self, checkpoint: StoredCheckpoint) -> None:
+        """A checkpoint read from the read model, complete with blobs and writes."""
+        space = (checkpoint.thread_id, checkpoint.namespace)
+        if checkpoint.checkpoint_id not in self._checkpoints.get(space, {}):
+            self._keep(checkpoint)
+            kept = self._writes.setdefault((*space, checkpoint.checkpoint_id), {})
+            for write in checkpoint.writes:
+                key = (write.task_id, write.idx)
+                if write.idx >= 0 or key not in kept:
+                    kept[key] = write
+
+    def learn_head(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> None:
+        """The latest checkpoint that the read model has of a namespace; None: it has none."""
+        self._heads.setdefault((thread_id, namespace), checkpoint_id)
+
+    def learn_blob(self, key: tuple[str, str, str, str], blob: Encoded) -> None:
+        self._blobs.setdefault(key, blob)
+
+    def knows_head(self, thread_id: str, namespace: str) -> bool:
+        return (thread_id, namespace) in self._heads
+
+    def latest(self, thread_id: str, namespace: str) -> str | None:
+        """Id of the latest checkpoint of all that is known here."""
+        space = (thread_id, namespace)
+        known = [*self._checkpoints.get(space, ())]
+        head = self._heads.get(space)
+        if head is not None:
+            known.append(head)
+        return max(known, default=None)
+
+    def get(self, thread_id: str, namespace: str, checkpoint_id: str) -> StoredCheckpoint | None:
+        """The checkpoint with its writes, in order, and those of its blobs that are known; None if it is not here."""
+        found = self._checkpoints.get((thread_id, namespace), {}).get(checkpoint_id)
+        if found is None:
+            return None
+        blobs = {
+            channel: blob
+            for channel, version in found.versions.items()
+            if (blob := self._blobs.get((thread_id, namespace, channel, version))) is not None
+        }
+        return StoredCheckpoint(
+            thread_id=thread_id,
+            namespace=namespace,
+            checkpoint_id=checkpoint_id,
+            parent_id=found.parent_id,
+            run_id=found.run_id,
+            type=found.type,
+            data=found.data,
+            metadata=found.metadata,
+            versions=found.versions,
+            blobs=blobs,
+            writes=sorted(self._writes.get((thread_id, namespace, checkpoint_id), {}).values()),
+        )
+
+    def blob(self, key: tuple[str, str, str, str]) -> Encoded | None:
+        return self._blobs.get(key)
+
+    def all(self, thread_id: str | None, namespace: str | None) -> list[StoredCheckpoint]:
+        """Every checkpoint known here, of a thread and namespace when given."""
+        return [
+            found
+            for (thread, space), kept in list(self._checkpoints.items())
+            if (thread_id is None or thread == thread_id) and (namespace is None or space == namespace)
+            for checkpoint_id in list(kept)
+            if (found := self.get(thread, space, checkpoint_id)) is not None
+        ]
+
+    def merge_writes(self, checkpoint: StoredCheckpoint) -> None:
+        """Add what was written here to a checkpoint that was read from the read model."""
+        mine = self._writes.get((checkpoint.thread_id, checkpoint.namespace, checkpoint.checkpoint_id))
+        if mine:
+            merged = {(w.task_id, w.idx): w for w in checkpoint.writes}
+            for key, write in mine.items():
+                if write.idx < 0 or key not in merged:
+                    merged[key] = write
+            checkpoint.writes = sorted(merged.values())
+
+    def forget(self, thread_id: str) -> None:
+        """Checkpoints of the thread were removed: read again what is left."""
+        for kept in (self._checkpoints, self._blobs, self._writes, self._heads):
+            for key in [k for k in kept if k[0] == thread_id]:
+                del kept[key]  # type: ignore[arg-type]
+
+    def _keep(self, checkpoint: StoredCheckpoint) -> None:
+        thread_id, namespace = checkpoint.thread_id, checkpoint.namespace
+        for channel, blob in checkpoint.blobs.items():
+            self._blobs.setdefault((thread_id, namespace, channel, checkpoint.versions[channel]), blob)
+        self._checkpoints.setdefault((thread_id, namespace), {})[checkpoint.checkpoint_id] = checkpoint

@@ -1,0 +1,120 @@
+-- Checkpoints as the read model holds them. $1 thread, $2 namespace throughout.
+
+-- name: latest
+-- $3 partition of the thread in run-events: its position comes along, from the same snapshot.
+SELECT p.position, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+       b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+FROM (SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $3), 0) AS position) p
+LEFT JOIN LATERAL (
+    SELECT c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    FROM checkpoints c
+    WHERE c.thread_id = $1 AND c.ns = $2
+    ORDER BY c.checkpoint_id DESC
+    LIMIT 1
+) h ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    FROM jsonb_each_text(h.versions) v
+    JOIN checkpoint_blobs x ON x.thread_id = $1 AND x.ns = $2 AND x.channel = v.key AND x.version = v.value
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = $1 AND o.ns = $2 AND o.checkpoint_id = h.checkpoint_id
+) w ON true
+
+-- name: one
+-- $3 partition, $4 checkpoint id.
+SELECT p.position, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+       b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+FROM (SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $3), 0) AS position) p
+LEFT JOIN LATERAL (
+    SELECT c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    FROM checkpoints c
+    WHERE c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id = $4
+) h ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    FROM jsonb_each_text(h.versions) v
+    JOIN checkpoint_blobs x ON x.thread_id = $1 AND x.ns = $2 AND x.channel = v.key AND x.version = v.value
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = $1 AND o.ns = $2 AND o.checkpoint_id = h.checkpoint_id
+) w ON true
+
+-- name: position
+-- $1 partition.
+SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $1), 0)
+
+-- name: page
+-- Newest first, without blobs. $1 thread (null: all), $2 namespace (null: all), $3 metadata to contain (null: any),
+-- $4 only this id, $5 only ids below, ($6 id, $7 namespace, $8 thread) where the last page ended, $9 limit.
+SELECT h.thread_id, h.ns, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+FROM (
+    SELECT c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    FROM checkpoints c
+    WHERE ($1::text IS NULL OR c.thread_id = $1)
+      AND ($2::text IS NULL OR c.ns = $2)
+      AND ($3::jsonb IS NULL OR c.metadata @> $3)
+      AND ($4::text IS NULL OR c.checkpoint_id = $4)
+      AND ($5::text IS NULL OR c.checkpoint_id < $5)
+      AND ($6::text IS NULL OR (c.checkpoint_id, c.ns, c.thread_id) < ($6, $7, $8))
+    ORDER BY c.checkpoint_id DESC, c.ns DESC, c.thread_id DESC
+    LIMIT $9
+) h
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
+) w ON true
+ORDER BY h.checkpoint_id DESC, h.ns DESC, h.thread_id DESC
+
+-- name: blobs
+-- The blobs named by ($1 threads, $2 namespaces, $3 channels, $4 versions), taken together line by line.
+SELECT x.thread_id, x.ns, x.channel, x.version, x.type, x.data
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS v(thread_id, ns, channel, version)
+JOIN checkpoint_blobs x
+  ON x.thread_id = v.thread_id AND x.ns = v.ns AND x.channel = v.channel AND x.version = v.version
+
+-- name: lineage
+-- What checkpoint $3 and its ancestors hold of channels $4: each channel up to the nearest ancestor that has a value of it
+-- ($5 false: without checkpoint $3 itself).
+WITH RECURSIVE chain AS (
+    SELECT c.checkpoint_id, c.parent_id, c.versions, 0 AS depth, $4::text[] AS wanted
+    FROM checkpoints c
+    WHERE c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id = CASE WHEN $5::boolean THEN $3 ELSE (
+        SELECT t.parent_id FROM checkpoints t WHERE t.thread_id = $1 AND t.ns = $2 AND t.checkpoint_id = $3) END
+  UNION ALL
+    SELECT c.checkpoint_id, c.parent_id, c.versions, chain.depth + 1, r.wanted
+    FROM chain
+    CROSS JOIN LATERAL (
+        SELECT array_agg(x.name) AS wanted FROM unnest(chain.wanted) AS x(name) WHERE NOT chain.versions ? x.name
+    ) r
+    JOIN checkpoints c ON c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id = chain.parent_id
+    WHERE r.wanted IS NOT NULL
+)
+SELECT b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+FROM chain
+LEFT JOIN LATERAL (
+    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    FROM unnest(chain.wanted) AS v(name)
+    JOIN checkpoint_blobs x
+      ON x.thread_id = $1 AND x.ns = $2 AND x.channel = v.name AND x.version = chain.versions ->> v.name
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = $1 AND o.ns = $2 AND o.checkpoint_id = chain.checkpoint_id AND o.channel = ANY (chain.wanted)
+) w ON true
+ORDER BY chain.depth
+
+-- name: threads_of_runs
+-- Threads with checkpoints of the runs $1.
+SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ANY ($1::text[])
