@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_REPLICATION_FACTOR: of topics that langlog makes."""
     production: bool = False
     """LANGLOG_PRODUCTION: refuse topics with weaker settings than needed (replication, min ISR, retention)."""
-    max_record_bytes: int = 900_000
+    max_record_bytes: int = 16_000_000
     """LANGLOG_MAX_RECORD_BYTES: a checkpoint body over this is split over several records."""
     append_deadline_s: float = 30.0
     """LANGLOG_APPEND_DEADLINE_SECS: after this an append is unknown."""
@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """MOUNT_PREFIX: path before all routes."""
     cors_allow_origins: str = "*"
     """CORS_ALLOW_ORIGINS: origins that browsers may call from, comma separated."""
-    max_body_bytes: int = 20_000_000
+    max_body_bytes: int = 10_000_000
     """LANGLOG_MAX_BODY_BYTES: a larger request body is 413."""
     reply_timeout_s: float = 30.0
     """LANGLOG_REPLY_TIMEOUT_SECS: then the client gets 504; the command is in the log all the same."""

@@ -1,0 +1,30 @@
+"""Appending the scheduler's commands. Their ids are derived from what they are about, so that two schedulers say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langlog_backbone.clock import now_iso
+from langlog_backbone.log import Log, NewRecord
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+
+SOURCE = "/langlog/scheduler"
+
+
+async def append(log: Log, commands: Sequence[tuple[str, cmd.Body]]) -> None:
+    """``(command id, command)`` pairs, in one go. Raises LogUnavailable."""
+    if not commands:
+        return
+    time = now_iso()
+    await log.append(
+        [
+            NewRecord(
+                cmd.TOPIC,
+                command.key,
+                cmd.encode(command),
+                envelope.headers(id=id, type=command.TYPE, source=SOURCE, time=time, subject=command.key),
+            )
+            for id, command in commands
+        ]
+    )

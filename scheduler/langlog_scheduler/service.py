@@ -1,0 +1,102 @@
+"""The scheduler: everything that happens because time passed. It reads Postgres and Redis and appends commands, nothing else.
+
+Two loops: one sleeps until the next delayed run is due (a new one wakes it), one looks every ``sweep_s`` for lost leases, lost
+dispatches and overdue runs. Several may run: all that they append is idempotent by run and attempt, so a duplicate decides nothing.
+When it dies, what is due comes late and nothing is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import structlog
+from langlog_backbone import channels
+from langlog_backbone.context import Backbone
+from langlog_backbone.log import LogUnavailable
+from langlog_backbone.redis import RedisUnavailable
+from langlog_schemas import commands as cmd
+
+from .commands import append
+from .leases import Leases
+from .timers import Timers
+
+logger = structlog.get_logger(__name__)
+
+Look = Callable[[], Awaitable[list[tuple[str, cmd.Body]]]]
+
+LONGEST_SLEEP_S = 3600.0
+DUE_AGAIN_S = 1.0
+"""A due run that has not started after this is named again."""
+
+
+class SchedulerService:
+    name = "scheduler"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._leases = Leases(backbone.pool, backbone.queue, backbone.settings)
+        self._timers = Timers(backbone.pool, backbone.settings)
+        self._wake = asyncio.Event()
+        self._ok = True
+
+    async def start(self) -> None:
+        await self._backbone.bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
+        self._backbone.bus.on_reconnect.append(self._wake.set)
+
+    async def serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_delays())
+            group.create_task(self._sweep())
+
+    async def drain(self) -> None:
+        """Nothing is under way that another scheduler would not do."""
+
+    async def stop(self) -> None:
+        await self._backbone.bus.unsubscribe(channels.TIMERS, self._on_timer)
+
+    async def healthy(self) -> bool:
+        return self._ok
+
+    def _on_timer(self, _: bytes) -> None:
+        self._wake.set()
+
+    async def _follow_delays(self) -> None:
+        while True:
+            self._wake.clear()
+            wait = self._backbone.settings.sweep_s
+            if await self._look(self._timers.due):
+                wait = DUE_AGAIN_S
+            else:
+                try:
+                    seconds = await self._timers.next_due_s()
+                    wait = LONGEST_SLEEP_S if seconds is None else min(max(seconds, 0.0), LONGEST_SLEEP_S)
+                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    logger.warning("scheduler.postgres_away")
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._backbone.settings.sweep_s)
+            for look in (self._leases.lost, self._leases.missing, self._timers.overdue):
+                await self._look(look)
+
+    async def _look(self, look: Look) -> int:
+        """Append what one look found; trouble is waited out until the next look."""
+        try:
+            found = await look()
+            await append(self._backbone.log, found)
+            self._ok = True
+            return len(found)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            logger.warning("scheduler.postgres_away", error=str(error))
+        except RedisUnavailable as error:
+            logger.warning("scheduler.redis_away", error=str(error))
+        except LogUnavailable as error:
+            logger.warning("scheduler.log_away", error=str(error))
+        self._ok = False
+        return 0

@@ -1,0 +1,38 @@
+"""Runs whose moment has come: delayed ones start, overdue ones end."""
+
+from __future__ import annotations
+
+import asyncpg
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.settings import Settings
+from langlog_schemas import commands as cmd
+
+SQL = load_sql("langlog_scheduler", "scheduler.sql")
+
+OVERDUE_GRACE_S = 30.0
+"""A worker ends an overdue run itself; this much later it is taken to be unable to."""
+
+
+class Timers:
+    def __init__(self, pool: asyncpg.Pool, settings: Settings) -> None:
+        self._pool, self._settings = pool, settings
+
+    async def due(self) -> list[tuple[str, cmd.Body]]:
+        """Start commands for runs whose delay is over."""
+        return [
+            (f"{run_id}-due", cmd.StartDueRun(thread_id=thread_id, run_id=run_id))
+            for run_id, thread_id in await self._pool.fetch(SQL["due_runs"])
+        ]
+
+    async def next_due_s(self) -> float | None:
+        """Seconds until the next delay is over; None when no run waits for a moment."""
+        seconds: float | None = await self._pool.fetchval(SQL["next_due"])
+        return seconds
+
+    async def overdue(self) -> list[tuple[str, cmd.Body]]:
+        """Time-out commands for runs that should have ended long ago."""
+        rows = await self._pool.fetch(SQL["overdue_runs"], self._settings.job_timeout_s + OVERDUE_GRACE_S)
+        return [
+            (f"{run_id}-{attempt}-timeout", cmd.TimeOutRun(thread_id=thread_id, run_id=run_id, attempt=attempt))
+            for run_id, thread_id, attempt in rows
+        ]
