@@ -1,6 +1,7 @@
 """Names of the Redis channels and keys: who says what to whom.
 
-gw:<gateway id>      replies to commands (Reply) and answers to queries (Answer), from projector and workers
+gw:<id>              replies to commands (Reply) and answers to queries (Answer), from projector and workers; a gateway's id,
+                     or ``worker-…`` for commands that a worker sent, whose process is never the projector's
 life:<thread id>     lifecycle events that the read model now holds (Life), from the projector
 frames:<thread id>   live stream frames (FrameBatch), from workers
 watermark            positions of the projection (JSON: topic -> {partition: offset}), from the projector
@@ -13,6 +14,8 @@ WATERMARK = "watermark"
 CONTROL = "control"
 TIMERS = "timers"
 GRAPHS = "graphs"
+WORKER_ID = "worker-"
+"""What ids of workers that wait for replies begin with."""
 
 
 def gateway(gateway_id: str) -> str:

@@ -40,7 +40,7 @@ class OutcomeUnknown(Exception):
 class CommandSender:
     def __init__(self, io: IoLoop) -> None:
         self._backbone = io.backbone
-        self._id = f"worker-{new_id()}"
+        self._id = f"{channels.WORKER_ID}{new_id()}"
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._subscribed: asyncio.Future[None] | None = None
 

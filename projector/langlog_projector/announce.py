@@ -51,8 +51,9 @@ class Announcements:
         watermark = msgspec.json.encode(positions)
         bus.deliver_local(channels.WATERMARK, watermark)
         bus.publish(channels.WATERMARK, watermark)
-        for gateway, reply in self.replies:
-            bus.publish_local(gateway, REPLY + messages.encode(reply))
+        for waiting, reply in self.replies:
+            publish = bus.publish if waiting.startswith(channels.WORKER_ID) else bus.publish_local
+            publish(channels.gateway(waiting), REPLY + messages.encode(reply))
         for life in self.lives:
             bus.publish_local(channels.life(life.thread_id), messages.encode(life))
         if self.delayed_run:
