@@ -68,6 +68,7 @@ POSTGRES_SETTINGS_SINCE = {18: {"io_method": "sync"}}
 REDIS_MIN_VERSION = (6, 2)
 ORPHAN_TIMEOUT_S = 10.0
 """How long a server that an earlier langlog left running may take to end."""
+LOG_FILE = "log.sqlite"
 _SOCKET_NAME_BYTES = 20
 
 _CLEAN_ENV = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
@@ -214,7 +215,7 @@ async def embedded_servers(settings: Settings) -> AsyncIterator[Settings]:
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(data_folder_lock(data_dir))
         servers: list[Server] = []
-        found = {"log_uri": settings.log_uri or f"sqlite://{data_dir / 'log.sqlite'}"}
+        found = {"log_uri": settings.log_uri or f"sqlite://{data_dir / LOG_FILE}"}
         if not settings.database_uri:
             servers.append(EmbeddedPostgres(data_dir))
             found["database_uri"] = servers[-1].uri

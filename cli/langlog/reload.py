@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 import watchfiles
@@ -51,6 +52,8 @@ class ReloadService:
         self._reload = reload
         self._changed = asyncio.Event()
         self._paths: set[Path] = set()
+        self.watching = asyncio.Event()
+        """Set while every change is noticed."""
 
     async def start(self) -> None:
         """Nothing to get ready: watching begins with `serve`."""
@@ -81,26 +84,44 @@ class ReloadService:
         """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""
         while True:
             folders = folders_of(self._root)
-            below = asyncio.create_task(self._watch_below(folders)) if folders else None
+            own = asyncio.create_task(self._follow_root(folders))
+            below = asyncio.create_task(self._follow_below(folders))
             try:
-                async for changes in watchfiles.awatch(
-                    self._root, recursive=False, watch_filter=None, debounce=DEBOUNCE_MS, step=STEP_MS
-                ):
-                    self._note(changes)
-                    if folders_of(self._root) != folders:
-                        break
+                await asyncio.sleep(0)  # both have taken their first step, in which the watch begins
+                if folders_of(self._root) == folders:
+                    self.watching.set()
+                    await own
             finally:
-                if below is not None:
-                    below.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await below
+                for task in (own, below):
+                    task.cancel()
+                await asyncio.gather(own, below, return_exceptions=True)
 
-    async def _watch_below(self, folders: list[Path]) -> None:
-        async for changes in watchfiles.awatch(*folders, watch_filter=None, debounce=DEBOUNCE_MS, step=STEP_MS):
-            self._note(changes)
+    async def _follow_root(self, folders: list[Path]) -> None:
+        """Until a folder comes or goes. What a new one brought along counts as changed."""
+        async with contextlib.aclosing(_changes([self._root], recursive=False)) as batches:
+            async for batch in batches:
+                self._note(batch)
+                now = folders_of(self._root)
+                if now != folders:
+                    self.watching.clear()
+                    self._note({file for folder in now if folder not in folders for file in folder.rglob("*.py")})
+                    return
 
-    def _note(self, changes: set[tuple[watchfiles.Change, str]]) -> None:
-        found = {path for _, name in changes if matters(path := Path(name), self._root)}
+    async def _follow_below(self, folders: list[Path]) -> None:
+        if folders:
+            async with contextlib.aclosing(_changes(folders, recursive=True)) as batches:
+                async for batch in batches:
+                    self._note(batch)
+
+    def _note(self, paths: set[Path]) -> None:
+        found = {path for path in paths if matters(path, self._root)}
         if found:
             self._paths |= found
             self._changed.set()
+
+
+async def _changes(folders: list[Path], *, recursive: bool) -> AsyncGenerator[set[Path]]:
+    options: Any = {"recursive": recursive, "watch_filter": None, "debounce": DEBOUNCE_MS, "step": STEP_MS}
+    async with contextlib.aclosing(watchfiles.awatch(*folders, **options)) as batches:
+        async for batch in batches:
+            yield {Path(name) for _, name in batch}

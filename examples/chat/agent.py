@@ -31,7 +31,9 @@ def wants_tool(state: MessagesState) -> Literal["approve", "__end__"]:
 def approve(state: MessagesState) -> Command[Literal["tools", "talk"]]:
     """Stops the run until somebody resumes it with "yes" or anything else, which means no."""
     calls = state["messages"][-1].tool_calls
-    decision = interrupt({"question": "May I do this?", "calls": [{"name": x["name"], "args": x["args"]} for x in calls]})
+    decision = interrupt(
+        {"question": "May I do this?", "calls": [{"name": x["name"], "args": x["args"]} for x in calls]}
+    )
     if decision in ("yes", True):
         return Command(goto="tools")
     refused = [ToolMessage("The human did not allow it.", name=x["name"], tool_call_id=x["id"]) for x in calls]

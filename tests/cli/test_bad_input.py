@@ -1,0 +1,120 @@
+"""What is wrong at the start is said in one clear line on stderr, and the process ends with 1 (usage: 2)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.stack.server import OWN, free_port
+
+LIMIT_S = 60.0
+EXAMPLE = Path(__file__).parents[2] / "examples" / "chat" / "langgraph.json"
+SERVICES = ("gateway", "executor", "projector", "scheduler")
+
+
+def langlog(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in OWN and not k.startswith("LANGLOG_")}
+    return subprocess.run(
+        [sys.executable, "-m", "langlog", *words],
+        env=clean | env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+
+
+def refused(found: subprocess.CompletedProcess[str]) -> str:
+    """The one line that it said."""
+    assert found.returncode == 1, found
+    assert found.stdout == ""
+    lines = found.stderr.splitlines()
+    assert len(lines) == 1, found.stderr
+    assert lines[0].startswith("langlog: ")
+    return lines[0].removeprefix("langlog: ")
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    found = langlog(tmp_path, "--version")
+    assert found.returncode == 0
+    assert version("langlog") in found.stdout
+
+
+@pytest.mark.parametrize("words", [["dve"], ["dev", "--nonsense"], ["dev", "--port", "x"], ["dev", "--workers", "0"]])
+def test_wrong_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
+    assert langlog(tmp_path, *words).returncode == 2
+
+
+def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
+    assert refused(langlog(tmp_path, "dev")) == "langgraph.json does not exist (give it with --config)"
+    assert "nowhere.json does not exist" in refused(langlog(tmp_path, "dev", "--config", "nowhere.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is not valid JSON"),
+        ("{graphs}", "is not valid JSON"),
+        ("[]", "must hold a JSON object"),
+        ("{}", "'graphs' must be an object with at least one graph"),
+        ('{"graphs": {"a": "agent"}}', "graph 'a'"),
+    ],
+)
+def test_a_configuration_file_that_is_none_is_named_with_the_fault(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "langgraph.json").write_text(text)
+    said = refused(langlog(tmp_path, "dev", "--port", str(free_port())))
+    assert "langgraph.json" in said
+    assert why in said
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = refused(langlog(tmp_path, "dev", "--config", str(EXAMPLE), "--port", port))
+        assert said == f"port {port} on 127.0.0.1 is in use (choose another with --port)"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
+    said = refused(langlog(tmp_path, "dev", "--config", str(EXAMPLE), "--host", "192.0.2.1"))
+    assert "on 192.0.2.1 is not to be had" in said
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_alone_says_which_variables_it_lacks(tmp_path: Path, service: str) -> None:
+    assert "LOG_URI and DATABASE_URI and REDIS_URI must be set" in refused(langlog(tmp_path, service))
+    said = refused(langlog(tmp_path, service, LOG_URI="kafka://127.0.0.1:1", REDIS_URI="redis://127.0.0.1:1"))
+    assert said.startswith("DATABASE_URI must be set")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_redis_that_cannot_be_reached_is_said_at_once(tmp_path: Path, service: str) -> None:
+    uris = {
+        "LOG_URI": f"sqlite://{tmp_path}/log.sqlite",
+        "DATABASE_URI": "postgresql://nobody@127.0.0.1:1/nothing",
+        "REDIS_URI": "redis://127.0.0.1:1/0",
+        "PORT": str(free_port()),
+    }
+    assert refused(langlog(tmp_path, service, **uris)).startswith("Redis cannot be reached (REDIS_URI)")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"), [("LOG_LEVEL", "loud"), ("PORT", "many"), ("LOG_JSON", "perhaps"), ("LANGLOG_WORKERS", "two")]
+)
+def test_a_variable_that_holds_nonsense_is_named(tmp_path: Path, variable: str, text: str) -> None:
+    said = refused(langlog(tmp_path, "projector", **{variable: text}))
+    assert variable in said
+    assert text in said
+
+
+def test_a_log_of_another_kind_is_refused(tmp_path: Path) -> None:
+    said = refused(langlog(tmp_path, "log", "tail", LOG_URI="mysql://localhost"))
+    assert said == "LOG_URI must begin with sqlite:/// or kafka://, not mysql:"

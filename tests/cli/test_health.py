@@ -1,0 +1,84 @@
+"""The health port of a service and the command that asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from langlog.health import HealthService
+
+from tests.stack.server import free_port
+
+WAIT_S = 20.0
+
+
+class Patient:
+    """A service whose health a test decides."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.well = True
+
+    async def start(self) -> None: ...
+
+    async def serve(self) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def healthy(self) -> bool:
+        return self.well
+
+
+class Surgery:
+    def __init__(self) -> None:
+        self.patients = [Patient("decider"), Patient("workers")]
+        self.port = free_port()
+
+    async def asked(self) -> tuple[int, str]:
+        """Exit code and words of `langlog health`."""
+        words = [sys.executable, "-m", "langlog", "health", "--port", str(self.port)]
+        found = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=WAIT_S)
+        return found.returncode, (found.stdout + found.stderr).strip()
+
+
+@pytest_asyncio.fixture
+async def surgery() -> AsyncIterator[Surgery]:
+    surgery = Surgery()
+    service = HealthService(surgery.patients, "127.0.0.1", surgery.port)
+    await service.start()
+    task = asyncio.create_task(service.serve())
+    yield surgery
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await service.stop()
+
+
+async def test_it_is_healthy_when_all_services_of_the_process_are(surgery: Surgery) -> None:
+    assert await surgery.asked() == (0, "ok")
+
+
+async def test_the_one_that_is_not_is_named(surgery: Surgery) -> None:
+    surgery.patients[1].well = False
+    assert await surgery.asked() == (1, "not healthy: workers")
+
+
+async def test_nonsense_and_silence_do_no_harm(surgery: Surgery) -> None:
+    for data in (b"", b"\x00\xff", b"x" * 20_000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", surgery.port)
+        writer.write(data)
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), WAIT_S) == b""
+        writer.close()
+    assert await surgery.asked() == (0, "ok")
+
+
+async def test_nobody_there_is_not_healthy() -> None:
+    surgery = Surgery()
+    code, said = await surgery.asked()
+    assert code == 1
+    assert f"no answer from 127.0.0.1:{surgery.port}" in said
