@@ -1,0 +1,93 @@
+"""All of langlog in processes of its own, each of which a test may kill and start again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import redis.asyncio as aioredis
+from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.log import Log, open_log
+from langlog_backbone.settings import read_settings
+
+from tests.loss.witness import Witness
+from tests.stack.server import Process, free_port
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+LEASE_S = 2
+"""Short, so that a dead worker is noticed quickly; renewed several times within it."""
+SERVICES: dict[str, list[str]] = {
+    "decider": ["executor", "--role", "decider"],
+    "projector": ["projector"],
+    "scheduler": ["scheduler"],
+    "worker": ["executor", "--role", "worker"],
+    "gateway": ["gateway"],
+}
+KINDS = [*SERVICES, "redis"]
+
+
+class Cluster:
+    def __init__(self, folder: Path, env: dict[str, str], redis_uri: str, witness: Witness) -> None:
+        self.counts = folder / "counts"
+        self.counts.mkdir()
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.witness = witness
+        self._folder = folder
+        self._redis_uri = redis_uri
+        self._env = env | {"PORT": str(port), "LANGLOG_TEST_COUNTS": str(self.counts)}
+        self.processes = {name: self.process(name, args) for name, args in SERVICES.items()}
+
+    def process(self, name: str, args: list[str]) -> Process:
+        """Another process of this cluster, not started."""
+        return Process(name, args, self._folder, self._env)
+
+    async def kill(self, kind: str) -> None:
+        """SIGKILL one kind with its children and start it again; or take everything out of Redis."""
+        if kind == "redis":
+            async with aioredis.from_url(self._redis_uri) as client:
+                await client.flushall()
+            return
+        # in a thread: starting waits, and the load must go on meanwhile
+        await asyncio.to_thread(self.processes[kind].kill)
+        await asyncio.to_thread(self.processes[kind].start)
+
+    def executions(self, label: str) -> list[int]:
+        """Numbers of the steps executed under the label, in order."""
+        return [int(line) for line in (self.counts / label).read_text().split()]
+
+
+@contextlib.asynccontextmanager
+async def running_cluster(folder: Path, log_uri: str, topic_prefix: str = "") -> AsyncIterator[Cluster]:
+    """Postgres, Redis, every service, and a witness who reads the log along."""
+    env = {
+        "LOG_URI": log_uri or f"sqlite://{folder / 'log.sqlite'}",
+        "LANGLOG_TOPIC_PREFIX": topic_prefix,
+        "LANGLOG_DATA_DIR": str(folder),
+        "LANGLOG_PROJECT": str(PROJECT),
+        "LANGLOG_LEASE_SECS": str(LEASE_S),
+        "LANGLOG_SWEEP_SECS": "1",
+        "LANGLOG_GROUP_SESSION_SECS": "2",
+        "N_JOBS_PER_WORKER": "16",
+        "BG_JOB_MAX_RETRIES": "5",
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
+        for server in (postgres, redis):
+            await server.start()
+            stack.push_async_callback(server.stop)
+        env |= {"DATABASE_URI": postgres.uri, "REDIS_URI": redis.uri}
+        log: Log = open_log(read_settings(env))
+        await log.start()
+        stack.push_async_callback(log.stop)
+        witness = Witness()
+        cluster = Cluster(folder, env, redis.uri, witness)
+        await stack.enter_async_context(witness.following(log))
+        for process in cluster.processes.values():
+            process.start()
+            stack.callback(process.kill)
+        yield cluster
+        for process in reversed(cluster.processes.values()):
+            process.stop()

@@ -1,0 +1,71 @@
+"""Reads the log along with everybody else and remembers what counts: final events, dispatches, orders.
+
+Folds as any consumer must (an event whose cause is not larger than the last one of its partition is a duplicate), so what
+it has counted is what the log says happened, not how often it was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+
+from langlog_backbone.log import Log, LogReader, Record
+from langlog_schemas import envelope, events
+
+
+class Witness:
+    def __init__(self) -> None:
+        self.finals: dict[str, list[events.RunEnded]] = defaultdict(list)
+        """run id -> its final events."""
+        self.attempts: dict[str, list[int]] = defaultdict(list)
+        """run id -> attempts dispatched."""
+        self.order: dict[str, list[str]] = defaultdict(list)
+        """thread id -> run ids in order of creation."""
+        self._causes: dict[int, tuple[int, int]] = {}
+        self._news = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def following(self, log: Log) -> AsyncIterator[None]:
+        """Read everything from the beginning while the block runs."""
+        reader = log.reader([events.RUN_EVENTS])
+        task = asyncio.create_task(self._follow(reader))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await reader.stop()
+
+    async def until(self, happened: Callable[[], bool], limit_s: float = 60.0) -> None:
+        """Wait until the log says so. Raises TimeoutError."""
+        async with asyncio.timeout(limit_s), self._news:
+            await self._news.wait_for(happened)
+
+    async def _follow(self, reader: LogReader) -> None:
+        while True:
+            records = await reader.read()
+            async with self._news:
+                for record in records:
+                    self._fold(record)
+                self._news.notify_all()
+
+    def _fold(self, record: Record) -> None:
+        header = record.headers.get("ce_cause")
+        if header is None:
+            return
+        cause = envelope.Cause.parse(header)
+        if (cause.offset, cause.index) <= self._causes.get(cause.partition, (-1, -1)):
+            return
+        self._causes[cause.partition] = (cause.offset, cause.index)
+        match events.decode(envelope.type_of(record.headers), record.value):
+            case events.RunCreated() as event:
+                self.order[event.thread_id].append(event.run_id)
+            case events.RunDispatched() as event:
+                self.attempts[event.run_id].append(event.attempt)
+            case events.RunEnded() as event:
+                self.finals[event.run_id].append(event)
+            case _:
+                pass
