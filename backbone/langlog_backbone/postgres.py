@@ -27,6 +27,10 @@ def load_sql(package: str, file: str) -> dict[str, str]:
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
+async def _nothing_to_reset(connection: object) -> None:
+    """Nobody here leaves session state behind: asyncpg's own reset would be a round trip for every query."""
+
+
 async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncpg.Pool:
     """A pool on the read model. Raises StartError when Postgres cannot be reached or is too old."""
     try:
@@ -35,6 +39,7 @@ async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncp
             min_size=1,
             max_size=size or settings.postgres_pool_size,
             timeout=CONNECT_TIMEOUT_S,
+            reset=_nothing_to_reset,
             server_settings={"search_path": f"{settings.projection},public", "application_name": "langlog"},
         )
     except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:

@@ -22,6 +22,8 @@ class Overlay:
 
     def put(self, checkpoint: StoredCheckpoint) -> None:
         """A checkpoint written by this attempt; its ``blobs`` are those of new versions."""
+        for channel, blob in checkpoint.blobs.items():
+            self._blobs[checkpoint.thread_id, checkpoint.namespace, channel, checkpoint.versions[channel]] = blob
         self._keep(checkpoint)
 
     def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: list[StoredWrite]) -> None:

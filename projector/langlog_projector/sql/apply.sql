@@ -162,9 +162,10 @@ ON CONFLICT (thread_id, ns, checkpoint_id) DO UPDATE
 SET type = EXCLUDED.type, data = EXCLUDED.data, metadata = EXCLUDED.metadata, versions = EXCLUDED.versions
 
 -- name: insert_blobs
-INSERT INTO checkpoint_blobs (thread_id, ns, channel, version, type, data)
+-- A version written twice (by hand; langgraph's own are unique) shows what came last, in one batch and over two.
+INSERT INTO checkpoint_blobs AS b (thread_id, ns, channel, version, type, data)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])
-ON CONFLICT DO NOTHING
+ON CONFLICT (thread_id, ns, channel, version) DO UPDATE SET type = EXCLUDED.type, data = EXCLUDED.data
 
 -- name: insert_writes
 -- A task's ordinary writes stand as first written; special ones (negative index) are replaced.

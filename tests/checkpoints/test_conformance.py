@@ -1,0 +1,47 @@
+"""The saver passes every capability of langgraph's own suite, on the log, the decider and the projector that really run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.conformance.capabilities import ALL_CAPABILITIES, Capability
+from langlog_backbone.clock import new_id
+from langlog_executor.checkpoint_reader import CheckpointReader
+from langlog_executor.checkpointer import LogCheckpointer
+from langlog_executor.command_sender import CommandSender
+from langlog_executor.io_loop import IoLoop
+from langlog_executor.worker_log import RunRecords
+from langlog_schemas.messages import Task
+
+
+TASK = Task(
+    run_id=new_id(),
+    thread_id=new_id(),
+    attempt=1,
+    assistant_id=new_id(),
+    graph_id="agent",
+    kwargs=b"{}",
+    metadata=b"{}",
+    created_at="2026-01-01T00:00:00.000000+00:00",
+    fresh=True,
+)
+
+
+@pytest.mark.parametrize("task", [None, TASK], ids=["outside", "within"])
+@pytest.mark.parametrize("capability", sorted(ALL_CAPABILITIES), ids=lambda c: c.value)
+async def test_a_saver_outside_and_within_a_run_passes_the_conformance_suite(
+    io: IoLoop, capability: Capability, task: Task | None
+) -> None:
+    @checkpointer_test(name="LogCheckpointer")
+    async def saver() -> AsyncGenerator[BaseCheckpointSaver[str], None]:
+        records = RunRecords(io, task, "")
+        yield LogCheckpointer(records, CheckpointReader(io), task=task, sender=CommandSender(io))
+
+    report = await validate(saver, capabilities={capability.value})
+    result = report.results[capability.value]
+    assert result.detected
+    assert result.failures == []
+    assert result.tests_passed > 0
