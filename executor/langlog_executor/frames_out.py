@@ -1,0 +1,175 @@
+"""Frames out: what one attempt tells those who watch, to the thread's Redis stream and channel.
+
+Concurrency: `FramesOut.emit` is called on the attempt's graph loop and never waits. On the I/O loop one flush at a time is under
+way; whatever gathers meanwhile goes out together in the next, so a single frame leaves at once and a flood travels in batches.
+What happens when Redis dies: frames on the way are lost for live readers; those of resumable runs are in the log as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+from langlog_backbone import channels
+from langlog_backbone.clock import now_ms
+from langlog_backbone.redis import RedisUnavailable
+from langlog_schemas import frames
+from langlog_schemas.events import RunFrames
+from langlog_schemas.frames import Frame, FrameBatch
+
+if TYPE_CHECKING:
+    from langlog_schemas.messages import Task
+
+    from .io_loop import IoLoop
+    from .worker_log import RecordSink
+
+logger = structlog.get_logger(__name__)
+
+KEEP_S = 3600
+"""The Redis stream of a thread is forgotten this long after its last frame."""
+KEEP_AGAIN_S = 60.0
+"""The expiry is pushed out at most this often."""
+RECORD_EVERY_S = 1.0
+"""Frames of a resumable run are in the log at latest this long after they were sent."""
+MAX_BATCH_BYTES = 256_000
+"""A batch is closed when it holds this much; a larger frame travels alone."""
+ENVELOPE_BYTES = 100
+"""Generous estimate of what a frame weighs besides its name and data."""
+
+
+class FramesOut:
+    """The frames of one attempt, numbered from 1 without gaps."""
+
+    def __init__(self, io: IoLoop, task: Task, *, resumable: bool = False, records: RecordSink | None = None) -> None:
+        self._io = io
+        self._task = task
+        self._resumable = resumable
+        self._records = records
+        self._key = io.backbone.pipe.key(channels.frames(task.thread_id))
+        self._channel = channels.frames(task.thread_id)
+        self._gathered: deque[Frame] = deque()
+        self._posted = False
+        self._closed = False
+        self._ms = task.frame_floor_ms
+        self._n = -1
+        self.last_sequence = 0
+        """Sequence of the last frame emitted."""
+        # from here on only touched on the I/O loop
+        self._flusher: asyncio.Task[None] | None = None
+        self._recorder: asyncio.TimerHandle | None = None
+        self._unrecorded: list[Frame] = []
+        self._kept_until = 0.0
+        self._lost = False
+
+    @property
+    def last_ms(self) -> int:
+        """Millisecond part of the last frame id; the thread's next run starts above it."""
+        return self._ms
+
+    def emit(self, event: str, data: bytes) -> None:
+        """Number a frame and send it soon."""
+        if self._closed:
+            return
+        now = now_ms()
+        if now > self._ms:
+            self._ms, self._n = now, 0
+        elif self._n < 0:  # the floor is in the future: another machine's clock is ahead of ours
+            self._ms, self._n = self._ms + 1, 0
+        else:
+            self._n += 1
+        self.last_sequence += 1
+        self._gathered.append(Frame(self.last_sequence, self._ms, self._n, event, data))
+        if not self._posted:
+            self._posted = True
+            self._io.post(self._wake)
+
+    def close(self) -> None:
+        """Nothing is sent from now on: the attempt was given up."""
+        self._closed = True
+        self._gathered.clear()
+        if self._recorder is not None:
+            self._recorder.cancel()
+
+    async def finish(self) -> None:
+        """On the I/O loop: wait until everything is sent (or lost), and hand the rest of the recording to the log."""
+        while self._gathered or (self._flusher is not None and not self._flusher.done()):
+            self._wake()
+            if self._flusher is not None:
+                await asyncio.wait([self._flusher])
+        self._record()
+
+    def _wake(self) -> None:
+        self._posted = False
+        if self._gathered and (self._flusher is None or self._flusher.done()):
+            self._flusher = self._io.loop.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        while self._gathered:
+            batch: list[Frame] = []
+            size = 0
+            while self._gathered and (not batch or size + len(self._gathered[0].data) <= MAX_BATCH_BYTES):
+                frame = self._gathered.popleft()
+                size += len(frame.data)
+                batch.append(frame)
+            if self._resumable:
+                self._unrecorded += batch
+                if self._recorder is None:
+                    self._recorder = self._io.loop.call_later(RECORD_EVERY_S, self._record)
+            await self._send(batch)
+
+    async def _send(self, batch: list[Frame]) -> None:
+        backbone = self._io.backbone
+        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, self._resumable))
+        backbone.pipe.send("XADD", self._key, "MAXLEN", "~", backbone.settings.frame_retention, "*", "f", body)
+        now = time.monotonic()
+        if now > self._kept_until:
+            self._kept_until = now + KEEP_AGAIN_S
+            backbone.pipe.send("EXPIRE", self._key, KEEP_S)
+        try:
+            await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), body)
+            self._lost = False
+        except RedisUnavailable:
+            if not self._lost:
+                logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch))
+                self._lost = True
+
+    def _record(self) -> None:
+        if self._recorder is not None:
+            self._recorder.cancel()
+            self._recorder = None
+        if not self._unrecorded or self._records is None or self._closed:
+            return
+        gathered, self._unrecorded = self._unrecorded, []
+        limit = self._io.backbone.settings.max_record_bytes - ENVELOPE_BYTES
+        batch: list[Frame] = []
+        size = 0
+        for frame in gathered:
+            weight = len(frame.data) + len(frame.event) + ENVELOPE_BYTES
+            if weight > limit:
+                logger.warning("frames.too_large_to_record", run_id=self._task.run_id, bytes=weight)
+                continue
+            if size + weight > limit:
+                self._append(batch)
+                batch, size = [], 0
+            batch.append(frame)
+            size += weight
+        if batch:
+            self._append(batch)
+
+    def _append(self, batch: list[Frame]) -> None:
+        assert self._records is not None
+        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, True))
+        with contextlib.suppress(Exception):  # whoever flushes the records is told what is wrong with them
+            self._records.emit(
+                RunFrames(
+                    thread_id=self._task.thread_id,
+                    run_id=self._task.run_id,
+                    attempt=self._task.attempt,
+                    first_sequence=batch[0].sequence,
+                    frames=body,
+                )
+            )

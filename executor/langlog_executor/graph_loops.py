@@ -1,0 +1,303 @@
+"""Graph loops: event loops in threads of their own, on which graphs run.
+
+    submit ─► home loop of the graph ──begun within 15 ms──► runs there
+                   │
+                   └─ not begun: is the loop stuck in one call? ─no (busy)─► wait on
+                                        │yes
+                                        └─► the graph is suspect; another loop takes the work
+
+Each graph has a home loop, so that a node that blocks (``time.sleep`` in an async node) holds up no run of another graph. Work
+that waits behind a blocked loop is taken over by another one; exactly one loop begins it (an atomic flag). A graph that has
+blocked a loop is remembered, and each of its runs gets a loop of its own from then on, as far as `MAX_LOOPS` goes. Loops that
+had nothing to do for a while end. Sync nodes run on one pool of threads that all loops share.
+
+Concurrency: everything here is called on the I/O loop, except what says otherwise. What happens when a loop's thread meets
+``SystemExit`` or the like from user code: the work that raised it fails, the loop goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from .io_loop import Inbox, IoLoop
+
+try:
+    import uvloop
+except ImportError:  # Windows
+    uvloop = None  # type: ignore[assignment]
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+PATIENCE_S = 0.015
+"""Work that is not begun after this makes us look at the loop."""
+SAMPLE_S = 0.005
+"""Between two looks at what a silent loop is doing."""
+SAMPLES = 4
+"""A loop found in the very same call this many times is blocked, not busy."""
+SUSPECT_S = 600.0
+"""A graph that has blocked a loop keeps loops of its own for this long."""
+IDLE_S = 60.0
+"""A loop without work ends after this."""
+OUTLINE_FRAMES = 3
+"""Outermost frames of a callback that are compared."""
+MAX_LOOPS = 128
+"""Threads with event loops at most; beyond, runs share them."""
+
+
+class Work(Generic[T]):
+    """A coroutine that some graph loop runs. ``done`` belongs to the I/O loop and gets result or exception."""
+
+    def __init__(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, T]], done: asyncio.Future[T]) -> None:
+        self.graph_id = graph_id
+        self.done = done
+        self._start = start
+        self._claim = threading.Lock()
+        self._cancelled = False
+        self.loop: GraphLoop | None = None
+        """Where it was begun, or waits."""
+        self.task: asyncio.Task[T] | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self._claim.locked()
+
+    def claim(self) -> bool:
+        """Whether the caller is the one to begin it. Any thread."""
+        return self._claim.acquire(blocking=False)
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, once its loop gets to it; work that nobody has begun is never begun."""
+        self._cancelled = True
+        if self.claim():
+            if self.loop is not None:
+                self.loop.work.discard(self)
+            self.done.cancel()
+        elif self.loop is not None:
+            self.loop.inbox.post(self._cancel)
+
+    def _cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def run_on(self, loop: GraphLoop, io: IoLoop, finished: Callable[[Work[Any]], None]) -> None:
+        """On the graph loop's thread: begin, unless another loop was faster."""
+        if not self.claim():
+            return
+        self.loop = loop
+        self.task = loop.loop.create_task(self._start())
+        if self._cancelled:
+            self.task.cancel()
+
+        def ended(task: asyncio.Task[T]) -> None:
+            if not task.cancelled():
+                task.exception()  # seen: it travels with the future
+            io.post(self._settle, task, finished)
+
+        self.task.add_done_callback(ended)
+
+    def _settle(self, task: asyncio.Task[T], finished: Callable[[Work[Any]], None]) -> None:
+        finished(self)
+        if self.done.done():
+            return
+        if task.cancelled():
+            self.done.cancel()
+            return
+        error = task.exception()
+        if error is None:
+            self.done.set_result(task.result())
+        elif isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
+            self.done.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+        else:
+            self.done.set_exception(error)
+
+
+class GraphLoop:
+    """One event loop and its thread."""
+
+    def __init__(self, number: int, executor: concurrent.futures.ThreadPoolExecutor) -> None:
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
+        self.loop.set_default_executor(executor)
+        self.inbox = Inbox(self.loop)
+        self.work: set[Work[Any]] = set()
+        """Begun or waiting here; kept by the I/O loop."""
+        self.idle_since = time.monotonic()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"graphs-{number}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave at the next turn of the loop; a blocked thread is left behind (it is a daemon)."""
+        self._stopping = True
+        self.inbox.post(self.loop.stop)
+
+    def position(self) -> tuple[int, ...] | None:
+        """Which callback the thread is in; None when it waits for events.
+
+        Stays the same within one callback, however deep that goes; a busy loop goes from callback to callback.
+        """
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return None if frame is None else _outline(frame)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self._stopping:
+            try:
+                self.loop.run_forever()
+            except BaseException:
+                logger.exception("graph_loop.shaken")
+        # the shared executor is not this loop's to shut down
+        try:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self.loop.close()
+
+
+_LOOP_FILES = ("base_events.py", "events.py", "selectors.py", "selector_events.py", "unix_events.py")
+
+
+def _outline(frame: FrameType) -> tuple[int, ...] | None:
+    chain: list[FrameType] = []
+    at: FrameType | None = frame
+    while at is not None and at.f_code is not GraphLoop._run.__code__:
+        if not at.f_code.co_filename.endswith(_LOOP_FILES):
+            chain.append(at)
+        at = at.f_back
+    if at is None or not chain:
+        return None
+    # callers only: the innermost frame moves on within one long computation
+    outer = chain[-OUTLINE_FRAMES:]
+    return tuple(x for f in outer for x in (id(f), f.f_lasti if f is not frame else 0))
+
+
+class GraphLoops:
+    """The graph loops of a worker process."""
+
+    def __init__(self, io: IoLoop, *, threads: int) -> None:
+        self._io = io
+        # threads are made as they are needed; a sync node must never queue behind others that wait
+        self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="node")
+        self._loops: list[GraphLoop] = []
+        self._homes: dict[str, GraphLoop] = {}
+        self._suspects: dict[str, float] = {}
+        self._numbers = 0
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Graphs that have blocked a loop lately."""
+        now = time.monotonic()
+        return frozenset(k for k, until in self._suspects.items() if until > now)
+
+    @property
+    def size(self) -> int:
+        return len(self._loops)
+
+    def submit(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, T]]) -> Work[T]:
+        """Run a coroutine on a graph loop, soon."""
+        work: Work[T] = Work(graph_id, start, self._io.loop.create_future())
+        self._assign(work, self._choose(graph_id))
+        return work
+
+    def stop(self) -> None:
+        """End all loops, whatever runs on them."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for loop in self._loops:
+            loop.stop()
+            self._io.forget(loop.loop)
+        self._loops.clear()
+        self._homes.clear()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _assign(self, work: Work[Any], loop: GraphLoop) -> None:
+        work.loop = loop
+        loop.work.add(work)
+        loop.inbox.post(work.run_on, loop, self._io, self._finished)
+        self._io.loop.call_later(PATIENCE_S, self._check, work, loop)
+
+    def _choose(self, graph_id: str, avoid: GraphLoop | None = None) -> GraphLoop:
+        if not self._is_suspect(graph_id):
+            home = self._homes.get(graph_id)
+            if home is not None and home is not avoid:
+                return home
+        for loop in self._loops:
+            if not loop.work and loop is not avoid and loop not in self._homes.values():
+                return self._settle_in(graph_id, loop)
+        if len(self._loops) < MAX_LOOPS:
+            self._numbers += 1
+            loop = GraphLoop(self._numbers, self._executor)
+            self._loops.append(loop)
+            self._sweep_later()
+            return self._settle_in(graph_id, loop)
+        return min((x for x in self._loops if x is not avoid), key=lambda x: len(x.work))
+
+    def _is_suspect(self, graph_id: str) -> bool:
+        until = self._suspects.get(graph_id)
+        if until is None:
+            return False
+        if until > time.monotonic():
+            return True
+        del self._suspects[graph_id]
+        return False
+
+    def _settle_in(self, graph_id: str, loop: GraphLoop) -> GraphLoop:
+        if not self._is_suspect(graph_id):
+            self._homes[graph_id] = loop
+        return loop
+
+    def _check(self, work: Work[Any], loop: GraphLoop, last: tuple[int, ...] | None = None, same: int = 0) -> None:
+        """Work was not begun in time: blocked loops lose it to another one, busy ones are given more time."""
+        if work.begun or work.loop is not loop:
+            return
+        position = loop.position()
+        same = same + 1 if position is not None and position == last else 1
+        if same < SAMPLES:
+            self._io.loop.call_later(SAMPLE_S, self._check, work, loop, position, same)
+            return
+        culprits = {other.graph_id for other in loop.work if other.begun}
+        new = culprits - self.suspects
+        if new:
+            logger.warning("graph_loop.blocked", graphs=sorted(new), hint="an async node makes a blocking call")
+        until = time.monotonic() + SUSPECT_S
+        for graph_id in culprits:
+            self._suspects[graph_id] = until
+            if self._homes.get(graph_id) is loop:
+                del self._homes[graph_id]
+        for waiting in [x for x in loop.work if not x.begun]:
+            loop.work.discard(waiting)
+            self._assign(waiting, self._choose(waiting.graph_id, avoid=loop))
+
+    def _finished(self, work: Work[Any]) -> None:
+        # all of them: the loop that lost the work may have begun it all the same
+        for loop in self._loops:
+            if work in loop.work:
+                loop.work.discard(work)
+                if not loop.work:
+                    loop.idle_since = time.monotonic()
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._io.loop.call_later(IDLE_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        now = time.monotonic()
+        idle = [x for x in self._loops if not x.work and now - x.idle_since >= IDLE_S]
+        for loop in idle if len(idle) < len(self._loops) else idle[1:]:
+            self._loops.remove(loop)
+            self._homes = {k: v for k, v in self._homes.items() if v is not loop}
+            self._io.forget(loop.loop)
+            loop.stop()
+        if len(self._loops) > 1:
+            self._sweep_later()
