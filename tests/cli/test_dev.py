@@ -1,0 +1,192 @@
+"""`langlog dev`: what it says, how it ends, what it refuses, and reload; with the real servers behind it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+from tests.stack.server import LiveServer, Process, free_port
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "chat" / "langgraph.json"
+LIMIT_S = 60.0
+
+AGENT = """
+from typing import TypedDict
+from langgraph.graph import StateGraph
+
+class State(TypedDict):
+    word: str
+
+def say(state):
+    return {{"word": "{word}"}}
+
+builder = StateGraph(State)
+builder.add_node("say", say)
+builder.set_entry_point("say")
+graph = builder.compile()
+"""
+
+
+def project(folder: Path, code: str) -> Path:
+    folder.mkdir()
+    (folder / "agent.py").write_text(code)
+    (folder / "langgraph.json").write_text('{"graphs": {"agent": "./agent.py:graph"}}')
+    return folder / "langgraph.json"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    server = LiveServer(EXAMPLE, tmp_path_factory.mktemp("dev"))
+    with server.up():
+        yield server
+
+
+@pytest_asyncio.fixture
+async def client(server: LiveServer) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=server.url) as client:
+        yield client
+
+
+def test_it_says_where_it_listens_which_graphs_it_has_and_where_its_data_is(server: LiveServer) -> None:
+    said = server.tail()
+    assert f"langlog listens on {server.url}\n" in said
+    assert f"graphs  chat  ({EXAMPLE})" in said
+    assert f"data    {server.data}" in said
+    assert "\x1b" not in said
+
+
+def test_a_data_folder_in_use_is_refused_and_its_user_named(server: LiveServer) -> None:
+    words = ["dev", "--config", str(EXAMPLE), "--port", str(free_port()), "--data-dir", str(server.data)]
+    found = subprocess.run([sys.executable, "-m", "langlog", *words], capture_output=True, text=True, timeout=LIMIT_S)
+    assert found.returncode == 1
+    assert found.stderr == f"langlog: data folder {server.data} is in use by another langlog (pid {server.pid})\n"
+
+
+async def test_the_example_streams_asks_a_human_and_uses_its_tool(client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    words = []
+    say = {"messages": [{"role": "user", "content": "hello"}]}
+    async for part in client.runs.stream(thread, "chat", input=say, stream_mode="messages-tuple"):
+        if part.event == "messages":
+            words.append(part.data[0]["content"])
+    assert "".join(words).startswith("You said: hello.")
+    assert len([x for x in words if x]) > 5, "it streams word by word"
+
+    say = {"messages": [{"role": "user", "content": "tell bob@example.org that lunch is at one"}]}
+    await client.runs.wait(thread, "chat", input=say)
+    waiting = await client.threads.get(thread)
+    assert waiting["status"] == "interrupted"
+    ((asked,),) = waiting["interrupts"].values()
+    assert asked["value"]["calls"][0]["args"] == {"to": "bob@example.org", "text": "lunch is at one"}
+
+    values = await client.runs.wait(thread, "chat", command={"resume": "yes"})
+    assert values["messages"][-1]["content"] == "Sent to bob@example.org: lunch is at one"
+    assert (await client.threads.get(thread))["status"] == "idle"
+
+
+async def test_a_human_may_say_no(client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    say = {"messages": [{"role": "user", "content": "tell bob@example.org that lunch is at one"}]}
+    await client.runs.wait(thread, "chat", input=say)
+    values = await client.runs.wait(thread, "chat", command={"resume": "no"})
+    assert values["messages"][-1]["content"] == "The human did not allow it."
+
+
+def test_the_example_can_be_talked_to_in_a_terminal(server: LiveServer) -> None:
+    script = EXAMPLE.with_name("talk.py")
+    lines = "hello\ntell bob@example.org that lunch is at one\nyes\n\n"
+    found = subprocess.run(
+        [sys.executable, str(script), server.url], input=lines, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert found.returncode == 0, found.stderr
+    assert "You said: hello." in found.stdout
+    assert "it wants: send_email" in found.stdout
+    assert "Sent to bob@example.org: lunch is at one" in found.stdout
+
+
+async def test_the_log_can_be_read_while_the_server_runs(server: LiveServer, client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "chat", input={"messages": [{"role": "user", "content": "hello"}]})
+    words = ["log", "tail", "--no-follow", "--key", thread, "--data-dir", str(server.data)]
+    found = subprocess.run([sys.executable, "-m", "langlog", *words], capture_output=True, text=True, timeout=LIMIT_S)
+    assert found.returncode == 0, found.stderr
+    types = [line.split()[2] for line in found.stdout.splitlines() if line.startswith("run-events")]
+    assert types[0] == "thread.created.v1"
+    for needed in (
+        "run.created.v1",
+        "run.dispatched.v1",
+        "run.started.v1",
+        "checkpoint.written.v1",
+        "run.succeeded.v1",
+    ):
+        assert needed in types
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import nothing_of_that_name\n", "nothing_of_that_name"),
+        ("x = 1\n\ndef broken(:\n    pass\n", "agent.py, line 3"),
+        ("graph = 1\n", "graph"),
+        ("other = 1\n", "graph"),
+        ("def f():\n    raise ValueError('no key')\n\nf()\n", "agent.py, line 2"),
+    ],
+)
+def test_a_graph_that_does_not_load_is_said_with_file_line_and_reason(tmp_path: Path, code: str, why: str) -> None:
+    config = project(tmp_path / "project", code)
+    words = ["dev", "--config", str(config), "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
+    found = subprocess.run(
+        [sys.executable, "-m", "langlog", *words],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        env={**os.environ, "LOG_LEVEL": "warning"},
+    )
+    assert found.returncode == 1
+    said = found.stderr.splitlines()[-1]
+    assert said.startswith('langlog: graph "agent" (./agent.py:graph) does not load: ')
+    assert why in said
+    assert "agent.py" in said
+
+
+async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tmp_path: Path) -> None:
+    config = project(tmp_path / "project", AGENT.format(word="before"))
+    port = free_port()
+    words = ["dev", "--config", str(config), "--port", str(port), "--data-dir", str(tmp_path / "data")]
+    server = Process("reloading", words, tmp_path)
+    server.start()
+    try:
+        async with get_client(url=f"http://127.0.0.1:{port}") as client:
+            assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "before"}
+            config.with_name("agent.py").write_text(AGENT.format(word="after"))
+            server.wait_for(lambda event: event.get("event") == "graphs.reloaded")
+            assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}
+            config.with_name("agent.py").write_text("def broken(:\n")
+            failed = server.wait_for(lambda event: event.get("event") == "graphs.reload_failed")
+            assert "agent.py, line 1" in failed["error"]
+            assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}
+    finally:
+        assert server.stop() == 0
+
+
+def test_ctrl_c_in_a_terminal_ends_it_cleanly_with_all_it_started(tmp_path: Path) -> None:
+    """Ctrl-C reaches every process of the terminal's foreground group at once, not only langlog itself."""
+    config = project(tmp_path / "project", AGENT.format(word="x"))
+    words = ["dev", "--config", str(config), "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
+    server = Process("interrupted", words, tmp_path)
+    server.start()
+    children = server.children()
+    assert children
+    server.signal(signal.SIGINT)
+    assert server.stop() == 0
+    assert [x for x in children if x.is_running()] == []
+    assert "Traceback" not in server.tail()

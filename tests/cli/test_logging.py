@@ -1,0 +1,92 @@
+"""What a process logs: one event a line, other people's records led in."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from langlog_backbone.logging import configure_logging
+from langlog_backbone.service import StartError
+from langlog_backbone.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def json_lines(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_as_json_each_event_is_one_object_with_time_and_level() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(log_json=True), stream=out)
+    structlog.get_logger("x").info("lease.lost", run_id="r1", value=object)
+    (found,) = json_lines(out)
+    assert found["event"] == "lease.lost"
+    assert found["level"] == "info"
+    assert found["run_id"] == "r1"
+    assert found["timestamp"]
+
+
+def test_an_exception_is_one_line_of_json_too() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(log_json=True), stream=out)
+    try:
+        raise ValueError("no good")
+    except ValueError:
+        structlog.get_logger("x").exception("failed")
+    (found,) = json_lines(out)
+    assert "ValueError: no good" in found["exception"]
+
+
+def test_records_of_other_libraries_come_in_the_same_form() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(log_json=True), stream=out)
+    logging.getLogger("somebody").warning("%s of %d", "three", 4)
+    (found,) = json_lines(out)
+    assert found["event"] == "three of 4"
+    assert found["logger"] == "somebody"
+    assert found["level"] == "warning"
+
+
+def test_a_client_that_repeats_itself_is_heard_once() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(log_json=True), stream=out)
+    for attempt in range(500):
+        logging.getLogger("aiokafka.conn").error("Unable to connect: %d", attempt)
+    logging.getLogger("aiokafka.conn").error("Something else")
+    assert [x["event"] for x in json_lines(out)] == ["Unable to connect: 0", "Something else"]
+
+
+def test_below_the_level_nothing_is_written() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(log_level="WARNING"), stream=out)
+    structlog.get_logger("x").info("quiet")
+    logging.getLogger("x").info("quiet")
+    logging.getLogger("x").warning("loud")
+    assert "quiet" not in out.getvalue()
+    assert "loud" in out.getvalue()
+
+
+def test_without_a_terminal_there_are_no_colour_codes() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(), stream=out)
+    structlog.get_logger("x").error("plain", run_id="r1")
+    assert "\x1b" not in out.getvalue()
+    assert "run_id=r1" in out.getvalue()
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(StartError, match="LOG_LEVEL must be one of debug, info"):
+        configure_logging(Settings(log_level="loud"))

@@ -1,0 +1,42 @@
+"""Links and promises in the documentation lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+GUARANTEE = re.compile(r"\[`(?:tests/[\w/]+\.py::)?(test_\w+)`\]\(\.\./(tests/[\w/]+\.py)\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda x: x.name)
+def test_every_link_to_a_file_finds_it(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_guarantee_names_a_test_that_exists() -> None:
+    rows = [x for x in (ROOT / "docs" / "guarantees.md").read_text().splitlines() if x.startswith("| ")][2:]
+    for row in rows:
+        found = GUARANTEE.findall(row)
+        assert found, row
+        for name, file in found:
+            assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), name
+
+
+def test_the_readme_names_the_commands_that_make_knows() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for name in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+        assert name in targets
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert "exec make test" in script.read_text()
+    assert re.search(r"^make test\b", (ROOT / "README.md").read_text(), re.MULTILINE)
