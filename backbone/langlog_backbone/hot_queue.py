@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import redis.asyncio as aioredis
 from langlog_schemas import messages
 from langlog_schemas.messages import Task
+from redis import Redis as SyncRedis
 
 from .redis import RedisPipe, connect
 from .settings import Settings
@@ -47,6 +48,12 @@ _WITHDRAW = """
 if redis.call('LREM', KEYS[1], 0, ARGV[1]) > 0 then redis.call('DEL', KEYS[2]); return 1 end
 return 0
 """
+
+
+def renew_blocking(client: SyncRedis, prefix: str, worker: str, lease_s: float, *, fresh: bool = False) -> bool:
+    """`HotQueue.lease` for a thread with a connection of its own: an event loop that is busy must not cost the lease."""
+    answer = client.eval(_LEASE, 1, f"{prefix}leases", worker, str(int(lease_s * 1000)), "1" if fresh else "0")
+    return bool(answer)
 
 
 class HotQueue:

@@ -1,0 +1,75 @@
+"""What a worker says of its graphs at start: `graph.registered` events, and the default assistant of each (API.md 2).
+
+Every worker says it; ids are made of the content, so a repetition changes nothing. Runs once on the I/O loop, before the first claim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from langlog_backbone.clock import now_iso
+from langlog_backbone.log import NewRecord
+from langlog_schemas import commands, envelope, events
+from langlog_schemas.ids import default_assistant_id
+
+from .graph_schemas import schemas_of
+from .graphs import Graphs
+
+if TYPE_CHECKING:
+    from langlog_backbone.context import Backbone
+
+SOURCE = "/langlog/worker"
+
+
+async def announce(backbone: Backbone, graphs: Graphs) -> None:
+    """Append registrations and default assistants. Raises LogUnavailable."""
+    time = now_iso()
+    records: list[NewRecord] = []
+    for spec in graphs.specs.values():
+        registered = events.GraphRegistered(
+            graph_id=spec.graph_id,
+            position=spec.position,
+            description=spec.description,
+            schemas=await schemas_of(graphs, spec.graph_id),
+        )
+        records.append(_registration(registered, time))
+        command = commands.CreateAssistant(
+            assistant_id=default_assistant_id(spec.graph_id),
+            graph_id=spec.graph_id,
+            name=spec.graph_id,
+            metadata={"created_by": "system"},
+            if_exists="do_nothing",
+        )
+        records.append(
+            NewRecord(
+                commands.TOPIC,
+                command.key,
+                commands.encode(command),
+                envelope.headers(
+                    id=f"default-assistant-{command.assistant_id}",
+                    type=command.TYPE,
+                    source=SOURCE,
+                    time=time,
+                    subject=command.key,
+                ),
+            )
+        )
+    await backbone.log.append(records)
+
+
+def _registration(event: events.GraphRegistered, time: str) -> NewRecord:
+    value = events.encode(event)
+    digest = hashlib.blake2b(value, digest_size=12).hexdigest()
+    return NewRecord(
+        event.TOPIC,
+        event.key,
+        value,
+        envelope.headers(
+            id=f"graph-{event.graph_id}-{digest}",
+            type=event.TYPE,
+            source=SOURCE,
+            time=time,
+            subject=event.key,
+        ),
+    )

@@ -1,0 +1,281 @@
+"""One attempt of a run, as far as the graph goes: opens the graph, streams it, and says how it ended.
+
+Concurrency: `GraphAttempt.run` is a coroutine of a graph loop; it is cancelled to stop it, and `stop` has to say why before. It
+publishes nothing itself: frames go to an emitter, checkpoints to the checkpointer. What happens when it dies: the supervisor
+(`run_execution`) reports an error or, when the process dies, the next attempt goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import structlog
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from langgraph.store.base import BaseStore
+from langlog_schemas.commands import RunError
+
+from . import encoding
+from .graphs import AnyGraph, Graphs
+from .run_input import Kwargs, build_config, build_context, build_input, resumed_input
+from .run_stream import Emit, RunStream, with_interrupts
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.types import StateSnapshot
+    from langlog_backbone.settings import Settings
+    from langlog_schemas.messages import Task
+
+logger = structlog.get_logger(__name__)
+
+Stop = Literal["interrupt", "rollback", "timeout", "drain", "drop"]
+ERROR = "__error__"
+USER_INTERRUPT = RunError(
+    error="UserInterrupt", message="interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+)
+USER_ROLLBACK = RunError(
+    error="UserRollback", message="rollback requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+)
+TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
+NO_FEEDBACK = RunError(error="LangSmithConnectionError", message="An internal error occurred")
+"""Feedback URLs come from a tracing back end; without one the run ends so (API.md 5.1)."""
+
+_CREDENTIALS = re.compile(r"(\w+://)[^/\s:@]*:[^/\s@]*@")
+_INTERNAL = ("langlog_", "asyncpg", "redis", "aiokafka")
+"""Modules whose exceptions are about the server, not about the graph: logged, and told to clients without their text."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended. JSON members are encoded. ``stopped`` drain or drop: there is nothing to report as an end."""
+
+    outcome: Literal["success", "error", "interrupted", "timeout", "rolled_back"] = "success"
+    values: bytes | None = None
+    output: bytes | None = None
+    next: list[str] = []
+    interrupts: bytes = b"{}"
+    error: RunError | None = None
+    stopped: Stop | None = None
+
+
+class GraphAttempt:
+    """Made on the I/O loop, run on a graph loop."""
+
+    def __init__(
+        self,
+        task: Task,
+        kwargs: Kwargs,
+        graphs: Graphs,
+        checkpointer: BaseCheckpointSaver[Any],
+        store: BaseStore | None,
+        settings: Settings,
+        emit: Emit,
+        started: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._task = task
+        self._kwargs = kwargs
+        self._graphs = graphs
+        self._checkpointer = checkpointer
+        self._store = store
+        self._settings = settings
+        self._emit = emit
+        self._started = started
+        self._control = RunControl()
+        self._stop: Stop | None = None
+        self.stream = RunStream(kwargs.modes, emit, subgraphs=kwargs.subgraphs)
+
+    def stop(self, reason: Stop) -> None:
+        """Say why it is about to be cancelled. ``drain`` alone asks to stop at the next step boundary. Any thread."""
+        self._stop = reason
+        if reason == "drain":
+            self._control.request_drain("shutdown")
+
+    async def run(self) -> Ended:
+        """Never raises for what the graph does; CancelledError only when told to drop or to drain at once."""
+        self._started()
+        task = self._task
+        self._emit("metadata", encoding.encode({"run_id": task.run_id, "attempt": task.attempt}))
+        config = build_config(task, self._kwargs, self._settings)
+        context = self._kwargs.context
+        try:
+            async with self._graphs.open(
+                task.graph_id,
+                config,
+                checkpointer=self._checkpointer,
+                store=self._store,
+                context=context,
+                user=config["configurable"].get("langgraph_auth_user"),
+            ) as graph:
+                return await self._run(graph, config)
+        except asyncio.CancelledError:
+            if self._stop is None:
+                return self._failed(RunError(error="CancelledError", message="The run was cancelled by its own graph."))
+            if self._stop in ("drain", "drop"):
+                raise
+            return self._stopped(None, None)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # raised by user code: it must not reach the loop, which other runs share
+            return self._failed(_described(error))
+        except Exception as error:
+            self._log(error)
+            return self._failed(_described(error))
+
+    async def _run(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
+        error: RunError | None = None
+        try:
+            await self._stream(graph, config)
+        except GraphDrained:
+            return Ended(stopped="drain")
+        except asyncio.CancelledError:
+            if self._stop in ("drain", "drop"):
+                raise
+            if self._stop is None:
+                error = RunError(error="CancelledError", message="The run was cancelled by its own graph.")
+            else:
+                return await self._after_stop(graph, config)
+        except (KeyboardInterrupt, SystemExit) as raised:
+            error = _described(raised)
+        except Exception as raised:
+            self._log(raised)
+            error = _described(raised)
+        if error is None and self._kwargs.feedback_keys:
+            error = NO_FEEDBACK
+        if error is not None:
+            return self._failed(error, await self._state(graph, config))
+        if self.stream.interrupted or not self.stream.has_values:
+            state = await self._state(graph, config)
+            if state is not None:
+                return _paused(state) if state.next else _finished(state)
+        values = self.stream.values_json
+        return Ended(values=values, output=None)
+
+    async def _stream(self, graph: AnyGraph, config: RunnableConfig) -> None:
+        kwargs, stream = self._kwargs, self.stream
+        input: Any
+        if self._task.attempt > 1 and not self._task.fresh:
+            saved = await self._checkpointer.aget_tuple(_latest(config))
+            input, resumed = resumed_input(self._task, kwargs, saved)
+            if resumed:
+                config["configurable"].pop("checkpoint_id", None)
+                config["configurable"].pop("checkpoint_map", None)
+        else:
+            input = build_input(kwargs)
+        schema = graph.context_schema
+        options: dict[str, Any] = {
+            "stream_mode": stream.library_modes,
+            "subgraphs": kwargs.subgraphs,
+            "durability": kwargs.durable,
+            "interrupt_before": kwargs.before,
+            "interrupt_after": kwargs.after,
+            "control": self._control,
+            "context": kwargs.context if schema is None else build_context(kwargs.context, schema),
+        }
+        if stream.events:
+            events = graph.astream_events(input, config, version="v2", **options)
+            await stream.follow_events(events, self._task.run_id)
+        else:
+            await stream.follow(graph.astream(input, config, **options))
+
+    async def _after_stop(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
+        """Cancelled from outside: tasks that were under way say so in the state (API.md 7.1)."""
+        if self._stop == "rollback":
+            return self._stopped(None, None)
+        state = await self._state(graph, config)
+        if state is not None and state.next:
+            for task in state.tasks:
+                if task.error is None and task.result is None and not task.interrupts:
+                    await self._checkpointer.aput_writes(
+                        state.config, [(ERROR, asyncio.CancelledError())], task.id, _path(task.path)
+                    )
+        return self._stopped(state, self.stream.values_json)
+
+    def _stopped(self, state: StateSnapshot | None, values: bytes | None) -> Ended:
+        if self._stop == "rollback":
+            return Ended(outcome="rolled_back", output=self.stream.values_json, error=USER_ROLLBACK)
+        ended = _described_state(state)
+        timed_out = self._stop == "timeout"
+        return Ended(
+            outcome="timeout" if timed_out else "interrupted",
+            values=ended.values or values,
+            next=ended.next,
+            interrupts=ended.interrupts,
+            error=TIMED_OUT if timed_out else USER_INTERRUPT,
+        )
+
+    def _failed(self, error: RunError, state: StateSnapshot | None = None) -> Ended:
+        self._emit("error", encoding.encode({"error": error.error, "message": error.message}))
+        ended = _described_state(state)
+        return Ended(outcome="error", values=ended.values, next=ended.next, interrupts=ended.interrupts, error=error)
+
+    async def _state(self, graph: AnyGraph, config: RunnableConfig) -> StateSnapshot | None:
+        """The thread's state as it now is; None without a checkpoint, or when it cannot be read."""
+        try:
+            state = await graph.aget_state(_latest(config))
+        except Exception:
+            logger.exception("run.state_unreadable", run_id=self._task.run_id)
+            return None
+        return state if state.metadata is not None else None
+
+    def _log(self, error: BaseException) -> None:
+        logger.warning(
+            "run.failed",
+            run_id=self._task.run_id,
+            graph_id=self._task.graph_id,
+            error=type(error).__name__,
+            traceback="".join(traceback.format_exception(error)),
+        )
+
+
+def _latest(config: RunnableConfig) -> RunnableConfig:
+    return {"configurable": {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": ""}}
+
+
+def _path(path: tuple[Any, ...]) -> str:
+    from langgraph.pregel._algo import task_path_str
+
+    return str(task_path_str(path))
+
+
+def interrupts_of(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
+    """Task id -> what it asks, as threads show it."""
+    return {t.id: [{"id": i.id, "value": i.value} for i in t.interrupts] for t in state.tasks if t.interrupts}
+
+
+def _described_state(state: StateSnapshot | None) -> Ended:
+    if state is None:
+        return Ended()
+    return Ended(
+        values=encoding.encode(state.values),
+        next=list(state.next),
+        interrupts=encoding.encode(interrupts_of(state)),
+    )
+
+
+def _paused(state: StateSnapshot) -> Ended:
+    ended = _described_state(state)
+    output = None
+    if state.interrupts and ended.values is not None:
+        output = with_interrupts(ended.values, state.values, state.interrupts)
+    return Ended(values=ended.values, output=output, next=ended.next, interrupts=ended.interrupts)
+
+
+def _finished(state: StateSnapshot) -> Ended:
+    return Ended(values=encoding.encode(state.values))
+
+
+def _described(error: BaseException) -> RunError:
+    """Class and message of an exception, without credentials and without the server's own affairs."""
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return _described(error.exceptions[0])
+    if type(error).__module__.partition(".")[0].startswith(_INTERNAL):
+        return RunError(error=type(error).__name__, message="An internal error occurred")
+    try:
+        message = str(error)
+    except Exception:
+        message = ""
+    return RunError(error=type(error).__name__, message=_CREDENTIALS.sub(r"\1***@", message))

@@ -1,0 +1,238 @@
+"""One run on this worker, supervised: from the claimed task to the report in the log.
+
+    started ─► streaming ─► ended ─► frames published ─► checkpoints durable ─► finish report appended ─► released
+
+Concurrency: lives on the I/O loop; the graph runs on a graph loop. The order at the end is what readers rely on: whoever sees
+the report finds all frames and checkpoints. What happens when it dies: the lease runs out and the next attempt goes on from the
+last checkpoint; a graph that does not stop when it is told to is left behind, its records go nowhere from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from langlog_backbone.clock import now_iso
+from langlog_backbone.log import NewRecord
+from langlog_schemas import commands, envelope
+from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
+from langlog_schemas.events import RunStarted
+from msgspec import MsgspecError, Raw
+
+from .checkpointer import LogCheckpointer
+from .frames_out import FramesOut
+from .graph_attempt import Ended, GraphAttempt, Stop
+from .run_input import Kwargs, read_kwargs
+from .worker_log import RecordsClosed, RunRecords
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+    from langlog_schemas.messages import Task
+
+    from .checkpoint_reader import CheckpointReader
+    from .graph_loops import GraphLoops, Work
+    from .graphs import Graphs
+    from .io_loop import IoLoop
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "/langlog/worker"
+STOP_GRACE_S = 5.0
+"""A graph that has not stopped this long after being told to is reported as stopped and left behind."""
+
+
+class RunTools:
+    """What all runs of a worker share."""
+
+    def __init__(
+        self, io: IoLoop, graphs: Graphs, loops: GraphLoops, reader: CheckpointReader, store: BaseStore | None
+    ) -> None:
+        self.io = io
+        self.graphs = graphs
+        self.loops = loops
+        self.reader = reader
+        self.store = store
+
+
+class RunExecution:
+    """An attempt of one run."""
+
+    def __init__(self, tools: RunTools, task: Task, worker: str) -> None:
+        self.task = task
+        self._tools = tools
+        self._worker = worker
+        self._records = RunRecords(tools.io, task, task.thread_id)
+        self._started_at = now_iso()
+        self._attempt: GraphAttempt | None = None
+        self._work: Work[Ended] | None = None
+        self._frames: FramesOut | None = None
+        self._stop: Stop | None = None
+        self._stop_asked: asyncio.Future[None] = tools.io.loop.create_future()
+
+    async def run(self) -> None:
+        """Returns when the run is off this worker's hands: reported, handed back, or dropped."""
+        try:
+            ended = await self._graph()
+        except asyncio.CancelledError:
+            self._close()
+            raise
+        if ended is None or self._stop == "drop":
+            self._close()
+            return
+        with contextlib.suppress(RecordsClosed):
+            await self._report(ended)
+        self._close()
+
+    def stop(self, reason: Stop) -> None:
+        """Stop the graph. ``drain``: at the next step boundary; called a second time: at once. ``drop`` wins over all."""
+        again = self._stop == "drain" and reason == "drain"
+        if self._stop is not None and not again and reason != "drop" and self._stop != "drain":
+            return
+        self._stop = reason
+        if reason == "drop":
+            self._close()
+        if self._attempt is not None:
+            self._attempt.stop(reason)
+        if reason != "drain" or again:
+            self._stop_now()
+
+    def _stop_now(self) -> None:
+        if not self._stop_asked.done():
+            self._stop_asked.set_result(None)
+
+    async def _graph(self) -> Ended | None:
+        """How the attempt ended; None when it was dropped."""
+        task, tools = self.task, self._tools
+        try:
+            kwargs = read_kwargs(task)
+        except MsgspecError as error:
+            logger.error("run.kwargs_unreadable", run_id=task.run_id, error=str(error))
+            return Ended(
+                outcome="error", error=RunError(error="ValueError", message="The run's kwargs are unreadable.")
+            )
+        self._frames = FramesOut(tools.io, task, resumable=kwargs.resumable, records=self._records)
+        self._attempt = self._make_attempt(kwargs, self._frames)
+        if self._stop is not None:
+            self._attempt.stop(self._stop)
+        self._work = tools.loops.submit(task.graph_id, self._attempt.run)
+        return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
+
+    def _make_attempt(self, kwargs: Kwargs, frames: FramesOut) -> GraphAttempt:
+        task, tools = self.task, self._tools
+        checkpointer = LogCheckpointer(self._records, tools.reader, task=task)
+        return GraphAttempt(
+            task,
+            kwargs,
+            tools.graphs,
+            checkpointer,
+            tools.store,
+            tools.io.backbone.settings,
+            frames.emit,
+            self._started,
+        )
+
+    def _started(self) -> None:
+        task = self.task
+        self._records.emit(
+            RunStarted(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, worker=self._worker)
+        )
+
+    async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:
+        both: list[asyncio.Future[Any]] = [work.done, self._stop_asked]
+        try:
+            await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done.done():
+                if not self._stop_asked.done():
+                    self.stop("timeout")
+                work.cancel()
+                if self._stop == "drop":
+                    return None
+                await asyncio.wait([work.done], timeout=STOP_GRACE_S)
+        finally:
+            if not work.done.done():
+                work.cancel()
+        return self._result(work)
+
+    def _result(self, work: Work[Ended]) -> Ended | None:
+        if work.done.done():
+            if work.done.cancelled():
+                if self._stop == "drain":
+                    return Ended(stopped="drain")
+                return None if self._stop == "drop" else self._left_behind()
+            error = work.done.exception()
+            if error is None:
+                return work.done.result()
+            logger.error("run.broke", run_id=self.task.run_id, exc_info=error)
+            return Ended(outcome="error", error=RunError(error=type(error).__name__, message=str(error)))
+        logger.warning("run.left_behind", run_id=self.task.run_id, graph_id=self.task.graph_id, reason=self._stop)
+        return self._left_behind()
+
+    def _left_behind(self) -> Ended:
+        """The graph did not stop, or was never begun: report what is known without it."""
+        values = self._attempt.stream.values_json if self._attempt is not None else None
+        match self._stop:
+            case "drain" | "drop":
+                return Ended(stopped=self._stop)
+            case "rollback":
+                return Ended(outcome="rolled_back", output=values)
+            case "timeout":
+                return Ended(outcome="timeout", values=values)
+            case _:
+                return Ended(outcome="interrupted", values=values)
+
+    async def _report(self, ended: Ended) -> None:
+        """Frames out, then checkpoints and report into the log; waits as long as the log is away."""
+        if self._frames is not None:
+            await self._frames.finish()
+        if ended.stopped == "drop":
+            return
+        task = self.task
+        command: FinishRun | RequeueRun
+        if ended.stopped == "drain":
+            command = RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
+            suffix = "drained"
+        else:
+            command = self._finish(ended)
+            suffix = "finish"
+        record = NewRecord(
+            commands.TOPIC,
+            command.key,
+            commands.encode(command),
+            envelope.headers(
+                id=f"{task.run_id}-{task.attempt}-{suffix}",
+                type=command.TYPE,
+                source=SOURCE,
+                time=now_iso(),
+                subject=command.key,
+            ),
+        )
+        await self._records.flush_with(record)
+
+    def _finish(self, ended: Ended) -> FinishRun:
+        task, frames = self.task, self._frames
+        return FinishRun(
+            thread_id=task.thread_id,
+            run_id=task.run_id,
+            attempt=task.attempt,
+            outcome=ended.outcome,
+            values=_raw(ended.values),
+            output=_raw(ended.output),
+            next=ended.next,
+            interrupts=Raw(ended.interrupts),
+            error=ended.error,
+            started_at=self._started_at,
+            last_sequence=frames.last_sequence if frames is not None else 0,
+            last_frame_ms=frames.last_ms if frames is not None else 0,
+        )
+
+    def _close(self) -> None:
+        """Whatever the graph still does, it changes nothing from now on."""
+        self._records.close()
+        if self._frames is not None:
+            self._frames.close()
+
+
+def _raw(data: bytes | None) -> Raw:
+    return ABSENT if data is None else Raw(data)
