@@ -84,14 +84,14 @@ async def _when(ready: asyncio.Event, then: Callable[[], None]) -> None:
 
 def _say(settings: Settings, project: Project) -> None:
     """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
-    parts = [
-        f"{name} {_without_password(uri) if uri else 'embedded'}"
-        for name, uri in (("log", settings.log_uri), ("Postgres", settings.database_uri), ("Redis", settings.redis_uri))
-    ]
+    servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
+    where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())
+    if not all(servers.values()):
+        where = f"{settings.data_dir.resolve()}  ({where})"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     click.echo(f"langlog listens on http://{host}:{settings.port}{settings.mount_prefix}")
     click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
-    click.echo(f"  data    {settings.data_dir.resolve()}  ({', '.join(parts)})")
+    click.echo(f"  data    {where}")
 
 
 def _without_password(uri: str) -> str:
