@@ -280,7 +280,7 @@ def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -
     status: ev.ThreadStatus | None
     if others:
         status = "busy"
-    elif command.values is not None:
+    elif command.values:
         status = "interrupted" if command.next else "idle"
     else:
         status = "idle" if run is not None else None
@@ -290,7 +290,7 @@ def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -
         active_attempt=run.attempt if run is not None and run.attempt else None,
         status=status,
         values=command.values,
-        interrupts=command.interrupts if command.values is not None else None,
+        interrupts=command.interrupts if command.values else cmd.ABSENT,
     )
     return [deleted, *_dispatch_next(fold_thread(state, [deleted], meta.time), meta)]
 
@@ -323,9 +323,9 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         run_id=run.run_id,
         attempt=run.attempt,
         status=status,
-        values=None if gone else command.values,
-        output=command.output or (command.values if gone else None),
-        interrupts=None if gone else command.interrupts,
+        values=cmd.ABSENT if gone else command.values,
+        output=command.output or (command.values if gone else cmd.ABSENT),
+        interrupts=cmd.ABSENT if gone else command.interrupts,
         error=command.error,
         started_at=command.started_at,
         last_sequence=command.last_sequence,

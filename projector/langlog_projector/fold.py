@@ -136,7 +136,7 @@ class Fold:
                 thread.settled = offset
                 if event.status is not None:
                     thread.status = event.status
-                if event.values is not None:
+                if event.values:
                     thread.state_values, thread.state_updated_at = _raw(event.values), at
                     thread.interrupts, thread.error = _raw(event.interrupts), "null"
             case _:
@@ -177,9 +177,9 @@ class Fold:
         thread.settled = offset
         if event.last_frame_ms:
             thread.frame_ms = event.last_frame_ms
-        if event.values is not None:
+        if event.values:
             thread.state_values, thread.state_updated_at = _raw(event.values), at
-        if event.interrupts is not None:
+        if event.interrupts:
             thread.interrupts = _raw(event.interrupts)
         if isinstance(event, ev.RunRolledBack):
             self.changes.remove_run(event.thread_id, event.run_id)
@@ -189,7 +189,7 @@ class Fold:
         run = self.changes.run(event.run_id, event.thread_id, at)
         run.status, run.ended_at = RUN_STATUS[type(event)], at
         run.error = None if event.error is None else _text(event.error)
-        run.output = None if event.output is None else bytes(event.output).decode()
+        run.output = bytes(event.output).decode() if event.output else None
         run.last_sequence = event.last_sequence
         run.superseded_by = event.superseded_by or run.superseded_by
         if event.started_at is not None:
@@ -282,7 +282,7 @@ class Fold:
     def _store(self, event: ev.StoreWritten, at: datetime) -> None:
         namespace = tuple(event.namespace)
         for op in event.ops:
-            if op.value is None:
+            if not op.value:
                 self.changes.items[namespace, op.key] = None
             else:
                 expires = at + timedelta(minutes=op.ttl) if op.ttl is not None else None
@@ -293,5 +293,5 @@ def _text(value: object) -> str:
     return jsonb(_dumps(value)) or ""
 
 
-def _raw(value: Raw | None) -> str | None:
-    return None if value is None else jsonb(bytes(value))
+def _raw(value: Raw) -> str | None:
+    return jsonb(bytes(value)) if value else None

@@ -19,6 +19,9 @@ CancelAction = Literal["interrupt", "rollback"]
 Outcome = Literal["success", "error", "interrupted", "timeout", "rolled_back"]
 Metadata = dict[str, Any]
 
+ABSENT = Raw(b"")
+"""A ``Raw`` member that is not there (a union with None cannot be decoded); it is false, and left out when encoded."""
+
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all command bodies. ``TYPE`` is the CloudEvents type without its prefix."""
@@ -139,12 +142,12 @@ class CancelRuns(ThreadCommand, kw_only=True, frozen=True):
 class DeleteRun(ThreadCommand, kw_only=True, frozen=True):
     """Remove a run with its checkpoints.
 
-    ``values`` and ``next``: the thread's state without that run, computed by a worker beforehand; None keeps the values.
+    ``values`` and ``next``: the thread's state without that run, computed by a worker beforehand; `ABSENT` keeps the values.
     """
 
     TYPE: ClassVar[str] = "run.delete.v1"
     run_id: str
-    values: Raw | None = None
+    values: Raw = ABSENT
     next: list[str] = []
     interrupts: Raw = Raw(b"{}")
 
@@ -163,9 +166,9 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     run_id: str
     attempt: int
     outcome: Outcome
-    values: Raw | None = None
-    """The thread's state values now (None: leave them)."""
-    output: Raw | None = None
+    values: Raw = ABSENT
+    """The thread's state values now (`ABSENT`: leave them)."""
+    output: Raw = ABSENT
     """What ``/wait`` answers, when it is not ``values``."""
     next: list[str] = []
     interrupts: Raw = Raw(b"{}")
@@ -254,10 +257,10 @@ class DeleteAssistant(AssistantCommand, kw_only=True, frozen=True):
 
 
 class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One write: ``value`` None deletes. ``ttl`` in minutes."""
+    """One write: no ``value`` deletes. ``ttl`` in minutes."""
 
     key: str
-    value: Raw | None = None
+    value: Raw = ABSENT
     index: list[str] | Literal[False] | None = None
     ttl: float | None = None
 

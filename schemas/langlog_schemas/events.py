@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from msgspec import Raw
 
-from .commands import CancelAction, Metadata, MultitaskStrategy, RunError, StoreOp, Ttl
+from .commands import ABSENT, CancelAction, Metadata, MultitaskStrategy, RunError, StoreOp, Ttl
 
 RUN_EVENTS = "run-events"
 ASSISTANT_EVENTS = "assistant-events"
@@ -166,10 +166,10 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
 
     attempt: int = 0
     status: ThreadStatus
-    values: Raw | None = None
-    output: Raw | None = None
-    interrupts: Raw | None = None
-    """Replaces the thread's map of task id -> ``[{id, value}]``; None leaves it."""
+    values: Raw = ABSENT
+    output: Raw = ABSENT
+    interrupts: Raw = ABSENT
+    """Replaces the thread's map of task id -> ``[{id, value}]``; `ABSENT` leaves it."""
     error: RunError | None = None
     started_at: str | None = None
     last_sequence: int = 0
@@ -208,8 +208,8 @@ class RunDeleted(RunEvent, kw_only=True, frozen=True):
     active_attempt: int | None = None
     """A worker may still hold this attempt."""
     status: ThreadStatus | None = None
-    values: Raw | None = None
-    interrupts: Raw | None = None
+    values: Raw = ABSENT
+    interrupts: Raw = ABSENT
 
 
 class RunStarted(RunEvent, kw_only=True, frozen=True):
