@@ -1,0 +1,118 @@
+"""Random histories of commands to a few threads, decided as a decider would: the material of the property tests.
+
+A history is a list of decided commands. Commands that a worker or the scheduler sends (finish reports, requeues) are drawn so
+that they are sometimes right and sometimes stale.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+from langlog_executor.decide import decide_thread, fold_thread
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause, CommandMeta
+from langlog_schemas.thread import ThreadState
+from msgspec import Raw
+
+THREADS = ("t0", "t1", "t2")
+RUNS = tuple(f"r{n}" for n in range(8))
+BASE_TIME = "2026-01-01T00:{:02d}:{:02d}.000000+00:00"
+
+
+def at(offset: int) -> str:
+    return BASE_TIME.format(offset // 60 % 60, offset % 60)
+
+
+class Decided(NamedTuple):
+    command: Any
+    meta: CommandMeta
+    before: ThreadState
+    events: list[ev.AnyEvent]
+    after: ThreadState
+
+
+def decide_all(history: list[Any]) -> list[Decided]:
+    """Decide commands in order, each thread by its own state, all in one partition."""
+    states = {t: ThreadState(thread_id=t) for t in THREADS}
+    decided = []
+    for offset, command in enumerate(history):
+        meta = CommandMeta(id=f"c{offset}", time=at(offset), partition=0, offset=offset)
+        before = states[command.thread_id]
+        events = decide_thread(before, command, meta)
+        after = states[command.thread_id] = fold_thread(before, events, meta.time)
+        decided.append(Decided(command, meta, before, events, after))
+    return decided
+
+
+def causes(decided: Decided) -> list[Cause]:
+    count = len(decided.events)
+    return [Cause(0, decided.meta.offset, index, count) for index in range(count)]
+
+
+threads = st.sampled_from(THREADS)
+attempts = st.integers(1, 3)
+
+create_run = st.builds(
+    lambda thread, run, strategy, exists, temporary, delay: cmd.CreateRun(
+        thread_id=thread,
+        run_id=f"{thread}-{run}",
+        assistant_id="a",
+        graph_id="g",
+        kwargs=Raw(b'{"input":{}}'),
+        metadata={"by": run},
+        multitask_strategy=strategy,
+        if_not_exists=exists,
+        temporary=temporary,
+        not_before=at(50) if delay else None,
+    ),
+    threads,
+    st.sampled_from(RUNS),
+    st.sampled_from(["enqueue", "interrupt", "rollback", "reject"]),
+    st.sampled_from(["create", "reject"]),
+    st.sampled_from([False, False, False, True]),
+    st.sampled_from([False, False, True]),
+)
+
+
+def of_run(build: Any) -> st.SearchStrategy[Any]:
+    return st.builds(
+        lambda thread, run, n: build(thread, f"{thread}-{run}", n), threads, st.sampled_from(RUNS), attempts
+    )
+
+
+finish_run = st.builds(
+    lambda thread, run, n, outcome, waits: cmd.FinishRun(
+        thread_id=thread,
+        run_id=f"{thread}-{run}",
+        attempt=n,
+        outcome=outcome,
+        values=Raw(f'{{"by":"{run}"}}'.encode()),
+        next=["node"] if waits else [],
+    ),
+    threads,
+    st.sampled_from(RUNS),
+    attempts,
+    st.sampled_from(["success", "success", "error", "interrupted", "timeout", "rolled_back"]),
+    st.booleans(),
+)
+
+commands = st.one_of(
+    create_run,
+    create_run,
+    create_run,
+    finish_run,
+    finish_run,
+    of_run(lambda t, r, n: cmd.RequeueRun(thread_id=t, run_id=r, attempt=n, reason="lease_lost", crash=True)),
+    of_run(lambda t, r, n: cmd.CancelRuns(thread_id=t, run_ids=[r], action="interrupt" if n > 1 else "rollback")),
+    of_run(lambda t, r, n: cmd.StartDueRun(thread_id=t, run_id=r)),
+    of_run(lambda t, r, n: cmd.TimeOutRun(thread_id=t, run_id=r, attempt=n)),
+    of_run(lambda t, r, n: cmd.DeleteRun(thread_id=t, run_id=r)),
+    st.builds(lambda t, k: cmd.CreateThread(thread_id=t, metadata={k: 1}), threads, st.sampled_from("ab")),
+    st.builds(lambda t, k: cmd.PatchThread(thread_id=t, metadata={k: 2}), threads, st.sampled_from("ab")),
+    st.builds(lambda t: cmd.DeleteThread(thread_id=t), threads),
+    st.builds(lambda t: cmd.UpdateState(thread_id=t, checkpoints=[], values=Raw(b'{"by":"update"}')), threads),
+)
+
+histories = st.lists(commands, max_size=60)

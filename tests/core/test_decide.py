@@ -1,0 +1,257 @@
+"""What deciding guarantees, whatever is asked in whatever order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from langlog_executor.decide import decide_assistant, decide_thread, fold_assistant, fold_thread
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas.assistant import AssistantState
+from langlog_schemas.envelope import CommandMeta
+from langlog_schemas.thread import ThreadState
+from msgspec import Raw
+
+from .histories import at, decide_all, histories
+
+FINAL = ev.FINAL_RUN_EVENTS
+
+
+@given(histories)
+@settings(max_examples=300, deadline=None)
+def test_at_most_one_run_of_a_thread_is_dispatched(history: list[Any]) -> None:
+    for decided in decide_all(history):
+        assert sum(run.attempt > 0 for run in decided.after.runs.values()) <= 1
+
+
+@given(histories)
+@settings(max_examples=300, deadline=None)
+def test_a_run_ends_once_and_is_dispatched_only_while_in_flight(history: list[Any]) -> None:
+    in_flight: dict[str, int] = {}
+    for decided in decide_all(history):
+        for event in decided.events:
+            match event:
+                case ev.RunCreated():
+                    assert event.run_id not in in_flight
+                    in_flight[event.run_id] = 0
+                case ev.RunDispatched():
+                    assert event.attempt == in_flight[event.run_id] + 1, "attempts grow by one"
+                    in_flight[event.run_id] = event.attempt
+                case _ if isinstance(event, FINAL):
+                    del in_flight[event.run_id]
+                case ev.RunDeleted():
+                    in_flight.pop(event.run_id, None)
+                case ev.ThreadDeleted():
+                    for run_id in [r for r in in_flight if r.startswith(event.thread_id)]:
+                        del in_flight[run_id]
+
+
+@given(histories)
+@settings(max_examples=300, deadline=None)
+def test_a_thread_is_busy_exactly_while_runs_are_in_flight(history: list[Any]) -> None:
+    for decided in decide_all(history):
+        assert (decided.after.status == "busy") == bool(decided.after.runs)
+
+
+@given(histories)
+@settings(max_examples=300, deadline=None)
+def test_a_ready_run_never_waits_on_a_free_thread(history: list[Any]) -> None:
+    for decided in decide_all(history):
+        touched = any(isinstance(e, (*FINAL, ev.RunCreated, ev.RunDeleted)) for e in decided.events)
+        if touched and decided.after.active is None:
+            assert not [run for run in decided.after.runs.values() if run.ready(decided.meta.time)]
+
+
+@given(histories)
+@settings(max_examples=100, deadline=None)
+def test_the_same_commands_give_the_same_events(history: list[Any]) -> None:
+    assert [d.events for d in decide_all(history)] == [d.events for d in decide_all(history)]
+
+
+@given(histories)
+@settings(max_examples=200, deadline=None)
+def test_commands_and_events_survive_the_wire(history: list[Any]) -> None:
+    for decided in decide_all(history):
+        again = cmd.decode(decided.command.TYPE, cmd.encode(decided.command))
+        assert cmd.encode(again) == cmd.encode(decided.command)
+        for event in decided.events:
+            assert ev.encode(ev.decode(event.TYPE, ev.encode(event))) == ev.encode(event)
+
+
+def _run(run_id: str, strategy: str = "enqueue", **more: Any) -> cmd.CreateRun:
+    return cmd.CreateRun(
+        thread_id="t",
+        run_id=run_id,
+        assistant_id="a",
+        graph_id="g",
+        kwargs=Raw(b"{}"),
+        multitask_strategy=strategy,  # type: ignore[arg-type]
+        if_not_exists="create",
+        **more,
+    )
+
+
+class Thread:
+    """One thread under test: every command is decided and folded."""
+
+    def __init__(self) -> None:
+        self.state = ThreadState(thread_id="t")
+        self.offset = 0
+
+    def tell(self, command: Any) -> list[ev.AnyEvent]:
+        self.offset += 1
+        meta = CommandMeta(id=f"c{self.offset}", time=at(self.offset), partition=0, offset=self.offset)
+        events = decide_thread(self.state, command, meta)
+        self.state = fold_thread(self.state, events, meta.time)
+        return events
+
+    def finish(self, run_id: str, outcome: str = "success", attempt: int = 1) -> list[ev.AnyEvent]:
+        return self.tell(
+            cmd.FinishRun(thread_id="t", run_id=run_id, attempt=attempt, outcome=outcome)  # type: ignore[arg-type]
+        )
+
+
+def names(events: list[ev.AnyEvent]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def test_a_second_run_is_enqueued_and_starts_when_the_first_ends() -> None:
+    thread = Thread()
+    assert names(thread.tell(_run("r1"))) == ["RunCreated", "RunDispatched"]
+    assert names(thread.tell(_run("r2"))) == ["RunCreated"]
+    assert names(thread.finish("r1")) == ["RunSucceeded", "RunDispatched"]
+    ended = thread.finish("r2")
+    assert names(ended) == ["RunSucceeded"]
+    assert thread.state.status == "idle"
+
+
+def test_a_rejected_run_changes_nothing() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    before = thread.state
+    (event,) = thread.tell(_run("r2", "reject"))
+    assert isinstance(event, ev.CommandRejected)
+    assert event.status == 409
+    assert thread.state == before
+
+
+@pytest.mark.parametrize(("strategy", "ended"), [("interrupt", "RunCancelled"), ("rollback", "RunRolledBack")])
+def test_a_newer_run_stops_the_running_one_and_follows_it(strategy: str, ended: str) -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    events = thread.tell(_run("r2", strategy))
+    assert names(events) == ["RunCancelRequested", "RunCreated"]
+    assert isinstance(events[0], ev.RunCancelRequested)
+    assert events[0].superseded_by == "r2"
+    outcome = "interrupted" if strategy == "interrupt" else "rolled_back"
+    assert names(thread.finish("r1", outcome)) == [ended, "RunDispatched"]
+
+
+def test_a_cancelled_run_is_not_revived_when_its_worker_dies() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    thread.tell(cmd.CancelRuns(thread_id="t", run_ids=["r1"]))
+    lost = cmd.RequeueRun(thread_id="t", run_id="r1", attempt=1, reason="lease_lost", crash=True)
+    assert names(thread.tell(lost)) == ["RunCancelled"]
+    assert not thread.state.runs
+
+
+def test_a_report_of_an_older_attempt_decides_nothing() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    thread.tell(cmd.RequeueRun(thread_id="t", run_id="r1", attempt=1, reason="lease_lost", crash=True))
+    assert thread.finish("r1", attempt=1) == []
+    assert names(thread.finish("r1", attempt=2)) == ["RunSucceeded"]
+
+
+def test_a_run_that_keeps_losing_its_worker_fails_after_the_limit() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    for attempt in (1, 2):
+        events = thread.tell(
+            cmd.RequeueRun(thread_id="t", run_id="r1", attempt=attempt, reason="lease_lost", crash=True)
+        )
+        assert names(events) == ["RunDispatched"]
+    events = thread.tell(cmd.RequeueRun(thread_id="t", run_id="r1", attempt=3, reason="lease_lost", crash=True))
+    assert names(events) == ["RunFailed"]
+    assert isinstance(events[0], ev.RunFailed)
+    assert events[0].error == cmd.RunError(
+        error="WorkerLost", message="The run lost its worker 3 times and was given up."
+    )
+
+
+def test_a_lost_dispatch_does_not_count_against_the_limit() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    for attempt in range(1, 9):
+        requeue = cmd.RequeueRun(thread_id="t", run_id="r1", attempt=attempt, reason="queue_lost")
+        assert names(thread.tell(requeue)) == ["RunDispatched"]
+
+
+def test_a_delayed_run_starts_when_it_is_due_and_holds_nobody_up() -> None:
+    thread = Thread()
+    assert names(thread.tell(_run("r1", not_before=at(40)))) == ["RunCreated"]
+    assert names(thread.tell(_run("r2"))) == ["RunCreated", "RunDispatched"]
+    thread.finish("r2")
+    assert thread.state.status == "busy"
+    assert thread.tell(cmd.StartDueRun(thread_id="t", run_id="r1")) == []
+    thread.offset = 45
+    assert names(thread.tell(cmd.StartDueRun(thread_id="t", run_id="r1"))) == ["RunDispatched"]
+
+
+def test_a_stateless_run_takes_its_thread_along() -> None:
+    thread = Thread()
+    thread.tell(_run("r1", temporary=True))
+    assert names(thread.finish("r1")) == ["RunSucceeded", "ThreadDeleted"]
+    assert not thread.state.exists
+
+
+def test_a_state_update_is_refused_while_a_run_is_in_flight() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    (event,) = thread.tell(cmd.UpdateState(thread_id="t", checkpoints=[], values=Raw(b"{}")))
+    assert isinstance(event, ev.CommandRejected)
+    assert event.status == 409
+
+
+def test_the_metadata_of_a_run_is_layered_as_the_contract_says() -> None:
+    thread = Thread()
+    thread.tell(cmd.CreateThread(thread_id="t", metadata={"thread": 1, "who": "thread", "graph_id": "stale"}))
+    created = thread.tell(_run("r1", assistant_metadata={"created_by": "system", "who": "a"}, metadata={"who": "run"}))[
+        0
+    ]
+    assert isinstance(created, ev.RunCreated)
+    assert created.metadata == {
+        "created_by": "system",
+        "thread": 1,
+        "who": "run",
+        "graph_id": "g",
+        "assistant_id": "a",
+    }
+    assert created.thread_metadata == {"thread": 1, "who": "thread", "graph_id": "g", "assistant_id": "a"}
+
+
+def test_every_patch_of_an_assistant_makes_a_version_and_going_back_makes_none() -> None:
+    state = AssistantState(assistant_id="a")
+
+    def tell(command: Any, offset: int) -> list[ev.AnyEvent]:
+        nonlocal state
+        meta = CommandMeta(id=f"c{offset}", time=at(offset), partition=0, offset=offset)
+        events = decide_assistant(state, command, meta)
+        state = fold_assistant(state, events)
+        return events
+
+    tell(cmd.CreateAssistant(assistant_id="a", graph_id="g", context={"n": 1}, metadata={"x": 1}), 1)
+    tell(cmd.PatchAssistant(assistant_id="a"), 2)
+    tell(cmd.PatchAssistant(assistant_id="a", context={"n": 3}, metadata={"y": 2}), 3)
+    assert state.current is not None
+    assert (state.current.version, state.current.metadata) == (3, {"x": 1, "y": 2})
+    tell(cmd.SetLatestAssistant(assistant_id="a", version=1), 4)
+    assert (state.current.version, state.current.context) == (1, {"n": 1})
+    tell(cmd.PatchAssistant(assistant_id="a", name="n"), 5)
+    assert (state.current.version, state.current.context, state.current.name) == (4, {"n": 1}, "n")
+    (refused,) = tell(cmd.SetLatestAssistant(assistant_id="a", version=99), 6)
+    assert isinstance(refused, ev.AssistantRejected)
+    assert refused.status == 404
