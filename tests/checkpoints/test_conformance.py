@@ -16,7 +16,6 @@ from langlog_executor.io_loop import IoLoop
 from langlog_executor.worker_log import RunRecords
 from langlog_schemas.messages import Task
 
-
 TASK = Task(
     run_id=new_id(),
     thread_id=new_id(),
