@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 import watchfiles
+from langlog_backbone.service import StartError
 
 logger = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ def folders_of(root: Path) -> list[Path]:
 
 
 class ReloadService:
-    """Calls ``reload`` after changes below the project's folder."""
+    """Calls ``reload`` after changes below the project's folder. When it raises StartError, what ran before goes on."""
 
     name = "reload"
 
@@ -77,8 +78,13 @@ class ReloadService:
             await self._changed.wait()
             self._changed.clear()
             paths, self._paths = self._paths, set()
-            logger.info("graphs.reload", files=sorted(str(x.relative_to(self._root)) for x in paths))
-            await self._reload()
+            files = sorted(str(x.relative_to(self._root)) for x in paths)
+            try:
+                await self._reload()
+            except StartError as error:
+                logger.error("graphs.reload_failed", files=files, error=str(error))
+            else:
+                logger.info("graphs.reloaded", files=files)
 
     async def _watch(self) -> None:
         """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""
