@@ -1,0 +1,24 @@
+"""Who may do what: the one place that every endpoint asks (API.md 18).
+
+Without custom authentication everyone is allowed and nobody has a name. A filter compares with ``metadata`` by containment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from aiohttp import web
+
+Resource = Literal["assistants", "threads", "crons", "store"]
+Action = Literal["create", "read", "update", "delete", "search", "create_run", "put", "get", "list_namespaces"]
+Filter = dict[str, Any]
+
+
+async def identify(request: web.Request) -> None:
+    """Put the authenticated user into ``request["user"]``; None: nobody in particular."""
+    request["user"] = None
+
+
+async def authorize(request: web.Request, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
+    """Ask the project's handlers. They may change ``value``; a filter narrows what is seen. Raises ApiError to refuse."""
+    return None

@@ -1,0 +1,253 @@
+"""``/assistants`` (API.md 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.postgres import load_sql
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas import ids
+from msgspec import UNSET
+from uuid_utils import uuid4
+
+from . import bodies, present
+from .access import authorize
+from .core import Core, json_response, no_content, origin_of, page_headers
+from .errors import ApiError, not_found, unprocessable
+from .layering import mirrored
+from .validation import path_uuid, read_body, truthy, uuid_of
+
+SQL = load_sql("langlog_gateway", "assistants.sql")
+
+COLUMNS = (
+    "assistant_id",
+    "graph_id",
+    "config",
+    "context",
+    "metadata",
+    "name",
+    "created_at",
+    "updated_at",
+    "version",
+    "description",
+)
+
+
+class Assistants:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/assistants/{assistant_id}"
+        return [
+            web.post("/assistants", self.create),
+            web.post("/assistants/search", self.search),
+            web.post("/assistants/count", self.count),
+            web.get(one, self.get),
+            web.patch(one, self.patch),
+            web.delete(one, self.delete),
+            web.get(f"{one}/graph", self.graph),
+            web.get(f"{one}/subgraphs", self.subgraphs),
+            web.get(f"{one}/subgraphs/{{namespace:.+}}", self.subgraphs),
+            web.get(f"{one}/schemas", self.schemas),
+            web.post(f"{one}/versions", self.versions),
+            web.post(f"{one}/latest", self.latest),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.ASSISTANT_CREATE)
+        origin = origin_of(request)
+        if body.assistant_id is None:
+            assistant_id = str(uuid4()) if origin.key is None else origin.mint("assistant")
+        else:
+            assistant_id = uuid_of(body.assistant_id, "assistant")
+        config, context = mirrored(body.config, body.context)
+        value: dict[str, Any] = {
+            "assistant_id": assistant_id,
+            "graph_id": body.graph_id,
+            "config": config,
+            "context": context,
+            "metadata": body.metadata,
+            "name": body.name,
+        }
+        await authorize(request, "assistants", "create", value)
+        if not (body.if_exists == "do_nothing" and body.assistant_id and await self._exists(assistant_id)):
+            await self._check_graph(body.graph_id)
+        reply = await self._core.commands.execute(
+            cmd.CreateAssistant(
+                assistant_id=assistant_id,
+                graph_id=body.graph_id,
+                config=config,
+                context=context,
+                metadata=value["metadata"],
+                name=body.name,
+                description=body.description,
+                if_exists=body.if_exists,
+            ),
+            origin,
+        )
+        event = ev.decode(reply.type, reply.body)
+        if isinstance(event, ev.AssistantCreated) and not event.existed:
+            return json_response(present.assistant_created(assistant_id, event.content))
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    async def get(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    async def patch(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        body = await read_body(request, bodies.ASSISTANT_PATCH)
+        config, context = body.config, body.context
+        if config is not UNSET or context is not UNSET:
+            config, context = mirrored({} if config is UNSET else config, {} if context is UNSET else context)
+        value: dict[str, Any] = {
+            "assistant_id": assistant_id,
+            **{
+                name: given
+                for name, given in (
+                    ("graph_id", body.graph_id),
+                    ("config", config),
+                    ("context", context),
+                    ("metadata", body.metadata),
+                    ("name", body.name),
+                )
+                if given is not UNSET
+            },
+        }
+        await authorize(request, "assistants", "update", value)
+        if body.graph_id is not UNSET:
+            await self._check_graph(body.graph_id)
+        command = cmd.PatchAssistant(
+            assistant_id=assistant_id,
+            graph_id=body.graph_id,
+            config=config,
+            context=context,
+            metadata=value.get("metadata", UNSET),
+            name=body.name,
+            description=body.description,
+        )
+        await self._core.commands.execute(command, origin_of(request))
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        await authorize(request, "assistants", "delete", {"assistant_id": assistant_id})
+        with_threads = truthy(request.query.get("delete_threads"))
+        threads = await self._core.reads.rows(SQL["threads"], assistant_id) if with_threads else []
+        await self._core.commands.execute(cmd.DeleteAssistant(assistant_id=assistant_id), origin_of(request))
+        # a thread that is gone by now is rejected, which is as good
+        await self._core.commands.execute_all([cmd.DeleteThread(thread_id=row["thread_id"]) for row in threads])
+        return no_content()
+
+    async def search(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.ASSISTANT_SEARCH)
+        value = {"graph_id": body.graph_id, "metadata": body.metadata, "limit": body.limit, "offset": body.offset}
+        await authorize(request, "assistants", "search", value)
+        if body.graph_id is not None:
+            await self._check_graph(body.graph_id)
+        order = "DESC" if body.sort_order == "desc" else "ASC"
+        columns = [c for c in COLUMNS if not body.select or c in body.select]
+        sql = SQL["search"].format(columns=", ".join(columns), order=f"{body.sort_by} {order}, assistant_id {order}")
+        rows = await self._core.reads.rows(
+            sql, _filter(body.metadata), body.graph_id, body.name, body.limit + 1, body.offset
+        )
+        page = present.array(present.assistant(row, columns) for row in rows[: body.limit])
+        return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
+
+    async def count(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.ASSISTANT_COUNT)
+        await authorize(request, "assistants", "search", {"graph_id": body.graph_id, "metadata": body.metadata})
+        if body.graph_id is not None:
+            await self._check_graph(body.graph_id)
+        found = await self._core.reads.value(SQL["count"], _filter(body.metadata), body.graph_id, body.name)
+        return json_response(str(found))
+
+    async def versions(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        body = await read_body(request, bodies.ASSISTANT_VERSIONS)
+        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        if not await self._exists(assistant_id):
+            raise not_found(f"Assistant {assistant_id} not found")
+        rows = await self._core.reads.rows(
+            SQL["versions"], assistant_id, _filter(body.metadata), body.limit, body.offset
+        )
+        return json_response(present.array(map(present.assistant_version, rows)))
+
+    async def latest(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        body = await read_body(request, bodies.ASSISTANT_LATEST)
+        value = {"assistant_id": assistant_id, "version": body.version}
+        await authorize(request, "assistants", "update", value)
+        if not await self._exists(assistant_id):
+            raise not_found(f"Assistant {assistant_id} not found")
+        command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=body.version)
+        await self._core.commands.execute(command, origin_of(request))
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    # what a worker answers
+
+    async def graph(self, request: web.Request) -> web.Response:
+        named = request.match_info["assistant_id"]
+        xray = _xray(request.query.get("xray"))
+        try:
+            assistant_id = uuid_of(named, "assistant")
+        except ApiError:
+            names = [row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"])]
+            if named not in names:
+                raise
+            assistant_id = ids.default_assistant_id(named)
+        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        return json_response(await self._ask("graph", assistant_id, xray=xray))
+
+    async def subgraphs(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        more: dict[str, Any] = {"recurse": truthy(request.query.get("recurse"))}
+        if "namespace" in request.match_info:
+            more["namespace"] = request.match_info["namespace"]
+        return json_response(await self._ask("subgraphs", assistant_id, **more))
+
+    async def schemas(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        return json_response(await self._ask("schemas", assistant_id))
+
+    async def _ask(self, kind: str, assistant_id: str, **more: Any) -> bytes:
+        row = await self._row(assistant_id)
+        body = {"graph_id": row["graph_id"], "config": msgspec.Raw(row["config"].encode()), **more}
+        return await self._core.queries.ask(kind, body)
+
+    # shared
+
+    async def _row(self, assistant_id: str) -> Any:
+        row = await self._core.reads.row(SQL["get"], assistant_id)
+        if row is None:
+            raise not_found()
+        return row
+
+    async def _exists(self, assistant_id: str) -> bool:
+        return bool(await self._core.reads.value(SQL["exists"], assistant_id))
+
+    async def _check_graph(self, graph_id: str) -> None:
+        names = sorted(row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"]))
+        if graph_id not in names:
+            raise not_found(f"Graph {graph_id!r} not found. Expected one of: {names}")
+
+
+def _filter(metadata: dict[str, Any]) -> str | None:
+    return msgspec.json.encode(metadata).decode() if metadata else None
+
+
+def _xray(text: str | None) -> bool | int:
+    if text is None or text.lower() in ("false",):
+        return False
+    if text.lower() == "true":
+        return True
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise unprocessable("Invalid xray value")

@@ -1,0 +1,72 @@
+"""Frames that were published before somebody came: from the thread's Redis stream, or as recorded in Postgres.
+
+Redis holds the recent ones of every run, Postgres those of resumable runs for good. Either may be incomplete; whoever reads
+merges by sequence number.
+"""
+
+from __future__ import annotations
+
+from langlog_backbone import channels
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.redis import RedisPipe, RedisUnavailable
+from langlog_schemas import frames
+
+from .ports import Reads
+from .sse import Batch
+
+_SQL = load_sql("langlog_gateway", "frames.sql")
+
+
+class Backlog:
+    def __init__(self, pipe: RedisPipe, reads: Reads) -> None:
+        self._pipe = pipe
+        self._reads = reads
+
+    async def tip(self, thread_id: str, run_id: str) -> tuple[int, int]:
+        """(attempt, sequence) of the run's newest frame in Redis; (0, 0) when there is none."""
+        try:
+            found = await self._pipe.call("XREVRANGE", self._key(thread_id), "+", "-", "COUNT", 1)
+        except RedisUnavailable:
+            return (0, 0)
+        for _, fields in found:
+            batch = frames.decode(_field(fields))
+            if batch.run_id == run_id and batch.frames:
+                return (batch.attempt, batch.frames[-1].sequence)
+        return (0, 0)
+
+    async def recent(self, thread_id: str, run_id: str | None = None) -> list[Batch]:
+        """What Redis still holds of the thread, or of one run; nothing when Redis is away."""
+        try:
+            found = await self._pipe.call("XRANGE", self._key(thread_id), "-", "+")
+        except RedisUnavailable:
+            return []
+        batches = [frames.decode(_field(fields)) for _, fields in found]
+        return [Batch(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
+
+    async def of_run(self, thread_id: str, run_id: str, *, recorded: bool) -> list[Batch]:
+        """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable."""
+        found = await self.recent(thread_id, run_id)
+        if recorded and not (found and found[0].first == 1):
+            rows = await self._reads.rows(_SQL["of_run"], run_id)
+            found += [Batch(frames.decode(row["data"])) for row in rows]
+        return sorted((b for b in found if b.frames), key=lambda b: (b.attempt, b.first))
+
+    async def of_thread(self, thread_id: str) -> list[Batch]:
+        """Frames of the thread's resumable runs, run after run, with overlaps."""
+        rows = await self._reads.rows(_SQL["of_thread"], thread_id)
+        found = [Batch(frames.decode(row["data"])) for row in rows]
+        return [b for b in found if b.frames] + [b for b in await self.recent(thread_id) if b.resumable]
+
+    async def ended(self, thread_id: str) -> dict[str, tuple[int, int]]:
+        """Run id -> (attempt, last sequence) of the runs of a thread that are over."""
+        rows = await self._reads.rows(_SQL["ended"], thread_id)
+        return {row["run_id"]: (row["attempt"], row["last_sequence"]) for row in rows}
+
+    def _key(self, thread_id: str) -> str:
+        return self._pipe.key(channels.frames(thread_id))
+
+
+def _field(fields: list[bytes] | dict[bytes, bytes]) -> bytes:
+    if isinstance(fields, dict):
+        return fields[b"f"]
+    return fields[fields.index(b"f") + 1]

@@ -1,0 +1,288 @@
+"""Request bodies by endpoint (API.md 2 to 5 and 11). Unknown members are ignored; null is only what the type allows.
+
+Members that are only handed on stay ``Raw``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from langlog_schemas.commands import MultitaskStrategy, Ttl
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+Offset = Annotated[int, Meta(ge=0)]
+Object = dict[str, Any]
+SortOrder = Literal["asc", "desc"]
+NULL = Raw(b"null")
+
+
+class Nothing(Struct):
+    """A body of which no member matters; it must be JSON all the same."""
+
+
+# --- assistants ------------------------------------------------------------------------------
+
+AssistantColumn = Literal[
+    "assistant_id",
+    "graph_id",
+    "name",
+    "description",
+    "config",
+    "context",
+    "created_at",
+    "updated_at",
+    "metadata",
+    "version",
+]
+
+
+class AssistantCreate(Struct):
+    graph_id: str
+    assistant_id: str | None = None
+    config: Object = {}
+    context: Object = {}
+    metadata: Object = {}
+    name: str = "Untitled"
+    description: str | None = None
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+
+
+class AssistantPatch(Struct):
+    graph_id: str | UnsetType = UNSET
+    config: Object | UnsetType = UNSET
+    context: Object | UnsetType = UNSET
+    metadata: Object | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+
+
+class AssistantSearch(Struct):
+    metadata: Object = {}
+    graph_id: str | None = None
+    name: str | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+    sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
+    sort_order: SortOrder = "desc"
+    select: list[AssistantColumn] = []
+
+
+class AssistantCount(Struct):
+    metadata: Object = {}
+    graph_id: str | None = None
+    name: str | None = None
+
+
+class AssistantVersions(Struct):
+    metadata: Object = {}
+    limit: Limit = 10
+    offset: Offset = 0
+
+
+class AssistantLatest(Struct):
+    version: int | None = None
+
+
+# --- threads ---------------------------------------------------------------------------------
+
+ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
+ThreadColumn = Literal[
+    "thread_id",
+    "created_at",
+    "updated_at",
+    "state_updated_at",
+    "metadata",
+    "config",
+    "status",
+    "values",
+    "interrupts",
+]
+
+
+class SuperstepUpdate(Struct):
+    values: Raw = NULL
+    command: Raw = NULL
+    as_node: str | None = None
+
+
+class Superstep(Struct):
+    updates: list[SuperstepUpdate]
+
+
+class ThreadCreate(Struct):
+    thread_id: str | None = None
+    metadata: Object = {}
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+    ttl: Ttl | None = None
+    supersteps: list[Superstep] | None = None
+
+
+class ThreadPatch(Struct):
+    metadata: Object = {}
+    ttl: Ttl | None = None
+
+
+class ThreadSearch(Struct):
+    ids: list[str] = []
+    metadata: Object = {}
+    values: Object = {}
+    status: ThreadStatus | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
+    sort_order: SortOrder = "desc"
+    select: list[ThreadColumn] = []
+    extract: dict[str, str] = {}
+
+
+class ThreadCount(Struct):
+    metadata: Object = {}
+    values: Object = {}
+    status: ThreadStatus | None = None
+
+
+class ThreadPrune(Struct):
+    thread_ids: list[str]
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+
+class Checkpoint(Struct):
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_map: Object | None = None
+
+
+class StateAtCheckpoint(Struct):
+    checkpoint: Checkpoint
+    subgraphs: bool | None = None
+
+
+class StateUpdate(Struct):
+    values: Object | list[Any] | None = None
+    as_node: str | None = None
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: str | None = None
+
+
+class HistoryBefore(Struct):
+    """``before`` as a config or as a checkpoint."""
+
+    configurable: Object = {}
+    checkpoint_id: str | None = None
+
+
+class HistorySearch(Struct):
+    limit: Limit = 1
+    before: HistoryBefore | None = None
+    metadata: Object | None = None
+    checkpoint: Checkpoint | None = None
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+StreamMode = Literal[
+    "values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "events", "debug", "custom"
+]
+RunColumn = Literal[
+    "run_id",
+    "thread_id",
+    "assistant_id",
+    "created_at",
+    "updated_at",
+    "status",
+    "metadata",
+    "kwargs",
+    "multitask_strategy",
+    "langsmith_session_name",
+]
+
+
+class RunCreate(Struct):
+    """A run on a thread, or without one (API.md 5.1)."""
+
+    assistant_id: str
+    input: Raw = NULL
+    command: dict[str, Raw] | None = None
+    metadata: Object = {}
+    config: Object = {}
+    context: Object = {}
+    webhook: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
+    interrupt_before: list[str] | Literal["*"] | None = None
+    interrupt_after: list[str] | Literal["*"] | None = None
+    stream_mode: list[StreamMode] | StreamMode = []
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    feedback_keys: list[str] | None = None
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    if_not_exists: Literal["reject", "create"] = "reject"
+    on_disconnect: Any = "continue"
+    on_completion: Literal["delete", "keep"] = "delete"
+    after_seconds: float = 0
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: str | None = None
+    durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
+    checkpoint_during: bool | UnsetType = UNSET
+
+
+class CancelMany(Struct):
+    status: Literal["pending", "running", "all"] | UnsetType = UNSET
+    thread_id: str | UnsetType = UNSET
+    run_ids: list[str] | UnsetType = UNSET
+
+
+# --- store -----------------------------------------------------------------------------------
+
+
+class StorePut(Struct):
+    namespace: list[str]
+    key: str
+    value: Object
+    index: list[str] | Any = None
+    ttl: float | None = None
+
+
+class StoreDelete(Struct):
+    key: str
+    namespace: list[str] = []
+
+
+class StoreSearch(Struct):
+    namespace_prefix: list[str] | None = None
+    filter: Object | None = None
+    limit: int | None = None
+    offset: int | None = None
+    query: str | None = None
+    refresh_ttl: bool | None = None
+
+
+class StoreNamespaces(Struct):
+    prefix: list[str] | None = None
+    suffix: list[str] | None = None
+    max_depth: int | UnsetType = UNSET
+    limit: int = 100
+    offset: int = 0
+
+
+ASSISTANT_CREATE = msgspec.json.Decoder(AssistantCreate)
+ASSISTANT_PATCH = msgspec.json.Decoder(AssistantPatch)
+ASSISTANT_SEARCH = msgspec.json.Decoder(AssistantSearch)
+ASSISTANT_COUNT = msgspec.json.Decoder(AssistantCount)
+ASSISTANT_VERSIONS = msgspec.json.Decoder(AssistantVersions)
+ASSISTANT_LATEST = msgspec.json.Decoder(AssistantLatest)
+THREAD_CREATE = msgspec.json.Decoder(ThreadCreate)
+THREAD_PATCH = msgspec.json.Decoder(ThreadPatch)
+THREAD_SEARCH = msgspec.json.Decoder(ThreadSearch)
+THREAD_COUNT = msgspec.json.Decoder(ThreadCount)
+THREAD_PRUNE = msgspec.json.Decoder(ThreadPrune)
+STATE_AT_CHECKPOINT = msgspec.json.Decoder(StateAtCheckpoint)
+STATE_UPDATE = msgspec.json.Decoder(StateUpdate)
+HISTORY_SEARCH = msgspec.json.Decoder(HistorySearch)
+RUN_CREATE = msgspec.json.Decoder(RunCreate)
+RUN_BATCH = msgspec.json.Decoder(Annotated[list[RunCreate], Meta(min_length=1)])
+CANCEL_MANY = msgspec.json.Decoder(CancelMany)
+STORE_PUT = msgspec.json.Decoder(StorePut)
+STORE_DELETE = msgspec.json.Decoder(StoreDelete)
+STORE_SEARCH = msgspec.json.Decoder(StoreSearch)
+STORE_NAMESPACES = msgspec.json.Decoder(StoreNamespaces)

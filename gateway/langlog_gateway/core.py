@@ -1,0 +1,96 @@
+"""What all endpoints of a gateway share: the ports, the watches, the counters, and tasks that outlive a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from aiohttp import web
+from langlog_backbone.context import Backbone
+from langlog_backbone.redis import RedisPipe
+from langlog_backbone.settings import Settings
+
+from .backlog import Backlog
+from .errors import JSON, ApiError
+from .metrics import Metrics
+from .ports import Commands, Mail, Origin, Queries, Reads
+from .watch import Watches
+
+logger = structlog.get_logger(__name__)
+
+KEY_MAX = 256
+"""Characters of an Idempotency-Key."""
+
+
+class Core:
+    def __init__(self, backbone: Backbone) -> None:
+        self.settings: Settings = backbone.settings
+        self.pipe: RedisPipe = backbone.pipe
+        self.mail = Mail(backbone.bus)
+        self.commands = Commands(backbone.log, self.mail, self.settings.reply_timeout_s)
+        self.queries = Queries(backbone.pipe, self.mail, self.settings.reply_timeout_s)
+        self.reads = Reads(backbone.pool)
+        self.watches = Watches(backbone.bus, self.settings.stream_buffer_frames, self.settings.reply_timeout_s)
+        self.backlog = Backlog(backbone.pipe, self.reads)
+        self.metrics = Metrics()
+        self.draining = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._streams = 0
+
+    async def start(self) -> None:
+        await self.mail.start()
+
+    async def stop(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.watches.stop()
+        await self.mail.stop()
+
+    def background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Something that goes on when the request that began it is gone. Its failure is logged."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("gateway.background_failed", error=repr(error))
+
+    def enter_stream(self) -> None:
+        """One more open stream. Raises ApiError 429 over the limit."""
+        if self._streams >= self.settings.max_streams:
+            raise ApiError(429, f"Too many open streams (limit {self.settings.max_streams})", {"retry-after": "1"})
+        self._streams += 1
+
+    def leave_stream(self) -> None:
+        self._streams -= 1
+
+
+def origin_of(request: web.Request) -> Origin:
+    """Who asks, and the request's ``Idempotency-Key``. Raises ApiError 422 for a key that is too long."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and len(key) > KEY_MAX:
+        raise ApiError(422, f"Idempotency-Key is longer than {KEY_MAX} characters")
+    user = request.get("user")
+    return Origin(actor=None if user is None else user["identity"], key=key or None)
+
+
+def json_response(body: bytes | str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """An answer of JSON at hand."""
+    return web.Response(
+        body=body.encode() if isinstance(body, str) else body, status=status, content_type=JSON, headers=headers
+    )
+
+
+def no_content(status: int = 204) -> web.Response:
+    return web.Response(status=status)
+
+
+def page_headers(offset: int, limit: int, found: int) -> dict[str, str]:
+    """Pagination (API.md 1.4). ``found``: rows got when one more than ``limit`` was asked for."""
+    if found > limit:
+        return {"x-pagination-total": str(offset + limit + 1), "x-pagination-next": str(offset + limit)}
+    return {"x-pagination-total": str(offset + found)}

@@ -1,0 +1,243 @@
+"""What the gateway reaches the rest of the system by: commands to the log, queries to workers, reads from Postgres.
+
+One of each per process, on its event loop. A lost reply or answer becomes 504; an unreachable log or Postgres 503. The command
+itself is never lost once appended: only its outcome may go unheard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+from langlog_backbone import channels
+from langlog_backbone.clock import new_id, now_iso, now_ms
+from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
+from langlog_backbone.redis import Bus, RedisPipe, RedisUnavailable
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, ids, messages
+from langlog_schemas.messages import Answer, Query, Reply
+
+from .errors import ApiError, unavailable
+
+SOURCE = "/langlog/gateway"
+UNHEARD = (
+    "The request was accepted and will be carried out, but its outcome is not known yet. "
+    "Look the object up, or repeat the request with the same Idempotency-Key."
+)
+UNKNOWN = (
+    "It is not known whether the request was accepted. Repeat it with the same Idempotency-Key, or look the object up."
+)
+UNANSWERED = "No worker has answered in time"
+
+
+class Origin(NamedTuple):
+    """Who asks, and under which key a repetition is known."""
+
+    actor: str | None = None
+    key: str | None = None
+
+    def mint(self, what: str) -> str:
+        """A new id; the same again for a repetition."""
+        return new_id() if self.key is None else ids.idempotent_id(self.actor, self.key, what)
+
+
+NOBODY = Origin()
+
+
+class Commands:
+    """Appends commands and waits for their outcome."""
+
+    def __init__(self, log: Log, mail: Mail, reply_timeout_s: float) -> None:
+        self._log = log
+        self._mail = mail
+        self._timeout = reply_timeout_s
+
+    async def execute(self, command: cmd.Body, origin: Origin = NOBODY, what: str = "command") -> Reply:
+        """The outcome of one command. Raises ApiError: a rejection's own status, 413, 503, 504."""
+        reply = (await self.execute_all([command], origin, what))[0]
+        if reply.status != 200:
+            raise ApiError(reply.status, reply.detail or "")
+        return reply
+
+    async def execute_all(
+        self, commands: Sequence[cmd.Body], origin: Origin = NOBODY, what: str = "command"
+    ) -> list[Reply]:
+        """The outcomes of commands appended together, rejections among them."""
+        encoded = [(c.TYPE, c.key, cmd.encode(c)) for c in commands]
+        return await self.execute_encoded(encoded, origin, what)
+
+    async def execute_encoded(
+        self, commands: Sequence[tuple[str, str, bytes]], origin: Origin = NOBODY, what: str = "command"
+    ) -> list[Reply]:
+        """As `execute_all`, of (type, key, body)."""
+        if not commands:
+            return []
+        named = [
+            (origin.mint(what if len(commands) == 1 else f"{what} {n}"), command) for n, command in enumerate(commands)
+        ]
+        waiting = {id: self._mail.expect(id) for id, _ in named}
+        try:
+            await self._append([self._record(id, *command, origin) for id, command in named])
+            async with asyncio.timeout(self._timeout):
+                return [messages.decode_reply(await waiting[id]) for id, _ in named]
+        except TimeoutError:
+            raise ApiError(504, UNHEARD) from None
+        finally:
+            for id, future in waiting.items():
+                self._mail.forget(id, future)
+
+    async def append(self, command: cmd.Body) -> None:
+        """Append without waiting for the outcome."""
+        await self._append([self._record(new_id(), command.TYPE, command.key, cmd.encode(command), NOBODY, None)])
+
+    def _record(
+        self, id: str, type: str, key: str, body: bytes, origin: Origin, reply_to: str | None = ""
+    ) -> NewRecord:
+        return NewRecord(
+            cmd.TOPIC,
+            key,
+            body,
+            envelope.headers(
+                id=id,
+                type=type,
+                source=SOURCE,
+                time=now_iso(),
+                subject=key,
+                reply_to=self._mail.gateway_id if reply_to == "" else reply_to,
+                actor=origin.actor,
+                retry=origin.key is not None,
+            ),
+        )
+
+    async def _append(self, records: list[NewRecord]) -> None:
+        try:
+            await self._log.append(records)
+        except AppendUnknown:
+            raise ApiError(504, UNKNOWN) from None
+        except LogUnavailable:
+            raise unavailable("The log") from None
+        except RecordTooLarge:
+            raise ApiError(413, f"One record of the log holds at most {self._log.max_record_bytes} bytes") from None
+
+
+class Queries:
+    """Asks any worker what needs the graph object."""
+
+    def __init__(self, pipe: RedisPipe, mail: Mail, timeout_s: float) -> None:
+        self._pipe = pipe
+        self._mail = mail
+        self._timeout = timeout_s
+
+    async def ask(self, kind: str, body: dict[str, Any]) -> bytes:
+        """The answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
+        id = new_id()
+        query = Query(
+            id=id,
+            kind=kind,
+            reply_to=self._mail.gateway_id,
+            body=msgspec.json.encode(body),
+            deadline_ms=now_ms() + int(self._timeout * 1000),
+        )
+        future = self._mail.expect(id)
+        try:
+            await self._pipe.call("LPUSH", self._pipe.key("queries"), messages.encode(query))
+            async with asyncio.timeout(self._timeout):
+                answer: Answer = messages.decode_answer(await future)
+        except RedisUnavailable:
+            raise unavailable("Redis") from None
+        except TimeoutError:
+            raise ApiError(504, UNANSWERED) from None
+        finally:
+            self._mail.forget(id, future)
+        if answer.status == 200:
+            return answer.body
+        if answer.status == 500:
+            raise UserCodeError(answer.detail or "")
+        raise ApiError(answer.status, answer.detail or "")
+
+
+class UserCodeError(Exception):
+    """Code of the user's graph raised while answering a query: 500 in plain text."""
+
+
+class Mail:
+    """This gateway's channel on the bus: who waits for which reply or answer."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.gateway_id = new_id()
+        self._bus = bus
+        self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
+
+    async def start(self) -> None:
+        await self._bus.subscribe(channels.gateway(self.gateway_id), self._deliver)
+
+    async def stop(self) -> None:
+        await self._bus.unsubscribe(channels.gateway(self.gateway_id), self._deliver)
+
+    def expect(self, id: str) -> asyncio.Future[bytes]:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(id, []).append(future)
+        return future
+
+    def forget(self, id: str, future: asyncio.Future[bytes]) -> None:
+        waiting = self._waiting.get(id)
+        if waiting is not None and future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._waiting[id]
+
+    def _deliver(self, data: bytes) -> None:
+        body = data[1:]
+        id = messages.decode_reply(body).command_id if data[:1] == b"R" else messages.decode_answer(body).id
+        for future in self._waiting.get(id, ()):
+            if not future.done():
+                future.set_result(body)
+
+
+class Reads:
+    """Postgres, for reading. No connection is held beyond one statement."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def row(self, sql: str, *args: Any) -> Any:
+        """The first row or None. Raises ApiError 503."""
+        try:
+            return await self._pool.fetchrow(sql, *args)
+        except LOST as error:
+            raise _lost(error) from error
+
+    async def rows(self, sql: str, *args: Any) -> list[Any]:
+        """All rows. Raises ApiError 503."""
+        try:
+            found: list[Any] = await self._pool.fetch(sql, *args)
+        except LOST as error:
+            raise _lost(error) from error
+        return found
+
+    async def value(self, sql: str, *args: Any) -> Any:
+        """The first column of the first row, or None. Raises ApiError 503."""
+        try:
+            return await self._pool.fetchval(sql, *args)
+        except LOST as error:
+            raise _lost(error) from error
+
+
+LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
+"""What asyncpg raises when Postgres is away, and other trouble that `_lost` tells apart."""
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+def _lost(error: BaseException) -> BaseException:
+    return unavailable("Postgres") if isinstance(error, _AWAY) else error

@@ -1,0 +1,194 @@
+"""Making runs (API.md 5.1): the assistant is resolved and frozen into the command, the decider does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.clock import now_ms
+from langlog_backbone.postgres import load_sql
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas import ids
+from langlog_schemas.messages import Reply
+from uuid_utils import uuid4
+
+from . import present
+from .access import authorize
+from .bodies import RunCreate
+from .core import Core, origin_of
+from .errors import ApiError, not_found, unprocessable
+from .layering import Assistant, Server, layer
+from .ports import Origin
+from .validation import uuid_of, violation
+
+SQL = load_sql("langlog_gateway", "runs.sql")
+TARGET_MISSING = "Thread or assistant not found."
+DELAY_MAX_S = 10 * 366 * 86_400.0
+"""Ten years: what a timestamp can surely hold."""
+
+
+class Order(NamedTuple):
+    """A run that is about to be asked for."""
+
+    thread_id: str
+    run_id: str
+    command: cmd.CreateRun
+    origin: Origin
+    cancel_on_disconnect: bool
+    stateless: bool
+
+    @property
+    def path(self) -> str:
+        """Where the run is, for ``content-location`` (API.md 5.1)."""
+        return f"/threads/{self.thread_id}/runs/{self.run_id}"
+
+
+class RunOrders:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def order(
+        self, request: web.Request, body: RunCreate, thread_id: str | None, *, waits: bool = False, number: int = 0
+    ) -> Order:
+        """The command for a run; ``thread_id`` None: stateless. Raises ApiError."""
+        assistant = (await self.assistants([body.assistant_id]))[0]
+        return await self.order_for(request, body, assistant, thread_id, waits=waits, number=number)
+
+    async def order_for(
+        self,
+        request: web.Request,
+        body: RunCreate,
+        assistant: Assistant,
+        thread_id: str | None,
+        *,
+        waits: bool = False,
+        number: int = 0,
+    ) -> Order:
+        """As `order`, with the assistant at hand. ``number``: of a batch's runs."""
+        if waits and body.on_disconnect not in ("cancel", "continue"):
+            raise unprocessable(
+                violation(
+                    f'{msgspec.json.encode(body.on_disconnect).decode()} is not one of "cancel" or "continue"',
+                    "enum",
+                    ["on_disconnect"],
+                    body.on_disconnect,
+                )
+            )
+        origin = origin_of(request)
+        stateless = thread_id is None
+        suffix = f" {number}" if number else ""
+        run_id = origin.mint(f"run{suffix}")
+        if thread_id is None:
+            thread_id = origin.mint(f"run thread{suffix}")
+        temporary = stateless and body.on_completion == "delete"
+        user: Any = request.get("user")
+        layered = layer(
+            body,
+            assistant,
+            Server(
+                run_id=run_id,
+                thread_id=thread_id,
+                request_id=str(uuid4()),
+                started_ms=now_ms(),
+                user=user,
+                user_id="" if user is None else user["identity"],
+                permissions=[] if user is None else user.get("permissions", []),
+            ),
+            temporary=temporary,
+        )
+        value: dict[str, Any] = {
+            "thread_id": thread_id,
+            "assistant_id": assistant.assistant_id,
+            "run_id": run_id,
+            "status": "pending",
+            "metadata": layered.metadata,
+            "kwargs": layered.kwargs,
+            "multitask_strategy": body.multitask_strategy,
+            "if_not_exists": "create" if stateless else body.if_not_exists,
+            "after_seconds": body.after_seconds,
+            "prevent_insert_if_inflight": body.multitask_strategy == "reject",
+        }
+        await authorize(request, "threads", "create_run", value)
+        command = cmd.CreateRun(
+            thread_id=thread_id,
+            run_id=run_id,
+            assistant_id=assistant.assistant_id,
+            graph_id=assistant.graph_id,
+            kwargs=layered.kwargs,
+            assistant_metadata=assistant.metadata,
+            metadata=value["metadata"],
+            thread_config=layered.thread_config,
+            multitask_strategy=body.multitask_strategy,
+            if_not_exists="create" if stateless else body.if_not_exists,
+            not_before=_moment(body.after_seconds),
+            temporary=temporary,
+            fresh=stateless and origin.key is None,
+        )
+        return Order(thread_id, run_id, command, origin, waits and body.on_disconnect == "cancel", stateless)
+
+    async def assistants(self, names: Sequence[str]) -> list[Assistant]:
+        """The assistants meant by ids or graph names. Raises ApiError 422 for a name of no graph, 404 for what is gone."""
+        wanted = []
+        named = {}
+        for name in names:
+            try:
+                wanted.append(uuid_of(name, "assistant"))
+            except ApiError:
+                wanted.append(ids.default_assistant_id(name))
+                named[wanted[-1]] = name
+        if len(wanted) == 1:
+            row = await self._core.reads.row(SQL["assistant"], wanted[0])
+            rows = [] if row is None else [row]
+        else:
+            rows = await self._core.reads.rows(SQL["assistants"], wanted)
+        found = {row["assistant_id"]: _assistant(row) for row in rows}
+        for assistant_id in wanted:
+            if assistant_id in found:
+                continue
+            if assistant_id in named:
+                graphs = [row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"])]
+                if named[assistant_id] not in graphs:
+                    raise unprocessable(
+                        f"Invalid assistant: {named[assistant_id]!r}. Must be either:\n- A valid assistant UUID, or\n"
+                        f"- One of the registered graphs: {', '.join(graphs)}"
+                    )
+            raise not_found(TARGET_MISSING)
+        return [found[assistant_id] for assistant_id in wanted]
+
+    async def place(self, order: Order) -> Reply:
+        """Append the command and wait until the run exists. Raises ApiError."""
+        return await self._core.commands.execute(order.command, order.origin, "run command")
+
+    async def presented(self, order: Order, reply: Reply) -> bytes:
+        """The new run as the API shows it."""
+        if reply.type == ev.RunCreated.TYPE and order.origin.key is None:
+            event = ev.decode(reply.type, reply.body)
+            assert isinstance(event, ev.RunCreated)
+            return present.run_created(event, reply.time)
+        # another event came first (a run that had to make room), or it is a repetition
+        row = await self._core.reads.row(SQL["run"], order.thread_id, order.run_id)
+        if row is None:
+            raise not_found()
+        return present.run(row).encode()
+
+
+def _assistant(row: Any) -> Assistant:
+    decode = msgspec.json.decode
+    return Assistant(
+        row["assistant_id"],
+        row["graph_id"],
+        decode(row["config"]),
+        decode(row["context"]),
+        decode(row["metadata"]),
+    )
+
+
+def _moment(after_s: float) -> str | None:
+    if not after_s > 0:
+        return None
+    moment = datetime.now(UTC) + timedelta(seconds=min(after_s, DELAY_MAX_S))
+    return moment.isoformat(timespec="microseconds")

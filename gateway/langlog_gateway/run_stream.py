@@ -1,0 +1,173 @@
+"""The stream of one run: created with it, or joined (API.md 6).
+
+Live frames come by the watch, older ones from the backlog; `merge` puts them in order by number. The stream closes once the run's
+last event is in the read model and the frames up to its last one are delivered: clients look the status up after the close.
+Redis going away costs frames at most until it is back: the gap is filled from the backlog, and the end is found in Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from aiohttp import web
+
+from .core import Core
+from .merge import Merge, Piece
+from .run_create import SQL, Order
+from .run_end import FINAL_STATUSES, ended
+from .sse import Batch, Modes, modes_of
+from .stream_out import StreamOut
+from .watch import Watch
+
+SETTLE_S = 0.25
+"""How long a stream whose run is over waits for frames that are still under way before it looks into the backlog."""
+
+_EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
+
+End = tuple[int, int]
+"""(attempt, last sequence) of a run that is over."""
+
+
+class Reader:
+    """One client's way through the frames of a run."""
+
+    def __init__(
+        self,
+        core: Core,
+        out: StreamOut,
+        watch: Watch,
+        run_id: str,
+        merge: Merge,
+        modes: Modes | None,
+        after: Any = None,
+    ) -> None:
+        self._core = core
+        self._out = out
+        self._watch = watch
+        self._run_id = run_id
+        self._merge = merge
+        self._modes = modes
+        self._after: tuple[int, int] | None = after
+        self._recorded = False
+
+    async def replay(self) -> None:
+        """Write what was published so far."""
+        self._recorded = True
+        await self._write(await self._core.backlog.of_run(self._watch.thread_id, self._run_id, recorded=True))
+
+    async def follow(self, end: End | None = None) -> web.StreamResponse:
+        """Write what comes until the run is over (``end``: it is already)."""
+        watch, out = self._watch, self._out
+        loop = asyncio.get_running_loop()
+        settled: float | None = None
+        while True:
+            while watch.happenings:
+                found = ended(watch.happenings.popleft().event, self._run_id)
+                if found is not None:
+                    end = (found.attempt, found.last_sequence)
+            await self._take(watch.take_batches())
+            if watch.missed:
+                watch.missed = False
+                end = await self._look() or end
+                await self._fill()
+            if watch.overrun:
+                await out.cut_off(self._core.settings.stream_buffer_frames)
+                return await out.close()
+            if watch.closing:
+                return await out.close()
+            if end is not None and self._merge.reached(*end):
+                return await out.close()
+            if end is None:
+                await out.wait(watch)
+                continue
+            settled = settled or loop.time() + SETTLE_S
+            if not await out.wait(watch, settled):
+                await self._fill()
+                return await out.close()
+
+    async def _look(self) -> End | None:
+        """Where the run ended, from Postgres; None while it is in flight."""
+        row = await self._core.reads.row(SQL["progress"], self._watch.thread_id, self._run_id)
+        if row is None:
+            return (0, 0)
+        return (row["attempt"], row["last_sequence"]) if row["status"] in FINAL_STATUSES else None
+
+    async def _take(self, batches: list[Batch]) -> None:
+        if any(self._merge.gap_before(batch) for batch in batches[:1]):
+            await self._fill()
+        await self._write(batches)
+
+    async def _fill(self) -> None:
+        """Write what the backlog has beyond what was taken."""
+        known = await self._core.backlog.of_run(self._watch.thread_id, self._run_id, recorded=self._recorded)
+        await self._write(known)
+
+    async def _write(self, batches: list[Batch]) -> None:
+        pieces = [piece for batch in batches if (piece := self._merge.take(batch)) is not None]
+        await self._out.write(b"".join([self._encoded(piece) for piece in pieces]))
+
+    def _encoded(self, piece: Piece) -> bytes:
+        after = piece.after
+        if self._after is not None:
+            for frame in piece.batch.frames:  # ids grow: the first ones may be known to the client
+                if (frame.ms, frame.n) > self._after:
+                    break
+                after = max(after, frame.sequence)
+        return piece.batch.encoded(after, self._modes)
+
+
+class RunStreams:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def follow_new(self, request: web.Request, watch: Watch, order: Order) -> web.StreamResponse:
+        """The stream of a run that was just made."""
+        path = f"/runs/{order.run_id}" if order.stateless else order.path
+        out = self._out(request, path)
+        await out.open()
+        reader = Reader(self._core, out, watch, order.run_id, Merge(), None)
+        if order.origin.key is not None:  # the run of a repetition may be over already
+            watch.missed = True
+        return await reader.follow()
+
+    async def join(self, request: web.Request, watch: Watch, run_id: str) -> web.StreamResponse:
+        """The stream of a run that exists. The watch must be `ready`."""
+        row = await self._core.reads.row(SQL["progress"], watch.thread_id, run_id)
+        out = self._out(request, f"/threads/{watch.thread_id}/runs/{run_id}")
+        if row is None:
+            await out.open()
+            await out.fail("HTTPException", "404: Run not found")
+            return await out.close()
+        modes = modes_of([*request.query.getall("stream_mode", []), *request.query.getall("stream_modes", [])])
+        over = row["status"] in FINAL_STATUSES
+        end = (row["attempt"], row["last_sequence"]) if over else None
+        last_id = _event_id(request.headers.get("last-event-id")) if row["resumable"] else None
+        if last_id is not None:
+            await out.open()
+            reader = Reader(self._core, out, watch, run_id, Merge(), modes, last_id)
+            await reader.replay()
+            return await reader.follow(end)
+        if over:
+            await out.open()
+            return await out.close()
+        # from now on: what is published already does not count
+        tip = await self._core.backlog.tip(watch.thread_id, run_id)
+        await out.open()
+        reader = Reader(self._core, out, watch, run_id, Merge(*tip), modes)
+        return await reader.follow()
+
+    def _out(self, request: web.Request, path: str) -> StreamOut:
+        headers = {"content-location": path, "location": f"{path}/stream"}
+        return StreamOut(request, self._core.settings.heartbeat_s, headers)
+
+
+def _event_id(text: str | None) -> tuple[int, int] | None:
+    """The last event that the client knows; (-1, 0): none. None: it does not ask to go on from one."""
+    if text is None:
+        return None
+    if text in ("-1", "0", "-"):
+        return (-1, 0)
+    match = _EVENT_ID.fullmatch(text)
+    return None if match is None else (int(match.group(1)), int(match.group(2) or 0))

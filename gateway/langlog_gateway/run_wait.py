@@ -1,0 +1,101 @@
+"""Waiting for a run's end: ``/wait`` and ``/join`` (API.md 5.2).
+
+Nothing is asked of Postgres while waiting: the projector tells (`watch`). A newline goes out every few seconds so that no proxy
+takes the silence for death. When the gateway dies the client reconnects by ``location``; the run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from aiohttp import web
+from langlog_schemas import commands as cmd
+
+from .core import Core, json_response
+from .errors import JSON
+from .run_create import SQL, Order
+from .run_end import Ended, answer_of, ended, values
+from .watch import Watch
+
+GRACE_S = 0.05
+"""A run that ends within this is answered in one piece; otherwise the headers go out first."""
+GOING_DOWN = "the server is going down"
+
+
+class RunWaits:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def answer(self, request: web.Request, watch: Watch, run_id: str) -> web.StreamResponse:
+        """The run's output, once it is over. The watch must have been opened before the run could end."""
+        path = f"/threads/{watch.thread_id}/runs/{run_id}"
+        headers = {"content-location": path, "location": f"{path}/join"}
+        loop = asyncio.get_running_loop()
+        response: web.StreamResponse | None = None
+        began = loop.time()
+        until = began + GRACE_S
+        beat = began + self._core.settings.heartbeat_s
+        while (found := await self._look(watch, run_id)) is None:
+            await watch.wait(until)
+            if watch.closing:
+                raise ConnectionResetError(GOING_DOWN)
+            if loop.time() < until:
+                continue
+            if response is None:
+                response = web.StreamResponse(headers={**headers, "content-type": JSON})
+                await response.prepare(request)
+            else:
+                await response.write(b"\n")
+                beat += self._core.settings.heartbeat_s
+            until = beat
+        if response is None:
+            return json_response(found, headers=headers)
+        await response.write(found)
+        await response.write_eof()
+        return response
+
+    async def until_ended(self, watch: Watch, run_id: str) -> bytes:
+        """The run's answer; for those who send nothing meanwhile."""
+        loop = asyncio.get_running_loop()
+        while (found := await self._look(watch, run_id)) is None:
+            await watch.wait(loop.time() + self._core.settings.heartbeat_s)
+            if watch.closing:
+                raise ConnectionResetError(GOING_DOWN)
+        return found
+
+    async def now(self, thread_id: str, run_id: str) -> bytes | None:
+        """The answer of a run that is over, or that is not there; None while it is in flight."""
+        return answer_of(await self._core.reads.row(SQL["answer"], thread_id, run_id))
+
+    async def _look(self, watch: Watch, run_id: str) -> bytes | None:
+        while watch.happenings:
+            end = ended(watch.happenings.popleft().event, run_id)
+            if end is not None:
+                return await self._told(watch, end)
+        if watch.missed:
+            watch.missed = False
+            return await self.now(watch.thread_id, run_id)
+        return None
+
+    async def _told(self, watch: Watch, end: Ended) -> bytes:
+        if end.answer is not None:
+            return end.answer
+        return values(await self._core.reads.value(SQL["values"], watch.thread_id))
+
+
+@contextlib.contextmanager
+def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> Iterator[None]:
+    """``tied``: when the client goes away its run is cancelled (API.md 6.5). Not when it is us who are going."""
+    try:
+        yield
+    except (asyncio.CancelledError, ConnectionResetError):
+        if tied and not core.draining:
+            core.background(core.commands.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id])))
+        raise
+
+
+def run_headers(order: Order) -> dict[str, str]:
+    """Headers of a run made in the background (API.md 5.1)."""
+    return {"content-location": f"/runs/{order.run_id}" if order.stateless else order.path}

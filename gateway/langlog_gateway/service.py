@@ -1,0 +1,80 @@
+"""The gateway as a service: HTTP for clients, on one event loop, with no state that matters.
+
+When it dies, clients reconnect to another one: what they asked for is in the log, what they read is in Postgres, and streams go on
+by ``Last-Event-ID``. Draining closes the listening socket first, then lets streams end so that their readers go elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from aiohttp import web
+from langlog_backbone.context import Backbone
+from langlog_backbone.service import StartError
+
+from .app import build_app
+from .core import Core
+
+logger = structlog.get_logger(__name__)
+
+KEEPALIVE_S = 75.0
+CLOSE_S = 5.0
+"""How long requests under way may take to end when the server goes down."""
+BACKLOG = 1024
+
+
+class GatewayService:
+    name = "gateway"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._settings = backbone.settings
+        self._pool = backbone.pool
+        self._core = Core(backbone)
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises StartError when the address is taken."""
+        await self._core.start()
+        self._runner = web.AppRunner(
+            build_app(self._core),
+            handle_signals=False,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=CLOSE_S,
+        )
+        await self._runner.setup()
+        self._site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
+        try:
+            await self._site.start()
+        except OSError as error:
+            where = f"{self._settings.host}:{self._settings.port}"
+            raise StartError(f"cannot listen on {where}: {error.strerror or error}") from None
+        logger.info("gateway.listening", host=self._settings.host, port=self._settings.port)
+
+    async def serve(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def drain(self) -> None:
+        """Take no new connections, end streams and waits; requests under way get their answer."""
+        self._core.draining = True
+        if self._site is not None:
+            await self._site.stop()
+        self._core.watches.close_all()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._core.stop()
+
+    async def healthy(self) -> bool:
+        """Whether it listens and Postgres answers."""
+        if self._site is None or self._core.draining:
+            return False
+        try:
+            await self._core.reads.value("SELECT 1")
+        except Exception:
+            return False
+        return True

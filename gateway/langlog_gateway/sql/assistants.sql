@@ -1,0 +1,33 @@
+-- What the gateway reads of assistants and graphs.
+
+-- name: get
+SELECT * FROM assistants WHERE assistant_id = $1
+
+-- name: exists
+SELECT EXISTS (SELECT FROM assistants WHERE assistant_id = $1)
+
+-- name: search
+-- $1 metadata, $2 graph, $3 part of the name, each may be null; one row more than asked for tells of a further page.
+SELECT {columns} FROM assistants
+WHERE ($1::jsonb IS NULL OR metadata @> $1)
+  AND ($2::text IS NULL OR graph_id = $2)
+  AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0)
+ORDER BY {order} LIMIT $4 OFFSET $5
+
+-- name: count
+SELECT count(*) FROM assistants
+WHERE ($1::jsonb IS NULL OR metadata @> $1)
+  AND ($2::text IS NULL OR graph_id = $2)
+  AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0)
+
+-- name: versions
+SELECT * FROM assistant_versions
+WHERE assistant_id = $1 AND ($2::jsonb IS NULL OR metadata @> $2)
+ORDER BY version DESC LIMIT $3 OFFSET $4
+
+-- name: graph_names
+SELECT graph_id FROM graphs ORDER BY position, graph_id
+
+-- name: threads
+-- Threads whose metadata names the assistant.
+SELECT thread_id FROM threads WHERE metadata @> jsonb_build_object('assistant_id', $1::text)

@@ -1,0 +1,69 @@
+-- What the gateway reads of runs. Written by the projector alone.
+
+-- name: assistant
+-- What a run needs of its assistant.
+SELECT assistant_id, graph_id, config, context, metadata FROM assistants WHERE assistant_id = $1
+
+-- name: assistants
+-- As `assistant`, several.
+SELECT assistant_id, graph_id, config, context, metadata FROM assistants WHERE assistant_id = ANY ($1::text[])
+
+-- name: graph_names
+-- In the order of langgraph.json.
+SELECT graph_id FROM graphs ORDER BY position, graph_id
+
+-- name: run
+SELECT run_id, thread_id, assistant_id, metadata, status, kwargs, multitask_strategy, created_at, updated_at, attempt,
+       started_at
+FROM runs WHERE thread_id = $1 AND run_id = $2
+
+-- name: progress
+-- How far a run is, without anything big.
+SELECT status, attempt, last_sequence, temporary, (kwargs::json ->> 'resumable')::boolean AS resumable
+FROM runs WHERE thread_id = $1 AND run_id = $2
+
+-- name: answer
+-- What a join of a finished run answers.
+SELECT r.status, r.error, r.output, t.state_values, t.has_checkpoints
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE r.thread_id = $1 AND r.run_id = $2
+
+-- name: values
+SELECT state_values FROM threads WHERE thread_id = $1
+
+-- name: list
+-- Newest first; $2 a status or null.
+SELECT {columns}
+FROM runs WHERE thread_id = $1 AND ($2::text IS NULL OR status = $2)
+ORDER BY created_at DESC, run_id DESC LIMIT $3 OFFSET $4
+
+-- name: count
+SELECT count(*) FROM runs WHERE thread_id = $1 AND ($2::text IS NULL OR status = $2)
+
+-- name: thread_exists
+SELECT EXISTS (SELECT FROM threads WHERE thread_id = $1)
+
+-- name: in_flight
+-- All runs in flight; $1 a status or null.
+SELECT thread_id, run_id FROM runs
+WHERE status IN ('pending', 'running') AND ($1::text IS NULL OR status = $1)
+ORDER BY thread_id, ordinal
+
+-- name: statuses
+-- Of the runs asked for, which exist and how they stand.
+SELECT run_id, status FROM runs WHERE thread_id = $1 AND run_id = ANY ($2::text[])
+
+-- name: removal
+-- What removing a run needs to know.
+SELECT r.status, r.run_id, t.metadata ->> 'graph_id' AS graph_id, t.config, t.has_checkpoints
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE r.thread_id = $1 AND r.run_id = $2
+
+-- name: queue
+-- Figures for /metrics.
+SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
+       count(*) FILTER (WHERE status = 'running') AS running,
+       extract(epoch FROM max(now() - created_at) FILTER (WHERE status = 'pending')) AS longest,
+       extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY now() - created_at) FILTER (WHERE status = 'pending')) AS median,
+       extract(epoch FROM max(now() - created_at) FILTER (WHERE status = 'pending' AND attempt > 0)) AS unblocked
+FROM runs WHERE status IN ('pending', 'running')

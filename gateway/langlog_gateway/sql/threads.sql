@@ -1,0 +1,43 @@
+-- What the gateway reads of threads. Written by the projector alone.
+
+-- name: get
+SELECT *, updated_at + make_interval(secs => ttl_minutes * 60) AS expires_at FROM threads WHERE thread_id = $1
+
+-- name: graph
+-- What a query to a worker needs of the thread.
+SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, has_checkpoints
+FROM threads WHERE thread_id = $1
+
+-- name: search
+-- One row more than asked for tells of a further page.
+SELECT {columns} FROM threads WHERE {filters} ORDER BY {order} LIMIT {limit} OFFSET {offset}
+
+-- name: count
+SELECT count(*) FROM threads WHERE {filters}
+
+-- name: existing
+SELECT thread_id FROM threads WHERE thread_id = ANY ($1::text[])
+
+-- name: checkpoint_sizes
+SELECT count(*) AS count, coalesce(sum(octet_length(data) + octet_length(metadata::text)), 0) AS bytes
+FROM checkpoints WHERE thread_id = $1
+
+-- name: blob_sizes
+SELECT channel, count(*) AS versions, coalesce(sum(octet_length(data)), 0) AS bytes
+FROM checkpoint_blobs WHERE thread_id = $1 GROUP BY channel ORDER BY channel
+
+-- name: write_sizes
+SELECT count(*) AS count, coalesce(sum(octet_length(data)), 0) AS bytes FROM checkpoint_writes WHERE thread_id = $1
+
+-- name: checkpoints
+-- For a copy: metadata names the new thread ($2) where it named the old one.
+SELECT ns, checkpoint_id, parent_id, run_id, type, data, versions,
+       CASE WHEN metadata ? 'thread_id' THEN metadata || jsonb_build_object('thread_id', $2::text) ELSE metadata END AS metadata
+FROM checkpoints WHERE thread_id = $1 ORDER BY ns, checkpoint_id
+
+-- name: blobs
+SELECT ns, channel, version, type, data FROM checkpoint_blobs WHERE thread_id = $1
+
+-- name: writes
+SELECT ns, checkpoint_id, task_id, idx, task_path, channel, type, data
+FROM checkpoint_writes WHERE thread_id = $1 ORDER BY ns, checkpoint_id, task_id, idx

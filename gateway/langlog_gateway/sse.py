@@ -1,0 +1,80 @@
+"""Server-sent events: frames as bytes on the wire (API.md 6.1). Pure.
+
+Lines end in CRLF; ``event``, ``data``, then ``id`` where there is one; a blank line between events. A batch is encoded once
+per way of looking at it, however many clients read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from langlog_schemas.frames import Frame, FrameBatch
+
+HEARTBEAT = b": heartbeat\r\n\r\n"
+
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
+
+
+def event(name: str, data: bytes, id: str | None = None) -> bytes:
+    """One event; ``data`` is JSON in one line."""
+    if id is None:
+        return b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
+    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (name.encode(), data, id.encode())
+
+
+def encode(frames: Iterable[Frame], *, ids: bool) -> bytes:
+    return b"".join([event(f.event, f.data, f"{f.ms}-{f.n}" if ids else None) for f in frames])
+
+
+Modes = frozenset[str]
+
+
+def modes_of(text: Iterable[str]) -> Modes | None:
+    """Stream modes as the query gives them (repeated, or with commas) -> names of events; None: all of them."""
+    found = {mode for part in text for mode in part.split(",") if mode}
+    return frozenset("messages" if mode == "messages-tuple" else mode for mode in found) or None
+
+
+ALWAYS = frozenset({"metadata", "error"})
+"""Events that no filter leaves out."""
+
+
+def matches(name: str, modes: Modes) -> bool:
+    """Whether an event belongs to the modes: ``messages/partial`` is of mode messages, ``updates|ns`` of updates."""
+    base = name.partition("|")[0].partition("/")[0]
+    return base in modes or base in ALWAYS
+
+
+class Batch:
+    """Frames of one attempt that arrived together, and their encodings so far."""
+
+    __slots__ = ("_encoded", "attempt", "frames", "resumable", "run_id")
+
+    def __init__(self, batch: FrameBatch) -> None:
+        self.run_id = batch.run_id
+        self.attempt = batch.attempt
+        self.frames = batch.frames
+        self.resumable = batch.resumable
+        self._encoded: dict[tuple[int, Modes | None, bool], bytes] = {}
+
+    @property
+    def first(self) -> int:
+        return self.frames[0].sequence
+
+    @property
+    def last(self) -> int:
+        return self.frames[-1].sequence
+
+    def encoded(self, after: int = 0, modes: Modes | None = None, *, ids: bool | None = None) -> bytes:
+        """The frames with a sequence number over ``after``. ``ids`` None: as the run was made."""
+        shown = self.resumable if ids is None else ids
+        key = (max(after, self.first - 1), modes, shown)
+        found = self._encoded.get(key)
+        if found is None:
+            frames = [f for f in self.frames if f.sequence > after and (modes is None or matches(f.event, modes))]
+            found = self._encoded[key] = encode(frames, ids=shown)
+        return found

@@ -1,0 +1,71 @@
+"""One SSE response: writes what it is given, keeps the line alive, and knows when its reader is too slow.
+
+A heartbeat goes out every few seconds counted from the start, whatever else is sent (API.md 6.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+from aiohttp import web
+
+from . import sse
+from .watch import Watch
+
+CUT_OFF_WRITE_S = 1.0
+"""How long a reader that lagged too far is given to take the last event."""
+
+
+class StreamOut:
+    def __init__(self, request: web.Request, heartbeat_s: float, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._heartbeat = heartbeat_s
+        self._response = web.StreamResponse(headers={**sse.HEADERS, **headers})
+        self._beat = 0.0
+
+    @property
+    def response(self) -> web.StreamResponse:
+        return self._response
+
+    async def open(self) -> None:
+        await self._response.prepare(self._request)
+        self._beat = asyncio.get_running_loop().time() + self._heartbeat
+
+    async def write(self, data: bytes) -> None:
+        """Raises ConnectionResetError when the client is gone."""
+        if data:
+            await self._response.write(data)
+
+    async def wait(self, watch: Watch, until: float | None = None) -> bool:
+        """Until the watch has something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await watch.wait(self._beat if until is None else min(self._beat, until))
+            now = loop.time()
+            if now >= self._beat:
+                self._beat += self._heartbeat
+                await self._response.write(sse.HEARTBEAT)
+            if watch.happenings or watch.batches or watch.missed or watch.overrun or watch.closing:
+                return True
+            if until is not None and now >= until:
+                return False
+
+    async def fail(self, error: str, message: str) -> None:
+        """A last event that says what went wrong."""
+        data = msgspec.json.encode({"error": error, "message": message})
+        await self.write(sse.event("error", data))
+
+    async def cut_off(self, limit: int) -> None:
+        """The reader lags: tell it if it still listens, and drop the connection."""
+        try:
+            async with asyncio.timeout(CUT_OFF_WRITE_S):
+                await self.fail("SlowReader", f"The client is more than {limit} events behind")
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+
+    async def close(self) -> web.StreamResponse:
+        await self._response.write_eof()
+        return self._response

@@ -1,0 +1,94 @@
+"""``/ok``, ``/``, ``/info``, ``/metrics`` (API.md 15)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.redis import RedisUnavailable
+
+from . import present
+from .core import Core, json_response
+from .validation import query_int
+
+SQL = load_sql("langlog_gateway", "runs.sql")
+
+
+class System:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.ok),
+            web.get("/ok", self.ok),
+            web.get("/info", self.info),
+            web.get("/metrics", self.metrics),
+        ]
+
+    async def ok(self, request: web.Request) -> web.Response:
+        if query_int(request, "check_db", 0):
+            await self._core.reads.value("SELECT 1")
+        return json_response(b'{"ok":true,"services":{}}')
+
+    async def info(self, request: web.Request) -> web.Response:
+        return json_response(INFO)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        workers = await self._workers()
+        if request.query.get("format") != "json":
+            headers = {"content-type": "text/plain; version=1.0.0; charset=utf-8"}
+            return web.Response(body=self._core.metrics.prometheus(workers).encode(), headers=headers)
+        row = await self._core.reads.row(SQL["queue"])
+        found = {
+            "queue": {
+                "n_pending": row["pending"],
+                "pending_runs_wait_time_max_secs": _seconds(row["longest"]),
+                "pending_runs_wait_time_med_secs": _seconds(row["median"]),
+                "pending_unblocked_runs_wait_time_max_secs": _seconds(row["unblocked"]),
+                "n_running": row["running"],
+            },
+            "api": {"http_requests_total": self._core.metrics.requests()},
+            "workers": workers,
+        }
+        return json_response(msgspec.json.encode(found))
+
+    async def _workers(self) -> dict[str, int]:
+        """How many runs the workers that are alive can hold, and hold."""
+        pipe = self._core.pipe
+        active = slots = 0
+        try:
+            for worker in await pipe.call("ZRANGE", pipe.key("leases"), 0, -1):
+                slots += self._core.settings.jobs_per_worker
+                active += int(await pipe.call("LLEN", pipe.key("held", worker.decode())))
+        except RedisUnavailable:
+            return {"max": 0, "active": 0, "available": 0}
+        return {"max": slots, "active": active, "available": max(0, slots - active)}
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+INFO = msgspec.json.encode(
+    {
+        "version": present.LANGLOG_VERSION,
+        "langgraph_py_version": present.LANGGRAPH_VERSION,
+        "flags": {
+            "assistants": True,
+            "crons": False,
+            "langsmith": False,
+            "langsmith_tracing_replicas": False,
+            "langsmith_tracing_session_on_runs": False,
+        },
+        "host": {
+            "kind": present.HOST,
+            "project_id": None,
+            "host_revision_id": None,
+            "revision_id": None,
+            "tenant_id": None,
+        },
+    }
+)

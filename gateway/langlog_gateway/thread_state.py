@@ -1,0 +1,171 @@
+"""State and history of a thread (API.md 4). The graph object gives them their meaning, so a worker answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_schemas import commands as cmd
+from msgspec import Raw
+
+from . import bodies, present
+from .access import authorize
+from .core import Core, json_response, origin_of
+from .errors import ApiError, unprocessable
+from .thread_search import SQL
+from .threads import missing
+from .validation import path_uuid, read_body, truthy
+
+NO_GRAPH = (
+    "Thread '{}' has no assigned graph ID. This usually occurs when no runs have been made on this particular thread. "
+    "This operation requires a graph ID. Please ensure a run has been made for the thread or manually update the thread "
+    "metadata (by setting the 'graph_id' field) before running this operation."
+)
+HISTORY_MAX = 1000
+
+
+class ThreadState:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/threads/{thread_id}"
+        return [
+            web.get(f"{one}/state", self.get),
+            web.post(f"{one}/state", self.update),
+            web.post(f"{one}/state/checkpoint", self.at),
+            web.get(f"{one}/state/{{checkpoint_id}}", self.get),
+            web.get(f"{one}/history", self.recent),
+            web.post(f"{one}/history", self.history),
+        ]
+
+    async def get(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        at = bodies.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
+        return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")))
+
+    async def at(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        body = await read_body(request, bodies.STATE_AT_CHECKPOINT)
+        return await self._state(request, thread_id, body.checkpoint, bool(body.subgraphs))
+
+    async def _state(
+        self, request: web.Request, thread_id: str, at: bodies.Checkpoint, subgraphs: bool
+    ) -> web.Response:
+        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        found = await self.read(thread_id, at, subgraphs=subgraphs)
+        if found is None:
+            raise missing(thread_id)
+        return json_response(found)
+
+    async def read(self, thread_id: str, at: bodies.Checkpoint, *, subgraphs: bool) -> bytes | None:
+        """The state as JSON; None when there is no such thread. Raises ApiError."""
+        row = await self._core.reads.row(SQL["graph"], thread_id)
+        if row is None:
+            return None
+        if row["graph_id"] is None or not row["has_checkpoints"]:
+            if at.checkpoint_id is None:
+                return present.empty_state()
+            ns = at.checkpoint_ns or ""
+            return present.empty_state({"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns})
+        asked = {**_asked(thread_id, row), **_place(at), "subgraphs": subgraphs}
+        return await self._core.queries.ask("state", asked)
+
+    async def update(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        body = await read_body(request, bodies.STATE_UPDATE)
+        await authorize(request, "threads", "update", {"thread_id": thread_id})
+        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        row = await self._core.reads.row(SQL["graph"], thread_id)
+        if row is None:
+            raise missing(thread_id)
+        if row["graph_id"] is None:
+            raise ApiError(400, NO_GRAPH.format(thread_id))
+        at = body.checkpoint or bodies.Checkpoint()
+        if at.checkpoint_id is None:
+            at.checkpoint_id = body.checkpoint_id
+        metadata = {"graph_id": row["graph_id"]}
+        if at.checkpoint_id is not None:
+            metadata["checkpoint_id"] = at.checkpoint_id
+        asked = {
+            **_asked(thread_id, row),
+            **_place(at),
+            "values": body.values,
+            "metadata": {**metadata, "thread_id": thread_id},
+        }
+        if body.as_node is not None:
+            asked["as_node"] = body.as_node
+        answer = _members.decode(await self._core.queries.ask("update_state", asked))
+        command = cmd.UpdateState.TYPE, thread_id, bytes(answer["command"])
+        reply = (await self._core.commands.execute_encoded([command], origin_of(request)))[0]
+        if reply.status != 200:
+            raise ApiError(reply.status, reply.detail or "")
+        checkpoint = answer["checkpoint"]
+        found = {
+            "checkpoint": checkpoint,
+            "configurable": checkpoint,
+            "checkpoint_id": _members.decode(checkpoint).get("checkpoint_id", Raw(b"null")),
+        }
+        return json_response(msgspec.json.encode(found))
+
+    async def recent(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        text = request.query.get("limit", "1")
+        try:
+            limit = min(int(text), HISTORY_MAX)
+        except ValueError:
+            raise unprocessable(f"Invalid limit {text}") from None
+        return await self._history(request, thread_id, limit, request.query.get("before"))
+
+    async def history(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        body = await read_body(request, bodies.HISTORY_SEARCH)
+        before = None
+        if body.before is not None:
+            before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
+        ns = None if body.checkpoint is None else body.checkpoint.checkpoint_ns
+        return await self._history(request, thread_id, body.limit, before, body.metadata, ns)
+
+    async def _history(
+        self,
+        request: web.Request,
+        thread_id: str,
+        limit: int,
+        before: str | None,
+        metadata: dict[str, Any] | None = None,
+        ns: str | None = None,
+    ) -> web.Response:
+        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        row = await self._core.reads.row(SQL["graph"], thread_id)
+        if row is None:
+            raise missing(thread_id)
+        if limit <= 0 or row["graph_id"] is None or not row["has_checkpoints"]:
+            return json_response(b"[]")
+        asked = {**_asked(thread_id, row), "limit": limit}
+        for name, value in (("before", before), ("metadata", metadata or None), ("checkpoint_ns", ns)):
+            if value is not None:
+                asked[name] = value
+        return json_response(await self._core.queries.ask("history", asked))
+
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+
+
+def _asked(thread_id: str, row: Any) -> dict[str, Any]:
+    """What every question about a thread tells the worker."""
+    return {
+        "graph_id": row["graph_id"],
+        "thread_id": thread_id,
+        "assistant_id": row["assistant_id"],
+        "config": Raw(row["config"].encode()),
+    }
+
+
+def _place(at: bodies.Checkpoint) -> dict[str, Any]:
+    named = {
+        "checkpoint_id": at.checkpoint_id,
+        "checkpoint_ns": at.checkpoint_ns,
+        "checkpoint_map": at.checkpoint_map,
+    }
+    return {name: value for name, value in named.items() if value is not None}

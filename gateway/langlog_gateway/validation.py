@@ -1,0 +1,152 @@
+"""Request bodies: JSON into typed Structs, or 422 with the validator's report (API.md 1.1 and 1.2).
+
+The report has the peer's form: message, failed keyword, offending value. Clients depend on the status and on ``detail``
+being a string, not on the text. Nothing here waits but for the body.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from .errors import ApiError, unprocessable
+
+T = TypeVar("T")
+
+BAD_JSON = "Invalid JSON in request body"
+NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be stored"
+
+_PATH = re.compile(r" - at `(key in )?\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|(\[[^\]]*\])")
+_TYPES = {
+    "int": "integer",
+    "float": "number",
+    "str": "string",
+    "bool": "boolean",
+    "array": "array",
+    "object": "object",
+    "null": "null",
+}
+
+
+async def read_body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T:
+    """The request's body. Raises ApiError 422; the server raises 413 for one over the limit."""
+    return decode_body(await request.read(), decoder)
+
+
+def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """As `read_body`, of bytes at hand. Members held as ``Raw`` are checked as far as storing them needs."""
+    try:
+        if not body.isascii():
+            body.decode("utf-8")  # Raw members are not looked into by the decoder
+        found = decoder.decode(body)
+        if b"\\u0000" in body and _has_nul(msgspec.json.decode(body)):
+            raise unprocessable(NUL_INSIDE)
+        return found
+    except msgspec.ValidationError as error:
+        raise unprocessable(report(str(error), body)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise unprocessable(BAD_JSON) from None
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any("\x00" in key or _has_nul(member) for key, member in value.items())
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return False
+
+
+def violation(message: str, keyword: str, path: list[str], value: Any) -> str:
+    """A report in the validator's form."""
+    schema = "".join(f'["properties"]["{step}"]' for step in path)
+    instance = "".join(f'["{step}"]' for step in path)
+    return (
+        f'{message}\n\nFailed validating "{keyword}" in schema{schema}\n\nOn instance{instance}:\n    {compact(value)}'
+    )
+
+
+def compact(value: Any) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()
+
+
+def report(message: str, body: bytes) -> str:
+    """The decoder's complaint as a validator's report."""
+    try:
+        value: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return BAD_JSON
+    path: list[str] = []
+    at = _PATH.search(message)
+    if at is not None:
+        message = message[: at.start()]
+        for name, index in _STEP.findall(at.group(2)):
+            if index or not isinstance(value, dict) or name not in value:
+                break  # inside a list the decoder does not say which entry: the list is shown
+            path.append(name)
+            value = value[name]
+    return _phrase(message, path, value)
+
+
+def _phrase(message: str, path: list[str], value: Any) -> str:
+    shown = compact(value)
+    missing = re.match(r"Object missing required field `(.+)`", message)
+    if missing:
+        return violation(f'"{missing.group(1)}" is a required property', "required", path, value)
+    if message.startswith("Invalid enum value"):
+        return violation(f"{shown} is not one of the values allowed here", "enum", path, value)
+    bound = re.match(r"Expected `(\w+)` (of length )?([<>]=) (\S+)", message)
+    if bound:
+        length, sign, limit = bound.group(2), bound.group(3), bound.group(4)
+        if length:
+            unit = "item" if bound.group(1) == "array" else "character"
+            unit += "" if limit == "1" else "s"
+            few = f"has less than {limit} {unit}" if unit.startswith("item") else f"is shorter than {limit} {unit}"
+            many = f"has more than {limit} {unit}" if unit.startswith("item") else f"is longer than {limit} {unit}"
+            return violation(f"{shown} {few if sign == '>=' else many}", "length", path, value)
+        word = "less than the minimum" if sign == ">=" else "greater than the maximum"
+        return violation(f"{shown} is {word} of {limit}", "minimum" if sign == ">=" else "maximum", path, value)
+    wanted = re.match(r"Expected `([^`]+)`", message)
+    if wanted:
+        names = [f'"{_TYPES.get(name, name)}"' for name in wanted.group(1).split(" | ")]
+        kind = f"is not of type {names[0]}" if len(names) == 1 else f"is not of types {', '.join(names)}"
+        return violation(f"{shown} {kind}", "type", path, value)
+    return violation(message, "value", path, value)
+
+
+# --- single values ---------------------------------------------------------------------------
+
+
+def uuid_of(text: str, what: str) -> str:
+    """A UUID in its canonical spelling; ``what``: assistant, thread, run. Raises ApiError 422."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise unprocessable(f"Invalid {what} ID: must be a UUID") from None
+
+
+def path_uuid(request: web.Request, what: str) -> str:
+    """The UUID in the path parameter ``<what>_id``. Raises ApiError 422."""
+    return uuid_of(request.match_info[f"{what}_id"], what)
+
+
+def query_int(request: web.Request, name: str, default: int) -> int:
+    """An integer of the query string. Raises ApiError 400 in the words of `int`."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    try:
+        return max(min(int(text), 2**31 - 1), -(2**31))
+    except ValueError:
+        raise ApiError(400, f"invalid literal for int() with base 10: {text!r}") from None
+
+
+def truthy(text: str | None) -> bool:
+    """``true`` or ``1``; anything else is false, junk as well (API.md 19.31)."""
+    return text is not None and text.lower() in ("true", "1")

@@ -1,0 +1,213 @@
+"""What happens on a thread while somebody watches: one subscription per thread and process, shared by all who watch it.
+
+Life messages come from the projector, frames from workers. Each is decoded once and handed to every watcher's queue; a watcher
+that falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
+When Redis was away messages may be missing: watchers are told (`Watch.missed`) and look into Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from langlog_backbone import channels
+from langlog_backbone.redis import Bus
+from langlog_schemas import events as ev
+from langlog_schemas import frames, messages
+
+from .errors import unavailable
+from .sse import Batch
+
+LIFE, FRAMES = "life", "frames"
+
+
+class Happening:
+    """A life message, decoded once."""
+
+    __slots__ = ("body", "event", "time")
+
+    def __init__(self, event: ev.AnyEvent, time: str) -> None:
+        self.event = event
+        self.time = time
+
+
+class Watch:
+    """One watcher's queue. ``run_id`` None: everything on the thread."""
+
+    def __init__(self, thread_id: str, run_id: str | None, limit: int, *, frames: bool) -> None:
+        self.thread_id = thread_id
+        self.run_id = run_id
+        self.wants_frames = frames
+        self.happenings: deque[Happening] = deque()
+        self.batches: deque[Batch] = deque()
+        self.missed = False
+        """Redis was away: something may not have arrived."""
+        self.overrun = False
+        """Too many frames wait for this watcher: it gets no more."""
+        self.closing = False
+        """The server is going down."""
+        self._limit = limit
+        self._waiting_frames = 0
+        self._waker: asyncio.Future[None] | None = None
+
+    def put(self, batch: Batch) -> None:
+        if self.overrun or (self.run_id is not None and batch.run_id != self.run_id):
+            return
+        self._waiting_frames += len(batch.frames)
+        if self._waiting_frames > self._limit:
+            self.overrun = True
+            self.batches.clear()
+        else:
+            self.batches.append(batch)
+        self.wake()
+
+    def tell(self, happening: Happening) -> None:
+        self.happenings.append(happening)
+        self.wake()
+
+    def take_batches(self) -> list[Batch]:
+        found = list(self.batches)
+        self.batches.clear()
+        self._waiting_frames = 0
+        return found
+
+    def wake(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    async def wait(self, until: float) -> None:
+        """Until there is something to look at, or the loop's time ``until``."""
+        if self.happenings or self.batches or self.missed or self.overrun or self.closing:
+            return
+        loop = asyncio.get_running_loop()
+        self._waker = loop.create_future()
+        timer = loop.call_at(until, self.wake)
+        try:
+            await self._waker
+        finally:
+            timer.cancel()
+            self._waker = None
+
+
+class _Thread:
+    """Subscriptions of one thread and who shares them."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.life = channels.life(thread_id)
+        self.frames = channels.frames(thread_id)
+        self.watches: set[Watch] = set()
+        self.framed = 0
+        self.ready: dict[str, asyncio.Future[None]] = {}
+
+    def on_life(self, data: bytes) -> None:
+        life = messages.decode_life(data)
+        happening = Happening(ev.decode(life.type, life.body), life.time)
+        for watch in tuple(self.watches):
+            watch.tell(happening)
+
+    def on_frames(self, data: bytes) -> None:
+        batch = Batch(frames.decode(data))
+        if not batch.frames:
+            return
+        for watch in tuple(self.watches):
+            if watch.wants_frames:
+                watch.put(batch)
+
+
+class Watches:
+    def __init__(self, bus: Bus, buffer_frames: int, subscribe_timeout_s: float) -> None:
+        self._bus = bus
+        self._buffer = buffer_frames
+        self._timeout = subscribe_timeout_s
+        self._threads: dict[str, _Thread] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        bus.on_reconnect.append(self._missed)
+
+    async def open(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
+        """A watch that misses nothing from now on. Raises ApiError 503 when Redis stays away."""
+        watch = self.enter(thread_id, run_id, frames=frames)
+        try:
+            await self.ready(watch)
+        except BaseException:
+            self.close(watch)
+            raise
+        return watch
+
+    def enter(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
+        """A watch that still has to be made `ready`. `close` it in any case."""
+        thread = self._threads.get(thread_id)
+        if thread is None:
+            thread = self._threads[thread_id] = _Thread(thread_id)
+        watch = Watch(thread_id, run_id, self._buffer, frames=frames)
+        thread.watches.add(watch)
+        thread.framed += frames
+        return watch
+
+    async def ready(self, watch: Watch) -> None:
+        """Subscribed: nothing published from now on is missed. Raises ApiError 503 when Redis stays away."""
+        thread = self._threads[watch.thread_id]
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._subscribed(thread, LIFE)
+                if watch.wants_frames:
+                    await self._subscribed(thread, FRAMES)
+        except TimeoutError:
+            raise unavailable("Redis") from None
+
+    def close(self, watch: Watch) -> None:
+        """The watcher is gone. Does not wait, so that a cancelled request can call it."""
+        thread = self._threads.get(watch.thread_id)
+        if thread is None or watch not in thread.watches:
+            return
+        thread.watches.discard(watch)
+        thread.framed -= watch.wants_frames
+        if not thread.watches:
+            del self._threads[watch.thread_id]
+            self._unsubscribe(thread, LIFE)
+            self._unsubscribe(thread, FRAMES)
+        elif watch.wants_frames and not thread.framed:
+            self._unsubscribe(thread, FRAMES)
+
+    def close_all(self) -> None:
+        """Tell every watcher that the server is going down."""
+        for thread in self._threads.values():
+            for watch in thread.watches:
+                watch.closing = True
+                watch.wake()
+
+    async def stop(self) -> None:
+        self._bus.on_reconnect.remove(self._missed)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def _subscribed(self, thread: _Thread, kind: str) -> None:
+        task = thread.ready.get(kind)
+        if task is None:
+            # life comes from the projector, which may share our process; frames never do
+            work = (
+                self._bus.subscribe(thread.life, thread.on_life, remote=False)
+                if kind == LIFE
+                else self._bus.subscribe(thread.frames, thread.on_frames)
+            )
+            task = thread.ready[kind] = asyncio.ensure_future(work)
+        if not task.done():
+            await asyncio.shield(task)
+
+    def _unsubscribe(self, thread: _Thread, kind: str) -> None:
+        task = thread.ready.pop(kind, None)
+        if task is None:
+            return
+        task.cancel()
+        work = (
+            self._bus.unsubscribe(thread.life, thread.on_life)
+            if kind == LIFE
+            else self._bus.unsubscribe(thread.frames, thread.on_frames)
+        )
+        leaving = asyncio.ensure_future(work)
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    def _missed(self) -> None:
+        for thread in self._threads.values():
+            for watch in thread.watches:
+                watch.missed = True
+                watch.wake()
