@@ -1,4 +1,5 @@
-"""What all tests share: output of langlog's processes is shown with the test that failed while they ran."""
+"""What all tests share: real servers (`tests.stack.fixtures`), and the output of langlog's processes, shown with the test
+that failed while they ran."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 
 from tests.stack import server
+
+pytest_plugins = ["tests.stack.fixtures"]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -94,8 +94,12 @@ class Child:
         try:
             await asyncio.wait_for(self.wait_exit(), STOP_TIMEOUT_S)
         except TimeoutError:
-            self._process.kill()
-            await self.wait_exit()
+            await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL, and see that it is gone."""
+        self._process.kill()
+        await self.wait_exit()
 
     def _listen(self, ready: bytes, transcript: Path | None) -> None:
         assert self._process.stdout is not None

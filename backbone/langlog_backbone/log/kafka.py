@@ -88,7 +88,7 @@ class KafkaLog:
         self._admin: AIOKafkaAdminClient | None = None
         self._asker: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
-        self._members: dict[str, KafkaMember] = {}
+        self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
         self._down = False
         self._probe: asyncio.Task[None] | None = None
@@ -225,37 +225,36 @@ class KafkaLog:
             self.partitions,
             assignment,
         )
-        self._members[group] = member
+        self._members.setdefault(group, []).append(member)
         return member
 
     async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
         ahead = {lane: offset for lane, offset in positions.items() if offset > self._done.get((group, lane), -1)}
         if not ahead:
             return
-        member = self._members.get(group)
-        if member is not None:
-            taken = await member.commit(ahead)
+        joined = [member for member in self._members.get(group, ()) if member.joined]
+        if joined:
+            taken = {lane for member in joined for lane in await member.commit(ahead)}
         else:
-            taken = await self._commit_alone(group, ahead)
-        if taken:
-            self._done.update({(group, lane): offset for lane, offset in ahead.items()})
+            taken = set(ahead) if await self._commit_alone(group, ahead) else set()
+        self._done.update({(group, lane): ahead[lane] for lane in taken})
 
     async def _commit_alone(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
         """As a stranger to the group, which Kafka allows while it has no members."""
-        offsets = {KafkaPartition(self._stored(topic), p): offset for (topic, p), offset in positions.items()}
         known = await self.committed(group, positions)
+        offsets = {
+            KafkaPartition(self._stored(lane[0]), lane[1]): offset
+            for lane, offset in positions.items()
+            if offset > known.get(lane, -1)
+        }
+        if not offsets:
+            return True
         consumer = make_member(self._bootstrap, self._settings, self._stored(group))
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 await consumer.start()
                 consumer.assign(list(offsets))
-                await consumer.commit(
-                    {
-                        KafkaPartition(self._stored(lane[0]), lane[1]): offset
-                        for lane, offset in positions.items()
-                        if offset > known.get(lane, -1)
-                    }
-                )
+                await consumer.commit(offsets)
         except (KafkaError, OSError, TimeoutError):
             return False
         finally:

@@ -19,11 +19,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import (
-    AuthorizationError,
+    GroupAuthorizationFailedError,
     IllegalStateError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
 )
 
 from .kafka_client import complaints
@@ -68,7 +69,7 @@ class KafkaReader:
                 fetched = await self._fetch(max_records)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
                 raise LogFault(f"a position to go on from is not in the log: {error}") from None
-            except AuthorizationError as error:
+            except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
                 raise LogFault(f"Kafka does not let langlog read: {error}") from None
             except (KafkaError, OSError) as error:
                 logger.warning("kafka.reader_failed", error=str(error))
@@ -148,23 +149,27 @@ class KafkaMember(KafkaReader):
         self._changed: asyncio.Future[None] | None = None
         self._fetching: asyncio.Task[Fetched] | None = None
 
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> bool:
-        """Whether Kafka took them."""
+    @property
+    def joined(self) -> bool:
+        return self._consumer is not None
+
+    async def commit(self, positions: Mapping[TopicPartition, int]) -> Collection[TopicPartition]:
+        """Which of them are ours and were taken by Kafka."""
         consumer = self._consumer
         if consumer is None:
-            return False
-        offsets = {
-            partition: offset
-            for (topic, number), offset in positions.items()
-            if (partition := KafkaPartition(self._stored.get(topic, topic), number)) in self._owned
+            return ()
+        owned = {
+            lane: KafkaPartition(self._stored[lane[0]], lane[1])
+            for lane in positions
+            if lane[0] in self._stored and KafkaPartition(self._stored[lane[0]], lane[1]) in self._owned
         }
-        if not offsets:
-            return True
+        if not owned:
+            return ()
         try:
-            await consumer.commit(offsets)
+            await consumer.commit({partition: positions[lane] for lane, partition in owned.items()})
         except (KafkaError, IllegalStateError):
-            return False
-        return True
+            return ()
+        return owned.keys()
 
     async def _connect(self) -> None:
         consumer = self._make()

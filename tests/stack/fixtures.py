@@ -1,0 +1,141 @@
+"""Real servers, one of each for a whole test session, and settings that share them without meeting. See tests/README.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.settings import Settings
+
+from tests.stack.kafka_broker import KafkaBroker, KafkaMissing
+
+PARTITIONS = 8
+"""Of every topic in tests: few enough to start fast, enough for keys to part."""
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """An embedded Postgres; tests keep apart by `Settings.projection`."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    with asyncio.Runner() as runner:
+        runner.run(server.start())
+        yield server
+        runner.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """An embedded Redis; tests keep apart by `Settings.redis_prefix`."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    with asyncio.Runner() as runner:
+        runner.run(server.start())
+        yield server
+        runner.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``host:port`` of a Kafka broker: KAFKA_BOOTSTRAP_SERVERS or one of our own."""
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield given
+        return
+    broker = make_broker(tmp_path_factory.mktemp("kafka"))
+    with asyncio.Runner() as runner:
+        runner.run(broker.start())
+        yield broker.bootstrap
+        runner.run(broker.stop())
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[KafkaBroker]:
+    """A broker that the test may kill; not started."""
+    broker = make_broker(tmp_path / "kafka")
+    yield broker
+    with asyncio.Runner() as runner:
+        runner.run(broker.stop())
+
+
+def make_broker(folder: Path, settings: dict[str, str] | None = None) -> KafkaBroker:
+    """A broker, or the reason why the test is skipped; in CI that is a failure."""
+    try:
+        return KafkaBroker(folder, settings)
+    except KafkaMissing as reason:
+        if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+            pytest.fail(f"no Kafka: {reason}", pytrace=False)
+        pytest.skip(f"no Kafka: {reason}")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def log_kind(request: pytest.FixtureRequest) -> str:
+    """Asking for it (or for `make_settings`) runs the test on both logs."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def make_log_settings(log_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeSettings]:
+    """`Settings` with a log of the test's own and nothing else: each call another log."""
+    made: list[Settings] = []
+
+    def make(**changes: Any) -> Settings:
+        settings = isolated(log_kind, request, tmp_path, changes)
+        made.append(settings)
+        return settings
+
+    yield make
+    if log_kind == "kafka":
+        for settings in made:
+            asyncio.run(_delete_topics(settings))
+
+
+@pytest.fixture
+def make_settings(
+    make_log_settings: MakeSettings, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis
+) -> MakeSettings:
+    """`Settings` of a whole stack: log, read model and Redis keys of the test's own; each call another stack."""
+
+    def make(**changes: Any) -> Settings:
+        return make_log_settings(**{"database_uri": postgres.uri, "redis_uri": redis_server.uri, **changes})
+
+    return make
+
+
+def isolated(kind: str, request: pytest.FixtureRequest, tmp_path: Path, changes: dict[str, Any]) -> Settings:
+    """Settings on the session's servers under a name that nobody else has."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    folder = tmp_path / name
+    folder.mkdir()
+    broker = request.getfixturevalue("kafka") if kind == "kafka" else ""
+    log_uri = f"kafka://{broker}" if broker else f"sqlite://{folder / 'log.sqlite'}"
+    found: dict[str, Any] = {
+        "log_uri": log_uri,
+        "data_dir": folder,
+        "topic_prefix": f"{name}.",
+        "projection": name,
+        "redis_prefix": f"{name}:",
+        "partitions": PARTITIONS,
+        "group_session_s": 2.0,
+    }
+    return Settings(**(found | changes))
+
+
+async def _delete_topics(settings: Settings) -> None:
+    """So that the broker does not grow with every test."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.log_uri.removeprefix("kafka://"))
+    await admin.start()
+    try:
+        topics = [topic for topic in await admin.list_topics() if topic.startswith(settings.topic_prefix)]
+        if topics:
+            await admin.delete_topics(topics)
+    finally:
+        await admin.close()

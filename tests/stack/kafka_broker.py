@@ -1,0 +1,140 @@
+"""A real Kafka broker from Apache's own jars, in KRaft mode on one node: started, killed and started again by tests.
+
+The jars come by Maven once and stay in a cache folder. Settings are chosen for failure tests: a killed broker may register
+again after 3 seconds, and group sessions may be as short as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from langlog_backbone.child import Child
+
+POM = Path(__file__).with_name("pom.xml")
+LOG4J = Path(__file__).with_name("log4j2.properties")
+JAVA = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+READY = b"Kafka Server started"
+FETCH_TIMEOUT_S = 300
+
+
+class KafkaMissing(Exception):
+    """Why there can be no broker here."""
+
+
+def jars() -> Path:
+    """The folder with the broker's jars, fetched if need be. Raises KafkaMissing."""
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            raise KafkaMissing(f"{program} is not on the path")
+    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "langlog"
+    folder = root / f"kafka-{digest}"
+    if not folder.exists():
+        draft = root / f"kafka-{digest}.{os.getpid()}"
+        draft.mkdir(parents=True)
+        got = subprocess.run(
+            [
+                *("mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"),
+                *("-DincludeScope=runtime", f"-DoutputDirectory={draft}"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=FETCH_TIMEOUT_S,
+        )
+        if got.returncode != 0 or not any(draft.glob("kafka_*.jar")):
+            shutil.rmtree(draft, ignore_errors=True)
+            raise KafkaMissing(f"mvn could not fetch the jars: {(got.stdout + got.stderr).strip()[-500:]}")
+        try:
+            draft.rename(folder)
+        except OSError:
+            # another session was faster
+            shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+class KafkaBroker:
+    """One broker with its data in ``folder``. ``settings`` add to or replace the broker's properties."""
+
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
+        self._jars = jars()
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port, controller = _free_ports(2)
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self._config = folder / "server.properties"
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+            "log.dirs": str(folder / "data"),
+            "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "500",
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            "log.index.size.max.bytes": "1048576",
+            "log.segment.delete.delay.ms": "1000",
+            **(settings or {}),
+        }
+        self._config.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        self._child: Child | None = None
+        self._format()
+
+    async def start(self) -> None:
+        """Returns when it has said that it is up."""
+        self._child = Child(
+            self._java("kafka.Kafka", str(self._config)), ready=READY, transcript=self._folder / "broker.log"
+        )
+        await self._child.wait_ready()
+
+    async def stop(self) -> None:
+        if self._child is not None:
+            await self._child.stop()
+            self._child = None
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert self._child is not None
+        await self._child.kill()
+        self._child = None
+
+    def _format(self) -> None:
+        uuid = subprocess.run(
+            self._java("kafka.tools.StorageTool", "random-uuid"), capture_output=True, text=True, check=True
+        ).stdout.split()[-1]
+        subprocess.run(
+            self._java("kafka.tools.StorageTool", "format", "-t", uuid, "-c", str(self._config), "--standalone"),
+            capture_output=True,
+            check=True,
+        )
+
+    def _java(self, main: str, *args: str) -> list[str]:
+        java = shutil.which("java")
+        assert java is not None
+        return [java, *JAVA, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{self._jars}/*", main, *args]
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
