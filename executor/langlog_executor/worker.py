@@ -1,0 +1,347 @@
+"""The worker process: claims dispatched runs, executes graphs, answers queries. ``python -m langlog_executor.worker``.
+
+    graphs loaded ─► lease taken ─► graphs announced ─► ready ─► claim, run, report … ─► SIGTERM: drain ─► gone
+
+The main thread's event loop does I/O only (`io_loop`); graph code runs on graph loops and node threads, so nothing a graph does
+delays the lease, a report or another run. What happens when it dies: the pool (`workers`) starts another one, and the lease of
+its runs runs out. A worker whose pool is gone stops as if asked to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from langlog_backbone import channels
+from langlog_backbone.clock import now_iso
+from langlog_backbone.log import LogUnavailable, NewRecord
+from langlog_backbone.logging import configure_logging
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.project import read_project
+from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.service import StartError
+from langlog_backbone.settings import Settings, read_settings
+from langlog_schemas import commands, envelope, messages
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from langlog_backbone.context import Backbone
+    from langlog_schemas.messages import Control, Task
+
+    from .graph_attempt import Stop
+    from .graphs import Graphs
+    from .lease import Lease
+    from .run_execution import RunExecution, RunTools
+
+logger = structlog.get_logger(__name__)
+
+CLAIM_WAIT_S = 30.0
+"""How long one claim waits for a task; then it asks again."""
+RETRY_S = 0.2
+"""Between two claims while Redis is away."""
+CONTROL_KEPT_S = 30.0
+"""A control that comes before its task was claimed here is remembered for this long."""
+POOL_SIZE = 4
+"""Connections to Postgres of one worker process."""
+NODE_THREADS = 4
+"""Threads for sync nodes, per run that a worker may have at once."""
+
+_ASKED_TO_STOP = load_sql("langlog_executor", "workers.sql")["asked_to_stop"]
+
+
+class Worker:
+    """Claims and executes until it is told to drain."""
+
+    def __init__(self, backbone: Backbone, tools: RunTools, lease: Lease) -> None:
+        self._backbone = backbone
+        self._tools = tools
+        self._lease = lease
+        self._slots = backbone.settings.jobs_per_worker
+        self._runs: dict[str, tuple[RunExecution, asyncio.Task[None]]] = {}
+        """Task id -> its execution."""
+        self._controls: dict[str, tuple[float, Control]] = {}
+        self._room = asyncio.Event()
+        self._claiming: asyncio.Task[None] | None = None
+        self._draining = False
+
+    async def start(self) -> None:
+        await self._backbone.bus.subscribe(channels.CONTROL, self._on_control)
+        self._backbone.bus.on_reconnect.append(self._on_reconnect)
+        self._claiming = asyncio.create_task(self._claim_all(), name="claim")
+
+    async def drain(self) -> None:
+        """Claim no more; let runs reach a step boundary within the time for that; hand back those that did not end."""
+        self._draining = True
+        if self._claiming is not None:
+            self._claiming.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._claiming
+        for execution, _ in self._runs.values():
+            execution.stop("drain")
+        await self._wait_for_runs(self._backbone.settings.drain_s)
+        for execution, _ in self._runs.values():
+            execution.stop("drain")  # once more: now
+        await self._wait_for_runs(self._backbone.settings.drain_s)
+        for _, running in self._runs.values():
+            running.cancel()
+        await self._return_unopened()
+
+    # the lease's callbacks, on the I/O loop
+
+    def lost(self) -> None:
+        """What was held here belongs to other attempts now."""
+        for execution, _ in self._runs.values():
+            execution.stop("drop")
+        if self._claiming is not None and not self._draining:
+            self._claiming.cancel()
+            self._claiming = asyncio.create_task(self._claim_all(), name="claim")
+
+    def wiped(self, worker: str) -> None:
+        held = [execution.task for execution, _ in self._runs.values()]
+        again = asyncio.ensure_future(self._backbone.queue.hold_again(worker, held))
+        again.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    # claiming
+
+    async def _claim_all(self) -> None:
+        while True:
+            free = self._slots - len(self._runs)
+            if free <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            worker = self._lease.worker
+            try:
+                tasks = await self._backbone.queue.claim(worker, free, CLAIM_WAIT_S)
+            except (RedisError, OSError) as error:
+                logger.debug("claim.failed", error=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            for task in tasks:
+                self._begin(task, worker)
+
+    def _begin(self, task: Task, worker: str) -> None:
+        from .run_execution import RunExecution
+
+        execution = RunExecution(self._tools, task, worker)
+        control = self._controls.pop(task.run_id, None)
+        if control is not None and control[1].attempt == task.attempt:
+            execution.stop(_stop(control[1]))
+        self._runs[task.id] = (execution, asyncio.create_task(self._execute(execution, worker)))
+
+    async def _execute(self, execution: RunExecution, worker: str) -> None:
+        task = execution.task
+        try:
+            await execution.run()
+        except asyncio.CancelledError:
+            return
+        except Exception:
+            logger.exception("run.unreported", run_id=task.run_id)
+            return  # still held: when the process ends, so does the lease, and the run is taken up again
+        finally:
+            self._runs.pop(task.id, None)
+            self._room.set()
+        self._backbone.queue.release(worker, task.id)
+
+    async def _wait_for_runs(self, limit_s: float) -> None:
+        if self._runs:
+            await asyncio.wait([running for _, running in self._runs.values()], timeout=limit_s)
+
+    async def _return_unopened(self) -> None:
+        """Tasks that were claimed by a claim that never came back to us."""
+        queue, pipe, worker = self._backbone.queue, self._backbone.pipe, self._lease.worker
+        try:
+            held = [x.decode() for x in await pipe.call("LRANGE", pipe.key("held", worker), 0, -1)]
+            unopened = [x for x in held if x not in self._runs]
+            found = [await pipe.call("GET", pipe.key("task", x)) for x in unopened]
+            records = [_requeue(messages.decode_task(x)) for x in found if x is not None]
+            if records:
+                await self._backbone.log.append(records)
+            for task_id in unopened:
+                queue.release(worker, task_id)
+        except (RedisUnavailable, LogUnavailable) as error:
+            logger.warning("drain.left_to_the_lease", error=str(error))
+
+    # controls
+
+    def _on_control(self, data: bytes) -> None:
+        control = messages.decode_control(data)
+        for execution, _ in self._runs.values():
+            if execution.task.run_id == control.run_id and execution.task.attempt == control.attempt:
+                execution.stop(_stop(control))
+                return
+        now = time.monotonic()
+        self._controls = {k: v for k, v in self._controls.items() if now - v[0] < CONTROL_KEPT_S}
+        self._controls[control.run_id] = (now, control)
+
+    def _on_reconnect(self) -> None:
+        asker = asyncio.ensure_future(self._ask_for_controls())
+        asker.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _ask_for_controls(self) -> None:
+        """Controls may have been missed while the subscription was down: the read model has them too."""
+        held = {execution.task.run_id: execution for execution, _ in self._runs.values()}
+        for row in await self._backbone.pool.fetch(_ASKED_TO_STOP, list(held)):
+            execution = held[row["run_id"]]
+            if execution.task.attempt == row["attempt"]:
+                execution.stop("rollback" if row["cancel"] == "rollback" else "interrupt")
+
+
+def _stop(control: Control) -> Stop:
+    match control.action:
+        case "rollback":
+            return "rollback"
+        case "drop":
+            return "drop"
+        case _:
+            return "interrupt"
+
+
+def _requeue(task: Task) -> NewRecord:
+    command = commands.RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
+    return NewRecord(
+        commands.TOPIC,
+        command.key,
+        commands.encode(command),
+        envelope.headers(
+            id=f"{task.run_id}-{task.attempt}-drained",
+            type=command.TYPE,
+            source="/langlog/worker",
+            time=now_iso(),
+            subject=command.key,
+        ),
+    )
+
+
+# --- the process -----------------------------------------------------------------------------
+
+
+class Report:
+    """One JSON line to the pool: ``{"ready": …}`` or ``{"error": "…"}``."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        self.pool = fd is not None
+        """Whether a pool started us, and holds the other end of our standard input."""
+
+    def say(self, message: dict[str, Any]) -> None:
+        if self._fd is not None:
+            os.write(self._fd, msgspec.json.encode(message) + b"\n")
+            os.close(self._fd)
+            self._fd = None
+
+
+async def serve(settings: Settings, report: Report) -> None:
+    """The worker's whole life. Raises StartError and GraphLoadError."""
+    from langlog_backbone.context import open_backbone
+
+    from .graphs import load_graphs
+
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    graphs = load_graphs(read_project(settings.project))
+    small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
+    async with open_backbone(small) as backbone:
+        await _serve(backbone, graphs, asked, report)
+
+
+async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, report: Report) -> None:
+    from .announcement import announce
+    from .checkpoint_reader import CheckpointReader
+    from .graph_loops import GraphLoops
+    from .io_loop import IoLoop
+    from .lease import Lease
+    from .queries import QueryServer
+    from .run_execution import RunTools
+    from .store import LogStore
+
+    io = IoLoop(backbone)
+    loops = GraphLoops(io, threads=backbone.settings.jobs_per_worker * NODE_THREADS)
+    reader = CheckpointReader(io)
+    ttl: Any = read_project(backbone.settings.project).section("store").get("ttl")
+    store = LogStore(io, ttl=ttl)
+    tools = RunTools(io, graphs, loops, reader, store)
+    worker: Worker
+    lease = Lease(
+        backbone.settings,
+        on_lost=lambda _: io.post(lambda: worker.lost()),
+        on_wiped=lambda held_as: io.post(lambda: worker.wiped(held_as)),
+    )
+    worker = Worker(backbone, tools, lease)
+    await asyncio.to_thread(lease.start)
+    queries = asyncio.create_task(QueryServer(io, graphs, reader, store).serve(), name="queries")
+    try:
+        await announce(backbone, graphs)
+        await worker.start()
+        report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(asked.wait())]
+        if report.pool:
+            waits.append(asyncio.create_task(_orphaned()))
+        await asyncio.wait([*waits, queries], return_when=asyncio.FIRST_COMPLETED)
+        if queries.done() and not queries.cancelled() and queries.exception() is not None:
+            logger.error("worker.queries_failed", exc_info=queries.exception())
+        for task in waits:
+            task.cancel()
+        await worker.drain()
+    finally:
+        queries.cancel()
+        await asyncio.gather(queries, return_exceptions=True)
+        loops.stop()
+        await backbone.pipe.flush()
+        await asyncio.to_thread(lease.stop)
+
+
+async def _orphaned() -> None:
+    """Returns when the pool's end of our standard input is closed: its process is gone."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass
+    logger.warning("worker.orphaned")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="langlog_executor.worker")
+    parser.add_argument("--report-fd", type=int, default=None, help="where to say that it is ready, or why not")
+    options = parser.parse_args(arguments)
+    report = Report(options.report_fd)
+    try:
+        settings = read_settings()
+        configure_logging(settings)
+        _run(settings, report)
+    except Exception as error:
+        from .graphs import GraphLoadError
+
+        if not isinstance(error, StartError | GraphLoadError):
+            logger.exception("worker.failed")
+        report.say({"error": f"{error}" if str(error) else type(error).__name__})
+        return 1
+    return 0
+
+
+def _run(settings: Settings, report: Report) -> None:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        asyncio.run(serve(settings, report))
+        return
+    uvloop.run(serve(settings, report))
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # node threads that are stuck in user code must not keep the process
+    os._exit(code)
