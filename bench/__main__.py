@@ -39,10 +39,15 @@ def broker(args: argparse.Namespace) -> Iterator[str | None]:
     elif args.kafka:
         yield args.kafka
     else:
-        from tests.stack.kafka import running_broker
+        from tests.stack.kafka_broker import KafkaBroker
 
-        with running_broker() as address:
-            yield address
+        with tempfile.TemporaryDirectory(prefix="langlog-bench-kafka-") as folder, asyncio.Runner() as runner:
+            own = KafkaBroker(Path(folder))
+            runner.run(own.start())
+            try:
+                yield own.bootstrap
+            finally:
+                runner.run(own.stop())
 
 
 async def measure(live: LiveServer, kafka: str | None, names: list[str], seconds: float) -> list[Result]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.replay import HERE, RECORDINGS, Exchange, Replay, load, read_list
-from tests.stack.server import LiveServer
+from tests.stack.server import LiveServer, kafka_env
 
 CONFIG = "langgraph.json"
 """The variant of the configuration replayed; authentication and the custom app have theirs."""
@@ -29,7 +29,7 @@ FILES = sorted({file for file, _ in CASES})
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def exchanges(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Exchange]]:
     """Every exchange of every file, replayed once per log on a server of its own."""
-    env = {"LOG_URI": request.getfixturevalue("kafka_uri")} if request.param == "kafka" else {}
+    env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
     server = LiveServer(HERE / "graphs" / CONFIG, tmp_path_factory.mktemp(f"contract-{request.param}"), env)
 
     async def replay() -> list[Exchange]:

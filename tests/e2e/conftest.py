@@ -9,7 +9,7 @@ import pytest
 from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 
-from tests.stack.server import LiveServer
+from tests.stack.server import LiveServer, kafka_env
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 BODY_LIMIT = 300_000
@@ -20,7 +20,7 @@ BODY_LIMIT = 300_000
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     env = {"LANGLOG_MAX_BODY_BYTES": str(BODY_LIMIT)}
     if request.param == "kafka":
-        env["LOG_URI"] = request.getfixturevalue("kafka_uri")
+        env |= kafka_env(request.getfixturevalue("kafka"))
     with LiveServer(PROJECT, tmp_path_factory.mktemp(f"e2e-{request.param}"), env).up() as live:
         yield live
 

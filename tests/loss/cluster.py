@@ -60,11 +60,10 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def running_cluster(folder: Path, log_uri: str, topic_prefix: str = "") -> AsyncIterator[Cluster]:
+async def running_cluster(folder: Path, log_env: dict[str, str]) -> AsyncIterator[Cluster]:
     """Postgres, Redis, every service, and a witness who reads the log along."""
     env = {
-        "LOG_URI": log_uri or f"sqlite://{folder / 'log.sqlite'}",
-        "LANGLOG_TOPIC_PREFIX": topic_prefix,
+        "LOG_URI": f"sqlite://{folder / 'log.sqlite'}",
         "LANGLOG_DATA_DIR": str(folder),
         "LANGLOG_PROJECT": str(PROJECT),
         "LANGLOG_LEASE_SECS": str(LEASE_S),
@@ -72,6 +71,7 @@ async def running_cluster(folder: Path, log_uri: str, topic_prefix: str = "") ->
         "LANGLOG_GROUP_SESSION_SECS": "2",
         "N_JOBS_PER_WORKER": "16",
         "BG_JOB_MAX_RETRIES": "5",
+        **log_env,
     }
     async with contextlib.AsyncExitStack() as stack:
         postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)

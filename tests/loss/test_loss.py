@@ -15,6 +15,7 @@ import pytest
 from langlog_schemas import events
 
 from tests.loss.cluster import KINDS, LEASE_S, SERVICES, Cluster, running_cluster
+from tests.stack.server import kafka_env
 
 THREADS = 50
 RUNS_PER_THREAD = 2
@@ -36,14 +37,13 @@ class Run(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
-def log_uri(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("kafka_uri")) if request.param == "kafka" else ""
+def log_env(request: pytest.FixtureRequest) -> dict[str, str]:
+    return kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
 
 
 @pytest.fixture(scope="module")
-async def cluster(log_uri: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    prefix = f"loss-{uuid.uuid4().hex[:8]}." if log_uri else ""
-    async with running_cluster(tmp_path_factory.mktemp("loss"), log_uri, prefix) as found:
+async def cluster(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    async with running_cluster(tmp_path_factory.mktemp("loss"), log_env) as found:
         yield found
 
 

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -39,6 +40,16 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def kafka_env(bootstrap: str) -> dict[str, str]:
+    """Variables for a log of one's own on a shared broker: few partitions start fast, and keys still part."""
+    return {
+        "LOG_URI": f"kafka://{bootstrap}",
+        "LANGLOG_TOPIC_PREFIX": f"t{uuid.uuid4().hex[:12]}.",
+        "LANGLOG_PARTITIONS": "8",
+        "LANGLOG_GROUP_SESSION_SECS": "2",
+    }
 
 
 class Process:
