@@ -1,0 +1,206 @@
+"""Folding gives the same rows whatever happens on the way: duplicates, crashes, other batches, a second decider.
+
+Real Postgres; the log is a list here, since order, duplicates and crash points are what is under test.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.postgres import connect_pool, ensure_read_model
+from langlog_backbone.settings import Settings
+from langlog_projector.apply import SQL, PositionsMoved, Step, apply
+from langlog_projector.fold import Fences, Fold
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause
+
+from .histories import causes, decide_all, histories
+
+TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes")
+
+
+class Entry:
+    """One record of the partition: a decider's event with its cause, or a worker's record."""
+
+    def __init__(self, event: ev.AnyEvent, time: str, cause: Cause | None) -> None:
+        self.event, self.time, self.cause = event, time, cause
+
+
+def partition_of_history(history: list[Any]) -> list[Entry]:
+    """The partition that a history leads to; each dispatched attempt writes a checkpoint and a write, some of them late."""
+    entries: list[Entry] = []
+    for decided in decide_all(history):
+        for event, cause in zip(decided.events, causes(decided), strict=True):
+            entries.append(Entry(event, decided.meta.time, cause))
+            if isinstance(event, ev.RunDispatched):
+                for attempt in (event.attempt, event.attempt - 1):  # the older attempt's worker still writes
+                    entries += _worker_records(event.thread_id, event.run_id, attempt, decided.meta.time)
+    return entries
+
+
+def _worker_records(thread_id: str, run_id: str, attempt: int, time: str) -> list[Entry]:
+    checkpoint = cp.CheckpointBody(
+        namespace="",
+        checkpoint_id=f"{run_id}-{attempt}",
+        parent_id=None,
+        type="msgpack",
+        data=b"c",
+        metadata=b"{}",
+        versions={"x": f"{run_id}-{attempt}"},
+        blobs=[cp.ChannelBlob("x", f"{run_id}-{attempt}", "msgpack", b"v")],
+    )
+    writes = cp.WritesBody("", f"{run_id}-{attempt}", "task", "", [cp.Write(0, "x", "msgpack", b"w")])
+    place = {"thread_id": thread_id, "run_id": run_id, "attempt": attempt}
+    return [
+        Entry(ev.RunStarted(**place, worker="w"), time, None),
+        Entry(ev.CheckpointWritten(**place, body=cp.encode(checkpoint)), time, None),
+        Entry(ev.CheckpointWrites(**place, body=cp.encode(writes)), time, None),
+    ]
+
+
+class ReadModel:
+    """The tables, and a projector's memory, as far as folding a list needs them."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.fences = Fences()
+        self.position = 0
+
+    async def empty(self) -> None:
+        await self.pool.execute(f"TRUNCATE {', '.join(TABLES)}, positions")
+        await self.pool.execute(SQL["open_positions"], ["run-events"], [0])
+        self.position = 0
+        await self.restart()
+
+    async def restart(self) -> None:
+        """What a projector does that takes the partition over."""
+        self.fences = Fences()
+        (row,) = await self.pool.fetch(SQL["read_positions"], ["run-events"], [0])
+        self.position = row["offset"]
+        if row["cause_offset"] >= 0:
+            last = Cause(0, row["cause_offset"], row["cause_index"], row["cause_count"])
+            self.fences.causes["run-events", 0] = last
+        for run_id, attempt in await self.pool.fetch(SQL["read_attempts"]):
+            self.fences.attempts[run_id] = attempt
+
+    async def fold(self, entries: list[Entry], count: int, *, crash: bool = False) -> None:
+        """The next ``count`` entries in one transaction; a crash comes just before its commit."""
+        fold = Fold(self.fences)
+        batch = entries[self.position : self.position + count]
+        for offset, entry in enumerate(batch, self.position):
+            if entry.cause is not None:
+                if self.fences.duplicate("run-events", entry.cause):
+                    continue
+                self.fences.causes["run-events", 0] = entry.cause
+            fold.event(entry.event, entry.time, offset)
+        if crash:
+            await self.restart()
+            return
+        step = Step(self.position, self.position + len(batch), self.fences.causes.get(("run-events", 0)))
+        async with self.pool.acquire() as connection:
+            await apply(connection, fold.changes, {("run-events", 0): step})
+        self.position += len(batch)
+
+    async def rows(self, *, with_places: bool = True) -> dict[str, list[str]]:
+        """All rows as text. ``settled`` is a place in the log: it differs where duplicates stand before it."""
+        found = {}
+        for table in TABLES:
+            rows = [dict(row) for row in await self.pool.fetch(f"SELECT * FROM {table}")]
+            if not with_places:
+                for row in rows:
+                    row.pop("settled", None)
+            found[table] = sorted(map(repr, rows))
+        return found
+
+
+@pytest.fixture
+async def read_model(postgres: EmbeddedPostgres) -> AsyncIterator[ReadModel]:
+    settings = Settings(database_uri=postgres.uri, projection=f"t{uuid.uuid4().hex[:12]}")
+    pool = await connect_pool(settings, size=1)
+    await ensure_read_model(pool, settings)
+    yield ReadModel(pool)
+    await pool.close()
+
+
+FEW = hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@given(history=histories, data=st.data())
+@FEW
+async def test_batches_crashes_and_duplicates_make_no_difference(
+    read_model: ReadModel, history: list[Any], data: st.DataObject
+) -> None:
+    entries = partition_of_history(history)
+    await read_model.empty()
+    for _ in entries:
+        await read_model.fold(entries, 1)
+    plain = await read_model.rows(with_places=False)
+
+    doubled: list[Entry] = []
+    for n, entry in enumerate(entries):
+        doubled.append(entry)
+        if data.draw(st.integers(0, 4)) == 0:  # a former owner, or a second try, writes the last few again
+            back = data.draw(st.integers(1, 4))
+            doubled += [e for e in entries[max(0, n + 1 - back) : n + 1] if e.cause is not None]
+    await read_model.empty()
+    while read_model.position < len(doubled):
+        crash = data.draw(st.integers(0, 5)) == 0
+        await read_model.fold(doubled, data.draw(st.integers(1, 12)), crash=crash)
+    assert await read_model.rows(with_places=False) == plain
+
+
+@given(history=histories)
+@FEW
+async def test_what_is_folded_at_once_is_what_is_folded_one_by_one(read_model: ReadModel, history: list[Any]) -> None:
+    entries = partition_of_history(history)
+    await read_model.empty()
+    for _ in entries:
+        await read_model.fold(entries, 1)
+    one_by_one = await read_model.rows()
+    await read_model.empty()
+    await read_model.fold(entries, len(entries) or 1)
+    assert await read_model.rows() == one_by_one
+
+
+@given(history=histories)
+@FEW
+async def test_the_read_model_holds_what_the_aggregates_say(read_model: ReadModel, history: list[Any]) -> None:
+    entries = partition_of_history(history)
+    await read_model.empty()
+    await read_model.fold(entries, len(entries) or 1)
+    states = {d.command.thread_id: d.after for d in decide_all(history)}
+    stored = {row["thread_id"]: row for row in await read_model.pool.fetch("SELECT * FROM threads")}
+    assert set(stored) == {t for t, state in states.items() if state.exists}
+    for thread_id, row in stored.items():
+        state = states[thread_id]
+        assert row["status"] == state.status
+        in_flight = await read_model.pool.fetch(
+            "SELECT run_id, attempt, crashes, cancel FROM runs WHERE thread_id = $1 AND status IN ('pending', 'running') ORDER BY ordinal",
+            thread_id,
+        )
+        assert [tuple(row) for row in in_flight] == [
+            (run.run_id, run.attempt, run.crashes, run.cancel) for run in state.runs.values()
+        ]
+
+
+async def test_another_projector_that_moved_the_positions_stops_the_former_one(read_model: ReadModel) -> None:
+    await read_model.empty()
+    entries = [
+        Entry(ev.ThreadCreated(thread_id=f"t{n}"), "2026-01-01T00:00:00.000000+00:00", Cause(0, n, 0, 1))
+        for n in range(2)
+    ]
+    former = ReadModel(read_model.pool)
+    await former.restart()
+    await read_model.fold(entries, 1)
+    with pytest.raises(PositionsMoved):
+        await former.fold(entries, 2)
+    assert [row["thread_id"] for row in await read_model.pool.fetch("SELECT thread_id FROM threads")] == ["t0"]
