@@ -1,0 +1,123 @@
+"""What a graph streams, against the recorded streams of the contract: the same events, the same shapes, the same order."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.memory import InMemoryStore
+from langlog_backbone.project import read_project
+from langlog_backbone.settings import Settings
+from langlog_executor.graph_attempt import Ended, GraphAttempt
+from langlog_executor.graphs import Graphs, load_graphs
+from langlog_executor.run_input import read_kwargs
+from langlog_schemas.ids import default_assistant_id
+from langlog_schemas.messages import Task
+
+CONTRACT = Path(__file__).parent.parent / "contract"
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
+VOLATILE = {"timestamp", "langgraph_api_version", "langgraph_plan", "langgraph_api_url", "__request_start_time_ms__"}
+SERVER_KEYS = {
+    "langgraph_auth_user": None,
+    "langgraph_auth_user_id": "",
+    "langgraph_auth_permissions": [],
+    "langgraph_request_id": "00000000-0000-4000-8000-000000000000",
+    "__request_start_time_ms__": 0,
+    "__after_seconds__": 0,
+    "user_id": "",
+}
+
+
+def recorded(file: str) -> Iterator[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
+    """Name, request and events of each recorded stream that went on to its end on a thread without a past."""
+    runs: set[str] = set()
+    for line in (CONTRACT / "recordings" / f"{file}.jsonl").read_text().splitlines():
+        exchange = json.loads(line)
+        request, response = exchange.get("request") or {}, exchange.get("response") or {}
+        path = request.get("path", "")
+        if exchange.get("config") != "langgraph.json" or "/runs" not in path or request["method"] != "POST":
+            continue
+        first = path not in runs and path.rpartition("/runs")[0] not in runs
+        runs.add(path)
+        runs.add(path.rpartition("/runs")[0])
+        if path.endswith("/runs/stream") and first and response.get("closed_by") == "server":
+            yield f"{exchange['case']}-{exchange['step']}", request["json"], response["sse"]
+
+
+STREAMS = [x for x in [*recorded("streaming"), *recorded("runs")] if "heartbeat" not in x[0]]
+
+
+@pytest.fixture(scope="module")
+def graphs() -> Graphs:
+    return load_graphs(read_project(CONTRACT / "graphs" / "langgraph.json"))
+
+
+def task_for(body: dict[str, Any]) -> Task:
+    graph_id = body["assistant_id"]
+    assistant = default_assistant_id(graph_id)
+    run_id, thread_id = str(uuid.uuid4()), str(uuid.uuid4())
+    ids = {"run_id": run_id, "thread_id": thread_id, "graph_id": graph_id, "assistant_id": assistant}
+    modes = body.get("stream_mode") or ["values"]
+    kwargs = {
+        "input": body.get("input"),
+        "command": body.get("command"),
+        "config": {"configurable": {**SERVER_KEYS, **ids}},
+        "context": {},
+        "stream_mode": [modes] if isinstance(modes, str) else modes,
+        "subgraphs": body.get("stream_subgraphs", False),
+        "interrupt_before": body.get("interrupt_before"),
+        "interrupt_after": body.get("interrupt_after"),
+        "feedback_keys": body.get("feedback_keys"),
+    }
+    return Task(
+        run_id=run_id,
+        thread_id=thread_id,
+        attempt=1,
+        assistant_id=assistant,
+        graph_id=graph_id,
+        kwargs=json.dumps(kwargs).encode(),
+        metadata=json.dumps({"created_by": "system", "graph_id": graph_id, "assistant_id": assistant}).encode(),
+        created_at="2026-01-01T00:00:00.000000+00:00",
+        fresh=True,
+    )
+
+
+async def streamed(graphs: Graphs, task: Task) -> tuple[list[tuple[str, Any]], Ended]:
+    events: list[tuple[str, Any]] = []
+    attempt = GraphAttempt(
+        task,
+        read_kwargs(task),
+        graphs,
+        InMemorySaver(),
+        InMemoryStore(),
+        Settings(),
+        lambda name, data: events.append((name, json.loads(data))),
+    )
+    ended = await attempt.run()
+    return events, ended
+
+
+def shape(value: Any) -> Any:
+    """Without ids, times and versions; keys sorted by being compared as dicts."""
+    if isinstance(value, dict):
+        return {ID.sub("<id>", k): shape(v) for k, v in value.items() if k not in VOLATILE}
+    if isinstance(value, list):
+        return [shape(x) for x in value]
+    if isinstance(value, str):
+        return ID.sub("<id>", value)
+    return value
+
+
+@pytest.mark.parametrize(("name", "body", "events"), STREAMS, ids=[x[0] for x in STREAMS])
+async def test_a_stream_is_as_recorded(
+    name: str, body: dict[str, Any], events: list[dict[str, Any]], graphs: Graphs
+) -> None:
+    got, _ = await streamed(graphs, task_for(body))
+    wanted = [(shape(e["event"]), shape(e["data"])) for e in events if "event" in e]
+    assert [(shape(name), shape(data)) for name, data in got] == wanted
