@@ -1,0 +1,112 @@
+"""The hot queue: a task is in one place at a time, and a dead worker's tasks come back."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from langlog_backbone.embedded import EmbeddedRedis
+from langlog_backbone.hot_queue import HotQueue
+from langlog_backbone.redis import RedisPipe
+from langlog_backbone.settings import Settings
+from langlog_schemas.messages import Task
+
+LEASE_S = 0.2
+
+
+@pytest.fixture
+async def pipe(redis_server: EmbeddedRedis) -> AsyncIterator[RedisPipe]:
+    settings = Settings(redis_uri=redis_server.uri, redis_prefix=f"{uuid.uuid4().hex}:", lease_s=LEASE_S)
+    pipe = RedisPipe(settings)
+    pipe.settings = settings  # type: ignore[attr-defined]
+    yield pipe
+    await pipe.stop()
+
+
+@pytest.fixture
+async def queue(pipe: RedisPipe) -> AsyncIterator[HotQueue]:
+    queue = HotQueue(pipe, pipe.settings)  # type: ignore[attr-defined]
+    yield queue
+    await queue.stop()
+
+
+def task(run_id: str, attempt: int = 1) -> Task:
+    return Task(
+        run_id=run_id,
+        thread_id=f"thread of {run_id}",
+        attempt=attempt,
+        assistant_id="a",
+        graph_id="g",
+        kwargs=b"{}",
+        metadata=b"{}",
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+async def test_tasks_are_claimed_in_the_order_in_which_they_were_pushed(queue: HotQueue) -> None:
+    await queue.push([task("r1"), task("r2")])
+    await queue.push([task("r3")])
+    claimed = await queue.claim("w", 10, 1)
+    assert [t.run_id for t in claimed] == ["r1", "r2", "r3"]
+    assert claimed[0] == task("r1")
+
+
+async def test_a_claim_takes_no_more_than_it_has_room_for(queue: HotQueue) -> None:
+    await queue.push([task(f"r{n}") for n in range(5)])
+    assert len(await queue.claim("w", 2, 1)) == 2
+    assert len(await queue.claim("w", 10, 1)) == 3
+
+
+async def test_a_waiting_claim_is_woken_by_a_push(queue: HotQueue) -> None:
+    waiting = asyncio.create_task(queue.claim("w", 1, 10))
+    await asyncio.sleep(0)
+    await queue.push([task("r1")])
+    assert [t.run_id for t in await asyncio.wait_for(waiting, 2)] == ["r1"]
+
+
+async def test_a_claimed_task_is_known_until_it_is_released(queue: HotQueue, pipe: RedisPipe) -> None:
+    await queue.lease("w", fresh=True)
+    await queue.push([task("r1"), task("r2")])
+    (claimed,) = await queue.claim("w", 1, 1)
+    assert await queue.known() == {"r1:1", "r2:1"}
+    queue.release("w", claimed.id)
+    await pipe.flush()
+    assert await queue.known() == {"r2:1"}
+
+
+async def test_a_task_is_withdrawn_only_while_nobody_has_claimed_it(queue: HotQueue) -> None:
+    await queue.push([task("r1"), task("r2")])
+    await queue.claim("w", 1, 1)
+    assert not await queue.withdraw("r1:1")
+    assert await queue.withdraw("r2:1")
+    assert not await queue.withdraw("r2:1")
+
+
+async def test_a_renewed_lease_keeps_its_tasks_and_a_lapsed_one_gives_them_up(queue: HotQueue) -> None:
+    await queue.lease("alive", fresh=True)
+    await queue.lease("dead", fresh=True)
+    await queue.push([task("r1"), task("r2")])
+    await queue.claim("alive", 1, 1)
+    await queue.claim("dead", 1, 1)
+    assert await queue.reap() == []
+    lapsed = asyncio.get_running_loop().time() + LEASE_S * 1.5
+    while asyncio.get_running_loop().time() < lapsed:  # leases run by Redis' clock: there is no signal for it
+        assert await queue.lease("alive")
+        await asyncio.sleep(LEASE_S / 4)
+    assert await queue.reap() == ["r2:1"]
+    assert await queue.reap() == []
+    assert not await queue.lease("dead"), "a lapsed lease cannot be renewed"
+    assert await queue.lease("alive")
+
+
+async def test_after_a_wipe_a_live_worker_says_again_what_it_holds(queue: HotQueue, pipe: RedisPipe) -> None:
+    await queue.lease("w", fresh=True)
+    await queue.push([task("r1")])
+    held = await queue.claim("w", 1, 1)
+    for key in await pipe.call("KEYS", f"{pipe.prefix}*"):
+        await pipe.call("DEL", key)
+    assert await queue.known() == set()
+    await queue.hold_again("w", held)
+    assert await queue.known() == {"r1:1"}

@@ -1,0 +1,106 @@
+"""The pipelined connection and the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from langlog_backbone.embedded import EmbeddedRedis
+from langlog_backbone.redis import Bus, RedisPipe, RedisUnavailable, check_redis
+from langlog_backbone.service import StartError
+from langlog_backbone.settings import Settings
+from redis.exceptions import ResponseError
+
+
+@pytest.fixture
+def settings(redis_server: EmbeddedRedis) -> Settings:
+    return Settings(redis_uri=redis_server.uri, redis_prefix=f"{uuid.uuid4().hex}:")
+
+
+@pytest.fixture
+async def pipe(settings: Settings) -> AsyncIterator[RedisPipe]:
+    pipe = RedisPipe(settings)
+    yield pipe
+    await pipe.stop()
+
+
+@pytest.fixture
+async def bus(pipe: RedisPipe, settings: Settings) -> AsyncIterator[Bus]:
+    bus = Bus(pipe, settings)
+    await bus.start()
+    yield bus
+    await bus.stop()
+
+
+async def test_calls_of_one_moment_are_answered_each_with_its_own(pipe: RedisPipe) -> None:
+    answers = await asyncio.gather(*(pipe.call("INCR", pipe.key("n")) for _ in range(100)))
+    assert answers == list(range(1, 101))
+
+
+async def test_a_refused_command_fails_alone(pipe: RedisPipe) -> None:
+    await pipe.call("SET", pipe.key("text"), "x")
+    answers = await asyncio.gather(
+        pipe.call("INCR", pipe.key("text")), pipe.call("INCR", pipe.key("n")), return_exceptions=True
+    )
+    assert isinstance(answers[0], ResponseError)
+    assert answers[1] == 1
+
+
+async def test_an_unreachable_redis_fails_a_call_and_the_start(tmp_path: object) -> None:
+    uri = f"unix://{tmp_path}/nobody.sock"
+    pipe = RedisPipe(Settings(redis_uri=uri))
+    with pytest.raises(RedisUnavailable):
+        await pipe.call("PING")
+    await pipe.stop()
+    with pytest.raises(StartError, match="REDIS_URI"):
+        await check_redis(uri)
+
+
+async def test_what_is_published_after_a_subscription_arrives(bus: Bus) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await bus.subscribe("room", heard.put_nowait)
+    bus.publish("room", b"one")
+    assert await asyncio.wait_for(heard.get(), 2) == b"one"
+
+
+async def test_a_second_subscriber_of_a_channel_hears_too_and_one_may_leave(bus: Bus) -> None:
+    first: asyncio.Queue[bytes] = asyncio.Queue()
+    second: asyncio.Queue[bytes] = asyncio.Queue()
+    await bus.subscribe("room", first.put_nowait)
+    await bus.subscribe("room", second.put_nowait)
+    await bus.unsubscribe("room", first.put_nowait)
+    bus.publish("room", b"one")
+    assert await asyncio.wait_for(second.get(), 2) == b"one"
+    assert first.empty()
+
+
+async def test_a_channel_can_be_left_and_entered_again(bus: Bus) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    for word in (b"one", b"two", b"three"):
+        await bus.subscribe("room", heard.put_nowait)
+        bus.publish("room", word)
+        assert await asyncio.wait_for(heard.get(), 2) == word
+        await bus.unsubscribe("room", heard.put_nowait)
+
+
+async def test_a_local_bus_hands_over_within_the_process(pipe: RedisPipe, settings: Settings) -> None:
+    bus = Bus(pipe, settings, local=True)
+    await bus.start()
+    heard: list[bytes] = []
+    await bus.subscribe("life:t", heard.append, remote=False)
+    bus.publish_local("life:t", b"ended")
+    assert heard == [b"ended"]
+    await bus.stop()
+
+
+async def test_subscribers_are_told_when_the_connection_was_lost(bus: Bus, pipe: RedisPipe) -> None:
+    back = asyncio.Event()
+    bus.on_reconnect.append(back.set)
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await bus.subscribe("room", heard.put_nowait)
+    await pipe.call("CLIENT", "KILL", "TYPE", "pubsub")
+    await asyncio.wait_for(back.wait(), 5)
+    bus.publish("room", b"after")
+    assert await asyncio.wait_for(heard.get(), 5) == b"after"
