@@ -78,10 +78,10 @@ class HotQueue:
         args: list[object] = []
         for task in tasks:
             args += [self._pipe.key("task", task.id), messages.encode(task)]
-        # gather starts them in this order within one tick: one round trip, and no id without its task
+        # one round trip, in this order: no id without its task
         await asyncio.gather(
-            self._pipe.call("MSET", *args),
-            self._pipe.call("LPUSH", self._pipe.key("queue"), *(task.id for task in tasks)),
+            self._pipe.submit("MSET", *args),
+            self._pipe.submit("LPUSH", self._pipe.key("queue"), *(task.id for task in tasks)),
         )
 
     async def withdraw(self, task_id: str) -> bool:

@@ -68,9 +68,13 @@ class RedisPipe:
 
     async def call(self, *command: Any) -> Any:
         """One command's answer. Raises RedisUnavailable, or redis ResponseError for a refused command."""
+        return await self.submit(*command)
+
+    def submit(self, *command: Any) -> asyncio.Future[Any]:
+        """As `call`, but the command has its place in the order at once, and is awaited later."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._enqueue(command, future)
-        return await future
+        return future
 
     def send(self, *command: Any) -> None:
         """A command whose answer nobody needs; lost when Redis is away."""

@@ -14,8 +14,9 @@ When it dies before the effects, the scheduler finds the dispatched run missing 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -50,6 +51,7 @@ RETRY_PAUSE_S = 0.5
 COMMIT_INTERVAL_S = 1.0
 """At most this much is read again after a crash, and skipped by cause."""
 RETRIES_REMEMBERED = 10_000
+DRAIN_S = 2.0
 
 SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
 """Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
@@ -77,7 +79,7 @@ class DeciderService:
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
         self._reader: LogReader | None = None
-        self._effects: set[asyncio.Task[None]] = set()
+        self._effects: asyncio.Queue[tuple[list[Task], list[Control]]] = asyncio.Queue()
         self._committer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -86,14 +88,16 @@ class DeciderService:
 
     async def serve(self) -> None:
         assert self._reader is not None
-        while True:
-            records = await self._reader.read(BATCH_COMMANDS)
-            await self._decide(records)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._carry_out())
+            while True:
+                records = await self._reader.read(BATCH_COMMANDS)
+                await self._decide(records)
 
     async def drain(self) -> None:
         """Effects under way are brought to an end."""
-        if self._effects:
-            await asyncio.wait(self._effects, timeout=RETRY_PAUSE_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._effects.join(), DRAIN_S)
 
     async def stop(self) -> None:
         if self._committer is not None:
@@ -271,30 +275,25 @@ class DeciderService:
                 else:
                     controls += _controls(state, event, d.meta)
                 state = fold_thread(state, [event], d.meta.time)
-        if tasks:
-            self._start(self._push(tasks))
-        if controls:
-            self._start(self._stop_runs(controls))
+        if tasks or controls:
+            self._effects.put_nowait((tasks, controls))
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._effects.add(task)
-        task.add_done_callback(self._effects.discard)
-
-    async def _push(self, tasks: Sequence[Task]) -> None:
-        try:
-            await self._backbone.queue.push(tasks)
-        except RedisUnavailable as error:
-            logger.warning("decider.dispatch_lost", tasks=len(tasks), error=str(error))
+    async def _carry_out(self) -> None:
+        """Effects in the order of their events: a run is in the queue before it can be withdrawn from it."""
+        while True:
+            tasks, controls = await self._effects.get()
+            try:
+                await self._backbone.queue.push(tasks)
+                await self._stop_runs(controls)
+            except RedisUnavailable as error:
+                logger.warning("decider.effects_lost", tasks=len(tasks), controls=len(controls), error=str(error))
+            finally:
+                self._effects.task_done()
 
     async def _stop_runs(self, controls: Sequence[Control]) -> None:
-        """Stop runs: those that nobody has claimed are taken out of the queue, the others' workers are told."""
+        """Runs that nobody has claimed are taken out of the queue, the others' workers are told."""
         for control in controls:
-            try:
-                withdrawn = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
-            except RedisUnavailable as error:
-                logger.warning("decider.control_lost", run_id=control.run_id, error=str(error))
-                continue
+            withdrawn = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
             if withdrawn and control.action != "drop":
                 await self._append_for_sure([_withdrawn_report(control)])
             else:
