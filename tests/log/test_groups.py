@@ -1,0 +1,133 @@
+"""Ownership of partitions, on both logs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from langlog_backbone.log import Log
+from langlog_backbone.settings import Settings
+
+from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record
+from tests.log.test_processes import Subprocess
+
+TOPICS = ("commands", "run-events")
+
+
+async def test_the_only_member_owns_every_partition_and_starts_where_it_says(log: Log) -> None:
+    positions = await log.append([record(f"key {i}", f"{i}") for i in range(60)])
+    done = {("commands", p): max([q.offset for q in positions if q.partition == p], default=-1) + 1 for p in range(3)}
+    told = Told({lane: offset for lane, offset in done.items() if offset})
+    following = Following(log.member("deciders", TOPICS, told))
+    left = 60 - sum(done.values())
+    found = await following.until(left)
+    assert len(found) == left
+    assert told.history == [("assigned", {(topic, p) for topic in TOPICS for p in range(log.partitions)})]
+    assert all(r.partition not in range(3) for r in found)
+    await following.stop()
+
+
+async def test_groups_do_not_know_each_other(log: Log) -> None:
+    members = [Following(log.member(group, ["commands"], Told())) for group in ("deciders", "projectors")]
+    await log.append([record(f"key {i}", f"{i}") for i in range(20)])
+    for member in members:
+        assert len(await member.until(20)) == 20
+    for member in members:
+        await member.stop()
+
+
+async def test_a_partition_has_one_owner_and_the_next_takes_over_when_he_leaves(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    first_log, second_log = await open_started(settings), await open_started(settings)
+    everything = {(topic, p) for topic in TOPICS for p in range(settings.partitions)}
+    first, second = Told(), Told()
+    following_first = Following(first_log.member("deciders", TOPICS, first))
+    await first.until(lambda: first.owned == everything)
+    following_second = Following(second_log.member("deciders", TOPICS, second))
+    if first_log.name == "kafka":
+        # Kafka shares out: partition n of every topic to the same member
+        await second.until(lambda: bool(second.owned))
+        await first.until(lambda: not first.owned & second.owned and first.owned | second.owned == everything)
+        assert {p for _, p in first.owned}.isdisjoint({p for _, p in second.owned})
+    else:
+        await first_log.append([record(f"key {i}", "x") for i in range(20)])
+        await following_first.until(20)
+        assert second.owned == set()
+    await following_first.stop()
+    began = time.perf_counter()
+    await second.until(lambda: second.owned == everything)
+    assert time.perf_counter() - began < settings.group_session_s + LIMIT_S / 2
+    (position,) = await first_log.append([record("after", "the change")])
+    while not any((r.partition, r.offset) == position for r in following_second.records):
+        await following_second.until(len(following_second.records) + 1)
+    await following_second.stop()
+
+
+async def test_the_next_member_takes_over_when_the_owner_is_killed(settings: Settings, open_started: OpenLog) -> None:
+    log = await open_started(settings)
+    owner = await Subprocess.start(settings, "member", "deciders")
+    await owner.heard("assigned")
+    await log.append([record("a", "x")])
+    await owner.heard("read")
+    told = Told()
+    following = Following(log.member("deciders", ["commands"], told))
+    everything = {("commands", p) for p in range(settings.partitions)}
+    if log.name == "kafka":
+        await told.until(lambda: bool(told.owned))
+    await owner.kill()
+    began = time.perf_counter()
+    await told.until(lambda: told.owned == everything)
+    took = time.perf_counter() - began
+    assert took < (settings.group_session_s + 3 if log.name == "kafka" else 0.5)
+    await log.append([record(f"key {i}", "y") for i in range(10)])
+    while sum(r.value == b"y" for r in following.records) < 10:
+        await following.until(len(following.records) + 1)
+    await following.stop()
+
+
+async def test_committed_positions_are_remembered_and_never_go_backwards(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    log = await open_started(settings)
+    lanes = [("commands", 0), ("commands", 1), ("run-events", 0)]
+    assert await log.committed("projectors", lanes) == {}
+    await log.append([record(f"key {i}", "x", topic) for i in range(200) for topic in TOPICS])
+    await log.commit("projectors", {("commands", 0): 5, ("run-events", 0): 7})
+    await log.commit("projectors", {("commands", 0): 3, ("commands", 1): 1})
+    expected = {("commands", 0): 5, ("run-events", 0): 7, ("commands", 1): 1}
+    assert await log.committed("projectors", lanes) == expected
+    assert await log.committed("deciders", lanes) == {}
+    await log.stop()
+    again = await open_started(settings)
+    await again.commit("projectors", {("commands", 0): 4})
+    assert await again.committed("projectors", lanes) == expected
+    assert await again.committed("projectors", lanes[:1]) == {("commands", 0): 5}
+
+
+async def test_a_member_commits_what_it_owns(log: Log) -> None:
+    told = Told()
+    following = Following(log.member("projectors", ["commands"], told))
+    await log.append([record(f"key {i}", "x") for i in range(20)])
+    await following.until(20)
+    await log.commit("projectors", {("commands", p): 1 for p in range(log.partitions)})
+    lanes = [("commands", p) for p in range(log.partitions)]
+    assert await log.committed("projectors", lanes) == dict.fromkeys(lanes, 1)
+    await following.stop()
+
+
+@pytest.mark.parametrize("when", ["before anything came", "while it waits"])
+async def test_a_member_may_stop_at_any_time(log: Log, when: str) -> None:
+    told = Told()
+    member = log.member("deciders", ["commands"], told)
+    if when == "while it waits":
+        reading = asyncio.create_task(member.read())
+        await told.until(lambda: bool(told.owned))
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    await asyncio.wait_for(member.stop(), LIMIT_S)
+    other = Told()
+    following = Following(log.member("deciders", ["commands"], other))
+    await other.until(lambda: bool(other.owned))
+    await following.stop()

@@ -1,0 +1,171 @@
+"""What a reader promises, on both logs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from langlog_backbone.log import Log, LogFault
+from langlog_backbone.settings import Settings
+
+from tests.log.conftest import LIMIT_S, Following, OpenLog, record, stopped_after, take
+
+WAKE_S = 0.5
+"""A wake-up takes a millisecond or two; a poll, or a wake-up lost, would take the time of a machine under load and more."""
+
+
+async def test_a_reader_goes_on_from_the_positions_given_and_from_the_beginning_where_none_is(log: Log) -> None:
+    positions = await log.append([record(f"key {i}", f"{i}") for i in range(80)])
+    partition = positions[0].partition
+    there = [p.offset for p in positions if p.partition == partition]
+    start = {("commands", partition): there[len(there) // 2]}
+    async with stopped_after(log.reader(["commands"], start)) as reader:
+        found = await take(reader, 80 - len(there) // 2)
+    for p in range(log.partitions):
+        first = start.get(("commands", p), 0)
+        offsets = [r.offset for r in found if r.partition == p]
+        assert offsets == list(range(first, first + len(offsets)))
+
+
+async def test_a_reader_may_stop_anywhere_and_another_goes_on_without_gap_or_repeat(log: Log) -> None:
+    await log.append([record(f"key {i}", f"{i}") for i in range(100)])
+    next_offsets: dict[tuple[str, int], int] = {}
+    seen: list[int] = []
+    while len(seen) < 100:
+        async with stopped_after(log.reader(["commands"], next_offsets)) as reader:
+            async with asyncio.timeout(LIMIT_S):
+                found = await reader.read(max_records=17)
+        assert 0 < len(found) <= 17
+        for r in found:
+            assert r.offset == next_offsets.get(("commands", r.partition), 0)
+            next_offsets["commands", r.partition] = r.offset + 1
+            seen.append(int(r.value))
+    assert sorted(seen) == list(range(100))
+
+
+async def test_a_reader_at_the_end_gets_only_what_comes_then(log: Log) -> None:
+    await log.append([record(f"key {i}", "old") for i in range(30)])
+    ends = await log.end_offsets("commands")
+    start = {("commands", p): end for p, end in enumerate(ends)}
+    async with stopped_after(log.reader(["commands"], start)) as reader:
+        reading = asyncio.create_task(take(reader, 3))
+        await log.append([record(f"key {i}", "new") for i in range(3)])
+        assert [r.value for r in await reading] == [b"new"] * 3
+
+
+async def test_a_reader_gets_only_its_topics(log: Log) -> None:
+    async with stopped_after(log.reader(["run-events"])) as reader:
+        reading = asyncio.create_task(take(reader, 2))
+        await log.append([record("a", "no"), record("a", "yes", "run-events"), record("b", "no", "store-events")])
+        await log.append([record("a", "yes", "run-events")])
+        assert [r.value for r in await reading] == [b"yes", b"yes"]
+
+
+async def test_many_readers_see_everything_each(log: Log) -> None:
+    followers = [Following(log.reader(["commands", "run-events"])) for _ in range(4)]
+    followers.append(Following(log.reader(["run-events"])))
+    for i in range(40):
+        await log.append([record(f"key {i}", f"{i}"), record(f"key {i}", f"{i}", "run-events")])
+    for follower in followers[:-1]:
+        assert len(await follower.until(80)) == 80
+    assert len(await followers[-1].until(40)) == 40
+    for follower in followers:
+        by_key = [r.value for r in follower.records if r.topic == "run-events" and r.partition == 0]
+        assert len(by_key) == len(set(by_key))
+        await follower.stop()
+
+
+async def test_a_blocked_reader_wakes_up_at_once(log: Log) -> None:
+    async with stopped_after(log.reader(["commands"])) as reader:
+        await log.append([record("a", "warm up")])
+        await take(reader, 1)
+        waits = []
+        for i in range(20):
+            reading = asyncio.create_task(reader.read())
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+            await log.append([record("a", f"{i}")])
+            await asyncio.wait_for(reading, LIMIT_S)
+            waits.append(time.perf_counter() - began)
+    assert sorted(waits)[len(waits) // 2] < WAKE_S / 10
+    assert max(waits) < WAKE_S
+
+
+async def test_what_another_instance_appends_wakes_a_blocked_reader(settings: Settings, open_started: OpenLog) -> None:
+    ours, theirs = await open_started(settings), await open_started(settings)
+    async with stopped_after(ours.reader(["commands"])) as reader:
+        await theirs.append([record("a", "warm up")])
+        await take(reader, 1)
+        for i in range(20):
+            reading = asyncio.create_task(reader.read())
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+            await theirs.append([record("a", f"{i}")])
+            (found,) = await asyncio.wait_for(reading, LIMIT_S)
+            assert found.value == f"{i}".encode()
+            assert time.perf_counter() - began < WAKE_S
+
+
+async def test_a_reader_that_starts_while_others_append_misses_nothing(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    ours, theirs = await open_started(settings), await open_started(settings)
+
+    async def append(log: Log, name: str) -> None:
+        for i in range(100):
+            await log.append([record(f"{name} {i % 5}", f"{i}"), record(f"{name} {i % 5}", f"{i}", "run-events")])
+
+    appending = [asyncio.create_task(append(ours, "ours")), asyncio.create_task(append(theirs, "theirs"))]
+    followers = []
+    for topics in (["commands"], ["run-events"], ["commands", "run-events"]):
+        followers.append(Following(ours.reader(topics)))
+        await ours.append([record("step", "store", "store-events")])
+    await asyncio.gather(*appending)
+    for follower, count in zip(followers, (200, 200, 400), strict=True):
+        found = await follower.until(count)
+        assert len(found) == count
+        for topic in {r.topic for r in found}:
+            for p in range(ours.partitions):
+                offsets = [r.offset for r in found if (r.topic, r.partition) == (topic, p)]
+                assert offsets == list(range(len(offsets)))
+        await follower.stop()
+
+
+async def test_a_read_that_was_cancelled_has_taken_nothing(log: Log) -> None:
+    async with stopped_after(log.reader(["commands"])) as reader:
+        for i in range(30):
+            reading = asyncio.create_task(reader.read())
+            for _ in range(i % 5):
+                await asyncio.sleep(0)
+            reading.cancel()
+            results = await asyncio.gather(reading, return_exceptions=True)
+            assert isinstance(results[0], asyncio.CancelledError) or results[0] == []
+        await log.append([record("a", f"{i}") for i in range(10)])
+        reading = asyncio.create_task(reader.read())
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        assert [int(r.value) for r in await take(reader, 10)] == list(range(10))
+
+
+async def test_a_reader_that_lags_gets_everything_all_the_same(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    from langlog_backbone.log import sqlite_reader
+
+    monkeypatch.setattr(sqlite_reader, "QUEUE_BYTES", 50_000)
+    async with stopped_after(log.reader(["commands"])) as reader:
+        await log.append([record("a", "0")])
+        found = await take(reader, 1)
+        for i in range(1, 300):
+            await log.append([record(f"key {i % 3}", f"{i}".ljust(1000))])
+        found += await take(reader, 299, max_records=10)
+    assert sorted(int(r.value) for r in found) == list(range(300))
+    for key in {r.key for r in found}:
+        values = [int(r.value) for r in found if r.key == key]
+        assert values == sorted(values)
+
+
+async def test_a_position_beyond_the_end_is_a_fault(log: Log) -> None:
+    await log.append([record("a", "x")])
+    async with stopped_after(log.reader(["commands"], {("commands", 0): 1_000})) as reader:
+        with pytest.raises(LogFault):
+            await asyncio.wait_for(reader.read(), LIMIT_S)
