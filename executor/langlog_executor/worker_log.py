@@ -28,6 +28,8 @@ logger = structlog.get_logger(__name__)
 SOURCE = "/langlog/executor"
 RETRY_PAUSE_S = 0.1
 MAX_RETRY_PAUSE_S = 2.0
+LINGER_S = 0.004
+"""Records wait this long for company unless somebody waits for them: a short run's all share one commit and one fold."""
 MAX_BACKLOG_BYTES = 32_000_000
 """`RecordSink.crowded` from here on: whoever emits should wait for `flush`."""
 
@@ -75,6 +77,7 @@ class RunRecords:
         # from here on only touched on the I/O loop
         self._durable = 0
         self._appender: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._offsets: dict[int, int] = {}
         self._error: BaseException | None = None
@@ -124,6 +127,8 @@ class RunRecords:
     def close(self) -> None:
         """Give up: nothing more is appended, whoever waits gets RecordsClosed. To be called on the I/O loop."""
         self._error = RecordsClosed()
+        if self._lingering is not None:
+            self._lingering.cancel()
         if self._appender is not None:
             self._appender.cancel()
         with self._lock:
@@ -184,6 +189,13 @@ class RunRecords:
     # on the I/O loop
 
     def _start(self) -> None:
+        if self._appender is None and self._lingering is None:
+            self._lingering = self._io.loop.call_later(LINGER_S, self._append_now)
+
+    def _append_now(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         if self._appender is None and self._error is None:
             self._appender = self._io.loop.create_task(self._append_all())
 
@@ -232,6 +244,7 @@ class RunRecords:
         if self._error is None and self._durable < sequence:
             future: asyncio.Future[None] = self._io.loop.create_future()
             self._waiters.append((sequence, future))
+            self._append_now()
             await future
         if self._error is not None and self._durable < sequence:
             raise self._error
