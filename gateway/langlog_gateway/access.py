@@ -12,11 +12,19 @@ from aiohttp import web
 Resource = Literal["assistants", "threads", "crons", "store"]
 Action = Literal["create", "read", "update", "delete", "search", "create_run", "put", "get", "list_namespaces"]
 Filter = dict[str, Any]
+User = dict[str, Any]
+"""What authentication says of a caller; ``identity`` is always there."""
+
+USER = web.RequestKey("user", User)
 
 
 async def identify(request: web.Request) -> None:
-    """Put the authenticated user into ``request["user"]``; None: nobody in particular."""
-    request["user"] = None
+    """Authenticate: put the caller into ``request[USER]``, unless it is nobody in particular. Raises ApiError to refuse."""
+
+
+def caller(request: web.Request) -> User | None:
+    """Who asks, as far as it is known."""
+    return request.get(USER)
 
 
 async def authorize(request: web.Request, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:

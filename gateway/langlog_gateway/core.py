@@ -12,6 +12,7 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.redis import RedisPipe
 from langlog_backbone.settings import Settings
 
+from .access import caller
 from .backlog import Backlog
 from .errors import JSON, ApiError
 from .metrics import Metrics
@@ -74,7 +75,7 @@ def origin_of(request: web.Request) -> Origin:
     key = request.headers.get("idempotency-key")
     if key is not None and len(key) > KEY_MAX:
         raise ApiError(422, f"Idempotency-Key is longer than {KEY_MAX} characters")
-    user = request.get("user")
+    user = caller(request)
     return Origin(actor=None if user is None else user["identity"], key=key or None)
 
 

@@ -17,7 +17,7 @@ from langlog_schemas.messages import Reply
 from uuid_utils import uuid4
 
 from . import present
-from .access import authorize
+from .access import authorize, caller
 from .bodies import RunCreate
 from .core import Core, origin_of
 from .errors import ApiError, not_found, unprocessable
@@ -85,7 +85,7 @@ class RunOrders:
         if thread_id is None:
             thread_id = origin.mint(f"run thread{suffix}")
         temporary = stateless and body.on_completion == "delete"
-        user: Any = request.get("user")
+        user = caller(request)
         layered = layer(
             body,
             assistant,

@@ -1,0 +1,90 @@
+"""Error shapes, redirects, CORS: what is the same for every endpoint (API.md 1)."""
+
+from __future__ import annotations
+
+from .conftest import MakeStack, Stack
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+async def test_unknown_paths_and_methods_are_told_in_the_contracts_shape(stack: Stack) -> None:
+    assert await stack.call("GET", "/nopath") == (404, {"detail": "Not Found"})
+    async with stack.http.put(f"{stack.url}/assistants/{UNKNOWN}") as answer:
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+        assert await answer.json() == {"detail": "Method Not Allowed"}
+    async with stack.http.get(f"{stack.url}/assistants") as answer:
+        assert (answer.status, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_a_trailing_slash_is_redirected(stack: Stack) -> None:
+    async with stack.http.get(f"{stack.url}/assistants/{UNKNOWN}/?a=1", allow_redirects=False) as answer:
+        assert answer.status == 307
+        assert answer.headers["location"] == f"{stack.url}/assistants/{UNKNOWN}?a=1"
+    assert (await stack.call("GET", "/nopath/"))[0] == 404
+
+
+async def test_head_works_where_get_does(stack: Stack) -> None:
+    async with stack.http.head(f"{stack.url}/ok") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+
+
+async def test_a_body_over_the_limit_is_413(make_stack: MakeStack) -> None:
+    async with make_stack(max_body_bytes=1000) as stack:
+        status, body = await stack.call("POST", "/threads", {"metadata": {"a": "x" * 2000}})
+        assert status == 413
+        assert isinstance(body["detail"], str)
+
+
+async def test_any_origin_may_ask_by_default(stack: Stack) -> None:
+    asked = {
+        "Origin": "http://x.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-a",
+    }
+    async with stack.http.options(f"{stack.url}/threads", headers=asked) as answer:
+        assert (answer.status, await answer.text()) == (200, "OK")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-headers"] == "x-a"
+    async with stack.http.get(f"{stack.url}/ok", headers={"Origin": "http://x.example"}) as answer:
+        assert answer.headers["vary"] == "Origin"
+        assert (
+            answer.headers["access-control-expose-headers"] == "x-pagination-total, x-pagination-next, content-location"
+        )
+    async with stack.http.get(f"{stack.url}/ok") as answer:
+        assert answer.headers["vary"] == "Origin"
+
+
+async def test_configured_origins_shut_out_others(make_stack: MakeStack) -> None:
+    async with make_stack(cors_allow_origins="http://good.example") as stack:
+        asked = {"Origin": "http://bad.example", "Access-Control-Request-Method": "POST"}
+        async with stack.http.options(f"{stack.url}/threads", headers=asked) as answer:
+            assert (answer.status, await answer.text()) == (400, "Disallowed CORS origin")
+        async with stack.http.get(f"{stack.url}/ok", headers={"Origin": "http://bad.example"}) as answer:
+            assert answer.status == 200
+            assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_mount_prefix_moves_everything_but_ok(make_stack: MakeStack) -> None:
+    async with make_stack(mount_prefix="/api") as stack:
+        assert (await stack.call("GET", "/ok"))[0] == 200
+        assert (await stack.call("GET", "/info"))[0] == 404
+        assert (await stack.call("GET", "/api/info"))[0] == 200
+        _, thread = await stack.call("POST", "/api/threads", {})
+        path = f"/threads/{thread['thread_id']}/runs"
+        async with stack.http.post(f"{stack.url}/api{path}", data=b'{"assistant_id": "echo", "input": {}}') as answer:
+            assert answer.headers["content-location"].startswith(path)
+
+
+async def test_metrics_count_what_was_answered(stack: Stack) -> None:
+    await stack.call("GET", "/threads/zzz")
+    status, found = await stack.call("GET", "/metrics?format=json")
+    assert status == 200
+    counted = {"method": "GET", "path": "/threads/{thread_id}", "status": 422, "count": 1}
+    assert counted in found["api"]["http_requests_total"]
+    assert found["queue"]["n_running"] == 0
+    _, text = await stack.call("GET", "/metrics?format=zzz")
+    assert 'lg_api_http_requests_total{method="GET",path="/threads/{thread_id}",status="422"} 1\n' in text
+    assert await stack.call("GET", "/ok?check_db=zzz") == (
+        400,
+        {"detail": "invalid literal for int() with base 10: 'zzz'"},
+    )

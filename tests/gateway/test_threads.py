@@ -1,0 +1,127 @@
+"""Threads over HTTP, through the log and back."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import msgspec
+
+from .conftest import Stack
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+async def test_a_created_thread_can_be_read_at_once(stack: Stack) -> None:
+    status, made = await stack.call("POST", "/threads", {"metadata": {"a": 1}})
+    assert status == 200
+    assert list(made) == [
+        "thread_id",
+        "created_at",
+        "updated_at",
+        "state_updated_at",
+        "metadata",
+        "status",
+        "config",
+        "values",
+    ]
+    assert await stack.call("GET", f"/threads/{made['thread_id']}") == (200, made)
+
+
+async def test_a_second_thread_under_the_same_id_is_refused_or_left_alone(stack: Stack) -> None:
+    body = {"thread_id": str(uuid.uuid4()).upper(), "metadata": {"a": 1}}
+    _, first = await stack.call("POST", "/threads", body)
+    assert first["thread_id"] == body["thread_id"].lower()
+    assert (await stack.call("POST", "/threads", body))[0] == 409
+    assert await stack.call("POST", "/threads", {**body, "if_exists": "do_nothing", "metadata": {}}) == (200, first)
+
+
+async def test_an_idempotency_key_makes_one_thread_of_two_requests(stack: Stack) -> None:
+    headers = {"idempotency-key": "k1"}
+    answers = await asyncio.gather(*(stack.call("POST", "/threads", {}, headers=headers) for _ in range(3)))
+    assert len({answer["thread_id"] for _, answer in answers}) == 1
+    assert (await stack.call("POST", "/threads", {}, headers=headers)) == answers[0]
+    assert (await stack.call("POST", "/threads/count", {})) == (200, 1)
+
+
+async def test_patching_merges_metadata_and_says_nothing_when_asked_to(stack: Stack) -> None:
+    _, thread = await stack.call("POST", "/threads", {"metadata": {"a": 1, "b": {"c": 1}}})
+    path = f"/threads/{thread['thread_id']}"
+    _, patched = await stack.call("PATCH", path, {"metadata": {"a": None, "b": {"d": 1}}})
+    assert patched["metadata"] == {"a": None, "b": {"d": 1}}
+    assert patched["updated_at"] > thread["updated_at"]
+    assert (await stack.call("PATCH", path, {}, headers={"Prefer": "return=minimal"})) == (204, "")
+    assert (await stack.call("PATCH", f"/threads/{UNKNOWN}", {}))[0] == 404
+
+
+async def test_searching_pages_selects_and_extracts(stack: Stack) -> None:
+    for n in range(4):
+        await stack.call("POST", "/threads", {"metadata": {"suite": "s", "n": n, "nest": {"even": n % 2 == 0}}})
+    await stack.call("POST", "/threads", {"metadata": {"suite": "other"}})
+
+    async def search(**body: object) -> tuple[list[dict[str, object]], dict[str, str]]:
+        data = msgspec.json.encode({"metadata": {"suite": "s"}, **body})
+        async with stack.http.post(f"{stack.url}/threads/search", data=data) as answer:
+            assert answer.status == 200
+            headers = {k.lower(): v for k, v in answer.headers.items() if k.lower().startswith("x-pagination")}
+            return await answer.json(), headers
+
+    page, headers = await search(limit=2, select=["metadata"])
+    assert [row["metadata"]["n"] for row in page] == [3, 2]
+    assert headers == {"x-pagination-total": "3", "x-pagination-next": "2"}
+    assert (await search(limit=2, offset=2))[1] == {"x-pagination-total": "4"}
+    assert await search(offset=100) == ([], {"x-pagination-total": "100"})
+    page, _ = await search(
+        sort_by="created_at", sort_order="asc", select=["status"], extract={"n": "metadata.n", "v": "values.x[-1]"}
+    )
+    assert page == [{"status": "idle", "extracted": {"n": n, "v": None}} for n in range(4)]
+    assert len((await search(metadata={"suite": "s", "nest": {"even": True}}))[0]) == 2
+    assert (await search(values={"x": 1}))[0] == []
+    assert (await search(status="busy"))[0] == []
+    assert await stack.call("POST", "/threads/search", {"extract": {"a": "zzz.x"}}) == (
+        422,
+        {"detail": "Extract path 'zzz.x' must start with one of: config, interrupts, metadata, values"},
+    )
+    assert (await stack.call("POST", "/threads/search", {"ids": ["zzz"]})) == (400, {"detail": "Invalid thread ID zzz"})
+
+
+async def test_pruning_counts_what_was_there(stack: Stack) -> None:
+    ids = [(await stack.call("POST", "/threads", {}))[1]["thread_id"] for _ in range(2)]
+    asked = {"thread_ids": [ids[0], ids[0], UNKNOWN]}
+    assert await stack.call("POST", "/threads/prune", asked) == (200, {"pruned_count": 1})
+    assert (await stack.call("GET", f"/threads/{ids[0]}"))[0] == 404
+    kept = {"thread_ids": [ids[1]], "strategy": "keep_latest"}
+    assert await stack.call("POST", "/threads/prune", kept) == (200, {"pruned_count": 1})
+    assert (await stack.call("GET", f"/threads/{ids[1]}"))[0] == 200
+
+
+async def test_a_thread_without_runs_has_an_empty_state_and_history(stack: Stack) -> None:
+    _, thread = await stack.call("POST", "/threads", {})
+    path = f"/threads/{thread['thread_id']}"
+    status, state = await stack.call("GET", f"{path}/state")
+    assert status == 200
+    assert (state["values"], state["next"], state["checkpoint"]) == ({}, [], None)
+    _, state = await stack.call("GET", f"{path}/state/nowhere")
+    assert state["checkpoint"]["checkpoint_id"] == state["checkpoint_id"] == "nowhere"
+    assert await stack.call("GET", f"{path}/history?limit=5") == (200, [])
+    assert await stack.call("GET", f"{path}/history?limit=x") == (422, {"detail": "Invalid limit x"})
+    assert (await stack.call("POST", f"{path}/state", {"values": {}}))[0] == 400
+
+
+async def test_what_cannot_be_stored_is_refused(stack: Stack) -> None:
+    for raw, status in (
+        (b'{"metadata": {"a": "\\u0000"}}', 422),
+        (b'{"metadata": {"a": "\\\\u0000"}}', 200),
+        (b'{"metadata": {"a": "\xff"}}', 422),
+        (b'{"metadata": {"a": "\\ud800"}}', 422),
+        (b'{"metadata": ' + b"[" * 100_000, 422),
+        (b"", 422),
+        (b"{", 422),
+        (b'{"metadata": null}', 422),
+        (b'{"ttl": 5}', 422),
+        (b'{"zzz": 5}', 200),
+    ):
+        async with stack.http.post(f"{stack.url}/threads", data=raw) as answer:
+            assert answer.status == status, raw[:40]
+            if status == 422:
+                assert isinstance((await answer.json())["detail"], str)
