@@ -1,0 +1,395 @@
+"""Runs over HTTP: made, waited for, streamed, joined, cancelled, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import msgspec
+from langlog_schemas.ids import default_assistant_id
+from langlog_schemas.messages import Answer
+
+from .conftest import Attempt, MakeStack, Stack, echo, read_events
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+async def make_thread(stack: Stack) -> str:
+    _, thread = await stack.call("POST", "/threads", {})
+    return str(thread["thread_id"])
+
+
+async def test_waiting_answers_with_the_output_and_says_where_the_run_is(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    path = f"{stack.url}/threads/{thread_id}/runs/wait"
+    async with stack.http.post(path, data=b'{"assistant_id": "echo", "input": {"b": 1, "a": 2}}') as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert await answer.text() == '{"b":1,"a":2}'
+        run = answer.headers["content-location"]
+        assert re.fullmatch(f"/threads/{thread_id}/runs/[0-9a-f-]{{36}}", run)
+        assert answer.headers["location"] == f"{run}/join"
+    _, found = await stack.call("GET", run)
+    assert found["status"] == "success"
+    assert found["metadata"]["created_by"] == "system"
+    _, thread = await stack.call("GET", f"/threads/{thread_id}")
+    assert (thread["status"], thread["values"], thread["config"]) == ("idle", {"a": 2, "b": 1}, {"configurable": {}})
+    assert thread["metadata"] == {"graph_id": "echo", "assistant_id": default_assistant_id("echo")}
+
+
+async def test_a_failed_run_is_still_200(stack: Stack) -> None:
+    async def fail(attempt: Attempt) -> None:
+        await attempt.finish({"x": 1}, "error", error={"error": "ValueError", "message": "bad"})
+
+    stack.play = fail
+    assert await stack.call("POST", "/runs/wait", {"assistant_id": "echo"}) == (
+        200,
+        {"__error__": {"error": "ValueError", "message": "bad"}},
+    )
+
+
+async def test_a_new_run_shows_how_the_request_was_understood(stack: Stack) -> None:
+    async def never(attempt: Attempt) -> None:
+        await asyncio.Event().wait()
+
+    stack.play = never
+    thread_id = await make_thread(stack)
+    body = {
+        "assistant_id": "echo",
+        "input": {"n": 1},
+        "context": {"tone": "warm"},
+        "config": {"tags": ["t"], "recursion_limit": 9},
+        "metadata": {"m": 1},
+        "stream_mode": "updates",
+        "checkpoint": {"checkpoint_id": "c"},
+    }
+    status, run = await stack.call("POST", f"/threads/{thread_id}/runs", body)
+    assert (status, run["status"], run["multitask_strategy"]) == (200, "pending", "enqueue")
+    kwargs = run["kwargs"]
+    assert list(kwargs) == [
+        *("input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after", "webhook"),
+        *("feedback_keys", "temporary", "subgraphs", "resumable", "checkpoint_during", "durability"),
+    ]
+    assert kwargs["stream_mode"] == ["updates"]
+    assert kwargs["context"] == {"tone": "warm"}
+    config = kwargs["config"]
+    assert (config["tags"], config["recursion_limit"]) == (["t"], 9)
+    assert config["metadata"] == run["metadata"]
+    configurable = config["configurable"]
+    assert configurable["tone"] == "warm"
+    assert configurable["checkpoint_id"] == "c"
+    assert configurable["run_id"] == run["run_id"]
+    assert (configurable["user_id"], configurable["langgraph_auth_user"]) == ("", None)
+    assert run["metadata"]["m"] == 1
+    assert (await stack.call("GET", f"/threads/{thread_id}/runs/{run['run_id']}"))[1]["kwargs"] == kwargs
+    _, thread = await stack.call("GET", f"/threads/{thread_id}")
+    assert thread["status"] == "busy"
+    assert thread["config"] == {"configurable": {"tone": "warm"}, "tags": ["t"], "recursion_limit": 9}
+    _, listed = await stack.call("GET", f"/threads/{thread_id}/runs?select=run_id&select=status")
+    assert [list(row) for row in listed] == [["run_id", "status"]]
+
+
+async def test_what_a_run_is_to_be_made_of_must_exist(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    for path, body, status in (
+        ("/runs", {"assistant_id": "nope"}, 422),
+        ("/runs", {"assistant_id": UNKNOWN}, 404),
+        ("/runs", {}, 422),
+        (f"/threads/{UNKNOWN}/runs", {"assistant_id": "echo"}, 404),
+        ("/threads/zzz/runs", {"assistant_id": "echo"}, 422),
+        (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "stream_mode": "zz"}, 422),
+        (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "stream_mode": None}, 422),
+        (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "metadata": None}, 422),
+        (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "interrupt_before": "a"}, 422),
+        (f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "on_disconnect": "zz"}, 422),
+        (
+            f"/threads/{thread_id}/runs",
+            {"assistant_id": "echo", "context": {"a": 1}, "config": {"configurable": {"a": 1}}},
+            400,
+        ),
+        ("/runs/batch", [], 422),
+        ("/runs/batch", [{"assistant_id": "echo"}, {"assistant_id": "nope"}], 422),
+    ):
+        got, answer = await stack.call("POST", path, body)
+        assert got == status, (path, body, answer)
+        assert isinstance(answer["detail"], str)
+    status, run = await stack.call(
+        "POST", f"/threads/{UNKNOWN}/runs", {"assistant_id": "echo", "if_not_exists": "create", "metadata": {"k": 1}}
+    )
+    assert (status, run["thread_id"]) == (200, UNKNOWN)
+    assert (await stack.call("GET", f"/threads/{UNKNOWN}"))[1]["metadata"]["k"] == 1
+
+
+async def test_a_stateless_run_leaves_nothing_behind_unless_told_to(stack: Stack) -> None:
+    async with stack.http.post(f"{stack.url}/runs/wait", data=b'{"assistant_id": "echo", "input": 1}') as answer:
+        assert await answer.json() == 1
+        gone = answer.headers["content-location"]
+    assert (await stack.call("GET", gone))[0] == 404
+    assert (await stack.call("GET", f"{gone}/join")) == (
+        200,
+        {"__error__": {"error": "HTTPException", "message": "404: Run not found"}},
+    )
+    body = {"assistant_id": "echo", "input": 1, "on_completion": "keep"}
+    async with stack.http.post(f"{stack.url}/runs/wait", data=msgspec.json.encode(body)) as answer:
+        kept = answer.headers["content-location"]
+    assert (await stack.call("GET", kept))[1]["status"] == "success"
+
+
+async def test_a_stream_has_every_frame_once_and_ends(stack: Stack) -> None:
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {"attempt": 1}), live=False)  # published before anyone could listen
+        await attempt.emit(("values", {"n": 1}), ("updates|child:1", {"n": 2}))
+        await attempt.emit(("custom", "lost on the way"), live=False)
+        await attempt.emit(("values", {"n": 3}))
+        await attempt.emit(("values", {"n": 4}), live=False)
+        await attempt.finish({"n": 4})
+
+    stack.play = play
+    async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-store"
+        assert re.fullmatch("/runs/[0-9a-f-]{36}/stream", answer.headers["location"])
+        assert await stack.events(answer) == [
+            ("metadata", {"attempt": 1}),
+            ("values", {"n": 1}),
+            ("updates|child:1", {"n": 2}),
+            ("custom", "lost on the way"),
+            ("values", {"n": 3}),
+            ("values", {"n": 4}),
+        ]
+
+
+async def test_a_new_attempt_begins_the_stream_again(stack: Stack) -> None:
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {"attempt": attempt.task.attempt}), ("values", attempt.task.attempt))
+        if attempt.task.attempt == 1:
+            from langlog_schemas import commands as cmd
+
+            from .conftest import append
+
+            again = cmd.RequeueRun(
+                thread_id=attempt.task.thread_id, run_id=attempt.task.run_id, attempt=1, reason="drained"
+            )
+            await append(stack.backbone, cmd.TOPIC, again.key, again.TYPE, cmd.encode(again), "again")
+        else:
+            await attempt.finish({})
+
+    stack.play = play
+    async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+        assert await stack.events(answer) == [
+            ("metadata", {"attempt": 1}),
+            ("values", 1),
+            ("metadata", {"attempt": 2}),
+            ("values", 2),
+        ]
+
+
+async def test_joining_a_live_run_shows_what_comes_and_can_be_filtered(stack: Stack) -> None:
+    going, more = asyncio.Event(), asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {}), ("values", 1))
+        going.set()
+        await more.wait()
+        await attempt.emit(("values", 2), ("messages", [3]), ("messages/partial", [4]), ("updates|a:1", 5))
+        await attempt.finish({})
+
+    stack.play = play
+    thread_id = await make_thread(stack)
+    _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo"})
+    await going.wait()
+    path = f"{stack.url}/threads/{thread_id}/runs/{run['run_id']}/stream"
+    async with (
+        stack.http.get(path, headers={"Last-Event-ID": "-1"}) as everything,
+        stack.http.get(f"{path}?stream_mode=messages-tuple&stream_mode=updates") as some,
+        stack.http.get(f"{path}?stream_mode=zzz") as nothing,
+    ):
+        more.set()
+        assert await stack.events(everything) == [
+            ("values", 2),
+            ("messages", [3]),
+            ("messages/partial", [4]),
+            ("updates|a:1", 5),
+        ]
+        assert await stack.events(some) == [("messages", [3]), ("messages/partial", [4]), ("updates|a:1", 5)]
+        assert await stack.events(nothing) == []
+    async with stack.http.get(path) as late:
+        assert await stack.events(late) == []
+    async with stack.http.get(path.replace(run["run_id"], UNKNOWN)) as unknown:
+        assert await stack.events(unknown) == [("error", {"error": "HTTPException", "message": "404: Run not found"})]
+
+
+async def test_a_resumable_stream_goes_on_after_the_last_event_known(stack: Stack) -> None:
+    going, more = asyncio.Event(), asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {}), ("values", 1), ("values", 2))
+        going.set()
+        await more.wait()
+        await attempt.emit(("values", 3))
+        await attempt.finish({})
+
+    stack.play = play
+    body = msgspec.json.encode({"assistant_id": "echo", "stream_resumable": True, "on_completion": "keep"})
+    async with stack.http.post(f"{stack.url}/runs/stream", data=body) as answer:
+        run_id = answer.headers["location"].split("/")[2]
+        await going.wait()
+        thread_id = await stack.backbone.pool.fetchval("SELECT thread_id FROM runs WHERE run_id = $1", run_id)
+        path = f"{stack.url}/threads/{thread_id}/runs/{run_id}/stream"
+        events = read_events(answer)
+        seen = [await anext(events) for _ in range(3)]
+        assert all(re.fullmatch(r"\d{13}-\d+", id or "") for _, _, id in seen)
+        async with stack.http.get(path, headers={"Last-Event-ID": seen[1][2] or ""}) as joined:
+            more.set()
+            assert await stack.events(joined) == [("values", 2), ("values", 3)]
+        assert [(name, data) async for name, data, _ in events] == [("values", 3)]
+    async with stack.http.get(path, headers={"Last-Event-ID": "0"}) as again:
+        assert await stack.events(again) == [("metadata", {}), ("values", 1), ("values", 2), ("values", 3)]
+
+
+async def test_cancelling_stops_the_run_and_tells_those_who_wait(stack: Stack) -> None:
+    running = asyncio.Event()
+    controls: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.started()
+        running.set()
+        await controls.get()
+        await attempt.finish({"so": "far"}, "interrupted", next=["node"])
+
+    from langlog_backbone import channels
+
+    await stack.backbone.bus.subscribe(channels.CONTROL, lambda data: controls.put_nowait(data))
+    stack.play = play
+    thread_id = await make_thread(stack)
+    waiter = asyncio.create_task(stack.call("POST", f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo"}))
+    await running.wait()
+    _, [run] = await stack.call("GET", f"/threads/{thread_id}/runs")
+    path = f"/threads/{thread_id}/runs/{run['run_id']}/cancel"
+    assert (await stack.call("POST", f"{path}?wait=true&action=zzz")) == (200, {})
+    assert await waiter == (200, {"so": "far"})
+    status, body = await stack.call("POST", path)
+    assert (status, body["detail"][:16]) == (404, "No matching runs")
+    assert (await stack.call("POST", path.replace(run["run_id"], UNKNOWN))) == (
+        404,
+        {"detail": "No runs found to cancel."},
+    )
+    assert (await stack.call("GET", f"/threads/{thread_id}"))[1]["status"] == "interrupted"
+    assert (await stack.call("POST", "/runs/cancel", {"status": "all"}))[0] == 404
+    for wrong in ({}, {"status": "zzz"}, {"status": "all", "thread_id": thread_id, "run_ids": []}, {"run_ids": []}):
+        assert (await stack.call("POST", "/runs/cancel", wrong))[0] == 422
+
+
+async def test_a_client_that_leaves_takes_its_run_along_when_it_said_so(stack: Stack) -> None:
+    from langlog_backbone import channels
+
+    running = asyncio.Event()
+    stopped: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def play(attempt: Attempt) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    await stack.backbone.bus.subscribe(channels.CONTROL, lambda data: stopped.put_nowait(data))
+    stack.play = play
+    for path in ("/runs/stream", "/runs/wait"):
+        running.clear()
+        body = {"assistant_id": "echo", "on_disconnect": "cancel"}
+        client = asyncio.create_task(stack.call("POST", path, body))
+        await running.wait()
+        client.cancel()
+        await asyncio.wait_for(stopped.get(), 5)
+
+
+async def test_silence_is_broken_by_heartbeats(make_stack: MakeStack) -> None:
+    async with make_stack(heartbeat_s=0.2) as stack:
+
+        async def play(attempt: Attempt) -> None:
+            await asyncio.sleep(0.7)
+            await attempt.finish({"a": 1})
+
+        stack.play = play
+        async with stack.http.post(f"{stack.url}/runs/wait", data=b'{"assistant_id": "echo"}') as answer:
+            assert await answer.text() == '\n\n\n{"a":1}'
+        async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+            assert await answer.text() == ": heartbeat\r\n\r\n" * 3
+
+
+async def test_one_stream_too_many_is_429_and_a_slow_reader_is_cut_off(make_stack: MakeStack) -> None:
+    async with make_stack(max_streams=1, stream_buffer_frames=3) as stack:
+        counted = asyncio.Event()
+
+        async def play(attempt: Attempt) -> None:
+            await counted.wait()
+            await attempt.emit(*(("custom", n) for n in range(5)))
+            await asyncio.Event().wait()
+
+        stack.play = play
+        async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+            assert (await stack.call("POST", "/runs/stream", {"assistant_id": "echo"}))[0] == 429
+            counted.set()
+            [(name, data)] = await stack.events(answer)
+            assert (name, data["error"]) == ("error", "SlowReader")
+
+
+async def test_a_repeated_request_gets_the_first_run(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    headers = {"Idempotency-Key": "once"}
+    body = {"assistant_id": "echo", "input": {"a": 1}}
+    first = await stack.call("POST", f"/threads/{thread_id}/runs", body, headers=headers)
+    again = await stack.call("POST", f"/threads/{thread_id}/runs", body, headers=headers)
+    assert first[1]["run_id"] == again[1]["run_id"]
+    assert (await stack.call("POST", f"/threads/{thread_id}/runs/wait", body, headers=headers)) == (200, {"a": 1})
+    path = f"{stack.url}/threads/{thread_id}/runs/stream"
+    async with stack.http.post(path, data=msgspec.json.encode(body), headers=headers) as answer:
+        assert [name for name, _ in await stack.events(answer)] == ["metadata", "values"]
+    assert len((await stack.call("GET", f"/threads/{thread_id}/runs"))[1]) == 1
+
+
+async def test_removing_a_run_gives_the_thread_the_state_from_before(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo", "input": {"a": 1}})
+    path = f"/threads/{thread_id}/runs/{run['run_id']}"
+    assert (await stack.call("GET", f"{path}/join")) == (200, {"a": 1})
+    stack.answers["state_without_run"] = lambda asked: Answer(
+        id="", body=msgspec.json.encode({"values": {"old": True}, "next": [], "interrupts": {}})
+    )
+    await stack.backbone.pool.execute("UPDATE threads SET has_checkpoints = true")  # as if the run had written some
+    assert (await stack.call("DELETE", path))[0] == 204
+    assert (await stack.call("DELETE", path)) == (404, {"detail": "Run not found"})
+    assert (await stack.call("GET", f"/threads/{thread_id}"))[1]["values"] == {"old": True}
+
+
+async def test_batches_make_all_runs_or_none(stack: Stack) -> None:
+    body = [{"assistant_id": "echo", "input": 1, "on_completion": "keep"}, {"assistant_id": "slow", "input": 2}]
+    status, runs = await stack.call("POST", "/runs/batch", body)
+    assert status == 200
+    assert [run["kwargs"]["input"] for run in runs] == [1, 2]
+    assert len({run["thread_id"] for run in runs}) == 2
+    path = f"/threads/{runs[0]['thread_id']}/runs/{runs[0]['run_id']}/join"
+    assert await stack.call("GET", path) == (200, 1)
+
+
+async def test_the_thread_stream_shows_all_runs_from_start_to_end(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    path = f"{stack.url}/threads/{thread_id}/stream"
+    async with (
+        stack.http.get(path) as runs,
+        stack.http.get(f"{path}?stream_modes=lifecycle") as lifecycle,
+    ):
+        stack.play = echo
+        for n in range(2):
+            body = {"assistant_id": "echo", "input": n, "stream_resumable": n == 1}
+            await stack.call("POST", f"/threads/{thread_id}/runs/wait", body)
+        events = read_events(runs)
+        seen = [await anext(events) for _ in range(6)]
+        assert [name for name, _, _ in seen] == ["metadata", "values", "metadata"] * 2
+        assert seen[2][1]["status"] == "run_done"
+        ids = [tuple(map(int, (id or "").split("-"))) for _, _, id in seen]
+        assert ids == sorted(ids)
+        only = read_events(lifecycle)
+        assert [(await anext(only))[0] for _ in range(4)] == ["metadata"] * 4
+    async with stack.http.get(path, headers={"Last-Event-ID": "-"}) as again:
+        events = read_events(again)
+        assert [(await anext(events))[:2] for _ in range(3)] == [(name, data) for name, data, _ in seen[3:]]
+    assert (await stack.call("GET", f"/threads/{thread_id}/stream?stream_modes=zzz"))[0] == 422
