@@ -263,12 +263,18 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
     from .lease import Lease
     from .queries import QueryServer
     from .run_execution import RunTools
+    from .serde import project_serializer
     from .store import LogStore
 
     io = IoLoop(backbone)
     loops = GraphLoops(io, threads=backbone.settings.jobs_per_worker * NODE_THREADS)
-    reader = CheckpointReader(io)
-    ttl: Any = read_project(backbone.settings.project).section("store").get("ttl")
+    project = read_project(backbone.settings.project)
+    try:
+        serde = project_serializer(project.section("checkpointer"), [project.root, *project.import_paths()])
+    except ValueError as error:
+        raise StartError(f"{project.file}: {error}") from None
+    reader = CheckpointReader(io, serde=serde)
+    ttl: Any = project.section("store").get("ttl")
     store = LogStore(io, ttl=ttl)
     tools = RunTools(io, graphs, loops, reader, store)
     worker: Worker
@@ -279,7 +285,7 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
     )
     worker = Worker(backbone, tools, lease)
     await asyncio.to_thread(lease.start)
-    queries = asyncio.create_task(QueryServer(io, graphs, reader, store).serve(), name="queries")
+    queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, store).serve(), name="queries")
     try:
         await announce(backbone, graphs)
         await worker.start()
@@ -316,6 +322,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--report-fd", type=int, default=None, help="where to say that it is ready, or why not")
     options = parser.parse_args(arguments)
     report = Report(options.report_fd)
+    # read when langgraph is imported: graphs then derive from their schemas which types may come back from stored bytes (`serde`)
+    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
     try:
         settings = read_settings()
         configure_logging(settings)
