@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from langlog_backbone.postgres import load_sql
 
+from .serde import project_serializer
 from .stored_checkpoint import Ancestor, Encoded, StoredCheckpoint, StoredWrite
 from .watermark import Watermark
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
     from langlog_backbone.log import Position
 
     from .io_loop import IoLoop
@@ -32,8 +34,12 @@ BlobKey = tuple[str, str, str, str]
 class CheckpointReader:
     """``after`` everywhere: a position in ``run-events`` that the read model must have passed (None: as it is)."""
 
-    def __init__(self, io: IoLoop, watermark: Watermark | None = None) -> None:
+    def __init__(
+        self, io: IoLoop, *, serde: SerializerProtocol | None = None, watermark: Watermark | None = None
+    ) -> None:
         self.io = io
+        self.serde = serde or project_serializer()
+        """What its checkpoints are decoded with, by whoever reads them."""
         self._pool = io.backbone.pool
         self._watermark = watermark or Watermark(io.backbone.bus)
 
@@ -107,6 +113,15 @@ class CheckpointReader:
         await self.wait_for(after)
         rows = await self._pool.fetch(_SQL["lineage"], thread_id, namespace, checkpoint_id, list(channels), inclusive)
         return [Ancestor(_blobs_of(row), _writes_of(row)) for row in rows]
+
+    async def latest_without_run(self, thread_id: str, run_id: str) -> StoredCheckpoint | None:
+        """The thread's latest checkpoint as if the run had never been."""
+        row = await self._pool.fetchrow(_SQL["latest_without_run"], thread_id, run_id)
+        if row is None:
+            return None
+        found = _checkpoint_of(row, thread_id, "")
+        found.blobs = _blobs_of(row)
+        return found
 
     async def threads_of_runs(self, run_ids: Sequence[str]) -> list[str]:
         return [row["thread_id"] for row in await self._pool.fetch(_SQL["threads_of_runs"], list(run_ids))]

@@ -35,7 +35,7 @@ from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from . import encoding
 from .command_sender import CommandSender
 from .overlay import Overlay
-from .serde import pack, project_serializer, unpack
+from .serde import pack, unpack
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         sender: CommandSender | None = None,
         overlay: Overlay | None = None,
     ) -> None:
-        super().__init__(serde=serde or project_serializer())
+        super().__init__(serde=serde or reader.serde)
         self._records = records
         self._reader = reader
         self._io = reader.io
@@ -150,7 +150,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         thread_id, namespace = _space(config)
         values = checkpoint["channel_values"]
         kind, data = pack(self.serde, {k: v for k, v in checkpoint.items() if k != "channel_values"})
-        saved = get_serializable_checkpoint_metadata(config, metadata)
+        saved = _metadata(config, metadata)
         run_id = saved.get("run_id") or (self._task.run_id if self._task is not None else None)
         body = checkpoints.CheckpointBody(
             namespace=namespace,
@@ -602,6 +602,18 @@ def _space(config: RunnableConfig) -> tuple[str, str]:
 
 def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
+
+
+def _metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """What the library says of the checkpoint, all that the run's metadata says, and what configurable says in scalars."""
+    saved: dict[str, Any] = dict(get_serializable_checkpoint_metadata(config, metadata))
+    for key, value in (config.get("metadata") or {}).items():
+        if key not in saved and not key.startswith("__"):
+            saved[key] = value
+    parents = config["configurable"].get("checkpoint_map")
+    if parents:
+        saved["checkpoint_map"] = parents
+    return saved
 
 
 def _prunings(thread_ids: Sequence[str], strategy: str) -> list[commands.DeleteCheckpoints]:

@@ -79,8 +79,9 @@ class ProjectSerializer(JsonPlusSerializer):
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> ProjectSerializer:
         """Itself, with more types allowed."""
-        for entry in extra_allowlist:
-            self.allowed.add((entry.__module__, entry.__name__) if isinstance(entry, type) else entry)
+        if not (isinstance(extra_allowlist, set | frozenset) and self.allowed.issuperset(extra_allowlist)):
+            for entry in extra_allowlist:
+                self.allowed.add((entry.__module__, entry.__name__) if isinstance(entry, type) else entry)
         return self
 
 

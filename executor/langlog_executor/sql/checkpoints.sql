@@ -118,3 +118,26 @@ ORDER BY chain.depth
 -- name: threads_of_runs
 -- Threads with checkpoints of the runs $1.
 SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ANY ($1::text[])
+
+-- name: latest_without_run
+-- The latest checkpoint of the root namespace that is not of run $2, without that run's writes on it.
+SELECT h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+       b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+FROM (
+    SELECT c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    FROM checkpoints c
+    WHERE c.thread_id = $1 AND c.ns = '' AND c.run_id IS DISTINCT FROM $2
+    ORDER BY c.checkpoint_id DESC
+    LIMIT 1
+) h
+LEFT JOIN LATERAL (
+    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    FROM jsonb_each_text(h.versions) v
+    JOIN checkpoint_blobs x ON x.thread_id = $1 AND x.ns = '' AND x.channel = v.key AND x.version = v.value
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = $1 AND o.ns = '' AND o.checkpoint_id = h.checkpoint_id AND o.run_id IS DISTINCT FROM $2
+) w ON true

@@ -1,0 +1,62 @@
+"""Answers about a graph itself: its drawing, its subgraphs, its schemas (API.md 2). Coroutines of a graph loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from . import encoding
+from .graph_schemas import graph_schemas, schemas_of
+from .graphs import AnyGraph
+
+if TYPE_CHECKING:
+    from .graphs import Graphs
+
+
+class GraphQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """``config`` goes to graph factories."""
+
+    graph_id: str
+    config: dict[str, Any] = {}
+
+
+class DrawingQuestion(GraphQuestion, frozen=True, kw_only=True):
+    """``xray``: whether, or how deep, subgraphs are drawn out."""
+
+    xray: bool | int = False
+
+
+class SubgraphsQuestion(GraphQuestion, frozen=True, kw_only=True):
+    namespace: str | None = None
+    recurse: bool = False
+
+
+class GraphQueries:
+    """One for a process."""
+
+    def __init__(self, graphs: Graphs) -> None:
+        self._graphs = graphs
+
+    async def graph(self, asked: DrawingQuestion) -> bytes:
+        """``{nodes, edges}``."""
+        async with self._graphs.open(asked.graph_id, asked.config, access_context="assistants.read") as graph:
+            drawing: dict[str, Any] = (await graph.aget_graph(xray=asked.xray)).to_json()
+        for node in drawing["nodes"]:
+            if isinstance(node.get("data"), dict):
+                node["data"].pop("id", None)  # the class that runs the node is nobody's business
+        return encoding.encode(drawing)
+
+    async def subgraphs(self, asked: SubgraphsQuestion) -> bytes:
+        """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when there is none of that name."""
+        async with self._graphs.open(asked.graph_id, asked.config, access_context="assistants.read") as graph:
+            return encoding.encode(
+                {
+                    name: graph_schemas(cast(AnyGraph, subgraph))
+                    async for name, subgraph in graph.aget_subgraphs(namespace=asked.namespace, recurse=asked.recurse)
+                }
+            )
+
+    async def schemas(self, asked: GraphQuestion) -> bytes:
+        found = await schemas_of(self._graphs, asked.graph_id, asked.config)
+        return encoding.encode({"graph_id": asked.graph_id, **found})

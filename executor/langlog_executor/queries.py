@@ -1,0 +1,161 @@
+"""Questions that need the graph object, asked by gateways through Redis and answered by any worker.
+
+    gateway ─LPUSH queries─► Redis ─BRPOP─► one worker ─► graph loop ─► PUBLISH on the gateway's channel
+
+Concurrency: `QueryServer.serve` takes questions on the I/O loop, at most `MAX_AT_ONCE` at a time; graph code answers them on a
+graph loop. What happens when it dies: the question is lost, the gateway answers 504 at its deadline. A question whose deadline
+has passed is not answered any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import msgspec
+import structlog
+from langlog_backbone import channels
+from langlog_backbone.clock import now_ms
+from langlog_backbone.redis import connect
+from langlog_schemas import messages
+from langlog_schemas.messages import Answer, Query
+from redis.exceptions import RedisError
+
+from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
+from .graphs import UnknownGraph
+from .thread_queries import (
+    HistoryQuestion,
+    Refused,
+    StateQuestion,
+    SuperstepsQuestion,
+    ThreadQueries,
+    UpdateQuestion,
+    WithoutRunQuestion,
+)
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+
+    from .checkpoint_reader import CheckpointReader
+    from .graph_loops import GraphLoops, Work
+    from .graphs import Graphs
+    from .io_loop import IoLoop
+
+logger = structlog.get_logger(__name__)
+
+MAX_AT_ONCE = 64
+"""Questions that one worker answers at the same time; others wait in Redis for whoever is free."""
+RETRY_PAUSE_S = 0.2
+"""Between two tries while Redis is away."""
+DEFAULT_LIMIT_S = 30.0
+"""For questions without a deadline."""
+ANSWER = b"A"
+
+AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError)
+
+_graph_id = msgspec.json.Decoder(GraphQuestion).decode
+
+
+class QueryServer:
+    def __init__(
+        self, io: IoLoop, graphs: Graphs, loops: GraphLoops, reader: CheckpointReader, store: BaseStore | None
+    ) -> None:
+        self._backbone = io.backbone
+        self._loops = loops
+        self._free = asyncio.Semaphore(MAX_AT_ONCE)
+        self._answering: set[asyncio.Task[None]] = set()
+        threads, drawings = ThreadQueries(graphs, reader, store), GraphQueries(graphs)
+        self._kinds: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]] = {
+            "state": (msgspec.json.Decoder(StateQuestion).decode, threads.state),
+            "history": (msgspec.json.Decoder(HistoryQuestion).decode, threads.history),
+            "update_state": (msgspec.json.Decoder(UpdateQuestion).decode, threads.update_state),
+            "supersteps": (msgspec.json.Decoder(SuperstepsQuestion).decode, threads.supersteps),
+            "state_without_run": (msgspec.json.Decoder(WithoutRunQuestion).decode, threads.state_without_run),
+            "graph": (msgspec.json.Decoder(DrawingQuestion).decode, drawings.graph),
+            "subgraphs": (msgspec.json.Decoder(SubgraphsQuestion).decode, drawings.subgraphs),
+            "schemas": (msgspec.json.Decoder(GraphQuestion).decode, drawings.schemas),
+        }
+
+    async def serve(self) -> None:
+        """Take and answer questions until cancelled; those under way are cancelled too."""
+        client = connect(self._backbone.settings.redis_uri)
+        key = self._backbone.pipe.key("queries")
+        down = False
+        try:
+            while True:
+                await self._free.acquire()
+                try:
+                    found = await client.execute_command("BRPOP", key, 0)
+                except (RedisError, OSError) as error:
+                    self._free.release()
+                    if not down:
+                        logger.warning("queries.redis_away", error=str(error))
+                    down = True
+                    await asyncio.sleep(RETRY_PAUSE_S)
+                    continue
+                down = False
+                task = asyncio.create_task(self._take(found[1]))
+                self._answering.add(task)
+                task.add_done_callback(self._taken)
+        finally:
+            for task in self._answering:
+                task.cancel()
+            with contextlib.suppress(RedisError, OSError):
+                await client.aclose()
+
+    def _taken(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        self._free.release()
+
+    async def _take(self, data: bytes) -> None:
+        try:
+            query = messages.decode_query(data)
+        except msgspec.MsgspecError as error:
+            logger.error("queries.unreadable", error=str(error))
+            return
+        limit_s = (query.deadline_ms - now_ms()) / 1000 if query.deadline_ms else DEFAULT_LIMIT_S
+        if limit_s <= 0:
+            return
+        answer = await self._answer(query, limit_s)
+        if answer is not None:
+            self._backbone.bus.publish(channels.gateway(query.reply_to), ANSWER + messages.encode(answer))
+
+    async def _answer(self, query: Query, limit_s: float) -> Answer | None:
+        """None: nobody waits for it any more."""
+        found = self._kinds.get(query.kind)
+        if found is None:
+            return Answer(id=query.id, status=400, detail=f"Unknown kind of query: {query.kind}")
+        decode, answer = found
+        work: Work[bytes] | None = None
+        try:
+            asked = decode(query.body)
+            graph_id = _graph_id(query.body).graph_id
+            work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked)))
+            async with asyncio.timeout(limit_s):
+                return Answer(id=query.id, body=await work.done)
+        except TimeoutError:
+            if work is None or work.done.cancelled() or not work.done.done():
+                return None
+            return Answer(id=query.id, status=500, detail="TimeoutError()")
+        except Refused as error:
+            return Answer(id=query.id, status=error.status, detail=error.detail)
+        except UnknownGraph as error:
+            return Answer(id=query.id, status=404, detail=str(error))
+        except msgspec.MsgspecError as error:
+            return Answer(id=query.id, status=422, detail=str(error))
+        except AWAY as error:
+            logger.warning("query.postgres_away", kind=query.kind, error=str(error))
+            return Answer(id=query.id, status=503, detail="The read model is away")
+        except Exception as error:
+            logger.warning("query.failed", kind=query.kind, query_id=query.id, exc_info=True)
+            return Answer(id=query.id, status=500, detail=repr(error))
+        finally:
+            if work is not None and not work.done.done():
+                work.cancel()
+
+
+async def _coroutine(answer: Awaitable[bytes]) -> bytes:
+    return await answer

@@ -1,0 +1,212 @@
+"""Answers about one thread that need its graph: state, history, and what an update of the state would write (API.md 4).
+
+Concurrency: coroutines of a graph loop; they read through a checkpointer of their own and append nothing. An update comes back
+as the command that the asker appends: the decider alone decides whether it counts. When a worker dies over a question, nobody
+has been told anything, and the asker answers 504.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from langgraph.errors import InvalidUpdateError
+from langgraph.types import StateUpdate
+from langlog_schemas import checkpoints, commands
+from langlog_schemas.commands import UpdateState
+from langlog_schemas.events import CheckpointWrites, CheckpointWritten
+from msgspec import Raw
+
+from . import encoding
+from .checkpointer import LogCheckpointer
+from .overlay import Overlay
+from .run_input import build_command
+from .state_snapshot import checkpoint_of, interrupts_of, state_of
+from .worker_log import CapturedRecords
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.store.base import BaseStore
+
+    from .checkpoint_reader import CheckpointReader
+    from .graphs import AnyGraph, Graphs
+
+
+class Refused(Exception):
+    """The question cannot be answered. ``status`` as in HTTP."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What all questions about a thread say. ``config`` goes to graph factories; the checkpoint defaults to the latest."""
+
+    graph_id: str
+    thread_id: str
+    config: dict[str, Any] = {}
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_map: dict[str, Any] | None = None
+
+    def place(self, **more: Any) -> RunnableConfig:
+        """The config that addresses the checkpoint."""
+        configurable: dict[str, Any] = {"thread_id": self.thread_id, "checkpoint_ns": self.checkpoint_ns or ""}
+        if self.checkpoint_id:
+            configurable["checkpoint_id"] = self.checkpoint_id
+        if self.checkpoint_map:
+            configurable["checkpoint_map"] = self.checkpoint_map
+        return {"configurable": {**configurable, **more}}
+
+
+class StateQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    subgraphs: bool = False
+
+
+class HistoryQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    limit: int = 1
+    before: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class UpdateQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    """``metadata``: what the new checkpoint's metadata says of graph and thread."""
+
+    values: Any = None
+    as_node: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class Update(msgspec.Struct, frozen=True):
+    values: Any = None
+    command: dict[str, Any] | None = None
+    as_node: str | None = None
+
+
+class Superstep(msgspec.Struct, frozen=True):
+    updates: list[Update]
+
+
+class SuperstepsQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    supersteps: list[Superstep]
+    metadata: dict[str, Any] = {}
+
+
+class WithoutRunQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    run_id: str
+
+
+class ThreadQueries:
+    """One for a process."""
+
+    def __init__(self, graphs: Graphs, reader: CheckpointReader, store: BaseStore | None) -> None:
+        self._graphs = graphs
+        self._reader = reader
+        self._store = store
+
+    async def state(self, asked: StateQuestion) -> bytes:
+        saver = LogCheckpointer(None, self._reader)
+        async with self._open(asked, saver) as graph:
+            snapshot = await graph.aget_state(asked.place(), subgraphs=asked.subgraphs)
+            return encoding.encode(state_of(snapshot))
+
+    async def history(self, asked: HistoryQuestion) -> bytes:
+        saver = LogCheckpointer(None, self._reader)
+        before: RunnableConfig | None = {"configurable": {"checkpoint_id": asked.before}} if asked.before else None
+        async with self._open(asked, saver) as graph:
+            found = graph.aget_state_history(asked.place(), filter=asked.metadata, before=before, limit=asked.limit)
+            return encoding.encode([state_of(snapshot) async for snapshot in found])
+
+    async def state_without_run(self, asked: WithoutRunQuestion) -> bytes:
+        """What the thread's state will be once the run and its checkpoints are gone."""
+        left = await self._reader.io.call(self._reader.latest_without_run(asked.thread_id, asked.run_id))
+        if left is None:
+            return encoding.encode({"values": None, "next": [], "interrupts": {}})
+        known = Overlay()
+        known.learn(left)
+        known.learn_head(asked.thread_id, "", left.checkpoint_id)
+        saver = LogCheckpointer(None, self._reader, overlay=known)
+        async with self._open(asked, saver) as graph:
+            snapshot = await graph.aget_state(asked.place())
+            return encoding.encode(
+                {"values": snapshot.values, "next": list(snapshot.next), "interrupts": interrupts_of(snapshot)}
+            )
+
+    async def update_state(self, asked: UpdateQuestion) -> bytes:
+        """The checkpoint that the update makes, and the command that makes it so."""
+        records = CapturedRecords()
+        async with self._open(asked, self._capturing(records), access="threads.update") as graph:
+            await self._check_namespace(graph, asked.checkpoint_ns)
+            config = asked.place()
+            config["metadata"] = asked.metadata
+            try:
+                updated = await graph.aupdate_state(config, asked.values, as_node=asked.as_node)
+            except InvalidUpdateError as error:
+                raise Refused(400, str(error)) from None
+            checkpoint = checkpoint_of(updated) or {}
+            command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
+        return msgspec.json.encode({"checkpoint": checkpoint, "command": Raw(commands.encode(command))})
+
+    async def supersteps(self, asked: SuperstepsQuestion) -> bytes:
+        """The command that applies them all."""
+        steps = [[_state_update(update) for update in step.updates] for step in asked.supersteps]
+        records = CapturedRecords()
+        async with self._open(asked, self._capturing(records), access="threads.update") as graph:
+            config = asked.place()
+            config["metadata"] = asked.metadata
+            try:
+                updated = await graph.abulk_update_state(config, steps)
+            except InvalidUpdateError as error:
+                raise Refused(400, str(error)) from None
+            checkpoint = checkpoint_of(updated) or {}
+            command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
+        return msgspec.json.encode({"command": Raw(commands.encode(command))})
+
+    def _capturing(self, records: CapturedRecords) -> LogCheckpointer:
+        return LogCheckpointer(records, self._reader, overlay=Overlay())
+
+    def _open(self, asked: ThreadQuestion, saver: LogCheckpointer, *, access: str = "threads.read") -> Any:
+        return self._graphs.open(
+            asked.graph_id,
+            asked.config,
+            checkpointer=saver,
+            store=self._store,
+            access_context=access,  # type: ignore[arg-type]
+        )
+
+    async def _check_namespace(self, graph: AnyGraph, namespace: str | None) -> None:
+        """Raises Refused when an update names a subgraph that the graph does not have."""
+        if not namespace:
+            return
+        named = "|".join(part.partition(":")[0] for part in namespace.split("|") if not part.isdigit())
+        async for _ in graph.aget_subgraphs(namespace=named, recurse=True):
+            return
+        raise Refused(400, f"Subgraph {named} not found")
+
+    async def _command(
+        self, graph: AnyGraph, asked: ThreadQuestion, records: CapturedRecords, checkpoint_id: str | None
+    ) -> UpdateState:
+        """What was captured, with what the thread shows afterwards."""
+        snapshot = await graph.aget_state({"configurable": {"thread_id": asked.thread_id, "checkpoint_ns": ""}})
+        bundles = []
+        for event in records.events:
+            match event:
+                case CheckpointWritten():
+                    bundles.append(checkpoints.Bundle(checkpoint=checkpoints.decode_checkpoint(event.body)))
+                case CheckpointWrites():
+                    bundles.append(checkpoints.Bundle(writes=[checkpoints.decode_writes(event.body)]))
+        return UpdateState(
+            thread_id=asked.thread_id,
+            checkpoints=[checkpoints.encode(bundle) for bundle in bundles],
+            values=Raw(encoding.encode(snapshot.values)),
+            next=list(snapshot.next),
+            interrupts=Raw(encoding.encode(interrupts_of(snapshot))),
+            checkpoint_id=checkpoint_id,
+        )
+
+
+def _state_update(update: Update) -> StateUpdate:
+    values: Any = build_command(update.command) if update.command else update.values
+    return StateUpdate(values=values, as_node=update.as_node)
