@@ -50,26 +50,35 @@ async def run_services(services: Sequence[Service], *, ready: asyncio.Event | No
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked.set)
+    waiter: asyncio.Task[Any] = asyncio.create_task(asked.wait())
     started: list[Service] = []
     tasks: dict[asyncio.Task[Any], str] = {}
     code = 0
     try:
         for service in services:
             started.append(service)
-            await service.start()
+            starting = asyncio.create_task(service.start())
+            # a start may wait for what another service does: a signal, or that one's end, ends the waiting
+            await asyncio.wait([starting, waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                break
+            starting.result()
             tasks[asyncio.create_task(service.serve(), name=service.name)] = service.name
-        logger.info("ready", services=[service.name for service in services])
-        if ready is not None:
-            ready.set()
-        waiter: asyncio.Task[Any] = asyncio.create_task(asked.wait())
-        done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        for task in done - {waiter}:
-            code = 1
-            error = None if task.cancelled() else task.exception()
-            logger.error("service.failed", service=tasks[task], exc_info=error)
+        else:
+            logger.info("ready", services=[service.name for service in services])
+            if ready is not None:
+                ready.set()
+            await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task, name in tasks.items():
+            if task.done():
+                code = 1
+                error = None if task.cancelled() else task.exception()
+                logger.error("service.failed", service=name, exc_info=error)
         logger.info("stopping", reason="failure" if code else "signal")
     finally:
+        waiter.cancel()
         for service in reversed(started):
             await _quietly(service.name, "drain", service.drain())
         for task in tasks:

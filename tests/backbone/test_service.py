@@ -1,0 +1,107 @@
+"""The life of services that share a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+from langlog_backbone.service import Service, StartError, run_services
+
+WAIT_S = 20.0
+
+
+class Told:
+    """A service that writes down what is done with it and does what a test tells it."""
+
+    def __init__(self, name: str, diary: list[str]) -> None:
+        self.name = name
+        self._diary = diary
+        self.start_waits_for = asyncio.Event()
+        self.start_waits_for.set()
+        self.start_error: Exception | None = None
+        self.starting = asyncio.Event()
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        self._diary.append(f"{self.name} start")
+        self.starting.set()
+        await self.start_waits_for.wait()
+        if self.start_error is not None:
+            raise self.start_error
+
+    async def serve(self) -> None:
+        await self.end
+
+    async def drain(self) -> None:
+        self._diary.append(f"{self.name} drain")
+
+    async def stop(self) -> None:
+        self._diary.append(f"{self.name} stop")
+
+    async def healthy(self) -> bool:
+        return True
+
+
+ENDED = ["b drain", "a drain", "b stop", "a stop"]
+
+
+def two(diary: list[str]) -> tuple[Told, Told, list[Service]]:
+    a, b = Told("a", diary), Told("b", diary)
+    return a, b, [a, b]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_services_start_in_order_and_end_in_reverse_on_a_signal(number: int) -> None:
+    diary: list[str] = []
+    _, _, services = two(diary)
+    ready = asyncio.Event()
+    running = asyncio.create_task(run_services(services, ready=ready))
+    await asyncio.wait_for(ready.wait(), WAIT_S)
+    os.kill(os.getpid(), number)
+    assert await asyncio.wait_for(running, WAIT_S) == 0
+    assert diary == ["a start", "b start", *ENDED]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), None])
+async def test_one_that_ends_takes_the_others_along_and_the_process_says_failure(error: Exception | None) -> None:
+    diary: list[str] = []
+    a, _, services = two(diary)
+    ready = asyncio.Event()
+    running = asyncio.create_task(run_services(services, ready=ready))
+    await asyncio.wait_for(ready.wait(), WAIT_S)
+    a.end.set_result(None) if error is None else a.end.set_exception(error)
+    assert await asyncio.wait_for(running, WAIT_S) == 1
+    assert diary[2:] == ENDED
+
+
+async def test_one_that_cannot_start_stops_those_that_had_and_says_why() -> None:
+    diary: list[str] = []
+    _, b, services = two(diary)
+    b.start_error = StartError("no room")
+    with pytest.raises(StartError, match="no room"):
+        await asyncio.wait_for(run_services(services), WAIT_S)
+    assert diary == ["a start", "b start", *ENDED]
+
+
+async def test_a_signal_ends_a_start_that_waits() -> None:
+    diary: list[str] = []
+    _, b, services = two(diary)
+    b.start_waits_for.clear()
+    running = asyncio.create_task(run_services(services))
+    await asyncio.wait_for(b.starting.wait(), WAIT_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(running, WAIT_S) == 0
+    assert diary == ["a start", "b start", *ENDED]
+
+
+async def test_a_start_does_not_wait_for_a_service_that_has_failed() -> None:
+    diary: list[str] = []
+    a, b, services = two(diary)
+    b.start_waits_for.clear()
+    running = asyncio.create_task(run_services(services))
+    await asyncio.wait_for(b.starting.wait(), WAIT_S)
+    a.end.set_exception(RuntimeError("broken"))
+    assert await asyncio.wait_for(running, WAIT_S) == 1
+    assert diary == ["a start", "b start", *ENDED]
