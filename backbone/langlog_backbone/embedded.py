@@ -3,7 +3,7 @@
     <data folder>/lock                 held by the one langlog that uses the folder, holds its pid
     <data folder>/log.sqlite           the log: the only thing here that cannot be made again
     <data folder>/postgres-<major>/    the read model; rebuilt from the log when the wheel brings another major version
-    <data folder>/run/                 Unix sockets (elsewhere when the path would be too long for one)
+    <data folder>/{postgres,redis}.run Unix sockets (elsewhere when the path would be too long for one)
     <data folder>/{postgres,redis}.log what they said since the last start
 
 Concurrency: `EmbeddedPostgres` and `EmbeddedRedis` are started from the main thread (see `child`).
@@ -33,7 +33,7 @@ import msgspec
 import structlog
 
 from .child import Child, ChildFailed
-from .log.wakeup import short_folder
+from .log.wakeup import make_private, short_folder
 from .service import StartError
 from .settings import Settings
 
@@ -96,7 +96,7 @@ class EmbeddedPostgres:
         self._major, self._bin = _postgres_build()
         self._folder = data_dir / f"postgres-{self._major}"
         self._transcript = data_dir / "postgres.log"
-        self._sockets = short_folder(data_dir / "run", _SOCKET_NAME_BYTES)
+        self._sockets = short_folder(data_dir / "postgres.run", _SOCKET_NAME_BYTES)
         self._user = _unprivileged(self._folder)
         self.child: Child | None = None
         self.uri = f"postgresql:///postgres?user=langlog&host={quote(str(self._sockets))}"
@@ -104,8 +104,8 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Returns when it takes connections. Raises StartError."""
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        _socket_folder(self._sockets, self._user)
         try:
+            _socket_folder(self._sockets, self._user)
             if not (self._folder / "PG_VERSION").exists():
                 await self._make()
             await asyncio.get_running_loop().run_in_executor(
@@ -129,6 +129,7 @@ class EmbeddedPostgres:
         if self.child is not None:
             await self.child.stop()
             self.child = None
+            _remove_if_temporary(self._sockets, self._folder.parent)
 
     async def _make(self) -> None:
         # beside its place and then renamed: a folder half made by an initdb that was killed is never used
@@ -162,7 +163,7 @@ class EmbeddedRedis:
         data_dir = data_dir.absolute()
         self._data_dir = data_dir
         self._transcript = data_dir / "redis.log"
-        self._sockets = short_folder(data_dir / "run", _SOCKET_NAME_BYTES)
+        self._sockets = short_folder(data_dir / "redis.run", _SOCKET_NAME_BYTES)
         self._pid_file = data_dir / "redis.pid"
         self.child: Child | None = None
         self.uri = f"unix://{quote(str(self._sockets / 'redis.sock'))}"
@@ -170,8 +171,8 @@ class EmbeddedRedis:
     async def start(self) -> None:
         """Returns when it takes connections. Raises StartError."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        _socket_folder(self._sockets, None)
         try:
+            _socket_folder(self._sockets)
             program = _redis_program()
             await asyncio.get_running_loop().run_in_executor(None, _end_orphan, self._pid_file, program.name)
             options = {
@@ -203,6 +204,8 @@ class EmbeddedRedis:
             await self.child.stop()
             self.child = None
             self._pid_file.unlink(missing_ok=True)
+            (self._sockets / "redis.sock").unlink(missing_ok=True)
+            _remove_if_temporary(self._sockets, self._data_dir)
 
 
 @contextlib.asynccontextmanager
@@ -315,12 +318,16 @@ def _unprivileged(folder: Path) -> pwd.struct_passwd | None:
     raise StartError("Postgres does not run as root, and there is no user `nobody`: run langlog as an ordinary user")
 
 
-def _socket_folder(folder: Path, user: pwd.struct_passwd | None) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.geteuid() and user is None and os.geteuid() != 0:
-        raise StartError(f"{folder} belongs to another user")
+def _socket_folder(folder: Path, user: pwd.struct_passwd | None = None) -> None:
+    make_private(folder, *([user.pw_uid] if user is not None else []))
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def _remove_if_temporary(folder: Path, data_dir: Path) -> None:
+    if data_dir not in folder.parents:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _end_orphan(pid_file: Path, program: str) -> None:

@@ -165,7 +165,7 @@ async def test_a_reader_that_lags_gets_everything_all_the_same(log: Log, monkeyp
 
 
 async def test_a_position_beyond_the_end_is_a_fault(log: Log) -> None:
-    await log.append([record("a", "x")])
-    async with stopped_after(log.reader(["commands"], {("commands", 0): 1_000})) as reader:
+    (position,) = await log.append([record("a", "x")])
+    async with stopped_after(log.reader(["commands"], {("commands", position.partition): 1_000})) as reader:
         with pytest.raises(LogFault):
             await asyncio.wait_for(reader.read(), LIMIT_S)

@@ -20,7 +20,7 @@ from aiokafka.errors import (
 )
 
 from ..settings import Settings
-from .kafka_client import ENVELOPE_BYTES, topic_options
+from .kafka_client import message_bytes, topic_options
 from .port import LogFault, LogUnavailable
 
 logger = structlog.get_logger(__name__)
@@ -107,7 +107,7 @@ def _check(topic: str, partitions: Sequence[Mapping[str, Any]], config: Mapping[
             f"topic {topic} has {len(partitions)} partitions, fixed for its life; "
             f"LANGLOG_PARTITIONS says {settings.partitions}"
         )
-    needed = settings.max_record_bytes + ENVELOPE_BYTES
+    needed = message_bytes(settings)
     if int(config.get("max.message.bytes", needed)) < needed:
         raise LogFault(
             f"topic {topic} has max.message.bytes={config['max.message.bytes']}; "

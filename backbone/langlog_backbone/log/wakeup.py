@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +26,8 @@ from pathlib import Path
 SOCKET_PATH_LIMIT = 107
 """Bytes of a Unix socket's path on Linux (``sun_path``); macOS allows 103."""
 
-_NAME_BYTES = 32
+_NAME_BYTES = 24
+_ATTEMPTS = 5
 _SETTLED_NS = 100_000_000
 """A folder's mtime has the grain of the kernel's tick: a listing this young may have missed a sibling of the same tick."""
 
@@ -40,13 +43,25 @@ def short_folder(wanted: Path, name_bytes: int) -> Path:
     return Path(tempfile.gettempdir()) / f"langlog-{os.getuid()}-{digest}"
 
 
+def make_private(folder: Path, *owners: int) -> None:
+    """Make it, for us alone, or see that it is ours (or one of ``owners``'): in a temporary folder anybody could have made it.
+
+    Raises OSError.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = folder.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid not in (os.geteuid(), *owners):
+        raise PermissionError(errno.EPERM, "belongs to somebody else", str(folder))
+
+
 class Wakeup:
     """One process's share in the folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = short_folder(folder.absolute(), _NAME_BYTES)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._name = f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+        wanted = folder.absolute()
+        self.folder = short_folder(wanted, _NAME_BYTES)
+        self._temporary = self.folder != wanted
+        self._name = f"{os.getpid()}-{secrets.token_hex(3)}.sock"
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -58,10 +73,7 @@ class Wakeup:
         """Call ``woken`` on this event loop after each ring of another; several rings may come as one. Once."""
         if self._listener is not None:
             return
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        listener.setblocking(False)
-        listener.bind(str(self._folder / self._name))
-        self._listener = listener
+        listener = self._listener = self._bind()
         self._loop = asyncio.get_running_loop()
 
         def readable() -> None:
@@ -90,18 +102,36 @@ class Wakeup:
             self._listener.close()
             self._listener = None
             with contextlib.suppress(OSError):
-                (self._folder / self._name).unlink()
+                (self.folder / self._name).unlink()
+            if self._temporary:
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
         self._ringer.close()
+
+    def _bind(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.setblocking(False)
+        for attempt in range(_ATTEMPTS):
+            make_private(self.folder)
+            try:
+                listener.bind(str(self.folder / self._name))
+                break
+            except FileNotFoundError:
+                # the last one to leave has just removed the folder
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        return listener
 
     def _siblings(self) -> list[str]:
         try:
-            changed = self._folder.stat().st_mtime_ns
+            changed = self.folder.stat().st_mtime_ns
             listed_change, listed_at = self._listed
             if changed != listed_change or listed_at - changed < _SETTLED_NS:
                 now = time.time_ns()
-                self._others = [str(path) for path in self._folder.iterdir() if path.name != self._name]
+                self._others = [str(path) for path in self.folder.iterdir() if path.name != self._name]
                 self._listed = (changed, now)
         except OSError:
-            # the folder was removed under us: nobody can listen there
+            # no folder, nobody who listens
             self._others = []
+            self._listed = (0, 0)
         return self._others

@@ -1,0 +1,121 @@
+"""The broker dies under load: nothing acknowledged is lost, nothing is doubled, and writers learn where they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+from langlog_backbone.log import AppendUnknown, LogUnavailable, open_log
+from langlog_backbone.log.port import Log
+from langlog_backbone.settings import Settings
+
+from tests.log.conftest import Following, Told, record
+from tests.stack.kafka_broker import KafkaBroker
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+WRITERS = 16
+
+
+class Writers:
+    """Each appends one record after the other; a record that got no answer is counted apart, and not tried again."""
+
+    def __init__(self, log: Log) -> None:
+        self.acknowledged: list[str] = []
+        self.unknown: list[str] = []
+        self.refused: list[str] = []
+        self._log = log
+        self._news = asyncio.Condition()
+        self._stopping = False
+        self._tasks = [asyncio.create_task(self._write(n)) for n in range(WRITERS)]
+
+    async def _write(self, writer: int) -> None:
+        number = 0
+        while not self._stopping:
+            name = f"{writer}-{number}"
+            number += 1
+            try:
+                await self._log.append([record(f"key {writer}", name)])
+                self.acknowledged.append(name)
+            except AppendUnknown:
+                self.unknown.append(name)
+            except LogUnavailable:
+                self.refused.append(name)
+                await asyncio.sleep(0.05)
+            async with self._news:
+                self._news.notify_all()
+
+    async def more(self, count: int) -> None:
+        """Wait until so many more are acknowledged."""
+        goal = len(self.acknowledged) + count
+        async with asyncio.timeout(60), self._news:
+            await self._news.wait_for(lambda: len(self.acknowledged) >= goal)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+
+
+async def test_a_killed_broker_loses_nothing_acknowledged_and_doubles_nothing(own_kafka: KafkaBroker) -> None:
+    await own_kafka.start()
+    log = open_log(Settings(log_uri=f"kafka://{own_kafka.bootstrap}", partitions=8))
+    await log.start()
+    told = Told()
+    alone, member = Following(log.reader(["commands"])), Following(log.member("deciders", ["commands"], told))
+    writers = Writers(log)
+    await writers.more(2_000)
+    for _ in range(2):
+        await own_kafka.kill()
+        await own_kafka.start()
+        await writers.more(2_000)
+    await writers.stop()
+    ends = await log.end_offsets("commands")
+    found = await alone.until(sum(ends))
+    counts = Counter(r.value.decode() for r in found)
+    assert [name for name in writers.acknowledged if counts[name] != 1] == []
+    assert not set(counts) & set(writers.refused)
+    for partition in range(log.partitions):
+        offsets = [r.offset for r in found if r.partition == partition]
+        assert offsets == list(range(ends[partition]))
+    for writer in range(WRITERS):
+        numbers = [int(r.value.split(b"-")[1]) for r in found if r.key == f"key {writer}"]
+        assert numbers == sorted(numbers)
+    while {r.value for r in member.records} != {r.value for r in found}:
+        await member.until(len(member.records) + 1)
+    for following in (alone, member):
+        await following.stop()
+    await log.stop()
+
+
+async def test_while_no_broker_answers_appends_fail_at_once_and_afterwards_work_again(own_kafka: KafkaBroker) -> None:
+    await own_kafka.start()
+    log = open_log(Settings(log_uri=f"kafka://{own_kafka.bootstrap}", partitions=8, append_deadline_s=3.0))
+    await log.start()
+    await log.append([record("a", "before")])
+    following = Following(log.reader(["commands"]))
+    await following.until(1)
+    await own_kafka.kill()
+    began = time.perf_counter()
+    with pytest.raises(AppendUnknown):
+        await log.append([record("a", "during")])
+    assert time.perf_counter() - began < 5
+    began = time.perf_counter()
+    for _ in range(10):
+        with pytest.raises(LogUnavailable):
+            await log.append([record("a", "never")])
+    assert time.perf_counter() - began < 0.5
+    await own_kafka.start()
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await log.append([record("a", "after")])
+                break
+            except LogUnavailable:
+                await asyncio.sleep(0.1)
+    while not any(r.value == b"after" for r in following.records):
+        await following.until(len(following.records) + 1)
+    assert not any(r.value == b"never" for r in following.records)
+    await following.stop()
+    await log.stop()

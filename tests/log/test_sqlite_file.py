@@ -1,0 +1,157 @@
+"""The embedded log's file: what it refuses, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+from langlog_backbone.log import LogFault, LogUnavailable, open_log
+from langlog_backbone.log.sqlite import SqliteLog
+from langlog_backbone.settings import Settings
+
+from tests.log.conftest import Following, OpenLog, record, stopped_after, take
+
+
+@pytest.fixture
+def log_kind() -> str:
+    return "sqlite"
+
+
+def path_of(settings: Settings) -> Path:
+    return Path(settings.log_uri.removeprefix("sqlite://"))
+
+
+async def test_a_file_that_is_no_database_is_a_fault_in_one_line(settings: Settings) -> None:
+    path_of(settings).write_bytes(b"no database at all, but longer than a header of one hundred bytes" * 3)
+    with pytest.raises(LogFault, match="is not a log of langlog") as refused:
+        await open_log(settings).start()
+    assert "\n" not in str(refused.value)
+
+
+async def test_somebody_elses_database_is_a_fault_and_stays_as_it_is(settings: Settings) -> None:
+    with sqlite3.connect(path_of(settings)) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    before = path_of(settings).read_bytes()
+    with pytest.raises(LogFault, match="is not a log of langlog"):
+        await open_log(settings).start()
+    assert path_of(settings).read_bytes() == before
+
+
+async def test_another_partition_count_than_it_was_made_with_is_a_fault(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    await open_started(settings)
+    with pytest.raises(LogFault, match="has 8 partitions"):
+        await SqliteLog(path_of(settings), Settings(partitions=9)).start()
+
+
+async def test_a_folder_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LogFault, match="cannot be opened"):
+        await SqliteLog(tmp_path / "file" / "log.sqlite", Settings()).start()
+
+
+async def test_several_start_on_a_new_file_at_once(settings: Settings, open_started: OpenLog) -> None:
+    logs = await asyncio.gather(*(open_started(settings) for _ in range(5)))
+    await asyncio.gather(*(log.append([record("a", "x")]) for log in logs))
+    assert sum(await logs[0].end_offsets("commands")) == 5
+
+
+async def test_a_commit_is_on_disk_before_it_is_acknowledged(settings: Settings, open_started: OpenLog) -> None:
+    log = await open_started(settings)
+    await log.append([record("a", "x")])
+    assert isinstance(log, SqliteLog)
+    assert log._writer is not None
+    assert log._writer._db is not None
+    assert log._writer._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert log._writer._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_a_hint_left_behind_by_a_killed_writer_costs_nothing_but_time(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    # the race: a writer is killed between its commit and the note of its sequence number for others
+    first, second = await open_started(settings), await open_started(settings)
+    await first.append([record("a", "0")])
+    await second.append([record("a", "1")])
+    lock = path_of(settings).with_name(path_of(settings).name + ".lock")
+    for number in range(2, 10):
+        writer = (first, second)[number % 2]
+        stale = lock.read_bytes()
+        await writer.append([record("a", f"{number}")])
+        lock.write_bytes(stale)
+    async with stopped_after(first.reader(["commands"])) as reader:
+        found = await take(reader, 10)
+    assert [(r.offset, int(r.value)) for r in found] == [(n, n) for n in range(10)]
+
+
+async def test_a_full_disk_refuses_the_append_and_spares_what_is_there(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    log = await open_started(settings)
+    await log.append([record("a", "before")])
+    assert isinstance(log, SqliteLog)
+    assert log._writer is not None
+    assert log._writer._db is not None
+    (pages,) = log._writer._db.execute("PRAGMA page_count").fetchone()
+    log._writer._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LogUnavailable):
+        await log.append([record("a", bytes(500_000))])
+    # the writer opens the file anew, without the limit
+    await log.append([record("a", "after")])
+    async with stopped_after(log.reader(["commands"])) as reader:
+        assert [r.value for r in await take(reader, 2)] == [b"before", b"after"]
+
+
+async def test_sockets_of_dead_listeners_are_removed(settings: Settings, open_started: OpenLog) -> None:
+    log = await open_started(settings)
+    assert isinstance(log, SqliteLog)
+    assert log._wakeup is not None
+    folder = log._wakeup.folder
+    folder.mkdir(mode=0o700, exist_ok=True)
+    dead = folder / "12345-dead.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(dead))
+    await log.append([record("a", "x")])
+    # the ring comes after the acknowledgement; the next append waits for it
+    await log.append([record("a", "x")])
+    assert not dead.exists()
+
+
+async def test_a_path_too_long_for_a_socket_works_all_the_same(tmp_path: Path, open_started: OpenLog) -> None:
+    folder = tmp_path / ("long" * 30)
+    settings = Settings(log_uri=f"sqlite://{folder / 'log.sqlite'}", partitions=4)
+    ours, theirs = await open_started(settings), await open_started(settings)
+    following = Following(ours.reader(["commands"]))
+    for i in range(5):
+        await theirs.append([record("a", f"{i}")])
+        await following.until(i + 1)
+    await following.stop()
+
+
+async def test_nothing_is_left_open_after_stop(settings: Settings) -> None:
+    before = set(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else set()
+    log = open_log(settings)
+    await log.start()
+    assert isinstance(log, SqliteLog)
+    assert log._wakeup is not None
+    folder = log._wakeup.folder
+    reader = log.reader(["commands"])
+    await log.append([record("a", "x")])
+    await take(reader, 1)
+    assert len(list(folder.iterdir())) == 1
+    await reader.stop()
+    await log.stop()
+    assert not folder.exists() or list(folder.iterdir()) == []
+    if before:
+        left = [os.readlink(f"/proc/self/fd/{fd}") for fd in set(os.listdir("/proc/self/fd")) - before if fd_exists(fd)]
+        assert [name for name in left if "log.sqlite" in name] == []
+
+
+def fd_exists(fd: str) -> bool:
+    return Path(f"/proc/self/fd/{fd}").exists()
