@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.stack.server import OWN, free_port
@@ -104,6 +105,30 @@ def test_redis_that_cannot_be_reached_is_said_at_once(tmp_path: Path, service: s
         "PORT": str(free_port()),
     }
     assert refused(langlog(tmp_path, service, **uris)).startswith("Redis cannot be reached (REDIS_URI)")
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ({"REDIS_URI": "redis://127.0.0.1:1/0"}, "Redis cannot be reached (REDIS_URI)"),
+        ({"REDIS_URI": "redis.example"}, "REDIS_URI: "),
+        ({"DATABASE_URI": "postgresql://nobody@127.0.0.1:1/nothing"}, "Postgres cannot be reached (DATABASE_URI)"),
+        ({"DATABASE_URI": "postgres.example"}, "Postgres cannot be reached (DATABASE_URI)"),
+        ({"LOG_URI": "kafka://127.0.0.1:1"}, "Kafka cannot be reached (LOG_URI"),
+        ({"LOG_URI": "mysql://localhost"}, "LOG_URI must begin with sqlite:/// or kafka://"),
+    ],
+    ids=lambda x: "-".join(x.values()) if isinstance(x, dict) else "",
+)
+def test_a_server_that_is_not_there_is_named_and_nothing_is_left_running(
+    tmp_path: Path, uri: dict[str, str], why: str
+) -> None:
+    words = ["dev", "--config", str(EXAMPLE), "--port", str(free_port()), "--data-dir", "data"]
+    found = langlog(tmp_path, *words, **uri)
+    assert found.returncode == 1
+    assert found.stderr.splitlines()[-1].startswith(f"langlog: {why}")
+    assert "Traceback" not in found.stderr
+    folder = str(tmp_path)
+    assert [x for x in psutil.process_iter(["cmdline"]) if folder in " ".join(x.info["cmdline"] or ())] == []
 
 
 @pytest.mark.parametrize(
