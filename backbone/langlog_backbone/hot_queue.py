@@ -20,12 +20,17 @@ import redis.asyncio as aioredis
 from langlog_schemas import messages
 from langlog_schemas.messages import Task
 from redis import Redis as SyncRedis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from .redis import RedisPipe, connect
 from .settings import Settings
 
 CLAIM_AHEAD = 15
 """At most this many more tasks are taken along with the one waited for."""
+
+ANSWER_S = 5.0
+"""Beyond the wait of a claim, until a Redis that does not answer is given up."""
 
 _LEASE = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -43,6 +48,18 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   redis.call('ZREM', KEYS[1], worker)
 end
 return found
+"""
+_CLAIM = """
+local ids, keys = {}, {}
+if ARGV[1] ~= '' then ids[1] = ARGV[1] end
+for _ = 1, tonumber(ARGV[2]) do
+  local id = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
+  if not id then break end
+  ids[#ids + 1] = id
+end
+if #ids == 0 then return {ids, ids} end
+for i, id in ipairs(ids) do keys[i] = KEYS[3] .. id end
+return {ids, redis.call('MGET', unpack(keys))}
 """
 _WITHDRAW = """
 if redis.call('LREM', KEYS[1], 0, ARGV[1]) > 0 then redis.call('DEL', KEYS[2]); return 1 end
@@ -64,6 +81,8 @@ class HotQueue:
         self._uri = settings.redis_uri
         self._lease_ms = int(settings.lease_s * 1000)
         self._blocking: aioredis.Redis | None = None
+        self._plenty = False
+        """The last claim was filled: there may be more without waiting."""
 
     async def stop(self) -> None:
         if self._blocking is not None:
@@ -114,25 +133,28 @@ class HotQueue:
         return bool(answer)
 
     async def claim(self, worker: str, limit: int, wait_s: float) -> list[Task]:
-        """Up to ``limit`` tasks, waiting up to ``wait_s`` for the first. Raises redis errors when Redis is away."""
+        """Up to ``limit`` tasks, waiting up to ``wait_s`` (0: for ever) for the first. Raises redis errors when Redis is away.
+
+        A claim that raised or was cancelled may have moved tasks all the same: `held` finds them.
+        """
         if self._blocking is None:
-            self._blocking = connect(self._uri)
+            # no retry: a second BLMOVE after a lost answer would leave the first one's task held and unknown
+            self._blocking = connect(
+                self._uri, socket_timeout=wait_s + ANSWER_S if wait_s else None, retry=Retry(NoBackoff(), 0)
+            )
         client, queue, held = self._blocking, self._pipe.key("queue"), self._pipe.key("held", worker)
+        limit = min(limit, 1 + CLAIM_AHEAD)
+        if self._plenty:
+            found = await self._take(client, queue, held, b"", limit)
+            if found:
+                return found
         first = await client.execute_command("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
-        if first is None:
-            return []
-        ids = [first]
-        pipe = client.pipeline(transaction=False)
-        pipe.get(self._pipe.key("task", first.decode()))
-        more = min(limit - 1, CLAIM_AHEAD)
-        for _ in range(more):
-            pipe.execute_command("LMOVE", queue, held, "RIGHT", "LEFT")
-        answers = await pipe.execute()
-        payloads = [answers[0]]
-        rest = [x for x in answers[1:] if x is not None]
-        if rest:
-            ids += rest
-            payloads += await client.mget([self._pipe.key("task", x.decode()) for x in rest])
+        return [] if first is None else await self._take(client, queue, held, first, limit - 1)
+
+    async def _take(self, client: aioredis.Redis, queue: str, held: str, first: bytes, more: int) -> list[Task]:
+        task_key = self._pipe.key("task", "")
+        ids, payloads = await client.execute_command("EVAL", _CLAIM, 3, queue, held, task_key, first, more)
+        self._plenty = len(ids) > more
         tasks = []
         for task_id, payload in zip(ids, payloads, strict=True):
             if payload is None:  # finished or withdrawn elsewhere: nothing to do, nothing to hold
@@ -140,6 +162,14 @@ class HotQueue:
             else:
                 tasks.append(messages.decode_task(payload))
         return tasks
+
+    async def held(self, worker: str) -> list[Task]:
+        """The tasks that the worker holds. Sees what was released before. Raises RedisUnavailable."""
+        ids = [x.decode() for x in await self._pipe.call("LRANGE", self._pipe.key("held", worker), 0, -1)]
+        if not ids:
+            return []
+        payloads = await self._pipe.call("MGET", *(self._pipe.key("task", x) for x in ids))
+        return [messages.decode_task(x) for x in payloads if x is not None]
 
     def release(self, worker: str, task_id: str) -> None:
         """The task is finished or handed back: the worker no longer holds it."""

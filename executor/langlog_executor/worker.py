@@ -47,6 +47,8 @@ CLAIM_WAIT_S = 30.0
 """How long one claim waits for a task; then it asks again."""
 RETRY_S = 0.2
 """Between two claims while Redis is away."""
+ENDED_KEPT = 4096
+"""Tasks that are remembered to have ended here."""
 CONTROL_KEPT_S = 30.0
 """A control that comes before its task was claimed here is remembered for this long."""
 POOL_SIZE = 4
@@ -68,6 +70,8 @@ class Worker:
         self._runs: dict[str, tuple[RunExecution, asyncio.Task[None]]] = {}
         """Task id -> its execution."""
         self._controls: dict[str, tuple[float, Control]] = {}
+        self._ended: dict[str, None] = {}
+        """Ids of tasks that ended here lately."""
         self._room = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
         self._draining = False
@@ -112,6 +116,7 @@ class Worker:
     # claiming
 
     async def _claim_all(self) -> None:
+        failed = False
         while True:
             free = self._slots - len(self._runs)
             if free <= 0:
@@ -120,13 +125,27 @@ class Worker:
                 continue
             worker = self._lease.worker
             try:
-                tasks = await self._backbone.queue.claim(worker, free, CLAIM_WAIT_S)
-            except (RedisError, OSError) as error:
+                # what a claim moved whose answer never came
+                tasks = await self._unopened(worker) if failed else []
+                tasks += await self._backbone.queue.claim(worker, free, CLAIM_WAIT_S) if not tasks else []
+                failed = False
+            except (RedisError, RedisUnavailable, OSError) as error:
                 logger.debug("claim.failed", error=str(error))
+                failed = True
                 await asyncio.sleep(RETRY_S)
                 continue
             for task in tasks:
                 self._begin(task, worker)
+
+    async def _unopened(self, worker: str) -> list[Task]:
+        """Tasks that are held here according to Redis, and that we know nothing of."""
+        found = []
+        for task in await self._backbone.queue.held(worker):
+            if task.id in self._ended:  # the release was lost
+                self._backbone.queue.release(worker, task.id)
+            elif task.id not in self._runs:
+                found.append(task)
+        return found
 
     def _begin(self, task: Task, worker: str) -> None:
         from .run_execution import RunExecution
@@ -149,6 +168,9 @@ class Worker:
         finally:
             self._runs.pop(task.id, None)
             self._room.set()
+        self._ended[task.id] = None
+        if len(self._ended) > ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
         self._backbone.queue.release(worker, task.id)
 
     async def _wait_for_runs(self, limit_s: float) -> None:
@@ -156,17 +178,14 @@ class Worker:
             await asyncio.wait([running for _, running in self._runs.values()], timeout=limit_s)
 
     async def _return_unopened(self) -> None:
-        """Tasks that were claimed by a claim that never came back to us."""
-        queue, pipe, worker = self._backbone.queue, self._backbone.pipe, self._lease.worker
+        """Hand back what the claim that was cut off may have moved."""
+        worker = self._lease.worker
         try:
-            held = [x.decode() for x in await pipe.call("LRANGE", pipe.key("held", worker), 0, -1)]
-            unopened = [x for x in held if x not in self._runs]
-            found = [await pipe.call("GET", pipe.key("task", x)) for x in unopened]
-            records = [_requeue(messages.decode_task(x)) for x in found if x is not None]
-            if records:
-                await self._backbone.log.append(records)
-            for task_id in unopened:
-                queue.release(worker, task_id)
+            tasks = await self._unopened(worker)
+            if tasks:
+                await self._backbone.log.append([_requeue(task) for task in tasks])
+            for task in tasks:
+                self._backbone.queue.release(worker, task.id)
         except (RedisUnavailable, LogUnavailable) as error:
             logger.warning("drain.left_to_the_lease", error=str(error))
 
