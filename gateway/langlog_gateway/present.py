@@ -129,8 +129,9 @@ def thread(row: Row, *, ttl: bool = False) -> str:
     }
     if row["state_values"] is None and row["has_checkpoints"] and row["config"] == "{}":
         del members["values"]  # a copied thread that never ran (API.md 3, copy)
-    if row["interrupts"] is not None:
+    if row["interrupts"] is not None or row["error"] is not None:
         members["error"] = row["error"] or "null"
+    if row["interrupts"] is not None:
         members["interrupts"] = row["interrupts"]
     if ttl and row["ttl_minutes"] is not None:
         members["ttl"] = thread_ttl(row)

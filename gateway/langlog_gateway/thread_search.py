@@ -80,10 +80,7 @@ async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tu
         found = present.thread(row) if not body.select else None
         members = present.thread_selected(row, body.select) if body.select else {}
         if body.extract:
-            values = {
-                name: row[f"extract_{n}"] or ("{}" if column == "interrupts" and not path else "null")
-                for n, (name, column, path) in enumerate(extracted)
-            }
+            values = {name: row[f"extract_{n}"] or "null" for n, (name, _, _) in enumerate(extracted)}
             members["extracted"] = "{" + ",".join(f"{present.text(k)}:{v}" for k, v in values.items()) + "}"
         tail = ",".join(f'"{k}":{v}' for k, v in members.items())
         if found is None:
