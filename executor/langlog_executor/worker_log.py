@@ -212,6 +212,9 @@ class RunRecords:
                     self._backlog -= sum(len(record.value) for record in batch)
                 self._durable += len(batch)
                 self._release()
+                if not self._waiters:  # what came meanwhile waits for company again
+                    self._lingering = self._io.loop.call_later(LINGER_S, self._append_now)
+                    return
         except asyncio.CancelledError:
             self._error = self._error or RecordsClosed()
             self._release()
