@@ -215,7 +215,10 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -
         action: cmd.CancelAction = "interrupt" if command.multitask_strategy == "interrupt" else "rollback"
         for run in state.runs.values():
             events += _stop(state, run, action, "busy", superseded_by=command.run_id)
-    ids = {"graph_id": command.graph_id, "assistant_id": command.assistant_id}
+    assistant = {"assistant_id": command.assistant_id}
+    ids = {"graph_id": command.graph_id, **assistant}
+    # as observed: a run shows its thread's graph, also that of an earlier run; one that brings its thread shows none
+    known = ids if state.exists else assistant
     events.append(
         ev.RunCreated(
             thread_id=state.thread_id,
@@ -224,7 +227,7 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -
             assistant_id=command.assistant_id,
             graph_id=command.graph_id,
             kwargs=command.kwargs,
-            metadata={**command.assistant_metadata, **state.metadata, **ids, **command.metadata},
+            metadata={**command.assistant_metadata, **known, **state.metadata, **assistant, **command.metadata},
             multitask_strategy=command.multitask_strategy,
             not_before=command.not_before if command.not_before and command.not_before > meta.time else None,
             temporary=command.temporary,

@@ -182,10 +182,10 @@ class Fold:
         if event.interrupts:
             thread.interrupts = _raw(event.interrupts)
         if isinstance(event, ev.RunRolledBack):
+            thread.error = thread.error if event.error is None else _text(event.error)
             self.changes.remove_run(event.thread_id, event.run_id)
             return
-        failed = isinstance(event, ev.RunFailed | ev.RunTimedOut) and event.error is not None
-        thread.error = _text(event.error) if failed else "null"
+        thread.error = "null" if event.error is None else _text(event.error)
         run = self.changes.run(event.run_id, event.thread_id, at)
         run.status, run.ended_at = RUN_STATUS[type(event)], at
         run.error = None if event.error is None else _text(event.error)

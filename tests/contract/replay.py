@@ -428,9 +428,11 @@ async def main() -> int:
     parser.add_argument("--quiet", action="store_true", help="totals only")
     args = parser.parse_args()
     known = {label for file in [HERE / "noise.txt", *args.known] for label in read_list(file)}
+    cases = load(args.files, args.config, args.case)
+    hooked = any("webhook_received" in step for steps in cases.values() for step in steps)
     replay = Replay(args.url)
-    async with replay.receiver():
-        found = await replay.all(load(args.files, args.config, args.case), args.parallel)
+    async with replay.receiver() if hooked else contextlib.nullcontext():
+        found = await replay.all(cases, args.parallel)
     found = [exchange for exchange in found if exchange.label not in known]
     per_file: dict[str, list[Exchange]] = defaultdict(list)
     for exchange in found:
