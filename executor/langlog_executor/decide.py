@@ -217,8 +217,7 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -
             events += _stop(state, run, action, "busy", superseded_by=command.run_id)
     assistant = {"assistant_id": command.assistant_id}
     ids = {"graph_id": command.graph_id, **assistant}
-    # as observed: a run shows its thread's graph, also that of an earlier run; one that brings its thread shows none
-    known = ids if state.exists else assistant
+    shown = ids if state.exists else assistant  # as observed: a run that brings its thread shows no graph
     events.append(
         ev.RunCreated(
             thread_id=state.thread_id,
@@ -227,7 +226,7 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -
             assistant_id=command.assistant_id,
             graph_id=command.graph_id,
             kwargs=command.kwargs,
-            metadata={**command.assistant_metadata, **known, **state.metadata, **assistant, **command.metadata},
+            metadata={**command.assistant_metadata, **state.metadata, **shown, **command.metadata},
             multitask_strategy=command.multitask_strategy,
             not_before=command.not_before if command.not_before and command.not_before > meta.time else None,
             temporary=command.temporary,

@@ -218,7 +218,7 @@ def test_a_state_update_is_refused_while_a_run_is_in_flight() -> None:
 
 def test_the_metadata_of_a_run_is_layered_as_the_contract_says() -> None:
     thread = Thread()
-    thread.tell(cmd.CreateThread(thread_id="t", metadata={"thread": 1, "who": "thread"}))
+    thread.tell(cmd.CreateThread(thread_id="t", metadata={"thread": 1, "who": "thread", "graph_id": "stale"}))
     created = thread.tell(_run("r1", assistant_metadata={"created_by": "system", "who": "a"}, metadata={"who": "run"}))[
         0
     ]
@@ -233,12 +233,7 @@ def test_the_metadata_of_a_run_is_layered_as_the_contract_says() -> None:
     assert created.thread_metadata == {"thread": 1, "who": "thread", "graph_id": "g", "assistant_id": "a"}
 
 
-def test_a_run_shows_the_graph_its_thread_had_before_and_none_when_it_brings_its_thread() -> None:
-    thread = Thread()
-    thread.tell(cmd.CreateThread(thread_id="t", metadata={"graph_id": "stale"}))
-    created = thread.tell(_run("r1"))[0]
-    assert isinstance(created, ev.RunCreated)
-    assert (created.metadata["graph_id"], created.thread_metadata["graph_id"]) == ("stale", "g")
+def test_a_run_that_brings_its_thread_shows_no_graph() -> None:
     alone = Thread().tell(_run("r2", temporary=True))[0]
     assert isinstance(alone, ev.RunCreated)
     assert alone.metadata == {"assistant_id": "a"}
