@@ -16,14 +16,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import redis.asyncio as aioredis
 from langlog_schemas import messages
 from langlog_schemas.messages import Task
 from redis import Redis as SyncRedis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from .redis import RedisPipe, connect
+from .redis import RedisPipe, RedisUnavailable
 from .settings import Settings
 
 CLAIM_AHEAD = 15
@@ -78,15 +75,15 @@ class HotQueue:
 
     def __init__(self, pipe: RedisPipe, settings: Settings) -> None:
         self._pipe = pipe
-        self._uri = settings.redis_uri
+        self._settings = settings
         self._lease_ms = int(settings.lease_s * 1000)
-        self._blocking: aioredis.Redis | None = None
+        self._blocking: RedisPipe | None = None
         self._plenty = False
         """The last claim was filled: there may be more without waiting."""
 
     async def stop(self) -> None:
         if self._blocking is not None:
-            await self._blocking.aclose()
+            await self._blocking.stop()
 
     # the decider's and the scheduler's end
 
@@ -133,27 +130,31 @@ class HotQueue:
         return bool(answer)
 
     async def claim(self, worker: str, limit: int, wait_s: float) -> list[Task]:
-        """Up to ``limit`` tasks, waiting up to ``wait_s`` (0: for ever) for the first. Raises redis errors when Redis is away.
+        """Up to ``limit`` tasks, waiting up to ``wait_s`` (0: for ever) for the first. Raises RedisUnavailable.
 
         A claim that raised or was cancelled may have moved tasks all the same: `held` finds them.
         """
         if self._blocking is None:
-            # no retry: a second BLMOVE after a lost answer would leave the first one's task held and unknown
-            self._blocking = connect(
-                self._uri, socket_timeout=wait_s + ANSWER_S if wait_s else None, retry=Retry(NoBackoff(), 0)
-            )
+            self._blocking = RedisPipe(self._settings, patient=True)
         client, queue, held = self._blocking, self._pipe.key("queue"), self._pipe.key("held", worker)
         limit = min(limit, 1 + CLAIM_AHEAD)
         if self._plenty:
             found = await self._take(client, queue, held, b"", limit)
             if found:
                 return found
-        first = await client.execute_command("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
+        try:
+            limit_s = wait_s + ANSWER_S if wait_s else None
+            first = await asyncio.wait_for(client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s), limit_s)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            client.drop()  # a BLMOVE that is left behind would take a task later, unseen
+            if isinstance(error, TimeoutError):
+                raise RedisUnavailable("Redis does not answer") from None
+            raise
         return [] if first is None else await self._take(client, queue, held, first, limit - 1)
 
-    async def _take(self, client: aioredis.Redis, queue: str, held: str, first: bytes, more: int) -> list[Task]:
+    async def _take(self, client: RedisPipe, queue: str, held: str, first: bytes, more: int) -> list[Task]:
         task_key = self._pipe.key("task", "")
-        ids, payloads = await client.execute_command("EVAL", _CLAIM, 3, queue, held, task_key, first, more)
+        ids, payloads = await client.call("EVAL", _CLAIM, 3, queue, held, task_key, first, more)
         self._plenty = len(ids) > more
         tasks = []
         for task_id, payload in zip(ids, payloads, strict=True):

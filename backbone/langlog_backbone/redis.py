@@ -1,8 +1,8 @@
-"""Redis, which only ever holds what may be lost: one pipelined connection, and one subscription connection, per process.
+"""Redis, which only ever holds what may be lost: a pipelined connection, and a subscription connection, per process.
 
-`RedisPipe` sends whatever has gathered in one round trip; `Bus` is publish and subscribe over it. Both belong to
-the event loop that started them. When Redis goes away, calls fail with `RedisUnavailable` and come back by themselves; a
-subscriber is told (`on_reconnect`) because messages may have been missed.
+`RedisPipe` sends whatever has gathered in one write; `Bus` is publish and subscribe over it. Both belong to the event loop that
+started them. When Redis goes away, calls fail with `RedisUnavailable` and come back by themselves; a subscriber is told
+(`on_reconnect`) because messages may have been missed.
 """
 
 from __future__ import annotations
@@ -14,38 +14,29 @@ from typing import Any
 
 import redis.asyncio as aioredis
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
+from .redis_connection import CONNECT_TIMEOUT_S, RedisConnection, RedisUnavailable, open_connection
 from .service import StartError
 from .settings import Settings
+
+__all__ = ["Bus", "RedisPipe", "RedisUnavailable", "check_redis", "connect"]
 
 logger = structlog.get_logger(__name__)
 
 MIN_VERSION = (6, 2)
 """BLMOVE."""
 RECONNECT_PAUSE_S = 0.2
-CONNECT_TIMEOUT_S = 5.0
-
-
-class RedisUnavailable(Exception):
-    """The call did not get through, or its answer was lost."""
 
 
 def connect(uri: str, **options: Any) -> aioredis.Redis:
-    """A client of ``redis://…`` or ``unix://…`` that keeps bytes as bytes."""
+    """redis-py's client of ``redis://…`` or ``unix://…``, that keeps bytes as bytes: for what is not on a hot path."""
     return aioredis.Redis.from_url(uri, decode_responses=False, socket_connect_timeout=CONNECT_TIMEOUT_S, **options)
 
 
 async def check_redis(uri: str) -> None:
     """Raises StartError when Redis cannot be reached or is too old."""
-    try:
-        client = connect(uri)
-    except ValueError as error:
-        raise StartError(f"REDIS_URI: {error}") from None
+    client = connect(uri)
     try:
         info = await client.info("server")
     except (RedisError, OSError) as error:
@@ -58,13 +49,19 @@ async def check_redis(uri: str) -> None:
 
 
 class RedisPipe:
-    """Calls that gather while a round trip is under way go out together in the next."""
+    """Calls of one moment go out together; answers come in order. ``patient``: for blocking commands (BLMOVE, BRPOP).
 
-    def __init__(self, settings: Settings) -> None:
+    A connection is opened by the first call, and by the first after a loss.
+    """
+
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         self.prefix = settings.redis_prefix
-        self._client = connect(settings.redis_uri, retry=Retry(ExponentialBackoff(), 1))
-        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any] | None]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._uri = settings.redis_uri
+        self._patient = patient
+        self._connection: RedisConnection | None = None
+        self._early: list[tuple[tuple[Any, ...], asyncio.Future[Any] | None]] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._down = False
 
     def key(self, *parts: str) -> str:
         return self.prefix + ":".join(parts)
@@ -75,57 +72,79 @@ class RedisPipe:
 
     def submit(self, *command: Any) -> asyncio.Future[Any]:
         """As `call`, but the command has its place in the order at once, and is awaited later."""
+        connection = self._connection
+        if connection is not None and not connection.closed.done():
+            return connection.submit(*command)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._enqueue(command, future)
+        self._open(command, future)
         return future
 
     def send(self, *command: Any) -> None:
         """A command whose answer nobody needs; lost when Redis is away."""
-        self._enqueue(command, None)
+        connection = self._connection
+        if connection is not None and not connection.closed.done():
+            connection.send(*command)
+        else:
+            self._open(command, None)
 
     async def flush(self) -> None:
-        """Wait until everything enqueued so far has been sent (or lost)."""
-        while self._flusher is not None and not self._flusher.done():
-            await asyncio.wait([self._flusher])
+        """Wait until everything sent so far has been carried out (or lost)."""
+        with contextlib.suppress(RedisUnavailable):
+            await self.call("PING")
+
+    def drop(self) -> None:
+        """Break the connection: a blocking command under way is given up."""
+        if self._connection is not None:
+            self._connection.close()
 
     async def stop(self) -> None:
-        await self.flush()
-        await self._client.aclose()
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self._connection is not None:
+            if not self._patient:
+                await self.flush()
+            self._connection.close()
 
-    def _enqueue(self, command: tuple[Any, ...], future: asyncio.Future[Any] | None) -> None:
-        self._waiting.append((command, future))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+    def _open(self, command: tuple[Any, ...], future: asyncio.Future[Any] | None) -> None:
+        self._early.append((command, future))
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._reopen(), name="redis-open")
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                if len(batch) == 1:
-                    answers: list[Any] = [await self._single(batch[0][0])]
-                else:
-                    pipe = self._client.pipeline(transaction=False)
-                    for command, _ in batch:
-                        pipe.execute_command(*command)
-                    answers = await pipe.execute(raise_on_error=False)
-            except (RedisError, OSError) as error:
-                answers = [RedisUnavailable(str(error))] * len(batch)
-                logger.warning("redis.call_failed", commands=len(batch), error=str(error))
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if future is None or future.done():
-                    continue
-                if isinstance(answer, Exception):
-                    if not isinstance(answer, ResponseError | RedisUnavailable):
-                        answer = RedisUnavailable(str(answer))
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
-
-    async def _single(self, command: tuple[Any, ...]) -> Any:
+    async def _reopen(self) -> None:
         try:
-            return await self._client.execute_command(*command)
-        except ResponseError as error:
-            return error
+            connection = await open_connection(self._uri, patient=self._patient)
+        except RedisUnavailable as error:
+            if not self._down:
+                logger.warning("redis.away", error=str(error))
+            self._down = True
+            early, self._early = self._early, []
+            for _, future in early:
+                if future is not None and not future.done():
+                    future.set_exception(RedisUnavailable(str(error)))
+            return
+        if self._down:
+            logger.info("redis.back")
+        self._down = False
+        early, self._early = self._early, []
+        for command, future in early:
+            if future is None:
+                connection.send(*command)
+            elif not future.done():
+                connection.submit(*command).add_done_callback(_passing_on(future))
+        self._connection = connection
+
+
+def _passing_on(future: asyncio.Future[Any]) -> Callable[[asyncio.Future[Any]], None]:
+    def done(answer: asyncio.Future[Any]) -> None:
+        if future.done():
+            return
+        error = answer.exception()
+        if error is None:
+            future.set_result(answer.result())
+        else:
+            future.set_exception(error)
+
+    return done
 
 
 Handler = Callable[[bytes], None]
@@ -144,34 +163,29 @@ class Bus:
         self._local = local
         self._handlers: dict[str, list[Handler]] = {}
         self._acks: dict[str, asyncio.Future[None]] = {}
-        self._client: aioredis.Redis | None = None
-        self._pubsub: Any = None
+        """Channels that are subscribed to in Redis; done once Redis has said so on the present connection."""
+        self._connection: RedisConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self.on_reconnect: list[Callable[[], None]] = []
 
     async def start(self) -> None:
-        self._client = connect(self._uri)
-        self._pubsub = self._client.pubsub()
-        await self._pubsub.subscribe(self._pipe.key("bus"))
-        self._task = asyncio.create_task(self._read(), name="bus")
+        """Raises RedisUnavailable."""
+        self._connection = await self._connect()
+        self._task = asyncio.create_task(self._keep(), name="bus")
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._pubsub is not None:
-            with contextlib.suppress(RedisError, OSError):
-                await self._pubsub.aclose()
-        if self._client is not None:
-            await self._client.aclose()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.close()
 
     def publish(self, channel: str, data: bytes) -> None:
         """To subscribers in all processes; lost when Redis is away."""
         self._pipe.send("PUBLISH", self._pipe.key(channel), data)
 
     def publish_local(self, channel: str, data: bytes) -> None:
-        """As `publish`, but within the process when the bus is local or the channel has a subscriber here alone."""
+        """As `publish`; within the process when the bus is local."""
         if self._local:
             self.deliver(channel, data)
         else:
@@ -191,16 +205,15 @@ class Bus:
 
     async def subscribe(self, channel: str, handler: Handler, *, remote: bool = True) -> None:
         """Returns once nothing published from now on can be missed. ``remote`` False: only `publish_local` of a local bus."""
-        handlers = self._handlers.setdefault(channel, [])
-        handlers.append(handler)
+        self._handlers.setdefault(channel, []).append(handler)
         if not remote and self._local:
             return
         ack = self._acks.get(channel)
         if ack is None:
             ack = self._acks[channel] = asyncio.get_running_loop().create_future()
-            # when Redis is away the reader reconnects and subscribes again to all that is wanted
-            with contextlib.suppress(RedisError, OSError):
-                await self._pubsub.subscribe(self._pipe.key(channel))
+            # when Redis is away the keeper subscribes again to all that is wanted
+            if self._connection is not None:
+                self._connection.send("SUBSCRIBE", self._pipe.key(channel))
         if not ack.done():
             await asyncio.shield(ack)
 
@@ -211,33 +224,39 @@ class Bus:
         handlers.remove(handler)
         if not handlers:
             del self._handlers[channel]
-            if self._acks.pop(channel, None) is not None:
-                with contextlib.suppress(RedisError, OSError):
-                    await self._pubsub.unsubscribe(self._pipe.key(channel))
+            if self._acks.pop(channel, None) is not None and self._connection is not None:
+                self._connection.send("UNSUBSCRIBE", self._pipe.key(channel))
 
-    async def _read(self) -> None:
-        prefix = len(self._pipe.prefix)
-        down = False
+    async def _connect(self) -> RedisConnection:
+        connection = await open_connection(self._uri)
+        connection.listen(self._on_message)
+        return connection
+
+    async def _keep(self) -> None:
+        """Open another connection whenever one is lost, and subscribe again."""
         while True:
-            try:
-                message = await self._pubsub.get_message(timeout=None)
-            except (RedisConnectionError, RedisTimeoutError, OSError, RuntimeError) as error:
-                if not down:
-                    logger.warning("bus.lost", error=str(error))
-                    down = True
-                await asyncio.sleep(RECONNECT_PAUSE_S)
-                continue
-            if down:
-                down = False
-                logger.info("bus.back")
-                for told in self.on_reconnect:
-                    told()
-            if message is None:
-                continue
-            channel = message["channel"].decode()[prefix:]
-            if message["type"] == "message":
-                self.deliver(channel, message["data"])
-            elif message["type"] == "subscribe":
-                ack = self._acks.get(channel)
-                if ack is not None and not ack.done():
-                    ack.set_result(None)
+            assert self._connection is not None
+            await self._connection.closed
+            logger.warning("bus.lost")
+            while True:
+                try:
+                    self._connection = await self._connect()
+                    break
+                except RedisUnavailable:
+                    await asyncio.sleep(RECONNECT_PAUSE_S)  # nothing signals that Redis is back
+            if self._acks:
+                self._connection.send("SUBSCRIBE", *(self._pipe.key(channel) for channel in self._acks))
+            logger.info("bus.back")
+            for told in self.on_reconnect:
+                told()
+
+    def _on_message(self, message: Any) -> None:
+        if not isinstance(message, list):
+            return
+        channel = message[1].decode()[len(self._pipe.prefix) :]
+        if message[0] == b"message":
+            self.deliver(channel, message[2])
+        elif message[0] == b"subscribe":
+            ack = self._acks.get(channel)
+            if ack is not None and not ack.done():
+                ack.set_result(None)

@@ -10,7 +10,6 @@ has passed is not answered any more.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,9 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
-from langlog_backbone.redis import connect
+from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
-from redis.exceptions import RedisError
 
 from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .graphs import UnknownGraph
@@ -81,15 +79,15 @@ class QueryServer:
 
     async def serve(self) -> None:
         """Take and answer questions until cancelled; those under way are cancelled too."""
-        client = connect(self._backbone.settings.redis_uri)
+        client = RedisPipe(self._backbone.settings, patient=True)
         key = self._backbone.pipe.key("queries")
         down = False
         try:
             while True:
                 await self._free.acquire()
                 try:
-                    found = await client.execute_command("BRPOP", key, 0)
-                except (RedisError, OSError) as error:
+                    found = await client.call("BRPOP", key, 0)
+                except RedisUnavailable as error:
                     self._free.release()
                     if not down:
                         logger.warning("queries.redis_away", error=str(error))
@@ -103,8 +101,7 @@ class QueryServer:
         finally:
             for task in self._answering:
                 task.cancel()
-            with contextlib.suppress(RedisError, OSError):
-                await client.aclose()
+            client.drop()
 
     def _taken(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)

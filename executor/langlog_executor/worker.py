@@ -30,7 +30,6 @@ from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings, read_settings
 from langlog_schemas import commands, envelope, messages
-from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -129,7 +128,7 @@ class Worker:
                 tasks = await self._unopened(worker) if failed else []
                 tasks += await self._backbone.queue.claim(worker, free, CLAIM_WAIT_S) if not tasks else []
                 failed = False
-            except (RedisError, RedisUnavailable, OSError) as error:
+            except RedisUnavailable as error:
                 logger.debug("claim.failed", error=str(error))
                 failed = True
                 await asyncio.sleep(RETRY_S)
