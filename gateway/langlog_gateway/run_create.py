@@ -18,6 +18,7 @@ from uuid_utils import uuid4
 
 from . import present
 from .access import authorize, caller
+from .assistant_lookup import AssistantLookup
 from .bodies import RunCreate
 from .core import Core, origin_of
 from .errors import ApiError, not_found, unprocessable
@@ -50,6 +51,7 @@ class Order(NamedTuple):
 class RunOrders:
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._lookup = AssistantLookup(core.reads)
 
     async def order(
         self, request: web.Request, body: RunCreate, thread_id: str | None, *, waits: bool = False, number: int = 0
@@ -140,14 +142,11 @@ class RunOrders:
             except ApiError:
                 wanted.append(ids.default_assistant_id(name))
                 named[wanted[-1]] = name
-        if len(wanted) == 1:
-            row = await self._core.reads.row(SQL["assistant"], wanted[0])
-            rows = [] if row is None else [row]
-        else:
-            rows = await self._core.reads.rows(SQL["assistants"], wanted)
-        found = {row["assistant_id"]: _assistant(row) for row in rows}
-        for assistant_id in wanted:
-            if assistant_id in found:
+        found = await self._lookup.find(wanted)
+        known = []
+        for assistant_id, assistant in zip(wanted, found, strict=True):
+            if assistant is not None:
+                known.append(assistant)
                 continue
             if assistant_id in named:
                 graphs = [row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"])]
@@ -157,7 +156,7 @@ class RunOrders:
                         f"- One of the registered graphs: {', '.join(graphs)}"
                     )
             raise not_found(TARGET_MISSING)
-        return [found[assistant_id] for assistant_id in wanted]
+        return known
 
     async def place(self, order: Order) -> Reply:
         """Append the command and wait until the run exists. Raises ApiError."""
@@ -174,17 +173,6 @@ class RunOrders:
         if row is None:
             raise not_found()
         return present.run(row).encode()
-
-
-def _assistant(row: Any) -> Assistant:
-    decode = msgspec.json.decode
-    return Assistant(
-        row["assistant_id"],
-        row["graph_id"],
-        decode(row["config"]),
-        decode(row["context"]),
-        decode(row["metadata"]),
-    )
 
 
 def _moment(after_s: float) -> str | None:

@@ -1,11 +1,7 @@
 -- What the gateway reads of runs. Written by the projector alone.
 
--- name: assistant
--- What a run needs of its assistant.
-SELECT assistant_id, graph_id, config, context, metadata FROM assistants WHERE assistant_id = $1
-
 -- name: assistants
--- As `assistant`, several.
+-- What a run needs of its assistant.
 SELECT assistant_id, graph_id, config, context, metadata FROM assistants WHERE assistant_id = ANY ($1::text[])
 
 -- name: graph_names
