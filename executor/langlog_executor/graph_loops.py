@@ -156,7 +156,8 @@ class GraphLoop:
                 self.loop.run_forever()
             except BaseException:
                 logger.exception("graph_loop.shaken")
-        # the shared executor is not this loop's to shut down
+        # closing a loop shuts its executor down, and this one is shared: leave it a stand-in
+        self.loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(max_workers=1))
         try:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:

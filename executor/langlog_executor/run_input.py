@@ -149,8 +149,9 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings) -> RunnableConf
         "metadata": {**msgspec.json.decode(task.metadata), **server_metadata(task.attempt, settings)},
         "run_id": uuid.UUID(task.run_id),
     }
-    # in the metadata too: by it the library knows a checkpoint of this very run
-    config["metadata"]["run_id"] = task.run_id
+    # The thread's metadata may name the graph that ran there before (API.md 19.21): this run is of its own graph. And by the
+    # run id the library knows a checkpoint of this very run.
+    config["metadata"] |= {"graph_id": task.graph_id, "assistant_id": task.assistant_id, "run_id": task.run_id}
     if kwargs.config.get("tags"):
         config["tags"] = list(kwargs.config["tags"])
     if kwargs.config.get("recursion_limit") is not None:
@@ -159,7 +160,7 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings) -> RunnableConf
 
 
 def build_context(context: Any, schema: Any) -> Any:
-    """The run's context; keys that a dataclass or model does not declare are left out (recorded: they do no harm)."""
+    """The run's context; keys that a dataclass or model does not declare are left out, as recorded (API.md 2)."""
     if not isinstance(context, dict):
         context = {}
     if isinstance(schema, type):
