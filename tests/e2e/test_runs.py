@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import uuid
+from typing import Any, TypedDict
 
 import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.pregel.remote import RemoteGraph
+from langgraph.types import Command
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError
+
+from tests.stack.server import LiveServer
 
 MODES = ["values", "updates", "messages", "messages-tuple", "custom", "debug", "events", "tasks", "checkpoints"]
 
@@ -256,9 +264,29 @@ async def test_nodes_share_the_store(client: LangGraphClient) -> None:
     assert other["recalled"] == []
 
 
-async def test_a_remote_graph_is_a_node_of_another(client: LangGraphClient) -> None:
+async def test_a_node_asks_another_graph_of_the_same_server(client: LangGraphClient) -> None:
     values: Any = await client.runs.wait(None, "remote", input={"text": "hi"})
-    assert values == {"text": "hi", "echoed": "HI", "after": "after HI"}
+    assert values == {"text": "hi", "answer": "HI"}
+
+
+async def test_a_graph_elsewhere_has_one_of_ours_as_a_node(server: LiveServer) -> None:
+    class State(TypedDict, total=False):
+        draft: str
+        answer: str
+        final: str
+        after: str
+
+    def after(state: State) -> State:
+        return {"after": f"after {state['final']}"}
+
+    builder = StateGraph(State)
+    builder.add_node("remote", RemoteGraph("interrupting", url=server.url)).add_node("after", after)
+    builder.add_edge(START, "remote").add_edge("remote", "after").add_edge("after", END)
+    graph = builder.compile(checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": str(uuid.uuid4())}}
+    stopped = await graph.ainvoke({"draft": "x"}, config)
+    assert stopped["__interrupt__"][0].value == {"question": "approve?", "draft": "draft of x"}
+    assert (await graph.ainvoke(Command(resume="yes"), config))["after"] == "after draft of x -> yes"
 
 
 async def test_builders_factories_and_entrypoints_run(client: LangGraphClient) -> None:
