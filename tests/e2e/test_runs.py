@@ -271,22 +271,30 @@ async def test_a_node_asks_another_graph_of_the_same_server(client: LangGraphCli
 
 async def test_a_graph_elsewhere_has_one_of_ours_as_a_node(server: LiveServer) -> None:
     class State(TypedDict, total=False):
-        draft: str
-        answer: str
-        final: str
+        text: str
+        echoed: str
         after: str
 
     def after(state: State) -> State:
-        return {"after": f"after {state['final']}"}
+        return {"after": f"after {state['echoed']}"}
 
     builder = StateGraph(State)
-    builder.add_node("remote", RemoteGraph("interrupting", url=server.url)).add_node("after", after)
+    builder.add_node("remote", RemoteGraph("echo", url=server.url)).add_node("after", after)
     builder.add_edge(START, "remote").add_edge("remote", "after").add_edge("after", END)
     graph = builder.compile(checkpointer=InMemorySaver())
     config: RunnableConfig = {"configurable": {"thread_id": str(uuid.uuid4())}}
-    stopped = await graph.ainvoke({"draft": "x"}, config)
-    assert stopped["__interrupt__"][0].value == {"question": "approve?", "draft": "draft of x"}
-    assert (await graph.ainvoke(Command(resume="yes"), config))["after"] == "after draft of x -> yes"
+    assert await graph.ainvoke({"text": "a"}, config) == {"text": "a", "echoed": "A", "after": "after A"}
+
+
+async def test_a_remote_graph_stops_for_a_human_and_is_resumed(server: LiveServer, client: LangGraphClient) -> None:
+    remote = RemoteGraph("interrupting", url=server.url)
+    config: RunnableConfig = {"configurable": {"thread_id": await thread_of(client)}}
+    await remote.ainvoke({"draft": "x"}, config)
+    state = await remote.aget_state(config)
+    assert state.next == ("ask",)
+    assert state.tasks[0].interrupts[0]["value"]["question"] == "approve?"  # type: ignore[index]
+    resumed: Any = await remote.ainvoke(Command(resume="yes"), config)
+    assert resumed["final"] == "draft of x -> yes"
 
 
 async def test_builders_factories_and_entrypoints_run(client: LangGraphClient) -> None:
