@@ -292,7 +292,7 @@ async def test_a_remote_graph_stops_for_a_human_and_is_resumed(server: LiveServe
     await remote.ainvoke({"draft": "x"}, config)
     state = await remote.aget_state(config)
     assert state.next == ("ask",)
-    assert state.tasks[0].interrupts[0]["value"]["question"] == "approve?"  # type: ignore[index]
+    assert state.tasks[0].interrupts[0].value["question"] == "approve?"
     resumed: Any = await remote.ainvoke(Command(resume="yes"), config)
     assert resumed["final"] == "draft of x -> yes"
 

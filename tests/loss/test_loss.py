@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from langlog_schemas import events
 
 from tests.loss.cluster import KINDS, LEASE_S, SERVICES, Cluster, running_cluster
@@ -41,13 +42,13 @@ def log_env(request: pytest.FixtureRequest) -> dict[str, str]:
     return kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     async with running_cluster(tmp_path_factory.mktemp("loss"), log_env) as found:
         yield found
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def http(cluster: Cluster) -> AsyncIterator[aiohttp.ClientSession]:
     timeout = aiohttp.ClientTimeout(total=END_LIMIT_S)
     async with aiohttp.ClientSession(base_url=cluster.url, timeout=timeout) as session:
