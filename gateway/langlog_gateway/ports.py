@@ -89,9 +89,9 @@ class Commands:
             for id, future in waiting.items():
                 self._mail.forget(id, future)
 
-    async def append(self, command: cmd.Body) -> None:
+    async def append(self, command: cmd.Body, origin: Origin = NOBODY) -> None:
         """Append without waiting for the outcome."""
-        await self._append([self._record(new_id(), command.TYPE, command.key, cmd.encode(command), NOBODY, None)])
+        await self._append([self._record(new_id(), command.TYPE, command.key, cmd.encode(command), origin, None)])
 
     def _record(
         self, id: str, type: str, key: str, body: bytes, origin: Origin, reply_to: str | None = ""

@@ -43,6 +43,11 @@ class Order(NamedTuple):
     stateless: bool
 
     @property
+    def certain(self) -> bool:
+        """Nothing can speak against it: a run on a thread that is minted for it."""
+        return self.command.fresh and self.command.temporary
+
+    @property
     def path(self) -> str:
         """Where the run is, for ``content-location`` (API.md 5.1)."""
         return f"/threads/{self.thread_id}/runs/{self.run_id}"

@@ -28,8 +28,13 @@ class RunWaits:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def answer(self, request: web.Request, watch: Watch, run_id: str) -> web.StreamResponse:
-        """The run's output, once it is over. The watch must have been opened before the run could end."""
+    async def answer(
+        self, request: web.Request, watch: Watch, run_id: str, *, placed: bool = True
+    ) -> web.StreamResponse:
+        """The run's output, once it is over. The watch must have been opened before the run could end.
+
+        ``placed``: the read model is known to hold the run; if not, nothing names it to the client before it does.
+        """
         path = f"/threads/{watch.thread_id}/runs/{run_id}"
         headers = {"content-location": path, "location": f"{path}/join"}
         loop = asyncio.get_running_loop()
@@ -42,6 +47,10 @@ class RunWaits:
             if watch.closing:
                 raise ConnectionResetError(GOING_DOWN)
             if loop.time() < until:
+                continue
+            if not placed:
+                placed = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                until = loop.time() + GRACE_S
                 continue
             if response is None:
                 response = web.StreamResponse(headers={**headers, "content-type": JSON})

@@ -71,9 +71,12 @@ class Runs:
         watch = await self._core.watches.open(order.thread_id, order.run_id)
         try:
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
-                await self._orders.place(order)
+                if order.certain:
+                    await self._core.commands.append(order.command, order.origin)
+                else:
+                    await self._orders.place(order)
                 watch.missed = order.origin.key is not None  # the run of a repetition may be over already
-                return await self._waits.answer(request, watch, order.run_id)
+                return await self._waits.answer(request, watch, order.run_id, placed=not order.certain)
         finally:
             self._core.watches.close(watch)
 

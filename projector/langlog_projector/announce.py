@@ -27,6 +27,8 @@ LIVELY: frozenset[str] = frozenset(
     )
 )
 """Events that those who watch a thread are told of."""
+AWAITED = LIVELY - {ev.RunStarted.TYPE}
+"""Those among them that somebody may be waiting for."""
 
 
 class Announcements:

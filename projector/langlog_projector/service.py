@@ -23,7 +23,7 @@ from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
 from langlog_schemas.messages import Reply
 
-from .announce import Announcements, reply_to
+from .announce import AWAITED, Announcements, reply_to
 from .apply import SQL, PositionsMoved, Step, apply
 from .fold import Fences, Fold
 
@@ -31,6 +31,9 @@ logger = structlog.get_logger(__name__)
 
 GROUP = "projectors"
 BATCH_RECORDS = 2_000
+LINGER_S = 0.005
+"""Records that nobody waits for (checkpoints, starts) are folded after this at the latest. Most often the end of their run comes
+first: what a stateless run wrote on the way then never gets to Postgres."""
 RETRY_PAUSE_S = 0.5
 
 CONNECTION_TROUBLE = (
@@ -63,9 +66,34 @@ class ProjectorService:
 
     async def serve(self) -> None:
         assert self._reader is not None
+        reading: asyncio.Task[list[Record]] | None = None
+        try:
+            while True:
+                reading = reading or asyncio.create_task(self._reader.read(BATCH_RECORDS))
+                records = await reading
+                reading = None
+                if not _awaited(records):
+                    records, reading = await self._gather(self._reader, records)
+                await self._project(records)
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def _gather(
+        self, reader: LogReader, records: list[Record]
+    ) -> tuple[list[Record], asyncio.Task[list[Record]] | None]:
+        """More records for company, until one that somebody waits for, and a read that is still under way."""
+        until = asyncio.get_running_loop().time() + LINGER_S
         while True:
-            records = await self._reader.read(BATCH_RECORDS)
-            await self._project(records)
+            reading = asyncio.create_task(reader.read(BATCH_RECORDS))
+            await asyncio.wait([reading], timeout=max(0.0, until - asyncio.get_running_loop().time()))
+            if not reading.done():
+                return records, reading
+            more = reading.result()
+            records = records + more
+            if _awaited(more) or len(records) >= BATCH_RECORDS:
+                return records, None
 
     async def drain(self) -> None:
         """Nothing to bring to an end: what is not folded is folded by the next owner."""
@@ -257,6 +285,11 @@ class ProjectorService:
                 error=f"{type(error).__name__}: {error}"[:300],
             )
         await self._log.append([dead_letter(record, error) for record, error in bad])
+
+
+def _awaited(records: Sequence[Record]) -> bool:
+    """Whether somebody waits for one of these to be folded."""
+    return any("ce_replyto" in r.headers or envelope.type_of(r.headers) in AWAITED for r in records)
 
 
 def dead_letter(record: Record, error: Exception) -> NewRecord:
