@@ -122,9 +122,13 @@ async def test_killing_a_part_under_load_loses_nothing(
     loading = asyncio.create_task(load(http))
     await witness.until(lambda: len(witness.finals) >= before + BUSY)
     await cluster.kill(victim)
+    over = len(witness.finals) - before
     runs = await loading
     assert len(runs) == THREADS * RUNS_PER_THREAD
     await check(http, cluster, runs)
+    if victim == "worker":
+        assert over < len(runs), "the blow fell too late"
+        assert any(len(witness.attempts[run.run]) > 1 for run in runs), "nothing was under way"
 
 
 async def until_step(http: aiohttp.ClientSession, thread: str, label: str, step: int, **state: Any) -> Run:
