@@ -8,7 +8,7 @@
 Several processes may use one file at once. One row sequence over all partitions serves readers; offsets are counted per
 topic and partition inside the transaction. All records of a commit are there or none.
 
-Concurrency: belongs to the event loop that started it; one thread writes, one reads.
+Concurrency: belongs to the event loop that started it; one thread writes, one reads what is long.
 Death: what was acknowledged is on disk; a group's lock and the write lock go with the process that held them.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +38,7 @@ from .port import (
     TopicPartition,
 )
 from .sqlite_file import SQL, connect, prepare
-from .sqlite_reader import Fetched, GroupLock, Sequenced, SqliteReader, fetch
+from .sqlite_reader import GroupLock, Sequenced, SqliteReader, fetch_tail
 from .sqlite_writer import Append, Commit, Marks, Writer
 from .wakeup import Wakeup
 
@@ -45,6 +46,9 @@ logger = structlog.get_logger(__name__)
 
 MARK_DELAY_S = 1.0
 """Positions given to `commit` are written together after this."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a busy thread may keep the interpreter lock from the writer, which holds the lock of all processes; Python: 5 ms."""
 
 _pack = msgspec.msgpack.Encoder().encode
 T = TypeVar("T")
@@ -64,20 +68,24 @@ class SqliteLog:
         self._wakeup: Wakeup | None = None
         self._reading: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
+        """Of the reading thread."""
+        self._tail_db: sqlite3.Connection | None = None
+        """Of the event loop."""
         self._live: dict[SqliteReader, None] = {}
         self._tail = 0
-        self._pull: asyncio.Task[None] | None = None
-        self._pull_again = False
+        self._pulling: asyncio.Handle | None = None
         self._marks: dict[tuple[str, str, int], int] = {}
         self._marking: asyncio.TimerHandle | None = None
         self._marked: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
+        sys.setswitchinterval(min(SWITCH_INTERVAL_S, sys.getswitchinterval()))
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         try:
             await loop.run_in_executor(self._reading, prepare, self._path, self.partitions)
             self._db = await loop.run_in_executor(self._reading, lambda: connect(self._path, write=False))
+            self._tail_db = connect(self._path, write=False)
         except BaseException:
             self._reading.shutdown(wait=False)
             self._reading = None
@@ -90,12 +98,13 @@ class SqliteLog:
         if self._writer is None or self._reading is None or self._wakeup is None:
             return
         writer, self._writer = self._writer, None
-        if self._pull is not None:
-            self._pull.cancel()
-            await asyncio.gather(self._pull, return_exceptions=True)
+        self._live.clear()
         self._save_marks(writer)
         await writer.stop()
         self._wakeup.close()
+        if self._tail_db is not None:
+            self._tail_db.close()
+            self._tail_db = None
         db, self._db = self._db, None
         if db is not None:
             await asyncio.get_running_loop().run_in_executor(self._reading, db.close)
@@ -173,7 +182,7 @@ class SqliteLog:
             self._tail = reader.cursor
         self._live[reader] = None
         # what was written between the reader's last query and now has rung already, or was committed here
-        self._woken()
+        self._pull_soon()
         return True
 
     def detach(self, reader: SqliteReader) -> None:
@@ -202,6 +211,7 @@ class SqliteLog:
         if in_step:
             self._hand_over(fresh, seq - 1)
         elif self._live and seq - 1 > self._tail:
+            # others have written in between
             self._woken()
 
     def _hand_over(self, rows: Sequence[Sequenced], seen: int) -> None:
@@ -211,34 +221,26 @@ class SqliteLog:
                 reader.offer(rows)
 
     def _woken(self) -> None:
-        if not self._live or self._writer is None:
+        """There may be more than the tail has seen."""
+        self._pulling = None
+        if not self._live or self._tail_db is None:
             return
-        if self._pull is not None and not self._pull.done():
-            self._pull_again = True
+        try:
+            found = fetch_tail(self._tail_db, self._live_names(), self._tail)
+        except sqlite3.Error as error:
+            logger.error("log.read_failed", path=str(self._path), error=str(error))
             return
-        self._pull = asyncio.get_running_loop().create_task(self._pull_tail(), name="log-tail")
+        self._hand_over(found.rows, found.seen)
+        if found.more:
+            # others first
+            self._pull_soon()
 
-    async def _pull_tail(self) -> None:
-        again = True
-        while again and self._live:
-            self._pull_again = False
-            names = {stored: topic for reader in self._live for stored, topic in reader.names.items()}
-            readers = set(self._live)
-            after = self._tail
-            try:
-                found: Fetched = await self.in_thread(lambda db: fetch(db, names, after))  # noqa: B023 - awaited in the turn
-            except (sqlite3.Error, LogUnavailable) as error:
-                logger.error("log.read_failed", path=str(self._path), error=str(error))
-                return
-            if not readers.issuperset(self._live):
-                # a reader of topics that this query did not ask for has joined
-                again = True
-                continue
-            if found.seen > self._tail:
-                tail = self._tail
-                self._hand_over([row for row in found.rows if row[0] > tail], found.seen)
-            again = self._pull_again or found.more
-        self._pull = None
+    def _pull_soon(self) -> None:
+        if self._pulling is None:
+            self._pulling = asyncio.get_running_loop().call_soon(self._woken)
+
+    def _live_names(self) -> dict[str, str]:
+        return {stored: topic for reader in self._live for stored, topic in reader.names.items()}
 
     def _save_marks(self, writer: Writer | None = None) -> None:
         writer = writer or self._writer

@@ -7,10 +7,10 @@ Death: SQLite rolls an unfinished transaction back at the next open; what was co
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..postgres import load_sql
@@ -24,27 +24,66 @@ FORMAT = 1
 """Of the tables (``PRAGMA user_version``)."""
 CHECKPOINT_PAGES = 2_000
 """The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
+BUSY_TIMEOUT_S = 10.0
+"""For the rare moments when SQLite itself waits: recovery after a crash."""
 CACHED_STATEMENTS = 256
 
 
 def lock_path(path: Path) -> Path:
-    """Held (flock) around every write: SQLite's own busy wait sleeps, and two writers would stall each other by 100 ms and more."""
+    """The file of the write lock, which also holds the last sequence number for whoever writes next."""
     return path.with_name(path.name + ".lock")
 
 
-@contextlib.contextmanager
-def locked(fd: int) -> Iterator[None]:
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
+# PyDLL keeps the interpreter lock for the call, `fcntl` gives it up: a writer that holds the file's lock and has to win the
+# interpreter's back from a busy event loop keeps all other processes waiting for as long.
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+
+class WriteLock:
+    """Held around every write by one process at a time.
+
+    SQLite's own busy wait sleeps, and two writers would stall each other by 100 ms and more; a plain flock wakes its waiter,
+    but a busy holder takes it again before the waiter is awake. So there are two: who wants the lock waits for it holding
+    the turn, and who has just had it must wait for the turn. For one thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.fd = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._turn = os.open(path.with_name(path.name + ".turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            os.close(self.fd)
+            raise
+
+    def __enter__(self) -> None:
+        _acquire(self._turn)
+        try:
+            _acquire(self.fd)
+        finally:
+            _release(self._turn)
+
+    def __exit__(self, *_: object) -> None:
+        _release(self.fd)
+
+    def close(self) -> None:
+        os.close(self._turn)
+        os.close(self.fd)
+
+
+def _acquire(fd: int) -> None:
+    if _libc.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) != 0:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+def _release(fd: int) -> None:
+    if _libc.flock(fd, fcntl.LOCK_UN) != 0:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """In autocommit mode; statements that belong together say BEGIN themselves."""
     db = sqlite3.connect(
-        path, timeout=10.0, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
     )
     try:
         if write:
@@ -62,16 +101,16 @@ def prepare(path: Path, partitions: int) -> None:
     """Make the file if it is missing, check it if not. Blocks; for a thread. Raises LogFault."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = WriteLock(path)
     except OSError as error:
         raise LogFault(f"the log {path} cannot be opened: {error.strerror}") from None
     try:
-        with locked(fd):
+        with lock:
             _prepare(path, partitions)
     except sqlite3.DatabaseError as error:
         raise LogFault(f"{path} is not a log of langlog: {error}") from None
     finally:
-        os.close(fd)
+        lock.close()
 
 
 def _prepare(path: Path, partitions: int) -> None:

@@ -1,11 +1,13 @@
 """Readers of the embedded log: one tail for all readers of a process.
 
-A reader first catches up by queries of its own ("everything after sequence number s"), then joins the tail: what this
-process commits is handed over from memory, and what other processes commit is fetched by one query a wake-up for all.
+A reader first catches up by queries of its own ("everything after sequence number s") in a thread, then joins the tail: what
+this process commits is handed over from memory, and what other processes commit is fetched by one query a wake-up for all,
+on the event loop, in bites of at most `TAIL_RECORDS` and `TAIL_BYTES`: it was written this moment, so it is in the page cache
+and takes tens of microseconds, and beside a busy loop a thread waits up to 5 ms for the interpreter lock after every row.
+
 A reader that falls behind by more than `QUEUE_BYTES` leaves the tail and catches up by queries again, so that memory is bounded.
 
-Concurrency: everything here runs on the event loop that started the log, save `fetch` and `find_start`, which run on its one
-reading thread.
+Concurrency: everything here runs on the event loop that started the log, save the work given to its one reading thread.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -26,15 +29,18 @@ from .port import Assignment, LogFault, Record, TopicPartition
 from .sqlite_file import SQL
 
 FETCH_RECORDS = 2_000
-"""Of one query."""
+"""Of one query of a reader that catches up."""
 FETCH_BYTES = 8_000_000
 """… and of values."""
+TAIL_RECORDS = 300
+TAIL_BYTES = 500_000
 QUEUE_BYTES = 32_000_000
 """Of values that wait for one reader."""
 RECORD_OVERHEAD = 500
 """Bytes a record takes in memory besides its value, roughly."""
 
 _headers = msgspec.msgpack.Decoder(dict[str, str]).decode
+_places = msgspec.json.Decoder(list[tuple[int, str, int, int, int, int, int]]).decode
 
 Sequenced = tuple[int, Record]
 T = TypeVar("T")
@@ -60,25 +66,45 @@ class Source(Protocol):
     def listen(self) -> None: ...
 
 
-def fetch(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
-    """The next records of these topics. ``names``: topic as stored -> as asked for."""
+def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
+    """The next records of these topics, a few. ``names``: topic as stored -> as asked for."""
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     rows: list[Sequenced] = []
     size = 0
-    seen = last
-    more = False
     if last > after:
-        stored = msgspec.json.encode(list(names)).decode()
-        cursor = db.execute(SQL["after"], (after, last, stored, FETCH_RECORDS))
+        cursor = db.execute(SQL["after"], (after, last, _json(names), TAIL_RECORDS))
         for seq, topic, partition, offset, key, headers, value in cursor:
             rows.append((seq, Record(names[topic], partition, offset, key, value, _headers(headers))))
             size += len(value)
-            if size >= FETCH_BYTES or len(rows) == FETCH_RECORDS:
-                seen = seq
-                more = True
-                break
-        cursor.close()
-    return Fetched(rows, seen, more)
+            if size >= TAIL_BYTES or len(rows) == TAIL_RECORDS:
+                cursor.close()
+                return Fetched(rows, seq, True)
+    return Fetched(rows, last, False)
+
+
+def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
+    """As `fetch_tail`, many; for a thread."""
+    (last,) = db.execute(SQL["last_seq"]).fetchone()
+    if last <= after:
+        return Fetched([], last, False)
+    limits = (FETCH_RECORDS, FETCH_BYTES)
+    places, data = db.execute(SQL["packed_after"], (after, last, _json(names), *limits)).fetchone()
+    rows: list[Sequenced] = []
+    at = 0
+    for seq, topic, partition, offset, key_bytes, headers_bytes, value_bytes in _places(places):
+        headers_at = at + key_bytes
+        value_at = headers_at + headers_bytes
+        key, headers = data[at:headers_at].decode(), _headers(data[headers_at:value_at])
+        at = value_at + value_bytes
+        rows.append((seq, Record(names[topic], partition, offset, key, data[value_at:at], headers)))
+    # SQLite visits them in order, but promises that only since 3.44
+    rows.sort(key=itemgetter(0))
+    # a batch cut off by its bytes is not told from one that is complete; asking once more is cheap
+    return Fetched(rows, rows[-1][0] if rows else last, bool(rows))
+
+
+def _json(names: Mapping[str, str]) -> str:
+    return msgspec.json.encode(list(names)).decode()
 
 
 def find_start(
@@ -257,7 +283,11 @@ class SqliteReader:
 
     async def _catch_up(self) -> None:
         after = self.cursor
-        fetched = await self._source.in_thread(lambda db: fetch(db, self.names, after))
+        fetched = await self._source.in_thread(lambda db: fetch_many(db, self.names, after))
         self._take(fetched.rows)
         self.cursor = fetched.seen
-        self._live = not self._queue and self._source.attach(self)
+        if not self._queue:
+            # before, because joining may bring records at once
+            self._live = True
+            if not self._source.attach(self):
+                self._live = False

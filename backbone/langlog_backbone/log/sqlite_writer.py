@@ -12,7 +12,6 @@ Death: a commit that was not reported may be in the file or not, whole; the lock
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import mmap
 import os
 import queue
@@ -26,7 +25,7 @@ import msgspec
 import structlog
 
 from .port import AppendUnknown, LogUnavailable, NewRecord, Position, TopicPartition
-from .sqlite_file import SQL, connect, lock_path, locked
+from .sqlite_file import SQL, WriteLock, connect
 
 logger = structlog.get_logger(__name__)
 
@@ -96,10 +95,10 @@ class Writer:
         self._stopped: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
-        self._fd = os.open(lock_path(self._path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._fd).st_size < _HINT.size:
-            os.ftruncate(self._fd, _HINT.size)
-        self._hint = mmap.mmap(self._fd, _HINT.size)
+        self._lock = WriteLock(self._path)
+        if os.fstat(self._lock.fd).st_size < _HINT.size:
+            os.ftruncate(self._lock.fd, _HINT.size)
+        self._hint = mmap.mmap(self._lock.fd, _HINT.size)
         self._thread.start()
 
     def put(self, work: Append | Marks) -> None:
@@ -141,14 +140,12 @@ class Writer:
         if self._db is not None:
             self._db.close()
         self._hint.close()
-        os.close(self._fd)
+        self._lock.close()
         self._tell(self._settle, [self._stopped], None)
 
     def _append(self, group: list[Append]) -> None:
         try:
-            # the waiting flock, not SQLite's busy handler: see the module of the file
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            try:
+            with self._lock:
                 try:
                     commit = self._write(group)
                 except sqlite3.IntegrityError:
@@ -156,8 +153,6 @@ class Writer:
                     self._forget()
                     commit = self._write(group)
                 self._tell(self._committed, commit)
-            finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
             self._ring()
         except Exception as error:
             logger.exception("log.append_failed", path=str(self._path))
@@ -187,7 +182,8 @@ class Writer:
             positions.append(placed)
         count = seq - first
         if count <= STATEMENT_RECORDS:
-            db.execute(_insert(count), parameters)
+            # `executemany` asks SQLite for less afterwards than `execute`, each time without the interpreter lock
+            db.executemany(_insert(count), (parameters,))
         else:
             self._in_pieces(db, parameters)
         self._seq = seq - 1
@@ -231,7 +227,7 @@ class Writer:
     def _mark(self, marks: list[Marks]) -> None:
         failure: Exception | None = None
         try:
-            with locked(self._fd):
+            with self._lock:
                 db = self._connection()
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany(SQL["save_position"], [row for mark in marks for row in mark.rows])
