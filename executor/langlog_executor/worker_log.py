@@ -30,6 +30,8 @@ RETRY_PAUSE_S = 0.1
 MAX_RETRY_PAUSE_S = 2.0
 LINGER_S = 0.004
 """Records wait this long for company unless somebody waits for them: a short run's all share one commit and one fold."""
+ENVELOPE_BYTES = 4_000
+"""Room in a record for headers, key and the rest of the event, beside a checkpoint body."""
 MAX_BACKLOG_BYTES = 32_000_000
 """`RecordSink.crowded` from here on: whoever emits should wait for `flush`."""
 
@@ -68,7 +70,8 @@ class RunRecords:
         self.thread_id = thread_id
         self._io = io
         self._prefix = f"{task.run_id}-{task.attempt}-" if task is not None else f"{new_id()}-0-"
-        self._part_bytes = io.backbone.settings.max_record_bytes
+        limit = io.backbone.settings.max_record_bytes
+        self._part_bytes = max(limit - ENVELOPE_BYTES, limit // 2)
         self._lock = threading.Lock()
         self._waiting: list[NewRecord] = []
         self._backlog = 0

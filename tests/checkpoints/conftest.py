@@ -61,9 +61,10 @@ async def running(settings: Settings) -> AsyncIterator[Backbone]:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
             for service in services:
                 await service.stop()
+            assert [type(end) for end in ended] == [asyncio.CancelledError] * len(tasks), ended
 
 
 @pytest.fixture
