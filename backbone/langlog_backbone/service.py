@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -44,8 +44,11 @@ class Service(Protocol):
         ...
 
 
-async def run_services(services: Sequence[Service], *, ready: asyncio.Event | None = None) -> int:
-    """Run until a signal (exit code 0) or a failure (1). Raises StartError after stopping what had started."""
+async def run_services(services: Sequence[Service], *, ready: Callable[[], None] | None = None) -> int:
+    """Run until a signal (exit code 0) or a failure (1). ``ready`` is called once all have started.
+
+    Raises StartError after stopping what had started.
+    """
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,9 +70,9 @@ async def run_services(services: Sequence[Service], *, ready: asyncio.Event | No
             starting.result()
             tasks[asyncio.create_task(service.serve(), name=service.name)] = service.name
         else:
-            logger.info("ready", services=[service.name for service in services])
             if ready is not None:
-                ready.set()
+                ready()
+            logger.info("ready", services=[service.name for service in services])
             await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task, name in tasks.items():
             if task.done():

@@ -6,8 +6,6 @@ Order of life: settings, project, port, data folder and embedded servers, backbo
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +67,7 @@ async def _run(settings: Settings, project: Project, reload: bool) -> int:
         ]
         if reload:
             services.append(ReloadService(project.root, pool.reload))
-        ready = asyncio.Event()
-        banner = asyncio.create_task(_when(ready, lambda: _say(asked, project)))
-        try:
-            return await run_services(services, ready=ready)
-        finally:
-            banner.cancel()
-
-
-async def _when(ready: asyncio.Event, then: Callable[[], None]) -> None:
-    await ready.wait()
-    then()
+        return await run_services(services, ready=lambda: _say(asked, project))
 
 
 def _say(settings: Settings, project: Project) -> None:

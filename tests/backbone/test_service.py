@@ -57,7 +57,7 @@ async def test_services_start_in_order_and_end_in_reverse_on_a_signal(number: in
     diary: list[str] = []
     _, _, services = two(diary)
     ready = asyncio.Event()
-    running = asyncio.create_task(run_services(services, ready=ready))
+    running = asyncio.create_task(run_services(services, ready=ready.set))
     await asyncio.wait_for(ready.wait(), WAIT_S)
     os.kill(os.getpid(), number)
     assert await asyncio.wait_for(running, WAIT_S) == 0
@@ -69,7 +69,7 @@ async def test_one_that_ends_takes_the_others_along_and_the_process_says_failure
     diary: list[str] = []
     a, _, services = two(diary)
     ready = asyncio.Event()
-    running = asyncio.create_task(run_services(services, ready=ready))
+    running = asyncio.create_task(run_services(services, ready=ready.set))
     await asyncio.wait_for(ready.wait(), WAIT_S)
     a.end.set_result(None) if error is None else a.end.set_exception(error)
     assert await asyncio.wait_for(running, WAIT_S) == 1
