@@ -17,7 +17,7 @@ from .access import identify
 from .assistants import Assistants
 from .core import Core
 from .cors import Cors
-from .errors import ApiError, internal_error
+from .errors import ApiError, internal_error, unprocessable
 from .ports import UserCodeError
 from .runs import Runs
 from .store import Store
@@ -65,6 +65,8 @@ def _middleware(core: Core, cors: Cors) -> Middleware:
             return preflight
         clock = asyncio.get_running_loop().time
         began = clock()
+        if "%00" in request.raw_path:
+            return unprocessable("The NUL character (%00) cannot be part of an id or a key").response()
         response = await _answer(request, handler)
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical

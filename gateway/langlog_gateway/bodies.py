@@ -12,7 +12,7 @@ from langlog_schemas.commands import MultitaskStrategy, Ttl
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
-Offset = Annotated[int, Meta(ge=0)]
+Offset = Annotated[int, Meta(ge=0, le=2**62)]
 Object = dict[str, Any]
 SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")

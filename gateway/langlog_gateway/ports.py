@@ -240,4 +240,5 @@ _AWAY = (
 
 
 def _lost(error: BaseException) -> BaseException:
-    return unavailable("Postgres") if isinstance(error, _AWAY) else error
+    away = isinstance(error, _AWAY) and not isinstance(error, asyncpg.DataError)
+    return unavailable("Postgres") if away else error

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from langlog_schemas import events as ev
+from langlog_schemas.commands import RunError
 
 from . import present
 
@@ -18,6 +19,8 @@ class Ended(NamedTuple):
     last_frame_ms: int
     answer: bytes | None
     """What ``/wait`` answers; None: the thread's values as they are."""
+    error: RunError | None = None
+    """Of a run that failed without its worker: no frame says so."""
 
 
 def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
@@ -32,7 +35,8 @@ def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
                 return None
             error = event.error
             name, message = ("Error", "") if error is None else (error.error, error.message)
-            return _ended(event, present.error_answer(name, message))
+            unsaid = RunError(name, message) if event.last_sequence == 0 else None
+            return _ended(event, present.error_answer(name, message))._replace(error=unsaid)
         case ev.RunDeleted():
             return Ended(0, 0, 0, present.RUN_NOT_FOUND) if event.run_id == run_id else None
         case ev.ThreadDeleted():

@@ -11,7 +11,7 @@ import asyncio
 import re
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from .core import Core
 from .merge import Merge, Piece
@@ -65,8 +65,12 @@ class Reader:
         while True:
             while watch.happenings:
                 found = ended(watch.happenings.popleft().event, self._run_id)
-                if found is not None:
-                    end = (found.attempt, found.last_sequence)
+                if found is None:
+                    continue
+                end = (found.attempt, found.last_sequence)
+                if found.error is not None:
+                    await self._take(watch.take_batches())
+                    await out.fail(found.error.error, found.error.message)
             await self._take(watch.take_batches())
             if watch.missed:
                 watch.missed = False
@@ -127,6 +131,7 @@ class RunStreams:
         path = f"/runs/{order.run_id}" if order.stateless else order.path
         out = self._out(request, path)
         await out.open()
+        out.guard(watch)
         reader = Reader(self._core, out, watch, order.run_id, Merge(), None)
         if order.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
@@ -140,6 +145,10 @@ class RunStreams:
             await out.open()
             await out.fail("HTTPException", "404: Run not found")
             return await out.close()
+        if request.method == hdrs.METH_HEAD:
+            await out.open()
+            return await out.close()
+        out.guard(watch)
         modes = modes_of([*request.query.getall("stream_mode", []), *request.query.getall("stream_modes", [])])
         over = row["status"] in FINAL_STATUSES
         end = (row["attempt"], row["last_sequence"]) if over else None

@@ -19,7 +19,7 @@ from .run_create import SQL, Order
 from .run_end import Ended, answer_of, ended, values
 from .watch import Watch
 
-GRACE_S = 0.05
+GRACE_S = 0.5
 """A run that ends within this is answered in one piece; otherwise the headers go out first."""
 GOING_DOWN = "the server is going down"
 
@@ -40,8 +40,8 @@ class RunWaits:
         loop = asyncio.get_running_loop()
         response: web.StreamResponse | None = None
         began = loop.time()
-        until = began + GRACE_S
         beat = began + self._core.settings.heartbeat_s
+        until = min(began + GRACE_S, beat)
         while (found := await self._look(watch, run_id)) is None:
             await watch.wait(until)
             if watch.closing:
@@ -55,7 +55,7 @@ class RunWaits:
             if response is None:
                 response = web.StreamResponse(headers={**headers, "content-type": JSON})
                 await response.prepare(request)
-            else:
+            if until == beat:
                 await response.write(b"\n")
                 beat += self._core.settings.heartbeat_s
             until = beat

@@ -22,6 +22,9 @@ SQL = load_sql("langlog_gateway", "store.sql")
 SEARCH_LIMIT = 10
 PAGE_MAX = 10_000
 """Items of one search at most."""
+DEPTH_MAX = 1_000
+ADDRESS_BYTES_MAX = 1_200
+"""Of a key, and of a namespace with 8 for each label: Postgres holds both in one index entry of at most 2,704 bytes."""
 
 
 class Store:
@@ -52,6 +55,7 @@ class Store:
             "ttl": body.ttl,
         }
         check_namespace(body.namespace)
+        check_size(body.namespace, body.key)
         await authorize(request, "store", "put", value)
         op = cmd.StoreOp(key=body.key, value=Raw(msgspec.json.encode(value["value"])), index=index, ttl=body.ttl)
         await self._write(request, value, op)
@@ -95,7 +99,7 @@ class Store:
         sql = SQL["search"].format(
             filters=" AND ".join(found) or "TRUE",
             limit=parameters.add(max(0, min(limit, PAGE_MAX)), "::bigint"),
-            offset=parameters.add(max(0, body.offset or 0), "::bigint"),
+            offset=parameters.add(_offset(body.offset or 0), "::bigint"),
         )
         rows = await self._core.reads.rows(sql, *parameters.values)
         return json_response('{"items":[' + ",".join(present.item(row, score=True) for row in rows) + "]}")
@@ -113,12 +117,16 @@ class Store:
         parameters = Parameters()
         found = pattern_filter(list(value["namespace"]), parameters, suffix=False)
         found += pattern_filter(body.suffix or [], parameters, suffix=True)
-        depth = "namespace" if body.max_depth is UNSET else f"namespace[1:{parameters.add(body.max_depth, '::int')}]"
+        depth = (
+            "namespace"
+            if body.max_depth is UNSET
+            else f"namespace[1:{parameters.add(min(max(body.max_depth, 0), DEPTH_MAX), '::int')}]"
+        )
         sql = SQL["namespaces"].format(
             depth=depth,
             filters=" AND ".join(found) or "TRUE",
             limit=parameters.add(max(0, min(body.limit, PAGE_MAX)), "::bigint"),
-            offset=parameters.add(max(0, body.offset), "::bigint"),
+            offset=parameters.add(_offset(body.offset), "::bigint"),
         )
         rows = await self._core.reads.rows(sql, *parameters.values)
         return json_response(msgspec.json.encode({"namespaces": [row["namespace"] for row in rows]}))
@@ -142,6 +150,17 @@ def check_namespace(namespace: list[str]) -> None:
         raise ApiError(400, "Namespace cannot be empty.")
     if namespace[0] == "langgraph":
         raise ApiError(400, f'Root label for namespace cannot be "langgraph". Got: {tuple(namespace)}')
+
+
+def check_size(namespace: list[str], key: str) -> None:
+    """Raises ApiError 422 for an address that no index can hold."""
+    for what, size in (("key", len(key.encode())), ("namespace", sum(len(x.encode()) + 8 for x in namespace))):
+        if size > ADDRESS_BYTES_MAX:
+            raise unprocessable(f"The {what} is too long: {size} bytes, at most {ADDRESS_BYTES_MAX} are allowed")
+
+
+def _offset(value: int) -> int:
+    return min(max(0, value), 2**62)
 
 
 def _is_paths(index: Any) -> bool:

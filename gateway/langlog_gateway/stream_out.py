@@ -24,6 +24,7 @@ class StreamOut:
         self._heartbeat = heartbeat_s
         self._response = web.StreamResponse(headers={**sse.HEADERS, **headers})
         self._beat = 0.0
+        self._writing = False
 
     @property
     def response(self) -> web.StreamResponse:
@@ -36,7 +37,18 @@ class StreamOut:
     async def write(self, data: bytes) -> None:
         """Raises ConnectionResetError when the client is gone."""
         if data:
+            self._writing = True
             await self._response.write(data)
+            self._writing = False
+
+    def guard(self, watch: Watch) -> None:
+        """Drop the connection when the watch overruns while a write is stuck: the reader has stopped reading."""
+        loop = asyncio.get_running_loop()
+        watch.on_overrun = lambda: loop.call_later(CUT_OFF_WRITE_S, self._drop_if_stuck)
+
+    def _drop_if_stuck(self) -> None:
+        if self._writing and self._request.transport is not None:
+            self._request.transport.abort()
 
     async def wait(self, watch: Watch, until: float | None = None) -> bool:
         """Until the watch has something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from langlog_backbone.clock import now_ms
 from langlog_schemas import events as ev
 
@@ -16,7 +16,7 @@ from .errors import unprocessable
 from .merge import Merge
 from .run_end import ended
 from .run_stream import SETTLE_S, End, _event_id
-from .sse import Batch, Modes
+from .sse import Batch
 from .stream_out import StreamOut
 from .thread_state import ThreadState
 from .validation import path_uuid
@@ -45,6 +45,9 @@ class ThreadStreams:
             watch = await self._core.watches.open(thread_id, frames=True)
             out = StreamOut(request, self._core.settings.heartbeat_s, {})
             await out.open()
+            if request.method == hdrs.METH_HEAD:
+                return await out.close()
+            out.guard(watch)
             reader = _ThreadReader(self._core, self._state, out, watch, modes)
             last_id = _event_id(request.headers.get("last-event-id"))
             if last_id is not None:
@@ -66,7 +69,7 @@ class _ThreadReader:
         self._watch = watch
         self._states = "state_update" in modes
         self._runs = bool(modes & {"run_modes", "lifecycle"})
-        self._filter: Modes | None = None if "run_modes" in modes else frozenset()
+        self._whole = "run_modes" in modes
         self._merges: dict[str, Merge] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self._ends: dict[str, tuple[End, int, float]] = {}
@@ -122,13 +125,11 @@ class _ThreadReader:
         known = piece.after
         if after is not None:
             known = max([known, *(f.sequence for f in batch.frames if (f.ms, f.n) <= after)])
-        await self._out.write(
-            batch.encoded(known, self._filter, ids=True) if self._filter is None else self._metadata(batch, known)
-        )
-
-    def _metadata(self, batch: Batch, after: int) -> bytes:
-        frames = [f for f in batch.frames if f.sequence > after and f.event == "metadata"]
-        return sse.encode(frames, ids=True)
+        if self._whole:
+            await self._out.write(batch.encoded(known, ids=True))
+        else:
+            started = [f for f in batch.frames if f.sequence > known and f.event == "metadata"]
+            await self._out.write(sse.encode(started, ids=True))
 
     async def _happened(self, happening: Happening) -> None:
         event = happening.event

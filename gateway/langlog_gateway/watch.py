@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from langlog_backbone import channels
 from langlog_backbone.redis import Bus
@@ -44,6 +45,7 @@ class Watch:
         """Redis was away: something may not have arrived."""
         self.overrun = False
         """Too many frames wait for this watcher: it gets no more."""
+        self.on_overrun: Callable[[], object] | None = None
         self.closing = False
         """The server is going down."""
         self._limit = limit
@@ -57,6 +59,8 @@ class Watch:
         if self._waiting_frames > self._limit:
             self.overrun = True
             self.batches.clear()
+            if self.on_overrun is not None:
+                self.on_overrun()
         else:
             self.batches.append(batch)
         self.wake()

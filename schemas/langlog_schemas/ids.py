@@ -7,6 +7,7 @@ Source: API.md 1.3, 2 and 10.
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 
 ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """Clients have bookmarked ids made in this namespace; it is none of the standard ones on purpose."""
@@ -14,6 +15,7 @@ ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 IDEMPOTENCY_NAMESPACE = uuid.UUID("5ad4fc5b-6b0b-5a9d-9d0b-8f0a3cf5b1c1")
 
 
+@lru_cache(maxsize=1024)
 def default_assistant_id(graph_id: str) -> str:
     """The id of the assistant that every graph has from the start."""
     return str(uuid.uuid5(ASSISTANT_NAMESPACE, graph_id))

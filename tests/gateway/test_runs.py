@@ -393,3 +393,62 @@ async def test_the_thread_stream_shows_all_runs_from_start_to_end(stack: Stack) 
         events = read_events(again)
         assert [(await anext(events))[:2] for _ in range(3)] == [(name, data) for name, data, _ in seen[3:]]
     assert (await stack.call("GET", f"/threads/{thread_id}/stream?stream_modes=zzz"))[0] == 422
+
+
+async def test_a_reader_that_stops_reading_is_dropped(make_stack: MakeStack) -> None:
+    async with make_stack(stream_buffer_frames=20) as stack:
+        gone = asyncio.Event()
+
+        async def play(attempt: Attempt) -> None:
+            while not gone.is_set():
+                await attempt.emit(*(("custom", "x" * 100_000) for _ in range(10)), kept=False)
+                await asyncio.sleep(0.01)
+
+        stack.play = play
+        port = int(stack.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        body = b'{"assistant_id": "echo"}'
+        writer.write(b"POST /runs/stream HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await reader.readuntil(b"\r\n")  # and then no more, so that the server's buffers fill up
+
+        async def dropped() -> None:
+            # the transport is paused: only probing with writes shows that the other side has let go
+            while True:
+                writer.write(b"\r\n")
+                await asyncio.sleep(0.1)
+                if writer.transport.is_closing():
+                    return
+
+        await asyncio.wait_for(dropped(), 20)
+        gone.set()
+
+
+async def test_two_equal_requests_at_once_make_one_run(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    headers = {"Idempotency-Key": "twice"}
+    body = {"assistant_id": "echo", "input": {"a": 1}}
+    path = f"/threads/{thread_id}/runs"
+    answers = await asyncio.gather(*(stack.call("POST", path, body, headers=headers) for _ in range(4)))
+    assert {status for status, _ in answers} == {200}
+    assert len({answer["run_id"] for _, answer in answers}) == 1
+
+
+async def test_a_run_that_fails_without_its_worker_says_so_on_its_stream(stack: Stack) -> None:
+    async def play(attempt: Attempt) -> None:
+        from langlog_schemas import commands as cmd
+
+        from .conftest import append
+
+        late = cmd.TimeOutRun(thread_id=attempt.task.thread_id, run_id=attempt.task.run_id, attempt=1)
+        await append(stack.backbone, cmd.TOPIC, late.key, late.TYPE, cmd.encode(late), "late")
+
+    stack.play = play
+    async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+        [(name, data)] = await stack.events(answer)
+        assert (name, data["error"]) == ("error", "TimeoutError")
+
+
+async def test_head_of_a_stream_does_not_wait_for_it(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    async with stack.http.head(f"{stack.url}/threads/{thread_id}/stream") as answer:
+        assert answer.status == 200

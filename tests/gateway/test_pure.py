@@ -1,0 +1,185 @@
+"""The parts that touch nothing: layering, merging, encoding, validation, filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from langlog_gateway import bodies, sse, store_search, thread_copy, validation
+from langlog_gateway.errors import ApiError
+from langlog_gateway.layering import Assistant, Server, layer, mirrored
+from langlog_gateway.merge import Merge
+from langlog_gateway.metrics import Metrics
+from langlog_gateway.sse import Batch
+from langlog_gateway.thread_search import Parameters, extractions
+from langlog_schemas.frames import Frame, FrameBatch
+
+SERVER = Server(run_id="r", thread_id="t", request_id="q", started_ms=1)
+
+
+def layered(
+    body: dict[str, Any], config: Any = None, context: Any = None, *, temporary: bool = False
+) -> dict[str, Any]:
+    run = bodies.RUN_CREATE.decode(msgspec.json.encode({"assistant_id": "a", **body}))
+    found = layer(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
+    return {**msgspec.json.decode(found.kwargs), "thread_config": found.thread_config, "run_metadata": found.metadata}
+
+
+def test_context_and_configurable_mirror_each_other() -> None:
+    assert mirrored({}, {"a": 1}) == ({"configurable": {"a": 1}}, {"a": 1})
+    assert mirrored({"configurable": {"a": 1}, "tags": ["t"]}, {}) == (
+        {"configurable": {"a": 1}, "tags": ["t"]},
+        {"a": 1},
+    )
+    assert mirrored({"tags": ["t"]}, {}) == ({"tags": ["t"]}, {})
+    with pytest.raises(ApiError) as refused:
+        mirrored({"configurable": {"a": 1}}, {"b": 1})
+    assert refused.value.status == 400
+
+
+def test_a_runs_keys_win_and_its_tags_replace() -> None:
+    assistant = {"configurable": {"style": "loud", "suffix": "#"}, "tags": ["at"], "recursion_limit": 5}
+    found = layered(
+        {"context": {"suffix": "$"}, "config": {"tags": ["rt"]}}, assistant, {"style": "loud", "suffix": "#"}
+    )
+    assert found["context"] == {"style": "loud", "suffix": "$"}
+    assert found["config"]["tags"] == ["rt"]
+    assert found["config"]["recursion_limit"] == 5
+    assert found["config"]["configurable"]["style"] == "loud"
+    assert found["config"]["configurable"]["suffix"] == "$"
+    assert found["thread_config"] == {
+        "configurable": {"style": "loud", "suffix": "$"},
+        "tags": ["rt"],
+        "recursion_limit": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "durability", "during"),
+    [
+        ({}, "async", True),
+        ({"durability": "exit"}, "exit", False),
+        ({"durability": "sync"}, "sync", True),
+        ({"checkpoint_during": False}, "exit", False),
+        ({"checkpoint_during": True}, "async", True),
+        ({"checkpoint_during": False, "durability": "async"}, "async", True),
+    ],
+)
+def test_durability_wins_over_checkpoint_during(body: dict[str, Any], durability: str, during: bool) -> None:
+    found = layered(body)
+    assert (found["durability"], found["checkpoint_during"]) == (durability, during)
+
+
+def test_stream_modes_are_always_a_list() -> None:
+    assert layered({})["stream_mode"] == ["values"]
+    assert layered({"stream_mode": []})["stream_mode"] == ["values"]
+    assert layered({"stream_mode": "custom"})["stream_mode"] == ["custom"]
+
+
+def batch(first: int, last: int, *, attempt: int = 1, event: str = "values", resumable: bool = False) -> Batch:
+    frames = [Frame(n, 1000 + n, n, event, b"%d" % n) for n in range(first, last + 1)]
+    return Batch(FrameBatch("r", attempt, frames, resumable))
+
+
+def test_backlog_and_live_merge_without_gap_or_duplicate() -> None:
+    merge = Merge()
+    assert not merge.gap_before(batch(1, 2))
+    assert merge.gap_before(batch(2, 3))
+    piece = merge.take(batch(1, 3))
+    assert piece is not None and piece.after == 0
+    assert merge.take(batch(2, 3)) is None
+    piece = merge.take(batch(3, 5))
+    assert piece is not None and piece.after == 3
+    assert merge.gap_before(batch(7, 7))
+    assert merge.reached(1, 5) and not merge.reached(1, 6)
+
+
+def test_a_newer_attempt_drowns_the_older() -> None:
+    merge = Merge()
+    merge.take(batch(1, 5))
+    assert not merge.gap_before(batch(1, 1, attempt=2))
+    assert merge.take(batch(1, 1, attempt=2)) is not None
+    assert merge.take(batch(6, 6)) is None
+    assert (merge.attempt, merge.sequence) == (2, 1)
+    assert merge.reached(1, 9)
+
+
+def test_frames_are_encoded_as_the_contract_has_them() -> None:
+    assert batch(1, 2).encoded() == b"event: values\r\ndata: 1\r\n\r\nevent: values\r\ndata: 2\r\n\r\n"
+    assert batch(1, 2, resumable=True).encoded(1) == b"event: values\r\ndata: 2\r\nid: 1002-2\r\n\r\n"
+    one = batch(1, 3)
+    assert one.encoded() is one.encoded(0)
+
+
+def test_modes_filter_by_the_name_before_the_namespace() -> None:
+    modes = sse.modes_of(["messages-tuple,updates", ""])
+    assert modes == {"messages", "updates"}
+    assert sse.modes_of([""]) is None
+    shown = [n for n in ("messages", "messages/partial", "updates|a:1", "values", "error") if sse.matches(n, modes)]
+    assert shown == ["messages", "messages/partial", "updates|a:1", "error"]
+
+
+def refusal(body: bytes, decoder: msgspec.json.Decoder[Any]) -> str:
+    with pytest.raises(ApiError) as refused:
+        validation.decode_body(body, decoder)
+    assert refused.value.status == 422
+    return refused.value.detail
+
+
+def test_violations_are_reported_in_the_validators_form() -> None:
+    search = bodies.ASSISTANT_SEARCH
+    assert refusal(b'{"limit": 0}', search) == (
+        '0 is less than the minimum of 1\n\nFailed validating "minimum" in schema["properties"]["limit"]\n\n'
+        'On instance["limit"]:\n    0'
+    )
+    assert refusal(b'{"limit": "5"}', search).startswith('"5" is not of type "integer"\n\n')
+    assert refusal(b"{}", bodies.THREAD_PRUNE) == (
+        '"thread_ids" is a required property\n\nFailed validating "required" in schema\n\nOn instance:\n    {}'
+    )
+    assert refusal(b"[]", bodies.RUN_BATCH).startswith("[] has less than 1 item\n\n")
+    assert refusal(b'{"sort_by": "zzz"}', search).startswith('"zzz" is not one of ')
+    assert refusal(b"nope", search) == validation.BAD_JSON
+    assert refusal(b'{"metadata": {"a\\u0000": 1}}', search) == validation.NUL_INSIDE
+
+
+def test_extract_paths_become_columns_and_steps() -> None:
+    assert extractions({"a": "values.log[-1].x", "b": "interrupts", "c": "metadata.k"}) == [
+        ("a", "state_values", ["log", "-1", "x"]),
+        ("b", "interrupts", []),
+        ("c", "metadata", ["k"]),
+    ]
+    for wrong in ("zzz.a", "values..a", "values[x]", "values[1"):
+        with pytest.raises(ApiError):
+            extractions({"a": wrong})
+
+
+def test_store_filters_name_values_only_as_parameters() -> None:
+    parameters = Parameters()
+    found = store_search.value_filter({"a": 1, "b": {"$gt": 2}, "c": {"d'": "x"}}, parameters)
+    assert len(found) == 3
+    assert parameters.values == [["a"], "1", ["b"], "2", ["c", "d'"], '"x"']
+    with pytest.raises(ApiError) as refused:
+        store_search.value_filter({"a": {"$zz": 1}}, parameters)
+    assert (refused.value.status, refused.value.detail) == (400, "Unsupported operator: $zz")
+
+
+def test_portions_of_a_copy_keep_to_the_limit() -> None:
+    assert list(thread_copy.parts([b"aaa", b"bb", b"cccc", b"dddddddd", b"e"], 5)) == [
+        [b"aaa", b"bb"],
+        [b"cccc"],
+        [b"dddddddd"],
+        [b"e"],
+    ]
+
+
+def test_latencies_fall_into_growing_buckets() -> None:
+    metrics = Metrics()
+    metrics.count("GET", "/x", 200, 0.007)
+    metrics.count("GET", "/x", 200, 100.0)
+    text = metrics.prometheus({"max": 1, "active": 0, "available": 1})
+    labels = 'method="GET",path="/x",status="200"'
+    assert f'lg_api_http_requests_latency_bucket{{{labels},le="0.005"}} 0\n' in text
+    assert f'lg_api_http_requests_latency_bucket{{{labels},le="0.01"}} 1\n' in text
+    assert f'lg_api_http_requests_latency_bucket{{{labels},le="+Inf"}} 2\n' in text
+    assert f"lg_api_http_requests_latency_count{{{labels}}} 2\n" in text
