@@ -133,8 +133,8 @@ class GraphLoop:
         """Begun or waiting here; kept by the I/O loop."""
         self.idle_since = time.monotonic()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"graphs-{number}", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name=f"graphs-{number}", daemon=True)
+        self.thread.start()
 
     def stop(self) -> None:
         """Leave at the next turn of the loop; a blocked thread is left behind (it is a daemon)."""
@@ -146,7 +146,7 @@ class GraphLoop:
 
         Stays the same within one callback, however deep that goes; a busy loop goes from callback to callback.
         """
-        frame = sys._current_frames().get(self._thread.ident or 0)
+        frame = sys._current_frames().get(self.thread.ident or 0)
         return None if frame is None else _outline(frame)
 
     def _run(self) -> None:
@@ -203,6 +203,9 @@ class GraphLoops:
     @property
     def size(self) -> int:
         return len(self._loops)
+
+    def runs_on(self, thread: threading.Thread) -> bool:
+        return any(loop.thread is thread for loop in self._loops)
 
     def submit(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, T]]) -> Work[T]:
         """Run a coroutine on a graph loop, soon."""
@@ -289,9 +292,12 @@ class GraphLoops:
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
-            self._sweeper = self._io.loop.call_later(IDLE_S, self._sweep)
+            self._sweeper = self._io.loop.call_later(IDLE_S, self.sweep)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """End loops that have been idle for `IDLE_S`, all but one; looks again by itself."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         self._sweeper = None
         now = time.monotonic()
         idle = [x for x in self._loops if not x.work and now - x.idle_since >= IDLE_S]

@@ -1,0 +1,221 @@
+"""Graph loops: what blocks holds up nobody else, and nothing is begun twice or lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+from langlog_executor import graph_loops
+from langlog_executor.graph_loops import GraphLoops
+from langlog_executor.io_loop import IoLoop
+
+LIMIT_S = 0.05
+"""What the issue allows a blocking node to delay others by."""
+
+
+@pytest.fixture
+async def io() -> IoLoop:
+    return IoLoop(cast(Any, None))
+
+
+@pytest.fixture
+async def loops(io: IoLoop) -> AsyncIterator[GraphLoops]:
+    made = GraphLoops(io, threads=8)
+    yield made
+    made.stop()
+
+
+def blocker(begun: threading.Event, release: threading.Event) -> Callable[[], Awaitable[str]]:
+    async def block() -> str:
+        begun.set()
+        release.wait()
+        return "released"
+
+    return block
+
+
+async def blocked(loops: GraphLoops, graph_id: str) -> tuple[Any, threading.Event]:
+    """Work that has begun and blocks its loop until the event is set."""
+    begun, release = threading.Event(), threading.Event()
+    work = loops.submit(graph_id, cast(Any, blocker(begun, release)))
+    await asyncio.to_thread(begun.wait)
+    return work, release
+
+
+async def moment() -> float:
+    return time.monotonic()
+
+
+async def test_work_of_the_same_graph_goes_around_a_blocked_loop(loops: GraphLoops) -> None:
+    work, release = await blocked(loops, "g")
+    asked = time.monotonic()
+    begun = await asyncio.gather(*(loops.submit("g", moment).done for _ in range(5)))
+    release.set()
+    assert max(begun) - asked < LIMIT_S * 3  # three times: the machine of the test may be busy
+    assert await work.done == "released"
+
+
+async def test_work_of_other_graphs_does_not_notice_a_blocked_loop(loops: GraphLoops) -> None:
+    work, release = await blocked(loops, "g")
+    asked = time.monotonic()
+    begun = await loops.submit("h", moment).done
+    release.set()
+    await work.done
+    assert begun - asked < LIMIT_S
+    assert loops.suspects == frozenset()
+
+
+async def test_a_graph_that_has_blocked_gets_loops_of_its_own(loops: GraphLoops) -> None:
+    first, release = await blocked(loops, "g")
+    await loops.submit("g", moment).done
+    assert loops.suspects == {"g"}
+    second, release_second = await blocked(loops, "g")
+    assert first.loop is not second.loop
+    release.set()
+    release_second.set()
+    await asyncio.gather(first.done, second.done)
+
+
+async def test_a_busy_loop_is_not_taken_for_a_blocked_one(loops: GraphLoops) -> None:
+    async def steps() -> None:
+        for _ in range(60):
+            until = time.monotonic() + 0.002
+            while time.monotonic() < until:
+                pass
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(loops.submit("g", steps).done for _ in range(10)))
+    assert loops.suspects == frozenset()
+
+
+async def test_work_is_begun_once_even_when_two_loops_race_for_it(loops: GraphLoops) -> None:
+    times = 0
+
+    async def count() -> None:
+        nonlocal times
+        times += 1
+
+    work, release = await blocked(loops, "g")
+    counted = loops.submit("g", count)
+    await counted.done
+    release.set()
+    await work.done
+    await loops.submit("g", moment).done  # the loop that was blocked has seen the work it lost
+    assert times == 1
+    assert work.loop is not None
+    assert not work.loop.work
+
+
+async def test_cancelling_reaches_the_coroutine(loops: GraphLoops) -> None:
+    begun, ended = asyncio.Event(), threading.Event()
+    here = asyncio.get_running_loop()
+
+    async def wait() -> None:
+        here.call_soon_threadsafe(begun.set)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    work = loops.submit("g", wait)
+    await begun.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work.done
+    assert ended.is_set()
+
+
+async def test_work_that_is_cancelled_before_it_begins_never_begins(loops: GraphLoops) -> None:
+    blocking, release = await blocked(loops, "g")
+    began = threading.Event()
+
+    async def begin() -> None:
+        began.set()
+
+    work = loops.submit("g", begin)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work.done
+    release.set()
+    await blocking.done
+    await loops.submit("g", moment).done
+    assert not began.is_set()
+
+
+async def test_an_exception_comes_back_and_an_exit_harms_nobody(loops: GraphLoops) -> None:
+    async def fail() -> None:
+        raise ValueError("bad")
+
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(ValueError, match="bad"):
+        await loops.submit("g", fail).done
+    with pytest.raises(RuntimeError, match="SystemExit: 3"):
+        await loops.submit("g", leave).done
+    assert await loops.submit("g", moment).done > 0
+
+
+async def test_an_idle_loop_ends_and_the_threads_for_sync_nodes_stay(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def in_thread() -> str:
+        return await asyncio.get_running_loop().run_in_executor(None, lambda: threading.current_thread().name)
+
+    first, second = loops.submit("g", in_thread), loops.submit("h", in_thread)
+    await asyncio.gather(first.done, second.done)
+    assert loops.size == 2
+    threads = [loop.thread for loop in (first.loop, second.loop) if loop is not None]
+    monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
+    loops.sweep()
+    assert loops.size == 1
+    await asyncio.to_thread(lambda: [t.join(5) for t in threads if t.is_alive() and not loops.runs_on(t)])
+    assert (await loops.submit("g", in_thread).done).startswith("node")
+    assert (await loops.submit("h", in_thread).done).startswith("node")
+
+
+async def test_a_call_goes_to_the_io_loop_and_its_result_comes_back(io: IoLoop, loops: GraphLoops) -> None:
+    async def here() -> int:
+        return threading.get_ident()
+
+    async def ask() -> tuple[int, int]:
+        return threading.get_ident(), await io.call(here())
+
+    there, asked = await loops.submit("g", ask).done
+    assert there != asked == threading.get_ident()
+
+
+async def test_cancelling_a_caller_cancels_what_it_called(io: IoLoop, loops: GraphLoops) -> None:
+    called, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def forever() -> None:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def ask() -> None:
+        await io.call(forever())
+
+    work = loops.submit("g", ask)
+    await called.wait()
+    work.cancel()
+    await cancelled.wait()
+
+
+async def test_posts_keep_their_order(io: IoLoop, loops: GraphLoops) -> None:
+    seen: list[int] = []
+
+    async def post() -> None:
+        for number in range(1000):
+            io.post(seen.append, number)
+
+    await loops.submit("g", post).done
+    await io.call(asyncio.sleep(0))
+    assert seen == list(range(1000))
