@@ -1,50 +1,25 @@
-"""A whole log, read model and owner of both for savers to work against; servers are shared by the tests of this folder."""
+"""A log, a read model and the owners of both, for savers to work against."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
-import msgspec
 import pytest
-from langlog_backbone.clock import new_id
 from langlog_backbone.context import Backbone, open_backbone
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.settings import Settings
 from langlog_executor.decider import DeciderService
 from langlog_executor.io_loop import IoLoop
 from langlog_projector.service import ProjectorService
 
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """An embedded Postgres and Redis."""
-    folder = tmp_path_factory.mktemp("servers")
-    started = [EmbeddedPostgres(folder), EmbeddedRedis(folder)]
-    with asyncio.Runner() as runner:
-        try:
-            for server in started:
-                runner.run(server.start())
-            yield Settings(database_uri=started[0].uri, redis_uri=started[1].uri)
-        finally:
-            for server in started:
-                runner.run(server.stop())
+from tests.stack.fixtures import MakeSettings
 
 
-@pytest.fixture(params=["sqlite"])
-def settings(servers: Settings, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
-    """A log, a read model and Redis keys of the test's own."""
-    name = "t" + new_id().replace("-", "")
-    return msgspec.structs.replace(
-        servers,
-        log_uri=f"sqlite://{tmp_path / 'log.sqlite'}",
-        projection=name,
-        redis_prefix=name + ":",
-        partitions=4,
-        reply_timeout_s=10.0,
-    )
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    """A stack of the test's own, on both logs."""
+    return make_settings(reply_timeout_s=20.0)
 
 
 @contextlib.asynccontextmanager

@@ -23,6 +23,8 @@ from langlog_executor.worker_log import RunRecords
 from langlog_schemas.messages import Task
 from typing_extensions import TypedDict
 
+pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
+
 
 def extend(state: list[str], writes: list[list[str]]) -> list[str]:
     return [*(state or []), *(x for write in writes for x in write)]

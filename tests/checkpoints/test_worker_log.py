@@ -175,6 +175,7 @@ async def test_a_body_over_the_limit_travels_in_parts_that_make_it_whole(io: IoL
     assert len({p.blob_id for p in parts if isinstance(p, CheckpointPart)}) == 1
 
 
+@pytest.mark.parametrize("log_kind", ["sqlite"])
 class TestThroughTheLog:
     """With a real log and projection, and a record limit that makes parts of everything."""
 

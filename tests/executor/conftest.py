@@ -1,3 +1,3 @@
 """The log, read model and their owners of ``tests/checkpoints``, for the worker's other parts."""
 
-from tests.checkpoints.conftest import backbone, io, servers, settings  # noqa: F401
+from tests.checkpoints.conftest import backbone, io, settings  # noqa: F401

@@ -28,6 +28,8 @@ from langlog_schemas.messages import Answer, Query
 PROJECT = Path(__file__).parents[1] / "contract" / "graphs" / "langgraph.json"
 Ask = Callable[..., Awaitable[Answer]]
 
+pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
+
 
 @pytest.fixture(scope="session")
 def graphs() -> Graphs:

@@ -11,6 +11,8 @@ from langlog_backbone.context import Backbone
 from langlog_executor.io_loop import IoLoop
 from langlog_executor.store import LogStore
 
+pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
+
 
 @pytest.fixture
 async def store(io: IoLoop) -> LogStore:
