@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection, Mapping
 
 import pytest
-from langlog_backbone.log import Log
+from langlog_backbone.log import Log, TopicPartition
 from langlog_backbone.settings import Settings
 
-from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record
+from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record, stopped_after, take
 from tests.log.test_processes import Subprocess
 
 TOPICS = ("commands", "run-events")
@@ -115,6 +116,25 @@ async def test_a_member_commits_what_it_owns(log: Log) -> None:
     lanes = [("commands", p) for p in range(log.partitions)]
     assert await log.committed("projectors", lanes) == dict.fromkeys(lanes, 1)
     await following.stop()
+
+
+async def test_an_assignment_that_fails_is_told_again_at_the_next_read(log: Log) -> None:
+    class FailsOnce(Told):
+        failed = False
+
+        async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+            if not self.failed:
+                self.failed = True
+                raise ConnectionRefusedError("the read model is away")
+            return await super().assigned(partitions)
+
+    told = FailsOnce()
+    await log.append([record("a", "x")])
+    async with stopped_after(log.member("deciders", ["commands"], told)) as member:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.wait_for(member.read(), LIMIT_S)
+        assert len(await take(member, 1)) == 1
+    assert [what for what, _ in told.history] == ["assigned"]
 
 
 @pytest.mark.parametrize("when", ["before anything came", "while it waits"])

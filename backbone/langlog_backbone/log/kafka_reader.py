@@ -63,6 +63,7 @@ class KafkaReader:
 
     async def read(self, max_records: int = 1000) -> list[Record]:
         while True:
+            await self._settle()
             try:
                 if self._consumer is None:
                     await self._connect()
@@ -83,6 +84,9 @@ class KafkaReader:
 
     async def stop(self) -> None:
         await self._disconnect()
+
+    async def _settle(self) -> None:
+        """Before each fetch."""
 
     async def _connect(self) -> None:
         consumer = self._make()
@@ -202,7 +206,6 @@ class KafkaMember(KafkaReader):
     async def _fetch(self, max_records: int) -> Fetched:
         assert self._consumer is not None
         if self._given is not None:
-            await self._tell()
             return {}
         if self._fetching is None:
             fetched: Fetched = await self._consumer.getmany(max_records=max_records)
@@ -226,31 +229,36 @@ class KafkaMember(KafkaReader):
         # the assignment says
         return {}
 
-    async def _tell(self) -> None:
-        """Revoke, assign, and let the new ones flow; again if things changed meanwhile."""
+    async def _settle(self) -> None:
+        """Revoke, assign, and let the new ones flow; again if things changed meanwhile, or if it was interrupted."""
         while self._given is not None and self._consumer is not None:
             given, self._given = self._given, None
-            consumer = self._consumer
-            if self._owned:
-                gone = [self._lane(partition) for partition in sorted(self._owned)]
-                self._owned = set()
-                self._next = {}
-                await self._assignment.revoked(gone)
-            if not given:
-                continue
-            lanes = {self._lane(partition): partition for partition in sorted(given)}
-            start = await self._assignment.assigned(list(lanes))
-            self._owned = given
-            self._next = {partition: start.get(lane, 0) for lane, partition in lanes.items()}
-            if self._changed_again():
-                continue
             try:
-                for partition, offset in self._next.items():
-                    consumer.seek(partition, offset)
-                consumer.resume(*self._next)
-            except IllegalStateError:
-                # taken away this moment; the listener will say so
-                continue
+                await self._tell(self._consumer, given)
+            except BaseException:
+                if not self._changed_again():
+                    self._given = given
+                raise
+
+    async def _tell(self, consumer: AIOKafkaConsumer, given: set[KafkaPartition]) -> None:
+        if self._owned:
+            gone = [self._lane(partition) for partition in sorted(self._owned)]
+            self._owned = set()
+            self._next = {}
+            await self._assignment.revoked(gone)
+        if not given:
+            return
+        lanes = {self._lane(partition): partition for partition in sorted(given)}
+        start = await self._assignment.assigned(list(lanes))
+        self._owned = given
+        self._next = {partition: start.get(lane, 0) for lane, partition in lanes.items()}
+        if self._changed_again():
+            return
+        # when they are taken away this moment, the listener will say so
+        with contextlib.suppress(IllegalStateError):
+            for partition, offset in self._next.items():
+                consumer.seek(partition, offset)
+            consumer.resume(*self._next)
 
     def _changed_again(self) -> bool:
         return self._given is not None
