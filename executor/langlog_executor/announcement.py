@@ -6,6 +6,7 @@ Every worker says it; ids are made of the content, so a repetition changes nothi
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from langlog_backbone.clock import now_iso
@@ -24,9 +25,11 @@ SOURCE = "/langlog/worker"
 
 async def announce(backbone: Backbone, graphs: Graphs) -> None:
     """Append registrations and default assistants. Raises LogUnavailable."""
-    time = now_iso()
+    now = datetime.fromisoformat(now_iso())
     records: list[NewRecord] = []
     for spec in graphs.specs.values():
+        # a microsecond apart: assistants are listed by the time they were made, so in the project's order
+        time = (now + timedelta(microseconds=spec.position)).isoformat(timespec="microseconds")
         registered = events.GraphRegistered(
             graph_id=spec.graph_id,
             position=spec.position,
