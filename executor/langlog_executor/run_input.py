@@ -183,7 +183,7 @@ def build_command(command: Mapping[str, Any]) -> Command[Any]:
     return Command(
         update=update,
         resume=command.get("resume"),
-        goto=[] if goto is None else [_target(x) for x in goto] if isinstance(goto, list) else _target(goto),
+        goto=() if goto is None else [_target(x) for x in goto] if isinstance(goto, list) else _target(goto),
     )
 
 
