@@ -197,6 +197,10 @@ class Mail:
                 future.set_result(body)
 
 
+READ_TIMEOUT_S = 20.0
+"""A read that takes longer, the wait for a connection counted in, is given up with 503."""
+
+
 class Reads:
     """Postgres, for reading. No connection is held beyond one statement."""
 
@@ -206,14 +210,16 @@ class Reads:
     async def row(self, sql: str, *args: Any) -> Any:
         """The first row or None. Raises ApiError 503."""
         try:
-            return await self._pool.fetchrow(sql, *args)
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                return await self._pool.fetchrow(sql, *args)
         except LOST as error:
             raise _lost(error) from error
 
     async def rows(self, sql: str, *args: Any) -> list[Any]:
         """All rows. Raises ApiError 503."""
         try:
-            found: list[Any] = await self._pool.fetch(sql, *args)
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                found: list[Any] = await self._pool.fetch(sql, *args)
         except LOST as error:
             raise _lost(error) from error
         return found
@@ -221,7 +227,8 @@ class Reads:
     async def value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None. Raises ApiError 503."""
         try:
-            return await self._pool.fetchval(sql, *args)
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                return await self._pool.fetchval(sql, *args)
         except LOST as error:
             raise _lost(error) from error
 

@@ -96,8 +96,9 @@ async def echo(attempt: Attempt) -> None:
 class Stack:
     """What a test talks to. ``play`` is what the worker does with a run."""
 
-    def __init__(self, backbone: Backbone, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, backbone: Backbone, gateway: GatewayService, url: str, http: aiohttp.ClientSession) -> None:
         self.backbone = backbone
+        self.gateway = gateway
         self.url = url
         self.http = http
         self.play: Play = echo
@@ -137,6 +138,8 @@ class Stack:
             while True:
                 _, data = await client.execute_command("BRPOP", self.backbone.pipe.key("queries"), 0)
                 query: Query = messages.decode_query(data)
+                if query.kind not in self.answers:
+                    continue
                 answer = self.answers[query.kind](msgspec.json.decode(query.body))
                 answer = msgspec.structs.replace(answer, id=query.id)
                 self.backbone.bus.publish(channels.gateway(query.reply_to), b"A" + messages.encode(answer))
@@ -173,12 +176,13 @@ def make_stack(
         async with contextlib.AsyncExitStack() as stack:
             backbone = await stack.enter_async_context(open_backbone(settings, local=True))
             tasks = []
-            for service in (ProjectorService(backbone), DeciderService(backbone), GatewayService(backbone)):
+            gateway = GatewayService(backbone)
+            for service in (ProjectorService(backbone), DeciderService(backbone), gateway):
                 await service.start()
                 stack.push_async_callback(service.stop)
                 tasks.append(asyncio.create_task(service.serve()))
             http = await stack.enter_async_context(aiohttp.ClientSession())
-            made = Stack(backbone, f"http://127.0.0.1:{settings.port}", http)
+            made = Stack(backbone, gateway, f"http://127.0.0.1:{settings.port}", http)
             tasks += [asyncio.create_task(made.work()), asyncio.create_task(made.answer())]
             await register(backbone)
             try:
