@@ -71,12 +71,16 @@ class Core:
 
 
 def origin_of(request: web.Request) -> Origin:
-    """Who asks, and the request's ``Idempotency-Key``. Raises ApiError 422 for a key that is too long."""
+    """Who asks, and the request's ``Idempotency-Key``. Raises ApiError 422 for a key that is too long.
+
+    A key belongs to the method and path that it came with: the same key elsewhere is another one.
+    """
     key = request.headers.get("idempotency-key")
     if key is not None and len(key) > KEY_MAX:
         raise ApiError(422, f"Idempotency-Key is longer than {KEY_MAX} characters")
     user = caller(request)
-    return Origin(actor=None if user is None else user["identity"], key=key or None)
+    actor = None if user is None else user["identity"]
+    return Origin(actor, f"{request.method} {request.path} {key}" if key else None)
 
 
 def json_response(body: bytes | str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -14,6 +14,9 @@ from typing import Any
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Counted by name; a client may make up others, and labels must not grow without end."""
+
 Key = tuple[str, str, int]
 """(method, path pattern, status)"""
 
@@ -27,7 +30,7 @@ class Metrics:
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
         """One request is answered."""
-        key = (method, path, status)
+        key = (method if method in METHODS else "other", path, status)
         self._requests[key] += 1
         buckets = self._buckets.get(key)
         if buckets is None:

@@ -336,14 +336,38 @@ async def test_a_repeated_request_gets_the_first_run(stack: Stack) -> None:
     thread_id = await make_thread(stack)
     headers = {"Idempotency-Key": "once"}
     body = {"assistant_id": "echo", "input": {"a": 1}}
-    first = await stack.call("POST", f"/threads/{thread_id}/runs", body, headers=headers)
-    again = await stack.call("POST", f"/threads/{thread_id}/runs", body, headers=headers)
+    path = f"/threads/{thread_id}/runs"
+    first = await stack.call("POST", path, body, headers=headers)
+    again = await stack.call("POST", path, body, headers=headers)
     assert first[1]["run_id"] == again[1]["run_id"]
-    assert (await stack.call("POST", f"/threads/{thread_id}/runs/wait", body, headers=headers)) == (200, {"a": 1})
-    path = f"{stack.url}/threads/{thread_id}/runs/stream"
-    async with stack.http.post(path, data=msgspec.json.encode(body), headers=headers) as answer:
-        assert [name for name, _ in await stack.events(answer)] == ["metadata", "values"]
-    assert len((await stack.call("GET", f"/threads/{thread_id}/runs"))[1]) == 1
+    for _ in range(2):
+        assert await stack.call("POST", f"{path}/wait", body, headers=headers) == (200, {"a": 1})
+        async with stack.http.post(
+            f"{stack.url}{path}/stream", data=msgspec.json.encode(body), headers=headers
+        ) as answer:
+            assert [name for name, _ in await stack.events(answer)] == ["metadata", "values"]
+    assert len((await stack.call("GET", path))[1]) == 3
+
+
+async def test_a_key_of_one_endpoint_is_another_key_elsewhere(stack: Stack) -> None:
+    headers = {"Idempotency-Key": "same"}
+    assert (await stack.call("POST", "/threads", {}, headers=headers))[0] == 200
+    status, run = await stack.call("POST", "/runs", {"assistant_id": "echo"}, headers=headers)
+    assert (status, "run_id" in run) == (200, True)
+    assert (await stack.call("POST", "/assistants", {"graph_id": "echo"}, headers=headers))[1]["graph_id"] == "echo"
+
+
+async def test_nothing_is_kept_of_requests_that_are_over(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    body = {"assistant_id": "echo", "input": {}}
+    for path in ("/runs/wait", "/runs/stream", f"/threads/{thread_id}/runs/wait", f"/threads/{thread_id}/runs/stream"):
+        await asyncio.gather(*(stack.call("POST", path, body) for _ in range(4)))
+    core = stack.gateway._core
+    assert not core.watches._threads
+    assert not core.mail._waiting
+    assert core._streams == 0
+    handlers = [channel for channel in stack.backbone.bus._handlers if channel.startswith(("life:", "frames:"))]
+    assert not handlers
 
 
 async def test_removing_a_run_gives_the_thread_the_state_from_before(stack: Stack) -> None:
