@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from .collector import tune_collector
+
 logger = structlog.get_logger(__name__)
 
 
@@ -70,6 +72,7 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
             starting.result()
             tasks[asyncio.create_task(service.serve(), name=service.name)] = service.name
         else:
+            tune_collector()
             if ready is not None:
                 ready()
             logger.info("ready", services=[service.name for service in services])

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from .io_loop import IoLoop
 
 _SQL = load_sql("langlog_executor", "checkpoints.sql")
-_LATEST, _ONE, _POSITION = _SQL["latest"], _SQL["one"], _SQL["position"]
+_LATEST, _ONE, _PAGE, _POSITION = _SQL["latest"], _SQL["one"], _SQL["page"], _SQL["position"]
+
+AFTER_ALL = "\U0010ffff"
+"""An id that sorts after every other."""
 
 _versions = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -77,18 +80,23 @@ class CheckpointReader:
     ) -> list[StoredCheckpoint]:
         """The next checkpoints, newest first, with writes but without blobs; ``ended`` is the last one of the page before."""
         await self.wait_for(after)
-        rows = await self._pool.fetch(
-            _SQL["page"],
-            thread_id,
-            namespace,
-            metadata,
-            checkpoint_id,
-            below,
-            ended.checkpoint_id if ended is not None else None,
-            ended.namespace if ended is not None else None,
-            ended.thread_id if ended is not None else None,
-            limit,
-        )
+        if thread_id is not None and namespace is not None and checkpoint_id is None:
+            if ended is not None:
+                below = ended.checkpoint_id
+            rows = await self._pool.fetch(_PAGE, thread_id, namespace, below or AFTER_ALL, metadata or "{}", limit)
+        else:
+            rows = await self._pool.fetch(
+                _SQL["page_anywhere"],
+                thread_id,
+                namespace,
+                below or AFTER_ALL,
+                metadata or "{}",
+                limit,
+                checkpoint_id,
+                ended.checkpoint_id if ended is not None else None,
+                ended.namespace if ended is not None else None,
+                ended.thread_id if ended is not None else None,
+            )
         return [_checkpoint_of(row, row["thread_id"], row["ns"]) for row in rows]
 
     async def blobs(self, keys: Iterable[BlobKey]) -> dict[BlobKey, Encoded]:

@@ -330,7 +330,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             for channel, version in checkpoint.versions.items():
                 key = (checkpoint.thread_id, checkpoint.namespace, channel, version)
                 if channel not in checkpoint.blobs and key in blobs:
-                    checkpoint.blobs = {**checkpoint.blobs, channel: blobs[key]}
+                    checkpoint.blobs[channel] = blobs[key]
                     if self._overlay is not None:
                         self._overlay.learn_blob(key, blobs[key])
 

@@ -22,6 +22,7 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_iso
+from langlog_backbone.collector import tune_collector
 from langlog_backbone.log import LogUnavailable, NewRecord
 from langlog_backbone.logging import configure_logging
 from langlog_backbone.postgres import load_sql
@@ -307,6 +308,7 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
     try:
         await announce(backbone, graphs)
         await worker.start()
+        tune_collector()
         report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(asked.wait())]
         if report.pool:

@@ -51,8 +51,27 @@ LEFT JOIN LATERAL (
 SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $1), 0)
 
 -- name: page
--- Newest first, without blobs. $1 thread (null: all), $2 namespace (null: all), $3 metadata to contain (null: any),
--- $4 only this id, $5 only ids below, ($6 id, $7 namespace, $8 thread) where the last page ended, $9 limit.
+-- Newest first, without blobs: below id $3, metadata containing $4, at most $5.
+SELECT h.thread_id, h.ns, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+FROM (
+    SELECT c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    FROM checkpoints c
+    WHERE c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id < $3 AND c.metadata @> $4::jsonb
+    ORDER BY c.checkpoint_id DESC
+    LIMIT $5
+) h
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
+) w ON true
+ORDER BY h.checkpoint_id DESC
+
+-- name: page_anywhere
+-- As `page`, over namespaces and threads. $1 thread (null: all), $2 namespace (null: all), $3 only ids below,
+-- $4 metadata to contain, $5 limit, $6 only this id (null: any), ($7 id, $8 namespace, $9 thread) where the last page ended.
 SELECT h.thread_id, h.ns, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (
@@ -60,12 +79,12 @@ FROM (
     FROM checkpoints c
     WHERE ($1::text IS NULL OR c.thread_id = $1)
       AND ($2::text IS NULL OR c.ns = $2)
-      AND ($3::jsonb IS NULL OR c.metadata @> $3)
-      AND ($4::text IS NULL OR c.checkpoint_id = $4)
-      AND ($5::text IS NULL OR c.checkpoint_id < $5)
-      AND ($6::text IS NULL OR (c.checkpoint_id, c.ns, c.thread_id) < ($6, $7, $8))
+      AND c.checkpoint_id < $3
+      AND c.metadata @> $4::jsonb
+      AND ($6::text IS NULL OR c.checkpoint_id = $6)
+      AND ($7::text IS NULL OR (c.checkpoint_id, c.ns, c.thread_id) < ($7, $8, $9))
     ORDER BY c.checkpoint_id DESC, c.ns DESC, c.thread_id DESC
-    LIMIT $9
+    LIMIT $5
 ) h
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
