@@ -21,8 +21,10 @@ def test_every_link_to_a_file_finds_it(page: Path) -> None:
 
 
 def test_every_guarantee_names_a_test_that_exists() -> None:
-    rows = [x for x in (ROOT / "docs" / "guarantees.md").read_text().splitlines() if x.startswith("| ")][2:]
+    rows = [x for x in (ROOT / "docs" / "guarantees.md").read_text().splitlines() if x.startswith("| ")]
     for row in rows:
+        if row in ("| guarantee | test |", "| --- | --- |"):
+            continue
         found = GUARANTEE.findall(row)
         assert found, row
         for name, file in found:
