@@ -41,6 +41,7 @@ async def announce(backbone: Backbone, graphs: Graphs) -> None:
             assistant_id=default_assistant_id(spec.graph_id),
             graph_id=spec.graph_id,
             name=spec.graph_id,
+            description=spec.description,
             metadata={"created_by": "system"},
             if_exists="do_nothing",
         )
