@@ -36,7 +36,10 @@ def connect(uri: str, **options: Any) -> aioredis.Redis:
 
 async def check_redis(uri: str) -> None:
     """Raises StartError when Redis cannot be reached or is too old."""
-    client = connect(uri)
+    try:
+        client = connect(uri)
+    except ValueError as error:
+        raise StartError(f"REDIS_URI: {error}") from None
     try:
         info = await client.info("server")
     except (RedisError, OSError) as error:
