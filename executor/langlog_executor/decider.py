@@ -243,7 +243,20 @@ class DeciderService:
                 return Decided(meta, events, before, kept)
 
     async def _append(self, decided: Sequence[Decided]) -> list[Position]:
-        return await self._append_for_sure([record for d in decided for record in _records(d)])
+        """In pieces that fit into one batch of a partition, so that the events of a command are there all or none."""
+        limit = self._log.max_record_bytes // 2
+        positions: list[Position] = []
+        piece: list[NewRecord] = []
+        size = 0
+        for d in decided:
+            records = list(_records(d))
+            weight = sum(len(record.value) for record in records)
+            if piece and size + weight > limit:
+                positions += await self._append_for_sure(piece)
+                piece, size = [], 0
+            piece += records
+            size += weight
+        return positions + await self._append_for_sure(piece)
 
     async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
         """Append until it is certain: a second time is harmless, since ids and causes are the same."""

@@ -166,13 +166,11 @@ MakeStack = Callable[..., contextlib.AbstractAsyncContextManager[Stack]]
 
 
 @pytest.fixture
-def make_stack(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis
-) -> MakeStack:
+def make_stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis) -> MakeStack:
     @contextlib.asynccontextmanager
     async def make(**changes: Any) -> AsyncIterator[Stack]:
         changes = {"database_uri": postgres.uri, "redis_uri": redis_server.uri, "port": free_port(), **changes}
-        settings = isolated("sqlite", request, tmp_path, changes)
+        settings = isolated(None, tmp_path, changes)
         async with contextlib.AsyncExitStack() as stack:
             backbone = await stack.enter_async_context(open_backbone(settings, local=True))
             tasks = []

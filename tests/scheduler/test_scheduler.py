@@ -52,9 +52,12 @@ class Stack:
         return run_id
 
     async def claim(self) -> Task:
-        await self.backbone.queue.lease(self.worker, fresh=True)
-        (task,) = await self.backbone.queue.claim(self.worker, 1, 20)
-        return task
+        """The next task; the lease holds from this moment on, as that of a worker that has just renewed it."""
+        async with asyncio.timeout(20):
+            while True:
+                await self.backbone.queue.lease(self.worker, fresh=True)
+                for task in await self.backbone.queue.claim(self.worker, 1, 0.2):
+                    return task
 
     async def finish(self, task: Task) -> None:
         await self.append(

@@ -22,8 +22,6 @@ CONNECT_TIMEOUT_S = 5.0
 """To reach a broker when there is no connection yet."""
 ENVELOPE_BYTES = 148_588
 """Room for key, headers and framing above `Settings.max_record_bytes` in a topic's ``max.message.bytes``."""
-BATCH_BYTES = 900_000
-"""Of one partition in one request; a larger record goes alone."""
 FETCH_WAIT_MS = 500
 """A fetch with nothing to bring is answered after this; what arrives meanwhile is sent at once."""
 FETCH_BYTES = 16_000_000
@@ -33,13 +31,19 @@ QUIET_S = 1.0
 """After this long without a complaint, a success means that the trouble is over."""
 
 
+def batch_bytes(settings: Settings) -> int:
+    """Of one partition in one request. As large as a topic takes: a batch is appended whole, and so what one command led to
+    is never there in part."""
+    return settings.max_record_bytes + ENVELOPE_BYTES // 2
+
+
 def producer_options(settings: Settings) -> dict[str, Any]:
     return {
         "acks": "all",
         "enable_idempotence": True,
         # what gathers while a request is under way is the next batch
         "linger_ms": 0,
-        "max_batch_size": BATCH_BYTES,
+        "max_batch_size": batch_bytes(settings),
         "max_request_size": settings.max_record_bytes + ENVELOPE_BYTES,
         "request_timeout_ms": int(min(REQUEST_TIMEOUT_S, settings.append_deadline_s) * 1000),
         "client_id": "langlog",
@@ -58,7 +62,7 @@ def consumer_options(settings: Settings) -> dict[str, Any]:
         "fetch_min_bytes": 1,
         "fetch_max_wait_ms": FETCH_WAIT_MS,
         "fetch_max_bytes": FETCH_BYTES,
-        "max_partition_fetch_bytes": max(2 * BATCH_BYTES, settings.max_record_bytes + 2 * ENVELOPE_BYTES),
+        "max_partition_fetch_bytes": settings.max_record_bytes + 2 * ENVELOPE_BYTES,
         "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
         "client_id": "langlog",
     }
@@ -78,7 +82,7 @@ def member_options(settings: Settings, group: str) -> dict[str, Any]:
 
 def message_bytes(settings: Settings) -> int:
     """What a topic must take in one batch."""
-    return max(settings.max_record_bytes, BATCH_BYTES) + ENVELOPE_BYTES
+    return settings.max_record_bytes + ENVELOPE_BYTES
 
 
 def topic_options(settings: Settings, replication: int) -> dict[str, str]:
