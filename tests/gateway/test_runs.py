@@ -262,9 +262,9 @@ async def test_cancelling_stops_the_run_and_tells_those_who_wait(stack: Stack) -
     await stack.backbone.bus.subscribe(channels.CONTROL, lambda data: controls.put_nowait(data))
     stack.play = play
     thread_id = await make_thread(stack)
-    waiter = asyncio.create_task(stack.call("POST", f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo"}))
+    _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo"})
+    waiter = asyncio.create_task(stack.call("GET", f"/threads/{thread_id}/runs/{run['run_id']}/join"))
     await running.wait()
-    _, [run] = await stack.call("GET", f"/threads/{thread_id}/runs")
     path = f"/threads/{thread_id}/runs/{run['run_id']}/cancel"
     assert (await stack.call("POST", f"{path}?wait=true&action=zzz")) == (200, {})
     assert await waiter == (200, {"so": "far"})
