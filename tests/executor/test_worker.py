@@ -1,0 +1,246 @@
+"""Worker processes at work: what a run leaves behind in the log, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from langlog_backbone.service import StartError
+from langlog_backbone.settings import Settings
+from langlog_executor.workers import WorkerPoolService
+from langlog_schemas import commands, envelope, events, frames
+
+from tests.executor.stack import GRAPHS, Stack, running_stack, write_project
+
+
+@pytest.fixture
+def project(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with a project of the test's own."""
+    return msgspec.structs.replace(settings, project=write_project(tmp_path / "project"), drain_s=5.0)
+
+
+@pytest.fixture
+async def stack(project: Settings) -> AsyncIterator[Stack]:
+    async with running_stack(project) as found:
+        yield found
+
+
+async def records(stack: Stack, thread_id: str) -> list[tuple[str, Any]]:
+    """Type and event of every record of the thread in ``run-events``."""
+    log = stack.backbone.log
+    partition = log.partition_of(thread_id)
+    end = (await log.end_offsets(events.RUN_EVENTS))[partition]
+    reader = log.reader([events.RUN_EVENTS])
+    found: list[tuple[str, Any]] = []
+    try:
+        while True:
+            for record in await reader.read():
+                if record.partition != partition:
+                    continue
+                if record.key == thread_id:
+                    kind = envelope.type_of(record.headers)
+                    found.append((kind, events.decode(kind, record.value)))
+                if record.offset == end - 1:
+                    return found
+    finally:
+        await reader.stop()
+
+
+async def stored_errors(stack: Stack, thread_id: str) -> int:
+    query = "SELECT count(*) FROM checkpoint_writes WHERE thread_id = $1 AND channel = '__error__'"
+    count: int = await stack.backbone.pool.fetchval(query, thread_id)
+    return count
+
+
+async def test_a_run_ends_with_its_frames_checkpoints_and_values(stack: Stack) -> None:
+    run = await stack.start("steps")
+    await run.custom.wait()
+    stack.go(run)
+    kind, body = await stack.end(run)
+    assert (kind, body["status"]) == ("run.succeeded.v1", "idle")
+    assert body["values"] == {"label": run.thread_id, "log": ["first", "second", "third"]}
+    assert [frame.sequence for frame in run.frames] == list(range(1, body["last_sequence"] + 1))
+    ids = [(frame.ms, frame.n) for frame in run.frames]
+    assert ids == sorted(set(ids))
+    assert body["last_frame_ms"] == run.frames[-1].ms
+    kinds = [kind for kind, _ in await records(stack, run.thread_id)]
+    assert kinds.index("run.started.v1") < kinds.index("checkpoint.written.v1")
+    last_checkpoint = max(i for i, kind in enumerate(kinds) if kind.startswith("checkpoint."))
+    assert last_checkpoint < kinds.index("run.succeeded.v1")
+
+
+async def test_the_next_run_of_a_thread_has_larger_frame_ids(stack: Stack) -> None:
+    run = await stack.start("steps")
+    stack.go(run)
+    await stack.end(run)
+    again = await stack.start("steps", thread_id=run.thread_id)
+    await stack.end(again)
+    assert (again.frames[0].ms, again.frames[0].n) > (run.frames[-1].ms, run.frames[-1].n)
+    assert again.frames[0].ms > run.frames[-1].ms
+
+
+async def test_frames_of_a_resumable_run_are_in_the_log_without_gaps(stack: Stack) -> None:
+    run = await stack.start("steps", resumable=True)
+    stack.go(run)
+    _, body = await stack.end(run)
+    recorded = [event for kind, event in await records(stack, run.thread_id) if kind == "run.frames.v1"]
+    kept = [frame for event in recorded for frame in frames.decode(event.frames).frames]
+    assert [f.sequence for f in kept] == list(range(1, body["last_sequence"] + 1))
+    assert kept == run.frames
+
+
+async def test_frames_of_other_runs_are_not_in_the_log(stack: Stack) -> None:
+    run = await stack.start("steps")
+    stack.go(run)
+    await stack.end(run)
+    assert "run.frames.v1" not in [kind for kind, _ in await records(stack, run.thread_id)]
+
+
+async def test_a_cancelled_run_keeps_its_checkpoints_and_its_task_says_so(stack: Stack) -> None:
+    run = await stack.start("steps")
+    await run.custom.wait()
+    await stack.send(commands.CancelRuns(thread_id=run.thread_id, run_ids=[run.run_id]))
+    kind, body = await stack.end(run)
+    assert (kind, body["status"]) == ("run.cancelled.v1", "interrupted")
+    assert body["values"] == {"label": run.thread_id, "log": ["first"]}
+    assert body["error"]["error"] == "UserInterrupt"
+    assert await stored_errors(stack, run.thread_id) == 1
+
+
+async def test_a_run_cancelled_in_the_middle_of_a_plain_node_says_so_too(stack: Stack) -> None:
+    """Without a custom stream the library runs a lone node without a task of its own, and notes nothing."""
+    run = await stack.start("steps", stream_mode=["values"])
+    while "second" not in (stack.done(run) if (stack.folder / f"{run.thread_id}.log").exists() else []):
+        await asyncio.sleep(0.01)
+    await stack.send(commands.CancelRuns(thread_id=run.thread_id, run_ids=[run.run_id]))
+    await stack.end(run)
+    assert await stored_errors(stack, run.thread_id) == 1
+
+
+async def test_a_run_that_is_rolled_back_tells_what_it_had_reached(stack: Stack) -> None:
+    run = await stack.start("steps")
+    await run.custom.wait()
+    await stack.send(commands.CancelRuns(thread_id=run.thread_id, run_ids=[run.run_id], action="rollback"))
+    kind, body = await stack.end(run)
+    assert (kind, body["status"]) == ("run.rolled_back.v1", "idle")
+    assert body["output"] == {"label": run.thread_id, "log": ["first"]}
+    assert "values" not in body
+
+
+async def test_a_graph_that_does_not_stop_is_reported_as_stopped_and_changes_nothing_more(stack: Stack) -> None:
+    run = await stack.start("deaf")
+    await run.custom.wait()
+    await stack.send(commands.CancelRuns(thread_id=run.thread_id, run_ids=[run.run_id]))
+    kind, body = await stack.end(run)
+    assert (kind, body["values"]["log"]) == ("run.cancelled.v1", ["first"])
+    stack.go(run)
+    after = await stack.start("steps", thread_id=run.thread_id)
+    await stack.end(after)
+    events_of_first = [e for _, e in await records(stack, run.thread_id) if getattr(e, "run_id", "") == run.run_id]
+    assert isinstance(events_of_first[-1], events.RunCancelled)
+
+
+async def test_a_run_of_a_deleted_thread_stops_and_reports_nothing(stack: Stack) -> None:
+    run = await stack.start("steps")
+    await run.custom.wait()
+    await stack.send(commands.DeleteThread(thread_id=run.thread_id))
+    stack.go(run)
+    other = await stack.start("steps")
+    stack.go(other)
+    await stack.end(other)
+    kinds = [kind for kind, _ in await records(stack, run.thread_id)]
+    assert kinds[-1] == "thread.deleted.v1"
+    assert "third" not in stack.done(run)
+
+
+async def test_an_exit_in_a_node_fails_that_run_alone(stack: Stack) -> None:
+    waiting = await stack.start("steps")
+    await waiting.custom.wait()
+    run = await stack.start("leaving")
+    kind, body = await stack.end(run)
+    assert (kind, body["error"]) == ("run.failed.v1", {"error": "SystemExit", "message": "3"})
+    stack.go(waiting)
+    assert (await stack.end(waiting))[0] == "run.succeeded.v1"
+
+
+async def test_a_run_over_its_time_ends_as_timeout(project: Settings) -> None:
+    async with running_stack(msgspec.structs.replace(project, job_timeout_s=0.3)) as stack:
+        run = await stack.start("steps")
+        kind, body = await stack.end(run)
+    assert (kind, body["values"]["log"]) == ("run.timed_out.v1", ["first"])
+
+
+async def test_a_drained_worker_hands_its_runs_on_and_no_step_is_done_twice(stack: Stack) -> None:
+    run = await stack.start("steps")
+    await run.custom.wait()
+    reload = asyncio.create_task(stack.pool.reload())
+    old = stack.pool.pids
+    while len(stack.pool.pids) < 2:  # the new worker is ready, the old one is draining
+        await asyncio.sleep(0.01)
+    stack.go(run)
+    kind, body = await stack.end(run)
+    await reload
+    assert (kind, body["values"]["log"]) == ("run.succeeded.v1", ["first", "second", "third"])
+    assert stack.done(run) == ["first", "second", "third"]
+    assert stack.pool.pids != old
+
+
+async def test_a_run_that_reaches_no_step_boundary_is_handed_on_all_the_same(project: Settings) -> None:
+    async with running_stack(msgspec.structs.replace(project, drain_s=0.2)) as stack:
+        run = await stack.start("steps")
+        await run.custom.wait()
+        await stack.pool.reload()
+        stack.go(run)
+        kind, body = await stack.end(run)
+        assert (kind, body["attempt"]) == ("run.succeeded.v1", 2)
+        assert body["values"]["log"] == ["first", "second", "third"]
+        assert stack.done(run) == ["first", "second", "second", "third"]
+
+
+async def test_a_dead_worker_is_replaced(stack: Stack) -> None:
+    (pid,) = stack.pool.pids
+    os.kill(pid, signal.SIGKILL)
+    while stack.pool.pids in ([], [pid]):
+        await asyncio.sleep(0.01)
+    run = await stack.start("steps")
+    stack.go(run)
+    assert (await stack.end(run))[0] == "run.succeeded.v1"
+
+
+async def test_a_reload_of_broken_graphs_keeps_the_old_workers(stack: Stack) -> None:
+    pids = stack.pool.pids
+    (stack.folder / "graphs.py").write_text(GRAPHS + "\nbroken = 1 / 0\n")
+    with pytest.raises(StartError, match="ZeroDivisionError"):
+        await stack.pool.reload()
+    assert stack.pool.pids == pids
+    run = await stack.start("steps")
+    stack.go(run)
+    assert (await stack.end(run))[0] == "run.succeeded.v1"
+
+
+async def test_a_graph_that_does_not_load_stops_the_start_with_file_line_and_reason(
+    project: Settings, backbone: Any
+) -> None:
+    write_project(project.project.parent, "x = 1\nsteps = nothing\n")
+    pool = WorkerPoolService(backbone._replace(settings=project))
+    with pytest.raises(StartError, match=r"graphs\.py, line 2") as caught:
+        await pool.start()
+    assert "NameError: name 'nothing' is not defined" in str(caught.value)
+    assert pool.pids == []
+
+
+async def test_graphs_and_their_default_assistants_are_there_when_the_pool_has_started(stack: Stack) -> None:
+    graphs = await stack.backbone.pool.fetch("SELECT graph_id, schemas FROM graphs ORDER BY position")
+    assert [row["graph_id"] for row in graphs] == ["steps", "deaf", "leaving"]
+    assert json.loads(graphs[0]["schemas"])["state_schema"]["title"] == "steps_state"
+    names = await stack.backbone.pool.fetch("SELECT name, metadata FROM assistants ORDER BY name")
+    assert [(row["name"], json.loads(row["metadata"])) for row in names] == [
+        (name, {"created_by": "system"}) for name in ("deaf", "leaving", "steps")
+    ]
