@@ -18,10 +18,6 @@ SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")
 
 
-class Nothing(Struct):
-    """A body of which no member matters; it must be JSON all the same."""
-
-
 # --- assistants ------------------------------------------------------------------------------
 
 AssistantColumn = Literal[

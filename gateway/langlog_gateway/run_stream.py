@@ -152,7 +152,7 @@ class RunStreams:
         modes = modes_of([*request.query.getall("stream_mode", []), *request.query.getall("stream_modes", [])])
         over = row["status"] in FINAL_STATUSES
         end = (row["attempt"], row["last_sequence"]) if over else None
-        last_id = _event_id(request.headers.get("last-event-id")) if row["resumable"] else None
+        last_id = event_id(request.headers.get("last-event-id")) if row["resumable"] else None
         if last_id is not None:
             await out.open()
             reader = Reader(self._core, out, watch, run_id, Merge(), modes, last_id)
@@ -172,7 +172,7 @@ class RunStreams:
         return StreamOut(request, self._core.settings.heartbeat_s, headers)
 
 
-def _event_id(text: str | None) -> tuple[int, int] | None:
+def event_id(text: str | None) -> tuple[int, int] | None:
     """The last event that the client knows; (-1, 0): none. None: it does not ask to go on from one."""
     if text is None:
         return None

@@ -15,7 +15,7 @@ from .core import Core
 from .errors import unprocessable
 from .merge import Merge
 from .run_end import ended
-from .run_stream import SETTLE_S, End, _event_id
+from .run_stream import SETTLE_S, End, event_id
 from .sse import Batch
 from .stream_out import StreamOut
 from .thread_state import ThreadState
@@ -49,7 +49,7 @@ class ThreadStreams:
                 return await out.close()
             out.guard(watch)
             reader = _ThreadReader(self._core, self._state, out, watch, modes)
-            last_id = _event_id(request.headers.get("last-event-id"))
+            last_id = event_id(request.headers.get("last-event-id"))
             if last_id is not None:
                 await reader.replay(last_id)
             return await reader.follow()
