@@ -139,9 +139,9 @@ class RedisPipe:
 
 def _passing_on(future: asyncio.Future[Any]) -> Callable[[asyncio.Future[Any]], None]:
     def done(answer: asyncio.Future[Any]) -> None:
+        error = answer.exception()  # asked for in any case: a caller that gave up must not leave it unseen
         if future.done():
             return
-        error = answer.exception()
         if error is None:
             future.set_result(answer.result())
         else:
