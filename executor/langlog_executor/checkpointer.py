@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -28,15 +28,15 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langlog_backbone.log import Position
 from langlog_schemas import checkpoints, commands
 from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 
 from . import encoding
+from .checkpoint_lookup import PAGE, CheckpointLookup, Fetch, Wanted
 from .command_sender import CommandSender
 from .overlay import Overlay
 from .serde import pack, unpack
-from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
+from .stored_checkpoint import StoredCheckpoint, StoredWrite
 
 if TYPE_CHECKING:
     from langlog_schemas.messages import Task
@@ -45,13 +45,8 @@ if TYPE_CHECKING:
     from .worker_log import RecordSink
 
 T = TypeVar("T")
-Fetch = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
-"""Runs a coroutine on the I/O loop and waits for it: `IoLoop.call`, or blocking the calling thread."""
-
 DURABILITY = "__pregel_durability"
 """Key in ``configurable`` under which langgraph hands on the durability that the run asked for."""
-PAGE = 100
-"""Checkpoints read in one query when a listing has no limit of its own."""
 
 
 class LogCheckpointer(BaseCheckpointSaver[str]):
@@ -77,6 +72,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         self._task = task
         self._sender = sender
         self._overlay = overlay if overlay is not None or task is None else Overlay()
+        self._lookup = CheckpointLookup(reader, self._overlay, records, task)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """Grows as text. The random half keeps branches apart that count on from the same version."""
@@ -274,65 +270,10 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
 
     async def _get(self, config: RunnableConfig, fetch: Fetch) -> CheckpointTuple | None:
         thread_id, namespace = _space(config)
-        found = await self._stored(thread_id, namespace, config["configurable"].get("checkpoint_id") or None, fetch)
-        return self._tuple_of(found) if found is not None else None
-
-    async def _stored(
-        self, thread_id: str, namespace: str, checkpoint_id: str | None, fetch: Fetch
-    ) -> StoredCheckpoint | None:
-        overlay = self._overlay
-        if overlay is not None:
-            complete = self._fresh(thread_id)
-            if checkpoint_id is None and (complete or overlay.knows_head(thread_id, namespace)):
-                checkpoint_id = overlay.latest(thread_id, namespace)
-                if checkpoint_id is None:
-                    return None
-            if checkpoint_id is not None:
-                known = overlay.get(thread_id, namespace, checkpoint_id)
-                if known is not None or complete:
-                    return await self._complete(known, fetch) if known is not None else None
-        found: StoredCheckpoint | None = await fetch(
-            self._reader.checkpoint(thread_id, namespace, checkpoint_id, self._after(thread_id))
+        found = await self._lookup.checkpoint(
+            thread_id, namespace, config["configurable"].get("checkpoint_id") or None, fetch
         )
-        if overlay is None:
-            return found
-        if found is not None:
-            overlay.learn(found)
-        if checkpoint_id is None:
-            overlay.learn_head(thread_id, namespace, found.checkpoint_id if found is not None else None)
-            checkpoint_id = overlay.latest(thread_id, namespace)
-        if checkpoint_id is None:
-            return None
-        known = overlay.get(thread_id, namespace, checkpoint_id)
-        return await self._complete(known, fetch) if known is not None else None
-
-    async def _complete(self, found: StoredCheckpoint, fetch: Fetch) -> StoredCheckpoint:
-        """With all its blobs: those of versions that were written before the attempt and not read yet are read now."""
-        if len(found.blobs) < len(found.versions):
-            await self._fill([found], fetch)
-        return found
-
-    async def _fill(self, found: Sequence[StoredCheckpoint], fetch: Fetch) -> None:
-        """Read the blobs that are missing, each once."""
-        missing = {
-            (c.thread_id, c.namespace, channel, version)
-            for c in found
-            for channel, version in c.versions.items()
-            if channel not in c.blobs
-        }
-        if not missing:
-            return
-        blobs: dict[tuple[str, str, str, str], Encoded] = {}
-        if self._overlay is not None:
-            blobs = {key: blob for key in missing if (blob := self._overlay.blob(key)) is not None}
-        blobs.update(await fetch(self._reader.blobs(missing - blobs.keys())))
-        for checkpoint in found:
-            for channel, version in checkpoint.versions.items():
-                key = (checkpoint.thread_id, checkpoint.namespace, channel, version)
-                if channel not in checkpoint.blobs and key in blobs:
-                    checkpoint.blobs[channel] = blobs[key]
-                    if self._overlay is not None:
-                        self._overlay.learn_blob(key, blobs[key])
+        return self._tuple_of(found) if found is not None else None
 
     async def _list(
         self,
@@ -343,102 +284,24 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         fetch: Fetch,
     ) -> AsyncIterator[CheckpointTuple]:
         configurable = config["configurable"] if config is not None else {}
-        thread_id = str(configurable["thread_id"]) if config is not None else None
-        namespace = configurable.get("checkpoint_ns")
-        checkpoint_id = configurable.get("checkpoint_id") or None
-        below = before["configurable"].get("checkpoint_id") if before is not None else None
-        after = self._after(thread_id) if thread_id is not None else None
-        metadata = encoding.encode(filter).decode() if filter else None
-        mine: list[StoredCheckpoint] = []
-        if self._overlay is not None:
-            mine = [
-                c
-                for c in self._overlay.all(thread_id, namespace)
-                if (checkpoint_id is None or c.checkpoint_id == checkpoint_id)
-                and (not below or c.checkpoint_id < below)
-                and (not filter or _contains(msgspec.json.decode(c.metadata), msgspec.json.decode(metadata or "{}")))
-            ]
-        seen = {(c.thread_id, c.namespace, c.checkpoint_id) for c in mine}
-        mine.sort(key=lambda c: (c.checkpoint_id, c.namespace, c.thread_id))
-        left = limit
-        ended: StoredCheckpoint | None = None
-        exhausted = thread_id is not None and self._fresh(thread_id) and self._overlay is not None
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
-            page: list[StoredCheckpoint] = []
-            if not exhausted:
-                page = await fetch(
-                    self._reader.page(
-                        thread_id,
-                        namespace,
-                        metadata=metadata,
-                        checkpoint_id=checkpoint_id,
-                        below=below or None,
-                        ended=ended,
-                        limit=size,
-                        after=after,
-                    )
-                )
-                exhausted = len(page) < size
-                ended = page[-1] if page else ended
-            merged: list[StoredCheckpoint] = []
-            for found in page:
-                order = (found.checkpoint_id, found.namespace, found.thread_id)
-                while mine and (mine[-1].checkpoint_id, mine[-1].namespace, mine[-1].thread_id) > order:
-                    merged.append(mine.pop())
-                if (found.thread_id, found.namespace, found.checkpoint_id) not in seen:
-                    if self._overlay is not None:
-                        self._overlay.merge_writes(found)
-                    merged.append(found)
-            if exhausted:
-                merged += reversed(mine)
-                mine = []
-            merged = merged[:left]
-            await self._fill(merged, fetch)
-            for found in merged:
-                yield self._tuple_of(found)
-            if left is not None:
-                left -= len(merged)
-            if exhausted:
-                return
+        wanted = Wanted(
+            str(configurable["thread_id"]) if config is not None else None,
+            configurable.get("checkpoint_ns"),
+            configurable.get("checkpoint_id") or None,
+            (before["configurable"].get("checkpoint_id") or None) if before is not None else None,
+            encoding.encode_text(filter) if filter else None,
+            limit,
+        )
+        async for found in self._lookup.listing(wanted, fetch):
+            yield self._tuple_of(found)
 
     async def _history(
         self, config: RunnableConfig, channels: Sequence[str], fetch: Fetch
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Walks the ancestors: those known here without asking, the rest in one query."""
         if not channels:
             return {}
-        thread_id, namespace = _space(config)
-        writes: dict[str, list[StoredWrite]] = {c: [] for c in channels}
-        seeds: dict[str, Encoded] = {}
-        wanted = list(channels)
-        cursor = config["configurable"].get("checkpoint_id") or None
-        inclusive = False
-        if cursor is None:
-            head = await self._stored(thread_id, namespace, None, fetch)
-            cursor = head.checkpoint_id if head is not None else None
-        while cursor is not None and wanted and self._overlay is not None:
-            known = self._overlay.get(thread_id, namespace, cursor)
-            if known is None:
-                break
-            if inclusive:
-                reached = [c for c in wanted if c in known.versions]
-                if any(c not in known.blobs for c in reached):
-                    await self._fill([known], fetch)
-                _gather(known.writes, wanted, writes)
-                seeds.update((c, known.blobs[c]) for c in reached if c in known.blobs)
-                wanted = [c for c in wanted if c not in reached]
-            cursor = known.parent_id
-            inclusive = True
-        if cursor is not None and wanted and not (self._overlay is not None and self._fresh(thread_id)):
-            for ancestor in await fetch(
-                self._reader.lineage(
-                    thread_id, namespace, cursor, wanted, inclusive=inclusive, after=self._after(thread_id)
-                )
-            ):
-                _gather(ancestor.writes, wanted, writes)
-                seeds.update(ancestor.seeds)
-                wanted = [c for c in wanted if c not in ancestor.seeds]
+        checkpoint_id = config["configurable"].get("checkpoint_id") or None
+        writes, seeds = await self._lookup.lineage(*_space(config), checkpoint_id, channels, fetch)
         result: dict[str, DeltaChannelHistory] = {}
         for channel in channels:
             entry: DeltaChannelHistory = {
@@ -466,21 +329,6 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             ),
             pending_writes=[(w.task_id, w.channel, unpack(serde, w.type, w.data)) for w in found.writes],
         )
-
-    def _fresh(self, thread_id: str) -> bool:
-        """The read model has nothing of the thread: what this attempt wrote is all there is."""
-        return self._task is not None and self._task.fresh and self._task.thread_id == thread_id
-
-    def _after(self, thread_id: str) -> Position | None:
-        """What the read model must have passed before it is asked about the thread."""
-        task = self._task
-        if task is not None and task.thread_id == thread_id:
-            return Position(task.partition, task.read_after) if task.read_after >= 0 else None
-        if self._records is None:
-            return None
-        partition = self._io.backbone.log.partition_of(thread_id)
-        offset = self._records.last_offset(partition)
-        return Position(partition, offset) if offset >= 0 else None
 
     async def _blocking(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """`Fetch` for the sync methods: holds the calling thread."""
@@ -523,7 +371,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
 
     async def _delete_for_runs(self, run_ids: Sequence[str], fetch: Fetch) -> None:
         if run_ids:
-            await fetch(self._settle())
+            await fetch(self._lookup.caught_up())
             threads = await fetch(self._reader.threads_of_runs(run_ids))
             await self._delete([commands.DeleteCheckpoints(thread_id=t, run_ids=list(run_ids)) for t in threads], fetch)
 
@@ -539,19 +387,8 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             for command in sent:
                 self._overlay.forget(command.thread_id)
 
-    async def _settle(self) -> None:
-        """On the I/O loop: until the read model holds everything that was written here."""
-        if self._records is None:
-            return
-        await self._records.flush()
-        for partition in range(self._io.backbone.log.partitions):
-            offset = self._records.last_offset(partition)
-            if offset >= 0:
-                await self._reader.wait_for(Position(partition, offset))
-
     async def _copy(self, source: str, target: str, fetch: Fetch) -> None:
-        await fetch(self._settle())
-        after = self._after(source)
+        after = await self._lookup.settled(source, fetch)
         found: list[StoredCheckpoint] = []
         ended: StoredCheckpoint | None = None
         while True:
@@ -622,13 +459,6 @@ def _prunings(thread_ids: Sequence[str], strategy: str) -> list[commands.DeleteC
     return [commands.DeleteCheckpoints(thread_id=t, keep_latest=strategy == "keep_latest") for t in thread_ids]
 
 
-def _gather(found: Sequence[StoredWrite], wanted: Sequence[str], into: dict[str, list[StoredWrite]]) -> None:
-    """Newest first, as the walk goes."""
-    for write in reversed(found):
-        if write.channel in wanted:
-            into[write.channel].append(write)
-
-
 def _json(metadata: Any) -> bytes:
     """The metadata as Postgres takes it: jsonb has no NUL."""
     data = encoding.encode(metadata)
@@ -645,15 +475,6 @@ def _without_nul(value: Any) -> Any:
     if isinstance(value, dict):
         return {_without_nul(k): _without_nul(v) for k, v in value.items()}
     return value
-
-
-def _contains(value: Any, wanted: Any) -> bool:
-    """jsonb's containment, as the read model answers it."""
-    if isinstance(wanted, dict):
-        return isinstance(value, dict) and all(k in value and _contains(value[k], v) for k, v in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(value, list) and all(any(_contains(v, w) for v in value) for w in wanted)
-    return type(value) is type(wanted) and bool(value == wanted)
 
 
 def _at_once(coroutine: Awaitable[T]) -> T:

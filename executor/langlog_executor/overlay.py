@@ -1,20 +1,28 @@
 """What one attempt has written and read of its checkpoints, so that it need not wait for the projection to read it again.
 
 Nobody else writes checkpoints of a thread while a run is in flight on it, so what was read once stays true for the attempt.
-Kept encoded: a checkpoint that is read back shares nothing with the values that nodes go on changing. Used by the threads of
-one run; single dict operations are all it relies on. It dies with the attempt.
+Kept encoded: a checkpoint that is read back shares nothing with the values that nodes go on changing. When more than
+`KEPT_BYTES` have gathered, all but the latest checkpoint of each namespace is dropped (`thinned`): then the read model is asked
+after all. Used by the threads of one run, one at a time per step. It dies with the attempt.
 """
 
 from __future__ import annotations
 
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
 
+KEPT_BYTES = 16_000_000
+"""Encoded bytes that one attempt keeps before it drops older checkpoints."""
+
 Space = tuple[str, str]
 """(thread, namespace)"""
 
 
 class Overlay:
-    def __init__(self) -> None:
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self.thinned = False
+        """Not everything that was written is here any more."""
+        self._room = kept_bytes
+        self._bytes = 0
         self._checkpoints: dict[Space, dict[str, StoredCheckpoint]] = {}
         self._blobs: dict[tuple[str, str, str, str], Encoded] = {}
         self._writes: dict[tuple[str, str, str], dict[tuple[str, int], StoredWrite]] = {}
@@ -25,6 +33,8 @@ class Overlay:
         for channel, blob in checkpoint.blobs.items():
             self._blobs[checkpoint.thread_id, checkpoint.namespace, channel, checkpoint.versions[channel]] = blob
         self._keep(checkpoint)
+        if self._bytes > self._room:
+            self._thin()
 
     def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: list[StoredWrite]) -> None:
         """An ordinary write (index from 0) that is there already stays; a special one is replaced."""
@@ -33,6 +43,7 @@ class Overlay:
             key = (write.task_id, write.idx)
             if write.idx < 0 or key not in kept:
                 kept[key] = write
+                self._bytes += len(write.data)
 
     def learn(self, checkpoint: StoredCheckpoint) -> None:
         """A checkpoint read from the read model, complete with blobs and writes."""
@@ -117,8 +128,29 @@ class Overlay:
             for key in [k for k in kept if k[0] == thread_id]:
                 del kept[key]  # type: ignore[arg-type]
 
+    def _thin(self) -> None:
+        """Keep the latest checkpoint of each namespace with its blobs and writes."""
+        checkpoints, blobs, writes = self._checkpoints, self._blobs, self._writes
+        self.thinned = True
+        self._checkpoints, self._blobs, self._writes, self._bytes = {}, {}, {}, 0
+        for (thread_id, namespace), kept in checkpoints.items():
+            latest = max(kept)
+            found = kept[latest]
+            self._checkpoints[thread_id, namespace] = {latest: found}
+            self._bytes += len(found.data)
+            for channel, version in found.versions.items():
+                blob = blobs.get((thread_id, namespace, channel, version))
+                if blob is not None:
+                    self._blobs[thread_id, namespace, channel, version] = blob
+                    self._bytes += len(blob[1])
+            if (thread_id, namespace, latest) in writes:
+                self._writes[thread_id, namespace, latest] = writes[thread_id, namespace, latest]
+        # one state alone may need more than half of the room: thinning at every step would keep nothing and cost much
+        self._room = max(self._room, 2 * self._bytes)
+
     def _keep(self, checkpoint: StoredCheckpoint) -> None:
         thread_id, namespace = checkpoint.thread_id, checkpoint.namespace
+        self._bytes += len(checkpoint.data) + sum(len(data) for _, data in checkpoint.blobs.values())
         for channel, blob in checkpoint.blobs.items():
             self._blobs.setdefault((thread_id, namespace, channel, checkpoint.versions[channel]), blob)
         self._checkpoints.setdefault((thread_id, namespace), {})[checkpoint.checkpoint_id] = checkpoint

@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import msgspec
 import structlog
 from langlog_backbone import channels
@@ -22,6 +21,7 @@ from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
+from .checkpoint_reader import AWAY
 from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .graphs import UnknownGraph
 from .thread_queries import (
@@ -51,8 +51,6 @@ RETRY_PAUSE_S = 0.2
 DEFAULT_LIMIT_S = 30.0
 """For questions without a deadline."""
 ANSWER = b"A"
-
-AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError)
 
 _graph_id = msgspec.json.Decoder(GraphQuestion).decode
 

@@ -50,6 +50,10 @@ LEFT JOIN LATERAL (
 -- $1 partition.
 SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $1), 0)
 
+-- name: cause
+-- Offset of the last command of partition $2 whose events of topic $1 are folded.
+SELECT cause_offset FROM positions WHERE topic = $1 AND part = $2
+
 -- name: page
 -- Newest first, without blobs: below id $3, metadata containing $4, at most $5.
 SELECT h.thread_id, h.ns, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
