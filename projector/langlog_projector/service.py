@@ -59,6 +59,8 @@ class ProjectorService:
         self._positions: dict[TopicPartition, int] = {}
         self._pending: dict[tuple[str, int, int], tuple[str, Reply]] = {}
         """(topic, partition, cause offset) -> the reply that goes out when the command's last event is folded"""
+        self._turn = asyncio.Lock()
+        """A read may be under way while a batch is folded: partitions change hands between batches all the same."""
         self._reader: LogReader | None = None
 
     async def start(self) -> None:
@@ -74,7 +76,8 @@ class ProjectorService:
                 reading = None
                 if not _awaited(records):
                     records, reading = await self._gather(self._reader, records)
-                await self._project(records)
+                async with self._turn:
+                    await self._project(self._next(records))
         finally:
             if reading is not None:
                 reading.cancel()
@@ -109,17 +112,19 @@ class ProjectorService:
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Positions from Postgres; what is kept between batches is read anew."""
-        while True:
-            try:
-                return await self._open(partitions)
-            except CONNECTION_TROUBLE as error:
-                logger.warning("projector.postgres_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+        async with self._turn:
+            while True:
+                try:
+                    return await self._open(partitions)
+                except CONNECTION_TROUBLE as error:
+                    logger.warning("projector.postgres_away", error=str(error))
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        for partition in partitions:
-            self._positions.pop(partition, None)
-            self._fences.causes.pop(partition, None)
+        async with self._turn:
+            for partition in partitions:
+                self._positions.pop(partition, None)
+                self._fences.causes.pop(partition, None)
 
     async def _open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         topics, parts = [t for t, _ in partitions], [p for _, p in partitions]
@@ -142,9 +147,20 @@ class ProjectorService:
 
     # --- a batch -----------------------------------------------------------------------------
 
+    def _next(self, records: Sequence[Record]) -> list[Record]:
+        """Those that go on from our positions: what was read before a partition changed hands is read again by its owner."""
+        expected = dict(self._positions)
+        found = []
+        for record in records:
+            lane = (record.topic, record.partition)
+            if record.offset == expected.get(lane):
+                expected[lane] += 1
+                found.append(record)
+        return found
+
     async def _project(self, records: Sequence[Record]) -> None:
         """Fold, write, tell. Comes back only when the batch is behind us."""
-        while True:
+        while records:
             fold, said, steps = Fold(self._fences), Announcements(), self._steps(records)
             bad = self._fold(records, fold, said)
             for partition, step in steps.items():
@@ -157,9 +173,7 @@ class ProjectorService:
             except PositionsMoved:
                 logger.warning("projector.positions_moved", partitions=len(steps))
                 await self._open(list(self._positions))
-                records = [r for r in records if r.offset >= self._positions.get((r.topic, r.partition), 0)]
-                if not records:
-                    return
+                records = self._next(records)
             except (*CONNECTION_TROUBLE, LogUnavailable) as error:
                 logger.warning("projector.waits", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
