@@ -1,7 +1,8 @@
 """Frames out: what one attempt tells those who watch, to the thread's Redis stream and channel.
 
-Concurrency: `FramesOut.emit` is called on the attempt's graph loop and never waits. On the I/O loop one flush at a time is under
-way; whatever gathers meanwhile goes out together in the next, so a single frame leaves at once and a flood travels in batches.
+Concurrency: `FramesOut.emit` is called by one thread at a time (the I/O loop at the start, then the attempt's graph loop) and never
+waits. On the I/O loop one flush at a time is under way; whatever gathers meanwhile goes out together in the next. A frame that
+comes after a pause leaves at once; one that comes right after another waits a moment for more, so a flood travels in batches.
 What happens when Redis dies: frames on the way are lost for live readers; those of resumable runs are in the log as well.
 """
 
@@ -35,6 +36,9 @@ KEEP_AGAIN_S = 60.0
 """The expiry is pushed out at most this often."""
 RECORD_EVERY_S = 1.0
 """Frames of a resumable run are in the log at latest this long after they were sent."""
+LINGER_S = 0.001
+"""A frame waits this long for company when others left within `FLOOD_S`."""
+FLOOD_S = 0.005
 MAX_BATCH_BYTES = 256_000
 """A batch is closed when it holds this much; a larger frame travels alone."""
 ENVELOPE_BYTES = 100
@@ -60,6 +64,8 @@ class FramesOut:
         """Sequence of the last frame emitted."""
         # from here on only touched on the I/O loop
         self._flusher: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._left = 0.0
         self._recorder: asyncio.TimerHandle | None = None
         self._unrecorded: list[Frame] = []
         self._kept_until = 0.0
@@ -91,20 +97,33 @@ class FramesOut:
         """Nothing is sent from now on: the attempt was given up."""
         self._closed = True
         self._gathered.clear()
-        if self._recorder is not None:
-            self._recorder.cancel()
+        for timer in (self._lingering, self._recorder):
+            if timer is not None:
+                timer.cancel()
 
     async def finish(self) -> None:
         """On the I/O loop: wait until everything is sent (or lost), and hand the rest of the recording to the log."""
         while self._gathered or (self._flusher is not None and not self._flusher.done()):
-            self._wake()
+            self._begin()
             if self._flusher is not None:
                 await asyncio.wait([self._flusher])
         self._record()
 
     def _wake(self) -> None:
         self._posted = False
+        if self._lingering is not None:
+            return
+        if self._io.loop.time() - self._left > FLOOD_S:
+            self._begin()
+        else:
+            self._lingering = self._io.loop.call_later(LINGER_S, self._begin)
+
+    def _begin(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         if self._gathered and (self._flusher is None or self._flusher.done()):
+            self._left = self._io.loop.time()
             self._flusher = self._io.loop.create_task(self._flush())
 
     async def _flush(self) -> None:
@@ -120,6 +139,7 @@ class FramesOut:
                 if self._recorder is None:
                     self._recorder = self._io.loop.call_later(RECORD_EVERY_S, self._record)
             await self._send(batch)
+            self._left = self._io.loop.time()
 
     async def _send(self, batch: list[Frame]) -> None:
         backbone = self._io.backbone

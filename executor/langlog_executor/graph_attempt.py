@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 import traceback
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -75,7 +74,6 @@ class GraphAttempt:
         store: BaseStore | None,
         settings: Settings,
         emit: Emit,
-        started: Callable[[], None] = lambda: None,
     ) -> None:
         self._task = task
         self._kwargs = kwargs
@@ -84,7 +82,6 @@ class GraphAttempt:
         self._store = store
         self._settings = settings
         self._emit = emit
-        self._started = started
         self._control = RunControl()
         self._stop: Stop | None = None
         self.stream = RunStream(kwargs.modes, emit, subgraphs=kwargs.subgraphs)
@@ -97,9 +94,7 @@ class GraphAttempt:
 
     async def run(self) -> Ended:
         """Never raises for what the graph does; CancelledError only when told to drop or to drain at once."""
-        self._started()
         task = self._task
-        self._emit("metadata", encoding.encode({"run_id": task.run_id, "attempt": task.attempt}))
         config = build_config(task, self._kwargs, self._settings)
         context = self._kwargs.context
         try:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.log import NewRecord
@@ -116,6 +117,10 @@ class RunExecution:
         self._attempt = self._make_attempt(kwargs, self._frames)
         if self._stop is not None:
             self._attempt.stop(self._stop)
+        self._records.emit(
+            RunStarted(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, worker=self._worker)
+        )
+        self._frames.emit("metadata", msgspec.json.encode({"run_id": task.run_id, "attempt": task.attempt}))
         self._work = tools.loops.submit(task.graph_id, self._attempt.run)
         return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
 
@@ -123,20 +128,7 @@ class RunExecution:
         task, tools = self.task, self._tools
         checkpointer = LogCheckpointer(self._records, tools.reader, task=task)
         return GraphAttempt(
-            task,
-            kwargs,
-            tools.graphs,
-            checkpointer,
-            tools.store,
-            tools.io.backbone.settings,
-            frames.emit,
-            self._started,
-        )
-
-    def _started(self) -> None:
-        task = self.task
-        self._records.emit(
-            RunStarted(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, worker=self._worker)
+            task, kwargs, tools.graphs, checkpointer, tools.store, tools.io.backbone.settings, frames.emit
         )
 
     async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:

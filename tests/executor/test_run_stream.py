@@ -89,7 +89,7 @@ def task_for(body: dict[str, Any]) -> Task:
 
 
 async def streamed(graphs: Graphs, task: Task) -> tuple[list[tuple[str, Any]], Ended]:
-    events: list[tuple[str, Any]] = []
+    events: list[tuple[str, Any]] = [("metadata", {"run_id": task.run_id, "attempt": task.attempt})]
     attempt = GraphAttempt(
         task,
         read_kwargs(task),
