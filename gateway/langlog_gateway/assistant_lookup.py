@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 from langlog_backbone.postgres import load_sql
+from langlog_schemas.run_request import Assistant
 
-from .layering import Assistant
 from .ports import Reads
 
 SQL = load_sql("langlog_gateway", "runs.sql")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from langlog_schemas.commands import MultitaskStrategy, Ttl
+from langlog_schemas.commands import Ttl
+from langlog_schemas.run_request import Checkpoint, RunCreate
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
@@ -144,12 +145,6 @@ class ThreadPrune(Struct):
     strategy: Literal["delete", "keep_latest"] = "delete"
 
 
-class Checkpoint(Struct):
-    checkpoint_id: str | None = None
-    checkpoint_ns: str | None = None
-    checkpoint_map: Object | None = None
-
-
 class StateAtCheckpoint(Struct):
     checkpoint: Checkpoint
     subgraphs: bool | None = None
@@ -178,9 +173,6 @@ class HistorySearch(Struct):
 
 # --- runs ------------------------------------------------------------------------------------
 
-StreamMode = Literal[
-    "values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "events", "debug", "custom"
-]
 RunColumn = Literal[
     "run_id",
     "thread_id",
@@ -193,33 +185,6 @@ RunColumn = Literal[
     "multitask_strategy",
     "langsmith_session_name",
 ]
-
-
-class RunCreate(Struct):
-    """A run on a thread, or without one (API.md 5.1)."""
-
-    assistant_id: str
-    input: Raw = NULL
-    command: dict[str, Raw] | None = None
-    metadata: Object = {}
-    config: Object = {}
-    context: Object = {}
-    webhook: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
-    interrupt_before: list[str] | Literal["*"] | None = None
-    interrupt_after: list[str] | Literal["*"] | None = None
-    stream_mode: list[StreamMode] | StreamMode = []
-    stream_subgraphs: bool = False
-    stream_resumable: bool = False
-    feedback_keys: list[str] | None = None
-    multitask_strategy: MultitaskStrategy = "enqueue"
-    if_not_exists: Literal["reject", "create"] = "reject"
-    on_disconnect: Any = "continue"
-    on_completion: Literal["delete", "keep"] = "delete"
-    after_seconds: float = 0
-    checkpoint: Checkpoint | None = None
-    checkpoint_id: str | None = None
-    durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
-    checkpoint_during: bool | UnsetType = UNSET
 
 
 class CancelMany(Struct):

@@ -14,15 +14,15 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import ids
 from langlog_schemas.messages import Reply
+from langlog_schemas.run_request import Assistant, RunCreate, Server
 from uuid_utils import uuid4
 
 from . import present
 from .access import authorize, caller
 from .assistant_lookup import AssistantLookup
-from .bodies import RunCreate
 from .core import Core, origin_of
 from .errors import ApiError, not_found, unprocessable
-from .layering import Assistant, Server, layer
+from .layering import layer
 from .ports import Origin
 from .validation import uuid_of, violation
 

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 from langlog_gateway import bodies, sse, store_search, thread_copy, validation
 from langlog_gateway.errors import ApiError
-from langlog_gateway.layering import Assistant, Server, layer, mirrored
+from langlog_gateway.layering import layer, mirrored
 from langlog_gateway.merge import Merge
 from langlog_gateway.metrics import Metrics
 from langlog_gateway.sse import Batch
 from langlog_gateway.thread_search import Parameters, extractions
 from langlog_schemas.frames import Frame, FrameBatch
+from langlog_schemas.run_request import Assistant, Server
 
 SERVER = Server(run_id="r", thread_id="t", request_id="q", started_ms=1)
 

@@ -1,0 +1,160 @@
+"""What a run is asked for with, and how an assistant's settings and a run's become one (API.md 2 and 5.1). Pure.
+
+Gateways make runs of requests, schedulers of crons: both by this. Keys of the configurable merge, the run winning per key;
+``tags`` and ``recursion_limit`` of the run replace the assistant's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from .commands import MultitaskStrategy
+
+Object = dict[str, Any]
+NULL = Raw(b"null")
+
+StreamMode = Literal[
+    "values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "events", "debug", "custom"
+]
+
+
+class Checkpoint(Struct):
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_map: Object | None = None
+
+
+class RunCreate(Struct):
+    """A run on a thread, or without one (API.md 5.1)."""
+
+    assistant_id: str
+    input: Raw = NULL
+    command: dict[str, Raw] | None = None
+    metadata: Object = {}
+    config: Object = {}
+    context: Object = {}
+    webhook: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
+    interrupt_before: list[str] | Literal["*"] | None = None
+    interrupt_after: list[str] | Literal["*"] | None = None
+    stream_mode: list[StreamMode] | StreamMode = []
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    feedback_keys: list[str] | None = None
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    if_not_exists: Literal["reject", "create"] = "reject"
+    on_disconnect: Any = "continue"
+    on_completion: Literal["delete", "keep"] = "delete"
+    after_seconds: float = 0
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: str | None = None
+    durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
+    checkpoint_during: bool | UnsetType = UNSET
+
+
+class Assistant(NamedTuple):
+    """What a run needs to know of its assistant."""
+
+    assistant_id: str
+    graph_id: str
+    config: Object
+    context: Object
+    metadata: Object
+
+
+class Server(NamedTuple):
+    """What the server adds to a run's configurable."""
+
+    run_id: str
+    thread_id: str
+    request_id: str | None
+    started_ms: int
+    user: Any = None
+    user_id: str = ""
+    permissions: list[str] = []
+
+
+class Layered(NamedTuple):
+    kwargs: Raw
+    """API.md 5, without ``config.metadata``."""
+    thread_config: Object
+    """The config without what the server adds."""
+    metadata: Object
+    """The run's own, including what came as ``config.metadata``."""
+
+
+def layer(
+    body: RunCreate, config: Object, context: Object, assistant: Assistant, server: Server, *, temporary: bool
+) -> Layered:
+    """A run's kwargs and what its thread shows as config. ``config`` and ``context``: both spellings filled in."""
+    own: Object = {**(assistant.config.get("configurable") or {}), **(config.get("configurable") or {})}
+    checkpoint: Object = {}
+    if body.checkpoint is not None:
+        at = body.checkpoint
+        if at.checkpoint_id is not None:
+            checkpoint["checkpoint_id"] = at.checkpoint_id
+        if at.checkpoint_ns is not None:
+            checkpoint["checkpoint_ns"] = at.checkpoint_ns
+        if at.checkpoint_map is not None:
+            checkpoint["checkpoint_map"] = at.checkpoint_map
+    if body.checkpoint_id is not None:
+        checkpoint["checkpoint_id"] = body.checkpoint_id
+    rest = {k: v for k, v in config.items() if k not in ("configurable", "metadata")}
+    base = {k: v for k, v in assistant.config.items() if k not in ("configurable", "metadata")}
+    rest = {**base, **rest}
+    full: Object = {
+        **rest,
+        "configurable": {
+            **own,
+            **checkpoint,
+            "langgraph_auth_user": server.user,
+            "langgraph_auth_user_id": server.user_id,
+            "langgraph_auth_permissions": server.permissions,
+            "langgraph_request_id": server.request_id,
+            "__request_start_time_ms__": server.started_ms,
+            "__after_seconds__": _number(body.after_seconds),
+            "run_id": server.run_id,
+            "thread_id": server.thread_id,
+            "graph_id": assistant.graph_id,
+            "assistant_id": assistant.assistant_id,
+            "user_id": server.user_id,
+        },
+    }
+    durability, during = _durability(body)
+    modes = body.stream_mode
+    kwargs: Object = {
+        "input": body.input,
+        "command": body.command,
+        "config": full,
+        "context": {**assistant.context, **context},
+        "stream_mode": [modes] if isinstance(modes, str) else modes or ["values"],
+        "interrupt_before": body.interrupt_before,
+        "interrupt_after": body.interrupt_after,
+        "webhook": body.webhook,
+        "feedback_keys": body.feedback_keys,
+        "temporary": temporary,
+        "subgraphs": body.stream_subgraphs,
+        "resumable": body.stream_resumable,
+        "checkpoint_during": during,
+        "durability": durability,
+    }
+    return Layered(
+        Raw(msgspec.json.encode(kwargs)),
+        {**rest, "configurable": own},
+        {**(config.get("metadata") or {}), **body.metadata},
+    )
+
+
+def _durability(body: RunCreate) -> tuple[str, bool]:
+    """``durability`` wins over the deprecated ``checkpoint_during``."""
+    if body.durability is not UNSET:
+        return body.durability, body.durability != "exit"
+    if body.checkpoint_during is not UNSET:
+        return ("async" if body.checkpoint_during else "exit"), body.checkpoint_during
+    return "async", True
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value == int(value) else value
