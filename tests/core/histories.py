@@ -115,4 +115,18 @@ commands = st.one_of(
     st.builds(lambda t: cmd.UpdateState(thread_id=t, checkpoints=[], values=Raw(b'{"by":"update"}')), threads),
 )
 
-histories = st.lists(commands, max_size=60)
+
+def created_once(history: list[Any]) -> list[Any]:
+    """Run ids are minted: no two commands make a run of the same id."""
+    seen: set[str] = set()
+    kept = []
+    for command in history:
+        if isinstance(command, cmd.CreateRun):
+            if command.run_id in seen:
+                continue
+            seen.add(command.run_id)
+        kept.append(command)
+    return kept
+
+
+histories = st.lists(commands, max_size=60).map(created_once)
