@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from langlog_schemas.commands import Ttl
-from langlog_schemas.run_request import Checkpoint, RunCreate
+from langlog_schemas.run_request import Checkpoint as Checkpoint
+from langlog_schemas.run_request import RunCreate as RunCreate
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
