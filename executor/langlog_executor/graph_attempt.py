@@ -45,6 +45,8 @@ TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time li
 NO_FEEDBACK = RunError(error="LangSmithConnectionError", message="An internal error occurred")
 """Feedback URLs come from a tracing back end; without one the run ends so (API.md 5.1)."""
 
+MESSAGE_LIMIT = 4_000
+"""Characters of an exception's message that are kept."""
 _CREDENTIALS = re.compile(r"(\w+://)[^/\s:@]*:[^/\s@]*@")
 _INTERNAL = ("langlog_", "asyncpg", "redis", "aiokafka")
 """Modules whose exceptions are about the server, not about the graph: logged, and told to clients without their text."""
@@ -273,4 +275,4 @@ def _described(error: BaseException) -> RunError:
         message = str(error)
     except Exception:
         message = ""
-    return RunError(error=type(error).__name__, message=_CREDENTIALS.sub(r"\1***@", message))
+    return RunError(error=type(error).__name__, message=_CREDENTIALS.sub(r"\1***@", message[:MESSAGE_LIMIT]))

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/worker"
+ENVELOPE_BYTES = 8_192
+"""Room in a record for what the report says besides values, output and interrupts."""
+BROKEN = RunError(error="InternalError", message="An internal error occurred")
 STOP_GRACE_S = 5.0
 """A graph that has not stopped this long after being told to is reported as stopped and left behind."""
 
@@ -79,6 +82,9 @@ class RunExecution:
         except asyncio.CancelledError:
             self._close()
             raise
+        except Exception:
+            logger.exception("run.broke", run_id=self.task.run_id)
+            ended = Ended(outcome="error", error=BROKEN)
         if ended is None or self._stop == "drop":
             self._close()
             return
@@ -176,6 +182,7 @@ class RunExecution:
 
     async def _report(self, ended: Ended) -> None:
         """Frames out, then checkpoints and report into the log; waits as long as the log is away."""
+        ended = self._fitting(ended)
         if self._frames is not None:
             await self._frames.finish()
         if ended.stopped == "drop":
@@ -201,6 +208,21 @@ class RunExecution:
             ),
         )
         await self._records.flush_with(record)
+
+    def _fitting(self, ended: Ended) -> Ended:
+        """A report, and the event it leads to, are one record each: a state over that is an error that says so."""
+        limit = self._tools.io.backbone.log.max_record_bytes - ENVELOPE_BYTES
+        size = len(ended.values or b"") + len(ended.output or b"") + len(ended.interrupts)
+        if size <= limit:
+            return ended
+        error = RunError(
+            error="StateTooLarge",
+            message=f"The state of the run is {size} bytes as JSON, more than a record may hold ({limit}). "
+            "The checkpoints are kept; LANGLOG_MAX_RECORD_BYTES raises the limit.",
+        )
+        if self._frames is not None:
+            self._frames.emit("error", msgspec.json.encode(error))
+        return Ended(outcome="error", error=error, next=ended.next)
 
     def _finish(self, ended: Ended) -> FinishRun:
         task, frames = self.task, self._frames

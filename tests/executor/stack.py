@@ -89,11 +89,19 @@ def parting(state):
     raise SystemExit(3)
 
 
+def widen(state):
+    return {"log": [state["label"]] * 3}
+
+
+wide = chain(widen)
 steps = chain(first, second, third)
 deaf = chain(first, stubborn)
 leaving = chain(first, parting)
 '''
-PROJECT = {"dependencies": ["."], "graphs": {name: f"./graphs.py:{name}" for name in ("steps", "deaf", "leaving")}}
+PROJECT = {
+    "dependencies": ["."],
+    "graphs": {name: f"./graphs.py:{name}" for name in ("steps", "deaf", "leaving", "wide")},
+}
 
 
 class Run(NamedTuple):

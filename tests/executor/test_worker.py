@@ -238,9 +238,18 @@ async def test_a_graph_that_does_not_load_stops_the_start_with_file_line_and_rea
 
 async def test_graphs_and_their_default_assistants_are_there_when_the_pool_has_started(stack: Stack) -> None:
     graphs = await stack.backbone.pool.fetch("SELECT graph_id, schemas FROM graphs ORDER BY position")
-    assert [row["graph_id"] for row in graphs] == ["steps", "deaf", "leaving"]
+    assert [row["graph_id"] for row in graphs] == ["steps", "deaf", "leaving", "wide"]
     assert json.loads(graphs[0]["schemas"])["state_schema"]["title"] == "steps_state"
     names = await stack.backbone.pool.fetch("SELECT name, metadata FROM assistants ORDER BY name")
     assert [(row["name"], json.loads(row["metadata"])) for row in names] == [
-        (name, {"created_by": "system"}) for name in ("deaf", "leaving", "steps")
+        (name, {"created_by": "system"}) for name in ("deaf", "leaving", "steps", "wide")
     ]
+
+
+async def test_a_state_that_no_record_can_hold_is_an_error_that_says_so(project: Settings) -> None:
+    async with running_stack(msgspec.structs.replace(project, max_record_bytes=200_000)) as stack:
+        run = await stack.start("wide", input={"label": "x" * 50_000})
+        kind, body = await stack.end(run)
+    assert (kind, body["error"]["error"]) == ("run.failed.v1", "StateTooLarge")
+    assert "LANGLOG_MAX_RECORD_BYTES" in body["error"]["message"]
+    assert run.frames[-1].event == "error"
