@@ -1,0 +1,138 @@
+"""When a cron is due: schedules of five or six fields (the sixth counts seconds) or a name like ``@daily``, in a time zone.
+
+Clock changes, as docs/crons.md tells users. A schedule whose hour is free (``*``, ``*/2``, ``@hourly``) goes by the time that passes:
+it fires through the repeated hour and does not notice the missing one. Any other names times of day, and fires once for each: a
+time that the clock skips comes as much later as the clock was set forward, a time that comes twice counts the first time.
+
+Pure; depends on the time zone database of the machine. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import croniter
+
+BAD_SCHEDULE = (
+    "Invalid cron schedule: '{}'. Reason: Invalid cron schedule. Ensure the schedule uses the standard cron format "
+    "(minute hour day_of_month month day_of_week). Example: '*/5 * * * *' for every 5 minutes."
+)
+BAD_TIMEZONE = "Invalid timezone: '{}'. Use IANA timezone format (e.g. 'America/New_York')."
+BAD_MOMENT = "Invalid end_time: '{}'. Use an ISO 8601 date and time (e.g. '2027-01-01T00:00:00Z')."
+
+FREE_HOURS = ("@hourly",)
+LONGEST_GAP_YEARS = 50
+FAR = timedelta(days=2)
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+LOOK_BACK = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=366))
+
+
+class ScheduleError(ValueError):
+    """A schedule, time zone or moment that is none; the message is for the client."""
+
+
+class Schedule:
+    """A schedule in a time zone. Raises ScheduleError for one that is none, or that is never due."""
+
+    def __init__(self, text: str, timezone: str | None = None) -> None:
+        self._zone = zone_of(timezone)
+        fields = text.split()
+        names = len(fields) == 1 and text.startswith("@") and text.lower() != "@reboot"
+        if not (names or len(fields) in (5, 6)) or not croniter.is_valid(text):
+            raise ScheduleError(BAD_SCHEDULE.format(text))
+        self._text = text
+        self._free = fields[1].startswith("*") if len(fields) > 1 else text.lower() in FREE_HOURS
+        try:
+            self.after(datetime(2024, 1, 1, tzinfo=UTC))
+        except (ValueError, OverflowError):  # croniter's errors are ValueErrors: 30 February
+            raise ScheduleError(BAD_SCHEDULE.format(text)) from None
+
+    def after(self, moment: datetime) -> datetime:
+        """The first time that is due after ``moment`` (aware); UTC."""
+        found = self._running(moment) if self._free else self._at_times_of_day(moment)
+        return found.astimezone(UTC)
+
+    def between(self, start: datetime, end: datetime, limit: int = 1000) -> list[datetime]:
+        """The times due from ``start`` to ``end``, both included, at most ``limit``."""
+        found: list[datetime] = []
+        at = self.after(start - SECOND / 1_000_000)
+        while at <= end and len(found) < limit:
+            found.append(at)
+            at = self.after(at)
+        return found
+
+    def latest(self, start: datetime, end: datetime) -> datetime | None:
+        """The last time due from ``start`` to ``end``, both included."""
+        for span in LOOK_BACK:
+            since = max(start, end - span)
+            found = self.between(since, end, limit=100_000)
+            if found:
+                return found[-1]
+            if since == start:
+                break
+        return None
+
+    def _next(self, wall: datetime) -> datetime:
+        """The next time on a clock that is never changed."""
+        found: datetime = croniter(self._text, wall, max_years_between_matches=LONGEST_GAP_YEARS).get_next(datetime)
+        return found
+
+    def _at_times_of_day(self, moment: datetime) -> datetime:
+        wall = moment.astimezone(self._zone).replace(tzinfo=None)
+        while True:
+            wall = self._next(wall)
+            # fold 0: of two the first; of a time that is skipped, the offset before
+            at = wall.replace(tzinfo=self._zone, fold=0).astimezone(UTC)
+            if at > moment:
+                return at
+
+    def _running(self, moment: datetime) -> datetime:
+        at = moment.astimezone(UTC)
+        included = SECOND * 0
+        while True:
+            offset = self._offset(at)
+            wall = self._next((at + offset - included).replace(tzinfo=None))
+            due = wall.replace(tzinfo=UTC) - offset
+            if self._offset(due) == offset:
+                return due
+            if due - at > FAR:
+                at, included = due - DAY, SECOND * 0
+            else:
+                at, included = self._change(at, due), SECOND
+
+    def _offset(self, moment: datetime) -> timedelta:
+        return moment.astimezone(self._zone).utcoffset() or timedelta(0)
+
+    def _change(self, low: datetime, high: datetime) -> datetime:
+        """The moment between the two when the clock is changed, to the second."""
+        before = self._offset(low)
+        while high - low > SECOND:
+            middle = (low + (high - low) / 2).replace(microsecond=0)
+            if middle <= low:
+                break
+            if self._offset(middle) == before:
+                low = middle
+            else:
+                high = middle
+        return high.replace(microsecond=0)
+
+
+def zone_of(name: str | None) -> tzinfo:
+    """The time zone of an IANA name; UTC when there is none. Raises ScheduleError."""
+    if name is None:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ScheduleError(BAD_TIMEZONE.format(name)) from None
+
+
+def moment_of(text: str) -> datetime:
+    """An ISO 8601 date and time; without an offset it is UTC. Raises ScheduleError."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ScheduleError(BAD_MOMENT.format(text)) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
