@@ -57,6 +57,10 @@ class Lease:
         self._thread.join(timeout=self._settings.lease_s)
         self._client.close()
 
+    def asleep(self, seconds: float) -> None:
+        """For tests: as if the last renewal had been that much longer ago."""
+        self._renewed -= seconds
+
     @property
     def valid(self) -> bool:
         """Whether it was renewed within its length."""

@@ -1,0 +1,158 @@
+"""Frames out: numbered without gaps, in few batches, and in the log when the run is resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from langlog_backbone import channels
+from langlog_backbone.clock import now_ms
+from langlog_backbone.context import Backbone
+from langlog_executor import frames_out
+from langlog_executor.frames_out import FramesOut
+from langlog_executor.io_loop import IoLoop
+from langlog_executor.worker_log import CapturedRecords
+from langlog_schemas import events, frames
+from langlog_schemas.frames import Frame, FrameBatch
+from langlog_schemas.messages import Task
+
+from tests.executor.test_run_stream import task_for
+
+
+class Watch:
+    """What a gateway would hear of a thread."""
+
+    def __init__(self) -> None:
+        self.batches: list[FrameBatch] = []
+
+    def on_message(self, data: bytes) -> None:
+        self.batches.append(frames.decode(data))
+
+    @property
+    def frames(self) -> list[Frame]:
+        return [frame for batch in self.batches for frame in batch.frames]
+
+
+@pytest.fixture
+def task() -> Task:
+    return task_for({"assistant_id": "echo"})
+
+
+@pytest.fixture
+async def watch(backbone: Backbone, task: Task) -> AsyncIterator[Watch]:
+    found = Watch()
+    await backbone.bus.subscribe(channels.frames(task.thread_id), found.on_message)
+    yield found
+    await backbone.bus.unsubscribe(channels.frames(task.thread_id), found.on_message)
+
+
+async def heard(watch: Watch, count: int) -> list[Frame]:
+    async with asyncio.timeout(10):
+        while len(watch.frames) < count:
+            await asyncio.sleep(0.005)
+    return watch.frames
+
+
+async def backlog(backbone: Backbone, task: Task) -> list[Frame]:
+    """What the thread's Redis stream holds."""
+    pipe = backbone.pipe
+    entries = await pipe.call("XRANGE", pipe.key(channels.frames(task.thread_id)), "-", "+")
+    return [frame for _, fields in entries for frame in frames.decode(fields[1]).frames]
+
+
+async def test_frames_are_numbered_published_and_kept(io: IoLoop, backbone: Backbone, task: Task, watch: Watch) -> None:
+    out = FramesOut(io, task)
+    for number in range(5):
+        out.emit("custom", b"%d" % number)
+    await out.finish()
+    got = await heard(watch, 5)
+    assert [(f.sequence, f.event, f.data) for f in got] == [(n + 1, "custom", b"%d" % n) for n in range(5)]
+    assert len({f.id for f in got}) == 5
+    assert await backlog(backbone, task) == got
+    assert 0 < await backbone.pipe.call("TTL", backbone.pipe.key(channels.frames(task.thread_id))) <= frames_out.KEEP_S
+
+
+async def test_a_flood_travels_in_few_batches(io: IoLoop, task: Task, watch: Watch) -> None:
+    out = FramesOut(io, task)
+
+    def flood() -> None:
+        for number in range(2000):
+            out.emit("custom", b"%d" % number)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    await out.finish()
+    got = await heard(watch, 2000)
+    assert [f.sequence for f in got] == list(range(1, 2001))
+    assert len(watch.batches) < 200
+
+
+async def test_a_lone_frame_does_not_wait(
+    io: IoLoop, task: Task, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_out, "LINGER_S", 60.0)
+    FramesOut(io, task).emit("metadata", b"{}")
+    assert [f.event for f in await heard(watch, 1)] == ["metadata"]
+
+
+async def test_finishing_sends_what_lingers(
+    io: IoLoop, task: Task, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_out, "LINGER_S", 60.0)
+    monkeypatch.setattr(frames_out, "FLOOD_S", 60.0)
+    out = FramesOut(io, task)
+    out.emit("metadata", b"{}")
+    await heard(watch, 1)
+    out.emit("values", b"{}")
+    await out.finish()
+    assert [f.event for f in await heard(watch, 2)] == ["metadata", "values"]
+
+
+async def test_ids_start_above_the_floor_also_when_that_is_in_the_future(io: IoLoop, task: Task, watch: Watch) -> None:
+    floor = now_ms() + 60_000
+    out = FramesOut(io, msgspec.structs.replace(task, frame_floor_ms=floor))
+    out.emit("metadata", b"{}")
+    out.emit("values", b"{}")
+    await out.finish()
+    assert [f.id for f in await heard(watch, 2)] == [f"{floor + 1}-0", f"{floor + 1}-1"]
+    assert out.last_ms == floor + 1
+
+
+async def test_a_large_frame_travels_alone(io: IoLoop, task: Task, watch: Watch) -> None:
+    out = FramesOut(io, task)
+    sizes = [10, frames_out.MAX_BATCH_BYTES * 2, 10]
+    for size in sizes:
+        out.emit("custom", b"x" * size)
+    await out.finish()
+    await heard(watch, 3)
+    assert [[len(f.data) for f in batch.frames] for batch in watch.batches] == [[x] for x in sizes]
+
+
+async def test_frames_of_a_resumable_run_are_handed_to_the_log_in_pieces_that_fit(
+    backbone: Backbone, task: Task
+) -> None:
+    small = msgspec.structs.replace(backbone.settings, max_record_bytes=10_000)
+    io, records = IoLoop(backbone._replace(settings=small)), CapturedRecords()
+    out = FramesOut(io, task, resumable=True, records=records)
+    for _ in range(10):
+        out.emit("custom", b"x" * 4_000)
+    out.emit("custom", b"x" * 20_000)  # no record can hold it
+    await out.finish()
+    kept: list[Any] = records.events
+    assert all(isinstance(event, events.RunFrames) and len(event.frames) <= 10_000 for event in kept)
+    batches = [frames.decode(event.frames) for event in kept]
+    assert [f.sequence for batch in batches for f in batch.frames] == list(range(1, 11))
+    assert [event.first_sequence for event in kept] == [batch.frames[0].sequence for batch in batches]
+
+
+async def test_nothing_is_sent_after_closing(io: IoLoop, backbone: Backbone, task: Task) -> None:
+    out = FramesOut(io, task)
+    out.close()
+    out.emit("values", b"{}")
+    await out.finish()
+    assert await backlog(backbone, task) == []

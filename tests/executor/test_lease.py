@@ -1,0 +1,100 @@
+"""The lease of a worker: kept while it lives, told apart from a wiped Redis when Redis does not know it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from langlog_backbone.redis import RedisPipe
+from langlog_backbone.settings import Settings
+from langlog_executor.lease import Lease
+
+LEASE_S = 0.3
+
+
+class Watched:
+    """A lease whose callbacks are awaited on the test's loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        loop = asyncio.get_running_loop()
+        self.told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+        def tell(what: str) -> Any:
+            return lambda worker: loop.call_soon_threadsafe(self.told.put_nowait, (what, worker))
+
+        self.lease = Lease(settings, on_lost=tell("lost"), on_wiped=tell("wiped"))
+
+    async def next(self) -> tuple[str, str]:
+        return await asyncio.wait_for(self.told.get(), 10)
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, lease_s=LEASE_S)
+
+
+@pytest.fixture
+async def pipe(quick: Settings) -> AsyncIterator[RedisPipe]:
+    made = RedisPipe(quick)
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def watched(quick: Settings) -> AsyncIterator[Watched]:
+    made = Watched(quick)
+    await asyncio.to_thread(made.lease.start)
+    yield made
+    await asyncio.to_thread(made.lease.stop)
+
+
+async def holders(pipe: RedisPipe) -> dict[str, float]:
+    """Worker -> server time until which it holds, of all leases."""
+    flat = await pipe.call("ZRANGE", pipe.key("leases"), 0, -1, "WITHSCORES")
+    return {flat[i].decode(): float(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+
+async def until(pipe: RedisPipe, wanted: Any) -> dict[str, float]:
+    async with asyncio.timeout(10):
+        while not wanted(found := await holders(pipe)):
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def test_nothing_is_begun_before_the_lease_is_taken(watched: Watched, pipe: RedisPipe) -> None:
+    assert list(await holders(pipe)) == [watched.lease.worker]
+    assert watched.lease.valid
+
+
+async def test_the_lease_is_renewed_however_busy_the_event_loop_is(watched: Watched, pipe: RedisPipe) -> None:
+    before = (await holders(pipe))[watched.lease.worker]
+    await asyncio.to_thread(lambda: None)
+    import time
+
+    time.sleep(3 * LEASE_S)
+    assert (await holders(pipe))[watched.lease.worker] > before
+    assert watched.lease.valid
+    assert watched.told.empty()
+
+
+async def test_after_a_wipe_the_same_worker_takes_its_lease_again(watched: Watched, pipe: RedisPipe) -> None:
+    worker = watched.lease.worker
+    await pipe.call("DEL", pipe.key("leases"))
+    assert await watched.next() == ("wiped", worker)
+    assert list(await until(pipe, lambda found: found)) == [worker]
+
+
+async def test_a_worker_that_slept_over_its_lease_goes_on_under_a_new_id(quick: Settings, pipe: RedisPipe) -> None:
+    watched = Watched(quick)
+    lease = watched.lease
+    await asyncio.to_thread(lease.start)
+    worker = lease.worker
+    lease.asleep(2 * LEASE_S)  # as if the process had been stopped for that long
+    await pipe.call("ZREM", pipe.key("leases"), worker)  # what the scheduler's reaping does
+    assert await watched.next() == ("lost", worker)
+    assert lease.worker != worker
+    assert list(await until(pipe, lambda found: found)) == [lease.worker]
+    await asyncio.to_thread(lease.stop)
