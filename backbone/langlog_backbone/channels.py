@@ -6,7 +6,7 @@ life:<thread id>     lifecycle events that the read model now holds (Life), from
 frames:<thread id>   live stream frames (FrameBatch), from workers
 watermark            positions of the projection (JSON: topic -> {partition: offset}), from the projector
 control              stop a run (Control), from the decider to workers
-timers               a delayed run was made, from the projector to the scheduler
+timers               a delayed run was made, or a webhook is due, from the projector to the scheduler
 graphs               the set of graphs changed, from the projector
 """
 

@@ -6,6 +6,7 @@ TTLs. Read once at start; a change means a restart (``langlog dev`` reloads work
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -112,6 +113,38 @@ def read_project(file: Path) -> Project:
         raise StartError(f"{file}: 'graphs' must be an object with at least one graph")
     specs = {name: _spec(file, position, name, entry) for position, (name, entry) in enumerate(graphs.items())}
     return Project(file=file.resolve(), graphs=specs, config=config)
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What services without graph code read of the project: sections, and the environment that it asks for.
+
+    A section may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (API.md 16); these services need not have the project.
+    """
+
+    project: Project | None
+
+    def section(self, name: str) -> dict[str, Any]:
+        """Empty when nobody says anything. Raises StartError."""
+        variable = f"LANGGRAPH_{name.upper()}"
+        given = os.environ.get(variable)
+        if not given:
+            return {} if self.project is None else self.project.section(name)
+        try:
+            found = msgspec.json.decode(given)
+        except msgspec.DecodeError as error:
+            raise StartError(f"{variable} is not valid JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise StartError(f"{variable} must hold a JSON object")
+        return found
+
+    def environment(self) -> dict[str, str]:
+        """This process's variables, and the project's where they are not set."""
+        return {**({} if self.project is None else self.project.environment()), **os.environ}
+
+
+def read_configuration(file: Path) -> Configuration:
+    """The project's configuration; without the file, what the environment says alone. Raises StartError."""
+    return Configuration(read_project(file) if file.is_file() else None)
 
 
 def _spec(file: Path, position: int, name: str, entry: object) -> GraphSpec:

@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     postgres_pool_size: int = 10
     """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: connections of one process."""
-    projection: str = "langlog_v1"
+    projection: str = "langlog_v2"
     """LANGLOG_PROJECTION: the Postgres schema of the read model."""
 
     host: str = "127.0.0.1"
@@ -71,6 +71,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_STREAM_BUFFER_FRAMES: a reader that lags by more is cut off."""
     max_streams: int = 10_000
     """LANGLOG_MAX_STREAMS: open streams of one gateway; one more is 429."""
+    max_queued_runs: int = 100_000
+    """LANGLOG_MAX_QUEUED_RUNS: pending runs of the whole server; one more is 429; 0: no limit."""
+    max_page: int = 10_000
+    """LANGLOG_MAX_PAGE: entries of one answer that lists runs or store items; searches take at most 1,000 in any case."""
+    base_url: str = ""
+    """LANGLOG_BASE_URL: where the scheduler reaches a gateway, for webhooks with relative addresses; ``langlog dev`` knows it."""
 
     workers: int = 1
     """LANGLOG_WORKERS: worker processes of one executor."""
@@ -88,6 +94,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_FRAME_RETENTION: frame batches kept in Redis for one thread."""
     sweep_s: float = 5.0
     """LANGLOG_SWEEP_SECS: between two looks at leases and lost dispatches."""
+
+    webhook_secret: str = ""
+    """LANGLOG_WEBHOOK_SECRET: signs webhooks (HMAC-SHA256; ``whsec_`` and base64, or any text); unset: no signature."""
+    webhook_attempts: int = 3
+    """LANGLOG_WEBHOOK_ATTEMPTS: tries to deliver one webhook, in all."""
+    webhook_timeout_s: float = 10.0
+    """LANGLOG_WEBHOOK_TIMEOUT_SECS: a receiver that has not answered by then has failed."""
+    webhook_backoff_s: float = 1.0
+    """LANGLOG_WEBHOOK_BACKOFF_SECS: the second try comes within this, each further one within twice as much (random)."""
+    webhook_concurrency: int = 16
+    """LANGLOG_WEBHOOK_CONCURRENCY: webhooks that one scheduler delivers at once."""
+    webhook_block_private: bool = False
+    """LANGLOG_WEBHOOK_BLOCK_PRIVATE: refuse private networks (10.0.0.0/8 and the like) as well; loopback, link-local
+    and other special ranges are refused in any case."""
 
     log_level: str = "info"
     """LOG_LEVEL: debug, info, warning, error or critical."""
@@ -121,6 +141,9 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "heartbeat_s": ("LANGLOG_HEARTBEAT_SECS",),
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),
     "max_streams": ("LANGLOG_MAX_STREAMS",),
+    "max_queued_runs": ("LANGLOG_MAX_QUEUED_RUNS",),
+    "max_page": ("LANGLOG_MAX_PAGE",),
+    "base_url": ("LANGLOG_BASE_URL",),
     "workers": ("LANGLOG_WORKERS",),
     "jobs_per_worker": ("N_JOBS_PER_WORKER",),
     "job_timeout_s": ("BG_JOB_TIMEOUT_SECS",),
@@ -129,6 +152,12 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "drain_s": ("LANGLOG_DRAIN_SECS",),
     "frame_retention": ("LANGLOG_FRAME_RETENTION",),
     "sweep_s": ("LANGLOG_SWEEP_SECS",),
+    "webhook_secret": ("LANGLOG_WEBHOOK_SECRET",),
+    "webhook_attempts": ("LANGLOG_WEBHOOK_ATTEMPTS",),
+    "webhook_timeout_s": ("LANGLOG_WEBHOOK_TIMEOUT_SECS",),
+    "webhook_backoff_s": ("LANGLOG_WEBHOOK_BACKOFF_SECS",),
+    "webhook_concurrency": ("LANGLOG_WEBHOOK_CONCURRENCY",),
+    "webhook_block_private": ("LANGLOG_WEBHOOK_BLOCK_PRIVATE",),
     "log_level": ("LOG_LEVEL",),
     "log_json": ("LOG_JSON",),
 }

@@ -17,7 +17,8 @@ from langlog_backbone.log import TopicPartition
 from langlog_backbone.postgres import load_sql
 from langlog_schemas.assistant import AssistantState
 from langlog_schemas.commands import Ttl
-from langlog_schemas.events import AssistantVersion
+from langlog_schemas.cron import CronState
+from langlog_schemas.events import AssistantVersion, CronContent
 from langlog_schemas.thread import RunInFlight, ThreadState
 from msgspec import Raw
 
@@ -60,6 +61,9 @@ class Aggregates:
     def assistant(self, assistant_id: str) -> Kept:
         return self._get("assistant", assistant_id, lambda: AssistantState(assistant_id=assistant_id))
 
+    def cron(self, cron_id: str) -> Kept:
+        return self._get("cron", cron_id, lambda: CronState(cron_id=cron_id))
+
     def _get(self, family: str, id: str, make: Any) -> Kept:
         kept = self._kept.get((family, id))
         if kept is None:
@@ -82,7 +86,7 @@ class Aggregates:
             if kept.last < self._watermark.get(kept.place, 0):
                 del self._kept[key]
 
-    async def load(self, threads: Collection[str], assistants: Collection[str]) -> None:
+    async def load(self, threads: Collection[str], assistants: Collection[str], crons: Collection[str] = ()) -> None:
         """Bring in those that are not in memory, in one look each."""
         missing = [id for id in threads if ("thread", id) not in self._kept]
         if missing:
@@ -90,10 +94,17 @@ class Aggregates:
         missing = [id for id in assistants if ("assistant", id) not in self._kept]
         if missing:
             await self._load_assistants(missing)
+        missing = [id for id in crons if ("cron", id) not in self._kept]
+        if missing:
+            await self._load_crons(missing)
 
     async def known_commands(self, ids: Collection[str]) -> set[str]:
         """Which of these retried commands have had their outcome."""
         return {row["command_id"] for row in await self._pool.fetch(SQL["known_commands"], list(ids))}
+
+    async def crons_of(self, threads: Collection[str]) -> list[str]:
+        """The crons on these threads, as far as Postgres holds them."""
+        return [row["cron_id"] for row in await self._pool.fetch(SQL["crons_of"], list(threads))]
 
     async def _load_threads(self, ids: list[str]) -> None:
         async with self._pool.acquire() as connection:
@@ -123,6 +134,7 @@ class Aggregates:
                 thread_id=row["thread_id"],
                 exists=True,
                 created_at=_iso(row["created_at"]),
+                updated_at=_iso(row["updated_at"]),
                 metadata=_json(row["metadata"]),
                 config=_json(row["config"]),
                 ttl=ttl,
@@ -154,6 +166,25 @@ class Aggregates:
         for id, version in current.items():
             state = AssistantState(assistant_id=id, current=versions[id][version], versions=versions[id])
             self._kept["assistant", id] = Kept(state)
+
+    async def _load_crons(self, ids: list[str]) -> None:
+        for row in await self._pool.fetch(SQL["load_crons"], ids):
+            content = CronContent(
+                assistant_id=row["assistant_id"],
+                thread_id=row["thread_id"],
+                user_id=row["user_id"],
+                schedule=row["schedule"],
+                timezone=row["timezone"],
+                end_time=row["end_time"],
+                payload=_json(row["payload"]),
+                metadata=_json(row["metadata"]),
+                on_run_completed=row["on_run_completed"],
+                enabled=row["enabled"],
+                next_run_date=_iso(row["next_run_date"]),
+                created_at=_iso(row["created_at"]),
+                updated_at=_iso(row["updated_at"]),
+            )
+            self._kept["cron", row["cron_id"]] = Kept(CronState(cron_id=row["cron_id"], content=content))
 
 
 def _iso(moment: Any) -> str:

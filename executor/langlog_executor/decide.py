@@ -15,8 +15,10 @@ event comes of it. Nothing here reads a clock, a random source or the network: t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import assert_never
 
+import msgspec
 from langlog_schemas import assistant as assistant_aggregate
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
@@ -24,7 +26,7 @@ from langlog_schemas import thread as thread_aggregate
 from langlog_schemas.assistant import AssistantState
 from langlog_schemas.envelope import CommandMeta
 from langlog_schemas.thread import RunInFlight, ThreadState
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 THREAD_EXISTS = "Thread with ID {} already exists"
@@ -38,6 +40,15 @@ NOTHING_TO_CANCEL = (
 WORKER_LOST = "The run lost its worker {} times and was given up."
 
 Events = list[ev.AnyEvent]
+
+
+class Kwargs(Struct):
+    """What deciding reads of a run's kwargs."""
+
+    webhook: object = None
+
+
+_kwargs = msgspec.json.Decoder(Kwargs)
 
 
 def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -> Events:
@@ -65,6 +76,8 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -
                     thread_id=state.thread_id, run_ids=command.run_ids, keep_latest=command.keep_latest
                 )
             ]
+        case cmd.ExpireThread():
+            return _expire_thread(state, meta)
         case cmd.CreateRun():
             return _create_run(state, command, meta)
         case cmd.CancelRuns():
@@ -87,12 +100,30 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -
                 thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
             )
             return _ending(state, run, ended, meta)
+        case cmd.RecordWebhookAttempt():
+            return [
+                ev.WebhookAttempted(
+                    thread_id=state.thread_id,
+                    run_id=command.run_id,
+                    attempt=command.attempt,
+                    attempted_at=command.attempted_at,
+                    duration_ms=command.duration_ms,
+                    delivered=command.delivered,
+                    status_code=command.status_code,
+                    error=command.error,
+                    next_attempt_at=command.next_attempt_at,
+                )
+            ]
         case (
             cmd.CreateAssistant()
             | cmd.PatchAssistant()
             | cmd.SetLatestAssistant()
             | cmd.DeleteAssistant()
             | cmd.WriteStore()
+            | cmd.CreateCron()
+            | cmd.PatchCron()
+            | cmd.AdvanceCron()
+            | cmd.DeleteCron()
         ):
             raise TypeError(f"{command.TYPE} is no command to a thread")
         case _:
@@ -195,6 +226,18 @@ def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
     ]
 
 
+def _expire_thread(state: ThreadState, meta: CommandMeta) -> Events:
+    """Nothing for a thread that is not due: it was changed after the scheduler looked, or is being run on."""
+    if not state.exists or state.runs or state.ttl is None:
+        return []
+    due = datetime.fromisoformat(state.updated_at) + timedelta(minutes=min(state.ttl.ttl, cmd.TTL_MAX_MINUTES))
+    if due > datetime.fromisoformat(meta.time):
+        return []
+    if state.ttl.strategy == "delete":
+        return [_thread_deleted(state)]
+    return [ev.CheckpointsDeleted(thread_id=state.thread_id, keep_latest=True)]
+
+
 def _thread_deleted(state: ThreadState) -> ev.ThreadDeleted:
     held = [(run.run_id, run.attempt) for run in state.runs.values() if run.attempt]
     return ev.ThreadDeleted(thread_id=state.thread_id, active=held)
@@ -258,7 +301,15 @@ def _stop(
             )
         ]
     kind = ev.RunCancelled if action == "interrupt" else ev.RunRolledBack
-    return [kind(thread_id=state.thread_id, run_id=run.run_id, status=status, superseded_by=superseded_by)]
+    return [
+        kind(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            status=status,
+            superseded_by=superseded_by,
+            webhook=_webhook(run),
+        )
+    ]
 
 
 def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta) -> Events:
@@ -377,13 +428,18 @@ def _ending(
     meta: CommandMeta,
 ) -> Events:
     """A final event and what follows from it: the thread goes, or its next run starts."""
-    if len(state.runs) > 1:
-        ended = replace(ended, status="busy")
+    ended = replace(ended, status="busy" if len(state.runs) > 1 else ended.status, webhook=_webhook(run))
     events: Events = [ended]
     after = fold_thread(state, events, meta.time)
     if run.temporary and not after.runs:
         return [*events, _thread_deleted(after)]
     return events + _dispatch_next(after, meta)
+
+
+def _webhook(run: RunInFlight) -> str | None:
+    """The address that the run's end is told to."""
+    webhook = _kwargs.decode(run.kwargs).webhook
+    return webhook if isinstance(webhook, str) else None
 
 
 def _dispatch_next(state: ThreadState, meta: CommandMeta) -> Events:

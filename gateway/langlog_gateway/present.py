@@ -7,31 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
+from langlog_backbone.run_view import shown_kwargs
 from langlog_schemas import events as ev
 from langlog_schemas.events import AssistantVersion
-from msgspec import Raw
 
 Row = Mapping[str, Any]
 
 _encode = msgspec.json.encode
-_members = msgspec.json.Decoder(dict[str, Raw])
-
-
-def _package(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
-
-
-LANGLOG_VERSION = _package("langlog")
-LANGGRAPH_VERSION = _package("langgraph")
-PLAN = "enterprise"
-HOST = "self-hosted"
 
 
 def stamp(moment: datetime) -> str:
@@ -208,7 +193,7 @@ def run(row: Row, select: Iterable[str] | None = None) -> str:
         "status": f'"{row["status"]}"',
     }
     if not select or "kwargs" in select:
-        members["kwargs"] = _kwargs(row["kwargs"], row["metadata"], row["attempt"] if row["started_at"] else 0)
+        members["kwargs"] = shown_kwargs(row["kwargs"], row["metadata"], row["attempt"] if row["started_at"] else 0)
     members["multitask_strategy"] = f'"{row["multitask_strategy"]}"'
     members["created_at"] = f'"{stamp(row["created_at"])}"'
     members["updated_at"] = f'"{stamp(row["updated_at"])}"'
@@ -221,28 +206,10 @@ def run_created(event: ev.RunCreated, time: str) -> bytes:
     metadata = _encode(event.metadata).decode()
     return (
         f'{{"run_id":"{event.run_id}","thread_id":"{event.thread_id}","assistant_id":"{event.assistant_id}",'
-        f'"metadata":{metadata},"status":"pending","kwargs":{_kwargs(bytes(event.kwargs), metadata, 0)},'
+        f'"metadata":{metadata},"status":"pending","kwargs":{shown_kwargs(bytes(event.kwargs), metadata, 0)},'
         f'"multitask_strategy":"{event.multitask_strategy}","created_at":"{time}","updated_at":"{time}",'
         f'"langsmith_session_name":null}}'
     ).encode()
-
-
-def _kwargs(kwargs: str | bytes, metadata: str, attempt: int) -> str:
-    """The kwargs with ``config.metadata``, which shows more once the run has been taken up."""
-    members = _members.decode(kwargs)
-    config = _members.decode(members["config"])
-    shown = msgspec.json.decode(metadata)
-    if attempt:
-        shown |= {
-            "run_attempt": attempt,
-            "langgraph_version": LANGGRAPH_VERSION,
-            "langgraph_api_version": LANGLOG_VERSION,
-            "langgraph_plan": PLAN,
-            "langgraph_host": HOST,
-        }
-    config["metadata"] = Raw(_encode(shown))
-    members["config"] = Raw(_encode(config))
-    return _encode(members).decode()
 
 
 def error_answer(error: str, message: str) -> bytes:

@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
 
-from . import present
 from .core import Core, json_response
 from .validation import query_int
 
@@ -74,8 +74,8 @@ def _seconds(value: Any) -> float | None:
 
 INFO = msgspec.json.encode(
     {
-        "version": present.LANGLOG_VERSION,
-        "langgraph_py_version": present.LANGGRAPH_VERSION,
+        "version": LANGLOG_VERSION,
+        "langgraph_py_version": LANGGRAPH_VERSION,
         "flags": {
             "assistants": True,
             "crons": False,
@@ -84,7 +84,7 @@ INFO = msgspec.json.encode(
             "langsmith_tracing_session_on_runs": False,
         },
         "host": {
-            "kind": present.HOST,
+            "kind": HOST,
             "project_id": None,
             "host_revision_id": None,
             "revision_id": None,

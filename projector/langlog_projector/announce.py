@@ -37,15 +37,18 @@ class Announcements:
     def __init__(self) -> None:
         self.replies: list[tuple[str, Reply]] = []
         self.lives: list[Life] = []
-        self.delayed_run = False
+        self.timer_set = False
         self.graphs_changed = False
 
     def note(self, event: ev.AnyEvent, body: bytes, time: str) -> None:
         if event.TYPE in LIVELY:
             thread_id: str = event.key
             self.lives.append(Life(thread_id=thread_id, type=event.TYPE, body=body, time=time))
+            self.timer_set = self.timer_set or (isinstance(event, ev.RunEnded) and event.webhook is not None)
         elif isinstance(event, ev.RunCreated):
-            self.delayed_run = self.delayed_run or event.not_before is not None
+            self.timer_set = self.timer_set or event.not_before is not None
+        elif isinstance(event, ev.WebhookAttempted | ev.CronCreated | ev.CronChanged | ev.CronAdvanced):
+            self.timer_set = True
         elif isinstance(event, ev.GraphRegistered):
             self.graphs_changed = True
 
@@ -58,7 +61,7 @@ class Announcements:
             publish(channels.gateway(waiting), REPLY + messages.encode(reply))
         for life in self.lives:
             bus.publish_local(channels.life(life.thread_id), messages.encode(life))
-        if self.delayed_run:
+        if self.timer_set:
             bus.publish_local(channels.TIMERS, b"")
         if self.graphs_changed:
             bus.publish_local(channels.GRAPHS, b"")
@@ -66,6 +69,6 @@ class Announcements:
 
 def reply_to(event: ev.AnyEvent, body: bytes, command_id: str, time: str) -> Reply:
     """The outcome that an event is of the command it comes from."""
-    if isinstance(event, ev.CommandRejected | ev.AssistantRejected):
+    if isinstance(event, ev.CommandRejected | ev.AssistantRejected | ev.CronRejected):
         return Reply(command_id=command_id, status=event.status, detail=event.detail, time=time)
     return Reply(command_id=command_id, type=event.TYPE, body=body, time=time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -13,6 +14,10 @@ from langlog_schemas.envelope import Cause
 from .changes import Changes
 
 SQL = load_sql("langlog_projector", "apply.sql")
+
+
+WEBHOOKS_KEPT = timedelta(days=7)
+"""How long the log of a delivery can be read after its end."""
 
 
 class PositionsMoved(Exception):
@@ -78,6 +83,7 @@ async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping
     """Write all of it, or raise: `PositionsMoved`, or what Postgres says."""
     async with connection.transaction():
         await _claim(connection, steps)
+        await _write_webhooks(connection, changes)  # first: they take along what may be removed below
         await _remove(connection, changes)
         await _write_threads_and_runs(connection, changes)
         await _write_checkpoints(connection, changes)
@@ -98,6 +104,17 @@ async def _claim(connection: asyncpg.Connection, steps: Mapping[tuple[str, int],
     answer: str = await connection.execute(SQL["claim_positions"], *_columns(rows, 7))
     if int(answer.rpartition(" ")[2]) != len(rows):
         raise PositionsMoved
+
+
+async def _write_webhooks(connection: asyncpg.Connection, changes: Changes) -> None:
+    if changes.webhooks:
+        rows = [(run_id, *row) for run_id, row in changes.webhooks.items()]
+        await connection.execute(SQL["insert_webhooks"], *_columns(rows, 16))
+    if changes.webhook_tries:
+        tries = [(run_id, n, *row[1:]) for (run_id, n), row in sorted(changes.webhook_tries.items())]
+        await connection.executemany(SQL["note_webhook_try"], tries)
+        latest = max(row.attempted_at for row in changes.webhook_tries.values())
+        await connection.execute(SQL["forget_webhooks"], latest - WEBHOOKS_KEPT)
 
 
 async def _remove(connection: asyncpg.Connection, changes: Changes) -> None:
@@ -169,6 +186,7 @@ async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -
         await connection.execute(SQL["remove_parts"], list(changes.parts_done))
     if changes.kept_latest:
         await connection.execute(SQL["keep_latest"], list(changes.kept_latest))
+        await connection.execute(SQL["note_thinned"], list(changes.kept_latest), list(changes.kept_latest.values()))
     thinned = {*changes.kept_latest, *changes.removed_runs, *changes.removed_run_checkpoints}
     if thinned:
         await connection.execute(SQL["remove_orphan_blobs"], list(thinned))
@@ -186,6 +204,9 @@ async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
         await connection.execute(
             SQL["insert_versions"], *_columns([(*key, *row) for key, row in changes.versions.items()], 9)
         )
+    if changes.expired_items:
+        expired = [(list(namespace), key, moment) for (namespace, key), moment in changes.expired_items.items()]
+        await connection.executemany(SQL["remove_expired_item"], expired)
     if changes.items:
         gone = [(list(namespace), key) for (namespace, key), row in changes.items.items() if row is None]
         if gone:
@@ -193,6 +214,7 @@ async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
         kept = [(list(namespace), key, *row) for (namespace, key), row in changes.items.items() if row is not None]
         if kept:
             await connection.executemany(SQL["upsert_item"], kept)  # arrays of arrays don't unnest; sent as one batch
+    await changes.crons.apply(connection)
     if changes.graphs:
         await connection.execute(SQL["upsert_graphs"], *_columns([(id, *row) for id, row in changes.graphs.items()], 4))
     if changes.outcomes:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from .crons import CronChanges
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -95,6 +97,36 @@ class RunRow:
         self.last_sequence: int | None = None
 
 
+class WebhookRow(NamedTuple):
+    """A delivery that is due. What is None here and is no end's own is taken from the run's row, or the thread's values."""
+
+    thread_id: str
+    url: str
+    status: str
+    ended_at: datetime
+    attempt: int
+    started_at: datetime | None
+    error: str | None
+    state_values: str | None
+    look_up_values: bool
+    assistant_id: str | None
+    metadata: str | None
+    kwargs: str | None
+    multitask_strategy: str | None
+    created_at: datetime | None
+    temporary: bool | None
+
+
+class WebhookTry(NamedTuple):
+    """One try to deliver; ``entry`` is the JSON array of it that is added to the log of tries."""
+
+    attempted_at: datetime
+    entry: str
+    next_attempt_at: datetime | None
+    settled_at: datetime | None
+    delivered: bool
+
+
 class Changes:
     def __init__(self) -> None:
         self.threads: dict[str, ThreadRow] = {}
@@ -109,6 +141,12 @@ class Changes:
         self.assistants: dict[str, tuple[Any, ...]] = {}
         self.versions: dict[tuple[str, int], tuple[Any, ...]] = {}
         self.items: dict[tuple[tuple[str, ...], str], tuple[Any, ...] | None] = {}
+        self.expired_items: dict[tuple[tuple[str, ...], str], datetime] = {}
+        """items that go if they expire by this moment"""
+        self.webhooks: dict[str, WebhookRow] = {}
+        self.webhook_tries: dict[tuple[str, int], WebhookTry] = {}
+        """(run id, number of the try) -> how it went"""
+        self.crons = CronChanges()
         self.graphs: dict[str, tuple[Any, ...]] = {}
         self.outcomes: dict[str, tuple[Any, ...]] = {}
         self.removed_threads: set[str] = set()
@@ -118,7 +156,8 @@ class Changes:
         """thread id -> runs that stay, without checkpoints"""
         self.removed_checkpoints: set[str] = set()
         """threads whose checkpoints are all gone"""
-        self.kept_latest: set[str] = set()
+        self.kept_latest: dict[str, datetime] = {}
+        """threads of whose checkpoints the latest are kept, since when"""
         self.removed_assistants: set[str] = set()
         self._made: set[str] = set()
         self._runs_of: dict[str, set[str]] = {}
@@ -155,7 +194,7 @@ class Changes:
         for gathered in (self.removed_runs, self.removed_run_checkpoints):
             gathered.pop(thread_id, None)
         self.removed_checkpoints.discard(thread_id)
-        self.kept_latest.discard(thread_id)
+        self.kept_latest.pop(thread_id, None)
         if thread_id in self._made:
             self._made.discard(thread_id)
         else:
@@ -197,3 +236,5 @@ CHECKPOINT_RUN = 1
 """Index of the run id in a checkpoint row: (parent_id, run_id, type, data, metadata, versions)."""
 WRITE_RUN = 4
 """Index of the run id in a write row: (task_path, channel, type, data, run_id)."""
+ITEM_EXPIRES = 2
+"""Index of the moment it expires in an item row: (value, at, expires_at, ttl_minutes)."""

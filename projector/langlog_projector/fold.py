@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 from langlog_schemas import checkpoints as cp
+from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.commands import RunError
 from langlog_schemas.envelope import Cause
 from msgspec import Raw
 
-from .changes import Changes, jsonb
+from .changes import ITEM_EXPIRES, Changes, ThreadRow, WebhookRow, WebhookTry, jsonb
 
 _dumps = msgspec.json.encode
 
@@ -63,6 +65,8 @@ class Fold:
                 self._run_ended(event, at, offset)
             case ev.AssistantCreated() | ev.AssistantVersioned() | ev.AssistantLatestSet() | ev.AssistantDeleted():
                 self._assistant(event, at)
+            case ev.CronCreated() | ev.CronChanged() | ev.CronAdvanced() | ev.CronDeleted():
+                self.changes.crons.note(event)
             case ev.StoreWritten():
                 self._store(event, at)
             case ev.GraphRegistered():
@@ -71,7 +75,7 @@ class Fold:
                     event.description,
                     jsonb(_dumps(event.schemas)),
                 )
-            case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected():
+            case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
             case _:
                 self._lifecycle(event, at, offset)
@@ -115,7 +119,7 @@ class Fold:
                     for run_id in event.run_ids:
                         changes.remove_run_checkpoints(event.thread_id, run_id)
                 elif event.keep_latest:
-                    changes.kept_latest.add(event.thread_id)
+                    changes.kept_latest[event.thread_id] = at
                 else:
                     changes.remove_checkpoints(event.thread_id)
             case ev.RunCreated():
@@ -139,6 +143,8 @@ class Fold:
                 if event.values:
                     thread.state_values, thread.state_updated_at = _raw(event.values), at
                     thread.interrupts, thread.error = _raw(event.interrupts), "null"
+            case ev.WebhookAttempted():
+                self._webhook_attempted(event)
             case _:
                 raise TypeError(f"no fold for {event.TYPE}")
 
@@ -181,6 +187,8 @@ class Fold:
             thread.state_values, thread.state_updated_at = _raw(event.values), at
         if event.interrupts:
             thread.interrupts = _raw(event.interrupts)
+        if event.webhook is not None:
+            self._webhook_due(event, event.webhook, thread, at)
         if isinstance(event, ev.RunRolledBack):
             thread.error = thread.error if event.error is None else _text(event.error)
             self.changes.remove_run(event.thread_id, event.run_id)
@@ -194,6 +202,52 @@ class Fold:
         run.superseded_by = event.superseded_by or run.superseded_by
         if event.started_at is not None:
             run.started_at = datetime.fromisoformat(event.started_at)
+
+    # --- webhooks ----------------------------------------------------------------------------
+
+    def _webhook_due(
+        self,
+        event: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
+        url: str,
+        thread: ThreadRow,
+        at: datetime,
+    ) -> None:
+        run = self.changes.run(event.run_id, event.thread_id, at)
+        new = run.new or {}
+        gone = isinstance(event, ev.RunRolledBack)
+        error = webhook_error(event)
+        self.changes.webhooks[event.run_id] = WebhookRow(
+            thread_id=event.thread_id,
+            url=url,
+            status="rollback" if gone else RUN_STATUS[type(event)],
+            ended_at=at,
+            attempt=event.attempt,
+            started_at=run.started_at if event.started_at is None else datetime.fromisoformat(event.started_at),
+            error=None if error is None else _text(error),
+            state_values=None if gone else thread.state_values,
+            look_up_values=not gone and thread.state_values is None and thread.created_at is None,
+            assistant_id=new.get("assistant_id"),
+            metadata=new.get("metadata"),
+            kwargs=new.get("kwargs"),
+            multitask_strategy=new.get("multitask_strategy"),
+            created_at=new.get("created_at"),
+            temporary=new.get("temporary"),
+        )
+
+    def _webhook_attempted(self, event: ev.WebhookAttempted) -> None:
+        at = datetime.fromisoformat(event.attempted_at)
+        again = None if event.next_attempt_at is None else datetime.fromisoformat(event.next_attempt_at)
+        entry = {
+            "attempt": event.attempt,
+            "attempted_at": event.attempted_at,
+            "duration_ms": event.duration_ms,
+            "status_code": event.status_code,
+            "error": event.error,
+        }
+        settled = at if again is None else None
+        self.changes.webhook_tries.setdefault(
+            (event.run_id, event.attempt), WebhookTry(at, _text([entry]), again, settled, event.delivered)
+        )
 
     # --- worker records ----------------------------------------------------------------------
 
@@ -281,12 +335,37 @@ class Fold:
 
     def _store(self, event: ev.StoreWritten, at: datetime) -> None:
         namespace = tuple(event.namespace)
+        items = self.changes.items
         for op in event.ops:
-            if not op.value:
-                self.changes.items[namespace, op.key] = None
+            place = namespace, op.key
+            if op.value:
+                expires = None if op.ttl is None else at + timedelta(minutes=max(0.0, min(op.ttl, cmd.TTL_MAX_MINUTES)))
+                items[place] = (_raw(op.value), at, expires, op.ttl)
+            elif op.expired_by is None:
+                items[place] = None
             else:
-                expires = at + timedelta(minutes=op.ttl) if op.ttl is not None else None
-                self.changes.items[namespace, op.key] = (_raw(op.value), at, expires, op.ttl)
+                self._expire_item(place, datetime.fromisoformat(op.expired_by))
+
+    def _expire_item(self, place: tuple[tuple[str, ...], str], moment: datetime) -> None:
+        """The item as it stands now goes if its time is over: it may have been written again since the scheduler looked."""
+        if place not in self.changes.items:
+            self.changes.expired_items[place] = moment
+            return
+        row = self.changes.items[place]
+        if row is not None and row[ITEM_EXPIRES] is not None and row[ITEM_EXPIRES] <= moment:
+            self.changes.items[place] = None
+
+
+def webhook_error(event: ev.RunEnded) -> RunError | None:
+    """What a webhook says went wrong (API.md 12)."""
+    if not isinstance(event, ev.RunCancelled | ev.RunRolledBack):
+        return event.error
+    name, action = (
+        ("UserInterrupt", "interrupt") if isinstance(event, ev.RunCancelled) else ("UserRollback", "rollback")
+    )
+    if event.superseded_by is not None:
+        return RunError(name, f"{action} requested by run {event.superseded_by}")
+    return RunError(name, f"{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel")
 
 
 def _text(value: object) -> str:

@@ -37,6 +37,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # --- threads ---------------------------------------------------------------------------------
 
 
+TTL_MAX_MINUTES = 100 * 366 * 1440.0
+"""A hundred years: longer is taken for that, so that a moment can hold it."""
+
+
 class Ttl(msgspec.Struct, frozen=True, omit_defaults=True):
     """How long a thread is kept: ``ttl`` minutes after its last change."""
 
@@ -46,6 +50,8 @@ class Ttl(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class ThreadCommand(Body, kw_only=True, frozen=True):
     thread_id: str
+    visible: Metadata | None = None
+    """What the caller may see (`filters`): a thread that does not match is not there."""
 
     @property
     def key(self) -> str:
@@ -99,6 +105,12 @@ class DeleteCheckpoints(ThreadCommand, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "thread.delete_checkpoints.v1"
     run_ids: list[str] | None = None
     keep_latest: bool = False
+
+
+class ExpireThread(ThreadCommand, kw_only=True, frozen=True):
+    """The thread's TTL may be over: the decider looks, and leaves it alone when it is not, or when runs are in flight."""
+
+    TYPE: ClassVar[str] = "thread.expire.v1"
 
 
 # --- runs ------------------------------------------------------------------------------------
@@ -210,11 +222,28 @@ class TimeOutRun(ThreadCommand, kw_only=True, frozen=True):
     attempt: int
 
 
+class RecordWebhookAttempt(ThreadCommand, kw_only=True, frozen=True):
+    """How one try to deliver a run's webhook went. ``next_attempt_at`` absent: it was the last one."""
+
+    TYPE: ClassVar[str] = "webhook.record_attempt.v1"
+    run_id: str
+    attempt: int
+    """From 1; of the delivery, not of the run."""
+    attempted_at: str
+    duration_ms: int = 0
+    delivered: bool = False
+    status_code: int | None = None
+    error: str | None = None
+    next_attempt_at: str | None = None
+
+
 # --- assistants ------------------------------------------------------------------------------
 
 
 class AssistantCommand(Body, kw_only=True, frozen=True):
     assistant_id: str
+    visible: Metadata | None = None
+    """As for threads."""
 
     @property
     def key(self) -> str:
@@ -257,12 +286,13 @@ class DeleteAssistant(AssistantCommand, kw_only=True, frozen=True):
 
 
 class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One write: no ``value`` deletes. ``ttl`` in minutes."""
+    """One write: no ``value`` deletes. ``ttl`` in minutes. ``expired_by``: delete only what expires by this moment."""
 
     key: str
     value: Raw = ABSENT
     index: list[str] | Literal[False] | None = None
     ttl: float | None = None
+    expired_by: str | None = None
 
 
 class WriteStore(Body, kw_only=True, frozen=True):
@@ -277,12 +307,67 @@ class WriteStore(Body, kw_only=True, frozen=True):
         return ".".join(self.namespace)
 
 
+# --- crons -----------------------------------------------------------------------------------
+
+
+class CronCommand(Body, kw_only=True, frozen=True):
+    cron_id: str
+
+    @property
+    def key(self) -> str:
+        return self.cron_id
+
+
+class CreateCron(CronCommand, kw_only=True, frozen=True):
+    """Make a cron (API.md 10). The schedule, the time zone and the end have been checked."""
+
+    TYPE: ClassVar[str] = "cron.create.v1"
+    assistant_id: str
+    thread_id: str | None = None
+    user_id: str = ""
+    schedule: str
+    timezone: str | None = None
+    end_time: str | None = None
+    """As the client wrote it."""
+    payload: Metadata
+    metadata: Metadata = {}
+    on_run_completed: Literal["delete", "keep"] | None = None
+    enabled: bool = True
+
+
+class PatchCron(CronCommand, kw_only=True, frozen=True):
+    """Absent members stay as they are. ``payload``: members that replace those of the cron's payload."""
+
+    TYPE: ClassVar[str] = "cron.patch.v1"
+    payload: Metadata
+    assistant_id: str | UnsetType = UNSET
+    schedule: str | UnsetType = UNSET
+    timezone: str | UnsetType | None = UNSET
+    end_time: str | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    on_run_completed: Literal["delete", "keep"] | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+
+class AdvanceCron(CronCommand, kw_only=True, frozen=True):
+    """The runs that were due are asked for. Stale unless ``due`` is still the next date."""
+
+    TYPE: ClassVar[str] = "cron.advance.v1"
+    due: str
+    next_run_date: str
+
+
+class DeleteCron(CronCommand, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "cron.delete.v1"
+
+
 Command = (
     CreateThread
     | PatchThread
     | DeleteThread
     | UpdateState
     | DeleteCheckpoints
+    | ExpireThread
     | CreateRun
     | CancelRuns
     | DeleteRun
@@ -290,11 +375,16 @@ Command = (
     | RequeueRun
     | StartDueRun
     | TimeOutRun
+    | RecordWebhookAttempt
     | CreateAssistant
     | PatchAssistant
     | SetLatestAssistant
     | DeleteAssistant
     | WriteStore
+    | CreateCron
+    | PatchCron
+    | AdvanceCron
+    | DeleteCron
 )
 
 COMMANDS: dict[str, type[Body]] = {
@@ -305,6 +395,7 @@ COMMANDS: dict[str, type[Body]] = {
         DeleteThread,
         UpdateState,
         DeleteCheckpoints,
+        ExpireThread,
         CreateRun,
         CancelRuns,
         DeleteRun,
@@ -312,11 +403,16 @@ COMMANDS: dict[str, type[Body]] = {
         RequeueRun,
         StartDueRun,
         TimeOutRun,
+        RecordWebhookAttempt,
         CreateAssistant,
         PatchAssistant,
         SetLatestAssistant,
         DeleteAssistant,
         WriteStore,
+        CreateCron,
+        PatchCron,
+        AdvanceCron,
+        DeleteCron,
     )
 }
 

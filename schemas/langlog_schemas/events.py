@@ -175,6 +175,8 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     last_sequence: int = 0
     last_frame_ms: int = 0
     superseded_by: str | None = None
+    webhook: str | None = None
+    """Where the end of the run is to be told."""
 
 
 class RunSucceeded(RunEnded, kw_only=True, frozen=True):
@@ -210,6 +212,19 @@ class RunDeleted(RunEvent, kw_only=True, frozen=True):
     status: ThreadStatus | None = None
     values: Raw = ABSENT
     interrupts: Raw = ABSENT
+
+
+class WebhookAttempted(RunEvent, kw_only=True, frozen=True):
+    """One try to deliver the run's webhook: see `commands.RecordWebhookAttempt`. The run and its thread may be gone by now."""
+
+    TYPE: ClassVar[str] = "webhook.attempted.v1"
+    attempt: int
+    attempted_at: str
+    duration_ms: int = 0
+    delivered: bool = False
+    status_code: int | None = None
+    error: str | None = None
+    next_attempt_at: str | None = None
 
 
 class RunStarted(RunEvent, kw_only=True, frozen=True):
@@ -260,7 +275,7 @@ class CheckpointPart(ThreadEvent, kw_only=True, frozen=True):
     body: bytes
 
 
-# --- assistants, store, graphs ---------------------------------------------------------------
+# --- assistants, crons, store, graphs ---------------------------------------------------------------
 
 
 class AssistantVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,6 +332,64 @@ class AssistantDeleted(AssistantEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "assistant.deleted.v1"
 
 
+class CronContent(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a cron says of itself. ``next_run_date`` in UTC; the other times ISO 8601 too, ``end_time`` as the client wrote it."""
+
+    assistant_id: str
+    thread_id: str | None
+    user_id: str
+    schedule: str
+    timezone: str | None
+    end_time: str | None
+    payload: Metadata
+    metadata: Metadata
+    on_run_completed: Literal["delete", "keep"] | None
+    enabled: bool
+    next_run_date: str
+    created_at: str
+    updated_at: str
+
+
+class CronEvent(Event, kw_only=True, frozen=True):
+    TOPIC: ClassVar[str] = CRON_EVENTS
+    cron_id: str
+
+    @property
+    def key(self) -> str:
+        return self.cron_id
+
+
+class CronRejected(CronEvent, kw_only=True, frozen=True):
+    """A command to a cron that changed nothing."""
+
+    TYPE: ClassVar[str] = "cron.command_rejected.v1"
+    status: int
+    detail: str
+
+
+class CronCreated(CronEvent, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "cron.created.v1"
+    content: CronContent
+
+
+class CronChanged(CronEvent, kw_only=True, frozen=True):
+    """A patch; ``content`` is all of the cron afterwards."""
+
+    TYPE: ClassVar[str] = "cron.changed.v1"
+    content: CronContent
+
+
+class CronAdvanced(CronEvent, kw_only=True, frozen=True):
+    """The cron was due up to here; nothing else of it changes."""
+
+    TYPE: ClassVar[str] = "cron.advanced.v1"
+    next_run_date: str
+
+
+class CronDeleted(CronEvent, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "cron.deleted.v1"
+
+
 class StoreWritten(Event, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "store.written.v1"
     TOPIC: ClassVar[str] = STORE_EVENTS
@@ -366,6 +439,7 @@ AnyEvent = (
     | RunTimedOut
     | RunRolledBack
     | RunDeleted
+    | WebhookAttempted
     | RunStarted
     | RunFrames
     | CheckpointWritten
@@ -376,6 +450,11 @@ AnyEvent = (
     | AssistantVersioned
     | AssistantLatestSet
     | AssistantDeleted
+    | CronRejected
+    | CronCreated
+    | CronChanged
+    | CronAdvanced
+    | CronDeleted
     | StoreWritten
     | GraphRegistered
 )
@@ -399,6 +478,7 @@ EVENTS: dict[str, type[Event]] = {
         RunTimedOut,
         RunRolledBack,
         RunDeleted,
+        WebhookAttempted,
         RunStarted,
         RunFrames,
         CheckpointWritten,
@@ -409,6 +489,11 @@ EVENTS: dict[str, type[Event]] = {
         AssistantVersioned,
         AssistantLatestSet,
         AssistantDeleted,
+        CronRejected,
+        CronCreated,
+        CronChanged,
+        CronAdvanced,
+        CronDeleted,
         StoreWritten,
         GraphRegistered,
     )

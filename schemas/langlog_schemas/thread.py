@@ -40,6 +40,8 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str
     exists: bool = False
     created_at: str = ""
+    updated_at: str = ""
+    """Of the last change that clients can see: the TTL counts from here."""
     metadata: Metadata = {}
     config: Metadata = {}
     ttl: Ttl | None = None
@@ -57,6 +59,11 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
 
 def evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
     """The state after an event. ``time`` is the event's. Events that don't concern it leave it as it is."""
+    after = _evolve(state, event, time)
+    return after if after is state or not after.exists else replace(after, updated_at=time)
+
+
+def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
     match event:
         case ev.ThreadCreated():
             if event.existed:

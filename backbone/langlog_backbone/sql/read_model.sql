@@ -61,12 +61,14 @@ CREATE TABLE IF NOT EXISTS threads (
     ttl_strategy text,
     has_checkpoints boolean NOT NULL DEFAULT false,
     frame_ms bigint NOT NULL DEFAULT 0, -- frame ids of the next run start above this
-    settled bigint NOT NULL DEFAULT -1  -- offset in run-events of the last change of checkpoints that is folded
+    settled bigint NOT NULL DEFAULT -1, -- offset in run-events of the last change of checkpoints that is folded
+    thinned_at timestamptz              -- when all but the latest checkpoints were last removed
 );
 CREATE INDEX IF NOT EXISTS threads_metadata ON threads USING gin (metadata jsonb_path_ops);
 CREATE INDEX IF NOT EXISTS threads_updated ON threads (updated_at DESC, thread_id DESC);
 CREATE INDEX IF NOT EXISTS threads_created ON threads (created_at DESC, thread_id DESC);
 CREATE INDEX IF NOT EXISTS threads_status ON threads (status) WHERE status <> 'idle';
+CREATE INDEX IF NOT EXISTS threads_ttl ON threads (updated_at) WHERE ttl_minutes IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS runs (
     run_id text COLLATE "C" PRIMARY KEY,
@@ -96,6 +98,30 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, created_at DESC, run_id DESC);
 CREATE INDEX IF NOT EXISTS runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
 CREATE INDEX IF NOT EXISTS runs_due ON runs (not_before) WHERE status = 'pending' AND not_before IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS webhooks (   -- what is told of runs that are over, and how telling it went; outlives run and thread
+    run_id text COLLATE "C" PRIMARY KEY,
+    thread_id text COLLATE "C" NOT NULL,
+    url text NOT NULL,
+    status text NOT NULL,               -- of the run: success, error, interrupted, timeout, rollback
+    assistant_id text NOT NULL,
+    metadata jsonb NOT NULL,
+    multitask_strategy text NOT NULL,
+    attempt int NOT NULL,               -- of the run
+    created_at timestamptz NOT NULL,
+    started_at timestamptz,
+    ended_at timestamptz NOT NULL,
+    error text,
+    kwargs text,                        -- these two go when the delivery is settled
+    state_values text,
+    attempts int NOT NULL DEFAULT 0,    -- tries so far
+    next_attempt_at timestamptz,        -- null: settled
+    settled_at timestamptz,
+    delivered boolean NOT NULL DEFAULT false,
+    attempt_log jsonb NOT NULL DEFAULT '[]'
+);
+CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS webhooks_settled ON webhooks (settled_at) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS checkpoints (
     thread_id text COLLATE "C" NOT NULL,
@@ -161,6 +187,29 @@ CREATE TABLE IF NOT EXISTS store_items (
     ttl_minutes double precision,
     PRIMARY KEY (namespace, key)
 );
+
+CREATE INDEX IF NOT EXISTS store_items_expires ON store_items (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS crons (
+    cron_id text COLLATE "C" PRIMARY KEY,
+    assistant_id text NOT NULL,
+    thread_id text COLLATE "C",
+    user_id text NOT NULL,
+    schedule text NOT NULL,
+    timezone text,
+    end_time text,                      -- as the client wrote it
+    ends_at timestamptz,                -- the same, to compare with
+    payload text NOT NULL,              -- JSON as received, key order kept
+    metadata jsonb NOT NULL,
+    on_run_completed text,
+    enabled boolean NOT NULL,
+    next_run_date timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS crons_due ON crons (next_run_date) WHERE enabled AND (ends_at IS NULL OR next_run_date <= ends_at);
+CREATE INDEX IF NOT EXISTS crons_thread ON crons (thread_id) WHERE thread_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS crons_metadata ON crons USING gin (metadata jsonb_path_ops);
 
 CREATE TABLE IF NOT EXISTS outcomes (   -- of commands that came with an Idempotency-Key
     command_id text COLLATE "C" PRIMARY KEY,

@@ -1,7 +1,7 @@
 -- What deciding needs to know, from the read model.
 
 -- name: load_threads
-SELECT t.thread_id, t.created_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.has_checkpoints, t.frame_ms, t.settled
+SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.has_checkpoints, t.frame_ms, t.settled
 FROM threads t WHERE t.thread_id = ANY ($1::text[])
 
 -- name: load_runs_in_flight
@@ -16,6 +16,14 @@ SELECT assistant_id, version FROM assistants WHERE assistant_id = ANY ($1::text[
 -- name: load_versions
 SELECT assistant_id, version, graph_id, config, context, metadata, name, description, created_at
 FROM assistant_versions WHERE assistant_id = ANY ($1::text[])
+
+-- name: load_crons
+SELECT cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata, on_run_completed, enabled,
+       next_run_date, created_at, updated_at
+FROM crons WHERE cron_id = ANY ($1::text[])
+
+-- name: crons_of
+SELECT cron_id FROM crons WHERE thread_id = ANY ($1::text[])
 
 -- name: known_commands
 SELECT command_id FROM outcomes WHERE command_id = ANY ($1::text[])

@@ -23,6 +23,37 @@ SELECT run_id, attempt FROM runs WHERE status IN ('pending', 'running') AND atte
 -- name: read_parts
 SELECT blob_id, idx, data FROM checkpoint_parts
 
+-- name: insert_webhooks
+-- Self-contained: run and thread may be gone before it is delivered. What came in an earlier batch is looked up, as it stands
+-- before this one.
+INSERT INTO webhooks (run_id, thread_id, url, status, ended_at, attempt, started_at, error, state_values, assistant_id, metadata,
+                      kwargs, multitask_strategy, created_at, next_attempt_at)
+SELECT n.run_id, n.thread_id, n.url, n.status, n.ended_at, n.attempt, COALESCE(n.started_at, r.started_at), n.error,
+       CASE WHEN COALESCE(n.temporary, r.temporary) THEN NULL
+            WHEN n.look_up_values THEN t.state_values::text
+            ELSE n.state_values END,
+       COALESCE(n.assistant_id, r.assistant_id), COALESCE(n.metadata::jsonb, r.metadata), COALESCE(n.kwargs, r.kwargs),
+       COALESCE(n.multitask_strategy, r.multitask_strategy), COALESCE(n.created_at, r.created_at), n.ended_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::int[], $7::timestamptz[], $8::text[],
+            $9::text[], $10::bool[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::bool[])
+    AS n (run_id, thread_id, url, status, ended_at, attempt, started_at, error, state_values, look_up_values, assistant_id,
+          metadata, kwargs, multitask_strategy, created_at, temporary)
+LEFT JOIN runs r ON r.run_id = n.run_id AND n.kwargs IS NULL
+LEFT JOIN threads t ON t.thread_id = n.thread_id AND n.look_up_values
+WHERE n.kwargs IS NOT NULL OR r.run_id IS NOT NULL
+ON CONFLICT (run_id) DO NOTHING
+
+-- name: note_webhook_try
+-- A try counts once, in order. With the last one, what was to be delivered goes.
+UPDATE webhooks
+SET attempts = $2, attempt_log = attempt_log || $3::jsonb, next_attempt_at = $4, settled_at = $5, delivered = $6,
+    kwargs = CASE WHEN $5::timestamptz IS NULL THEN kwargs END,
+    state_values = CASE WHEN $5::timestamptz IS NULL THEN state_values END
+WHERE run_id = $1 AND attempts = $2 - 1 AND settled_at IS NULL
+
+-- name: forget_webhooks
+DELETE FROM webhooks WHERE settled_at < $1
+
 -- name: remove_threads
 WITH gone AS (DELETE FROM threads WHERE thread_id = ANY ($1::text[])),
      runs_gone AS (DELETE FROM runs WHERE thread_id = ANY ($1::text[])),
@@ -77,6 +108,10 @@ WITH RECURSIVE heads AS (
 )
 DELETE FROM checkpoint_writes w
 USING gone g WHERE g.thread_id = w.thread_id AND g.ns = w.ns AND g.checkpoint_id = w.checkpoint_id
+
+-- name: note_thinned
+UPDATE threads t SET thinned_at = n.at
+FROM unnest($1::text[], $2::timestamptz[]) AS n (thread_id, at) WHERE t.thread_id = n.thread_id
 
 -- name: remove_orphan_blobs
 DELETE FROM checkpoint_blobs b
@@ -218,6 +253,9 @@ SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at, expires_at = EXCLU
 
 -- name: remove_item
 DELETE FROM store_items WHERE namespace = $1 AND key = $2
+
+-- name: remove_expired_item
+DELETE FROM store_items WHERE namespace = $1 AND key = $2 AND expires_at <= $3
 
 -- name: upsert_graphs
 INSERT INTO graphs (graph_id, position, description, schemas)
