@@ -41,6 +41,7 @@ from langlog_schemas.thread import ThreadState
 
 from .aggregates import SQL, Aggregates, Kept
 from .decide import decide_assistant, decide_thread, fold_assistant, fold_thread
+from .decide_crons import decide_cron, fold_cron
 
 logger = structlog.get_logger(__name__)
 
@@ -79,7 +80,8 @@ class DeciderService:
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
         self._reader: LogReader | None = None
-        self._effects: asyncio.Queue[tuple[list[Task], list[Control]]] = asyncio.Queue()
+        self._effects: asyncio.Queue[tuple[list[Task], list[Control], list[str]]] = asyncio.Queue()
+        """tasks for workers, runs to stop, threads that are gone"""
         self._committer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -116,7 +118,7 @@ class DeciderService:
         parts = sorted({part for _, part in partitions})
         ends = {
             (topic, part): end
-            for topic in (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS)
+            for topic in (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
             for part, end in enumerate(await self._log.end_offsets(topic))
             if part in parts and end > 0
         }
@@ -201,17 +203,20 @@ class DeciderService:
     async def _load(self, todo: Sequence[tuple[cmd.Command, CommandMeta]]) -> None:
         threads: set[str] = set()
         assistants: set[str] = set()
+        crons: set[str] = set()
         retried = []
         for command, meta in todo:
             if isinstance(command, cmd.AssistantCommand):
                 assistants.add(command.assistant_id)
+            elif isinstance(command, cmd.CronCommand):
+                crons.add(command.cron_id)
             elif isinstance(command, cmd.ThreadCommand) and not getattr(command, "fresh", False):
                 threads.add(command.thread_id)
             if meta.retry and meta.id not in self._retried:
                 retried.append(meta.id)
         while True:
             try:
-                await self._aggregates.load(threads, assistants)
+                await self._aggregates.load(threads, assistants, crons)
                 if retried:
                     for id in await self._aggregates.known_commands(retried):
                         self._retried[id] = None
@@ -234,6 +239,11 @@ class DeciderService:
                 kept = self._aggregates.assistant(command.assistant_id)
                 events = decide_assistant(kept.state, command, meta)
                 kept.state = fold_assistant(kept.state, events)
+                return Decided(meta, events, None, kept)
+            case cmd.CreateCron() | cmd.PatchCron() | cmd.AdvanceCron() | cmd.DeleteCron():
+                kept = self._aggregates.cron(command.cron_id)
+                events = decide_cron(kept.state, command, meta)
+                kept.state = fold_cron(kept.state, events)
                 return Decided(meta, events, None, kept)
             case _:
                 kept = self._aggregates.thread(command.thread_id)
@@ -271,6 +281,7 @@ class DeciderService:
         """Note where the events stand, and start what follows from them."""
         tasks: list[Task] = []
         controls: list[Control] = []
+        gone: list[str] = []
         at = iter(positions)
         for d in decided:
             state = d.before
@@ -287,17 +298,20 @@ class DeciderService:
                     tasks.append(_task(state, event, d, position))
                 else:
                     controls += _controls(state, event, d.meta)
+                    if isinstance(event, ev.ThreadDeleted) and not _temporary(d.before):
+                        gone.append(event.thread_id)
                 state = fold_thread(state, [event], d.meta.time)
-        if tasks or controls:
-            self._effects.put_nowait((tasks, controls))
+        if tasks or controls or gone:
+            self._effects.put_nowait((tasks, controls, gone))
 
     async def _carry_out(self) -> None:
         """Effects in the order of their events: a run is in the queue before it can be withdrawn from it."""
         while True:
-            tasks, controls = await self._effects.get()
+            tasks, controls, gone = await self._effects.get()
             try:
                 await self._backbone.queue.push(tasks)
                 await self._stop_runs(controls)
+                await self._remove_crons(gone)
             except RedisUnavailable as error:
                 logger.warning("decider.effects_lost", tasks=len(tasks), controls=len(controls), error=str(error))
             finally:
@@ -311,6 +325,17 @@ class DeciderService:
                 await self._append_for_sure([_withdrawn_report(control)])
             else:
                 self._bus.publish(channels.CONTROL, messages.encode(control))
+
+    async def _remove_crons(self, threads: Sequence[str]) -> None:
+        """A thread takes its crons along. One that stays behind, when this dies before, only asks for runs that are refused."""
+        if not threads:
+            return
+        try:
+            crons = await self._aggregates.crons_of(threads)
+        except (OSError, TimeoutError) as error:
+            logger.warning("decider.crons_left", threads=len(threads), error=str(error))
+            return
+        await self._append_for_sure([_cron_removal(id) for id in crons])
 
     # --- committed positions -----------------------------------------------------------------
 
@@ -330,6 +355,8 @@ def _topic(command: cmd.Command) -> str:
     """The topic that the command's events go to."""
     if isinstance(command, cmd.AssistantCommand):
         return ev.ASSISTANT_EVENTS
+    if isinstance(command, cmd.CronCommand):
+        return ev.CRON_EVENTS
     return ev.STORE_EVENTS if isinstance(command, cmd.WriteStore) else ev.RUN_EVENTS
 
 
@@ -399,6 +426,19 @@ def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list
 
 def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Control:
     return Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action)
+
+
+def _temporary(state: ThreadState | None) -> bool:
+    """Whether the thread was made for a run: such a thread has no crons."""
+    return state is not None and any(run.temporary for run in state.runs.values())
+
+
+def _cron_removal(cron_id: str) -> NewRecord:
+    command = cmd.DeleteCron(cron_id=cron_id)
+    found = envelope.headers(
+        id=f"{cron_id}-thread-gone", type=command.TYPE, source=SOURCE, time=now_iso(), subject=command.key
+    )
+    return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), found)
 
 
 def _withdrawn_report(control: Control) -> NewRecord:

@@ -14,6 +14,8 @@ ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 
 IDEMPOTENCY_NAMESPACE = uuid.UUID("5ad4fc5b-6b0b-5a9d-9d0b-8f0a3cf5b1c1")
 
+CRON_NAMESPACE = uuid.UUID("9b0f6a0e-2a53-5c0d-8d0b-54c1a9d0c7e2")
+
 
 @lru_cache(maxsize=1024)
 def default_assistant_id(graph_id: str) -> str:
@@ -24,6 +26,11 @@ def default_assistant_id(graph_id: str) -> str:
 def idempotent_id(actor: str | None, key: str, what: str) -> str:
     """An id that a retried request derives again: ``what`` tells command, thread and run apart."""
     return str(uuid.uuid5(IDEMPOTENCY_NAMESPACE, f"{actor or ''}\x1f{what}\x1f{key}"))
+
+
+def cron_id_at(cron_id: str, due: str, what: str) -> str:
+    """An id that belongs to one due time of a cron, whichever scheduler fires it: ``what`` tells command, run and thread apart."""
+    return str(uuid.uuid5(CRON_NAMESPACE, f"{cron_id}\x1f{due}\x1f{what}"))
 
 
 def canonical_uuid(text: str) -> str:
