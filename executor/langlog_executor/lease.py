@@ -39,7 +39,8 @@ class Lease:
         self._client = Redis.from_url(
             settings.redis_uri, socket_timeout=settings.lease_s / RENEWALS, socket_connect_timeout=settings.lease_s
         )
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._wake = threading.Event()
         self._taken = threading.Event()
         self._renewed = 0.0
         self.worker = new_id()
@@ -53,9 +54,14 @@ class Lease:
 
     def stop(self) -> None:
         """Let go: whatever is still held is found by the next reaping."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         self._thread.join(timeout=self._settings.lease_s)
         self._client.close()
+
+    def hurry(self) -> None:
+        """Renew now: Redis was away, and may have come back empty. Any thread."""
+        self._wake.set()
 
     def asleep(self, seconds: float) -> None:
         """For tests: as if the last renewal had been that much longer ago."""
@@ -66,8 +72,12 @@ class Lease:
         """Whether it was renewed within its length."""
         return time.monotonic() - self._renewed < self._settings.lease_s
 
+    def _pause(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             fresh = not self._taken.is_set()
             asked = time.monotonic()
             try:
@@ -76,12 +86,12 @@ class Lease:
                 )
             except (RedisError, OSError) as error:
                 logger.warning("lease.redis_away", error=str(error))
-                self._stopping.wait(RETRY_S)
+                self._pause(RETRY_S)
                 continue
             if held:
                 self._renewed = asked
                 self._taken.set()
-                self._stopping.wait(self._settings.lease_s / RENEWALS)
+                self._pause(self._settings.lease_s / RENEWALS)
             else:
                 self._not_known(asked)
 

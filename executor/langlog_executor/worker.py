@@ -202,6 +202,7 @@ class Worker:
         self._controls[control.run_id] = (now, control)
 
     def _on_reconnect(self) -> None:
+        self._lease.hurry()
         asker = asyncio.ensure_future(self._ask_for_controls())
         asker.add_done_callback(lambda done: done.cancelled() or done.exception())
 
