@@ -162,6 +162,11 @@ class Changes:
         self._made: set[str] = set()
         self._runs_of: dict[str, set[str]] = {}
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is to be written but the positions."""
+        return not any(gathered for name, gathered in vars(self).items() if not name.startswith("_"))
+
     def thread(self, thread_id: str, at: datetime) -> ThreadRow:
         row = self.threads.get(thread_id)
         if row is None:
