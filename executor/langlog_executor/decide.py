@@ -29,6 +29,8 @@ from langlog_schemas.thread import RunInFlight, ThreadState
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from .decide_access import assistant_refusal, thread_refusal
+
 THREAD_EXISTS = "Thread with ID {} already exists"
 THREAD_MISSING = "Thread with ID {} not found"
 RUN_TARGET_MISSING = "Thread or assistant not found."
@@ -53,6 +55,9 @@ _kwargs = msgspec.json.Decoder(Kwargs)
 
 def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -> Events:
     """Events of a command to a thread or its runs; empty when the command is stale."""
+    refusal = thread_refusal(state, command)
+    if refusal is not None:
+        return _rejected(state, *refusal)
     match command:
         case cmd.CreateThread():
             return _create_thread(state, command)
@@ -133,6 +138,9 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -
 def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandMeta) -> Events:
     """Events of a command to an assistant (API.md section 2)."""
     current, id = state.current, state.assistant_id
+    refusal = assistant_refusal(state, command)
+    if refusal is not None:
+        return _assistant_rejected(id, *refusal)
     match command:
         case cmd.CreateAssistant():
             if current is not None:

@@ -13,10 +13,12 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from .access import identify
+from .access import GATE, identify
 from .assistants import Assistants
 from .core import Core
 from .cors import Cors
+from .crons import Crons
+from .custom_auth import load_auth
 from .errors import ApiError, internal_error, unprocessable
 from .ports import UserCodeError
 from .runs import Runs
@@ -25,8 +27,12 @@ from .system import System
 from .thread_state import ThreadState
 from .thread_stream import ThreadStreams
 from .threads import Threads
+from .webhooks import WebhookLog
 
 logger = structlog.get_logger(__name__)
+
+OPEN = frozenset({"", "/", "/ok", "/info", "/docs", "/openapi.json", "/metrics"})
+"""Paths that need no credentials (API.md 18)."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,8 +43,11 @@ def build_app(core: Core) -> web.Application:
     cors = Cors(settings.cors_allow_origins)
     app = web.Application(middlewares=[_middleware(core, cors)], client_max_size=settings.max_body_bytes)
     app.on_response_prepare.append(cors.decorate)
+    gate = load_auth(core.options, core.reads)
+    if gate is not None:
+        app[GATE] = gate
     system, state = System(core), ThreadState(core)
-    prefix = settings.mount_prefix.rstrip("/")
+    prefix = core.options.prefix
     if prefix:
         app.router.add_get("/ok", system.ok)
     routes = [
@@ -47,7 +56,9 @@ def build_app(core: Core) -> web.Application:
         *Threads(core).routes(),
         *state.routes(),
         *ThreadStreams(core, state).routes(),
+        *Crons(core).routes(),
         *Runs(core).routes(),
+        *WebhookLog(core).routes(),
         *Store(core).routes(),
     ]
     for route in routes:
@@ -58,6 +69,8 @@ def build_app(core: Core) -> web.Application:
 
 
 def _middleware(core: Core, cors: Cors) -> Middleware:
+    prefix = core.options.prefix
+
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         preflight = cors.preflight(request)
@@ -67,7 +80,7 @@ def _middleware(core: Core, cors: Cors) -> Middleware:
         began = clock()
         if "%00" in request.raw_path:
             return unprocessable("The NUL character (%00) cannot be part of an id or a key").response()
-        response = await _answer(request, handler)
+        response = await _answer(request, handler, open=request.path.removeprefix(prefix) in OPEN)
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         core.metrics.count(request.method, path, response.status, clock() - began)
@@ -76,9 +89,10 @@ def _middleware(core: Core, cors: Cors) -> Middleware:
     return around
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler, *, open: bool) -> web.StreamResponse:
     try:
-        await identify(request)
+        if not open:
+            await identify(request)
         return await handler(request)
     except ApiError as error:
         return error.response()

@@ -14,11 +14,12 @@ from msgspec import UNSET
 from uuid_utils import uuid4
 
 from . import bodies, present
-from .access import authorize
+from .access import admit, authorize
 from .core import Core, json_response, no_content, origin_of, page_headers
 from .errors import ApiError, not_found, unprocessable
 from .layering import mirrored
 from .validation import path_uuid, read_body, truthy, uuid_of
+from .visibility import narrowed
 
 SQL = load_sql("langlog_gateway", "assistants.sql")
 
@@ -73,7 +74,7 @@ class Assistants:
             "metadata": body.metadata,
             "name": body.name,
         }
-        await authorize(request, "assistants", "create", value)
+        visible = await authorize(request, "assistants", "create", value)
         if not (body.if_exists == "do_nothing" and body.assistant_id and await self._exists(assistant_id)):
             await self._check_graph(body.graph_id)
         reply = await self._core.commands.execute(
@@ -86,6 +87,7 @@ class Assistants:
                 name=body.name,
                 description=body.description,
                 if_exists=body.if_exists,
+                visible=visible,
             ),
             origin,
         )
@@ -96,7 +98,7 @@ class Assistants:
 
     async def get(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
-        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         return json_response(present.assistant(await self._row(assistant_id)))
 
     async def patch(self, request: web.Request) -> web.Response:
@@ -119,7 +121,7 @@ class Assistants:
                 if given is not UNSET
             },
         }
-        await authorize(request, "assistants", "update", value)
+        visible = await authorize(request, "assistants", "update", value)
         if body.graph_id is not UNSET:
             await self._check_graph(body.graph_id)
         command = cmd.PatchAssistant(
@@ -130,49 +132,69 @@ class Assistants:
             metadata=value.get("metadata", UNSET),
             name=body.name,
             description=body.description,
+            visible=visible,
         )
         await self._core.commands.execute(command, origin_of(request))
         return json_response(present.assistant(await self._row(assistant_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
-        await authorize(request, "assistants", "delete", {"assistant_id": assistant_id})
-        with_threads = truthy(request.query.get("delete_threads"))
-        threads = await self._core.reads.rows(SQL["threads"], assistant_id) if with_threads else []
-        await self._core.commands.execute(cmd.DeleteAssistant(assistant_id=assistant_id), origin_of(request))
+        gone = not_found(f"Assistant with ID {assistant_id} not found")
+        visible = await admit(request, "assistants", "delete", {"assistant_id": assistant_id}, gone)
+        await authorize(request, "threads", "update", {"assistant_id": assistant_id, "metadata": {}})
+        threads: list[cmd.Body] = []
+        if truthy(request.query.get("delete_threads")):
+            own = await authorize(request, "threads", "delete", {"assistant_id": assistant_id})
+            sql, values = narrowed(SQL["threads"], own, assistant_id)
+            rows = await self._core.reads.rows(sql, *values)
+            threads = [cmd.DeleteThread(thread_id=row["thread_id"], visible=own) for row in rows]
+        command = cmd.DeleteAssistant(assistant_id=assistant_id, visible=visible)
+        await self._core.commands.execute(command, origin_of(request))
         # a thread that is gone by now is rejected, which is as good
-        await self._core.commands.execute_all([cmd.DeleteThread(thread_id=row["thread_id"]) for row in threads])
+        await self._core.commands.execute_all(threads)
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.ASSISTANT_SEARCH)
-        value = {"graph_id": body.graph_id, "metadata": body.metadata, "limit": body.limit, "offset": body.offset}
-        await authorize(request, "assistants", "search", value)
+        value: dict[str, Any] = {
+            "graph_id": body.graph_id,
+            "metadata": body.metadata,
+            "limit": body.limit,
+            "offset": body.offset,
+        }
+        visible = await authorize(request, "assistants", "search", value)
+        body.metadata = value["metadata"]
         if body.graph_id is not None:
             await self._check_graph(body.graph_id)
         order = "DESC" if body.sort_order == "desc" else "ASC"
         columns = [c for c in COLUMNS if not body.select or c in body.select]
-        sql = SQL["search"].format(columns=", ".join(columns), order=f"{body.sort_by} {order}, assistant_id {order}")
-        rows = await self._core.reads.rows(
-            sql, _filter(body.metadata), body.graph_id, body.name, body.limit + 1, body.offset
+        sql = SQL["search"].format(
+            columns=", ".join(columns), visible="{visible}", order=f"{body.sort_by} {order}, assistant_id {order}"
         )
+        given = (_filter(body.metadata), body.graph_id, body.name, body.limit + 1, body.offset)
+        sql, values = narrowed(sql, visible, *given)
+        rows = await self._core.reads.rows(sql, *values)
         page = present.array(present.assistant(row, columns) for row in rows[: body.limit])
         return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.ASSISTANT_COUNT)
-        await authorize(request, "assistants", "search", {"graph_id": body.graph_id, "metadata": body.metadata})
+        value: dict[str, Any] = {"graph_id": body.graph_id, "metadata": body.metadata}
+        visible = await authorize(request, "assistants", "search", value)
+        body.metadata = value["metadata"]
         if body.graph_id is not None:
             await self._check_graph(body.graph_id)
-        found = await self._core.reads.value(SQL["count"], _filter(body.metadata), body.graph_id, body.name)
+        sql, values = narrowed(SQL["count"], visible, _filter(body.metadata), body.graph_id, body.name)
+        found = await self._core.reads.value(sql, *values)
         return json_response(str(found))
 
     async def versions(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, bodies.ASSISTANT_VERSIONS)
-        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        gone = not_found(f"Assistant {assistant_id} not found")
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, gone)
         if not await self._exists(assistant_id):
-            raise not_found(f"Assistant {assistant_id} not found")
+            raise gone
         rows = await self._core.reads.rows(
             SQL["versions"], assistant_id, _filter(body.metadata), body.limit, body.offset
         )
@@ -182,10 +204,11 @@ class Assistants:
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, bodies.ASSISTANT_LATEST)
         value = {"assistant_id": assistant_id, "version": body.version}
-        await authorize(request, "assistants", "update", value)
+        gone = not_found(f"Assistant {assistant_id} not found")
+        visible = await admit(request, "assistants", "update", value, gone)
         if not await self._exists(assistant_id):
-            raise not_found(f"Assistant {assistant_id} not found")
-        command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=body.version)
+            raise gone
+        command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=body.version, visible=visible)
         await self._core.commands.execute(command, origin_of(request))
         return json_response(present.assistant(await self._row(assistant_id)))
 
@@ -201,12 +224,12 @@ class Assistants:
             if named not in names:
                 raise
             assistant_id = ids.default_assistant_id(named)
-        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         return json_response(await self._ask("graph", assistant_id, xray=xray))
 
     async def subgraphs(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
-        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         more: dict[str, Any] = {"recurse": truthy(request.query.get("recurse"))}
         if "namespace" in request.match_info:
             more["namespace"] = request.match_info["namespace"]
@@ -214,7 +237,7 @@ class Assistants:
 
     async def schemas(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
-        await authorize(request, "assistants", "read", {"assistant_id": assistant_id})
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         return json_response(await self._ask("schemas", assistant_id))
 
     async def _ask(self, kind: str, assistant_id: str, **more: Any) -> bytes:

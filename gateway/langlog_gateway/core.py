@@ -9,14 +9,20 @@ from typing import Any
 import structlog
 from aiohttp import web
 from langlog_backbone.context import Backbone
+from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
 from langlog_backbone.settings import Settings
+from langlog_backbone.ttl import thread_ttl
+from langlog_backbone.webhook_policy import WebhookPolicy, webhook_policy, webhook_section
+from langlog_schemas.commands import Ttl
 
 from .access import caller
 from .backlog import Backlog
 from .errors import JSON, ApiError
+from .http_options import read_options
 from .metrics import Metrics
 from .ports import Commands, Mail, Origin, Queries, Reads
+from .queue_depth import QueueDepth
 from .watch import Watches
 
 logger = structlog.get_logger(__name__)
@@ -28,6 +34,11 @@ KEY_MAX = 256
 class Core:
     def __init__(self, backbone: Backbone) -> None:
         self.settings: Settings = backbone.settings
+        self.options = read_options(self.settings)
+        configuration = read_configuration(self.settings.project)
+        self.webhooks: WebhookPolicy = webhook_policy(webhook_section(configuration.section("webhooks")), self.settings)
+        self.default_ttl: Ttl | None = thread_ttl(configuration).default
+        """Of threads that come without one."""
         self.pipe: RedisPipe = backbone.pipe
         self.mail = Mail(backbone.bus)
         self.commands = Commands(backbone.log, self.mail, self.settings.reply_timeout_s)
@@ -35,6 +46,7 @@ class Core:
         self.reads = Reads(backbone.pool)
         self.watches = Watches(backbone.bus, self.settings.stream_buffer_frames, self.settings.reply_timeout_s)
         self.backlog = Backlog(backbone.pipe, self.reads)
+        self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs)
         self.metrics = Metrics()
         self.draining = False
         self._tasks: set[asyncio.Task[Any]] = set()

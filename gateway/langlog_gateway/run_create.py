@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.clock import now_ms
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.webhook_policy import WebhookRefused
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import ids
@@ -18,7 +19,7 @@ from langlog_schemas.run_request import Assistant, RunCreate, Server
 from uuid_utils import uuid4
 
 from . import present
-from .access import authorize, caller
+from .access import authorize, caller, guarded
 from .assistant_lookup import AssistantLookup
 from .core import Core, origin_of
 from .errors import ApiError, not_found, unprocessable
@@ -85,6 +86,11 @@ class RunOrders:
                     body.on_disconnect,
                 )
             )
+        if body.webhook is not None:
+            try:
+                self._core.webhooks.target(body.webhook)
+            except WebhookRefused as refused:
+                raise unprocessable(str(refused)) from None
         origin = origin_of(request)
         stateless = thread_id is None
         suffix = f" {number}" if number else ""
@@ -113,19 +119,21 @@ class RunOrders:
             "run_id": run_id,
             "status": "pending",
             "metadata": layered.metadata,
-            "kwargs": layered.kwargs,
+            "kwargs": msgspec.json.decode(layered.kwargs) if guarded(request) else layered.kwargs,
             "multitask_strategy": body.multitask_strategy,
             "if_not_exists": "create" if stateless else body.if_not_exists,
             "after_seconds": body.after_seconds,
             "prevent_insert_if_inflight": body.multitask_strategy == "reject",
         }
-        await authorize(request, "threads", "create_run", value)
+        visible = await authorize(request, "threads", "create_run", value)
+        kwargs = value["kwargs"]
+        await self._core.queue_depth.admit()
         command = cmd.CreateRun(
             thread_id=thread_id,
             run_id=run_id,
             assistant_id=assistant.assistant_id,
             graph_id=assistant.graph_id,
-            kwargs=layered.kwargs,
+            kwargs=kwargs if isinstance(kwargs, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(kwargs)),
             assistant_metadata=assistant.metadata,
             metadata=value["metadata"],
             thread_config=layered.thread_config,
@@ -134,6 +142,8 @@ class RunOrders:
             not_before=_moment(body.after_seconds),
             temporary=temporary,
             fresh=stateless and origin.key is None,
+            thread_ttl=self._core.default_ttl,
+            visible=visible,
         )
         return Order(thread_id, run_id, command, origin, waits and body.on_disconnect == "cancel", stateless)
 

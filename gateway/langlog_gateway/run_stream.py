@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from .core import Core
+from .errors import ApiError
 from .merge import Merge, Piece
 from .run_create import SQL, Order
 from .run_end import FINAL_STATUSES, ended
@@ -136,6 +137,13 @@ class RunStreams:
         if order.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
         return await reader.follow()
+
+    async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
+        """A stream that says why there is nothing to see: to who may not, the status is 200 all the same (API.md 18)."""
+        out = self._out(request, f"/threads/{thread_id}/runs/{run_id}")
+        await out.open()
+        await out.fail("HTTPException", f"{error.status}: {error.detail}")
+        return await out.close()
 
     async def join(self, request: web.Request, watch: Watch, run_id: str) -> web.StreamResponse:
         """The stream of a run that exists. The watch must be `ready`."""

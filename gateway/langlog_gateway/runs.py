@@ -11,7 +11,7 @@ from langlog_schemas import commands as cmd
 from msgspec import UNSET
 
 from . import bodies, present
-from .access import authorize
+from .access import admit, authorize
 from .core import Core, json_response, no_content, origin_of
 from .errors import ApiError, not_found, unprocessable
 from .ports import UserCodeError
@@ -20,6 +20,7 @@ from .run_stream import RunStreams
 from .run_wait import RunWaits, run_headers, tied_to_client
 from .threads import missing
 from .validation import path_uuid, query_int, read_body, truthy, uuid_of, violation
+from .visibility import seen
 from .watch import Watch
 
 NONE_FOUND = "No runs found to cancel."
@@ -118,20 +119,21 @@ class Runs:
         unknown = [name for name in select if name not in COLUMNS]
         if unknown:
             raise unprocessable(f"Invalid select columns: {unknown}. Expected: {set(COLUMNS)}")
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
-        await authorize(request, "threads", "search", {"thread_id": thread_id, "metadata": {}})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "search", {"thread_id": thread_id, "metadata": {}}, missing(thread_id))
         if not await self._core.reads.value(SQL["thread_exists"], thread_id):
             raise missing(thread_id)
         status = request.query.get("status") or None
         if offset < 0:  # counted from the oldest run
             offset = max(0, offset + int(await self._core.reads.value(SQL["count"], thread_id, status)))
         sql = SQL["list"].format(columns=_columns(select))
-        rows = await self._core.reads.rows(sql, thread_id, status, max(0, limit), offset)
+        limit = max(0, min(limit, self._core.settings.max_page))
+        rows = await self._core.reads.rows(sql, thread_id, status, limit, offset)
         return json_response(present.array(present.run(row, select) for row in rows))
 
     async def get(self, request: web.Request) -> web.Response:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
         if row is None:
             if not await self._core.reads.value(SQL["thread_exists"], thread_id):
@@ -141,7 +143,7 @@ class Runs:
 
     async def join(self, request: web.Request) -> web.StreamResponse:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
         watch = await self._core.watches.open(thread_id, run_id)
         try:
             watch.missed = True  # it may be over: look once
@@ -152,7 +154,10 @@ class Runs:
 
     async def join_stream(self, request: web.Request) -> web.StreamResponse:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        try:
+            await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
+        except ApiError as error:
+            return await self._streams.refuse(request, thread_id, run_id, error)
         self._core.enter_stream()
         watch: Watch | None = None
         try:
@@ -169,9 +174,10 @@ class Runs:
     async def cancel(self, request: web.Request) -> web.Response:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         action = _action(request)
-        await authorize(request, "threads", "update", {"thread_id": thread_id, "action": action, "metadata": {}})
+        value = {"thread_id": thread_id, "action": action, "metadata": {}}
+        visible = await admit(request, "threads", "update", value, not_found(NONE_FOUND))
         await self._check_cancellable(thread_id, [run_id])
-        command = cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action=action)
+        command = cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action=action, visible=visible)
         if not truthy(request.query.get("wait")):
             await self._core.commands.execute(command, origin_of(request))
             return no_content(202)
@@ -200,16 +206,21 @@ class Runs:
         if body.thread_id is not UNSET and body.run_ids is not UNSET:
             thread_id = uuid_of(body.thread_id, "thread")
             run_ids = [uuid_of(text, "run") for text in body.run_ids]
-            await authorize(request, "threads", "update", {"thread_id": thread_id, "action": action, "metadata": {}})
+            value = {"thread_id": thread_id, "action": action, "metadata": {}}
+            visible = await admit(request, "threads", "update", value, not_found(NONE_FOUND))
             await self._check_cancellable(thread_id, run_ids)
             found[thread_id] = run_ids
         else:
-            await authorize(request, "threads", "update", {"action": action, "metadata": {}})
+            visible = await authorize(request, "threads", "update", {"action": action, "metadata": {}})
             status = None if body.status == "all" else body.status
             for row in await self._core.reads.rows(SQL["in_flight"], status):
                 found.setdefault(row["thread_id"], []).append(row["run_id"])
+            if visible:
+                there = await seen(self._core.reads, "threads", list(found), visible)
+                found = {thread_id: run_ids for thread_id, run_ids in found.items() if thread_id in there}
         commands: list[cmd.Body] = [
-            cmd.CancelRuns(thread_id=thread_id, run_ids=run_ids, action=action) for thread_id, run_ids in found.items()
+            cmd.CancelRuns(thread_id=thread_id, run_ids=run_ids, action=action, visible=visible)
+            for thread_id, run_ids in found.items()
         ]
         replies = await self._core.commands.execute_all(commands, origin_of(request))
         if not any(reply.status == 200 for reply in replies):
@@ -227,11 +238,12 @@ class Runs:
 
     async def delete(self, request: web.Request) -> web.Response:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
-        await authorize(request, "threads", "delete", {"thread_id": thread_id, "run_id": run_id})
+        value = {"thread_id": thread_id, "run_id": run_id}
+        visible = await admit(request, "threads", "delete", value, not_found("Run not found"))
         row = await self._core.reads.row(SQL["removal"], thread_id, run_id)
         if row is None:
             raise not_found("Run not found")
-        command = cmd.DeleteRun(thread_id=thread_id, run_id=run_id)
+        command = cmd.DeleteRun(thread_id=thread_id, run_id=run_id, visible=visible)
         if row["status"] not in ("pending", "running") and row["graph_id"] is not None and row["has_checkpoints"]:
             command = await self._with_state(command, row)
         await self._core.commands.execute(command, origin_of(request))
@@ -252,6 +264,7 @@ class Runs:
         return cmd.DeleteRun(
             thread_id=command.thread_id,
             run_id=command.run_id,
+            visible=command.visible,
             values=state.values,
             next=state.next,
             interrupts=state.interrupts,

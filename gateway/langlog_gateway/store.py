@@ -15,13 +15,11 @@ from .access import authorize
 from .core import Core, json_response, no_content, origin_of
 from .errors import ApiError, KeyedError, PlainError, unprocessable
 from .store_search import pattern_filter, prefix_filter, value_filter
-from .thread_search import Parameters
 from .validation import read_body, violation
+from .visibility import Parameters
 
 SQL = load_sql("langlog_gateway", "store.sql")
 SEARCH_LIMIT = 10
-PAGE_MAX = 10_000
-"""Items of one search at most."""
 DEPTH_MAX = 1_000
 ADDRESS_BYTES_MAX = 1_200
 """Of a key, and of a namespace with 8 for each label: Postgres holds both in one index entry of at most 2,704 bytes."""
@@ -95,10 +93,10 @@ class Store:
         }
         await authorize(request, "store", "search", value)
         parameters = Parameters()
-        found = prefix_filter(list(value["namespace"]), parameters) + value_filter(body.filter or {}, parameters)
+        found = prefix_filter(list(value["namespace"]), parameters) + value_filter(value["filter"] or {}, parameters)
         sql = SQL["search"].format(
             filters=" AND ".join(found) or "TRUE",
-            limit=parameters.add(max(0, min(limit, PAGE_MAX)), "::bigint"),
+            limit=parameters.add(max(0, min(limit, self._core.settings.max_page)), "::bigint"),
             offset=parameters.add(_offset(body.offset or 0), "::bigint"),
         )
         rows = await self._core.reads.rows(sql, *parameters.values)
@@ -125,7 +123,7 @@ class Store:
         sql = SQL["namespaces"].format(
             depth=depth,
             filters=" AND ".join(found) or "TRUE",
-            limit=parameters.add(max(0, min(body.limit, PAGE_MAX)), "::bigint"),
+            limit=parameters.add(max(0, min(body.limit, self._core.settings.max_page)), "::bigint"),
             offset=parameters.add(_offset(body.offset), "::bigint"),
         )
         rows = await self._core.reads.rows(sql, *parameters.values)

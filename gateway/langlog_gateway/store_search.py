@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .errors import ApiError
-from .thread_search import Parameters
+from .visibility import Parameters
 
 _ORDER = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _AFTER_ANY = "\x01"

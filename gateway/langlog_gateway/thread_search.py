@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 from langlog_backbone.postgres import load_sql
+from langlog_schemas.filters import Filter
 
 from . import present
-from .access import Filter
 from .bodies import ThreadCount, ThreadSearch
 from .errors import ApiError, unprocessable
 from .ports import Reads
 from .validation import uuid_of
+from .visibility import Parameters, conditions
 
 SQL = load_sql("langlog_gateway", "threads.sql")
 EXTRACT_MAX = 10
@@ -26,25 +27,13 @@ _ALL = (
 )
 
 
-class Parameters:
-    """Values of a statement, in the order in which they are first named."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-
-    def add(self, value: Any, cast: str = "") -> str:
-        self.values.append(value)
-        return f"${len(self.values)}{cast}"
-
-
 def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters: Parameters) -> str:
     """The WHERE clause."""
-    found = []
+    found = conditions(visible, parameters)
     if isinstance(body, ThreadSearch) and body.ids:
         found.append(f"thread_id = ANY ({parameters.add([_id(x) for x in body.ids], '::text[]')})")
-    for metadata in (body.metadata, visible):
-        if metadata:
-            found.append(f"metadata @> {parameters.add(_json(metadata), '::jsonb')}")
+    if body.metadata:
+        found.append(f"metadata @> {parameters.add(_json(body.metadata), '::jsonb')}")
     if body.values:
         found.append(f"state_values @> {parameters.add(_json(body.values), '::jsonb')}")
     if body.status is not None:

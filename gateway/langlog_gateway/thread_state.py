@@ -10,7 +10,7 @@ from langlog_schemas import commands as cmd
 from msgspec import Raw
 
 from . import bodies, present
-from .access import authorize
+from .access import admit
 from .core import Core, json_response, origin_of
 from .errors import ApiError, unprocessable
 from .thread_search import SQL
@@ -53,7 +53,7 @@ class ThreadState:
     async def _state(
         self, request: web.Request, thread_id: str, at: bodies.Checkpoint, subgraphs: bool
     ) -> web.Response:
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
         found = await self.read(thread_id, at, subgraphs=subgraphs)
         if found is None:
             raise missing(thread_id)
@@ -75,8 +75,8 @@ class ThreadState:
     async def update(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, bodies.STATE_UPDATE)
-        await authorize(request, "threads", "update", {"thread_id": thread_id})
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        visible = await admit(request, "threads", "update", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
             raise missing(thread_id)
@@ -97,7 +97,10 @@ class ThreadState:
         if body.as_node is not None:
             asked["as_node"] = body.as_node
         answer = _members.decode(await self._core.queries.ask("update_state", asked))
-        command = cmd.UpdateState.TYPE, thread_id, bytes(answer["command"])
+        encoded = bytes(answer["command"])
+        if visible:
+            encoded = b'{"visible":' + msgspec.json.encode(visible) + b"," + encoded[1:]
+        command = cmd.UpdateState.TYPE, thread_id, encoded
         reply = (await self._core.commands.execute_encoded([command], origin_of(request)))[0]
         if reply.status != 200:
             raise ApiError(reply.status, reply.detail or "")
@@ -136,7 +139,7 @@ class ThreadState:
         metadata: dict[str, Any] | None = None,
         ns: str | None = None,
     ) -> web.Response:
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
             raise missing(thread_id)

@@ -10,9 +10,9 @@ from langlog_backbone.clock import now_ms
 from langlog_schemas import events as ev
 
 from . import bodies, sse
-from .access import authorize
+from .access import admit
 from .core import Core
-from .errors import unprocessable
+from .errors import ApiError, not_found, unprocessable
 from .merge import Merge
 from .run_end import ended
 from .run_stream import SETTLE_S, End, event_id
@@ -38,7 +38,13 @@ class ThreadStreams:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         thread_id = path_uuid(request, "thread")
         modes = _modes(request)
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        try:
+            await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
+        except ApiError as error:
+            out = StreamOut(request, self._core.settings.heartbeat_s, {})
+            await out.open()
+            await out.fail("HTTPException", f"{error.status}: {error.detail}")
+            return await out.close()
         self._core.enter_stream()
         watch: Watch | None = None
         try:

@@ -11,13 +11,15 @@ from langlog_schemas import events as ev
 from uuid_utils import uuid4
 
 from . import bodies, present, thread_search
-from .access import authorize
+from .access import admit, authorize, guarded
 from .core import Core, json_response, no_content, origin_of, page_headers
+from .crons import remove_crons_of
 from .errors import ApiError, not_found
 from .ports import Origin, UserCodeError
 from .thread_copy import copied_state
 from .thread_search import SQL
 from .validation import path_uuid, read_body, uuid_of
+from .visibility import seen
 
 
 def missing(thread_id: str) -> ApiError:
@@ -47,15 +49,17 @@ class Threads:
         origin = origin_of(request)
         fresh = body.thread_id is None
         thread_id = origin.mint("thread") if body.thread_id is None else uuid_of(body.thread_id, "thread")
-        value = {"thread_id": thread_id, "metadata": body.metadata, "if_exists": body.if_exists}
-        await authorize(request, "threads", "create", value)
+        value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata, "if_exists": body.if_exists}
+        visible = await authorize(request, "threads", "create", value)
+        body.metadata = value["metadata"]
         reply = await self._core.commands.execute(
             cmd.CreateThread(
                 thread_id=thread_id,
                 metadata=body.metadata,
-                ttl=body.ttl,
+                ttl=_kept(body.ttl) or self._core.default_ttl,
                 if_exists=body.if_exists,
                 fresh=fresh and origin.key is None,
+                visible=visible,
             ),
             origin,
         )
@@ -103,7 +107,7 @@ class Threads:
 
     async def get(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
         row = await self._row(thread_id)
         wants_ttl = any("ttl" in part.split(",") for part in request.query.getall("include", []))
         return json_response(present.thread(row, ttl=wants_ttl))
@@ -111,42 +115,40 @@ class Threads:
     async def patch(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, bodies.THREAD_PATCH)
-        value = {"thread_id": thread_id, "metadata": body.metadata}
-        await authorize(request, "threads", "update", value)
-        await self._core.commands.execute(
-            cmd.PatchThread(thread_id=thread_id, metadata=body.metadata, ttl=body.ttl), origin_of(request)
-        )
+        value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata}
+        visible = await authorize(request, "threads", "update", value)
+        command = cmd.PatchThread(thread_id=thread_id, metadata=value["metadata"], ttl=_kept(body.ttl), visible=visible)
+        await self._core.commands.execute(command, origin_of(request))
         if "return=minimal" in request.headers.get("prefer", ""):
             return no_content()
         return json_response(present.thread(await self._row(thread_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        await authorize(request, "threads", "delete", {"thread_id": thread_id})
-        await self._core.commands.execute(cmd.DeleteThread(thread_id=thread_id), origin_of(request))
+        visible = await authorize(request, "threads", "delete", {"thread_id": thread_id})
+        await self._core.commands.execute(cmd.DeleteThread(thread_id=thread_id, visible=visible), origin_of(request))
+        await remove_crons_of(self._core, thread_id)
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.THREAD_SEARCH)
-        visible = await authorize(
-            request,
-            "threads",
-            "search",
-            {
-                "metadata": body.metadata,
-                "values": body.values,
-                "status": body.status,
-                "limit": body.limit,
-                "offset": body.offset,
-            },
-        )
+        value: dict[str, Any] = {
+            "metadata": body.metadata,
+            "values": body.values,
+            "status": body.status,
+            "limit": body.limit,
+            "offset": body.offset,
+        }
+        visible = await authorize(request, "threads", "search", value)
+        body.metadata = value["metadata"]
         page, found = await thread_search.search(self._core.reads, body, visible)
         return json_response(present.array(page), headers=page_headers(body.offset, body.limit, found))
 
     async def count(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.THREAD_COUNT)
-        value = {"metadata": body.metadata, "values": body.values, "status": body.status}
+        value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": body.status}
         visible = await authorize(request, "threads", "search", value)
+        body.metadata = value["metadata"]
         return json_response(str(await thread_search.count(self._core.reads, body, visible)))
 
     async def prune(self, request: web.Request) -> web.Response:
@@ -154,13 +156,16 @@ class Threads:
         thread_ids = list(dict.fromkeys(uuid_of(text, "thread") for text in body.thread_ids))
         if not thread_ids:
             return json_response(b'{"pruned_count":0}')
-        await authorize(request, "threads", "delete", {"thread_ids": thread_ids})
-        rows = await self._core.reads.rows(SQL["existing"], thread_ids)
+        visible = await authorize(request, "threads", "delete", {"thread_ids": thread_ids})
+        found = await seen(self._core.reads, "threads", thread_ids, visible)
+        if guarded(request) and len(found) < len(thread_ids):
+            raise not_found("At least one thread not found or not authorized")
         commands: list[cmd.Body] = [
-            cmd.DeleteThread(thread_id=row["thread_id"])
+            cmd.DeleteThread(thread_id=thread_id, visible=visible)
             if body.strategy == "delete"
-            else cmd.DeleteCheckpoints(thread_id=row["thread_id"], keep_latest=True)
-            for row in rows
+            else cmd.DeleteCheckpoints(thread_id=thread_id, keep_latest=True, visible=visible)
+            for thread_id in thread_ids
+            if thread_id in found
         ]
         replies = await self._core.commands.execute_all(commands, origin_of(request))
         pruned = sum(reply.status == 200 for reply in replies)
@@ -171,16 +176,17 @@ class Threads:
             thread_id = uuid_of(request.match_info["thread_id"], "thread")
         except ApiError:
             raise ApiError(400, "badly formed hexadecimal UUID string") from None
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, ApiError(409, "Conflict"))
         row = await self._core.reads.row(SQL["get"], thread_id)
         if row is None:
             raise ApiError(409, "Conflict")
         origin = origin_of(request)
         target = str(uuid4()) if origin.key is None else origin.mint("thread")
-        await authorize(request, "threads", "create", {"thread_id": target})
-        metadata = msgspec.json.decode(row["metadata"], type=dict[str, Any])
+        value: dict[str, Any] = {"thread_id": target}
+        await authorize(request, "threads", "create", value)
+        metadata = msgspec.json.decode(row["metadata"], type=dict[str, Any]) | (value.get("metadata") or {})
         commands: list[cmd.Body] = [
-            cmd.CreateThread(thread_id=target, metadata=metadata, if_exists="do_nothing"),
+            cmd.CreateThread(thread_id=target, metadata=metadata, ttl=_ttl_of(row), if_exists="do_nothing"),
             *await copied_state(self._core.reads, thread_id, target, self._core.settings.max_record_bytes),
         ]
         for reply in await self._core.commands.execute_all(commands, origin, "copy"):
@@ -191,7 +197,7 @@ class Threads:
 
     async def storage(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
         reads = self._core.reads
         await self._row(thread_id)
         checkpoints = await reads.row(SQL["checkpoint_sizes"], thread_id)
@@ -224,4 +230,15 @@ class Threads:
 
 
 COPIED = ("thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config")
+
+
+def _kept(ttl: bodies.ThreadTtl | None) -> cmd.Ttl | None:
+    return None if ttl is None else ttl.kept
+
+
+def _ttl_of(row: Any) -> cmd.Ttl | None:
+    """A copy lives as long as what it was made of."""
+    return None if row["ttl_minutes"] is None else cmd.Ttl(row["ttl_minutes"], row["ttl_strategy"])
+
+
 _Prepared = msgspec.json.Decoder(dict[str, msgspec.Raw])

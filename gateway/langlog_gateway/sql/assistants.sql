@@ -12,6 +12,7 @@ SELECT {columns} FROM assistants
 WHERE ($1::jsonb IS NULL OR metadata @> $1)
   AND ($2::text IS NULL OR graph_id = $2)
   AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0)
+  AND {visible}
 ORDER BY {order} LIMIT $4 OFFSET $5
 
 -- name: count
@@ -19,6 +20,7 @@ SELECT count(*) FROM assistants
 WHERE ($1::jsonb IS NULL OR metadata @> $1)
   AND ($2::text IS NULL OR graph_id = $2)
   AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0)
+  AND {visible}
 
 -- name: versions
 SELECT * FROM assistant_versions
@@ -30,4 +32,4 @@ SELECT graph_id FROM graphs ORDER BY position, graph_id
 
 -- name: threads
 -- Threads whose metadata names the assistant.
-SELECT thread_id FROM threads WHERE metadata @> jsonb_build_object('assistant_id', $1::text)
+SELECT thread_id FROM threads WHERE metadata @> jsonb_build_object('assistant_id', $1::text) AND {visible}

@@ -1,0 +1,235 @@
+"""The project's `langgraph_sdk.Auth` object at work (API.md 18).
+
+One per gateway, on its event loop. What the project's code raises besides HTTPException is a 500, and nobody is let in by it. A
+synchronous authenticate runs in a thread. When the project asks for it, callers are remembered by some of their headers for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langgraph_sdk import Auth
+from langlog_backbone.service import StartError
+from langlog_schemas.filters import Filter, terms
+
+from .access import Action, Resource, User
+from .errors import ApiError
+from .http_options import AuthCache, Options
+from .ports import Reads
+from .user_code import load_object
+from .visibility import seen
+
+PARAMETERS = frozenset(
+    {
+        "request",
+        "headers",
+        "body",
+        "path",
+        "method",
+        "path_params",
+        "query_params",
+        "scopes",
+        "authorization",
+        "user",
+    }
+)
+
+
+class Caller(Mapping[str, Any]):
+    """``ctx.user``: members by name and by key."""
+
+    def __init__(self, members: User) -> None:
+        self._members = members
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._members[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._members[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        return f"Caller({self._members['identity']!r})"
+
+
+class CustomAuth:
+    """`access.Gate` by an Auth object."""
+
+    def __init__(self, auth: Auth, reads: Reads, cache: AuthCache | None = None) -> None:
+        """Raises StartError for an object that cannot authenticate."""
+        authenticate = auth._authenticate_handler
+        if authenticate is None:
+            raise StartError("auth.path: the Auth object has no @auth.authenticate")
+        wanted = inspect.signature(authenticate).parameters
+        everything = any(p.kind is p.VAR_KEYWORD for p in wanted.values())
+        self._wanted = PARAMETERS - {"user", "request"} if everything else PARAMETERS & wanted.keys()
+        unknown = [
+            name
+            for name, p in wanted.items()
+            if name not in PARAMETERS and p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        ]
+        if unknown:
+            raise StartError(f"auth.path: authenticate asks for {unknown[0]!r}; known are {sorted(PARAMETERS)}")
+        self._authenticate: Any = authenticate
+        self._auth = auth
+        self._reads = reads
+        self._cache = cache
+        self._known: OrderedDict[tuple[str | None, ...], tuple[float, User]] = OrderedDict()
+
+    async def identify(self, request: web.Request) -> User:
+        if self._cache is None:
+            return await self._ask(request)
+        key = tuple(request.headers.get(name) for name in self._cache.cache_keys)
+        kept = self._known.get(key)
+        if kept is not None and kept[0] > time.monotonic():
+            self._known.move_to_end(key)
+            return kept[1]
+        user = await self._ask(request)
+        if any(part is not None for part in key):
+            self._known[key] = (time.monotonic() + self._cache.ttl_seconds, user)
+            while len(self._known) > self._cache.max_size:
+                self._known.popitem(last=False)
+        return user
+
+    async def _ask(self, request: web.Request) -> User:
+        given = await self._arguments(request)
+        try:
+            if inspect.iscoroutinefunction(self._authenticate):
+                found = await self._authenticate(**given)
+            else:
+                found = await asyncio.to_thread(self._authenticate, **given)
+                if inspect.isawaitable(found):
+                    found = await found
+        except Exception as error:
+            raise _refusal(error) or error from None
+        return user_of(found)
+
+    async def _arguments(self, request: web.Request) -> dict[str, Any]:
+        wanted = self._wanted
+        found: dict[str, Any] = {}
+        if "headers" in wanted:
+            found["headers"] = {k.lower(): v for k, v in request.raw_headers}
+        if "body" in wanted:
+            try:
+                found["body"] = msgspec.json.decode(await request.read())
+            except (msgspec.DecodeError, RecursionError):
+                found["body"] = None
+        if "path" in wanted:
+            found["path"] = request.path
+        if "method" in wanted:
+            found["method"] = request.method
+        if "path_params" in wanted:
+            found["path_params"] = dict(request.match_info)
+        if "query_params" in wanted:
+            found["query_params"] = dict(request.query)
+        if "scopes" in wanted:
+            found["scopes"] = []
+        if "authorization" in wanted:
+            found["authorization"] = request.headers.get("authorization")
+        if "request" in wanted:
+            from .asgi import starlette_request
+
+            found["request"] = await starlette_request(request)
+        if "user" in wanted:
+            found["user"] = None
+        return found
+
+    async def authorize(self, user: User, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
+        handler = self._handler(resource, action)
+        if handler is None:
+            return None
+        shown: Any = Caller(user)
+        ctx = Auth.types.AuthContext(permissions=user["permissions"], user=shown, resource=resource, action=action)
+        try:
+            answer = await handler(ctx=ctx, value=value)
+        except Exception as error:
+            raise _refusal(error) or error from None
+        if answer is None or answer is True:
+            return None
+        if answer is False:
+            raise ApiError(403, "Forbidden")
+        if not isinstance(answer, Mapping):
+            raise TypeError(f"an authorization handler must give None, a bool or a filter, not {type(answer).__name__}")
+        visible = dict(answer)
+        tuple(terms(visible))  # a filter that means nothing lets nobody in
+        return visible
+
+    def _handler(self, resource: str, action: str) -> Any:
+        """The most specific one there is."""
+        handlers = self._auth._handlers
+        for key in ((resource, action), (resource, "*"), ("*", action)):
+            if found := handlers.get(key):
+                return found[-1]
+        return self._auth._global_handlers[-1] if self._auth._global_handlers else None
+
+    async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
+        if resource == "store":
+            raise TypeError("items of the store have no metadata")
+        return bool(await seen(self._reads, resource, [id], visible))
+
+
+def load_auth(options: Options, reads: Reads) -> CustomAuth | None:
+    """The gate that the project configures; None: everybody may do anything. Raises StartError."""
+    if options.auth.path is None:
+        return None
+    found = load_object(options.owner(), "auth.path", options.auth.path)
+    if not isinstance(found, Auth):
+        raise StartError(f"auth.path: {options.auth.path!r} is a {type(found).__name__}, not a langgraph_sdk.Auth")
+    gate = CustomAuth(found, reads, options.auth.cache)
+    if "request" in gate._wanted:
+        from .asgi import check_starlette
+
+        check_starlette("authenticate asks for the request")
+    return gate
+
+
+def user_of(found: Any) -> User:
+    """What authenticate gave, as a mapping that JSON can hold. Raises ApiError 401 for nobody, TypeError for anything else."""
+    if found is None:
+        raise ApiError(401, "Unauthorized")
+    if isinstance(found, str):
+        members: User = {"identity": found}
+    elif isinstance(found, Mapping):
+        members = dict(found)
+    elif hasattr(found, "model_dump"):
+        members = dict(found.model_dump())
+    elif hasattr(found, "to_dict"):
+        members = dict(found.to_dict())
+    else:
+        members = {k: v for k, v in getattr(found, "__dict__", {}).items() if not k.startswith("_")}
+        for name in ("identity", "display_name", "is_authenticated", "permissions"):
+            if hasattr(found, name):
+                members[name] = getattr(found, name)
+    identity = members.get("identity")
+    if not isinstance(identity, str):
+        raise TypeError("authenticate must give a string, or something with an identity that is one")
+    members.setdefault("is_authenticated", True)
+    members.setdefault("display_name", identity)
+    members["permissions"] = list(members.get("permissions") or [])
+    encoded = msgspec.json.encode(members, enc_hook=str)
+    return msgspec.json.decode(encoded, type=dict[str, Any])
+
+
+def _refusal(error: Exception) -> ApiError | None:
+    """What an HTTPException of the SDK's or Starlette's kind says. Its headers are not handed on (API.md 18)."""
+    status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        return None
+    return ApiError(status, detail if isinstance(detail, str) else str(detail))

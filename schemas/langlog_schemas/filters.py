@@ -1,0 +1,69 @@
+"""Filters on metadata (API.md 18): what an authorization handler lets its caller see. Pure.
+
+``{"owner": "alice"}`` and ``{"owner": {"$eq": "alice"}}`` ask for equality, ``{"team": {"$contains": v | [v, …]}}`` for a list with
+all of these; keys are ANDed. The gateway says the same in SQL for what it reads; deciders ask `admits` about the state that a
+command changes. Both read a filter through `terms`, so that they cannot differ in what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+Filter = dict[str, Any]
+
+
+class FilterError(ValueError):
+    """A filter that means nothing: an error of the handler that gave it. Nobody gets in by it."""
+
+
+class Term(NamedTuple):
+    key: str
+    operator: Literal["eq", "contains"]
+    value: Any
+    """For ``contains``: the list of members."""
+
+
+def terms(wanted: Mapping[str, Any]) -> Iterator[Term]:
+    """The conditions of a filter. Raises FilterError."""
+    for key, value in wanted.items():
+        if not isinstance(key, str) or key.startswith("$"):
+            raise FilterError(f"a filter's keys are names of metadata, not {key!r}")
+        operators = isinstance(value, Mapping) and any(isinstance(k, str) and k.startswith("$") for k in value)
+        if not operators:
+            yield Term(key, "eq", value)
+            continue
+        for operator, operand in value.items():
+            if operator == "$eq":
+                yield Term(key, "eq", operand)
+            elif operator == "$contains":
+                yield Term(key, "contains", list(operand) if isinstance(operand, list | tuple | set) else [operand])
+            else:
+                raise FilterError(f"unknown operator {operator!r} in a filter")
+
+
+def admits(wanted: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> bool:
+    """Whether an object with this metadata is there for the caller. Raises FilterError."""
+    if not wanted:
+        return True
+    return all(_holds(term, metadata) for term in terms(wanted))
+
+
+def _holds(term: Term, metadata: Mapping[str, Any]) -> bool:
+    if term.key not in metadata:
+        return False
+    found = metadata[term.key]
+    if term.operator == "eq":
+        return _same(found, term.value)
+    return isinstance(found, list) and all(any(_same(x, y) for x in found) for y in term.value)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equality as JSON has it: true is not 1."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
