@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
+from langlog_backbone.ttl import Minutes
 from langlog_schemas.commands import Ttl
 from langlog_schemas.run_request import Checkpoint as Checkpoint
 from langlog_schemas.run_request import RunCreate as RunCreate
@@ -109,17 +110,28 @@ class Superstep(Struct):
     updates: list[SuperstepUpdate]
 
 
+class ThreadTtl(Struct):
+    """``ttl`` in minutes."""
+
+    ttl: Minutes
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+    @property
+    def kept(self) -> Ttl:
+        return Ttl(self.ttl, self.strategy)
+
+
 class ThreadCreate(Struct):
     thread_id: str | None = None
     metadata: Object = {}
     if_exists: Literal["raise", "do_nothing"] = "raise"
-    ttl: Ttl | None = None
+    ttl: ThreadTtl | None = None
     supersteps: list[Superstep] | None = None
 
 
 class ThreadPatch(Struct):
     metadata: Object = {}
-    ttl: Ttl | None = None
+    ttl: ThreadTtl | None = None
 
 
 class ThreadSearch(Struct):
@@ -202,7 +214,7 @@ class StorePut(Struct):
     key: str
     value: Object
     index: list[str] | Any = None
-    ttl: float | None = None
+    ttl: Minutes | None = None
 
 
 class StoreDelete(Struct):

@@ -45,6 +45,10 @@ SELECT thread_id, run_id FROM runs
 WHERE status IN ('pending', 'running') AND ($1::text IS NULL OR status = $1)
 ORDER BY thread_id, ordinal
 
+-- name: queued
+-- Pending runs, counted up to a limit.
+SELECT count(*) FROM (SELECT FROM runs WHERE status = 'pending' AND status IN ('pending', 'running') LIMIT $1) AS waiting
+
 -- name: statuses
 -- Of the runs asked for, which exist and how they stand.
 SELECT run_id, status FROM runs WHERE thread_id = $1 AND run_id = ANY ($2::text[])
