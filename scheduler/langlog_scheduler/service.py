@@ -66,12 +66,12 @@ class SchedulerService:
         while True:
             self._wake.clear()
             wait = self._backbone.settings.sweep_s
-            if await self._look(self._timers.due):
-                wait = DUE_AGAIN_S
-            else:
+            found = await self._look(self._timers.due)
+            if found is not None:
                 try:
                     seconds = await self._timers.next_due_s()
-                    wait = LONGEST_SLEEP_S if seconds is None else min(max(seconds, 0.0), LONGEST_SLEEP_S)
+                    longest = DUE_AGAIN_S if found else LONGEST_SLEEP_S
+                    wait = longest if seconds is None else min(max(seconds, 0.0), longest)
                 except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                     logger.warning("scheduler.postgres_away")
             try:
@@ -85,8 +85,8 @@ class SchedulerService:
             for look in (self._leases.lost, self._leases.missing, self._timers.overdue):
                 await self._look(look)
 
-    async def _look(self, look: Look) -> int:
-        """Append what one look found; trouble is waited out until the next look."""
+    async def _look(self, look: Look) -> int | None:
+        """Append what one look found, and how much that was; trouble (None) is waited out until the next look."""
         try:
             found = await look()
             await append(self._backbone.log, found)
@@ -99,4 +99,4 @@ class SchedulerService:
         except LogUnavailable as error:
             logger.warning("scheduler.log_away", error=str(error))
         self._ok = False
-        return 0
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import asyncpg
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.settings import Settings
@@ -16,17 +18,21 @@ OVERDUE_GRACE_S = 30.0
 class Timers:
     def __init__(self, pool: asyncpg.Pool, settings: Settings) -> None:
         self._pool, self._settings = pool, settings
+        self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     async def due(self) -> list[tuple[str, cmd.Body]]:
         """Start commands for runs whose delay is over."""
+        rows = await self._pool.fetch(SQL["due_runs"])
+        self._looked_at = rows[0]["at"]
         return [
-            (f"{run_id}-due", cmd.StartDueRun(thread_id=thread_id, run_id=run_id))
-            for run_id, thread_id in await self._pool.fetch(SQL["due_runs"])
+            (f"{row['run_id']}-due", cmd.StartDueRun(thread_id=row["thread_id"], run_id=row["run_id"]))
+            for row in rows
+            if row["run_id"] is not None
         ]
 
     async def next_due_s(self) -> float | None:
-        """Seconds until the next delay is over; None when no run waits for a moment."""
-        seconds: float | None = await self._pool.fetchval(SQL["next_due"])
+        """Seconds until the next delay is over, of those that were not `due`; None when no run waits for a moment."""
+        seconds: float | None = await self._pool.fetchval(SQL["next_due"], self._looked_at)
         return seconds
 
     async def overdue(self) -> list[tuple[str, cmd.Body]]:

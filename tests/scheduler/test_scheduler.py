@@ -141,6 +141,14 @@ async def test_a_delayed_run_starts_when_its_moment_comes(stack: Stack) -> None:
     assert datetime.now(UTC) >= due
 
 
+async def test_short_delays_are_not_slept_through(stack: Stack) -> None:
+    for n in range(40):
+        due = datetime.now(UTC) + timedelta(milliseconds=n)
+        await stack.create_run(new_id(), not_before=due.isoformat(timespec="microseconds"))
+    for _ in range(40):
+        await stack.claim()
+
+
 async def test_a_run_that_is_cancelled_before_it_is_claimed_ends_without_a_worker(stack: Stack) -> None:
     thread_id = new_id()
     async with stack.watching(thread_id) as heard:

@@ -12,8 +12,12 @@ SELECT run_id, thread_id, attempt
 FROM runs WHERE status = 'running' AND started_at < now() - make_interval(secs => $1)
 
 -- name: due_runs
-SELECT run_id, thread_id FROM runs WHERE status = 'pending' AND attempt = 0 AND not_before <= now()
+-- With the moment of the look, also when nothing is due.
+SELECT looked.at, r.run_id, r.thread_id
+FROM (SELECT now() AS at) looked
+LEFT JOIN runs r ON r.status = 'pending' AND r.attempt = 0 AND r.not_before <= looked.at
 
 -- name: next_due
+-- After the look of $1: what fell due since then has not been named and is due at once.
 SELECT extract(epoch FROM min(not_before) - now())::float8 FROM runs
-WHERE status = 'pending' AND attempt = 0 AND not_before IS NOT NULL AND not_before > now()
+WHERE status = 'pending' AND attempt = 0 AND not_before IS NOT NULL AND not_before > $1
