@@ -109,6 +109,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_WEBHOOK_BLOCK_PRIVATE: refuse private networks (10.0.0.0/8 and the like) as well; loopback, link-local
     and other special ranges are refused in any case."""
 
+    cron_grace_s: float = 300.0
+    """LANGLOG_CRON_GRACE_SECS: the last time that a cron missed in a downtime is made up for when it is not older."""
+
     log_level: str = "info"
     """LOG_LEVEL: debug, info, warning, error or critical."""
     log_json: bool = False
@@ -158,6 +161,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "webhook_backoff_s": ("LANGLOG_WEBHOOK_BACKOFF_SECS",),
     "webhook_concurrency": ("LANGLOG_WEBHOOK_CONCURRENCY",),
     "webhook_block_private": ("LANGLOG_WEBHOOK_BLOCK_PRIVATE",),
+    "cron_grace_s": ("LANGLOG_CRON_GRACE_SECS",),
     "log_level": ("LOG_LEVEL",),
     "log_json": ("LOG_JSON",),
 }

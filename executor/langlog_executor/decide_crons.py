@@ -14,6 +14,7 @@ from langlog_schemas import cron as cron_aggregate
 from langlog_schemas import events as ev
 from langlog_schemas.cron import CronState
 from langlog_schemas.envelope import CommandMeta
+from langlog_schemas.filters import admits
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -23,10 +24,12 @@ CRON_MISSING = "Cron '{}' not found"
 
 def decide_cron(state: CronState, command: cmd.CronCommand, meta: CommandMeta) -> list[ev.AnyEvent]:
     """Events of a command to a cron; empty when the command is stale."""
-    current, id = state.content, state.cron_id
+    id = state.cron_id
+    # what is not the caller's is not there for him
+    current = state.content if state.content is None or admits(command.visible, state.content.metadata) else None
     match command:
         case cmd.CreateCron():
-            if current is not None:
+            if state.content is not None:
                 return [ev.CronRejected(cron_id=id, status=409, detail=CRON_EXISTS.format(id))]
             content = ev.CronContent(
                 assistant_id=command.assistant_id,

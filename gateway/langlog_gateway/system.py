@@ -78,7 +78,7 @@ INFO = msgspec.json.encode(
         "langgraph_py_version": LANGGRAPH_VERSION,
         "flags": {
             "assistants": True,
-            "crons": False,
+            "crons": True,
             "langsmith": False,
             "langsmith_tracing_replicas": False,
             "langsmith_tracing_session_on_runs": False,

@@ -12,8 +12,11 @@ from langlog_schemas import envelope
 SOURCE = "/langlog/scheduler"
 
 
-async def append(log: Log, commands: Sequence[tuple[str, cmd.Body]]) -> None:
-    """``(command id, command)`` pairs, in one go. Raises LogUnavailable."""
+async def append(log: Log, commands: Sequence[tuple[str, cmd.Body]], *, retry: bool = False) -> None:
+    """``(command id, command)`` pairs, in one go. Raises LogUnavailable.
+
+    ``retry``: of commands with the same id only the first is carried out, ever.
+    """
     if not commands:
         return
     time = now_iso()
@@ -23,7 +26,7 @@ async def append(log: Log, commands: Sequence[tuple[str, cmd.Body]]) -> None:
                 cmd.TOPIC,
                 command.key,
                 cmd.encode(command),
-                envelope.headers(id=id, type=command.TYPE, source=SOURCE, time=time, subject=command.key),
+                envelope.headers(id=id, type=command.TYPE, source=SOURCE, time=time, subject=command.key, retry=retry),
             )
             for id, command in commands
         ]

@@ -19,6 +19,7 @@ from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
 
 from .commands import append
+from .crons import Crons
 from .leases import Leases
 from .timers import Timers
 
@@ -38,6 +39,7 @@ class SchedulerService:
         self._backbone = backbone
         self._leases = Leases(backbone.pool, backbone.queue, backbone.settings)
         self._timers = Timers(backbone.pool, backbone.settings)
+        self._crons = Crons(backbone)
         self._wake = asyncio.Event()
         self._ok = True
 
@@ -48,6 +50,7 @@ class SchedulerService:
     async def serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_delays())
+            group.create_task(self._crons.follow())
             group.create_task(self._sweep())
 
     async def drain(self) -> None:

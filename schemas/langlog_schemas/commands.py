@@ -312,6 +312,7 @@ class WriteStore(Body, kw_only=True, frozen=True):
 
 class CronCommand(Body, kw_only=True, frozen=True):
     cron_id: str
+    visible: Metadata | None = None
 
     @property
     def key(self) -> str:

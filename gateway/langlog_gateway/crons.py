@@ -1,0 +1,271 @@
+"""``/runs/crons`` and ``/threads/{id}/runs/crons`` (API.md 10). Firing them is the scheduler's business."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.schedule import Schedule, ScheduleError, moment_of
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas import ids
+from msgspec import UNSET
+from msgspec.structs import asdict
+
+from . import bodies, cron_bodies
+from .access import admit, authorize, caller
+from .core import Core, json_response, no_content, origin_of, page_headers
+from .errors import ApiError, not_found, unprocessable
+from .layering import mirrored
+from .present import Row, array, stamp, text
+from .validation import decode_body, path_uuid, read_body, uuid_of
+from .visibility import narrowed
+
+SQL = load_sql("langlog_gateway", "crons.sql")
+
+COLUMNS = (
+    "cron_id",
+    "assistant_id",
+    "thread_id",
+    "user_id",
+    "end_time",
+    "schedule",
+    "timezone",
+    "payload",
+    "next_run_date",
+    "metadata",
+    "on_run_completed",
+    "enabled",
+    "created_at",
+    "updated_at",
+)
+THREAD_MISSING = (
+    "Thread with ID '{}' not found. Please verify the ID is correct and the thread hasn't been deleted or expired."
+)
+
+
+class Crons:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/runs/crons/{cron_id}"
+        return [
+            web.post("/runs/crons", self.create),
+            web.post("/threads/{thread_id}/runs/crons", self.create),
+            web.post("/runs/crons/search", self.search),
+            web.post("/runs/crons/count", self.count),
+            web.get(one, self.get),
+            web.patch(one, self.patch),
+            web.delete(one, self.delete),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread") if "thread_id" in request.match_info else None
+        body = await read_body(request, cron_bodies.CRON_CREATE)
+        _check(body.schedule, body.timezone, body.end_time)
+        mirrored(body.config, body.context)
+        assistant_id = await self._assistant(body.assistant_id)
+        origin = origin_of(request)
+        cron_id = origin.mint("cron")
+        payload: dict[str, Any] = msgspec.json.decode(await request.read())
+        payload["assistant_id"] = assistant_id
+        payload["config"] = _with_cron_id(body.config, cron_id)
+        user = caller(request)
+        user_id = "" if user is None else user["identity"]
+        value: dict[str, Any] = {
+            "cron_id": cron_id,
+            "thread_id": thread_id,
+            "schedule": body.schedule,
+            "payload": payload,
+            "end_time": body.end_time,
+            "user_id": user_id,
+            "metadata": body.metadata,
+        }
+        await authorize(request, "crons", "create", value)
+        if thread_id is not None:
+            missing = not_found(THREAD_MISSING.format(thread_id))
+            await admit(request, "threads", "read", {"thread_id": thread_id}, missing)
+            if not await self._core.reads.value(SQL["thread_exists"], thread_id):
+                raise missing
+        command = cmd.CreateCron(
+            cron_id=cron_id,
+            assistant_id=assistant_id,
+            thread_id=thread_id,
+            user_id=user_id,
+            schedule=body.schedule,
+            timezone=body.timezone,
+            end_time=body.end_time,
+            payload=value["payload"],
+            metadata=value["metadata"],
+            on_run_completed=body.on_run_completed if thread_id is None else None,
+            enabled=body.enabled,
+        )
+        reply = await self._core.commands.execute(command, origin)
+        event = ev.decode(reply.type, reply.body)
+        assert isinstance(event, ev.CronCreated)
+        shown = {"cron_id": cron_id, **asdict(event.content)}
+        shown["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
+        return json_response(msgspec.json.encode(shown))
+
+    async def get(self, request: web.Request) -> web.Response:
+        cron_id = path_uuid(request, "cron")
+        await admit(request, "crons", "read", {"cron_id": cron_id}, not_found())
+        return json_response(present_cron(await self._row(cron_id)))
+
+    async def patch(self, request: web.Request) -> web.Response:
+        cron_id = path_uuid(request, "cron")
+        body = await read_body(request, cron_bodies.CRON_PATCH)
+        given: dict[str, Any] = msgspec.json.decode(await request.read())
+        if not given:
+            raise ApiError(400, "Request body cannot be empty")
+        missing = not_found(f"Cron '{cron_id}' not found")
+        value: dict[str, Any] = {"cron_id": cron_id, "payload": given}
+        for name in ("schedule", "metadata"):
+            if name in given:
+                value[name] = given[name]
+        visible = await admit(request, "crons", "update", value, missing)
+        given = value["payload"]
+        row = await self._core.reads.row(SQL["get"], cron_id)
+        if row is None:
+            raise missing
+        _check(
+            row["schedule"] if body.schedule is UNSET else body.schedule,
+            row["timezone"] if body.timezone is UNSET else body.timezone,
+            None if body.end_time is UNSET else body.end_time,
+        )
+        mirrored(body.config, body.context)
+        if body.assistant_id is not UNSET:
+            body.assistant_id = given["assistant_id"] = await self._assistant(body.assistant_id)
+        if "config" in given:
+            given["config"] = _with_cron_id(body.config, cron_id)
+        # the payload that comes of it must still be a run's body
+        whole = {**msgspec.json.decode(row["payload"]), **given}
+        decode_body(msgspec.json.encode(whole), bodies.RUN_CREATE)
+        command = cmd.PatchCron(
+            cron_id=cron_id,
+            payload=given,
+            assistant_id=body.assistant_id,
+            schedule=body.schedule,
+            timezone=body.timezone,
+            end_time=body.end_time,
+            metadata=value.get("metadata", UNSET),
+            on_run_completed=body.on_run_completed if row["thread_id"] is None else UNSET,
+            enabled=body.enabled,
+            visible=visible,
+        )
+        await self._core.commands.execute(command, origin_of(request))
+        return json_response(present_cron(await self._row(cron_id)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        cron_id = path_uuid(request, "cron")
+        visible = await admit(request, "crons", "delete", {"cron_id": cron_id}, not_found())
+        await self._core.commands.execute(cmd.DeleteCron(cron_id=cron_id, visible=visible), origin_of(request))
+        return no_content()
+
+    async def search(self, request: web.Request) -> web.Response:
+        body = await read_body(request, cron_bodies.CRON_SEARCH)
+        value: dict[str, Any] = {
+            "assistant_id": _uuid(body.assistant_id, "assistant"),
+            "thread_id": _uuid(body.thread_id, "thread"),
+            "metadata": body.metadata or {},
+            "limit": body.limit,
+            "offset": body.offset,
+        }
+        visible = await authorize(request, "crons", "search", value)
+        order = "DESC" if body.sort_order == "desc" else "ASC"
+        by = "ends_at" if body.sort_by == "end_time" else body.sort_by
+        columns = [c for c in COLUMNS if not body.select or c in body.select]
+        sql, values = narrowed(
+            SQL["search"].replace("{columns}", ", ".join(columns)).replace("{order}", f"{by} {order}, cron_id {order}"),
+            visible,
+            value["assistant_id"],
+            value["thread_id"],
+            body.enabled,
+            _filter(value["metadata"]),
+            body.limit + 1,
+            body.offset,
+        )
+        rows = await self._core.reads.rows(sql, *values)
+        page = array(present_cron(row, columns) for row in rows[: body.limit])
+        return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
+
+    async def count(self, request: web.Request) -> web.Response:
+        body = await read_body(request, cron_bodies.CRON_COUNT)
+        value: dict[str, Any] = {
+            "assistant_id": _uuid(body.assistant_id, "assistant"),
+            "thread_id": _uuid(body.thread_id, "thread"),
+            "metadata": body.metadata or {},
+        }
+        visible = await authorize(request, "crons", "search", value)
+        sql, values = narrowed(
+            SQL["count"], visible, value["assistant_id"], value["thread_id"], _filter(value["metadata"])
+        )
+        return json_response(str(await self._core.reads.value(sql, *values)))
+
+    async def _assistant(self, name: str) -> str:
+        """The id of an assistant that is there, by id or graph name. Raises ApiError 404."""
+        try:
+            assistant_id = uuid_of(name, "assistant")
+        except ApiError:
+            assistant_id = ids.default_assistant_id(name)
+        if not await self._core.reads.value(SQL["assistant_exists"], assistant_id):
+            raise not_found(f"Assistant '{name}' not found")
+        return assistant_id
+
+    async def _row(self, cron_id: str) -> Any:
+        row = await self._core.reads.row(SQL["get"], cron_id)
+        if row is None:
+            raise not_found()
+        return row
+
+
+async def remove_crons_of(core: Core, thread_id: str) -> None:
+    """Take a deleted thread's crons along; one that the decider has removed already is as good."""
+    rows = await core.reads.rows(SQL["of_thread"], thread_id)
+    await core.commands.execute_all([cmd.DeleteCron(cron_id=row["cron_id"]) for row in rows])
+
+
+def present_cron(row: Row, columns: Collection[str] = COLUMNS) -> str:
+    """A row of ``crons``, or those columns of one."""
+    return "{" + ",".join(f'"{name}":{_member(name, row[name])}' for name in columns) + "}"
+
+
+def _member(name: str, value: Any) -> str:
+    if name in ("payload", "metadata"):
+        return str(value)
+    if name == "next_run_date":
+        return f'"{_to_the_second(value)}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{stamp(value)}"' if isinstance(value, datetime) else text(value)
+
+
+def _to_the_second(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _with_cron_id(config: dict[str, Any], cron_id: str) -> dict[str, Any]:
+    return {**config, "configurable": {**(config.get("configurable") or {}), "cron_id": cron_id}}
+
+
+def _check(schedule: str, timezone: str | None, end_time: str | None) -> None:
+    """Raises ApiError 422."""
+    try:
+        Schedule(schedule, timezone)
+        if end_time is not None:
+            moment_of(end_time)
+    except ScheduleError as error:
+        raise unprocessable(str(error)) from None
+
+
+def _uuid(value: str | None, what: str) -> str | None:
+    return None if value is None else uuid_of(value, what)
+
+
+def _filter(metadata: dict[str, Any]) -> str | None:
+    return msgspec.json.encode(metadata).decode() if metadata else None

@@ -1,0 +1,198 @@
+"""Crons whose moment has come (API.md 10): their runs are asked for, then they are moved on to their next date.
+
+One loop sleeps until the next cron is due; a cron that is made, changed or moved on wakes it. Ids of command, run and thread are
+derived from cron and due time, and the command is marked as a retry: of the same due time only the first command is carried
+out, whoever sends it and however often. Runs are appended for sure before the cron is moved on. So each due time fires exactly
+once, however many schedulers there are and whenever they die; one that is not moved on is due again for the next look.
+
+After a downtime (docs/crons.md): times up to `CATCH_UP_S` old fire each, of older ones only the last, and only when it is not
+older than ``cron_grace_s``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+from langlog_backbone import channels
+from langlog_backbone.context import Backbone
+from langlog_backbone.log import LogUnavailable, RecordTooLarge
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.schedule import Schedule, ScheduleError
+from langlog_schemas import commands as cmd
+from langlog_schemas.ids import cron_id_at
+from langlog_schemas.run_request import Assistant, Object, RunCreate, Server, layer
+
+from .commands import append
+
+logger = structlog.get_logger(__name__)
+
+SQL = load_sql("langlog_scheduler", "crons.sql")
+
+CATCH_UP_S = 10.0
+"""A time that is at most this late fires in any case: what a busy machine or a change of schedulers may take."""
+BATCH = 500
+LONGEST_SLEEP_S = 3600.0
+AGAIN_S = 1.0
+"""A cron that has not moved on after this is due again; after this Postgres or the log is asked again, too."""
+
+_payload = msgspec.json.Decoder(RunCreate)
+_decode = msgspec.json.decode
+
+
+class Crons:
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._wake = asyncio.Event()
+        self._moving: dict[tuple[str, datetime], float] = {}
+        """(cron, due time) that has been asked to move on -> until when it is passed over"""
+
+    async def follow(self) -> None:
+        """Fire what is due, for ever."""
+        bus = self._backbone.bus
+        await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
+        bus.on_reconnect.append(self._wake.set)
+        try:
+            while True:
+                self._wake.clear()
+                wait = AGAIN_S
+                try:
+                    if not await self.fire():
+                        wait = await self._next_due_s()
+                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    logger.warning("scheduler.postgres_away", error=str(error))
+                except LogUnavailable as error:
+                    logger.warning("scheduler.log_away", error=str(error))
+                try:
+                    await asyncio.wait_for(self._wake.wait(), wait)
+                except TimeoutError:
+                    continue
+        finally:
+            await bus.unsubscribe(channels.TIMERS, self._on_timer)
+
+    async def fire(self) -> int:
+        """One look: how many crons are due, those included that are being moved on. Raises LogUnavailable and what asyncpg does."""
+        rows = await self._backbone.pool.fetch(SQL["due"], BATCH)
+        clock = time.monotonic()
+        self._moving = {key: until for key, until in self._moving.items() if until > clock}
+        runs: list[tuple[str, cmd.Body]] = []
+        moves: list[tuple[str, cmd.Body]] = []
+        for row in rows:
+            key = (row["cron_id"], row["next_run_date"])
+            if key in self._moving:
+                continue
+            self._moving[key] = clock + AGAIN_S
+            times, following = self._plan(row)
+            runs += self._runs(row, times)
+            move = cmd.AdvanceCron(
+                cron_id=row["cron_id"], due=_iso(row["next_run_date"]), next_run_date=_iso(following)
+            )
+            moves.append((cron_id_at(row["cron_id"], move.due, "advance"), move))
+        try:
+            await self._append_runs(runs)
+            await append(self._backbone.log, moves)
+        except LogUnavailable:
+            self._moving.clear()
+            raise
+        return len(rows)
+
+    async def _append_runs(self, runs: list[tuple[str, cmd.Body]]) -> None:
+        try:
+            await append(self._backbone.log, runs, retry=True)
+        except RecordTooLarge as error:
+            if len(runs) > 1:
+                for run in runs:
+                    await self._append_runs([run])
+                return
+            logger.error("scheduler.cron_too_large", command_id=runs[0][0], error=str(error))
+
+    def _plan(self, row: Any) -> tuple[list[datetime], datetime]:
+        """The due times that fire now, and the next one."""
+        now, due = row["now"], row["next_run_date"]
+        try:
+            schedule = Schedule(row["schedule"], row["timezone"])
+        except ScheduleError as error:  # the machine's time zone database has lost the zone
+            logger.error("scheduler.cron_unreadable", cron_id=row["cron_id"], error=str(error))
+            return [], now + timedelta(seconds=LONGEST_SLEEP_S)
+        end = now if row["ends_at"] is None else min(now, row["ends_at"])
+        times = schedule.between(max(due, now - timedelta(seconds=CATCH_UP_S)), end)
+        if not times:
+            grace = timedelta(seconds=self._backbone.settings.cron_grace_s)
+            last = schedule.latest(max(due, now - grace), end)
+            times = [] if last is None else [last]
+        if due not in times:
+            logger.warning("scheduler.cron_times_missed", cron_id=row["cron_id"], due=_iso(due), fired=len(times))
+        return times, schedule.after(now)
+
+    def _runs(self, row: Any, times: list[datetime]) -> list[tuple[str, cmd.Body]]:
+        if row["graph_id"] is None:
+            logger.warning("scheduler.cron_without_assistant", cron_id=row["cron_id"], assistant_id=row["assistant_id"])
+            return []
+        try:
+            return [(cron_id_at(row["cron_id"], _iso(due), "command"), run_of(row, due)) for due in times]
+        except msgspec.MsgspecError as error:  # checked when it was made, perhaps by an older version
+            logger.error("scheduler.cron_unreadable", cron_id=row["cron_id"], error=str(error))
+            return []
+
+    async def _next_due_s(self) -> float:
+        seconds: float | None = await self._backbone.pool.fetchval(SQL["next_due"])
+        return LONGEST_SLEEP_S if seconds is None else min(max(seconds, 0.0), LONGEST_SLEEP_S)
+
+    def _on_timer(self, _: bytes) -> None:
+        self._wake.set()
+
+
+def run_of(row: Any, due: datetime) -> cmd.CreateRun:
+    """The run of a cron's due time, with the kwargs that a gateway would give it."""
+    cron_id, moment = row["cron_id"], _iso(due)
+    body = _payload.decode(row["payload"])
+    assistant = Assistant(
+        row["assistant_id"],
+        row["graph_id"],
+        _decode(row["assistant_config"]),
+        _decode(row["assistant_context"]),
+        _decode(row["assistant_metadata"]),
+    )
+    stateless = row["thread_id"] is None
+    run_id = cron_id_at(cron_id, moment, "run")
+    thread_id = cron_id_at(cron_id, moment, "thread") if stateless else row["thread_id"]
+    temporary = stateless and row["on_run_completed"] != "keep"
+    given: Object = {**(body.config.get("configurable") or {}), **body.context, "cron_id": cron_id}
+    user_id: str = row["user_id"]
+    layered = layer(
+        body,
+        {**body.config, "configurable": given},
+        given,
+        assistant,
+        Server(
+            run_id=run_id,
+            thread_id=thread_id,
+            request_id=None,
+            started_ms=int(due.timestamp() * 1000),
+            user={"identity": user_id, "display_name": user_id} if user_id else None,
+            user_id=user_id,
+        ),
+        temporary=temporary,
+    )
+    return cmd.CreateRun(
+        thread_id=thread_id,
+        run_id=run_id,
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        kwargs=layered.kwargs,
+        assistant_metadata=assistant.metadata,
+        metadata={**(body.config.get("metadata") or {}), **_decode(row["metadata"])},
+        thread_config=layered.thread_config,
+        multitask_strategy=body.multitask_strategy,
+        if_not_exists="create" if stateless else "reject",
+        temporary=temporary,
+    )
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
