@@ -13,13 +13,15 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from .access import GATE, identify
+from .access import GATE, caller, identify
+from .asgi import CustomApp
 from .assistants import Assistants
 from .core import Core
 from .cors import Cors
 from .crons import Crons
 from .custom_auth import load_auth
 from .errors import ApiError, internal_error, unprocessable
+from .http_options import HttpOptions, Options
 from .ports import UserCodeError
 from .runs import Runs
 from .store import Store
@@ -27,6 +29,7 @@ from .system import System
 from .thread_state import ThreadState
 from .thread_stream import ThreadStreams
 from .threads import Threads
+from .user_code import load_object
 from .webhooks import WebhookLog
 
 logger = structlog.get_logger(__name__)
@@ -38,16 +41,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def build_app(core: Core) -> web.Application:
-    """The application of one gateway."""
-    settings = core.settings
-    cors = Cors(settings.cors_allow_origins)
-    app = web.Application(middlewares=[_middleware(core, cors)], client_max_size=settings.max_body_bytes)
+    """The application of one gateway. Raises StartError for what the project names and cannot be loaded."""
+    settings, options = core.settings, core.options
+    cors = Cors(settings.cors_allow_origins, options.http.cors)
+    custom = load_app(options)
+    app = web.Application(middlewares=[_middleware(core, cors, custom)], client_max_size=settings.max_body_bytes)
+    if custom is not None:
+        app.cleanup_ctx.append(custom.lifespan)
     app.on_response_prepare.append(cors.decorate)
-    gate = load_auth(core.options, core.reads)
+    gate = load_auth(options, core.reads)
     if gate is not None:
         app[GATE] = gate
     system, state = System(core), ThreadState(core)
-    prefix = core.options.prefix
+    prefix = options.prefix
     if prefix:
         app.router.add_get("/ok", system.ok)
     routes = [
@@ -62,14 +68,23 @@ def build_app(core: Core) -> web.Application:
         *Store(core).routes(),
     ]
     for route in routes:
+        if options.http.disabled(route.path):
+            continue
         app.router.add_route(route.method, prefix + route.path, route.handler)
         if route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, prefix + route.path, route.handler)
     return app
 
 
-def _middleware(core: Core, cors: Cors) -> Middleware:
-    prefix = core.options.prefix
+def load_app(options: Options) -> CustomApp | None:
+    """The project's own application. Raises StartError."""
+    if options.http.app is None:
+        return None
+    return CustomApp(load_object(options.owner(), "http.app", options.http.app), options.prefix)
+
+
+def _middleware(core: Core, cors: Cors, custom: CustomApp | None) -> Middleware:
+    prefix, http = core.options.prefix, core.options.http
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -80,7 +95,11 @@ def _middleware(core: Core, cors: Cors) -> Middleware:
         began = clock()
         if "%00" in request.raw_path:
             return unprocessable("The NUL character (%00) cannot be part of an id or a key").response()
-        response = await _answer(request, handler, open=request.path.removeprefix(prefix) in OPEN)
+        open = request.path.removeprefix(prefix) in OPEN
+        if custom is None or not request.path.startswith(f"{prefix}/") or "upgrade" in request.headers:
+            response = await _answer(request, handler, open=open, http=http)
+        else:
+            response = await _through(custom, request, handler, open=open, http=http)
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         core.metrics.count(request.method, path, response.status, clock() - began)
@@ -89,7 +108,39 @@ def _middleware(core: Core, cors: Cors) -> Middleware:
     return around
 
 
-async def _answer(request: web.Request, handler: Handler, *, open: bool) -> web.StreamResponse:
+async def _through(
+    custom: CustomApp, request: web.Request, handler: Handler, *, open: bool, http: HttpOptions
+) -> web.StreamResponse:
+    """The answer of the project's application, or of the built-in routes behind its middleware.
+
+    Its own routes are authenticated only when the project says so; then, and with ``auth_first``, nothing of it is called before.
+    """
+
+    async def builtin(inner: web.Request) -> web.StreamResponse:
+        return await _answer(inner, handler, open=open, http=http)
+
+    own = custom.routes(request.path, request.method)
+    try:
+        if http.enable_custom_route_auth if own else http.middleware_order == "auth_first" and not open:
+            await identify(request)
+        return await custom.handle(request, builtin, caller(request))
+    except ApiError as error:
+        return error.response()
+    except web.HTTPRequestEntityTooLarge as error:
+        return ApiError(413, error.text or "Request body too large").response()
+    except (web.HTTPException, ConnectionResetError):
+        raise
+    except Exception:
+        logger.exception("gateway.app_failed", method=request.method, path=request.path, **_logged(request, http))
+        return internal_error()
+
+
+def _logged(request: web.Request, http: HttpOptions) -> dict[str, object]:
+    """Headers that the project wants to see in logs."""
+    return {} if http.logging_headers is None else {"headers": http.logging_headers.pick(request.headers)}
+
+
+async def _answer(request: web.Request, handler: Handler, *, open: bool, http: HttpOptions) -> web.StreamResponse:
     try:
         if not open:
             await identify(request)
@@ -106,10 +157,10 @@ async def _answer(request: web.Request, handler: Handler, *, open: bool) -> web.
     except (web.HTTPException, ConnectionResetError):
         raise
     except UserCodeError as error:
-        logger.warning("gateway.user_code_failed", path=request.path, error=str(error))
+        logger.warning("gateway.user_code_failed", path=request.path, error=str(error), **_logged(request, http))
         return internal_error()
     except Exception:
-        logger.exception("gateway.request_failed", method=request.method, path=request.path)
+        logger.exception("gateway.request_failed", method=request.method, path=request.path, **_logged(request, http))
         return internal_error()
 
 

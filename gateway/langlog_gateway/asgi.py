@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -32,6 +32,8 @@ Builtin = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST = "langlog.request"
 """Where the scope keeps the request that it was made of."""
+OWN_DOCUMENTS = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
+"""Where FastAPI shows its own documents: its routes are in the server's document instead."""
 LIFESPAN_S = 60.0
 """How long the application may take to start, and to stop."""
 
@@ -54,6 +56,8 @@ class CustomApp:
         self.has_router = hasattr(router, "default") and hasattr(router, "routes")
         if self.has_router:
             router.default = self._default
+            own = {getattr(app, name, None) for name in OWN_DOCUMENTS}
+            router.routes[:] = [route for route in router.routes if getattr(route, "path", "") not in own]
 
     # lifespan
 
@@ -64,6 +68,12 @@ class CustomApp:
         self._events.put_nowait({"type": "lifespan.startup"})
         async with asyncio.timeout(LIFESPAN_S):
             await self._started
+
+    async def lifespan(self, app: web.Application) -> AsyncIterator[None]:
+        """From the gateway's start to its end."""
+        await self.start()
+        yield
+        await self.stop()
 
     async def stop(self) -> None:
         if self._lifespan is None or self._lifespan.done():
@@ -107,14 +117,16 @@ class CustomApp:
 
     # requests
 
-    async def handle(self, request: web.Request, builtin: Builtin) -> web.StreamResponse:
-        """Answer by the application, or by ``builtin`` where it has no route."""
-        exchange = _Exchange(request, builtin, await request.read())
+    async def handle(self, request: web.Request, builtin: Builtin, user: Any = None) -> web.StreamResponse:
+        """Answer by the application, or by ``builtin`` where it has no route. ``user``: who was authenticated, for its routes."""
+        exchange = _Exchange(request, builtin, await request.read(), whole=not self.has_router)
         scope = scope_of(request, self._prefix)
+        if user is not None:
+            scope["user"], scope["auth"] = user, user
         scope["state"] = dict(self._state)
         scope[REQUEST] = exchange
         await self.app(scope, exchange.receive, exchange.send)
-        if not self.has_router and exchange.unknown:
+        if exchange.unknown:
             return await builtin(request)
         return await exchange.finish()
 
@@ -149,7 +161,9 @@ class CustomApp:
 class _Exchange:
     """One request on its way through the application."""
 
-    def __init__(self, request: web.Request, builtin: Builtin, body: bytes) -> None:
+    def __init__(self, request: web.Request, builtin: Builtin, body: bytes, *, whole: bool) -> None:
+        """``whole``: the application cannot give requests back; its 404 means that it has no such route."""
+        self._whole = whole
         self._request = request
         self._builtin = builtin
         self._body: bytes | None = body
@@ -168,6 +182,10 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._start = message
+            self.unknown = self._whole and message["status"] == 404
+        elif self.unknown:
+            if not message.get("more_body"):
+                self._over.set()
         elif message["type"] == "http.response.body":
             await self._write(bytes(message.get("body", b"")), more=bool(message.get("more_body")))
 
@@ -213,17 +231,14 @@ class _Exchange:
             parts.append(message.get("body", b""))
             if not message.get("more_body"):
                 break
-        inner = self._request.clone(headers=_headers(scope))
-        for key in self._request:
-            inner[key] = self._request[key]
+        outer = self._request
+        kept, outer._read_bytes = outer._read_bytes, None  # what has been read cannot be cloned otherwise
+        inner = outer.clone(headers=_headers(scope))
+        outer._read_bytes = kept
         inner._read_bytes = b"".join(parts)
-        inner._match_info = self._request._match_info
         writer = _MessageWriter(send)
         inner._payload_writer = writer
-        try:
-            response = await self._builtin(inner)
-        finally:
-            inner._match_info = None
+        response = await self._builtin(inner)
         if not response.prepared:
             await response.prepare(inner)
         await response.write_eof()

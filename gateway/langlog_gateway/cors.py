@@ -1,30 +1,65 @@
-"""Cross-origin answers (API.md 1.5): by default any origin may ask for anything."""
+"""Cross-origin answers (API.md 1.5): by default any origin may ask for anything; ``http.cors`` narrows it."""
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
-METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY"
-EXPOSED = "x-pagination-total, x-pagination-next, content-location"
-MAX_AGE_S = 600
+from .http_options import CorsOptions
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
+SAFE_HEADERS = frozenset({"Accept", "Accept-Language", "Content-Language", "Content-Type"})
+EXPOSED = ("x-pagination-total", "x-pagination-next", "content-location")
 
 
 class Cors:
-    def __init__(self, allow_origins: str) -> None:
-        self._any = allow_origins.strip() == "*"
-        self._allowed = frozenset(origin.strip() for origin in allow_origins.split(","))
+    def __init__(self, allow_origins: str, options: CorsOptions | None = None) -> None:
+        """``allow_origins``: comma separated; what it names wins over the options unless it is ``*``."""
+        named = [origin.strip() for origin in allow_origins.split(",") if origin.strip()]
+        configured = options or CorsOptions(expose_headers=list(EXPOSED), allow_headers=["*"])
+        if options is not None and named == ["*"]:
+            named = options.allow_origins or ([] if options.allow_origin_regex else ["*"])
+        self._any = "*" in named
+        self._allowed = frozenset(named)
+        self._pattern = None if configured.allow_origin_regex is None else re.compile(configured.allow_origin_regex)
+        methods = configured.allow_methods or ["*"]
+        self._methods = METHODS if "*" in methods else tuple(method.upper() for method in methods)
+        headers = configured.allow_headers or ["*"]
+        self._any_header = "*" in headers
+        self._headers = sorted(SAFE_HEADERS | set(headers), key=str.lower)
+        self._credentials = configured.allow_credentials
+        self._exposed = ", ".join(configured.expose_headers or ())
+        self._max_age = configured.max_age
+
+    def _admits(self, origin: str) -> bool:
+        if self._any or origin in self._allowed:
+            return True
+        return self._pattern is not None and self._pattern.fullmatch(origin) is not None
 
     def preflight(self, request: web.Request) -> web.Response | None:
         """The answer to a preflight request; None when it is none."""
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
-        origin = request.headers.get("origin", "")
-        headers = {"access-control-allow-methods": METHODS, "access-control-max-age": str(MAX_AGE_S)}
+        headers = {
+            "access-control-allow-methods": ", ".join(self._methods),
+            "access-control-max-age": str(self._max_age),
+        }
         asked = request.headers.get("access-control-request-headers")
-        if asked is not None:
+        if not self._any_header:
+            headers["access-control-allow-headers"] = ", ".join(self._headers)
+        elif asked is not None:
             headers["access-control-allow-headers"] = asked
-        if not (self._any or origin in self._allowed):
-            return web.Response(status=400, text="Disallowed CORS origin", headers=headers)
+        failures = []
+        if not self._admits(request.headers.get("origin", "")):
+            failures.append("origin")
+        if request.headers["access-control-request-method"] not in self._methods:
+            failures.append("method")
+        known = {name.lower() for name in self._headers}
+        if not self._any_header and any(name.strip().lower() not in known for name in (asked or "").split(",") if name):
+            failures.append("headers")
+        if failures:
+            return web.Response(status=400, text=f"Disallowed CORS {', '.join(failures)}", headers=headers)
         return web.Response(text="OK", headers=headers)
 
     async def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -34,8 +69,11 @@ class Cors:
         origin = request.headers.get("origin")
         if origin is None:
             return
-        headers["access-control-expose-headers"] = EXPOSED
-        if self._any:
+        if self._credentials:
+            headers["access-control-allow-credentials"] = "true"
+        if self._exposed:
+            headers["access-control-expose-headers"] = self._exposed
+        if self._any and not (self._credentials and "cookie" in request.headers):
             headers["access-control-allow-origin"] = "*"
-        elif origin in self._allowed:
+        elif self._admits(origin):
             headers["access-control-allow-origin"] = origin

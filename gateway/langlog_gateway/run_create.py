@@ -110,6 +110,7 @@ class RunOrders:
                 user=user,
                 user_id="" if user is None else user["identity"],
                 permissions=[] if user is None else user.get("permissions", []),
+                headers=self._core.options.http.configurable(request.headers),
             ),
             temporary=temporary,
         )

@@ -74,6 +74,8 @@ class Server(NamedTuple):
     user: Any = None
     user_id: str = ""
     permissions: list[str] = []
+    headers: dict[str, str] = {}
+    """Of the request, as far as the project wants them in the configurable."""
 
 
 class Layered(NamedTuple):
@@ -108,6 +110,7 @@ def layer(
         **rest,
         "configurable": {
             **own,
+            **server.headers,
             **checkpoint,
             "langgraph_auth_user": server.user,
             "langgraph_auth_user_id": server.user_id,
