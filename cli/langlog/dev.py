@@ -52,10 +52,13 @@ async def _run(settings: Settings, project: Project, reload: bool) -> int:
     from langlog_gateway.service import GatewayService
     from langlog_projector.service import ProjectorService
     from langlog_scheduler.service import SchedulerService
+    from msgspec.structs import replace
 
     from .reload import ReloadService
 
     asked = settings
+    if not settings.base_url:
+        settings = replace(settings, base_url=_own_url(settings))
     async with embedded_servers(settings) as settings, open_backbone(settings, local=True) as backbone:
         pool = WorkerPoolService(backbone)
         services: list[Service] = [
@@ -66,7 +69,7 @@ async def _run(settings: Settings, project: Project, reload: bool) -> int:
             GatewayService(backbone),
         ]
         if reload:
-            services.append(ReloadService(project.root, pool.reload))
+            services.append(ReloadService(project.root, settings.data_dir, pool.reload))
         return await run_services(services, ready=lambda: _say(asked, project))
 
 
@@ -80,6 +83,12 @@ def _say(settings: Settings, project: Project) -> None:
     click.echo(f"langlog listens on http://{host}:{settings.port}{settings.mount_prefix}")
     click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
     click.echo(f"  data    {where}")
+
+
+def _own_url(settings: Settings) -> str:
+    """Where this process reaches its own gateway."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _without_password(uri: str) -> str:

@@ -85,6 +85,7 @@ def projector(**options: Any) -> None:
 
 
 @click.command()
+@_config
 @_health
 def scheduler(**options: Any) -> None:
     """Everything that happens because time passed. Needs LOG_URI, DATABASE_URI and REDIS_URI."""

@@ -1,7 +1,7 @@
 """The scheduler: everything that happens because time passed. It reads Postgres and Redis and appends commands, nothing else.
 
-Two loops: one sleeps until the next delayed run is due (a new one wakes it), one looks every ``sweep_s`` for lost leases, lost
-dispatches and overdue runs. Several may run: all that they append is idempotent by run and attempt, so a duplicate decides nothing.
+Loops of its own: one sleeps until the next delayed run is due (a new one wakes it), one looks every ``sweep_s`` for lost leases, lost
+dispatches and overdue runs, two look every few minutes for what is past its TTL; crons and webhooks have theirs. Several may run: all that they append is idempotent by run and attempt, so a duplicate decides nothing.
 When it dies, what is due comes late and nothing is missed.
 """
 
@@ -15,13 +15,16 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogUnavailable
+from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
 
 from .commands import append
 from .crons import Crons
+from .expiry import Expiry
 from .leases import Leases
 from .timers import Timers
+from .webhooks import Webhooks
 
 logger = structlog.get_logger(__name__)
 
@@ -40,6 +43,8 @@ class SchedulerService:
         self._leases = Leases(backbone.pool, backbone.queue, backbone.settings)
         self._timers = Timers(backbone.pool, backbone.settings)
         self._crons = Crons(backbone)
+        self._expiry = Expiry(backbone.pool, read_configuration(backbone.settings.project))
+        self._webhooks = Webhooks(backbone)
         self._wake = asyncio.Event()
         self._ok = True
 
@@ -51,10 +56,14 @@ class SchedulerService:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_delays())
             group.create_task(self._crons.follow())
+            group.create_task(self._webhooks.follow())
+            group.create_task(self._every(self._expiry.threads_every_s, self._expiry.threads))
+            group.create_task(self._every(self._expiry.items_every_s, self._expiry.items))
             group.create_task(self._sweep())
 
     async def drain(self) -> None:
-        """Nothing is under way that another scheduler would not do."""
+        """Webhooks under way are sent; nothing else is under way that another scheduler would not do."""
+        await self._webhooks.drain()
 
     async def stop(self) -> None:
         await self._backbone.bus.unsubscribe(channels.TIMERS, self._on_timer)
@@ -87,6 +96,11 @@ class SchedulerService:
             await asyncio.sleep(self._backbone.settings.sweep_s)
             for look in (self._leases.lost, self._leases.missing, self._timers.overdue):
                 await self._look(look)
+
+    async def _every(self, seconds: float, look: Look) -> None:
+        while True:
+            await self._look(look)
+            await asyncio.sleep(seconds)
 
     async def _look(self, look: Look) -> int | None:
         """Append what one look found, and how much that was; trouble (None) is waited out until the next look."""

@@ -1,0 +1,60 @@
+"""Threads and store items whose time is over (API.md 3, 11 and 16), looked for every few minutes.
+
+Finding is not deciding: the command for a thread says only that it may be due, and the decider, which knows of runs in flight and of
+changes that are not folded yet, expires it or leaves it. An item goes only if it still expires by the moment of the look.
+Ids are derived, so that two schedulers say the same.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import asyncpg
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.project import Configuration
+from langlog_backbone.ttl import store_ttl, thread_ttl
+from langlog_schemas import commands as cmd
+
+SQL = load_sql("langlog_scheduler", "expiry.sql")
+
+ITEMS_AT_ONCE = 10_000
+
+
+class Expiry:
+    """Raises StartError when the project's TTL sections cannot be."""
+
+    def __init__(self, pool: asyncpg.Pool, configuration: Configuration) -> None:
+        self._pool = pool
+        self._threads, self._items = thread_ttl(configuration), store_ttl(configuration)
+
+    @property
+    def threads_every_s(self) -> float:
+        return self._threads.sweep_interval_minutes * 60
+
+    @property
+    def items_every_s(self) -> float:
+        return self._items.sweep_interval_minutes * 60
+
+    async def threads(self) -> list[tuple[str, cmd.Body]]:
+        """Expire commands for threads that have not changed for their TTL."""
+        rows = await self._pool.fetch(SQL["expired_threads"], cmd.TTL_MAX_MINUTES, self._threads.sweep_limit)
+        return [
+            (
+                f"{row['thread_id']}-expire-{int(row['updated_at'].timestamp() * 1_000_000)}",
+                cmd.ExpireThread(thread_id=row["thread_id"]),
+            )
+            for row in rows
+        ]
+
+    async def items(self) -> list[tuple[str, cmd.Body]]:
+        """Writes that remove store items, one for each namespace."""
+        now = datetime.now(UTC)
+        moment = now.isoformat(timespec="microseconds")
+        found: dict[tuple[str, ...], list[cmd.StoreOp]] = {}
+        for row in await self._pool.fetch(SQL["expired_items"], now, ITEMS_AT_ONCE):
+            op = cmd.StoreOp(key=row["key"], expired_by=moment)
+            found.setdefault(tuple(row["namespace"]), []).append(op)
+        return [
+            (f"{'.'.join(namespace)}-expire-{moment}", cmd.WriteStore(namespace=list(namespace), ops=ops))
+            for namespace, ops in found.items()
+        ]

@@ -1,0 +1,203 @@
+"""Delivery of webhooks: at least once, from the rows that the projector made of runs that are over.
+
+One loop sleeps until the next try is due; a new delivery, or the outcome of one, wakes it. Tries run side by side up to a limit. How
+a try went is a command (its id is derived from run and number), and only its row, folded, brings the next try or the end. A name in
+Redis keeps two schedulers from sending the same try; when Redis is away, or one dies after sending and before saying so, it is sent
+twice. When this dies, the rows are still due for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+from langlog_backbone import channels
+from langlog_backbone.clock import new_id, now_iso
+from langlog_backbone.context import Backbone
+from langlog_backbone.log import LogUnavailable
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.project import read_configuration
+from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.webhook_policy import webhook_headers, webhook_policy, webhook_section
+from langlog_schemas import commands as cmd
+
+from .commands import append
+from .webhook_body import webhook_body
+from .webhook_sender import Try, WebhookSender
+
+logger = structlog.get_logger(__name__)
+
+SQL = load_sql("langlog_scheduler", "webhooks.sql")
+
+LONGEST_SLEEP_S = 3600.0
+AGAIN_S = 1.0
+"""After this Postgres or the log is asked again."""
+BACKOFF_MAX_S = 300.0
+CLAIM_MARGIN_S = 5.0
+"""A claim outlives the time limit of its try by this much: then another scheduler may take its holder for dead."""
+POSTGRES_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Webhooks:
+    """Raises StartError when the project's ``webhooks`` section cannot be."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone, self._pool, self._settings = backbone, backbone.pool, backbone.settings
+        configuration = read_configuration(self._settings.project)
+        section = webhook_section(configuration.section("webhooks"))
+        headers = webhook_headers(section, configuration.environment())
+        self._sender = WebhookSender(self._settings, webhook_policy(section, self._settings), headers)
+        self._id = new_id()
+        self._wake, self._ended = asyncio.Event(), asyncio.Event()
+        self._draining = False
+        self._under_way: set[str] = set()
+        self._said: dict[str, int] = {}
+        """run -> try whose outcome is in the log and may not be folded yet"""
+        self._others: dict[tuple[str, int], float] = {}
+        """(run, try) that another scheduler has -> the loop's time until which it is left to that one"""
+
+    async def follow(self) -> None:
+        """Deliver what is due, for ever."""
+        bus = self._backbone.bus
+        await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
+        bus.on_reconnect.append(self._wake.set)
+        await self._sender.open()
+        try:
+            async with asyncio.TaskGroup() as tries:
+                while True:
+                    self._wake.clear()
+                    try:
+                        wait = await self._begin(tries)
+                    except POSTGRES_AWAY as error:
+                        logger.warning("webhooks.postgres_away", error=str(error))
+                        wait = AGAIN_S  # nothing signals that Postgres is back
+                    try:
+                        await asyncio.wait_for(self._wake.wait(), wait)
+                    except TimeoutError:
+                        continue
+        finally:
+            await self._sender.close()
+            await bus.unsubscribe(channels.TIMERS, self._on_timer)
+
+    async def drain(self) -> None:
+        """Begin no more; those under way are given the time that they may take anyhow."""
+        self._draining = True
+        until = asyncio.get_running_loop().time() + min(self._settings.webhook_timeout_s, self._settings.drain_s)
+        while self._under_way and (left := until - asyncio.get_running_loop().time()) > 0:
+            self._ended.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), left)
+
+    def _on_timer(self, _: bytes) -> None:
+        self._wake.set()
+
+    async def _begin(self, tries: asyncio.TaskGroup) -> float:
+        """Begin the tries that are due; seconds until there is something to do again, if nothing wakes us."""
+        free = self._settings.webhook_concurrency - len(self._under_way)
+        if free <= 0 or self._draining:
+            return LONGEST_SLEEP_S
+        await self._forget_folded()
+        now = asyncio.get_running_loop().time()
+        self._others = {key: until for key, until in self._others.items() if until > now}
+        passed_over = [*self._under_way, *self._said, *(run_id for run_id, _ in self._others)]
+        rows = await self._pool.fetch(SQL["due"], passed_over, free)
+        for run_id, attempts in rows:
+            self._under_way.add(run_id)
+            tries.create_task(self._try(run_id, attempts + 1))
+        waits = [until - now for until in self._others.values()]
+        begun = [run_id for run_id, _ in rows]
+        seconds = await self._pool.fetchval(SQL["next_due"], passed_over + begun)
+        if seconds is not None:
+            waits.append(max(float(seconds), 0.0))
+        return min(waits, default=LONGEST_SLEEP_S)
+
+    async def _forget_folded(self) -> None:
+        if self._said:
+            rows = await self._pool.fetch(SQL["attempts"], list(self._said))
+            attempts = {row["run_id"]: row["attempts"] for row in rows}
+            self._said = {run_id: n for run_id, n in self._said.items() if attempts.get(run_id, n) < n}
+
+    async def _try(self, run_id: str, number: int) -> None:
+        try:
+            if not await self._claim(run_id, number):
+                return
+            row = await self._pool.fetchrow(SQL["delivery"], run_id, number - 1)
+            if row is None:
+                return
+            at = now_iso()
+            try:
+                body = webhook_body(row)
+            except (KeyError, ValueError, msgspec.MsgspecError):
+                logger.exception("webhooks.no_body", run_id=run_id)
+                went = Try(delivered=False, duration_ms=0, error="the body cannot be made", hopeless=True)
+            else:
+                went = await self._sender.send(row["url"], f"msg_{run_id}", body)
+            await self._say(self._outcome(row, number, at, went))
+            self._said[run_id] = number
+        except asyncio.CancelledError:
+            self._backbone.pipe.send("DEL", self._claim_key(run_id, number))  # whoever starts next need not wait
+            raise
+        except POSTGRES_AWAY as error:
+            logger.warning("webhooks.postgres_away", error=str(error))
+        except Exception:
+            # one delivery that cannot be must not end the others
+            logger.exception("webhooks.try_failed", run_id=run_id, attempt=number)
+            self._others[run_id, number] = asyncio.get_running_loop().time() + BACKOFF_MAX_S
+        finally:
+            self._under_way.discard(run_id)
+            self._wake.set()
+            self._ended.set()
+
+    async def _claim(self, run_id: str, number: int) -> bool:
+        """Whether this try is ours; always when Redis is away."""
+        pipe, seconds = self._backbone.pipe, self._settings.webhook_timeout_s + CLAIM_MARGIN_S
+        key = self._claim_key(run_id, number)
+        try:
+            if await pipe.call("SET", key, self._id, "NX", "PX", int(seconds * 1000)):
+                return True
+            if await pipe.call("GET", key) == self._id.encode():
+                return True
+        except RedisUnavailable:
+            return True
+        self._others[run_id, number] = asyncio.get_running_loop().time() + seconds
+        return False
+
+    def _claim_key(self, run_id: str, number: int) -> str:
+        return self._backbone.pipe.key("webhook", run_id, str(number))
+
+    def _outcome(self, row: Any, number: int, at: str, went: Try) -> cmd.RecordWebhookAttempt:
+        again = None
+        if not (went.delivered or went.hopeless or number >= self._settings.webhook_attempts):
+            # full jitter: receivers that were down are not met by all at once
+            most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(number - 1, 30))
+            delay = timedelta(seconds=random.uniform(0, most))  # noqa: S311
+            again = (datetime.now(UTC) + delay).isoformat(timespec="microseconds")
+        if not went.delivered and again is None:
+            logger.warning("webhooks.given_up", run_id=row["run_id"], attempts=number, error=went.error)
+        return cmd.RecordWebhookAttempt(
+            thread_id=row["thread_id"],
+            run_id=row["run_id"],
+            attempt=number,
+            attempted_at=at,
+            duration_ms=went.duration_ms,
+            delivered=went.delivered,
+            status_code=went.status_code,
+            error=went.error,
+            next_attempt_at=again,
+        )
+
+    async def _say(self, command: cmd.RecordWebhookAttempt) -> None:
+        """Append the outcome until it is certain: what is not said is sent again."""
+        while True:
+            try:
+                await append(self._backbone.log, [(f"{command.run_id}-webhook-{command.attempt}", command)])
+                return
+            except LogUnavailable as error:
+                logger.warning("webhooks.log_away", error=str(error))
+                await asyncio.sleep(AGAIN_S)  # nothing signals that the log is back
