@@ -113,18 +113,14 @@ class Crons:
 
     def _plan(self, row: Any) -> tuple[list[datetime], datetime]:
         """The due times that fire now, and the next one."""
-        now, due = row["now"], row["next_run_date"]
+        now, due, end = row["now"], row["next_run_date"], row["ends_at"]
         try:
             schedule = Schedule(row["schedule"], row["timezone"])
         except ScheduleError as error:  # the machine's time zone database has lost the zone
             logger.error("scheduler.cron_unreadable", cron_id=row["cron_id"], error=str(error))
             return [], now + timedelta(seconds=LONGEST_SLEEP_S)
-        end = now if row["ends_at"] is None else min(now, row["ends_at"])
-        times = schedule.between(max(due, now - timedelta(seconds=CATCH_UP_S)), end)
-        if not times:
-            grace = timedelta(seconds=self._backbone.settings.cron_grace_s)
-            last = schedule.latest(max(due, now - grace), end)
-            times = [] if last is None else [last]
+        until = now if end is None else min(now, end)
+        times = times_to_fire(schedule, due, now, until, self._backbone.settings.cron_grace_s)
         if due not in times:
             logger.warning("scheduler.cron_times_missed", cron_id=row["cron_id"], due=_iso(due), fired=len(times))
         return times, schedule.after(now)
@@ -145,6 +141,15 @@ class Crons:
 
     def _on_timer(self, _: bytes) -> None:
         self._wake.set()
+
+
+def times_to_fire(schedule: Schedule, due: datetime, now: datetime, until: datetime, grace_s: float) -> list[datetime]:
+    """Of the times that are due from ``due`` to ``until``, those that fire at ``now``."""
+    times = schedule.between(max(due, now - timedelta(seconds=CATCH_UP_S)), until)
+    if times:
+        return times
+    last = schedule.latest(max(due, now - timedelta(seconds=grace_s)), until)
+    return [] if last is None else [last]
 
 
 def run_of(row: Any, due: datetime) -> cmd.CreateRun:

@@ -1,0 +1,225 @@
+"""Crons that fire: real Postgres, Redis and log, decider and projector; schedulers of the test's own, workers played by it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from langlog_backbone.clock import new_id
+from langlog_backbone.context import open_backbone
+from langlog_backbone.log import NewRecord, Record
+from langlog_backbone.service import Service
+from langlog_backbone.settings import VARIABLES, Settings
+from langlog_executor.decider import DeciderService
+from langlog_projector.service import ProjectorService
+from langlog_scheduler.crons import Crons
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+from langlog_schemas import events as ev
+
+from tests.scheduler.test_scheduler import Stack
+from tests.stack.fixtures import MakeSettings
+from tests.stack.server import Process
+
+ASSISTANT = cmd.CreateAssistant(
+    assistant_id="a", graph_id="g", config={"configurable": {"tone": "dry"}}, metadata={"of": "assistant"}
+)
+
+
+class CronStack(Stack):
+    """No scheduler; what the log says is read along."""
+
+    def __init__(self, backbone: Any) -> None:
+        super().__init__(backbone)
+        self.reader = backbone.log.reader([ev.RUN_EVENTS, ev.CRON_EVENTS])
+
+    async def create(self, schedule: str, since: datetime | None = None, **more: Any) -> str:
+        """A cron as of a moment; known to the read model when this is over."""
+        cron_id = new_id()
+        payload = {"assistant_id": "a", "input": {"x": 1}, **more.pop("payload", {})}
+        command = cmd.CreateCron(cron_id=cron_id, assistant_id="a", schedule=schedule, payload=payload, **more)
+        time = (since or datetime.now(UTC)).isoformat(timespec="microseconds")
+        headers = envelope.headers(id=new_id(), type=command.TYPE, source="/test", time=time, subject=cron_id)
+        await self.backbone.log.append([NewRecord(cmd.TOPIC, cron_id, cmd.encode(command), headers)])
+        await self.until("SELECT FROM crons WHERE cron_id = $1", cron_id)
+        return cron_id
+
+    async def until(self, sql: str, *args: Any) -> Any:
+        """Wait for a row."""
+        async with asyncio.timeout(20):
+            while (row := await self.backbone.pool.fetchrow(sql, *args)) is None:
+                await asyncio.sleep(0.02)  # rows have no signal of their own
+            return row
+
+    async def created(self) -> AsyncIterator[ev.RunCreated]:
+        """Runs as the log tells of them, from its beginning."""
+        while True:
+            for record in await asyncio.wait_for(self.reader.read(), 30):
+                event = ev.decode(envelope.type_of(record.headers), record.value)
+                if isinstance(event, ev.RunCreated):
+                    yield event
+
+    async def work(self) -> None:
+        """A worker that ends every run at once."""
+        while True:
+            await self.finish(await self.claim())
+
+
+@pytest.fixture
+async def stack(make_settings: MakeSettings) -> AsyncIterator[CronStack]:
+    async with open_backbone(make_settings(lease_s=5.0)) as backbone:
+        services: list[Service] = [ProjectorService(backbone), DeciderService(backbone)]
+        tasks = []
+        for service in services:
+            await service.start()
+            tasks.append(asyncio.create_task(service.serve()))
+        stack = CronStack(backbone)
+        await stack.append(ASSISTANT)
+        await stack.until("SELECT FROM assistants WHERE assistant_id = 'a'")
+        yield stack
+        await stack.reader.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for service in services:
+            await service.stop()
+
+
+def due_ms(event: ev.RunCreated) -> int:
+    """The due time that a run belongs to."""
+    found: int = msgspec.json.decode(event.kwargs)["config"]["configurable"]["__request_start_time_ms__"]
+    return found
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that give a process these settings."""
+    default = Settings()
+    return {
+        names[0]: str(value)
+        for field, names in VARIABLES.items()
+        if (value := getattr(settings, field)) != getattr(default, field)
+    }
+
+
+@pytest.mark.slow
+async def test_each_due_time_fires_exactly_once_whenever_a_scheduler_is_killed(
+    stack: CronStack, log_kind: str, tmp_path: Path
+) -> None:
+    wanted = 30 if log_kind == "sqlite" else 10
+    env = environment(stack.backbone.settings)
+    schedulers = [Process(f"scheduler-{n}", ["scheduler"], tmp_path, env) for n in range(2)]
+    for process in schedulers:
+        await asyncio.to_thread(process.start)
+    await stack.create("* * * * * *", metadata={"cron": "goes"}, on_run_completed="delete")
+    await stack.create("* * * * * *", metadata={"cron": "stays"}, on_run_completed="keep")
+    chance = random.Random(4)
+
+    async def kill_at_random() -> None:
+        while True:
+            await asyncio.sleep(chance.uniform(0.2, 2.0))
+            victim = chance.choice(schedulers)
+            await asyncio.to_thread(victim.kill)
+            await asyncio.to_thread(victim.start)
+
+    times: dict[str, Counter[int]] = {"goes": Counter(), "stays": Counter()}
+    tasks = [asyncio.create_task(kill_at_random()), asyncio.create_task(stack.work())]
+    try:
+        async for event in stack.created():
+            times[event.metadata["cron"]][due_ms(event)] += 1
+            if min(map(len, times.values())) >= wanted:
+                break
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for process in schedulers:
+            process.kill()
+    for found in times.values():
+        assert set(found.values()) == {1}
+        assert sorted(found) == list(range(min(found), max(found) + 1000, 1000))
+
+
+async def test_schedulers_that_fire_at_once_make_one_run_between_them(stack: CronStack) -> None:
+    cron_id = await stack.create("* * * * *", datetime.now(UTC) - timedelta(minutes=2), on_run_completed="delete")
+    assert await asyncio.gather(*(Crons(stack.backbone).fire() for _ in range(3))) == [1, 1, 1]
+    task = await stack.claim()
+    await stack.finish(task)
+    await stack.until("SELECT FROM crons WHERE cron_id = $1 AND next_run_date > now()", cron_id)
+    # the thread is gone: the same command, sent once more, runs nothing all the same
+    sent = await first_command(stack, cmd.CreateRun.TYPE)
+    await stack.backbone.log.append([NewRecord(sent.topic, sent.key, sent.value, sent.headers)])
+    marker = await stack.create_run(new_id())
+    runs = []
+    async for event in stack.created():
+        runs.append(event.run_id)
+        if event.run_id == marker:
+            break
+    assert runs == [task.run_id, marker]
+
+
+async def first_command(stack: CronStack, type: str) -> Record:
+    reader = stack.backbone.log.reader([cmd.TOPIC])
+    async with contextlib.aclosing(reader_records(reader)) as records:
+        async for record in records:
+            if envelope.type_of(record.headers) == type:
+                await reader.stop()
+                return record
+    raise AssertionError(type)
+
+
+async def reader_records(reader: Any) -> AsyncGenerator[Record, None]:
+    while True:
+        for record in await reader.read():
+            yield record
+
+
+async def test_the_run_has_the_kwargs_that_a_gateway_gives(stack: CronStack) -> None:
+    await stack.append(cmd.CreateThread(thread_id="t", metadata={"of": "thread", "t": 1}))
+    await stack.until("SELECT FROM threads WHERE thread_id = 't'")
+    cron_id = await stack.create(
+        "* * * * *",
+        datetime.now(UTC) - timedelta(minutes=2),
+        thread_id="t",
+        metadata={"of": "cron"},
+        payload={"context": {"user": "u"}, "stream_mode": "updates", "multitask_strategy": "reject"},
+    )
+    await Crons(stack.backbone).fire()
+    task = await stack.claim()
+    kwargs = msgspec.json.decode(task.kwargs)
+    configurable = kwargs["config"]["configurable"]
+    assert task.thread_id == "t"
+    assert msgspec.json.decode(task.metadata) == {"of": "cron", "t": 1, "graph_id": "g", "assistant_id": "a"}
+    assert configurable["cron_id"] == cron_id
+    assert (configurable["tone"], configurable["user"]) == ("dry", "u")
+    assert configurable["langgraph_request_id"] is None
+    assert configurable["run_id"] == task.run_id
+    assert kwargs["context"] == {"user": "u", "cron_id": cron_id}
+    assert (kwargs["input"], kwargs["stream_mode"], kwargs["temporary"]) == ({"x": 1}, ["updates"], False)
+
+
+async def test_a_paused_cron_and_one_past_its_end_do_not_fire(stack: CronStack) -> None:
+    past = datetime.now(UTC) - timedelta(minutes=2)
+    await stack.create("* * * * *", past, enabled=False)
+    await stack.create("* * * * *", past, end_time=past.isoformat())
+    assert await Crons(stack.backbone).fire() == 0
+
+
+async def test_a_cron_that_is_resumed_does_not_make_up_for_its_pause(stack: CronStack) -> None:
+    cron_id = await stack.create("* * * * *", datetime.now(UTC) - timedelta(minutes=2), enabled=False)
+    await stack.append(cmd.PatchCron(cron_id=cron_id, payload={"enabled": True}, enabled=True))
+    await stack.until("SELECT FROM crons WHERE cron_id = $1 AND enabled AND next_run_date > now()", cron_id)
+
+
+async def test_a_thread_takes_its_crons_along(stack: CronStack) -> None:
+    await stack.append(cmd.CreateThread(thread_id="t"))
+    cron_id = await stack.create("@daily", thread_id="t")
+    await stack.append(cmd.DeleteThread(thread_id="t"))
+    await stack.until("SELECT WHERE NOT EXISTS (SELECT FROM crons WHERE cron_id = $1)", cron_id)
