@@ -39,7 +39,8 @@ SELECT coalesce(max(seq), 0) FROM records
 SELECT coalesce(max("offset") + 1, 0) FROM records WHERE topic = ?1 AND partition = ?2
 
 -- name: next_offsets_since
-SELECT topic, partition, max("offset") + 1, max(seq) FROM records WHERE seq > ?1 GROUP BY topic, partition
+-- by the sequence alone: grouped by the index, it would read all of the log after each commit of another process
+SELECT topic, partition, max("offset") + 1, max(seq) FROM records NOT INDEXED WHERE seq > ?1 GROUP BY topic, partition
 
 -- name: end_offsets
 WITH RECURSIVE p (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM p WHERE n + 1 < ?2)
