@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,25 @@ STEP_MS = 150
 """How long it must be quiet before a burst counts as over; also how often the native watcher looks up."""
 
 
+def watched(folder: Path) -> bool:
+    """Whether code of the project may be in a folder of this name."""
+    return folder.name not in IGNORED and not folder.name.startswith(".")
+
+
 def matters(path: Path, root: Path) -> bool:
     """Whether a change of this file changes what a graph is: code, langgraph.json and other project JSON, env files."""
     try:
         parts = path.relative_to(root).parts
     except ValueError:
         return False
-    if any(part in IGNORED or part.startswith(".") for part in parts[:-1]):
+    if not all(watched(Path(part)) for part in parts[:-1]):
         return False
     return path.suffix == ".py" or (len(parts) == 1 and path.suffix == ".json") or path.name.startswith(".env")
 
 
-def folders_of(root: Path) -> list[Path]:
+def folders_of(root: Path, data_dir: Path) -> list[Path]:
     """The folders right below ``root`` that are watched with all they hold."""
-    return sorted(x for x in root.iterdir() if x.is_dir() and x.name not in IGNORED and not x.name.startswith("."))
+    return sorted(x for x in root.iterdir() if watched(x) and x != data_dir and x.is_dir())
 
 
 class ReloadService:
@@ -48,8 +53,9 @@ class ReloadService:
 
     name = "reload"
 
-    def __init__(self, root: Path, reload: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, root: Path, data_dir: Path, reload: Callable[[], Awaitable[None]]) -> None:
         self._root = root.resolve()
+        self._data_dir = data_dir.resolve()
         self._reload = reload
         self._changed = asyncio.Event()
         self._paths: set[Path] = set()
@@ -89,12 +95,12 @@ class ReloadService:
     async def _watch(self) -> None:
         """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""
         while True:
-            folders = folders_of(self._root)
+            folders = folders_of(self._root, self._data_dir)
             own = asyncio.create_task(self._follow_root(folders))
             below = asyncio.create_task(self._follow_below(folders))
             try:
                 await asyncio.sleep(0)  # both have taken their first step, in which the watch begins
-                if folders_of(self._root) == folders:
+                if folders_of(self._root, self._data_dir) == folders:
                     self.watching.set()
                     await own
             finally:
@@ -103,14 +109,12 @@ class ReloadService:
                 await asyncio.gather(own, below, return_exceptions=True)
 
     async def _follow_root(self, folders: list[Path]) -> None:
-        """Until a folder comes or goes. What a new one brought along counts as changed."""
+        """Until a folder comes or goes."""
         async with contextlib.aclosing(_changes([self._root], recursive=False)) as batches:
             async for batch in batches:
                 self._note(batch)
-                now = folders_of(self._root)
-                if now != folders:
+                if folders_of(self._root, self._data_dir) != folders:
                     self.watching.clear()
-                    self._note({file for folder in now if folder not in folders for file in folder.rglob("*.py")})
                     return
 
     async def _follow_below(self, folders: list[Path]) -> None:
@@ -130,4 +134,11 @@ async def _changes(folders: list[Path], *, recursive: bool) -> AsyncGenerator[se
     options: Any = {"recursive": recursive, "watch_filter": None, "debounce": DEBOUNCE_MS, "step": STEP_MS}
     async with contextlib.aclosing(watchfiles.awatch(*folders, **options)) as batches:
         async for batch in batches:
-            yield {Path(name) for _, name in batch}
+            yield {file for change, name in batch for file in _files(change, Path(name))}
+
+
+def _files(change: watchfiles.Change, path: Path) -> Iterable[Path]:
+    """The path; of a new folder also what it holds by now, since nothing watched it while that came."""
+    if change is watchfiles.Change.added and watched(path) and path.is_dir():
+        return path.rglob("*.py")
+    return (path,)

@@ -32,8 +32,9 @@ class Reloads:
 async def reloads(tmp_path: Path) -> AsyncIterator[Reloads]:
     (tmp_path / "package").mkdir()
     (tmp_path / ".langlog").mkdir()
+    (tmp_path / "data").mkdir()
     found = Reloads()
-    service = ReloadService(tmp_path, found)
+    service = ReloadService(tmp_path, tmp_path / "data", found)
     found.watching = service.watching
     await service.start()
     task = asyncio.create_task(service.serve())
@@ -68,6 +69,7 @@ async def test_a_folder_that_came_later_is_watched_too(reloads: Reloads, tmp_pat
 
 async def test_what_langlog_itself_writes_does_not_reload(reloads: Reloads, tmp_path: Path) -> None:
     (tmp_path / ".langlog" / "log.py").write_text("")
+    (tmp_path / "data" / "log.py").write_text("")
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "agent.py").write_text("x = 1")
     await reloads.next()
