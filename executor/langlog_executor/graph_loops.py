@@ -45,7 +45,9 @@ SAMPLE_S = 0.005
 """Between two looks at what a silent loop is doing."""
 SAMPLES = 4
 """A loop found in the very same call this many times is blocked, not busy."""
-SUSPECT_S = 600.0
+LATE_S = 0.004
+"""A look that comes later than this after its time says more of the machine than of the loop: it does not count."""
+SUSPECT_S = 60.0
 """A graph that has blocked a loop keeps loops of its own for this long."""
 IDLE_S = 60.0
 """A loop without work ends after this."""
@@ -228,7 +230,7 @@ class GraphLoops:
         work.loop = loop
         loop.work.add(work)
         loop.inbox.post(work.run_on, loop, self._io, self._finished)
-        self._io.loop.call_later(PATIENCE_S, self._check, work, loop)
+        self._look_later(PATIENCE_S, work, loop)
 
     def _choose(self, graph_id: str, avoid: GraphLoop | None = None) -> GraphLoop:
         if not self._is_suspect(graph_id):
@@ -260,14 +262,27 @@ class GraphLoops:
             self._homes[graph_id] = loop
         return loop
 
-    def _check(self, work: Work[Any], loop: GraphLoop, last: tuple[int, ...] | None = None, same: int = 0) -> None:
+    def _look_later(
+        self, delay_s: float, work: Work[Any], loop: GraphLoop, last: tuple[int, ...] | None = None, same: int = 0
+    ) -> None:
+        due = self._io.loop.time() + delay_s
+        self._io.loop.call_later(delay_s, self._check, work, loop, due, last, same)
+
+    def _check(
+        self, work: Work[Any], loop: GraphLoop, due: float, last: tuple[int, ...] | None = None, same: int = 0
+    ) -> None:
         """Work was not begun in time: blocked loops lose it to another one, busy ones are given more time."""
         if work.begun or work.loop is not loop:
             return
         position = loop.position()
-        same = same + 1 if position is not None and position == last else 1
+        if self._io.loop.time() - due > LATE_S:
+            same = 0  # nobody gets the processor in time: the loop may be waiting for it as we did
+        elif position is not None and position == last:
+            same += 1
+        else:
+            same = 1
         if same < SAMPLES:
-            self._io.loop.call_later(SAMPLE_S, self._check, work, loop, position, same)
+            self._look_later(SAMPLE_S, work, loop, position, same)
             return
         culprits = {other.graph_id for other in loop.work if other.begun}
         new = culprits - self.suspects
