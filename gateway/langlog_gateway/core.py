@@ -13,7 +13,7 @@ from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
 from langlog_backbone.settings import Settings
 from langlog_backbone.ttl import thread_ttl
-from langlog_backbone.webhook_policy import WebhookPolicy, webhook_policy, webhook_section
+from langlog_backbone.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
 from langlog_schemas.commands import Ttl
 
 from .access import caller
@@ -36,7 +36,9 @@ class Core:
         self.settings: Settings = backbone.settings
         self.options = read_options(self.settings)
         configuration = read_configuration(self.settings.project)
-        self.webhooks: WebhookPolicy = webhook_policy(webhook_section(configuration.section("webhooks")), self.settings)
+        self._webhooks: WebhookPolicy = webhook_policy(
+            webhook_section(configuration.section("webhooks")), self.settings
+        )
         self.default_ttl: Ttl | None = thread_ttl(configuration).default
         """Of threads that come without one."""
         self.pipe: RedisPipe = backbone.pipe
@@ -71,6 +73,13 @@ class Core:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("gateway.background_failed", error=repr(error))
+
+    def check_webhook(self, url: str) -> None:
+        """Whether the end of a run may be told there (API.md 12). Raises ApiError 422."""
+        try:
+            self._webhooks.target(url)
+        except WebhookRefused as refused:
+            raise ApiError(422, str(refused)) from None
 
     def enter_stream(self) -> None:
         """One more open stream. Raises ApiError 429 over the limit."""

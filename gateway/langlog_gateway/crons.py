@@ -69,6 +69,8 @@ class Crons:
         body = await read_body(request, cron_bodies.CRON_CREATE)
         _check(body.schedule, body.timezone, body.end_time)
         mirrored(body.config, body.context)
+        if body.webhook is not None:
+            self._core.check_webhook(body.webhook)
         assistant_id = await self._assistant(body.assistant_id)
         origin = origin_of(request)
         cron_id = origin.mint("cron")
@@ -145,7 +147,9 @@ class Crons:
             given["config"] = _with_cron_id(body.config, cron_id)
         # the payload that comes of it must still be a run's body
         whole = {**msgspec.json.decode(row["payload"]), **given}
-        decode_body(msgspec.json.encode(whole), bodies.RUN_CREATE)
+        run = decode_body(msgspec.json.encode(whole), bodies.RUN_CREATE)
+        if run.webhook is not None:
+            self._core.check_webhook(run.webhook)
         command = cmd.PatchCron(
             cron_id=cron_id,
             payload=given,

@@ -10,7 +10,6 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.clock import now_ms
 from langlog_backbone.postgres import load_sql
-from langlog_backbone.webhook_policy import WebhookRefused
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import ids
@@ -87,10 +86,7 @@ class RunOrders:
                 )
             )
         if body.webhook is not None:
-            try:
-                self._core.webhooks.target(body.webhook)
-            except WebhookRefused as refused:
-                raise unprocessable(str(refused)) from None
+            self._core.check_webhook(body.webhook)
         origin = origin_of(request)
         stateless = thread_id is None
         suffix = f" {number}" if number else ""

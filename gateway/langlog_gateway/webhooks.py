@@ -15,6 +15,7 @@ from .access import authorize
 from .core import Core, json_response
 from .errors import not_found
 from .validation import path_uuid
+from .visibility import narrowed
 
 SQL = load_sql("langlog_gateway", "webhooks.sql")
 
@@ -28,10 +29,14 @@ class WebhookLog:
 
     async def list(self, request: web.Request) -> web.Response:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
-        await authorize(request, "threads", "read", {"thread_id": thread_id})
-        rows = await self._core.reads.rows(SQL["of_run"], thread_id, run_id)
-        if not rows and not await self._core.reads.value(SQL["run_exists"], thread_id, run_id):
-            raise not_found("Run not found")
+        visible = await authorize(request, "threads", "read", {"thread_id": thread_id})
+        # a thread that is gone cannot be asked whose it was; its run's metadata can
+        sql, values = narrowed(SQL["of_run"], visible, thread_id, run_id, column="COALESCE(t.metadata, w.metadata)")
+        rows = await self._core.reads.rows(sql, *values)
+        if not rows:
+            sql, values = narrowed(SQL["run_exists"], visible, thread_id, run_id, column="t.metadata")
+            if not await self._core.reads.value(sql, *values):
+                raise not_found("Run not found")
         return json_response(present.array(delivery(row) for row in rows))
 
 

@@ -23,7 +23,9 @@ from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogUnavailable, RecordTooLarge
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.project import read_configuration
 from langlog_backbone.schedule import Schedule, ScheduleError
+from langlog_backbone.ttl import thread_ttl
 from langlog_schemas import commands as cmd
 from langlog_schemas.ids import cron_id_at
 from langlog_schemas.run_request import Assistant, Object, RunCreate, Server, layer
@@ -48,6 +50,7 @@ _decode = msgspec.json.decode
 class Crons:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
+        self._thread_ttl = thread_ttl(read_configuration(backbone.settings.project)).default
         self._wake = asyncio.Event()
         self._moving: dict[tuple[str, datetime], float] = {}
         """(cron, due time) that has been asked to move on -> until when it is passed over"""
@@ -130,7 +133,9 @@ class Crons:
             logger.warning("scheduler.cron_without_assistant", cron_id=row["cron_id"], assistant_id=row["assistant_id"])
             return []
         try:
-            return [(cron_id_at(row["cron_id"], _iso(due), "command"), run_of(row, due)) for due in times]
+            return [
+                (cron_id_at(row["cron_id"], _iso(due), "command"), run_of(row, due, self._thread_ttl)) for due in times
+            ]
         except msgspec.MsgspecError as error:  # checked when it was made, perhaps by an older version
             logger.error("scheduler.cron_unreadable", cron_id=row["cron_id"], error=str(error))
             return []
@@ -152,7 +157,7 @@ def times_to_fire(schedule: Schedule, due: datetime, now: datetime, until: datet
     return [] if last is None else [last]
 
 
-def run_of(row: Any, due: datetime) -> cmd.CreateRun:
+def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None) -> cmd.CreateRun:
     """The run of a cron's due time, with the kwargs that a gateway would give it."""
     cron_id, moment = row["cron_id"], _iso(due)
     body = _payload.decode(row["payload"])
@@ -196,6 +201,7 @@ def run_of(row: Any, due: datetime) -> cmd.CreateRun:
         multitask_strategy=body.multitask_strategy,
         if_not_exists="create" if stateless else "reject",
         temporary=temporary,
+        thread_ttl=thread_ttl,
     )
 
 
