@@ -156,7 +156,7 @@ async def test_schedulers_that_fire_at_once_make_one_run_between_them(stack: Cro
     # the thread is gone: the same command, sent once more, runs nothing all the same
     sent = await first_command(stack, cmd.CreateRun.TYPE)
     await stack.backbone.log.append([NewRecord(sent.topic, sent.key, sent.value, sent.headers)])
-    marker = await stack.create_run(new_id())
+    marker = await stack.create_run(task.thread_id)
     runs = []
     async for event in stack.created():
         runs.append(event.run_id)

@@ -1,0 +1,26 @@
+-- Assistants as other protocols know them: with what their graphs take. Newest first.
+
+-- name: all
+SELECT a.assistant_id, a.graph_id, a.name, a.description, g.schemas -> 'input_schema' AS input_schema
+FROM assistants a JOIN graphs g ON g.graph_id = a.graph_id
+WHERE g.schemas -> 'input_schema' <> 'null'::jsonb AND {visible}
+ORDER BY a.created_at DESC, a.assistant_id DESC
+
+-- name: one
+SELECT a.assistant_id, a.graph_id, a.name, a.description, g.schemas -> 'input_schema' AS input_schema
+FROM assistants a LEFT JOIN graphs g ON g.graph_id = a.graph_id
+WHERE a.assistant_id = $1
+
+-- name: run
+-- How a run of a thread stands, with what it came to.
+SELECT r.run_id, r.assistant_id, r.status, r.error, r.output, r.metadata, r.updated_at, r.created_at, t.state_values, t.interrupts
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE r.thread_id = $1 AND r.run_id = $2
+
+-- name: runs
+-- Of one thread ($1) or of all (null) that are an assistant's ($2), newest first; $3 a status or null, $4 limit, $5 offset.
+SELECT r.thread_id, r.run_id, r.status, r.error, r.updated_at, t.state_values, t.interrupts, count(*) OVER () AS total
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE ($1::text IS NULL OR r.thread_id = $1) AND r.assistant_id = $2 AND ($3::text[] IS NULL OR r.status = ANY ($3))
+  AND {visible}
+ORDER BY r.created_at DESC, r.run_id DESC LIMIT $4 OFFSET $5
