@@ -31,7 +31,7 @@ logger = structlog.get_logger(__name__)
 
 GROUP = "projectors"
 BATCH_RECORDS = 2_000
-LINGER_S = 0.005
+LINGER_S = 0.015
 """Records that nobody waits for (checkpoints, starts) are folded after this at the latest. Most often the end of their run comes
 first: what a stateless run wrote on the way then never gets to Postgres."""
 RETRY_PAUSE_S = 0.5
