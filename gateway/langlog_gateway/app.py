@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
@@ -22,6 +23,8 @@ from .crons import Crons
 from .custom_auth import load_auth
 from .errors import ApiError, internal_error, unprocessable
 from .http_options import HttpOptions, Options
+from .mcp import Mcp
+from .openapi import document
 from .ports import UserCodeError
 from .runs import Runs
 from .store import Store
@@ -66,7 +69,9 @@ def build_app(core: Core) -> web.Application:
         *Runs(core).routes(),
         *WebhookLog(core).routes(),
         *Store(core).routes(),
+        *Mcp(core).routes(),
     ]
+    system.document = msgspec.json.encode(document(routes, options, custom, guarded=gate is not None))
     for route in routes:
         if options.http.disabled(route.path):
             continue

@@ -148,6 +148,13 @@ class CustomApp:
                 return True
         return False
 
+    def endpoints(self) -> list[tuple[str, set[str]]]:
+        """Paths and methods of the application's own routes, as far as it tells."""
+        if not self.has_router:
+            return []
+        routes: Any = self.app.router.routes  # type: ignore[attr-defined]
+        return [(route.path, set(route.methods)) for route in routes if getattr(route, "methods", None)]
+
     async def _default(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What the application's router does with a path that it does not know."""
         exchange = scope.get(REQUEST)

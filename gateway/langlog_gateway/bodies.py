@@ -21,6 +21,11 @@ SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")
 
 
+def null() -> Raw:
+    """A default that a schema can be made of, unlike the value itself."""
+    return NULL
+
+
 # --- assistants ------------------------------------------------------------------------------
 
 AssistantColumn = Literal[
@@ -101,8 +106,8 @@ ThreadColumn = Literal[
 
 
 class SuperstepUpdate(Struct):
-    values: Raw = NULL
-    command: Raw = NULL
+    values: Raw = msgspec.field(default_factory=null)
+    command: Raw = msgspec.field(default_factory=null)
     as_node: str | None = None
 
 
@@ -214,7 +219,8 @@ class StorePut(Struct):
     key: str
     value: Object
     index: list[str] | Any = None
-    ttl: Minutes | None = None
+    ttl: Annotated[float, Meta(ge=-TTL_MAX_MINUTES, le=TTL_MAX_MINUTES)] | None = None
+    """Minutes; below zero, the item goes at the next sweep."""
 
 
 class StoreDelete(Struct):

@@ -11,6 +11,7 @@ from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
 
 from .core import Core, json_response
+from .openapi import DOCS
 from .validation import query_int
 
 SQL = load_sql("langlog_gateway", "runs.sql")
@@ -19,12 +20,16 @@ SQL = load_sql("langlog_gateway", "runs.sql")
 class System:
     def __init__(self, core: Core) -> None:
         self._core = core
+        self.document = b"{}"
+        """The OpenAPI document, once all routes are known."""
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/", self.ok),
             web.get("/ok", self.ok),
             web.get("/info", self.info),
+            web.get("/docs", self.docs),
+            web.get("/openapi.json", self.openapi),
             web.get("/metrics", self.metrics),
         ]
 
@@ -32,6 +37,12 @@ class System:
         if query_int(request, "check_db", 0):
             await self._core.reads.value("SELECT 1")
         return json_response(b'{"ok":true,"services":{}}')
+
+    async def docs(self, request: web.Request) -> web.Response:
+        return web.Response(text=DOCS, content_type="text/html", charset="utf-8")
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return json_response(self.document)
 
     async def info(self, request: web.Request) -> web.Response:
         return json_response(INFO)

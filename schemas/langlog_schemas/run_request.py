@@ -16,6 +16,12 @@ from .commands import MultitaskStrategy
 Object = dict[str, Any]
 NULL = Raw(b"null")
 
+
+def null() -> Raw:
+    """A default that a schema can be made of, unlike the value itself."""
+    return NULL
+
+
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "events", "debug", "custom"
 ]
@@ -31,7 +37,7 @@ class RunCreate(Struct):
     """A run on a thread, or without one (API.md 5.1)."""
 
     assistant_id: str
-    input: Raw = NULL
+    input: Raw = msgspec.field(default_factory=null)
     command: dict[str, Raw] | None = None
     metadata: Object = {}
     config: Object = {}
