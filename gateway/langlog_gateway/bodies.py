@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from langlog_backbone.ttl import Minutes
-from langlog_schemas.commands import Ttl
+from langlog_schemas.commands import TTL_MAX_MINUTES, Ttl
 from langlog_schemas.run_request import Checkpoint as Checkpoint
 from langlog_schemas.run_request import RunCreate as RunCreate
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
