@@ -35,6 +35,8 @@ from aiohttp import web
 
 Json = Any
 Step = dict[str, Any]
+Cases = Mapping[tuple[str, str], Sequence[Step]]
+"""(file, case) -> its steps."""
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE / "recordings"
@@ -45,7 +47,17 @@ STEP_LIMIT_S = 40.0
 PARALLEL = 6
 """Cases at once: enough to fill the recorded pauses, few enough to keep the recorded order of overlapping steps."""
 
-ALONE = ("assistants.", "cancel.many", "crons.", "system.", "webhook.", "mcp.", "threads.search", "store.")
+ALONE = (
+    "assistants.",
+    "auth.assistants.",
+    "cancel.many",
+    "crons.",
+    "system.",
+    "webhook.",
+    "mcp.",
+    "threads.search",
+    "store.",
+)
 """Cases that count, list or change what others see, or that share the one webhook receiver."""
 TIMED = ("cancel.", "multitask.", "stream.join", "stream.not_resumable")
 """Cases in which the number of ticks before a cut is a matter of speed."""
@@ -377,7 +389,7 @@ class Replay:
             for n, step in enumerate(steps)
         ]
 
-    async def all(self, cases: Mapping[tuple[str, str], Sequence[Step]], parallel: int = PARALLEL) -> list[Exchange]:
+    async def all(self, cases: Cases, parallel: int = PARALLEL) -> list[Exchange]:
         """All cases by (file, case): those that stand alone side by side, then the others one by one."""
         slots = asyncio.Semaphore(parallel)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.replay import HERE, RECORDINGS, Exchange, Replay, load, read_list
+from tests.contract.replay import HERE, RECORDINGS, Cases, Exchange, Replay, load, read_list
 from tests.stack.server import LiveServer, kafka_env
 
-CONFIG = "langgraph.json"
-"""The variant of the configuration replayed; authentication and the custom app have theirs."""
+CONFIGS = ("langgraph.json", "langgraph.auth.json", "langgraph.http.json")
+"""Variants of the configuration: everything, custom authentication, a custom app with prefix and CORS."""
+VARIANTS = ("langgraph.auth.json", "langgraph.http.json")
+"""Custom authentication, and the project's own web application: what they change lies before the log, one log will do."""
 KNOWN = HERE / "known-differences.txt"
 NOISE = HERE / "noise.txt"
 FLAKY = "flaky:"
@@ -22,31 +23,45 @@ CORE_SHARE = 0.9
 """Of the core files' exchanges at least this share answers as recorded."""
 REPLAY_LIMIT_S = 240.0
 
-CASES = load(sorted(RECORDINGS.glob("*.jsonl")), CONFIG)
-FILES = sorted({file for file, _ in CASES})
+CASES = {config: load(sorted(RECORDINGS.glob("*.jsonl")), config) for config in CONFIGS}
+FILES = sorted({file for cases in CASES.values() for file, _ in cases})
+VARIANT_CASES = {config: load(sorted(RECORDINGS.glob("*.jsonl")), config) for config in VARIANTS}
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
-def exchanges(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Exchange]]:
-    """Every exchange of every file, replayed once per log on a server of its own."""
-    env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
-    server = LiveServer(HERE / "graphs" / CONFIG, tmp_path_factory.mktemp(f"contract-{request.param}"), env)
+def exchanges(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Exchange]:
+    """Every exchange of every file, replayed once per log, each variant on a server of its own."""
+    found: list[Exchange] = []
+    for config, cases in CASES.items():
+        env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
+        server = LiveServer(HERE / "graphs" / config, tmp_path_factory.mktemp(f"contract-{request.param}"), env)
+        with server.up():
+            found += asyncio.run(replay(server.url, cases))
+    noise = read_list(NOISE)
+    return [exchange for exchange in found if exchange.label not in noise]
 
-    async def replay() -> list[Exchange]:
-        player = Replay(server.url)
-        async with asyncio.timeout(REPLAY_LIMIT_S), player.receiver():
-            return await player.all(CASES)
 
-    with server.up():
-        found = asyncio.run(replay())
-        yield [exchange for exchange in found if exchange.label not in read_list(NOISE)]
+async def replay(url: str, cases: Cases) -> list[Exchange]:
+    player = Replay(url)
+    async with asyncio.timeout(REPLAY_LIMIT_S), player.receiver():
+        return await player.all(cases)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_a_recorded_file_answers_as_recorded_or_says_why_not(exchanges: list[Exchange], file: str) -> None:
+    check([exchange for exchange in exchanges if exchange.file == file])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", VARIANTS)
+def test_what_was_recorded_with_another_configuration_answers_as_recorded(config: str, tmp_path: Path) -> None:
+    check(replayed(config, VARIANT_CASES[config], tmp_path))
+
+
+def check(own: list[Exchange]) -> None:
+    """Every exchange is as recorded, or listed as known to differ, and no listed one has become good."""
     known = read_list(KNOWN)
-    own = [exchange for exchange in exchanges if exchange.file == file]
     assert own
     new = [
         "\n    ".join([f"{exchange.label}: {exchange.what}", *exchange.differences[:6]])
@@ -70,7 +85,8 @@ def test_nine_in_ten_core_exchanges_answer_as_recorded(exchanges: list[Exchange]
 
 
 def test_every_listed_difference_is_of_a_recorded_exchange_and_has_a_reason() -> None:
-    labels = {f"{step['case']} {step['step']}" for steps in CASES.values() for step in steps}
+    every = [*CASES.values(), *(steps for cases in VARIANT_CASES.values() for steps in cases.values())]
+    labels = {f"{step['case']} {step['step']}" for steps in every for step in steps}
     for file in (KNOWN, NOISE):
         for label, reason in read_list(file).items():
             assert label in labels, f"{file.name}: {label} is not recorded"
