@@ -12,8 +12,6 @@ from tests.stack.server import LiveServer, kafka_env
 
 CONFIGS = ("langgraph.json", "langgraph.auth.json", "langgraph.http.json")
 """Variants of the configuration: everything, custom authentication, a custom app with prefix and CORS."""
-VARIANTS = ("langgraph.auth.json", "langgraph.http.json")
-"""Custom authentication, and the project's own web application: what they change lies before the log, one log will do."""
 KNOWN = HERE / "known-differences.txt"
 NOISE = HERE / "noise.txt"
 FLAKY = "flaky:"
@@ -25,7 +23,6 @@ REPLAY_LIMIT_S = 240.0
 
 CASES = {config: load(sorted(RECORDINGS.glob("*.jsonl")), config) for config in CONFIGS}
 FILES = sorted({file for cases in CASES.values() for file, _ in cases})
-VARIANT_CASES = {config: load(sorted(RECORDINGS.glob("*.jsonl")), config) for config in VARIANTS}
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -51,12 +48,6 @@ async def replay(url: str, cases: Cases) -> list[Exchange]:
 @pytest.mark.parametrize("file", FILES)
 def test_a_recorded_file_answers_as_recorded_or_says_why_not(exchanges: list[Exchange], file: str) -> None:
     check([exchange for exchange in exchanges if exchange.file == file])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("config", VARIANTS)
-def test_what_was_recorded_with_another_configuration_answers_as_recorded(config: str, tmp_path: Path) -> None:
-    check(replayed(config, VARIANT_CASES[config], tmp_path))
 
 
 def check(own: list[Exchange]) -> None:
@@ -85,8 +76,7 @@ def test_nine_in_ten_core_exchanges_answer_as_recorded(exchanges: list[Exchange]
 
 
 def test_every_listed_difference_is_of_a_recorded_exchange_and_has_a_reason() -> None:
-    every = [*CASES.values(), *(steps for cases in VARIANT_CASES.values() for steps in cases.values())]
-    labels = {f"{step['case']} {step['step']}" for steps in every for step in steps}
+    labels = {f"{s['case']} {s['step']}" for cases in CASES.values() for steps in cases.values() for s in steps}
     for file in (KNOWN, NOISE):
         for label, reason in read_list(file).items():
             assert label in labels, f"{file.name}: {label} is not recorded"
