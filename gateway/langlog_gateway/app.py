@@ -14,6 +14,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from .a2a import A2a
 from .access import GATE, caller, identify
 from .asgi import CustomApp
 from .assistants import Assistants
@@ -70,6 +71,7 @@ def build_app(core: Core) -> web.Application:
         *WebhookLog(core).routes(),
         *Store(core).routes(),
         *Mcp(core).routes(),
+        *A2a(core).routes(),
     ]
     system.document = msgspec.json.encode(document(routes, options, custom, guarded=gate is not None))
     for route in routes:

@@ -17,10 +17,14 @@ SELECT r.run_id, r.assistant_id, r.status, r.error, r.output, r.metadata, r.upda
 FROM runs r JOIN threads t ON t.thread_id = r.thread_id
 WHERE r.thread_id = $1 AND r.run_id = $2
 
+-- name: marks
+-- Which run a message belongs to.
+SELECT run_id, metadata -> 'a2a' ->> 'task_start_id' AS mark FROM runs WHERE thread_id = $1 AND metadata ? 'a2a'
+
 -- name: runs
 -- Of one thread ($1) or of all (null) that are an assistant's ($2), newest first; $3 a status or null, $4 limit, $5 offset.
 SELECT r.thread_id, r.run_id, r.status, r.error, r.updated_at, t.state_values, t.interrupts, count(*) OVER () AS total
 FROM runs r JOIN threads t ON t.thread_id = r.thread_id
-WHERE ($1::text IS NULL OR r.thread_id = $1) AND r.assistant_id = $2 AND ($3::text[] IS NULL OR r.status = ANY ($3))
+WHERE ($1::text IS NULL OR r.thread_id = $1) AND r.assistant_id = $2 AND r.metadata ? 'a2a' AND ($3::text[] IS NULL OR r.status = ANY ($3))
   AND {visible}
 ORDER BY r.created_at DESC, r.run_id DESC LIMIT $4 OFFSET $5
