@@ -20,6 +20,7 @@ from .run_create import SQL, Order
 from .run_end import FINAL_STATUSES, ended
 from .sse import Batch, Modes, modes_of
 from .stream_out import StreamOut
+from .validation import query_names
 from .watch import Watch
 
 SETTLE_S = 0.25
@@ -157,7 +158,7 @@ class RunStreams:
             await out.open()
             return await out.close()
         out.guard(watch)
-        modes = modes_of([*request.query.getall("stream_mode", []), *request.query.getall("stream_modes", [])])
+        modes = modes_of(query_names(request, "stream_mode", "stream_modes"))
         over = row["status"] in FINAL_STATUSES
         end = (row["attempt"], row["last_sequence"]) if over else None
         last_id = event_id(request.headers.get("last-event-id")) if row["resumable"] else None

@@ -19,7 +19,7 @@ from .run_create import SQL, RunOrders
 from .run_stream import RunStreams
 from .run_wait import RunWaits, run_headers, tied_to_client
 from .threads import missing
-from .validation import path_uuid, query_int, read_body, truthy, uuid_of, violation
+from .validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
 from .visibility import seen
 from .watch import Watch
 
@@ -115,7 +115,7 @@ class Runs:
     async def list(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
         limit, offset = query_int(request, "limit", 10), query_int(request, "offset", 0)
-        select = request.query.getall("select", [])
+        select = query_names(request, "select")
         unknown = [name for name in select if name not in COLUMNS]
         if unknown:
             raise unprocessable(f"Invalid select columns: {unknown}. Expected: {set(COLUMNS)}")

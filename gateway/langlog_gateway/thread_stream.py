@@ -19,7 +19,7 @@ from .run_stream import SETTLE_S, End, event_id
 from .sse import Batch
 from .stream_out import StreamOut
 from .thread_state import ThreadState
-from .validation import path_uuid
+from .validation import listed, path_uuid
 from .watch import Happening, Watch
 
 MODES = ("run_modes", "lifecycle", "state_update")
@@ -180,7 +180,7 @@ class _ThreadReader:
 def _modes(request: web.Request) -> frozenset[str]:
     """Of repeated parameters only the last counts; several go in one, with commas."""
     given = request.query.getall("stream_modes", []) or request.query.getall("stream_mode", [])
-    found = [mode for mode in (given[-1] if given else "").split(",") if mode]
+    found = [mode for name in listed(given[-1:]) for mode in name.split(",") if mode]
     for mode in found:
         if mode not in MODES:
             raise unprocessable(f"Invalid stream mode: {mode}")

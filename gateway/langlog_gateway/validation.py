@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -145,6 +146,22 @@ def query_int(request: web.Request, name: str, default: int) -> int:
         return max(min(int(text), 2**31 - 1), -(2**31))
     except ValueError:
         raise ApiError(400, f"invalid literal for int() with base 10: {text!r}") from None
+
+
+def query_names(request: web.Request, *keys: str) -> list[str]:
+    """Names given by repeating a parameter, or as `listed`."""
+    return listed(text for key in keys for text in request.query.getall(key, []))
+
+
+def listed(texts: Iterable[str]) -> list[str]:
+    """The texts; one that is a JSON array of texts stands for its members: the JavaScript client writes lists so."""
+    found: list[str] = []
+    for text in texts:
+        try:
+            found += msgspec.json.decode(text, type=list[str])
+        except msgspec.MsgspecError:
+            found.append(text)
+    return found
 
 
 def truthy(text: str | None) -> bool:
