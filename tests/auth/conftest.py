@@ -1,0 +1,3 @@
+from tests.gateway.conftest import make_stack
+
+__all__ = ["make_stack"]

@@ -1,0 +1,32 @@
+"""Everybody owns what they make: the authorization most projects have, for the test matrix."""
+
+from langgraph_sdk import Auth
+
+auth = Auth()
+
+
+@auth.authenticate
+def authenticate(authorization, path, method, headers, query_params, request=None):
+    if not authorization:
+        raise Auth.exceptions.HTTPException(status_code=401, detail="no credentials", headers={"x-secret": "1"})
+    if authorization == "broken":
+        raise RuntimeError("authenticator broke")
+    return {"identity": authorization, "permissions": ["user"], "team": "blue"}
+
+
+@auth.on
+async def own(ctx, value):
+    owner = {"owner": ctx.user.identity}
+    value.setdefault("metadata", {}).update(owner)
+    return owner
+
+
+@auth.on.store
+async def store(ctx, value):
+    value["namespace"] = (ctx.user["identity"], *(value.get("namespace") or ()))
+    return
+
+
+@auth.on.assistants.search
+async def find(ctx, value):
+    return {"owner": {"$eq": ctx.user.identity}}

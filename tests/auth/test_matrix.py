@@ -1,0 +1,285 @@
+"""Each route by owner, another user, nobody: generated from the routes there are.
+
+To another user an object is not there: the answer is the one that an id of nobody's gets, and the object stays as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from langlog_gateway.app import OPEN
+from langlog_schemas import commands as cmd
+from langlog_schemas.messages import Answer
+
+from tests.gateway.conftest import MakeStack, Stack
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+OWNER, OTHER = "alice", "bob"
+SILENCE_S = 0.4
+"""How long an endless stream is listened to."""
+
+CRON = {"assistant_id": "echo", "schedule": "0 0 1 1 *"}
+BODIES: dict[str, Any] = {
+    "POST /assistants": {"graph_id": "echo"},
+    "POST /assistants/{assistant_id}/latest": {"version": 1},
+    "POST /threads/prune": {"thread_ids": ["{thread_id}"]},
+    "POST /threads/{thread_id}/state": {"values": {"a": 1}},
+    "POST /threads/{thread_id}/state/checkpoint": {"checkpoint": {}},
+    "POST /threads/{thread_id}/runs": {"assistant_id": "echo", "input": {}},
+    "POST /threads/{thread_id}/runs/wait": {"assistant_id": "echo", "input": {}},
+    "POST /threads/{thread_id}/runs/stream": {"assistant_id": "echo", "input": {}},
+    "POST /runs": {"assistant_id": "echo", "input": {}},
+    "POST /runs/wait": {"assistant_id": "echo", "input": {}},
+    "POST /runs/stream": {"assistant_id": "echo", "input": {}},
+    "POST /runs/batch": [{"assistant_id": "echo", "input": {}}],
+    "POST /runs/cancel": {"thread_id": "{thread_id}", "run_ids": ["{run_id}"]},
+    "POST /runs/crons": CRON,
+    "POST /threads/{thread_id}/runs/crons": CRON,
+    "PATCH /runs/crons/{cron_id}": {"enabled": False},
+    "PUT /store/items": {"namespace": ["a"], "key": "k", "value": {}},
+    "DELETE /store/items": {"namespace": ["a"], "key": "k"},
+}
+OWNERS_STATUS = {
+    "POST /threads/{thread_id}/runs/{run_id}/cancel": 404,  # the run is over
+    "POST /runs/cancel": 404,
+}
+FOREIGN = re.compile(r"thread_id|run_id|assistant_id|cron_id")
+ELSEWHERE = ("/mcp", "/a2a", "/.well-known", "/threads/{thread_id}/commands", "/threads/{thread_id}/stream/events")
+"""Protocols with tests of their own; here only that nobody gets in unauthenticated."""
+
+
+@pytest.fixture
+async def stack(make_stack: MakeStack) -> AsyncIterator[Stack]:
+    async with make_stack(project=PROJECT, reply_timeout_s=5.0) as made:
+        made.answers = {
+            "graph": lambda _: answer({"nodes": [], "edges": []}),
+            "subgraphs": lambda _: answer({}),
+            "schemas": lambda _: answer({"graph_id": "echo"}),
+            "state": lambda _: answer({"values": {}}),
+            "history": lambda _: answer([]),
+            "state_without_run": lambda _: answer({"values": None}),
+            "update_state": updated,
+        }
+        yield made
+
+
+def answer(body: Any) -> Answer:
+    return Answer(id="", status=200, body=msgspec.json.encode(body))
+
+
+def updated(asked: dict[str, Any]) -> Answer:
+    at = {"thread_id": asked["thread_id"], "checkpoint_id": "c"}
+    command = cmd.UpdateState(thread_id=asked["thread_id"], checkpoints=[], values=msgspec.Raw(b"{}"))
+    return answer({"checkpoint": at, "command": msgspec.Raw(cmd.encode(command))})
+
+
+async def call(stack: Stack, who: str | None, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Status and body; of a stream, the events up to its end or to a silence."""
+    headers = {} if who is None else {"authorization": who}
+    data = None if body is None else msgspec.json.encode(body)
+    async with stack.http.request(
+        method, stack.url + path, data=data, headers=headers, allow_redirects=False
+    ) as response:
+        if response.content_type == "text/event-stream":
+            return response.status, await first_events(response)
+        text = await response.text()
+        try:
+            return response.status, msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return response.status, text
+
+
+async def first_events(response: aiohttp.ClientResponse) -> list[str]:
+    found: list[str] = []
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            async for line in response.content:
+                if not line.startswith((b":", b"id:", b"\r\n")):
+                    found.append(line.decode().strip())
+    except TimeoutError:
+        found.append("open")
+    return found
+
+
+async def routes(stack: Stack) -> list[tuple[str, str]]:
+    _, document = await call(stack, None, "GET", "/openapi.json")
+    return [(method.upper(), path) for path, item in document["paths"].items() for method in item]
+
+
+async def objects(stack: Stack, who: str) -> dict[str, str]:
+    """A thread with a finished run, an assistant, a cron, all of one owner."""
+    _, assistant = await call(stack, who, "POST", "/assistants", {"graph_id": "echo"})
+    _, thread = await call(stack, who, "POST", "/threads", {})
+    thread_id = thread["thread_id"]
+    status, _ = await call(stack, who, "POST", f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "input": {}})
+    assert status == 200
+    _, runs = await call(stack, who, "GET", f"/threads/{thread_id}/runs")
+    _, cron = await call(stack, who, "POST", "/runs/crons", CRON)
+    return {
+        "thread_id": thread_id,
+        "run_id": runs[0]["run_id"],
+        "assistant_id": assistant["assistant_id"],
+        "cron_id": cron["cron_id"],
+        "checkpoint_id": "1ef00000-0000-6000-8000-000000000000",
+        "namespace": "child",
+    }
+
+
+def filled(value: Any, ids: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"\{(\w+)\}", lambda match: ids[match.group(1)], value)
+    if isinstance(value, list):
+        return [filled(x, ids) for x in value]
+    return {k: filled(v, ids) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def without(ids: dict[str, str], found: Any) -> str:
+    text = msgspec.json.encode(found).decode()
+    for name, id in ids.items():
+        text = text.replace(id, f"<{name}>")
+    return text
+
+
+def body_of(method: str, path: str) -> Any:
+    return BODIES.get(f"{method} {path}", {} if method in ("POST", "PATCH", "PUT") else None)
+
+
+def query_of(method: str, path: str) -> str:
+    return "?namespace=a&key=k" if (method, path) == ("GET", "/store/items") else ""
+
+
+async def seen_by_owner(stack: Stack, ids: dict[str, str]) -> list[Any]:
+    paths = (
+        "/threads/{thread_id}",
+        "/threads/{thread_id}/runs",
+        "/assistants/{assistant_id}",
+        "/runs/crons/{cron_id}",
+    )
+    return [await call(stack, OWNER, "GET", filled(path, ids)) for path in paths]
+
+
+async def test_every_route_refuses_who_is_not_authenticated(stack: Stack) -> None:
+    ids = await objects(stack, OWNER)
+    for method, path in await routes(stack):
+        status, body = await call(stack, None, method, filled(path, ids), body_of(method, path))
+        if path in OPEN:
+            assert status == 200, (method, path)
+        else:
+            assert (status, body) == (401, {"detail": "no credentials"}), (method, path)
+    for method, path in (("GET", "/nope"), ("POST", "/threads/"), ("PUT", "/threads"), ("POST", "/threads")):
+        assert (await call(stack, None, method, path))[0] == 401, "before routing, methods and bodies"
+
+
+async def test_every_route_serves_the_owner(stack: Stack) -> None:
+    for method, path in await routes(stack):
+        if path.startswith(ELSEWHERE):
+            continue
+        ids = await objects(stack, OWNER)
+        body = filled(body_of(method, path), ids)
+        status, found = await call(stack, OWNER, method, filled(path, ids) + query_of(method, path), body)
+        expected = OWNERS_STATUS.get(f"{method} {path}")
+        assert status == expected if expected else status < 300, (method, path, status, found)
+
+
+async def test_to_another_user_an_object_is_as_if_it_were_not_there(stack: Stack) -> None:
+    ids = await objects(stack, OWNER)
+    before = await seen_by_owner(stack, ids)
+    nobodys = {name: str(uuid.uuid4()) if FOREIGN.fullmatch(name) else id for name, id in ids.items()}
+    for method, path in await routes(stack):
+        if path.startswith(ELSEWHERE):
+            continue
+        template = body_of(method, path)
+        if not FOREIGN.search(path) and not FOREIGN.search(str(template).replace("'assistant_id'", "")):
+            continue
+        found = []
+        for names in (ids, nobodys):
+            status, body = await call(stack, OTHER, method, filled(path, names), filled(template, names))
+            found.append((status, without(names, body)))
+        assert found[0] == found[1], (method, path)
+        assert found[0][0] >= 400 or "404: Thread not found" in found[0][1], (method, path, found[0])
+    assert await seen_by_owner(stack, ids) == before
+
+
+async def test_searches_and_counts_leave_out_what_others_own(stack: Stack) -> None:
+    ids = await objects(stack, OWNER)
+    for what in ("threads", "assistants", "runs/crons"):
+        assert (await call(stack, OTHER, "POST", f"/{what}/search", {}))[1] == []
+        assert (await call(stack, OTHER, "POST", f"/{what}/count", {}))[1] == 0
+        assert (await call(stack, OWNER, "POST", f"/{what}/count", {}))[1] == 1
+    assert (await call(stack, OTHER, "POST", "/threads/search", {"ids": [ids["thread_id"]]}))[1] == []
+    assert (await call(stack, OTHER, "POST", "/threads/search", {"metadata": {"owner": OWNER}}))[1] == []
+    await call(stack, OWNER, "PUT", "/store/items", {"namespace": ["a"], "key": "k", "value": {"x": 1}})
+    assert (await call(stack, OTHER, "POST", "/store/items/search", {"namespace_prefix": []}))[1] == {"items": []}
+    assert (await call(stack, OTHER, "POST", "/store/namespaces", {}))[1] == {"namespaces": []}
+    assert (await call(stack, OTHER, "GET", "/store/items?namespace=a&key=k"))[1] is None
+
+
+async def test_an_id_that_somebody_else_has_cannot_be_taken(stack: Stack) -> None:
+    ids = await objects(stack, OWNER)
+    for if_exists in ("raise", "do_nothing"):
+        again = {"thread_id": ids["thread_id"], "if_exists": if_exists}
+        assert (await call(stack, OTHER, "POST", "/threads", again))[0] == 409
+        again = {"assistant_id": ids["assistant_id"], "graph_id": "echo", "if_exists": if_exists}
+        assert (await call(stack, OTHER, "POST", "/assistants", again))[0] == 409
+    run = {"assistant_id": "echo", "if_not_exists": "create"}
+    for kind in ("", "/wait", "/stream"):
+        status, body = await call(stack, OTHER, "POST", f"/threads/{ids['thread_id']}/runs{kind}", run)
+        assert (status, body["detail"]) == (404, "Thread or assistant not found.")
+    own = str(uuid.uuid4())
+    assert (await call(stack, OTHER, "POST", f"/threads/{own}/runs/wait", run))[0] == 200
+    assert (await call(stack, OTHER, "GET", f"/threads/{own}"))[1]["metadata"]["owner"] == OTHER
+
+
+async def test_ownership_is_stamped_and_cannot_be_changed_by_the_client(stack: Stack) -> None:
+    ids = await objects(stack, OWNER)
+    path = f"/threads/{ids['thread_id']}"
+    _, thread = await call(stack, OWNER, "PATCH", path, {"metadata": {"owner": OTHER, "a": 1}})
+    assert (thread["metadata"]["owner"], thread["metadata"]["a"]) == (OWNER, 1)
+    _, made = await call(stack, OTHER, "POST", "/threads", {"metadata": {"owner": OWNER}})
+    assert made["metadata"] == {"owner": OTHER}
+    _, copied = await call(stack, OWNER, "POST", f"{path}/copy")
+    assert copied["metadata"]["owner"] == OWNER
+
+
+async def test_cancelling_all_runs_reaches_only_ones_own(stack: Stack) -> None:
+    stack.play = lambda _: asyncio.sleep(0)  # type: ignore[assignment,return-value]
+    _, thread = await call(stack, OWNER, "POST", "/threads", {})
+    path = f"/threads/{thread['thread_id']}/runs"
+    _, run = await call(stack, OWNER, "POST", path, {"assistant_id": "echo", "after_seconds": 3600})
+    assert (await call(stack, OTHER, "POST", "/runs/cancel", {"status": "all"}))[0] == 404
+    assert (await call(stack, OWNER, "GET", f"{path}/{run['run_id']}"))[1]["status"] == "pending"
+    assert (await call(stack, OWNER, "POST", "/runs/cancel", {"status": "all"}))[0] == 204
+    assert (await call(stack, OWNER, "GET", f"{path}/{run['run_id']}"))[1]["status"] == "interrupted"
+
+
+async def test_a_run_knows_its_user_and_the_log_the_actor(stack: Stack) -> None:
+    _, thread = await call(stack, OWNER, "POST", "/threads", {})
+    _, run = await call(stack, OWNER, "POST", f"/threads/{thread['thread_id']}/runs", {"assistant_id": "echo"})
+    given = run["kwargs"]["config"]["configurable"]
+    assert given["langgraph_auth_user"] == {
+        "identity": OWNER,
+        "permissions": ["user"],
+        "team": "blue",
+        "is_authenticated": True,
+        "display_name": OWNER,
+    }
+    assert given["langgraph_auth_user_id"] == given["user_id"] == OWNER
+    assert given["langgraph_auth_permissions"] == ["user"]
+
+
+async def test_a_broken_authenticator_lets_nobody_in_and_says_nothing(stack: Stack) -> None:
+    assert await call(stack, "broken", "GET", f"/threads/{uuid.uuid4()}") == (500, "Internal Server Error")
+
+
+async def test_the_document_says_what_the_project_says_of_security(stack: Stack) -> None:
+    _, document = await call(stack, None, "GET", "/openapi.json")
+    assert document["security"] == [{"key": []}]
+    assert "401" in document["paths"]["/threads"]["post"]["responses"]
