@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -51,7 +50,7 @@ def signing_key(secret: str) -> bytes:
         return secret.encode()
     try:
         return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise StartError(f"LANGLOG_WEBHOOK_SECRET: what follows {SECRET_PREFIX} is not base64") from None
 
 

@@ -119,9 +119,12 @@ class Webhooks:
 
     async def _forget_folded(self) -> None:
         if self._said:
-            rows = await self._pool.fetch(SQL["attempts"], list(self._said))
+            asked = dict(self._said)  # others come in while we wait
+            rows = await self._pool.fetch(SQL["attempts"], list(asked))
             attempts = {row["run_id"]: row["attempts"] for row in rows}
-            self._said = {run_id: n for run_id, n in self._said.items() if attempts.get(run_id, n) < n}
+            for run_id, n in asked.items():
+                if attempts.get(run_id, n) >= n:
+                    del self._said[run_id]
 
     async def _try(self, run_id: str, number: int) -> None:
         try:
