@@ -88,7 +88,7 @@ class Mcp:
         """Assistants by the names of their tools. Of assistants with the same name, the oldest has it for itself."""
         visible = await authorize(request, "assistants", "search", {"graph_id": None, "metadata": {}})
         sql, values = narrowed(SQL["all"], visible, column="a.metadata")
-        rows = await self._core.reads.rows(sql, *values)
+        rows = [row for row in await self._core.reads.rows(sql, *values) if _takes_object(row)]
         left = Counter(row["name"] for row in rows)
         found = {}
         for row in rows:
@@ -119,6 +119,11 @@ class Mcp:
         if isinstance(answer, dict) and "__error__" in answer:
             return {"isError": True, "content": [{"type": "text", "text": answer["__error__"]["error"]}]}
         return {"content": [{"type": "text", "text": repr(answer)}]}
+
+
+def _takes_object(row: Any) -> bool:
+    """Arguments of a tool are an object; a graph that takes something else is no tool."""
+    return bool(msgspec.json.decode(row["input_schema"]).get("type", "object") == "object")
 
 
 def _takes_messages(schema: dict[str, Any]) -> bool:
