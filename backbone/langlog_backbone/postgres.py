@@ -17,6 +17,18 @@ from .settings import Settings
 MIN_VERSION = 14
 CONNECT_TIMEOUT_S = 10.0
 
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What a query raises when Postgres cannot be reached, or goes away over it: worth another try, unlike its other errors."""
+
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 

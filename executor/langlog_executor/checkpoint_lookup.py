@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 import structlog
 from langlog_backbone.log import Position
+from langlog_backbone.postgres import AWAY
 
-from .checkpoint_reader import AWAY
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import msgspec
 from langlog_backbone.postgres import load_sql
 
@@ -25,17 +24,6 @@ if TYPE_CHECKING:
 
 _SQL = load_sql("langlog_executor", "checkpoints.sql")
 _LATEST, _ONE, _PAGE, _POSITION = _SQL["latest"], _SQL["one"], _SQL["page"], _SQL["position"]
-
-AWAY = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-)
-"""What a read raises when Postgres cannot be reached, or goes away over it."""
 
 AFTER_ALL = "\U0010ffff"
 """An id that sorts after every other."""

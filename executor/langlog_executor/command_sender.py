@@ -17,12 +17,10 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import AppendUnknown, LogUnavailable, NewRecord, Position
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres import AWAY, load_sql
 from langlog_schemas import commands, envelope, messages
 from langlog_schemas.events import RUN_EVENTS, STORE_EVENTS
 from langlog_schemas.messages import Reply
-
-from .checkpoint_reader import AWAY
 
 if TYPE_CHECKING:
     from langlog_schemas.commands import Body

@@ -31,6 +31,7 @@ from langlog_backbone.log import (
     Record,
     TopicPartition,
 )
+from langlog_backbone.postgres import AWAY
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
@@ -115,6 +116,14 @@ class DeciderService:
     # --- ownership ---------------------------------------------------------------------------
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        while True:
+            try:
+                return await self._take_over(partitions)
+            except LogUnavailable as error:
+                logger.warning("decider.log_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
+
+    async def _take_over(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         parts = sorted({part for _, part in partitions})
         ends = {
             (topic, part): end
@@ -141,7 +150,7 @@ class DeciderService:
             self._moved.clear()
             try:
                 rows = await self._pool.fetch(SQL["read_causes"], parts)
-            except (OSError, TimeoutError) as error:
+            except AWAY as error:
                 logger.warning("decider.postgres_away", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
                 continue
@@ -221,7 +230,7 @@ class DeciderService:
                     for id in await self._aggregates.known_commands(retried):
                         self._retried[id] = None
                 return
-            except (OSError, TimeoutError) as error:
+            except AWAY as error:
                 logger.warning("decider.postgres_away", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
@@ -332,7 +341,7 @@ class DeciderService:
             return
         try:
             crons = await self._aggregates.crons_of(threads)
-        except (OSError, TimeoutError) as error:
+        except AWAY as error:
             logger.warning("decider.crons_left", threads=len(threads), error=str(error))
             return
         await self._append_for_sure([_cron_removal(id) for id in crons])

@@ -17,11 +17,11 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
+from langlog_backbone.postgres import AWAY
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
-from .checkpoint_reader import AWAY
 from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .graphs import UnknownGraph
 from .thread_queries import (

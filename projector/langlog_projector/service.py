@@ -18,6 +18,7 @@ import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogReader, LogUnavailable, NewRecord, Record, TopicPartition
+from langlog_backbone.postgres import AWAY
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
@@ -35,17 +36,6 @@ LINGER_S = 0.015
 """Records that nobody waits for (checkpoints, starts) are folded after this at the latest. Most often the end of their run comes
 first: what a stateless run wrote on the way then never gets to Postgres."""
 RETRY_PAUSE_S = 0.5
-
-CONNECTION_TROUBLE = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    TimeoutError,
-)
 
 
 class ProjectorService:
@@ -116,7 +106,7 @@ class ProjectorService:
             while True:
                 try:
                     return await self._open(partitions)
-                except CONNECTION_TROUBLE as error:
+                except AWAY as error:
                     logger.warning("projector.postgres_away", error=str(error))
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
@@ -174,7 +164,7 @@ class ProjectorService:
                 logger.warning("projector.positions_moved", partitions=len(steps))
                 await self._open(list(self._positions))
                 records = self._next(records)
-            except (*CONNECTION_TROUBLE, LogUnavailable) as error:
+            except (*AWAY, LogUnavailable) as error:
                 logger.warning("projector.waits", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
                 await self._reopen()
@@ -275,7 +265,7 @@ class ProjectorService:
                 self._fences.causes.clear()
                 await self._open(list(self._positions))
                 return
-            except CONNECTION_TROUBLE:
+            except AWAY:
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
     async def _park(self, record: Record, error: Exception) -> None:
