@@ -212,6 +212,8 @@ class Fold:
         thread: ThreadRow,
         at: datetime,
     ) -> None:
+        if event.run_id in self.changes.webhooks:
+            return
         run = self.changes.run(event.run_id, event.thread_id, at)
         new = run.new or {}
         gone = isinstance(event, ev.RunRolledBack)

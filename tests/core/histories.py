@@ -37,7 +37,12 @@ def decide_all(history: list[Any]) -> list[Decided]:
     """Decide commands in order, each thread by its own state, all in one partition."""
     states = {t: ThreadState(thread_id=t) for t in THREADS}
     decided = []
+    made: set[str] = set()
     for offset, command in enumerate(history):
+        if isinstance(command, cmd.CreateRun):
+            if command.run_id in made and command.run_id not in states[command.thread_id].runs:
+                continue  # the id of a run that is over never comes again
+            made.add(command.run_id)
         meta = CommandMeta(id=f"c{offset}", time=at(offset), partition=0, offset=offset)
         before = states[command.thread_id]
         events = decide_thread(before, command, meta)
@@ -55,12 +60,12 @@ threads = st.sampled_from(THREADS)
 attempts = st.integers(1, 3)
 
 create_run = st.builds(
-    lambda thread, run, strategy, exists, temporary, delay: cmd.CreateRun(
+    lambda thread, run, strategy, exists, temporary, delay, hooked: cmd.CreateRun(
         thread_id=thread,
         run_id=f"{thread}-{run}",
         assistant_id="a",
         graph_id="g",
-        kwargs=Raw(b'{"input":{}}'),
+        kwargs=Raw(b'{"input":{},"webhook":"http://x/"}' if hooked else b'{"input":{}}'),
         metadata={"by": run},
         multitask_strategy=strategy,
         if_not_exists=exists,
@@ -73,6 +78,7 @@ create_run = st.builds(
     st.sampled_from(["create", "reject"]),
     st.sampled_from([False, False, False, True]),
     st.sampled_from([False, False, True]),
+    st.booleans(),
 )
 
 
@@ -98,6 +104,18 @@ finish_run = st.builds(
     st.booleans(),
 )
 
+
+def _tried(thread: str, run: str, n: int) -> cmd.RecordWebhookAttempt:
+    return cmd.RecordWebhookAttempt(
+        thread_id=thread,
+        run_id=run,
+        attempt=n,
+        attempted_at=at(n),
+        delivered=n == 2,
+        next_attempt_at=at(n + 1) if n == 1 else None,
+    )
+
+
 commands = st.one_of(
     create_run,
     create_run,
@@ -109,7 +127,14 @@ commands = st.one_of(
     of_run(lambda t, r, n: cmd.StartDueRun(thread_id=t, run_id=r)),
     of_run(lambda t, r, n: cmd.TimeOutRun(thread_id=t, run_id=r, attempt=n)),
     of_run(lambda t, r, n: cmd.DeleteRun(thread_id=t, run_id=r)),
-    st.builds(lambda t, k: cmd.CreateThread(thread_id=t, metadata={k: 1}), threads, st.sampled_from("ab")),
+    of_run(_tried),
+    st.builds(
+        lambda t, k, ttl: cmd.CreateThread(thread_id=t, metadata={k: 1}, ttl=ttl),
+        threads,
+        st.sampled_from("ab"),
+        st.sampled_from([None, cmd.Ttl(0.05), cmd.Ttl(0.05, "keep_latest")]),
+    ),
+    st.builds(lambda t: cmd.ExpireThread(thread_id=t), threads),
     st.builds(lambda t, k: cmd.PatchThread(thread_id=t, metadata={k: 2}), threads, st.sampled_from("ab")),
     st.builds(lambda t: cmd.DeleteThread(thread_id=t), threads),
     st.builds(lambda t: cmd.UpdateState(thread_id=t, checkpoints=[], values=Raw(b'{"by":"update"}')), threads),

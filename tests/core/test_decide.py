@@ -262,3 +262,65 @@ def test_every_patch_of_an_assistant_makes_a_version_and_going_back_makes_none()
     (refused,) = tell(cmd.SetLatestAssistant(assistant_id="a", version=99), 6)
     assert isinstance(refused, ev.AssistantRejected)
     assert refused.status == 404
+
+
+def _with_ttl(strategy: str = "delete") -> Thread:
+    thread = Thread()
+    thread.tell(cmd.CreateThread(thread_id="t", ttl=cmd.Ttl(0.5, strategy)))  # type: ignore[arg-type]
+    return thread
+
+
+def test_a_thread_expires_when_it_has_not_changed_for_its_ttl() -> None:
+    thread = _with_ttl()
+    thread.offset = 25
+    assert thread.tell(cmd.ExpireThread(thread_id="t")) == []
+    thread.tell(cmd.PatchThread(thread_id="t", metadata={"a": 1}))
+    thread.offset = 50
+    assert thread.tell(cmd.ExpireThread(thread_id="t")) == [], "it was changed in between"
+    thread.offset = 60
+    assert names(thread.tell(cmd.ExpireThread(thread_id="t"))) == ["ThreadDeleted"]
+    assert thread.tell(cmd.ExpireThread(thread_id="t")) == []
+
+
+def test_a_thread_that_keeps_its_latest_checkpoints_stays() -> None:
+    thread = _with_ttl("keep_latest")
+    thread.offset = 40
+    (event,) = thread.tell(cmd.ExpireThread(thread_id="t"))
+    assert event == ev.CheckpointsDeleted(thread_id="t", keep_latest=True)
+    assert thread.state.exists
+
+
+def test_a_busy_thread_does_not_expire() -> None:
+    thread = _with_ttl()
+    thread.tell(_run("r1"))
+    thread.offset = 50
+    assert thread.tell(cmd.ExpireThread(thread_id="t")) == []
+    thread.finish("r1")
+    assert thread.tell(cmd.ExpireThread(thread_id="t")) == [], "its TTL begins again with the end of the run"
+
+
+def test_a_thread_made_by_a_run_has_the_ttl_that_came_with_it() -> None:
+    thread = Thread()
+    thread.tell(_run("r1", thread_ttl=cmd.Ttl(0.5)))
+    thread.finish("r1")
+    thread.offset = 40
+    assert names(thread.tell(cmd.ExpireThread(thread_id="t"))) == ["ThreadDeleted"]
+
+
+@given(histories)
+@settings(max_examples=200, deadline=None)
+def test_every_end_of_a_run_says_where_it_is_to_be_told(history: list[Any]) -> None:
+    for decided in decide_all(history):
+        for event in decided.events:
+            if isinstance(event, FINAL):
+                run = decided.before.runs.get(event.run_id)
+                hooked = run is not None and b"webhook" in bytes(run.kwargs)
+                assert event.webhook == ("http://x/" if hooked else None)
+
+
+@given(histories)
+@settings(max_examples=200, deadline=None)
+def test_expiry_touches_no_thread_with_runs_in_flight(history: list[Any]) -> None:
+    for decided in decide_all(history):
+        if isinstance(decided.command, cmd.ExpireThread) and decided.before.runs:
+            assert decided.events == []

@@ -25,7 +25,7 @@ from langlog_schemas.envelope import Cause
 
 from .histories import causes, decide_all, histories
 
-TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes")
+TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "webhooks")
 
 
 class Entry:
