@@ -15,6 +15,7 @@ from .dev import dev
 from .health import health
 from .serve import executor, gateway, projector, scheduler
 from .tail import log
+from .why import why
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,7 +24,7 @@ def cli() -> None:
     """A self-hosted server for LangGraph agents, event-sourced on a message log."""
 
 
-for command in (dev, gateway, executor, projector, scheduler, log, health):
+for command in (dev, gateway, executor, projector, scheduler, log, health, why):
     cli.add_command(command)
 
 

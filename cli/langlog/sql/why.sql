@@ -1,0 +1,16 @@
+-- What `langlog why` asks of the read model.
+
+-- name: run
+SELECT run_id, thread_id, ordinal, status, attempt, crashes, cancel, superseded_by, not_before, created_at, dispatched_at,
+       started_at, ended_at, error ->> 'error' AS error, now() AS now
+FROM runs WHERE run_id = $1
+
+-- name: ahead
+-- Runs in flight of the thread that come before: dispatched ones, and ready ones that are older.
+SELECT run_id FROM runs
+WHERE thread_id = $1 AND run_id <> $2 AND status IN ('pending', 'running')
+  AND (attempt > 0 OR ordinal < $3 AND (not_before IS NULL OR not_before <= now()))
+ORDER BY attempt DESC, ordinal LIMIT 1
+
+-- name: positions
+SELECT topic, part, "offset" FROM positions

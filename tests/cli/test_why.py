@@ -1,0 +1,119 @@
+"""`langlog why`: what it concludes from the facts, and that it finds them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from langlog.why import Facts, QueueFacts, RunFacts, explain, gather
+from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.hot_queue import HotQueue
+from langlog_backbone.log import open_log
+from langlog_backbone.postgres import connect_pool, ensure_read_model
+from langlog_backbone.redis import RedisPipe
+from langlog_backbone.settings import Settings
+from langlog_schemas.messages import Task
+
+from tests.stack.fixtures import isolated
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SETTINGS = Settings()
+PENDING = RunFacts("r", "t", "pending", 0, NOW)
+DISPATCHED = PENDING._replace(attempt=1, dispatched_at=NOW)
+
+CASES = {
+    "is delayed until 2026-01-01T00:10:00": Facts(
+        PENDING._replace(not_before=NOW + timedelta(minutes=10)), QueueFacts()
+    ),
+    "waits for run x of the same thread": Facts(PENDING._replace(ahead="x"), QueueFacts()),
+    "no decider has dispatched it": Facts(PENDING, QueueFacts()),
+    "no scheduler has started it": Facts(PENDING._replace(not_before=NOW), QueueFacts()),
+    "no worker is alive": Facts(DISPATCHED, QueueFacts(place=0, queued=1)),
+    "2 of 3 tasks are in front of it": Facts(DISPATCHED, QueueFacts(place=2, queued=3, workers=1)),
+    "Worker w has taken attempt 1": Facts(DISPATCHED, QueueFacts(worker="w", lease_s=5)),
+    "Worker w runs attempt 1": Facts(DISPATCHED._replace(status="running"), QueueFacts(worker="w", lease_s=5)),
+    "has been silent for 3 s": Facts(DISPATCHED, QueueFacts(worker="w", lease_s=-3)),
+    "neither queued nor held": Facts(DISPATCHED, QueueFacts(workers=1)),
+    "Redis cannot be reached": Facts(DISPATCHED, None),
+    "is over: error with ValueError": Facts(
+        DISPATCHED._replace(status="error", error="ValueError", ended_at=NOW), QueueFacts()
+    ),
+    "never was, was deleted, or was rolled back": Facts(None, None),
+    "may be among those not taken yet": Facts(None, None, undecided=1),
+}
+
+
+@pytest.mark.parametrize("said", CASES)
+def test_each_state_of_things_has_its_own_answer(said: str) -> None:
+    assert said in explain("r", CASES[said], SETTINGS)[0]
+
+
+def test_a_backlog_a_stop_and_lost_workers_are_mentioned() -> None:
+    run = DISPATCHED._replace(cancel="rollback", superseded_by="y", crashes=2)
+    lines = explain("r", Facts(run, QueueFacts(workers=1), undecided=4, unfolded=7), SETTINGS)
+    assert "asked to stop (rollback) by run y" in lines[1]
+    assert "lost its worker 2 times" in lines[2]
+    assert "up to 4 commands" in lines[3]
+    assert "7 events behind" in lines[4]
+
+
+async def test_it_finds_who_holds_a_run_and_who_stands_before_it(
+    tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis
+) -> None:
+    settings = isolated(None, tmp_path, {"database_uri": postgres.uri, "redis_uri": redis_server.uri})
+    pool = await connect_pool(settings, size=1)
+    log, pipe = open_log(settings), RedisPipe(settings)
+    queue = HotQueue(pipe, settings)
+    try:
+        await ensure_read_model(pool, settings)
+        await log.start()
+        await add_run(pool, "first", 1, attempt=1)
+        await add_run(pool, "second", 2, attempt=0)
+        nobody = await gather(settings, pool, log, pipe, "third")
+        assert nobody.run is None
+        assert (
+            "neither queued nor held" in explain("first", await gather(settings, pool, log, pipe, "first"), settings)[0]
+        )
+        await queue.push([task("other"), task("first")])
+        facts = await gather(settings, pool, log, pipe, "first")
+        assert facts.queue == QueueFacts(place=1, queued=2)
+        await queue.lease("w", fresh=True)
+        assert len(await asyncio.wait_for(queue.claim("w", 2, 0), 5)) == 2
+        facts = await gather(settings, pool, log, pipe, "first")
+        assert facts.queue is not None
+        assert facts.queue.worker == "w"
+        assert 0 < (facts.queue.lease_s or 0) <= settings.lease_s
+        facts = await gather(settings, pool, log, pipe, "second")
+        assert facts.run is not None
+        assert facts.run.ahead == "first"
+    finally:
+        await queue.stop()
+        await pipe.stop()
+        await log.stop()
+        await pool.close()
+
+
+async def add_run(pool: asyncpg.Pool, run_id: str, ordinal: int, attempt: int) -> None:
+    await pool.execute(
+        "INSERT INTO runs (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, "
+        "kwargs, multitask_strategy, attempt) VALUES ($1, 't', $2, 'a', 'g', now(), now(), 'pending', '{}', '{}', 'enqueue', $3)",
+        run_id,
+        ordinal,
+        attempt,
+    )
+
+
+def task(run_id: str) -> Task:
+    return Task(
+        run_id=run_id,
+        thread_id="t",
+        attempt=1,
+        assistant_id="a",
+        graph_id="g",
+        kwargs=b"{}",
+        metadata=b"{}",
+        created_at=NOW.isoformat(),
+    )
