@@ -120,26 +120,27 @@ async def test_each_due_time_fires_exactly_once_whenever_a_scheduler_is_killed(
         await asyncio.to_thread(process.start)
     await stack.create("* * * * * *", metadata={"cron": "goes"}, on_run_completed="delete")
     await stack.create("* * * * * *", metadata={"cron": "stays"}, on_run_completed="keep")
-    chance = random.Random(4)
+    chance, enough = random.Random(4), asyncio.Event()
 
     async def kill_at_random() -> None:
-        while True:
-            await asyncio.sleep(chance.uniform(0.2, 2.0))
+        while not enough.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(enough.wait(), chance.uniform(0.2, 2.0))
             victim = chance.choice(schedulers)
             await asyncio.to_thread(victim.kill)
             await asyncio.to_thread(victim.start)
 
     times: dict[str, Counter[int]] = {"goes": Counter(), "stays": Counter()}
-    tasks = [asyncio.create_task(kill_at_random()), asyncio.create_task(stack.work())]
+    killer, worker = asyncio.create_task(kill_at_random()), asyncio.create_task(stack.work())
     try:
         async for event in stack.created():
             times[event.metadata["cron"]][due_ms(event)] += 1
             if min(map(len, times.values())) >= wanted:
                 break
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        enough.set()
+        worker.cancel()
+        await asyncio.gather(killer, worker, return_exceptions=True)
         for process in schedulers:
             process.kill()
     for found in times.values():
