@@ -52,7 +52,13 @@ async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncp
             max_size=size or settings.postgres_pool_size,
             timeout=CONNECT_TIMEOUT_S,
             reset=_nothing_to_reset,
-            server_settings={"search_path": f"{settings.projection},public", "application_name": "langlog"},
+            server_settings={
+                "search_path": f"{settings.projection},public",
+                "application_name": "langlog",
+                # prepared while a table is small, a plan that reads all of it would be kept when it has grown
+                "enable_seqscan": "off",
+                "jit": "off",
+            },
         )
     except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:
         raise StartError(f"Postgres cannot be reached (DATABASE_URI): {error}") from None
