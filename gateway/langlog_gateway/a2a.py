@@ -38,7 +38,7 @@ from .json_rpc import (
 )
 from .run_create import Order
 from .run_wait import RunWaits
-from .validation import uuid_of
+from .validation import NUL_INSIDE, has_nul, uuid_of
 from .visibility import narrowed
 
 SQL = load_sql("langlog_gateway", "agents.sql")
@@ -72,6 +72,11 @@ class Call:
         self.id = id
         self.params = params
         self.dialect = dialect
+
+    @property
+    def configuration(self) -> Object:
+        found = self.params.get("configuration")
+        return found if isinstance(found, dict) else {}
 
 
 Method = Callable[[Call], Awaitable[Any]]
@@ -199,6 +204,8 @@ class A2a:
             params = message.get("params") or {}
             if not isinstance(params, dict):
                 raise RpcError(INVALID_PARAMS, "params must be an object")
+            if has_nul(params):
+                raise RpcError(INVALID_PARAMS, NUL_INSIDE)
             assistant = await self._assistant(request, request.match_info["assistant_id"])
             if method in self._streaming:
                 dialect = Dialect(self._streaming[method])
@@ -217,7 +224,7 @@ class A2a:
 
     async def _send(self, call: Call) -> Any:
         order, message = await self._order(call)
-        wanted = call.params.get("configuration") or {}
+        wanted = call.configuration
         if wanted.get("blocking") is False or wanted.get("returnImmediately") is True:
             await self._runs.place(order)
             task = tasks.submitted(order.thread_id, order.run_id, message, call.dialect)
@@ -260,7 +267,7 @@ class A2a:
         given = tasks.given(message["parts"])
         if given is None or not message["parts"]:
             raise RpcError(INVALID_PARAMS, "Message parts must be text, file or data parts")
-        thread_id = await self._context(message)
+        thread_id = _context(message)
         start_id = new_id()
         body: Object = {"metadata": {"a2a": {"task_start_id": start_id}}, "if_not_exists": "create", **more}
         if message.get("taskId") and await self._waits_for_input(str(message["taskId"])):
@@ -290,18 +297,6 @@ class A2a:
         }
         return {**given.data, "messages": [said]}
 
-    async def _context(self, message: Object) -> str:
-        """The thread of a message; a fresh one when it names none."""
-        wanted = message.get("contextId")
-        if not wanted and message.get("taskId"):
-            wanted = str(message["taskId"]).partition(":")[0]
-        if not wanted:
-            return str(uuid4())
-        try:
-            return uuid_of(str(wanted), "context")
-        except ApiError as error:
-            raise RpcError(INVALID_PARAMS, error.detail) from None
-
     async def _waits_for_input(self, id: str) -> bool:
         thread_id, _, run_id = id.partition(":")
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
@@ -321,7 +316,7 @@ class A2a:
 
     async def _list(self, call: Call) -> Any:
         params = call.params
-        context = params.get("contextId") or None
+        context = _context(params) if params.get("contextId") else None
         wanted = call.dialect.state_of(str(params["status"])) if params.get("status") else None
         if params.get("status") and wanted is None and "UNSPECIFIED" not in str(params["status"]):
             raise RpcError(INVALID_PARAMS, f"Unknown task state: {params['status']}")
@@ -422,12 +417,25 @@ class A2a:
     async def _history(self, call: Call, task: Task) -> list[Object]:
         length = call.params.get("historyLength")
         if length is None:
-            length = (call.params.get("configuration") or {}).get("historyLength")
+            length = call.configuration.get("historyLength")
         marks = await self._core.reads.rows(SQL["marks"], task.thread_id)
         own = task.run_id if call.request.headers.get(SCOPE, "").lower() == "task" else None
         runs = {row["mark"]: row["run_id"] for row in marks}
         found = tasks.history(task.values, task.thread_id, runs, call.dialect, own)
         return found[-length:] if isinstance(length, int) and length > 0 else ([] if length == 0 else found)
+
+
+def _context(message: Object) -> str:
+    """The thread that is named; a fresh one when none is. Raises RpcError."""
+    wanted = message.get("contextId")
+    if not wanted and message.get("taskId"):
+        wanted = str(message["taskId"]).partition(":")[0]
+    if not wanted:
+        return str(uuid4())
+    try:
+        return uuid_of(str(wanted), "context")
+    except ApiError as error:
+        raise RpcError(INVALID_PARAMS, error.detail) from None
 
 
 def _schema(assistant: Any) -> Object:

@@ -19,6 +19,7 @@ from .agent_runs import AgentRuns
 from .core import Core, json_response
 from .errors import JSON, ApiError
 from .json_rpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, accepts, refusal, result
+from .validation import NUL_INSIDE, has_nul
 from .visibility import narrowed
 
 SQL = load_sql("langlog_gateway", "agents.sql")
@@ -60,6 +61,8 @@ class Mcp:
             params = message.get("params") or {}
             if not isinstance(params, dict):
                 raise RpcError(INVALID_PARAMS, "params must be an object")
+            if has_nul(params):
+                raise RpcError(INVALID_PARAMS, NUL_INSIDE)
             return json_response(result(id, await self._call(request, method, params)))
         except RpcError as error:
             return json_response(error.answer(id))

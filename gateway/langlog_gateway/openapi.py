@@ -34,7 +34,6 @@ WORDS = {
     403: "Not allowed",
     404: "Not there",
     405: "Not this method",
-    405: "No method of this path",
     406: "Not acceptable",
     409: "Conflict",
     413: "The body is too large",

@@ -44,8 +44,6 @@ class Operation(Struct, frozen=True):
         return [t for t in (self.body, self.answer) if t is not None]
 
 
-Message = dict[str, Any]
-"""A JSON object of another protocol."""
 RunBatch = Annotated[list[RunCreate], Meta(min_length=1)]
 CANCEL: dict[str, Schema] = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}, "wait": BOOL}
 JOIN = {"cancel_on_disconnect": BOOL}
@@ -185,21 +183,6 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /store/items": Operation("Remove an item", b.StoreDelete, errors=(400,), empty=(204,), plain=(422,)),
     "POST /store/items/search": Operation("Find items", b.StoreSearch, a.Items, (400,), plain=(422,)),
     "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, a.Namespaces, (400,), plain=(422,)),
-    # other protocols: their messages are theirs to describe
-    "POST /mcp": Operation(
-        "Assistants as tools, by the Model Context Protocol", Message, Message, (400,), empty=(202,), keyed=(400,)
-    ),
-    "GET /mcp": Operation("No stream", errors=(), empty=(405,)),
-    "DELETE /mcp": Operation("No session", errors=(), empty=(404,)),
-    "GET /.well-known/agent-card.json": Operation(
-        "An assistant's A2A agent card", None, Message, (400,), query={"assistant_id": TEXT}, keyed=(400,), tag="a2a"
-    ),
-    "GET /a2a/{assistant_id}": Operation(
-        "An assistant's A2A agent card", None, Message, (400,), keyed=(400,), names=("assistant_id",)
-    ),
-    "POST /a2a/{assistant_id}": Operation(
-        "An assistant as an A2A agent", Message, Message, (400,), keyed=(400,), names=("assistant_id",)
-    ),
     # system
     "GET /": Operation("Whether it answers", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),
     "GET /ok": Operation("Whether it answers", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),

@@ -45,7 +45,7 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if not body.isascii():
             body.decode("utf-8")  # Raw members are not looked into by the decoder
         found = decoder.decode(body)
-        if b"\\u0000" in body and _has_nul(msgspec.json.decode(body)):
+        if b"\\u0000" in body and has_nul(msgspec.json.decode(body)):
             raise unprocessable(NUL_INSIDE)
         return found
     except msgspec.ValidationError as error:
@@ -54,13 +54,14 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise unprocessable(BAD_JSON) from None
 
 
-def _has_nul(value: Any) -> bool:
+def has_nul(value: Any) -> bool:
+    """Whether a JSON value has a NUL character in it anywhere."""
     if isinstance(value, str):
         return "\x00" in value
     if isinstance(value, dict):
-        return any("\x00" in key or _has_nul(member) for key, member in value.items())
+        return any("\x00" in key or has_nul(member) for key, member in value.items())
     if isinstance(value, list):
-        return any(map(_has_nul, value))
+        return any(map(has_nul, value))
     return False
 
 
