@@ -130,9 +130,9 @@ def zone_of(name: str | None) -> tzinfo:
 
 
 def moment_of(text: str) -> datetime:
-    """An ISO 8601 date and time; without an offset it is UTC. Raises ScheduleError."""
+    """An ISO 8601 date and time; without an offset it is UTC. Comes back in UTC. Raises ScheduleError."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ScheduleError(BAD_MOMENT.format(text)) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -54,8 +54,9 @@ def test_what_is_no_time_zone_is_refused(name: str) -> None:
 
 def test_an_end_without_an_offset_is_utc_and_junk_is_refused() -> None:
     assert moment_of("2027-01-01T00:00:00") == moment_of("2027-01-01T00:00:00Z")
-    with pytest.raises(ScheduleError, match="Invalid end_time"):
-        moment_of("zzz")
+    for text in ("zzz", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"):
+        with pytest.raises(ScheduleError, match="Invalid end_time"):
+            moment_of(text)
 
 
 def test_a_time_of_day_that_the_clock_skips_comes_an_hour_later() -> None:
