@@ -30,7 +30,7 @@ class AgentRuns:
     async def place(self, order: Order) -> None:
         """Append the command; the run exists afterwards, unless nothing can speak against it. Raises ApiError."""
         if order.certain:
-            await self._core.commands.append(order.command, order.origin)
+            await self._orders.send(order)
         else:
             await self._orders.place(order)
 

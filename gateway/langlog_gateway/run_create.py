@@ -124,7 +124,6 @@ class RunOrders:
         }
         visible = await authorize(request, "threads", "create_run", value)
         kwargs = value["kwargs"]
-        await self._core.queue_depth.admit()
         command = cmd.CreateRun(
             thread_id=thread_id,
             run_id=run_id,
@@ -172,7 +171,23 @@ class RunOrders:
 
     async def place(self, order: Order) -> Reply:
         """Append the command and wait until the run exists. Raises ApiError."""
-        return await self._core.commands.execute(order.command, order.origin, "run command")
+        async with self._core.queue_depth.enter():
+            return await self._core.commands.execute(order.command, order.origin, "run command")
+
+    async def send(self, order: Order) -> None:
+        """Append the command of a run that is certain, without waiting. Raises ApiError."""
+        async with self._core.queue_depth.enter():
+            await self._core.commands.append(order.command, order.origin)
+
+    async def place_all(self, orders: Sequence[Order], origin: Origin) -> list[Reply]:
+        """As `place`, of runs that are made together. Raises the first ApiError."""
+        async with self._core.queue_depth.enter(len(orders)):
+            commands = [order.command for order in orders]
+            replies = await self._core.commands.execute_all(commands, origin, "run command")
+        for reply in replies:
+            if reply.status != 200:
+                raise ApiError(reply.status, reply.detail or "")
+        return replies
 
     async def presented(self, order: Order, reply: Reply) -> bytes:
         """The new run as the API shows it."""

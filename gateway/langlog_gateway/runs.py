@@ -73,7 +73,7 @@ class Runs:
         try:
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
                 if order.certain:
-                    await self._core.commands.append(order.command, order.origin)
+                    await self._orders.send(order)
                 else:
                     await self._orders.place(order)
                 watch.missed = order.origin.key is not None  # the run of a repetition may be over already
@@ -102,11 +102,7 @@ class Runs:
             await self._orders.order_for(request, body, assistant, None, number=n)
             for n, (body, assistant) in enumerate(zip(wanted, assistants, strict=True))
         ]
-        commands = [order.command for order in orders]
-        replies = await self._core.commands.execute_all(commands, origin_of(request), "run command")
-        for reply in replies:
-            if reply.status != 200:
-                raise ApiError(reply.status, reply.detail or "")
+        replies = await self._orders.place_all(orders, origin_of(request))
         found = [await self._orders.presented(o, r) for o, r in zip(orders, replies, strict=True)]
         return json_response(b"[" + b",".join(found) + b"]")
 

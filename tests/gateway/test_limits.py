@@ -1,0 +1,79 @@
+"""What one server takes at most, and how it says so (docs/limits.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from langlog_backbone.clock import new_id
+
+from .conftest import Attempt, MakeStack, Stack
+
+
+async def test_a_run_over_the_queue_limit_is_429_until_others_have_begun(make_stack: MakeStack) -> None:
+    release = asyncio.Event()
+
+    async def wait(attempt: Attempt) -> None:
+        await attempt.started()
+        await release.wait()
+        await attempt.finish({})
+
+    async with make_stack(max_queued_runs=3) as stack:
+        stack.play = wait
+        _, thread = await stack.call("POST", "/threads", {})
+        path = f"/threads/{thread['thread_id']}/runs"
+        answers = [await _create(stack, path) for _ in range(8)]
+        accepted = [status for status, _ in answers if status == 200]
+        assert 3 <= len(accepted) <= 4, "one may have begun when the fourth came"
+        refused = [headers for status, headers in answers if status == 429]
+        assert refused
+        assert all(headers["retry-after"] == "1" for headers in refused)
+        release.set()
+        async with asyncio.timeout(10):
+            while (await _create(stack, path))[0] == 429:
+                await asyncio.sleep(0.05)  # as a client does that is told to try again
+
+
+@pytest.mark.parametrize("path", ["/runs", "/runs/wait", "/runs/stream", "/runs/batch"])
+async def test_every_way_of_making_runs_is_limited(make_stack: MakeStack, path: str) -> None:
+    async with make_stack(max_queued_runs=1) as stack:
+        body: Any = {"assistant_id": "echo", "input": {}}
+        later = {**body, "after_seconds": 60}
+        assert (await stack.call("POST", "/runs", later))[0] == 200
+        status, answer = await stack.call("POST", path, [body] if path.endswith("batch") else body)
+        assert status == 429
+        assert "limit 1" in answer["detail"]
+
+
+async def test_a_batch_counts_as_many_runs_as_it_has(make_stack: MakeStack) -> None:
+    async with make_stack(max_queued_runs=2) as stack:
+        body = {"assistant_id": "echo", "input": {}, "after_seconds": 60}
+        assert (await stack.call("POST", "/runs/batch", [body] * 3))[0] == 429
+        assert await stack.backbone.pool.fetchval("SELECT count(*) FROM runs") == 0
+
+
+async def test_runs_that_end_at_once_do_not_fill_the_queue(make_stack: MakeStack) -> None:
+    async with make_stack(max_queued_runs=2) as stack:
+        for _ in range(20):
+            assert (await stack.call("POST", "/runs/wait", {"assistant_id": "echo", "input": {}}))[0] == 200
+
+
+async def test_a_listing_gives_no_more_than_a_page(make_stack: MakeStack) -> None:
+    async with make_stack(max_page=2) as stack:
+        thread_id = new_id()
+        for n in range(3):
+            body = {"assistant_id": "echo", "input": {}, "if_not_exists": "create"}
+            assert (await stack.call("POST", f"/threads/{thread_id}/runs/wait", body))[0] == 200
+            item = {"namespace": ["a"], "key": str(n), "value": {}}
+            assert (await stack.call("PUT", "/store/items", item))[0] == 204
+        assert len((await stack.call("GET", f"/threads/{thread_id}/runs?limit=100"))[1]) == 2
+        _, found = await stack.call("POST", "/store/items/search", {"namespace_prefix": [], "limit": 100})
+        assert len(found["items"]) == 2
+
+
+async def _create(stack: Stack, path: str) -> tuple[int, Mapping[str, str]]:
+    body = {"assistant_id": "echo", "input": {}}
+    async with stack.http.post(stack.url + path, json=body) as answer:
+        return answer.status, answer.headers
