@@ -1,0 +1,75 @@
+"""An application of the project's own: routes, a middleware, a lifespan; and one that knows ASGI alone."""
+
+from contextlib import asynccontextmanager
+
+from langgraph_sdk import Auth
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+lives = []
+
+
+class Stamp(BaseHTTPMiddleware):
+    async def dispatch(self, request, call_next):
+        if request.headers.get("x-stop"):
+            return PlainTextResponse("stopped", status_code=418)
+        response = await call_next(request)
+        response.headers["x-stamp"] = "seen"
+        return response
+
+
+async def echo(request):
+    user = request.user["identity"] if "user" in request.scope else None
+    return JSONResponse({"body": (await request.body()).decode(), "user": user, "lives": lives})
+
+
+async def parts(request):
+    async def stream():
+        for n in range(3):
+            yield f"{n}\n"
+
+    return StreamingResponse(stream())
+
+
+async def broken(request):
+    raise ValueError("no")
+
+
+@asynccontextmanager
+async def lifespan(app):
+    lives.append("up")
+    yield
+    lives.append("down")
+
+
+app = Starlette(
+    routes=[
+        Route("/own", echo, methods=["GET", "POST"]),
+        Route("/own/parts", parts),
+        Route("/own/broken", broken),
+    ],
+    middleware=[Middleware(Stamp)],
+    lifespan=lifespan,
+)
+
+
+async def plain(scope, receive, send):
+    """Bare ASGI: no lifespan, and 404 for what it does not know."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])
+    status = 200 if scope["path"] == "/own" else 404
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"plain"})
+
+
+auth = Auth()
+
+
+@auth.authenticate
+async def authenticate(request):
+    if not request.headers.get("authorization"):
+        raise Auth.exceptions.HTTPException(status_code=401, detail="who?")
+    return request.headers["authorization"]
