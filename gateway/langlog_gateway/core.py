@@ -42,6 +42,7 @@ class Core:
         self.default_ttl: Ttl | None = thread_ttl(configuration).default
         """Of threads that come without one."""
         self.pipe: RedisPipe = backbone.pipe
+        self.log = backbone.log
         self.mail = Mail(backbone.bus)
         self.commands = Commands(backbone.log, self.mail, self.settings.reply_timeout_s)
         self.queries = Queries(backbone.pipe, self.mail, self.settings.reply_timeout_s)

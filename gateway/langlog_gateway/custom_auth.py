@@ -11,11 +11,10 @@ import inspect
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
-from langgraph_sdk import Auth
 from langlog_backbone.service import StartError
 from langlog_schemas.filters import Filter, terms
 
@@ -25,6 +24,9 @@ from .http_options import AuthCache, Options
 from .ports import Reads
 from .user_code import load_object
 from .visibility import seen
+
+if TYPE_CHECKING:
+    from langgraph_sdk import Auth
 
 PARAMETERS = frozenset(
     {
@@ -89,6 +91,7 @@ class CustomAuth:
             raise StartError(f"auth.path: authenticate asks for {unknown[0]!r}; known are {sorted(PARAMETERS)}")
         self._authenticate: Any = authenticate
         self._auth = auth
+        self._context = auth.types.AuthContext
         self._reads = reads
         self._cache = cache
         self._known: OrderedDict[tuple[str | None, ...], tuple[float, User]] = OrderedDict()
@@ -156,7 +159,7 @@ class CustomAuth:
         if handler is None:
             return None
         shown: Any = Caller(user)
-        ctx = Auth.types.AuthContext(permissions=user["permissions"], user=shown, resource=resource, action=action)
+        ctx = self._context(permissions=user["permissions"], user=shown, resource=resource, action=action)
         try:
             answer = await handler(ctx=ctx, value=value)
         except Exception as error:
@@ -190,6 +193,8 @@ def load_auth(options: Options, reads: Reads) -> CustomAuth | None:
     if options.auth.path is None:
         return None
     found = load_object(options.owner(), "auth.path", options.auth.path)
+    from langgraph_sdk import Auth  # here: it brings a lot into memory that only projects with auth need
+
     if not isinstance(found, Auth):
         raise StartError(f"auth.path: {options.auth.path!r} is a {type(found).__name__}, not a langgraph_sdk.Auth")
     gate = CustomAuth(found, reads, options.auth.cache)

@@ -52,6 +52,8 @@ class GatewayService:
         except OSError as error:
             where = f"{self._settings.host}:{self._settings.port}"
             raise StartError(f"cannot listen on {where}: {error.strerror or error}") from None
+        if self._core.options.project is None:
+            logger.warning("gateway.no_project", file=str(self._settings.project), effect="no auth, no http section")
         logger.info("gateway.listening", host=self._settings.host, port=self._settings.port)
 
     async def serve(self) -> None:

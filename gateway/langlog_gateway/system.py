@@ -12,6 +12,7 @@ from langlog_backbone.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
 
 from .core import Core, json_response
 from .openapi import DOCS
+from .readiness import services
 from .validation import query_int
 
 SQL = load_sql("langlog_gateway", "runs.sql")
@@ -35,7 +36,8 @@ class System:
 
     async def ok(self, request: web.Request) -> web.Response:
         if query_int(request, "check_db", 0):
-            await self._core.reads.value("SELECT 1")
+            found = await services(self._core.reads, self._core.pipe, self._core.log)
+            return json_response(msgspec.json.encode({"ok": True, "services": found}))
         return json_response(b'{"ok":true,"services":{}}')
 
     async def docs(self, request: web.Request) -> web.Response:

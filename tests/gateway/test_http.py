@@ -88,3 +88,11 @@ async def test_metrics_count_what_was_answered(stack: Stack) -> None:
         400,
         {"detail": "invalid literal for int() with base 10: 'zzz'"},
     )
+
+
+async def test_a_readiness_check_says_what_stands_behind_the_gateway(stack: Stack) -> None:
+    status, found = await stack.call("GET", "/ok?check_db=1")
+    assert (status, found["ok"]) == (200, True)
+    assert found["services"]["workers"] == {"alive": 1}
+    assert found["services"]["projector"]["events_behind"] >= 0
+    assert await stack.call("GET", "/ok") == (200, {"ok": True, "services": {}})
