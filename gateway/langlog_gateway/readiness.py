@@ -38,4 +38,3 @@ async def services(reads: Reads, pipe: RedisPipe, log: Log) -> dict[str, Any]:
         "workers": {"alive": int(workers)},
         "projector": {"events_behind": behind},
     }
-
