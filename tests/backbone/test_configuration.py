@@ -52,5 +52,5 @@ def test_variables_that_are_set_win_over_the_projects_own(tmp_path: Path, monkey
 def test_a_ttl_section_that_cannot_be_stops_the_start(tmp_path: Path, ttl: dict[str, object]) -> None:
     found = read_configuration(project(tmp_path, checkpointer={"ttl": ttl}, store={"ttl": {"default_ttl": 1}}))
     assert store_ttl(found).default_ttl == 1
-    with pytest.raises(StartError, match="checkpointer.ttl"):
+    with pytest.raises(StartError, match=r"checkpointer\.ttl"):
         thread_ttl(found)
