@@ -20,7 +20,7 @@ from .core import Core, json_response
 from .errors import JSON, ApiError
 from .json_rpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, accepts, refusal, result
 from .validation import NUL_INSIDE, has_nul
-from .visibility import narrowed
+from .visibility import narrowed, seen
 
 SQL = load_sql("langlog_gateway", "agents.sql")
 
@@ -79,9 +79,11 @@ class Mcp:
             case "ping":
                 return {}
             case "tools/list":
-                await authorize(request, "assistants", "read", {})
+                readable = await authorize(request, "assistants", "read", {})
                 tools = await self._tools(request)
-                return {"tools": [_tool(name, row) for name, row in tools.items()]}
+                ids = [row["assistant_id"] for row in tools.values()]
+                shown = await seen(self._core.reads, "assistants", ids, readable) if readable else ids
+                return {"tools": [_tool(name, row) for name, row in tools.items() if row["assistant_id"] in shown]}
             case "tools/call":
                 return await self._run(request, params)
             case _:
