@@ -131,7 +131,7 @@ async def read_model(postgres: EmbeddedPostgres) -> AsyncIterator[ReadModel]:
     await pool.close()
 
 
-FEW = hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(history=histories, data=st.data())
