@@ -17,8 +17,9 @@ from uuid_utils import uuid4
 from . import json_rpc, sse
 from .a2a_tasks import Dialect, Object, Task, artifact, status, task_id, text_of, text_part
 from .core import Core
+from .frame_order import FrameOrder
 from .json_rpc import Id
-from .merge import Merge, Piece
+from .merge import Piece
 from .run_create import Order
 from .run_stream import Reader
 from .stream_out import StreamOut
@@ -74,7 +75,8 @@ class TaskReader(Reader):
     """Shows the text said so far, again whenever there is more of it."""
 
     def __init__(self, core: Core, out: TaskOut, watch: Watch, order: Order, dialect: Dialect) -> None:
-        super().__init__(core, out, watch, order.run_id, Merge(), None)
+        frames = FrameOrder(core.backlog, order.thread_id, order.run_id, recorded=False)
+        super().__init__(core, out, watch, order.run_id, frames)
         self._events = out
         self._order = order
         self._dialect = dialect

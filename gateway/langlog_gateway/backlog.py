@@ -11,6 +11,7 @@ from langlog_backbone.postgres import load_sql
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_schemas import frames
 
+from .merge import whole
 from .ports import Reads
 from .sse import Batch
 
@@ -46,16 +47,21 @@ class Backlog:
     async def of_run(self, thread_id: str, run_id: str, *, recorded: bool) -> list[Batch]:
         """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable."""
         found = await self.recent(thread_id, run_id)
-        if recorded and not (found and found[0].first == 1):
+        found.sort(key=_place)
+        if recorded and not whole(found):
             rows = await self._reads.rows(_SQL["of_run"], run_id)
-            found += [Batch(frames.decode(row["data"])) for row in rows]
-        return sorted((b for b in found if b.frames), key=lambda b: (b.attempt, b.first))
+            found = sorted(found + [b for row in rows if (b := Batch(frames.decode(row["data"]))).frames], key=_place)
+        return found
 
-    async def of_thread(self, thread_id: str) -> list[Batch]:
-        """Frames of the thread's resumable runs, run after run, with overlaps."""
+    async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
+        """Frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""
         rows = await self._reads.rows(_SQL["of_thread"], thread_id)
         found = [Batch(frames.decode(row["data"])) for row in rows]
-        return [b for b in found if b.frames] + [b for b in await self.recent(thread_id) if b.resumable]
+        found += [b for b in await self.recent(thread_id) if b.resumable]
+        runs: dict[str, list[Batch]] = {}
+        for batch in sorted((b for b in found if b.frames), key=lambda b: (b.frames[0].ms, b.frames[0].n)):
+            runs.setdefault(batch.run_id, []).append(batch)
+        return {run_id: sorted(batches, key=_place) for run_id, batches in runs.items()}
 
     async def ended(self, thread_id: str) -> dict[str, tuple[int, int]]:
         """Run id -> (attempt, last sequence) of the runs of a thread that are over."""
@@ -64,6 +70,10 @@ class Backlog:
 
     def _key(self, thread_id: str) -> str:
         return self._pipe.key(channels.frames(thread_id))
+
+
+def _place(batch: Batch) -> tuple[int, int]:
+    return (batch.attempt, batch.first)
 
 
 def _field(fields: list[bytes] | dict[bytes, bytes]) -> bytes:

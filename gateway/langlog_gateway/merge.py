@@ -6,26 +6,36 @@ begins at 1 again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from .sse import Batch
+from .sse import Batch, Modes
+
+FrameId = tuple[int, int]
+"""(milliseconds, n) of a frame's public id."""
 
 
 class Piece(NamedTuple):
-    """The part of a batch that is new to the reader."""
+    """The part of a batch that is new to the reader: the frames with a sequence number over ``after``."""
 
     batch: Batch
     after: int
 
+    def encoded(self, modes: Modes | None = None, *, ids: bool | None = None) -> bytes:
+        return self.batch.encoded(self.after, modes, ids=ids)
+
 
 class Merge:
-    def __init__(self, attempt: int = 0, sequence: int = 0) -> None:
+    """``attempt``, ``sequence``: the frame that was taken last; ``anchored`` False: any frame may be the first."""
+
+    def __init__(self, attempt: int = 0, sequence: int = 0, *, anchored: bool = True) -> None:
         self.attempt = attempt
         self.sequence = sequence
+        self.anchored = anchored
 
     def gap_before(self, batch: Batch) -> bool:
         """Whether frames are missing between what was taken and this batch."""
-        if batch.attempt < self.attempt:
+        if batch.attempt < self.attempt or not self.anchored:
             return False
         return batch.first > (self.sequence + 1 if batch.attempt == self.attempt else 1)
 
@@ -33,6 +43,7 @@ class Merge:
         """What is new of the batch; None when nothing is. A gap before it is passed over."""
         if not batch.frames or batch.attempt < self.attempt:
             return None
+        self.anchored = True
         if batch.attempt > self.attempt:
             self.attempt, self.sequence = batch.attempt, 0
         if batch.last <= self.sequence:
@@ -43,3 +54,13 @@ class Merge:
     def reached(self, attempt: int, sequence: int) -> bool:
         """Whether everything up to that frame was taken."""
         return self.attempt > attempt or (self.attempt == attempt and self.sequence >= sequence) or sequence <= 0
+
+
+def whole(batches: Iterable[Batch]) -> bool:
+    """Whether nothing is missing from the first frame of the run to the last one here; in order of (attempt, sequence)."""
+    merge = Merge()
+    for batch in batches:
+        if merge.gap_before(batch) or (merge.attempt == 0 and batch.attempt > 1):
+            return False
+        merge.take(batch)
+    return merge.attempt > 0

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
 
 from aiohttp import hdrs, web
 
 from .core import Core
 from .errors import ApiError
-from .merge import Merge, Piece
+from .frame_order import FrameOrder
+from .merge import FrameId, Merge, Piece
 from .run_create import SQL, Order
 from .run_end import FINAL_STATUSES, ended
 from .sse import Batch, Modes, modes_of
@@ -24,7 +24,7 @@ from .validation import query_names
 from .watch import Watch
 
 SETTLE_S = 0.25
-"""How long a stream whose run is over waits for frames that are still under way before it looks into the backlog."""
+"""How long a stream whose run is over waits for frames that the backlog does not have either."""
 
 _EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -36,28 +36,18 @@ class Reader:
     """One client's way through the frames of a run."""
 
     def __init__(
-        self,
-        core: Core,
-        out: StreamOut,
-        watch: Watch,
-        run_id: str,
-        merge: Merge,
-        modes: Modes | None,
-        after: Any = None,
+        self, core: Core, out: StreamOut, watch: Watch, run_id: str, frames: FrameOrder, modes: Modes | None = None
     ) -> None:
         self._core = core
         self._out = out
         self._watch = watch
         self._run_id = run_id
-        self._merge = merge
+        self._frames = frames
         self._modes = modes
-        self._after: tuple[int, int] | None = after
-        self._recorded = False
 
     async def replay(self) -> None:
         """Write what was published so far."""
-        self._recorded = True
-        await self._write(await self._core.backlog.of_run(self._watch.thread_id, self._run_id, recorded=True))
+        await self._write(await self._frames.fill())
 
     async def follow(self, end: End | None = None) -> web.StreamResponse:
         """Write what comes until the run is over (``end``: it is already)."""
@@ -77,20 +67,19 @@ class Reader:
             if watch.missed:
                 watch.missed = False
                 end = await self._look() or end
-                await self._fill()
+                await self.replay()
             if watch.overrun:
                 await out.cut_off(self._core.settings.stream_buffer_frames)
                 return await out.close()
             if watch.closing:
-                return await out.close()
-            if end is not None and self._merge.reached(*end):
-                return await out.close()
+                out.break_off()
             if end is None:
                 await out.wait(watch)
                 continue
-            settled = settled or loop.time() + SETTLE_S
-            if not await out.wait(watch, settled):
-                await self._fill()
+            if not self._frames.reached(*end) and settled is None:
+                await self.replay()
+                settled = loop.time() + SETTLE_S
+            if self._frames.reached(*end) or not await out.wait(watch, settled):
                 return await out.close()
 
     async def _look(self) -> End | None:
@@ -101,40 +90,28 @@ class Reader:
         return (row["attempt"], row["last_sequence"]) if row["status"] in FINAL_STATUSES else None
 
     async def _take(self, batches: list[Batch]) -> None:
-        if any(self._merge.gap_before(batch) for batch in batches[:1]):
-            await self._fill()
-        await self._write(batches)
+        await self._write(await self._frames.take(batches))
 
-    async def _fill(self) -> None:
-        """Write what the backlog has beyond what was taken."""
-        known = await self._core.backlog.of_run(self._watch.thread_id, self._run_id, recorded=self._recorded)
-        await self._write(known)
-
-    async def _write(self, batches: list[Batch]) -> None:
-        pieces = [piece for batch in batches if (piece := self._merge.take(batch)) is not None]
+    async def _write(self, pieces: list[Piece]) -> None:
         await self._out.write(b"".join([self._encoded(piece) for piece in pieces]))
 
     def _encoded(self, piece: Piece) -> bytes:
-        after = piece.after
-        if self._after is not None:
-            for frame in piece.batch.frames:  # ids grow: the first ones may be known to the client
-                if (frame.ms, frame.n) > self._after:
-                    break
-                after = max(after, frame.sequence)
-        return piece.batch.encoded(after, self._modes)
+        return piece.encoded(self._modes)
 
 
 class RunStreams:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def follow_new(self, request: web.Request, watch: Watch, order: Order) -> web.StreamResponse:
-        """The stream of a run that was just made."""
+    async def follow_new(
+        self, request: web.Request, watch: Watch, order: Order, *, recorded: bool
+    ) -> web.StreamResponse:
+        """The stream of a run that was just made. ``recorded``: it is resumable."""
         path = f"/runs/{order.run_id}" if order.stateless else order.path
         out = self._out(request, path)
         await out.open()
         out.guard(watch)
-        reader = Reader(self._core, out, watch, order.run_id, Merge(), None)
+        reader = Reader(self._core, out, watch, order.run_id, self._frames(watch, order.run_id, recorded=recorded))
         if order.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
         return await reader.follow()
@@ -164,7 +141,8 @@ class RunStreams:
         last_id = event_id(request.headers.get("last-event-id")) if row["resumable"] else None
         if last_id is not None:
             await out.open()
-            reader = Reader(self._core, out, watch, run_id, Merge(), modes, last_id)
+            frames = self._frames(watch, run_id, recorded=True, known=last_id)
+            reader = Reader(self._core, out, watch, run_id, frames, modes)
             await reader.replay()
             return await reader.follow(end)
         if over:
@@ -173,15 +151,22 @@ class RunStreams:
         # from now on: what is published already does not count
         tip = await self._core.backlog.tip(watch.thread_id, run_id)
         await out.open()
-        reader = Reader(self._core, out, watch, run_id, Merge(*tip), modes)
-        return await reader.follow()
+        merge = Merge(*tip, anchored=tip != (0, 0))
+        frames = self._frames(watch, run_id, recorded=bool(row["resumable"]), merge=merge)
+        return await Reader(self._core, out, watch, run_id, frames, modes).follow()
+
+    def _frames(
+        self, watch: Watch, run_id: str, *, recorded: bool, merge: Merge | None = None, known: FrameId | None = None
+    ) -> FrameOrder:
+        backlog = self._core.backlog
+        return FrameOrder(backlog, watch.thread_id, run_id, recorded=recorded, merge=merge, known=known)
 
     def _out(self, request: web.Request, path: str) -> StreamOut:
         headers = {"content-location": path, "location": f"{path}/stream"}
         return StreamOut(request, self._core.settings.heartbeat_s, headers)
 
 
-def event_id(text: str | None) -> tuple[int, int] | None:
+def event_id(text: str | None) -> FrameId | None:
     """The last event that the client knows; (-1, 0): none. None: it does not ask to go on from one."""
     if text is None:
         return None

@@ -17,11 +17,11 @@ from .core import Core, json_response
 from .errors import JSON
 from .run_create import SQL, Order
 from .run_end import Ended, answer_of, ended, values
+from .stream_out import GOING_DOWN
 from .watch import Watch
 
 GRACE_S = 0.5
 """A run that ends within this is answered in one piece; otherwise the headers go out first."""
-GOING_DOWN = "the server is going down"
 
 
 class RunWaits:

@@ -90,7 +90,7 @@ class Runs:
             # frames that come before the subscription stands are found in the backlog: they are numbered
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
                 await asyncio.gather(self._core.watches.ready(watch), self._orders.place(order))
-                return await self._streams.follow_new(request, watch, order)
+                return await self._streams.follow_new(request, watch, order, recorded=body.stream_resumable)
         finally:
             self._core.watches.close(watch)
             self._core.leave_stream()

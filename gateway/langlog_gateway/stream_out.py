@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import NoReturn
 
 import msgspec
 from aiohttp import web
@@ -14,8 +15,9 @@ from aiohttp import web
 from . import sse
 from .watch import Watch
 
-CUT_OFF_WRITE_S = 1.0
+CUT_OFF_WRITE_S = 5.0
 """How long a reader that lagged too far is given to take the last event."""
+GOING_DOWN = "the server is going down"
 
 
 class StreamOut:
@@ -58,7 +60,7 @@ class StreamOut:
             now = loop.time()
             if now >= self._beat:
                 self._beat += self._heartbeat
-                await self._response.write(sse.HEARTBEAT)
+                await self.write(sse.HEARTBEAT)
             if watch.happenings or watch.batches or watch.missed or watch.overrun or watch.closing:
                 return True
             if until is not None and now >= until:
@@ -77,6 +79,12 @@ class StreamOut:
         except TimeoutError:
             if self._request.transport is not None:
                 self._request.transport.abort()
+
+    def break_off(self) -> NoReturn:
+        """End without the end: clients that go on where they were do so only when the connection breaks."""
+        if self._request.transport is not None:
+            self._request.transport.close()  # what was written is still sent
+        raise ConnectionResetError(GOING_DOWN)
 
     async def close(self) -> web.StreamResponse:
         await self._response.write_eof()

@@ -13,7 +13,8 @@ from . import bodies, sse
 from .access import admit
 from .core import Core
 from .errors import ApiError, not_found, unprocessable
-from .merge import Merge
+from .frame_order import FrameOrder
+from .merge import FrameId, Merge, Piece
 from .run_end import ended
 from .run_stream import SETTLE_S, End, event_id
 from .sse import Batch
@@ -24,7 +25,7 @@ from .watch import Happening, Watch
 
 MODES = ("run_modes", "lifecycle", "state_update")
 KEPT_RUNS = 64
-"""Runs whose position a stream remembers: the ones before are over."""
+"""Ended runs that a stream remembers, in case something of them comes late."""
 
 
 class ThreadStreams:
@@ -76,23 +77,22 @@ class _ThreadReader:
         self._states = "state_update" in modes
         self._runs = bool(modes & {"run_modes", "lifecycle"})
         self._whole = "run_modes" in modes
-        self._merges: dict[str, Merge] = {}
-        self._last: dict[str, tuple[int, int]] = {}
-        self._ends: dict[str, tuple[End, int, float]] = {}
+        self._written: FrameId = (now_ms(), -1)
+        """The last event that the client has; at first: what happened before it came."""
+        self._since: FrameId | None = None
+        """The event that it wanted to go on from; None: whatever comes."""
+        self._orders: dict[str, FrameOrder] = {}
+        self._ends: dict[str, tuple[End, float]] = {}
+        self._over: dict[str, None] = {}
+        """Runs whose end was told."""
+        self._held: list[Batch] = []
+        """Of runs that began while the end of the run before was still on its way to us."""
 
-    async def replay(self, after: tuple[int, int]) -> None:
+    async def replay(self, after: FrameId) -> None:
         """Write what resumable runs have produced since an event."""
-        if not self._runs:
-            return
-        ends = await self._core.backlog.ended(self._watch.thread_id)
-        current = ""
-        for batch in await self._core.backlog.of_thread(self._watch.thread_id):
-            if current and batch.run_id != current and current in ends:
-                await self._done(current, after)
-            current = batch.run_id
-            await self._write(batch, after)
-        if current and current in ends:
-            await self._done(current, after)
+        self._written = self._since = after
+        if self._runs:
+            await self._catch_up()
 
     async def follow(self) -> web.StreamResponse:
         watch, out = self._watch, self._out
@@ -102,40 +102,71 @@ class _ThreadReader:
                 await self._take(batch)
             while watch.happenings:
                 await self._happened(watch.happenings.popleft())
-            watch.missed = False
+            if watch.missed:
+                watch.missed = False
+                if self._runs:
+                    await self._catch_up()
             if watch.overrun:
                 await out.cut_off(self._core.settings.stream_buffer_frames)
                 return await out.close()
             if watch.closing:
-                return await out.close()
-            for run_id, (end, _, until) in tuple(self._ends.items()):
-                if self._merge(run_id).reached(*end) or loop.time() >= until:
-                    del self._ends[run_id]
-                    await self._done(run_id)
-            await out.wait(watch, min((until for _, _, until in self._ends.values()), default=None))
+                out.break_off()
+            for run_id, (end, until) in tuple(self._ends.items()):
+                if self._order(run_id).reached(*end) or loop.time() >= until:
+                    await self._done(run_id, end)
+            await out.wait(watch, min((until for _, until in self._ends.values()), default=None))
+
+    async def _catch_up(self) -> None:
+        """Write what was published since the last event written, as far as it is to be had."""
+        since = self._written
+        thread_id, backlog = self._watch.thread_id, self._core.backlog
+        runs = await backlog.of_thread(thread_id)
+        ends = await backlog.ended(thread_id)
+        for run_id, batches in runs.items():
+            last = batches[-1].frames[-1]
+            if (last.ms, last.n + 1) <= since:  # its end, too, was told
+                self._forget(run_id)
+            if run_id in self._over:
+                continue
+            if run_id not in self._orders:
+                self._orders[run_id] = FrameOrder(backlog, thread_id, run_id, recorded=True, known=since)
+            for batch in batches:
+                await self._take(batch)
+            if run_id in ends:
+                await self._done(run_id, ends[run_id])
+        for run_id in [run_id for run_id in self._orders if run_id not in runs]:
+            if run_id in ends:
+                await self._done(run_id, ends[run_id])
 
     async def _take(self, batch: Batch) -> None:
-        if not self._runs:
+        """A thread executes one run after the other, and is told so: the next run's frames follow the end of the one before."""
+        run_id = batch.run_id
+        if not self._runs or run_id in self._over:
             return
-        if self._merge(batch.run_id).gap_before(batch) and batch.run_id in self._last:
-            for known in await self._core.backlog.recent(self._watch.thread_id, batch.run_id):
-                await self._write(known)
-        await self._write(batch)
+        before = [other for other, order in self._orders.items() if other != run_id and order.last is not None]
+        if not before:
+            await self._write(await self._order(run_id, recorded=batch.resumable).take([batch]))
+            return
+        if all(held.run_id != run_id for held in self._held):
+            ends = await self._core.backlog.ended(self._watch.thread_id)
+            if run_id in ends and not any(other in ends for other in before):
+                self._forget(run_id)  # from a worker that was taken for dead
+                return
+            for other in before:
+                if other in ends:
+                    await self._done(other, ends[other])
+                    await self._take(batch)
+                    return
+        self._held.append(batch)
 
-    async def _write(self, batch: Batch, after: tuple[int, int] | None = None) -> None:
-        piece = self._merge(batch.run_id).take(batch)
-        if piece is None:
-            return
-        last = batch.frames[-1]
-        self._last[batch.run_id] = (last.ms, last.n)
-        known = piece.after
-        if after is not None:
-            known = max([known, *(f.sequence for f in batch.frames if (f.ms, f.n) <= after)])
-        if self._whole:
-            await self._out.write(batch.encoded(known, ids=True))
-        else:
-            started = [f for f in batch.frames if f.sequence > known and f.event == "metadata"]
-            await self._out.write(sse.encode(started, ids=True))
+    async def _write(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            frames = [f for f in piece.batch.frames if f.sequence > piece.after]
+            self._written = (frames[-1].ms, frames[-1].n)
+            if self._whole:
+                await self._out.write(piece.encoded(ids=True))
+            else:
+                await self._out.write(sse.encode([f for f in frames if f.event == "metadata"], ids=True))
 
     async def _happened(self, happening: Happening) -> None:
         event = happening.event
@@ -144,22 +175,35 @@ class _ThreadReader:
                 await self._tell_state()
             return
         run_id = getattr(event, "run_id", None)
-        if run_id is None or not self._runs:
+        if run_id is None or not self._runs or run_id in self._over:
             return
+        if isinstance(event, ev.RunDeleted) and run_id not in self._orders:
+            return  # it was over before
         end = ended(event, run_id)
         if end is not None:
             until = asyncio.get_running_loop().time() + SETTLE_S
-            self._ends[run_id] = ((end.attempt, end.last_sequence), end.last_frame_ms, until)
+            self._ends[run_id] = ((end.attempt, end.last_sequence), until)
 
-    async def _done(self, run_id: str, after: tuple[int, int] | None = None) -> None:
-        """The closing event of a run; its id follows the run's last frame."""
-        last = self._last.pop(run_id, None)
-        ms, n = (last[0], last[1] + 1) if last is not None else (now_ms(), 0)
-        self._merges.pop(run_id, None)
-        if after is not None and (ms, n) <= after:
-            return
+    async def _done(self, run_id: str, end: End) -> None:
+        """What is left of a run, and its closing event, whose id follows the run's last frame."""
+        self._ends.pop(run_id, None)
+        order = self._order(run_id)
+        if order.last is not None and not order.reached(*end):
+            await self._write(await order.fill())
+        self._forget(run_id)
+        ms, n = order.last or (max(now_ms(), self._written[0] + 1), -1)
+        self._written = (ms, n + 1)
         data = msgspec.json.encode({"status": "run_done", "run_id": run_id})
-        await self._out.write(sse.event("metadata", data, f"{ms}-{n}"))
+        await self._out.write(sse.event("metadata", data, f"{ms}-{n + 1}"))
+        held, self._held = self._held, []
+        for batch in held:
+            await self._take(batch)
+
+    def _forget(self, run_id: str) -> None:
+        self._orders.pop(run_id, None)
+        self._over[run_id] = None
+        if len(self._over) > KEPT_RUNS:
+            del self._over[next(iter(self._over))]
 
     async def _tell_state(self) -> None:
         thread_id = self._watch.thread_id
@@ -168,13 +212,15 @@ class _ThreadReader:
             data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})
             await self._out.write(sse.event("state_update", data, f"{now_ms()}-0"))
 
-    def _merge(self, run_id: str) -> Merge:
-        merge = self._merges.get(run_id)
-        if merge is None:
-            if len(self._merges) >= KEPT_RUNS:
-                del self._merges[next(iter(self._merges))]
-            merge = self._merges[run_id] = Merge()
-        return merge
+    def _order(self, run_id: str, *, recorded: bool = False) -> FrameOrder:
+        """The run's frames: all that the client wants, or from whatever comes first."""
+        order = self._orders.get(run_id)
+        if order is None:
+            since, backlog = self._since, self._core.backlog
+            merge = Merge(anchored=recorded and since is not None)
+            order = FrameOrder(backlog, self._watch.thread_id, run_id, recorded=recorded, merge=merge, known=since)
+            self._orders[run_id] = order
+        return order
 
 
 def _modes(request: web.Request) -> frozenset[str]:

@@ -9,7 +9,7 @@ import pytest
 from langlog_gateway import bodies, sse, store_search, thread_copy, validation
 from langlog_gateway.errors import ApiError
 from langlog_gateway.layering import layer, mirrored
-from langlog_gateway.merge import Merge
+from langlog_gateway.merge import Merge, whole
 from langlog_gateway.metrics import Metrics
 from langlog_gateway.sse import Batch
 from langlog_gateway.thread_search import Parameters, extractions
@@ -104,6 +104,15 @@ def test_a_newer_attempt_drowns_the_older() -> None:
     assert merge.take(batch(6, 6)) is None
     assert (merge.attempt, merge.sequence) == (2, 1)
     assert merge.reached(1, 9)
+
+
+def test_a_backlog_with_a_hole_is_known_for_one() -> None:
+    assert whole([batch(1, 2), batch(2, 5), batch(1, 3, attempt=2)])
+    assert not whole([])
+    assert not whole([batch(2, 5)])
+    assert not whole([batch(1, 2), batch(4, 5)])
+    assert not whole([batch(1, 3, attempt=2)]), "the frames of the first attempt are missing"
+    assert not Merge(anchored=False).gap_before(batch(7, 8))
 
 
 def test_frames_are_encoded_as_the_contract_has_them() -> None:

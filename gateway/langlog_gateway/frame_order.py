@@ -1,0 +1,98 @@
+"""What one reader is still to be told of a run: live frames in their order, with gaps filled from the backlog.
+
+Frames of a resumable run that Redis has lost come from the log by way of Postgres, up to a second after they were sent: a
+reader that meets such a gap waits for them. Whatever else is lost is passed over. One task per reader, no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from .backlog import Backlog
+from .merge import FrameId, Merge, Piece
+from .sse import Batch
+
+GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Between looks for recorded frames that have to come; in all, what recording and folding take on a busy machine."""
+
+
+class FrameOrder:
+    def __init__(
+        self,
+        backlog: Backlog,
+        thread_id: str,
+        run_id: str,
+        *,
+        recorded: bool,
+        merge: Merge | None = None,
+        known: FrameId | None = None,
+    ) -> None:
+        """``recorded``: the run is resumable. ``known``: the last frame that the client has from elsewhere."""
+        self._backlog = backlog
+        self._thread_id = thread_id
+        self._run_id = run_id
+        self._recorded = recorded
+        self._merge = merge or Merge()
+        self._known = known
+        self.last: FrameId | None = None
+        """The last frame that was taken."""
+
+    async def take(self, batches: Iterable[Batch]) -> list[Piece]:
+        """What is new of the batches, and what was missing before them."""
+        pieces: list[Piece] = []
+        for batch in batches:
+            if self._gap(batch):
+                pieces += await self._bridge(batch)
+            pieces += self._taken(batch)
+        return pieces
+
+    async def fill(self) -> list[Piece]:
+        """What the backlog has beyond what was taken."""
+        return await self.take(await self._look())
+
+    def reached(self, attempt: int, sequence: int) -> bool:
+        return self._merge.reached(attempt, sequence)
+
+    def _gap(self, batch: Batch) -> bool:
+        """Whether the client misses frames before this batch."""
+        if not batch.frames or not self._merge.gap_before(batch):
+            return False
+        first = batch.frames[0]
+        return self._known is None or (first.ms, first.n) > self._known
+
+    async def _bridge(self, batch: Batch) -> list[Piece]:
+        """What was missing before the batch, as far as it is to be had."""
+        pieces: list[Piece] = []
+        for pause in GAP_PAUSES_S:
+            known = await self._look()
+            for found in known:
+                if self._gap(found):
+                    break
+                pieces += self._taken(found)
+            if not self._gap(batch):
+                return pieces
+            if not self._recorded:
+                break
+            await asyncio.sleep(pause)
+        for found in await self._look():
+            if (found.attempt, found.first) < (batch.attempt, batch.first):
+                pieces += self._taken(found)
+        return pieces
+
+    async def _look(self) -> list[Batch]:
+        return await self._backlog.of_run(self._thread_id, self._run_id, recorded=self._recorded)
+
+    def _taken(self, batch: Batch) -> list[Piece]:
+        piece = self._merge.take(batch)
+        if piece is None:
+            return []
+        newest = batch.frames[-1]
+        self.last = (newest.ms, newest.n)
+        after = piece.after
+        if self._known is not None:
+            for frame in batch.frames:  # ids grow: the first ones may be known to the client
+                if (frame.ms, frame.n) > self._known:
+                    break
+                after = max(after, frame.sequence)
+        return [Piece(batch, after)] if after < batch.last else []
