@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from datetime import UTC
+from itertools import islice
 from typing import Any
 
 import asyncpg
@@ -81,7 +82,7 @@ class Aggregates:
         excess = len(self._kept) - KEPT
         if excess <= 0:
             return
-        for key in list(self._kept)[:excess]:
+        for key in list(islice(self._kept, excess)):  # not a copy of all: this runs after every batch
             kept = self._kept[key]
             if kept.last < self._watermark.get(kept.place, 0):
                 del self._kept[key]
