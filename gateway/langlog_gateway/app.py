@@ -41,6 +41,9 @@ logger = structlog.get_logger(__name__)
 OPEN = frozenset({"", "/", "/ok", "/info", "/docs", "/openapi.json", "/metrics"})
 """Paths that need no credentials (API.md 18)."""
 
+CLIENT_GONE = 499
+"""Counted for requests whose connection broke; never sent."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -135,7 +138,9 @@ async def _through(
         return error.response()
     except web.HTTPRequestEntityTooLarge as error:
         return ApiError(413, error.text or "Request body too large").response()
-    except (web.HTTPException, ConnectionResetError):
+    except ConnectionResetError:
+        return _gone(request)
+    except web.HTTPException:
         raise
     except Exception:
         logger.exception("gateway.app_failed", method=request.method, path=request.path, **_logged(request, http))
@@ -161,7 +166,9 @@ async def _answer(request: web.Request, handler: Handler, *, open: bool, http: H
         return ApiError(405, "Method Not Allowed", {"allow": _allowed(request, error)}).response()
     except web.HTTPRequestEntityTooLarge as error:
         return ApiError(413, error.text or "Request body too large").response()
-    except (web.HTTPException, ConnectionResetError):
+    except ConnectionResetError:
+        return _gone(request)
+    except web.HTTPException:
         raise
     except UserCodeError as error:
         logger.warning("gateway.user_code_failed", path=request.path, error=str(error), **_logged(request, http))
@@ -169,6 +176,13 @@ async def _answer(request: web.Request, handler: Handler, *, open: bool, http: H
     except Exception:
         logger.exception("gateway.request_failed", method=request.method, path=request.path, **_logged(request, http))
         return internal_error()
+
+
+def _gone(request: web.Request) -> web.Response:
+    """The client has left, or has to notice that we do: its connection ends in mid-answer."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response(status=CLIENT_GONE)
 
 
 async def _unrouted(request: web.Request) -> web.Response:

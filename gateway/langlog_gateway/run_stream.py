@@ -57,7 +57,7 @@ class Reader:
         while True:
             while watch.happenings:
                 found = ended(watch.happenings.popleft().event, self._run_id)
-                if found is None:
+                if found is None or end is not None:  # a stateless run's thread goes right after it
                     continue
                 end = (found.attempt, found.last_sequence)
                 if found.error is not None:

@@ -82,8 +82,6 @@ class StreamOut:
 
     def break_off(self) -> NoReturn:
         """End without the end: clients that go on where they were do so only when the connection breaks."""
-        if self._request.transport is not None:
-            self._request.transport.close()  # what was written is still sent
         raise ConnectionResetError(GOING_DOWN)
 
     async def close(self) -> web.StreamResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 from langlog_backbone.embedded import EmbeddedPostgres
 from langlog_backbone.log.port import AppendUnknown, LogUnavailable, NewRecord, Position
@@ -74,7 +75,9 @@ async def test_a_question_that_no_worker_answers_is_504_and_its_errors_are_passe
         assert (await stack.call("GET", path))[0] == 504
 
 
-async def test_closing_ends_streams_and_leaves_their_runs_alone(make_stack: MakeStack) -> None:
+async def test_closing_breaks_streams_off_and_leaves_their_runs_alone(
+    make_stack: MakeStack, caplog: pytest.LogCaptureFixture
+) -> None:
     from .conftest import Attempt
 
     async with make_stack() as stack:
@@ -89,6 +92,8 @@ async def test_closing_ends_streams_and_leaves_their_runs_alone(make_stack: Make
         async with stack.http.post(f"{stack.url}/runs/stream", data=body) as answer:
             await running.wait()
             await stack.gateway.drain()
-            assert await stack.events(answer) == []
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await stack.events(answer)
+        assert not [record for record in caplog.records if record.name == "aiohttp.server"]
         assert await stack.backbone.pool.fetchval("SELECT cancel FROM runs") is None
         assert not await stack.gateway.healthy()
