@@ -92,7 +92,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(self._stop_signal)
         try:
-            await asyncio.wait_for(self.wait_exit(), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self.wait_exit()
         except TimeoutError:
             await self.kill()
 

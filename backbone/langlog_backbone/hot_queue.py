@@ -144,7 +144,8 @@ class HotQueue:
                 return found
         try:
             limit_s = wait_s + ANSWER_S if wait_s else None
-            first = await asyncio.wait_for(client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s), limit_s)
+            async with asyncio.timeout(limit_s):
+                first = await client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
         except (TimeoutError, asyncio.CancelledError) as error:
             client.drop()  # a BLMOVE that is left behind would take a task later, unseen
             if isinstance(error, TimeoutError):

@@ -100,7 +100,8 @@ class DeciderService:
     async def drain(self) -> None:
         """Effects under way are brought to an end."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._effects.join(), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await self._effects.join()
 
     async def stop(self) -> None:
         if self._committer is not None:
@@ -166,7 +167,8 @@ class DeciderService:
                 logger.info("decider.waits_for_projector", partitions=len(behind))
             # the watermark wakes us; the time limit covers a message that Redis lost
             try:
-                await asyncio.wait_for(self._moved.wait(), RETRY_PAUSE_S)
+                async with asyncio.timeout(RETRY_PAUSE_S):
+                    await self._moved.wait()
             except TimeoutError:
                 continue
 

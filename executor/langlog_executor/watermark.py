@@ -33,7 +33,8 @@ class Waiter:
 
     async def wait(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.moved.wait(), ASK_AGAIN_S)
+            async with asyncio.timeout(ASK_AGAIN_S):
+                await self.moved.wait()
         self.moved.clear()
 
 

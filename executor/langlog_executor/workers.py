@@ -76,7 +76,8 @@ class WorkerProcess:
             os.close(writing)
         worker = cls(process)
         try:
-            said = await asyncio.wait_for(_read_line(reading), START_LIMIT_S)
+            async with asyncio.timeout(START_LIMIT_S):
+                said = await _read_line(reading)
         except TimeoutError:
             await worker.kill()
             raise StartError(f"a worker was not ready within {START_LIMIT_S:.0f} s") from None
@@ -97,7 +98,8 @@ class WorkerProcess:
     async def leave(self, limit_s: float) -> None:
         self.ask_to_leave()
         try:
-            await asyncio.wait_for(self.process.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self.process.wait()
         except TimeoutError:
             logger.warning("worker.killed", pid=self.process.pid, after_s=limit_s)
             await self.kill()
@@ -209,7 +211,8 @@ class WorkerPoolService:
                     if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):
                         return
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(moved.wait(), LOOK_AGAIN_S)
+                        async with asyncio.timeout(LOOK_AGAIN_S):
+                            await moved.wait()
                     moved.clear()
         except TimeoutError:
             raise StartError("the graphs did not reach the read model: do a decider and a projector run?") from None

@@ -72,7 +72,8 @@ class Crons:
                 except LogUnavailable as error:
                     logger.warning("scheduler.log_away", error=str(error))
                 try:
-                    await asyncio.wait_for(self._wake.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue
         finally:

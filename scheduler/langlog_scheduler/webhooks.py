@@ -78,7 +78,8 @@ class Webhooks:
                         logger.warning("webhooks.postgres_away", error=str(error))
                         wait = AGAIN_S  # nothing signals that Postgres is back
                     try:
-                        await asyncio.wait_for(self._wake.wait(), wait)
+                        async with asyncio.timeout(wait):
+                            await self._wake.wait()
                     except TimeoutError:
                         continue
         finally:
@@ -92,7 +93,8 @@ class Webhooks:
         while self._under_way and (left := until - asyncio.get_running_loop().time()) > 0:
             self._ended.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._ended.wait()
 
     def _on_timer(self, _: bytes) -> None:
         self._wake.set()

@@ -125,8 +125,10 @@ class KafkaLog:
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
-                await asyncio.wait_for(producer.flush(), STOP_TIMEOUT_S)
-                await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_S)
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await producer.flush()
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await producer.stop()
             except (KafkaError, OSError, TimeoutError):
                 await _bury(producer)
         for closing in (self._admin and self._admin.close(), self._asker and self._asker.stop()):
@@ -401,7 +403,8 @@ async def _bury(producer: AIOKafkaProducer) -> None:
     if sender is not None:
         sender.cancel()
     with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        await asyncio.wait_for(producer.client.close(), STOP_TIMEOUT_S)
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await producer.client.close()
     if sender is not None:
         await asyncio.wait({sender}, timeout=STOP_TIMEOUT_S)
         sender.cancel()
