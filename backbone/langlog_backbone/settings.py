@@ -68,7 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 5.0
     """LANGLOG_HEARTBEAT_SECS: of SSE and blocking endpoints."""
     stream_buffer_frames: int = 10_000
-    """LANGLOG_STREAM_BUFFER_FRAMES: a reader that lags by more is cut off."""
+    """LANGLOG_STREAM_BUFFER_FRAMES: a reader for whom more stream events wait is cut off."""
+    stream_buffer_bytes: int = 50_000_000
+    """LANGLOG_STREAM_BUFFER_BYTES: the same, by their size."""
     max_streams: int = 10_000
     """LANGLOG_MAX_STREAMS: open streams of one gateway; one more is 429."""
     max_queued_runs: int = 100_000
@@ -143,6 +145,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "reply_timeout_s": ("LANGLOG_REPLY_TIMEOUT_SECS",),
     "heartbeat_s": ("LANGLOG_HEARTBEAT_SECS",),
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),
+    "stream_buffer_bytes": ("LANGLOG_STREAM_BUFFER_BYTES",),
     "max_streams": ("LANGLOG_MAX_STREAMS",),
     "max_queued_runs": ("LANGLOG_MAX_QUEUED_RUNS",),
     "max_page": ("LANGLOG_MAX_PAGE",),

@@ -19,6 +19,8 @@ from typing import Any
 import msgspec
 from langgraph.types import Send
 
+from .credentials import hidden
+
 MAX_DEPTH = 200
 """Nesting that `plain` follows before it gives up and takes the ``repr``."""
 
@@ -29,7 +31,7 @@ def _hook(value: Any) -> Any:
     if dump is not None and not isinstance(value, type):
         return dump()
     if isinstance(value, BaseException):
-        return repr(value)
+        return hidden(repr(value))
     if isinstance(value, Send):
         return {"node": value.node, "arg": value.arg}
     if isinstance(value, PurePath):

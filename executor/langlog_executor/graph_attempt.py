@@ -8,7 +8,6 @@ publishes nothing itself: frames go to an emitter, checkpoints to the checkpoint
 from __future__ import annotations
 
 import asyncio
-import re
 import traceback
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +20,7 @@ from langgraph.store.base import BaseStore
 from langlog_schemas.commands import RunError
 
 from . import encoding
+from .credentials import hidden
 from .graphs import AnyGraph, Graphs
 from .run_input import Kwargs, build_config, build_context, build_input, resumed_input
 from .run_stream import Emit, RunStream, with_interrupts
@@ -47,7 +47,6 @@ NO_FEEDBACK = RunError(error="LangSmithConnectionError", message="An internal er
 
 MESSAGE_LIMIT = 4_000
 """Characters of an exception's message that are kept."""
-_CREDENTIALS = re.compile(r"(\w+://)[^/\s:@]*:[^/\s@]*@")
 _INTERNAL = ("langlog_", "asyncpg", "redis", "aiokafka")
 """Modules whose exceptions are about the server, not about the graph: logged, and told to clients without their text."""
 
@@ -275,4 +274,4 @@ def _described(error: BaseException) -> RunError:
         message = str(error)
     except Exception:
         message = ""
-    return RunError(error=type(error).__name__, message=_CREDENTIALS.sub(r"\1***@", message[:MESSAGE_LIMIT]))
+    return RunError(error=type(error).__name__, message=hidden(message[:MESSAGE_LIMIT]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .credentials import hidden
+
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.types import Interrupt, PregelTask, StateSnapshot
@@ -68,7 +70,7 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": list(task.path),
-        "error": error if error is None or isinstance(error, str) else repr(error),
+        "error": None if error is None else hidden(error if isinstance(error, str) else repr(error)),
         "interrupts": [_interrupt(i) for i in task.interrupts],
         "checkpoint": checkpoint,
         "state": state,

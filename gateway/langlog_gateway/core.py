@@ -47,7 +47,7 @@ class Core:
         self.commands = Commands(backbone.log, self.mail, self.settings.reply_timeout_s)
         self.queries = Queries(backbone.pipe, self.mail, self.settings.reply_timeout_s)
         self.reads = Reads(backbone.pool)
-        self.watches = Watches(backbone.bus, self.settings.stream_buffer_frames, self.settings.reply_timeout_s)
+        self.watches = Watches(backbone.bus, self.settings)
         self.backlog = Backlog(backbone.pipe, self.reads)
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs)
         self.metrics = Metrics()

@@ -69,7 +69,7 @@ class Reader:
                 end = await self._look() or end
                 await self.replay()
             if watch.overrun:
-                await out.cut_off(self._core.settings.stream_buffer_frames)
+                await out.cut_off()
                 return await out.close()
             if watch.closing:
                 out.break_off()

@@ -71,11 +71,11 @@ class StreamOut:
         data = msgspec.json.encode({"error": error, "message": message})
         await self.write(sse.event("error", data))
 
-    async def cut_off(self, limit: int) -> None:
+    async def cut_off(self) -> None:
         """The reader lags: tell it if it still listens, and drop the connection."""
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
-                await self.fail("SlowReader", f"The client is more than {limit} events behind")
+                await self.fail("SlowReader", "The client reads too slowly: too many events wait for it")
         except TimeoutError:
             if self._request.transport is not None:
                 self._request.transport.abort()

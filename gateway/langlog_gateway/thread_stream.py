@@ -107,7 +107,7 @@ class _ThreadReader:
                 if self._runs:
                     await self._catch_up()
             if watch.overrun:
-                await out.cut_off(self._core.settings.stream_buffer_frames)
+                await out.cut_off()
                 return await out.close()
             if watch.closing:
                 out.break_off()

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from langlog_backbone import channels
 from langlog_backbone.redis import Bus
+from langlog_backbone.settings import Settings
 from langlog_schemas import events as ev
 from langlog_schemas import frames, messages
 
@@ -20,6 +22,13 @@ from .errors import unavailable
 from .sse import Batch
 
 LIFE, FRAMES = "life", "frames"
+
+
+class Limits(NamedTuple):
+    """What may wait for one watcher."""
+
+    frames: int
+    bytes: int
 
 
 class Happening:
@@ -35,7 +44,7 @@ class Happening:
 class Watch:
     """One watcher's queue. ``run_id`` None: everything on the thread."""
 
-    def __init__(self, thread_id: str, run_id: str | None, limit: int, *, frames: bool) -> None:
+    def __init__(self, thread_id: str, run_id: str | None, limits: Limits, *, frames: bool) -> None:
         self.thread_id = thread_id
         self.run_id = run_id
         self.wants_frames = frames
@@ -48,15 +57,18 @@ class Watch:
         self.on_overrun: Callable[[], object] | None = None
         self.closing = False
         """The server is going down."""
-        self._limit = limit
+        self._limits = limits
         self._waiting_frames = 0
+        self._waiting_bytes = 0
         self._waker: asyncio.Future[None] | None = None
 
     def put(self, batch: Batch) -> None:
         if self.overrun or (self.run_id is not None and batch.run_id != self.run_id):
             return
         self._waiting_frames += len(batch.frames)
-        if self._waiting_frames > self._limit:
+        self._waiting_bytes += batch.bytes
+        frames, size = self._limits
+        if self._waiting_frames > frames or (self._waiting_bytes > size and self.batches):
             self.overrun = True
             self.batches.clear()
             if self.on_overrun is not None:
@@ -72,7 +84,7 @@ class Watch:
     def take_batches(self) -> list[Batch]:
         found = list(self.batches)
         self.batches.clear()
-        self._waiting_frames = 0
+        self._waiting_frames = self._waiting_bytes = 0
         return found
 
     def wake(self) -> None:
@@ -119,10 +131,10 @@ class _Thread:
 
 
 class Watches:
-    def __init__(self, bus: Bus, buffer_frames: int, subscribe_timeout_s: float) -> None:
+    def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
-        self._buffer = buffer_frames
-        self._timeout = subscribe_timeout_s
+        self._limits = Limits(settings.stream_buffer_frames, settings.stream_buffer_bytes)
+        self._timeout = settings.reply_timeout_s
         self._threads: dict[str, _Thread] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         bus.on_reconnect.append(self._missed)
@@ -142,7 +154,7 @@ class Watches:
         thread = self._threads.get(thread_id)
         if thread is None:
             thread = self._threads[thread_id] = _Thread(thread_id)
-        watch = Watch(thread_id, run_id, self._buffer, frames=frames)
+        watch = Watch(thread_id, run_id, self._limits, frames=frames)
         thread.watches.add(watch)
         thread.framed += frames
         return watch

@@ -14,6 +14,7 @@ from langgraph.types import Command, Send
 from langlog_backbone.project import read_project
 from langlog_backbone.settings import Settings
 from langlog_executor import encoding
+from langlog_executor.credentials import hidden
 from langlog_executor.graphs import Graphs, load_graphs
 from langlog_executor.run_input import (
     NULL_TASK,
@@ -212,3 +213,11 @@ async def test_a_run_stopped_before_a_node_has_next_and_no_question(graphs: Grap
     task = task_for({"assistant_id": "counter", "input": {"by": 2}, "interrupt_before": ["double"]})
     _, ended = await streamed(graphs, task)
     assert (ended.next, ended.output, json.loads(ended.interrupts)) == (["double"], None, {})
+
+
+def test_credentials_are_hidden_in_whatever_form_drivers_name_them() -> None:
+    assert hidden("postgresql+asyncpg://ada:p@ss@db:5432/x") == "postgresql+asyncpg://***@db:5432/x"
+    assert hidden("host=db user=ada password=hunter2 port=1") == "host=db user=ada password=*** port=1"
+    assert hidden("GET https://x/y?api_key=abc&n=1") == "GET https://x/y?api_key=***&n=1"
+    for harmless in ("token: expected ','", "ask ada@example.org", "https://example.org/@ada", "secret"):
+        assert hidden(harmless) == harmless

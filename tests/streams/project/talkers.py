@@ -14,7 +14,6 @@ class State(TypedDict, total=False):
     pause: float
     bytes: int
     said: Annotated[list[str], operator.add]
-    message: str
 
 
 async def talk(state: State) -> State:
@@ -61,7 +60,9 @@ flood = StateGraph(State).add_node("pour", pour).add_edge(START, "pour").add_edg
 
 
 def fail(state: State) -> State:
-    raise ConnectionError(state["message"])
+    raise ConnectionError(
+        "cannot reach postgresql://ada:hunter2@db:5432/x nor redis://:hunter2@cache/0?password=hunter2"
+    )
 
 
 failing = StateGraph(State).add_node("fail", fail).add_edge(START, "fail").add_edge("fail", END).compile()

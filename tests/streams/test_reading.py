@@ -1,0 +1,152 @@
+"""Who reads a stream when, how fast, and what part of it; and that no reader is anybody else's business."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.loss.cluster import Cluster
+from tests.streams.conftest import BUFFER_FRAMES
+from tests.streams.reading import Client, Event, events_of
+from tests.streams.test_resume import LOUD, TALK, done, ticks
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FLOOD = {"events": 5000, "bytes": 4000}
+
+
+async def streamed(http: aiohttp.ClientSession, path: str, **body: Any) -> list[Event]:
+    async with http.post(path, json=body) as answer:
+        assert answer.status == 200, await answer.text()
+        return [event async for event in events_of(answer)]
+
+
+async def test_a_stream_begins_with_the_run_s_first_event_whatever_else_begins(http: aiohttp.ClientSession) -> None:
+    body = {"assistant_id": "talker", "input": {"events": 5, "pause": 0}, "stream_mode": ["custom"]}
+    body["stream_subgraphs"] = True
+    for events in await asyncio.gather(*(streamed(http, "/runs/stream", **body) for _ in range(60))):
+        assert [event.name for event in events][:2] == ["metadata", "custom"]
+        assert ticks(events) == list(range(5))
+
+
+async def test_the_stream_of_a_thread_has_all_of_a_run_that_begins_later(
+    http: aiohttp.ClientSession, client: Client
+) -> None:
+    async with http.post("/threads", json={"thread_id": client.thread}) as answer:
+        assert answer.status == 200
+    opened = asyncio.Event()
+    ends: list[Event] = []
+
+    def second_end(event: Event) -> bool:
+        if event.name == "metadata" and "status" in event.json:
+            ends.append(event)
+        return len(ends) == 2
+
+    whole = asyncio.create_task(client.read("stream", None, until=second_end, opened=opened))
+    await opened.wait()
+    path = f"/threads/{client.thread}/runs/stream"
+    body = {"assistant_id": "talker", "input": TALK, "stream_mode": ["custom", "updates"]}
+    runs = [await streamed(http, path, **body) for _ in range(2)]
+    told = [(event.name, event.data) for event in (await whole)[0]]
+    for run in runs:
+        end = told.index(("metadata", ends[0].data))
+        assert told[:end] == [(event.name, event.data) for event in run]
+        told, ends = told[end + 1 :], ends[1:]
+    assert told == []
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+async def test_who_joins_a_run_sees_what_is_still_to_come(client: Client, resumable: bool) -> None:
+    run = await client.begin("talker", {**TALK, "pause": 0.05}, **{**LOUD, "stream_resumable": resumable})
+    path = f"runs/{run}/stream"
+    joined = [asyncio.create_task(client.read(path, None))]
+    for count in (3, 5, 7):
+        await client.read(path, None, count=count)
+        joined.append(asyncio.create_task(client.read(path, None)))
+    first, *later = [events for events, _ in await asyncio.gather(*joined)]
+    assert first
+    for events in later:
+        assert events
+        assert events == first[-len(events) :]
+    assert await client.read(path, None) == ([], True), "over: there is nothing to come"
+
+
+async def test_a_slow_reader_is_cut_off_and_slows_nobody(
+    http: aiohttp.ClientSession, cluster: Cluster, client: Client
+) -> None:
+    async with http.post("/threads", json={"thread_id": client.thread}) as answer:
+        assert answer.status == 200
+    async with http.get(f"/threads/{client.thread}/stream") as slow:
+        seen: list[int] = []
+        far = asyncio.Event()
+
+        async def read_fast() -> None:
+            body = {"assistant_id": "flood", "input": FLOOD, "stream_mode": "custom"}
+            async with http.post(f"/threads/{client.thread}/runs/stream", json=body) as answer:
+                async for event in events_of(answer):
+                    if event.name == "custom":
+                        seen.append(event.json["n"])
+                    if len(seen) == 3000:
+                        far.set()
+
+        fast = asyncio.create_task(read_fast())
+        await far.wait()
+        late = [event async for event in events_of(slow)]
+        await fast
+    assert seen == list(range(FLOOD["events"]))
+    assert late[-1].name == "error"
+    assert late[-1].json["error"] == "SlowReader"
+    read = [event.json["n"] for event in late if event.name == "custom"]
+    assert read == list(range(len(read))), "what it got is the beginning, without a gap"
+    assert len(read) < 3000 + BUFFER_FRAMES
+    run = late[0].json["run_id"]
+    assert not await client.in_flight(run)
+
+
+async def test_a_filter_by_mode_keeps_the_frames_of_subgraphs(client: Client) -> None:
+    run = await client.begin("talker", TALK, **LOUD)
+    whole, _ = await client.read(f"runs/{run}/stream")
+    for mode in ("custom", "updates", "values"):
+        found, _ = await client.read(f"runs/{run}/stream?stream_mode={mode}")
+        assert found == [e for e in whole if e.name == "metadata" or e.name.partition("|")[0] == mode]
+        assert any(event.name.startswith(f"{mode}|child:") for event in found)
+        assert any(event.name == mode for event in found)
+    found, _ = await client.read(f"runs/{run}/stream?stream_mode=nonsense")
+    assert [event.name for event in found] == ["metadata"]
+
+
+async def test_errors_tell_no_secrets(http: aiohttp.ClientSession, client: Client) -> None:
+    modes = ["tasks", "debug", "checkpoints", "events"]
+    run = await client.begin("failing", {"events": 1}, stream_mode=modes, stream_resumable=True)
+    events, _ = await client.read(f"runs/{run}/stream")
+    assert (events[-1].name, events[-1].json["error"]) == ("error", "ConnectionError")
+    told = [events[-1].data.decode(), str(await client.join(run))]
+    assert not [event for event in events if b"hunter2" in event.data]
+    for path in (f"/threads/{client.thread}", f"/threads/{client.thread}/state"):
+        async with http.get(path) as answer:
+            told.append(await answer.text())
+    for text in told:
+        assert "cannot reach" in text
+        assert "hunter2" not in text
+
+
+async def test_a_stream_of_a_run_that_is_not_there_says_so(client: Client) -> None:
+    run = await client.begin("talker", {"events": 1})
+    await client.join(run)
+    events, _ = await client.read(f"runs/{uuid.uuid4()}/stream")
+    assert [(event.name, event.json) for event in events] == [
+        ("error", {"error": "HTTPException", "message": "404: Run not found"})
+    ]
+
+
+async def test_the_stream_of_a_thread_closes_a_cancelled_run_too(http: aiohttp.ClientSession, client: Client) -> None:
+    run = await client.begin("talker", {**TALK, "events": 10_000}, **LOUD)
+    await client.read("stream", "-", count=5)
+    async with http.post(f"/threads/{client.thread}/runs/{run}/cancel") as answer:
+        assert answer.status == 202
+    events, _ = await client.read("stream", "-", until=done(run))
+    assert ticks(events) == list(range(len(ticks(events))))
