@@ -30,6 +30,9 @@ SHOWN_LINES = 80
 OWN = ("LOG_URI", "DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "PORT")
 """Variables of the surroundings that a test must not inherit, besides those that begin with ``LANGLOG_``."""
 
+SURROUNDINGS = {k: v for k, v in os.environ.items() if k not in OWN and not k.startswith("LANGLOG_")}
+"""Taken before any test: one that loads a project in this process adds that project's variables to it."""
+
 running: list[Process] = []
 """What is up now."""
 
@@ -58,8 +61,7 @@ class Process:
     def __init__(self, name: str, args: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = name
         self._args = args
-        self._env = {k: v for k, v in os.environ.items() if k not in OWN and not k.startswith("LANGLOG_")}
-        self._env |= {"LOG_JSON": "true", "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._env = SURROUNDINGS | {"LOG_JSON": "true", "PYTHONUNBUFFERED": "1", **(env or {})}
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
