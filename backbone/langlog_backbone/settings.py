@@ -31,6 +31,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     project: Path = Path("langgraph.json")
     """LANGLOG_PROJECT: the langgraph.json."""
 
+    kafka_security: str = "PLAINTEXT"
+    """LANGLOG_KAFKA_SECURITY: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    """LANGLOG_KAFKA_SASL_MECHANISM: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."""
+    kafka_username: str = ""
+    """LANGLOG_KAFKA_USERNAME: for SASL."""
+    kafka_password: str = ""
+    """LANGLOG_KAFKA_PASSWORD: for SASL."""
+    kafka_ca_file: str = ""
+    """LANGLOG_KAFKA_CA_FILE: PEM certificates that the brokers' are checked against; unset: those of the system."""
+    kafka_cert_file: str = ""
+    """LANGLOG_KAFKA_CERT_FILE: PEM certificate of this client, where brokers ask for one."""
+    kafka_key_file: str = ""
+    """LANGLOG_KAFKA_KEY_FILE: its private key, PEM."""
+
     topic_prefix: str = ""
     """LANGLOG_TOPIC_PREFIX: goes before every topic and group name (dots and dashes are fine)."""
     partitions: int = 32
@@ -127,6 +142,13 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "redis_prefix": ("REDIS_KEY_PREFIX",),
     "data_dir": ("LANGLOG_DATA_DIR",),
     "project": ("LANGLOG_PROJECT",),
+    "kafka_security": ("LANGLOG_KAFKA_SECURITY",),
+    "kafka_sasl_mechanism": ("LANGLOG_KAFKA_SASL_MECHANISM",),
+    "kafka_username": ("LANGLOG_KAFKA_USERNAME",),
+    "kafka_password": ("LANGLOG_KAFKA_PASSWORD",),
+    "kafka_ca_file": ("LANGLOG_KAFKA_CA_FILE",),
+    "kafka_cert_file": ("LANGLOG_KAFKA_CERT_FILE",),
+    "kafka_key_file": ("LANGLOG_KAFKA_KEY_FILE",),
     "topic_prefix": ("LANGLOG_TOPIC_PREFIX",),
     "partitions": ("LANGLOG_PARTITIONS",),
     "replication_factor": ("LANGLOG_REPLICATION_FACTOR",),

@@ -65,10 +65,12 @@ def own_kafka(tmp_path: Path) -> Iterator[KafkaBroker]:
         runner.run(broker.stop())
 
 
-def make_broker(folder: Path, settings: dict[str, str] | None = None) -> KafkaBroker:
+def make_broker(
+    folder: Path, settings: dict[str, str] | None = None, scram: dict[str, str] | None = None
+) -> KafkaBroker:
     """A broker, or the reason why the test is skipped; in CI that is a failure."""
     try:
-        return KafkaBroker(folder, settings)
+        return KafkaBroker(folder, settings, scram)
     except KafkaMissing as reason:
         if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
             pytest.fail(f"no Kafka: {reason}", pytrace=False)

@@ -58,9 +58,13 @@ def jars() -> Path:
 
 
 class KafkaBroker:
-    """One broker with its data in ``folder``. ``settings`` add to or replace the broker's properties."""
+    """One broker with its data in ``folder``. ``settings`` add to or replace the broker's properties; ``scram``: users and
+    their passwords, known from the start."""
 
-    def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, str] | None = None, scram: dict[str, str] | None = None
+    ) -> None:
+        self._scram = scram or {}
         self._jars = jars()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,8 +123,15 @@ class KafkaBroker:
         uuid = subprocess.run(
             self._java("kafka.tools.StorageTool", "random-uuid"), capture_output=True, text=True, check=True
         ).stdout.split()[-1]
+        users = [
+            word
+            for name, password in self._scram.items()
+            for word in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
+        ]
         subprocess.run(
-            self._java("kafka.tools.StorageTool", "format", "-t", uuid, "-c", str(self._config), "--standalone"),
+            self._java(
+                "kafka.tools.StorageTool", "format", "-t", uuid, "-c", str(self._config), "--standalone", *users
+            ),
             capture_output=True,
             check=True,
         )

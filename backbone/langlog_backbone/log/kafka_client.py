@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from ..settings import Settings
+from .kafka_security import security_options
 
 logger = structlog.get_logger(__name__)
 
@@ -98,20 +99,24 @@ def topic_options(settings: Settings, replication: int) -> dict[str, str]:
 
 
 def make_producer(bootstrap: str, settings: Settings) -> AIOKafkaProducer:
-    return AIOKafkaProducer(bootstrap_servers=bootstrap, **producer_options(settings))
+    return AIOKafkaProducer(bootstrap_servers=bootstrap, **producer_options(settings), **security_options(settings))
 
 
 def make_consumer(bootstrap: str, settings: Settings) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **consumer_options(settings))
+    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **consumer_options(settings), **security_options(settings))
 
 
 def make_member(bootstrap: str, settings: Settings, group: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **member_options(settings, group))
+    options = member_options(settings, group) | security_options(settings)
+    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **options)
 
 
 def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:
     return AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap, client_id="langlog", request_timeout_ms=int(CONNECT_TIMEOUT_S * 1000)
+        bootstrap_servers=bootstrap,
+        client_id="langlog",
+        request_timeout_ms=int(CONNECT_TIMEOUT_S * 1000),
+        **security_options(settings),
     )
 
 
