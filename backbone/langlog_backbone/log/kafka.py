@@ -41,6 +41,7 @@ from .kafka_client import (
     make_member,
     make_producer,
 )
+from .kafka_fetch import KafkaFetcher
 from .kafka_reader import KafkaMember, KafkaReader
 from .kafka_topics import prepare_topics
 from .partitioner import partition_of
@@ -52,6 +53,7 @@ from .port import (
     NewRecord,
     Position,
     Positions,
+    Record,
     RecordTooLarge,
     TopicPartition,
 )
@@ -88,6 +90,7 @@ class KafkaLog:
         self._admin: AIOKafkaAdminClient | None = None
         self._asker: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
+        self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
         self._down = False
@@ -136,6 +139,7 @@ class KafkaLog:
                 with contextlib.suppress(KafkaError, OSError):
                     await closing
         self._admin = self._asker = None
+        await self._fetcher.stop()
         if self._burials:
             await asyncio.wait(self._burials)
 
@@ -212,6 +216,11 @@ class KafkaLog:
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
         return [ends[partition] for partition in partitions]
+
+    async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
+        if self._down:
+            raise LogUnavailable("Kafka cannot be reached")
+        return await self._fetcher.fetch(topic, KafkaPartition(self._stored(topic), partition), offsets)
 
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> KafkaReader:
         return KafkaReader(

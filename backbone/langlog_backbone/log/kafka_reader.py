@@ -40,6 +40,18 @@ RETRY_PAUSE_S = 0.2
 Fetched = dict[KafkaPartition, list[Any]]
 
 
+def decode_record(topic: str, partition: int, record: Any) -> Record:
+    """What aiokafka gave, as ours."""
+    return Record(
+        topic,
+        partition,
+        record.offset,
+        (record.key or b"").decode(),
+        record.value or b"",
+        {name: value.decode() for name, value in record.headers},
+    )
+
+
 class KafkaReader:
     """Implements `port.LogReader` for all partitions of some topics. ``names``: topic on Kafka -> as asked for."""
 
@@ -116,17 +128,7 @@ class KafkaReader:
             if partition not in self._next:
                 continue
             topic, number = self._names[partition.topic], partition.partition
-            for record in found:
-                records.append(
-                    Record(
-                        topic,
-                        number,
-                        record.offset,
-                        (record.key or b"").decode(),
-                        record.value or b"",
-                        {name: value.decode() for name, value in record.headers},
-                    )
-                )
+            records += [decode_record(topic, number, record) for record in found]
             if found:
                 self._next[partition] = found[-1].offset + 1
         return records

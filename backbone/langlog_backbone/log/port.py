@@ -115,6 +115,13 @@ class Log(Protocol):
         """Per partition, the offset that the next record gets."""
         ...
 
+    async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
+        """The records at these offsets of one partition, in offset order; those that are not there (yet, or any more) are left out.
+
+        For looking things up, a page at a time: all of them are held in memory. Joins no group. Raises LogUnavailable.
+        """
+        ...
+
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> LogReader:
         """Follow all partitions of the topics, alone. ``start`` absent for a partition: from its beginning."""
         ...

@@ -38,7 +38,7 @@ from .port import (
     TopicPartition,
 )
 from .sqlite_file import SQL, connect, prepare
-from .sqlite_reader import GroupLock, Sequenced, SqliteReader, fetch_tail
+from .sqlite_reader import GroupLock, Sequenced, SqliteReader, fetch_tail, unpack_headers
 from .sqlite_writer import Append, Commit, Marks, Writer
 from .wakeup import Wakeup
 
@@ -134,6 +134,14 @@ class SqliteLog:
     async def end_offsets(self, topic: str) -> list[int]:
         arguments = (self._stored(topic), self.partitions)
         return await self.in_thread(lambda db: [end for (end,) in db.execute(SQL["end_offsets"], arguments)])
+
+    async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
+        asked = (self._stored(topic), partition, msgspec.json.encode(list(offsets)).decode())
+        rows = await self.in_thread(lambda db: db.execute(SQL["records_at"], asked).fetchall())
+        return [
+            Record(topic, partition, offset, key, value, unpack_headers(headers))
+            for offset, key, headers, value in rows
+        ]
 
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> SqliteReader:
         return SqliteReader(self, self._names(topics), self.partitions, dict(start or {}))

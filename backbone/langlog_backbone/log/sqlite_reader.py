@@ -39,7 +39,7 @@ QUEUE_BYTES = 32_000_000
 RECORD_OVERHEAD = 500
 """Bytes a record takes in memory besides its value, roughly."""
 
-_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
+unpack_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
 _places = msgspec.json.Decoder(list[tuple[int, str, int, int, int, int, int]]).decode
 
 Sequenced = tuple[int, Record]
@@ -74,7 +74,7 @@ def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
     if last > after:
         cursor = db.execute(SQL["after"], (after, last, _json(names), TAIL_RECORDS))
         for seq, topic, partition, offset, key, headers, value in cursor:
-            rows.append((seq, Record(names[topic], partition, offset, key, value, _headers(headers))))
+            rows.append((seq, Record(names[topic], partition, offset, key, value, unpack_headers(headers))))
             size += len(value)
             if size >= TAIL_BYTES or len(rows) == TAIL_RECORDS:
                 cursor.close()
@@ -94,7 +94,7 @@ def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
     for seq, topic, partition, offset, key_bytes, headers_bytes, value_bytes in _places(places):
         headers_at = at + key_bytes
         value_at = headers_at + headers_bytes
-        key, headers = data[at:headers_at].decode(), _headers(data[headers_at:value_at])
+        key, headers = data[at:headers_at].decode(), unpack_headers(data[headers_at:value_at])
         at = value_at + value_bytes
         rows.append((seq, Record(names[topic], partition, offset, key, data[value_at:at], headers)))
     # SQLite visits them in order, but promises that only since 3.44

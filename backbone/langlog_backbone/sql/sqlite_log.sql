@@ -55,6 +55,11 @@ FROM records NOT INDEXED
 WHERE seq > ?1 AND seq <= ?2 AND topic IN (SELECT value FROM json_each(?3))
 ORDER BY seq LIMIT ?4
 
+-- name: records_at
+SELECT "offset", key, headers, value
+FROM records WHERE topic = ?1 AND partition = ?2 AND "offset" IN (SELECT value FROM json_each(?3))
+ORDER BY "offset"
+
 -- name: packed_after
 -- As `after`, in one row: for a thread, where each row more would cost a turn of Python's interpreter lock.
 -- The records' places and lengths as JSON; their keys, headers and values end to end. At most ?5 bytes of values,

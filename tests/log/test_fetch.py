@@ -1,0 +1,34 @@
+"""Records looked up by their offsets, on both logs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from langlog_backbone.log import Log
+
+from tests.log.conftest import record
+
+
+async def test_records_are_found_by_their_offsets_wherever_they_lie_in_the_partition(log: Log) -> None:
+    positions = await log.append([record("one", f"{n}") for n in range(700)])
+    partition, first = positions[0].partition, positions[0].offset
+    asked = [first + n for n in (650, 0, 3, 4, 699)]
+    found = await log.fetch("commands", partition, asked)
+    assert [(r.offset - first, r.value) for r in found] == [(n, b"%d" % n) for n in (0, 3, 4, 650, 699)]
+    assert {(r.topic, r.partition, r.key, r.headers["ce_id"]) for r in found} == {
+        ("commands", partition, "one", "id of one")
+    }
+
+
+async def test_what_is_not_there_is_left_out_without_waiting_for_it(log: Log) -> None:
+    positions = await log.append([record("one", "here")])
+    partition, offset = positions[0]
+    assert [r.value for r in await log.fetch("commands", partition, [offset, offset + 1, 10**9])] == [b"here"]
+    assert await log.fetch("run-events", partition, [0]) == []
+    assert await log.fetch("commands", partition, []) == []
+
+
+async def test_several_may_ask_at_once_and_readers_go_on_beside_them(log: Log) -> None:
+    places = {key: (await log.append([record(key, key)]))[0] for key in ("a", "b", "c")}
+    found = await asyncio.gather(*(log.fetch("commands", p.partition, [p.offset]) for p in places.values()))
+    assert [records[0].value.decode() for records in found] == list(places)
