@@ -10,13 +10,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
-from bench.measures import MEASURES, Result, Server, warm_up
+from bench.load import Result, Server, warm_up
+from bench.measures import NAMES, ON_EXAMPLE, ON_ONE, ON_TWO, Measure, OnTwo
 from bench.processes import Stack
+from bench.report import as_json, line, summary
+from bench.threads import Filling
 from tests.stack.server import LiveServer
 
 HERE = Path(__file__).parent
@@ -50,84 +54,93 @@ def broker(args: argparse.Namespace) -> Iterator[str | None]:
                 runner.run(own.stop())
 
 
-async def measure(live: LiveServer, kafka: str | None, names: list[str], seconds: float) -> list[Result]:
-    port = int(kafka.rpartition(":")[2]) if kafka else None
-    server = Server("127.0.0.1", live.port, Stack(live.pid, live.data, port), seconds)
-    if names != ["memory"]:
-        await warm_up(server)
-    results: list[Result] = []
-    for name in names:
-        for result in await MEASURES[name](server):
-            results.append(result)
-            print(line(result), flush=True)
-    return results
+class Bench:
+    """Starts servers, runs measures on them, and prints each result when it is there."""
 
+    def __init__(self, args: argparse.Namespace, folder: Path, kafka: str | None) -> None:
+        self._args = args
+        self._folder = folder
+        self._kafka = kafka
+        self._servers = 0
+        self.results: list[Result] = []
 
-def line(result: Result) -> str:
-    parts = [f"{result.name:<38}"]
-    if result.count:
-        parts.append(f"{result.count:>6} at {result.rate:>8,.0f}/s")
-    if result.latencies_ms:
-        shares = " ".join(f"p{round(100 * q)} {result.percentile(q):7.2f}" for q in (0.5, 0.95, 0.99))
-        parts.append(f"{shares} max {max(result.latencies_ms):7.1f} ms")
-    if result.cpu_s and result.count:
-        parts.append(f"CPU {result.cpu_ms():6.3f} ms/{result.unit}")
-        split = ", ".join(
-            f"{part} {used * 1000 / result.count:.3f}" for part, used in sorted(result.cpu_s.items()) if used > 0
-        )
-        parts.append(f"({split})")
-    if result.errors:
-        parts.append(f"ERRORS {result.errors}")
-    if result.note:
-        parts.append(result.note)
-    return "  ".join(parts)
+    def measure(self, names: list[str]) -> None:
+        """Those measures, each on the servers that it needs."""
+        for project, chosen in ((PROJECT, ON_ONE), (EXAMPLE, ON_EXAMPLE)):
+            own = [chosen[name] for name in names if name in chosen]
+            if own:
+                with self._up(project) as server:
+                    self._run(self._on_one(server, own, warm=project is PROJECT))
+        if two := [ON_TWO[name] for name in names if name in ON_TWO]:
+            with self._up(PROJECT) as filled, self._up(PROJECT) as empty:
+                self._run(self._on_two(filled, empty, two))
 
+    async def _on_one(self, server: Server, measures: list[Measure], *, warm: bool) -> None:
+        if warm:
+            await warm_up(server)
+        for measure in measures:
+            self._add(await measure(server))
 
-def as_json(result: Result) -> dict[str, object]:
-    return {
-        "name": result.name,
-        "count": result.count,
-        "per_s": result.rate,
-        **{f"p{round(100 * q)}_ms": result.percentile(q) for q in (0.5, 0.95, 0.99)},
-        "cpu_ms": result.cpu_ms(),
-        "cpu_ms_without_broker": result.cpu_ms(without=("kafka",)),
-        "cpu_s": result.cpu_s,
-        "errors": result.errors,
-        "note": result.note,
-    }
+    async def _on_two(self, filled: Server, empty: Server, measures: list[OnTwo]) -> None:
+        await warm_up(filled)
+        filling = Filling(filled)
+        for measure in measures:
+            self._add(await measure(filling, filled, empty))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work)
+
+    def _add(self, results: list[Result]) -> None:
+        self.results += results
+        for result in results:
+            print(line(result, self._args.log), flush=True)
+
+    @contextlib.contextmanager
+    def _up(self, project: Path) -> Iterator[Server]:
+        self._servers += 1
+        number, env, options = self._servers, dict[str, str](), []
+        if self._kafka:
+            env = {
+                "LOG_URI": f"kafka://{self._kafka}",
+                "LANGLOG_TOPIC_PREFIX": f"bench-{os.getpid()}-{number}.",
+            }
+        if self._args.workers:
+            options = ["--workers", str(self._args.workers)]
+        live = LiveServer(project, self._folder / str(number), env, *options)
+        port = int(self._kafka.rpartition(":")[2]) if self._kafka else None
+        with live.up():
+            yield Server("127.0.0.1", live.port, Stack(live.pid, live.data, port), self._args.seconds)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--log", choices=["sqlite", "kafka"], default="sqlite")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker on this machine; default: start one")
-    parser.add_argument("--only", help=f"comma separated, of: {', '.join(MEASURES)}")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of one load")
-    parser.add_argument("--workers", type=int, default=1, help="worker processes")
+    parser.add_argument("--only", help=f"comma separated, of: {', '.join(NAMES)}")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one load")
+    parser.add_argument("--workers", type=int, help="worker processes; default: that of langlog")
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
-    names = args.only.split(",") if args.only else list(MEASURES)
-    if unknown := set(names) - set(MEASURES):
+    names = args.only.split(",") if args.only else list(NAMES)
+    if unknown := set(names) - set(NAMES):
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")
 
     print(f"floor: graph.ainvoke, in-memory saver, in process: {(base := floor())['wall_ms']:.2f} ms,", end=" ")
-    print(f"{base['cpu_ms']:.2f} ms CPU a run; {os.cpu_count()} cores; log: {args.log}")
-    results: list[Result] = []
+    print(f"{base['cpu_ms']:.2f} ms CPU a run; {os.cpu_count()} cores; log: {args.log}", flush=True)
     with broker(args) as kafka, tempfile.TemporaryDirectory(prefix="langlog-bench-") as folder:
-        env = {"LOG_URI": f"kafka://{kafka}"} if kafka else {}
-        groups = [(PROJECT, [n for n in names if n != "memory"]), (EXAMPLE, [n for n in names if n == "memory"])]
-        for number, (project, own) in enumerate(groups):
-            if own:
-                prefix = {"LANGLOG_TOPIC_PREFIX": f"bench-{os.getpid()}-{number}."} if kafka else {}
-                live = LiveServer(project, Path(folder) / str(number), env | prefix, "--workers", str(args.workers))
-                with live.up(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    results += runner.run(measure(live, kafka, own, args.seconds))
-    for result in results:
-        if result.unit == "run" and result.cpu_s:
-            print(f"{result.name}: {result.cpu_ms() / base['cpu_ms']:.1f} times the floor's CPU")
-    if args.json:
-        figures = {"log": args.log, "floor": base, "results": [as_json(result) for result in results]}
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+        bench = Bench(args, Path(folder), kafka)
+        try:
+            bench.measure(names)
+        finally:
+            results = bench.results
+            for result in results:
+                if result.unit == "run" and result.cpu_s:
+                    print(f"{result.name}: {result.cpu_ms() / base['cpu_ms']:.1f} times the floor's CPU")
+            print(summary(results, args.log), flush=True)
+            if args.json:
+                found = [as_json(result, args.log) for result in results]
+                args.json.write_text(json.dumps({"log": args.log, "floor": base, "results": found}, indent=1) + "\n")
     return 1 if any(result.errors for result in results) else 0
 
 

@@ -38,15 +38,22 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    async def get(self, path: str) -> tuple[int, bytes]:
-        return await self._send(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: " + self._host + b"\r\n\r\n")
+    async def get(self, path: str, on_event: OnEvent | None = None) -> tuple[int, bytes]:
+        return await self.send("GET", path, None, on_event)
 
     async def post(self, path: str, body: bytes, on_event: OnEvent | None = None) -> tuple[int, bytes]:
+        return await self.send("POST", path, body, on_event)
+
+    async def send(
+        self, method: str, path: str, body: bytes | None, on_event: OnEvent | None = None
+    ) -> tuple[int, bytes]:
         """Status and body; with ``on_event`` the body's events go there, and the call returns when the stream ends."""
         self._on_event = on_event
+        head = f"{method} {path} HTTP/1.1\r\nHost: ".encode() + self._host
+        if body is None:
+            return await self._send(head + b"\r\n\r\n")
         return await self._send(
-            b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (path.encode(), self._host, len(body), body)
+            b"%b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         )
 
     async def post_json(self, path: str, body: Any) -> Any:

@@ -20,6 +20,7 @@ class Stack:
 
     def __init__(self, root: int, data: Path, broker_port: int | None = None) -> None:
         self._root = psutil.Process(root)
+        self.data = data
         self._data = str(data.resolve())
         self._broker = None if broker_port is None else psutil.Process(_listener(broker_port))
 

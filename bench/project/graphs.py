@@ -5,8 +5,9 @@ import operator
 import time
 from typing import Annotated
 
+from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from typing_extensions import TypedDict
 
 
@@ -26,10 +27,12 @@ echo = StateGraph(Echo).add_node("shout", shout).add_edge(START, "shout").add_ed
 class Ticks(TypedDict, total=False):
     ticks: int
     interval: float
+    delay: float
 
 
 async def tick(state: Ticks) -> Ticks:
     write = get_stream_writer()
+    await asyncio.sleep(state.get("delay", 0))
     for _ in range(state["ticks"]):
         write({"t": time.monotonic_ns()})
         await asyncio.sleep(state["interval"])
@@ -81,3 +84,12 @@ def add(state: Counter) -> Counter:
 
 counter = StateGraph(Counter).add_node("add", add).add_edge(START, "add").add_edge("add", END).compile()
 """Counts its runs on a thread: a lost update is seen."""
+
+
+def answer(state: MessagesState) -> MessagesState:
+    asked = state["messages"][-1].text
+    return {"messages": [AIMessage(f"You asked: {asked} The timetable says that one leaves every two hours.")]}
+
+
+chat = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer").add_edge("answer", END).compile()
+"""A conversation: its state grows by two messages a run."""
