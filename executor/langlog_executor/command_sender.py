@@ -67,7 +67,7 @@ class CommandSender:
         time = now_iso()
         records = []
         futures: dict[str, asyncio.Future[Reply]] = {}
-        topics = [STORE_EVENTS if isinstance(command, commands.WriteStore) else RUN_EVENTS for command in sent]
+        topics = [STORE_EVENTS if isinstance(command, commands.StoreCommand) else RUN_EVENTS for command in sent]
         for command in sent:
             id = new_id()
             futures[id] = loop.create_future()

@@ -23,6 +23,9 @@ class CronChanges:
         """cron -> its next date, of those that nothing else changes of"""
         self._gone: set[str] = set()
 
+    def __bool__(self) -> bool:
+        return bool(self._whole or self._moved or self._gone)
+
     def note(self, event: ev.CronCreated | ev.CronChanged | ev.CronAdvanced | ev.CronDeleted) -> None:
         id = event.cron_id
         match event:

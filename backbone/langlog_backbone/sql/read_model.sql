@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS threads (
     ttl_strategy text,
     has_checkpoints boolean NOT NULL DEFAULT false,
     frame_ms bigint NOT NULL DEFAULT 0, -- frame ids of the next run start above this
+    seq bigint NOT NULL DEFAULT 0,      -- protocol numbers of the next run start above this
     settled bigint NOT NULL DEFAULT -1, -- offset in run-events of the last change of checkpoints that is folded
     thinned_at timestamptz              -- when all but the latest checkpoints were last removed
 );
@@ -93,7 +94,9 @@ CREATE TABLE IF NOT EXISTS runs (
     ended_at timestamptz,
     error jsonb,
     output text,                        -- JSON, when it differs from the thread's values
-    last_sequence int NOT NULL DEFAULT 0
+    last_sequence int NOT NULL DEFAULT 0,
+    first_seq bigint NOT NULL DEFAULT 0, -- protocol numbers of the last attempt; 0: it told nothing, or is not over
+    last_seq bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, created_at DESC, run_id DESC);
 CREATE INDEX IF NOT EXISTS runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
@@ -177,6 +180,16 @@ CREATE TABLE IF NOT EXISTS frames (     -- recorded streams of resumable runs
 );
 CREATE INDEX IF NOT EXISTS frames_thread ON frames (thread_id);
 
+CREATE TABLE IF NOT EXISTS thread_events (  -- where a thread's events stand in its partition of run-events
+    thread_id text COLLATE "C" NOT NULL,
+    bucket bigint NOT NULL,             -- offset / 256
+    run_id text COLLATE "C" NOT NULL,   -- empty: of the thread itself
+    entries bytea NOT NULL,             -- two bytes an event: place in the bucket, code of the type (schemas/event_index.py)
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (thread_id, bucket, run_id)
+);
+
 CREATE TABLE IF NOT EXISTS store_items (
     namespace text[] COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -189,6 +202,32 @@ CREATE TABLE IF NOT EXISTS store_items (
 );
 
 CREATE INDEX IF NOT EXISTS store_items_expires ON store_items (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What texts of items mean to the embedding model. Of pgvector's type where that is to be had: without, vectors are kept and not
+-- searched. Storage is MAIN, because fetching each vector from a TOAST table would cost more than comparing it.
+CREATE TABLE IF NOT EXISTS store_vectors (
+    namespace text[] COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    n int NOT NULL,                     -- from 0 within the item
+    path text NOT NULL,                 -- of the text within the value
+    embedding real[] NOT NULL,
+    PRIMARY KEY (namespace, key, n)
+);
+DO $$
+BEGIN
+    IF to_regtype('vector') IS NULL AND EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') THEN
+        CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
+    END IF;
+    IF to_regtype('vector') IS NOT NULL AND (
+        SELECT atttypid <> to_regtype('vector') FROM pg_attribute
+        WHERE attrelid = 'store_vectors'::regclass AND attname = 'embedding'
+    ) THEN
+        ALTER TABLE store_vectors ALTER COLUMN embedding TYPE vector USING embedding::vector;
+        ALTER TABLE store_vectors ALTER COLUMN embedding SET STORAGE MAIN;
+    END IF;
+EXCEPTION WHEN insufficient_privilege OR feature_not_supported THEN
+    RAISE NOTICE 'without pgvector: %', SQLERRM;
+END $$;
 
 CREATE TABLE IF NOT EXISTS crons (
     cron_id text COLLATE "C" PRIMARY KEY,

@@ -1,0 +1,131 @@
+"""Items of the store, folded: what a batch of events leaves of them, written once each.
+
+What the batch itself has put is judged in memory; a refresh or an expiry of any other item is written down in log order and left to
+Postgres, which knows the item as it stands. So a batch comes to the same as its events one by one. Not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, Literal, NamedTuple
+
+import asyncpg
+from langlog_backbone.postgres import load_sql
+from langlog_schemas import events as ev
+from langlog_schemas.commands import TTL_MAX_MINUTES, StoreOp
+from langlog_schemas.vectors import unpack
+
+from .json_text import jsonb
+
+SQL = load_sql("langlog_projector", "store.sql")
+
+Place = tuple[tuple[str, ...], str]
+"""Namespace and key."""
+
+
+class Item(NamedTuple):
+    """An item that was put in this batch. ``created_at`` counts if it is new."""
+
+    value: str
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+    ttl_minutes: float | None
+    vectors: tuple[tuple[str, list[float]], ...]
+
+
+class Timed(NamedTuple):
+    """Something that depends on when the item expires, as Postgres has it."""
+
+    kind: Literal["refresh", "expire"]
+    place: Place
+    at: datetime
+
+
+class StoreChanges:
+    def __init__(self) -> None:
+        self.items: dict[Place, Item] = {}
+        self.removed: set[Place] = set()
+        """gone in this batch; may have been put again since (then it is in ``items`` too)"""
+        self.timed: list[Timed] = []
+        """in log order; all before what the batch puts at the same place"""
+
+    def __bool__(self) -> bool:
+        return bool(self.items or self.removed or self.timed)
+
+    def note(self, event: ev.StoreWritten | ev.StoreRefreshed, at: datetime) -> None:
+        namespace = tuple(event.namespace)
+        if isinstance(event, ev.StoreRefreshed):
+            read_at = datetime.fromisoformat(event.read_at)
+            for key in event.keys:
+                self._refresh((namespace, key), read_at)
+            return
+        for op in event.ops:
+            place = namespace, op.key
+            if op.value:
+                self._put(place, op, at)
+            elif op.expired_by is None:
+                self._remove(place)
+            else:
+                self._expire(place, datetime.fromisoformat(op.expired_by))
+
+    def _put(self, place: Place, op: StoreOp, at: datetime) -> None:
+        before = self.items.get(place)
+        self.items[place] = Item(
+            value=jsonb(bytes(op.value)) or "null",
+            created_at=at if before is None else before.created_at,
+            updated_at=at,
+            expires_at=None if op.ttl is None else at + lifetime(op.ttl),
+            ttl_minutes=op.ttl,
+            vectors=tuple((vector.path, unpack(vector.embedding)) for vector in op.vectors),
+        )
+
+    def _remove(self, place: Place) -> None:
+        self.items.pop(place, None)
+        self.removed.add(place)
+
+    def _refresh(self, place: Place, read_at: datetime) -> None:
+        item = self.items.get(place)
+        if item is None:
+            if place not in self.removed:
+                self.timed.append(Timed("refresh", place, read_at))
+        elif item.expires_at is not None and item.ttl_minutes is not None and item.expires_at > read_at:
+            later = max(item.expires_at, read_at + lifetime(item.ttl_minutes))
+            self.items[place] = item._replace(expires_at=later)
+
+    def _expire(self, place: Place, by: datetime) -> None:
+        """The item as it stands now goes if its time is over: it may have been written again since the scheduler looked."""
+        item = self.items.get(place)
+        if item is None:
+            if place not in self.removed:
+                self.timed.append(Timed("expire", place, by))
+        elif item.expires_at is not None and item.expires_at <= by:
+            self._remove(place)
+
+    async def apply(self, connection: asyncpg.Connection) -> None:
+        """One batch of statements for each kind: arrays of arrays don't unnest."""
+        for kind, group in groupby(self.timed, lambda timed: timed.kind):
+            rows = [(list(namespace), key, at) for _, (namespace, key), at in group]
+            await connection.executemany(SQL[f"{kind}_item"], rows)
+        if self.removed:
+            await connection.executemany(
+                SQL["remove_item"], [(list(namespace), key) for namespace, key in self.removed]
+            )
+        if not self.items:
+            return
+        put: list[tuple[Any, ...]] = []
+        vectors: list[tuple[Any, ...]] = []
+        for (namespace, key), item in self.items.items():
+            address = list(namespace), key
+            put.append((*address, *item[:-1], len(item.vectors)))
+            vectors += [(*address, n, *vector) for n, vector in enumerate(item.vectors)]
+        await connection.executemany(SQL["put_item"], put)
+        if vectors:
+            await connection.executemany(SQL["put_vector"], vectors)
+
+
+def lifetime(minutes: float) -> timedelta:
+    """A TTL; rounded as Postgres rounds it, so that a refresh comes to the same in memory and there."""
+    seconds = max(0.0, min(minutes, TTL_MAX_MINUTES)) * 60
+    return timedelta(microseconds=round(seconds * 1_000_000))
