@@ -104,6 +104,7 @@ CREATE INDEX IF NOT EXISTS runs_due ON runs (not_before) WHERE status = 'pending
 
 CREATE TABLE IF NOT EXISTS webhooks (   -- what is told of runs that are over, and how telling it went; outlives run and thread
     run_id text COLLATE "C" PRIMARY KEY,
+    part int NOT NULL,                  -- partition of its events
     thread_id text COLLATE "C" NOT NULL,
     url text NOT NULL,
     status text NOT NULL,               -- of the run: success, error, interrupted, timeout, rollback
@@ -124,7 +125,7 @@ CREATE TABLE IF NOT EXISTS webhooks (   -- what is told of runs that are over, a
     attempt_log jsonb NOT NULL DEFAULT '[]'
 );
 CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS webhooks_settled ON webhooks (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS webhooks_settled ON webhooks (part, settled_at) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS checkpoints (
     thread_id text COLLATE "C" NOT NULL,
@@ -166,6 +167,7 @@ CREATE TABLE IF NOT EXISTS checkpoint_writes (
 CREATE TABLE IF NOT EXISTS checkpoint_parts (  -- pieces of bodies over the record limit, until the last one comes
     blob_id text COLLATE "C" NOT NULL,
     idx int NOT NULL,
+    run_id text COLLATE "C",            -- they go with their run
     data bytea NOT NULL,
     PRIMARY KEY (blob_id, idx)
 );

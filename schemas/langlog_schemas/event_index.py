@@ -1,0 +1,104 @@
+"""Where the events of a thread stand: the packed form of the read model's index of positions. Pure.
+
+All events of a thread are in one partition of ``run-events``. The index holds, for each thread, run and *bucket* of `SPAN`
+offsets, two bytes an event: its place in the bucket and the code of its type, in log order. What buckets hold depends on the
+log alone, not on how it was cut into batches, so that a rebuild gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .envelope import PREFIX
+
+SPAN = 256
+"""Offsets of one bucket."""
+
+CODES: dict[str, int] = {
+    "command.rejected": 1,
+    "command.repeated": 2,
+    "thread.created": 3,
+    "thread.updated": 4,
+    "thread.deleted": 5,
+    "thread.state_updated": 6,
+    "checkpoint.deleted": 7,
+    "run.created": 8,
+    "run.dispatched": 9,
+    "run.cancel_requested": 10,
+    "run.succeeded": 11,
+    "run.failed": 12,
+    "run.cancelled": 13,
+    "run.timed_out": 14,
+    "run.rolled_back": 15,
+    "run.deleted": 16,
+    "webhook.attempted": 17,
+    "run.started": 18,
+    "run.frames": 19,
+    "checkpoint.written": 20,
+    "checkpoint.writes": 21,
+    "checkpoint.part": 22,
+}
+"""Type of an event without its version -> its code, which is stored: never change one, append others. A type that is not here
+has the code 0 and is found by every question for types, whose answer then looks at the record."""
+
+NAMES = {code: name for name, code in CODES.items()}
+
+
+class Place(NamedTuple):
+    offset: int
+    run_id: str
+    """Empty: of the thread itself."""
+    code: int
+
+
+def unversioned(type: str) -> str:
+    """``run.created.v1`` -> ``run.created``."""
+    name, dot, version = type.rpartition(".v")
+    return name if dot and version.isdigit() else type
+
+
+_codes: dict[str, int] = {}
+
+
+def pack(offset: int, type: str) -> bytes:
+    """An event's two bytes. ``type`` as in `Event.TYPE`."""
+    code = _codes.get(type)
+    if code is None:
+        code = _codes[type] = CODES.get(unversioned(type), 0)
+    return bytes((offset % SPAN, code))
+
+
+def unpack(bucket: int, run_id: str, entries: bytes) -> Iterator[Place]:
+    start = bucket * SPAN
+    for n in range(0, len(entries), 2):
+        yield Place(start + entries[n], run_id, entries[n + 1])
+
+
+def wanted(types: tuple[str, ...]) -> Callable[[int], bool]:
+    """Whether a code may be of one of the types asked for. None asked for: every code."""
+    if not types:
+        return lambda code: True
+    codes = frozenset(code for name, code in CODES.items() if any(_may_match(x, name) for x in types))
+    return lambda code: code == 0 or code in codes
+
+
+def matches(type: str, types: tuple[str, ...]) -> bool:
+    """Whether an event's type (``langlog.run.created.v1``, or without ``langlog.``) is asked for: by its whole name, by its name
+    without the version, or by a prefix that ends in a dot (``langlog.run.``). None asked for: all are."""
+    if not types:
+        return True
+    short = type.removeprefix(PREFIX)
+    return any(_matches(x, short) for x in types)
+
+
+def _matches(asked: str, short: str) -> bool:
+    if asked.endswith("."):
+        return (PREFIX + short).startswith(asked) or short.startswith(asked)
+    return asked.removeprefix(PREFIX) in (short, unversioned(short))
+
+
+def _may_match(asked: str, name: str) -> bool:
+    if asked.endswith("."):
+        return (PREFIX + name).startswith(asked) or name.startswith(asked)
+    return unversioned(asked.removeprefix(PREFIX)) == name
