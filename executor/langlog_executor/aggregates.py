@@ -142,6 +142,7 @@ class Aggregates:
                 status=row["status"],
                 has_checkpoints=row["has_checkpoints"],
                 frame_ms=row["frame_ms"],
+                seq=row["seq"],
                 runs=in_flight.get(row["thread_id"], {}),
             )
             self._kept["thread", row["thread_id"]] = Kept(state, settled=row["settled"])

@@ -3,6 +3,10 @@
 A frame is one SSE event of API.md section 6: a name (``values``, ``updates|child:…``), its data as JSON bytes,
 and a sequence number within the attempt, from 1 without gaps, by which readers merge backlog and live frames.
 Its public id is ``<milliseconds>-<n>``, growing along the thread.
+
+Frames that are events of the streaming protocol (API.md 9) also have their number there, ``seq``, which counts along the thread
+(`numbered`). Those that only the protocol has begin with ``@``; from the first one that begins with ``@@`` on, what comes of the
+attempt is told once its end is in the read model. The namespace follows the name: ``@messages|child:…``.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
     n: int
     event: str
     data: bytes
+    seq: int = 0
 
     @property
     def id(self) -> str:
@@ -29,6 +34,20 @@ class FrameBatch(msgspec.Struct, frozen=True, array_like=True):
     attempt: int
     frames: list[Frame]
     resumable: bool = False
+
+
+ATTEMPT_SPAN = 10_000_000
+"""Protocol numbers that one attempt of a run may use: what a lost attempt has told stays told, under numbers of its own."""
+
+
+def numbered(event: str) -> bool:
+    """Whether a frame of this name is an event of the streaming protocol."""
+    return event[:1] == "@" or event == "values" or event.startswith("values|")
+
+
+def private(event: str) -> bool:
+    """Whether only the streaming protocol has it."""
+    return event[:1] == "@"
 
 
 _encoder = msgspec.msgpack.Encoder()

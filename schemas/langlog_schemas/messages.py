@@ -30,6 +30,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Offset in ``run-events``: the read model must have passed it before checkpoints are read."""
     frame_floor_ms: int = 0
     """Frame ids of this run start above this millisecond."""
+    seq_floor: int = 0
+    """Protocol numbers of this attempt start above this one."""
     actor: str | None = None
 
     @property

@@ -48,6 +48,8 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
     status: ev.ThreadStatus = "idle"
     has_checkpoints: bool = False
     frame_ms: int = 0
+    seq: int = 0
+    """The last protocol number that a run of the thread may have used."""
     runs: dict[str, RunInFlight] = {}
     """Runs in flight in order of creation."""
 
@@ -118,10 +120,16 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
                 state,
                 status=event.status,
                 frame_ms=max(state.frame_ms, event.last_frame_ms),
+                seq=max(state.seq, event.last_seq),
                 runs=_without(state, event.run_id),
             )
         case ev.RunDeleted():
-            return replace(state, status=event.status or state.status, runs=_without(state, event.run_id))
+            return replace(
+                state,
+                status=event.status or state.status,
+                seq=max(state.seq, event.last_seq),
+                runs=_without(state, event.run_id),
+            )
         case _:
             return state
 

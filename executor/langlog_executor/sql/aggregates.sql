@@ -1,7 +1,7 @@
 -- What deciding needs to know, from the read model.
 
 -- name: load_threads
-SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.has_checkpoints, t.frame_ms, t.settled
+SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.has_checkpoints, t.frame_ms, t.seq, t.settled
 FROM threads t WHERE t.thread_id = ANY ($1::text[])
 
 -- name: load_runs_in_flight
