@@ -7,10 +7,13 @@ Times inside are ISO 8601 strings; ``Raw`` members are JSON that nobody on the w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
+
+from .upcasts import bring_up
 
 TOPIC = "commands"
 
@@ -191,6 +194,8 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     """The number of frames that the attempt published; a stream closes after this one."""
     last_frame_ms: int = 0
     """Millisecond part of the last frame id: the next run of the thread starts above it."""
+    last_seq: int = 0
+    """The last protocol number of the attempt (API.md 9): those of the thread's next run follow it."""
 
 
 class RequeueRun(ThreadCommand, kw_only=True, frozen=True):
@@ -285,6 +290,15 @@ class DeleteAssistant(AssistantCommand, kw_only=True, frozen=True):
 # --- store -----------------------------------------------------------------------------------
 
 
+class StoreVector(msgspec.Struct, frozen=True):
+    """What one text of an item means to the embedding model. Computed once, before the command, and never again."""
+
+    path: str
+    """Where in the item's value the text stands, as ``index`` and ``store.index.fields`` name it."""
+    embedding: bytes
+    """32-bit floats, little endian."""
+
+
 class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
     """One write: no ``value`` deletes. ``ttl`` in minutes. ``expired_by``: delete only what expires by this moment."""
 
@@ -293,18 +307,30 @@ class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
     index: list[str] | Literal[False] | None = None
     ttl: float | None = None
     expired_by: str | None = None
+    vectors: list[StoreVector] = []
 
 
-class WriteStore(Body, kw_only=True, frozen=True):
-    """Writes to one namespace, in order."""
-
-    TYPE: ClassVar[str] = "store.write.v1"
+class StoreCommand(Body, kw_only=True, frozen=True):
     namespace: list[str]
-    ops: list[StoreOp]
 
     @property
     def key(self) -> str:
         return ".".join(self.namespace)
+
+
+class WriteStore(StoreCommand, kw_only=True, frozen=True):
+    """Writes to one namespace, in order."""
+
+    TYPE: ClassVar[str] = "store.write.v1"
+    ops: list[StoreOp]
+
+
+class RefreshStore(StoreCommand, kw_only=True, frozen=True):
+    """Items of one namespace were read at ``read_at``: their TTLs count from then, for those that are still there."""
+
+    TYPE: ClassVar[str] = "store.refresh.v1"
+    keys: list[str]
+    read_at: str
 
 
 # --- crons -----------------------------------------------------------------------------------
@@ -382,6 +408,7 @@ Command = (
     | SetLatestAssistant
     | DeleteAssistant
     | WriteStore
+    | RefreshStore
     | CreateCron
     | PatchCron
     | AdvanceCron
@@ -410,12 +437,16 @@ COMMANDS: dict[str, type[Body]] = {
         SetLatestAssistant,
         DeleteAssistant,
         WriteStore,
+        RefreshStore,
         CreateCron,
         PatchCron,
         AdvanceCron,
         DeleteCron,
     )
 }
+
+UPCASTS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+"""See `upcasts`."""
 
 _DECODERS = {name: msgspec.json.Decoder(cls) for name, cls in COMMANDS.items()}
 _ENCODER = msgspec.json.Encoder()
@@ -427,5 +458,12 @@ def encode(command: Body) -> bytes:
 
 
 def decode(type: str, value: bytes) -> Command:
-    """The command of a record. Raises KeyError for an unknown type, msgspec.MsgspecError for a bad body."""
-    return _DECODERS[type].decode(value)  # type: ignore[return-value]
+    """The command of a record, an old version upcast to the present one.
+
+    Raises KeyError for an unknown type, msgspec.MsgspecError for a bad body.
+    """
+    decoder = _DECODERS.get(type)
+    if decoder is None:
+        type, value = bring_up(type, value, UPCASTS, ())
+        decoder = _DECODERS[type]
+    return decoder.decode(value)  # type: ignore[return-value]

@@ -12,7 +12,9 @@ without parsing bodies. Source: CloudEvents 1.0 Kafka protocol binding, section 
     ce_cause    events of the decider only: ``<partition>-<offset>-<index>-<count>``
     ce_replyto  commands only: the gateway that waits for the outcome
     ce_actor    who asked (the authenticated user), when known
-    ce_retry    commands only: "1" when the id came from an ``Idempotency-Key``
+    ce_command  first event of a command only: the command's id
+    ce_retry    commands, and first events of commands: "1" when the id came from an ``Idempotency-Key``
+    ll_sealed   the body is encrypted under the thread's key (docs/erasure.md); the value is the version of the sealing
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ import msgspec
 PREFIX = "langlog."
 JSON_CONTENT = "application/json"
 MSGPACK_CONTENT = "application/msgpack"
+
+SEALED = "ll_sealed"
+"""Header of a record whose body is encrypted."""
 
 Headers = dict[str, str]
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from .commands import ABSENT, CancelAction, Metadata, MultitaskStrategy, RunError, StoreOp, Ttl
+from .upcasts import bring_up
 
 RUN_EVENTS = "run-events"
 ASSISTANT_EVENTS = "assistant-events"
@@ -174,6 +175,9 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     started_at: str | None = None
     last_sequence: int = 0
     last_frame_ms: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+    """Protocol numbers of the last attempt (API.md 9); 0: it told nothing."""
     superseded_by: str | None = None
     webhook: str | None = None
     """Where the end of the run is to be told."""
@@ -212,6 +216,8 @@ class RunDeleted(RunEvent, kw_only=True, frozen=True):
     status: ThreadStatus | None = None
     values: Raw = ABSENT
     interrupts: Raw = ABSENT
+    last_seq: int = 0
+    """The protocol number of the end of a run that was under way (API.md 9)."""
 
 
 class WebhookAttempted(RunEvent, kw_only=True, frozen=True):
@@ -390,21 +396,34 @@ class CronDeleted(CronEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "cron.deleted.v1"
 
 
-class StoreWritten(Event, kw_only=True, frozen=True):
-    TYPE: ClassVar[str] = "store.written.v1"
+class StoreEvent(Event, kw_only=True, frozen=True):
     TOPIC: ClassVar[str] = STORE_EVENTS
     namespace: list[str]
-    ops: list[StoreOp]
 
     @property
     def key(self) -> str:
         return ".".join(self.namespace)
 
 
+class StoreWritten(StoreEvent, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "store.written.v1"
+    ops: list[StoreOp]
+
+
+class StoreRefreshed(StoreEvent, kw_only=True, frozen=True):
+    """Reads have put off the end of these items: see `commands.RefreshStore`."""
+
+    TYPE: ClassVar[str] = "store.refreshed.v1"
+    keys: list[str]
+    read_at: str
+
+
 class GraphRegistered(Event, kw_only=True, frozen=True):
     """A graph that executors can run, in the order of ``langgraph.json``. Written by an executor at start.
 
-    ``schemas``: the object of ``GET /assistants/{id}/schemas`` without ``graph_id``.
+    ``schemas``: the object of ``GET /assistants/{id}/schemas`` without ``graph_id``. ``static``: it is the same for every config.
+    ``drawings``: by depth, the last one with all subgraphs drawn out; empty: workers have to be asked. ``subgraphs``: schemas of
+    all of them, by name (``outer|inner``); None: as with drawings.
     """
 
     TYPE: ClassVar[str] = "graph.registered.v1"
@@ -413,6 +432,9 @@ class GraphRegistered(Event, kw_only=True, frozen=True):
     position: int
     description: str | None = None
     schemas: dict[str, Any] = {}
+    static: bool = False
+    drawings: list[Any] = []
+    subgraphs: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -456,6 +478,7 @@ AnyEvent = (
     | CronAdvanced
     | CronDeleted
     | StoreWritten
+    | StoreRefreshed
     | GraphRegistered
 )
 
@@ -495,12 +518,13 @@ EVENTS: dict[str, type[Event]] = {
         CronAdvanced,
         CronDeleted,
         StoreWritten,
+        StoreRefreshed,
         GraphRegistered,
     )
 }
 
 UPCASTS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
-"""Type of an old version -> (type of the next one, how its body becomes the next one's). Applied on read."""
+"""See `upcasts`. An old version whose body was msgpack stays in `MSGPACK_EVENTS`."""
 
 MSGPACK_EVENTS = frozenset(e.TYPE for e in (RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart))
 """Bodies that are bytes inside: msgpack on the wire instead of JSON."""
@@ -524,10 +548,7 @@ def decode(type: str, value: bytes) -> AnyEvent:
     Raises KeyError for an unknown type, msgspec.MsgspecError for a body that does not fit it.
     """
     decoder = _decoders.get(type)
-    if decoder is not None:
-        return decoder(value)  # type: ignore[no-any-return]
-    body: dict[str, Any] = msgspec.json.decode(value)
-    while type in UPCASTS:
-        type, upcast = UPCASTS[type]
-        body = upcast(body)
-    return msgspec.convert(body, EVENTS[type])  # type: ignore[return-value]
+    if decoder is None:
+        type, value = bring_up(type, value, UPCASTS, MSGPACK_EVENTS)
+        decoder = _decoders[type]
+    return decoder(value)  # type: ignore[no-any-return]

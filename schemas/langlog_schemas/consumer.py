@@ -1,0 +1,116 @@
+"""For those who read langlog's topics from outside: records into events, and what must not be counted twice left out.
+
+Needs msgspec alone. A record may be in the log more than once, and a former owner of a partition or a worker that was taken
+for dead may still have written; langlog's own projector drops such records by the two rules of `Follower`, and so should
+whoever acts on events. Not safe for concurrent use: one `Follower` for each consumer, fed in the order of each partition.
+What happens when it dies: `Follower.save` belongs to where the consumer keeps its offsets; restored with them, it goes on
+as if nothing had been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from . import envelope
+from . import events as ev
+from .envelope import Cause
+from .events import AnyEvent
+
+Headers = Mapping[str, str]
+
+
+class UnknownType(KeyError):
+    """A record of a type or version that this release of langlog_schemas does not know: written by a newer langlog."""
+
+
+class Sealed(ValueError):
+    """The record's body is encrypted (``ll_sealed``): only langlog holds the thread's key, see docs/erasure.md."""
+
+
+def headers_of(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Headers as Kafka's clients give them, as `event_of` and `Follower` take them."""
+    return {name: (value or b"").decode() for name, value in pairs}
+
+
+def event_of(headers: Headers, value: bytes) -> AnyEvent:
+    """The event of a record, an old version as the present one.
+
+    Raises UnknownType, Sealed, and msgspec.MsgspecError for a body that is not what its type says.
+    """
+    if envelope.SEALED in headers:
+        raise Sealed(headers.get("ce_id", ""))
+    try:
+        return ev.decode(envelope.type_of(headers), value)
+    except KeyError as error:
+        raise UnknownType(*error.args) from None
+
+
+class Follower(msgspec.Struct):
+    """What a consumer remembers to drop duplicates and stale records. Follows event topics from their beginning.
+
+    1. An event that was decided (it has ``ce_cause``) is dropped unless its (offset, index) is larger than that of the last one
+       of its topic and partition.
+    2. A worker's record is dropped unless its run is in flight, its attempt is the one dispatched last, and its number (the
+       end of ``ce_id``) is larger than the last one's.
+    """
+
+    causes: dict[str, tuple[int, int]] = {}
+    """``topic/partition`` -> (offset, index) of the last event that counted"""
+    attempts: dict[str, int] = {}
+    """run in flight -> the attempt that counts"""
+    numbers: dict[str, int] = {}
+    """run in flight -> number of the last worker's record of that attempt"""
+
+    def event(self, topic: str, partition: int, headers: Headers, value: bytes) -> AnyEvent | None:
+        """The event of the next record of a partition, or None if it must not count.
+
+        ``topic`` without ``LANGLOG_TOPIC_PREFIX``, or always with it. Raises as `event_of`: the record is then behind the
+        follower, and a consumer that goes on without it may do so.
+        """
+        cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
+        if cause is not None:
+            lane, place = f"{topic}/{partition}", (cause.offset, cause.index)
+            if place <= self.causes.get(lane, (-1, -1)):
+                return None
+            self.causes[lane] = place
+        event = event_of(headers, value)
+        match event:
+            case ev.RunDispatched():
+                self.attempts[event.run_id] = event.attempt
+                self.numbers.pop(event.run_id, None)
+            case ev.RunEnded() | ev.RunDeleted():
+                self._forget(event.run_id)
+            case ev.ThreadDeleted():
+                for run_id, _ in event.active:
+                    self._forget(run_id)
+            case (
+                ev.RunStarted() | ev.RunFrames() | ev.CheckpointWritten() | ev.CheckpointWrites() | ev.CheckpointPart()
+            ) if event.run_id is not None:
+                return event if self._in_turn(event.run_id, event.attempt, headers) else None
+            case _:
+                pass
+        return event
+
+    def _in_turn(self, run_id: str, attempt: int, headers: Headers) -> bool:
+        if self.attempts.get(run_id) != attempt:
+            return False
+        number = int(headers["ce_id"].rpartition("-")[2])
+        if number <= self.numbers.get(run_id, 0):
+            return False
+        self.numbers[run_id] = number
+        return True
+
+    def _forget(self, run_id: str) -> None:
+        self.attempts.pop(run_id, None)
+        self.numbers.pop(run_id, None)
+
+    def save(self) -> bytes:
+        """All of it, to be kept with the offsets that have been handled."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def restore(cls, saved: bytes) -> Follower:
+        """Raises msgspec.MsgspecError for what `save` did not give."""
+        return msgspec.json.decode(saved, type=cls)

@@ -1,0 +1,29 @@
+"""Old versions of commands and events, brought up to the present one when they are read. Pure.
+
+A released version is never changed and never rewritten in the log. A new one gets a new ``.vN``, an entry in its family's
+``UPCASTS``, and keeps the golden file of the old one (``docs/contracts/golden``), which is decoded and folded in CI for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import msgspec
+
+Upcasts = Mapping[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]
+"""Type of an old version -> (type of the next one, how its body becomes the next one's)."""
+
+
+def bring_up(type: str, value: bytes, upcasts: Upcasts, msgpack: Collection[str]) -> tuple[str, bytes]:
+    """The present type and body of a record of an old version. ``msgpack``: types, old ones too, whose body is msgpack.
+
+    Raises KeyError for a type that no upcast leads from, msgspec.MsgspecError for a body that cannot be read.
+    """
+    if type not in upcasts:
+        raise KeyError(type)
+    body: dict[str, Any] = (msgspec.msgpack if type in msgpack else msgspec.json).decode(value)
+    while type in upcasts:
+        type, upcast = upcasts[type]
+        body = upcast(body)
+    return type, (msgspec.msgpack if type in msgpack else msgspec.json).encode(body)
