@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import asyncpg
 import msgspec
+import structlog
 from langlog_backbone import channels
+from langlog_backbone.log import Record
+from langlog_backbone.postgres import AWAY, load_sql
 from langlog_backbone.redis import Bus
 from langlog_schemas import events as ev
 from langlog_schemas import messages
+from langlog_schemas.envelope import Cause
 from langlog_schemas.messages import Life, Reply
+
+logger = structlog.get_logger(__name__)
+
+SQL = load_sql("langlog_projector", "apply.sql")
+Command = tuple[str, int, int]
+"""Topic and partition of a command's events, and its offset."""
 
 REPLY = b"R"
 LIVELY: frozenset[str] = frozenset(
@@ -31,40 +42,96 @@ AWAITED = LIVELY - {ev.RunStarted.TYPE}
 """Those among them that somebody may be waiting for."""
 
 
-class Announcements:
-    """What one batch has to say, in order."""
+class Announcer:
+    """Implements `projection.Listener`: what one batch has to say, said in order once it is committed."""
 
-    def __init__(self) -> None:
-        self.replies: list[tuple[str, Reply]] = []
-        self.lives: list[Life] = []
-        self.timer_set = False
-        self.graphs_changed = False
+    def __init__(self, pool: asyncpg.Pool, bus: Bus) -> None:
+        self._pool, self._bus = pool, bus
+        self._pending: dict[Command, tuple[str, Reply]] = {}
+        """the reply that goes out when the command's last event is folded"""
+        self._settled: list[Command] = []
+        self._forget()
 
-    def note(self, event: ev.AnyEvent, body: bytes, time: str) -> None:
+    def _forget(self) -> None:
+        self._lives: list[Life] = []
+        self._settled.clear()
+        self._timer_set = self._graphs_changed = False
+
+    def dropped(self) -> None:
+        self._forget()
+
+    def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
+        self._note(event, record.value, record.headers["ce_time"])
+        if cause is None:
+            return
+        command = (record.topic, record.partition, cause.offset)
+        headers = record.headers
+        if "ce_replyto" in headers and "ce_command" in headers:
+            reply = reply_to(event, record.value, headers["ce_command"], headers["ce_time"])
+            self._pending[command] = (headers["ce_replyto"], reply)
+        if cause.index == cause.count - 1 and command in self._pending:
+            self._settled.append(command)
+
+    def _note(self, event: ev.AnyEvent, body: bytes, time: str) -> None:
         if event.TYPE in LIVELY:
             thread_id: str = event.key
-            self.lives.append(Life(thread_id=thread_id, type=event.TYPE, body=body, time=time))
-            self.timer_set = self.timer_set or (isinstance(event, ev.RunEnded) and event.webhook is not None)
+            self._lives.append(Life(thread_id=thread_id, type=event.TYPE, body=body, time=time))
+            self._timer_set = self._timer_set or (isinstance(event, ev.RunEnded) and event.webhook is not None)
         elif isinstance(event, ev.RunCreated):
-            self.timer_set = self.timer_set or event.not_before is not None
+            self._timer_set = self._timer_set or event.not_before is not None
         elif isinstance(event, ev.WebhookAttempted | ev.CronCreated | ev.CronChanged | ev.CronAdvanced):
-            self.timer_set = True
+            self._timer_set = True
         elif isinstance(event, ev.GraphRegistered):
-            self.graphs_changed = True
+            self._graphs_changed = True
 
-    def publish(self, bus: Bus, positions: Mapping[str, Mapping[int, int]]) -> None:
-        watermark = msgspec.json.encode(positions)
+    async def committed(self, marks: Mapping[str, Mapping[int, int]]) -> None:
+        replies = [self._pending.pop(command) for command in self._settled]
+        lives, timer_set, graphs_changed = self._lives, self._timer_set, self._graphs_changed
+        self._forget()
+        bus = self._bus
+        watermark = msgspec.json.encode(marks)
         bus.deliver_local(channels.WATERMARK, watermark)
         bus.publish(channels.WATERMARK, watermark)
-        for waiting, reply in self.replies:
+        for waiting, reply in await self._first_outcomes(replies):
             publish = bus.publish if waiting.startswith(channels.WORKER_ID) else bus.publish_local
             publish(channels.gateway(waiting), REPLY + messages.encode(reply))
-        for life in self.lives:
+        for life in lives:
             bus.publish_local(channels.life(life.thread_id), messages.encode(life))
-        if self.timer_set:
+        if timer_set:
             bus.publish_local(channels.TIMERS, b"")
-        if self.graphs_changed:
+        if graphs_changed:
             bus.publish_local(channels.GRAPHS, b"")
+
+    async def _first_outcomes(self, replies: list[tuple[str, Reply]]) -> list[tuple[str, Reply]]:
+        """A repeated command is answered with its first outcome."""
+        repeated = [r.command_id for _, r in replies if r.type == ev.CommandRepeated.TYPE]
+        if not repeated:
+            return replies
+        try:
+            rows = await self._pool.fetch(SQL["read_outcomes"], repeated)
+        except AWAY as error:
+            logger.warning("projector.replies_lost", repeated=len(repeated), error=str(error))
+            return [(waiting, r) for waiting, r in replies if r.type != ev.CommandRepeated.TYPE]
+        first = {row["command_id"]: row for row in rows}
+        return [
+            (waiting, _first(reply.command_id, first[reply.command_id]) if _known(reply, first) else reply)
+            for waiting, reply in replies
+        ]
+
+
+def _known(reply: Reply, first: Mapping[str, asyncpg.Record]) -> bool:
+    return reply.type == ev.CommandRepeated.TYPE and reply.command_id in first
+
+
+def _first(command_id: str, row: asyncpg.Record) -> Reply:
+    return Reply(
+        command_id=command_id,
+        status=row["status"],
+        detail=row["detail"],
+        type=row["type"],
+        body=row["body"].encode(),
+        time=row["at"].isoformat(timespec="microseconds"),
+    )
 
 
 def reply_to(event: ev.AnyEvent, body: bytes, command_id: str, time: str) -> Reply:

@@ -47,6 +47,7 @@ _NEW_THREAD = attrgetter(
     "has_checkpoints",
     "frame_ms",
     "settled",
+    "seq",
 )
 _CHANGED_THREAD = attrgetter(
     "updated_at",
@@ -62,6 +63,7 @@ _CHANGED_THREAD = attrgetter(
     "has_checkpoints",
     "frame_ms",
     "settled",
+    "seq",
 )
 _CHANGED_RUN = attrgetter(
     "updated_at",
@@ -76,6 +78,8 @@ _CHANGED_RUN = attrgetter(
     "error",
     "output",
     "last_sequence",
+    "first_seq",
+    "last_seq",
 )
 
 
@@ -86,15 +90,23 @@ async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping
         await _claim(connection, steps)
         return
     async with connection.transaction():
-        await _claim(connection, steps)
+        index = changes.index.rows()
+        again = [row for row in index if row[0] in changes.removed_threads and row[-1]]
+        if again:
+            index = [row for row in index if row[0] not in changes.removed_threads]
+        await _claim(connection, steps, index)
         await _write_webhooks(connection, changes)  # first: they take along what may be removed below
         await _remove(connection, changes)
+        if again:
+            await connection.execute(SQL["index_again"], *_columns([row[:-1] for row in again], 6))
         await _write_threads_and_runs(connection, changes)
         await _write_checkpoints(connection, changes)
         await _write_rest(connection, changes)
 
 
-async def _claim(connection: asyncpg.Connection, steps: Mapping[tuple[str, int], Step]) -> None:
+async def _claim(
+    connection: asyncpg.Connection, steps: Mapping[tuple[str, int], Step], index: list[tuple[Any, ...]] | None = None
+) -> None:
     rows = [
         (
             topic,
@@ -105,7 +117,11 @@ async def _claim(connection: asyncpg.Connection, steps: Mapping[tuple[str, int],
         )
         for (topic, part), step in steps.items()
     ]
-    answer: str = await connection.execute(SQL["claim_positions"], *_columns(rows, 7))
+    if index:
+        columns = (*_columns(rows, 7), *_columns(index, 7))
+        answer: str = await connection.execute(SQL["claim_positions_and_index"], *columns)
+    else:
+        answer = await connection.execute(SQL["claim_positions"], *_columns(rows, 7))
     if int(answer.rpartition(" ")[2]) != len(rows):
         raise PositionsMoved
 
@@ -113,12 +129,10 @@ async def _claim(connection: asyncpg.Connection, steps: Mapping[tuple[str, int],
 async def _write_webhooks(connection: asyncpg.Connection, changes: Changes) -> None:
     if changes.webhooks:
         rows = [(run_id, *row) for run_id, row in changes.webhooks.items()]
-        await connection.execute(SQL["insert_webhooks"], *_columns(rows, 16))
+        await connection.execute(SQL["insert_webhooks"], *_columns(rows, 17))
     if changes.webhook_tries:
-        tries = [(run_id, n, *row[1:]) for (run_id, n), row in sorted(changes.webhook_tries.items())]
+        tries = [(*row[:-1], row.attempted_at - WEBHOOKS_KEPT) for row in changes.webhook_tries]
         await connection.executemany(SQL["note_webhook_try"], tries)
-        latest = max(row.attempted_at for row in changes.webhook_tries.values())
-        await connection.execute(SQL["forget_webhooks"], latest - WEBHOOKS_KEPT)
 
 
 async def _remove(connection: asyncpg.Connection, changes: Changes) -> None:
@@ -143,10 +157,10 @@ async def _remove(connection: asyncpg.Connection, changes: Changes) -> None:
 async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Changes) -> None:
     made = [(id, *_NEW_THREAD(row)) for id, row in changes.threads.items() if row.created_at is not None]
     if made:
-        await connection.execute(SQL["insert_threads"], *_columns(made, 15))
+        await connection.execute(SQL["insert_threads"], *_columns(made, 16))
     changed = [(id, *_CHANGED_THREAD(row)) for id, row in changes.threads.items() if row.created_at is None]
     if changed:
-        await connection.execute(SQL["update_threads"], *_columns(changed, 14))
+        await connection.execute(SQL["update_threads"], *_columns(changed, 15))
     runs = [
         (
             id,
@@ -168,10 +182,10 @@ async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Chang
         if (new := row.new) is not None
     ]
     if runs:
-        await connection.execute(SQL["insert_runs"], *_columns(runs, 23))
+        await connection.execute(SQL["insert_runs"], *_columns(runs, 25))
     moved = [(id, *_CHANGED_RUN(row)) for id, row in changes.runs.items() if row.new is None]
     if moved:
-        await connection.execute(SQL["update_runs"], *_columns(moved, 13))
+        await connection.execute(SQL["update_runs"], *_columns(moved, 15))
 
 
 async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -> None:
@@ -184,10 +198,11 @@ async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -
     writes = [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
     if writes:
         await connection.execute(SQL["insert_writes"], *_columns(writes, 10))
-    if changes.parts:
-        await connection.execute(SQL["insert_parts"], *_columns([(*k, d) for k, d in changes.parts.items()], 3))
     if changes.parts_done:
         await connection.execute(SQL["remove_parts"], list(changes.parts_done))
+    if changes.parts:
+        parts = [(*key, *row) for key, row in changes.parts.items()]
+        await connection.execute(SQL["insert_parts"], *_columns(parts, 4))
     if changes.kept_latest:
         await connection.execute(SQL["keep_latest"], list(changes.kept_latest))
         await connection.execute(SQL["note_thinned"], list(changes.kept_latest), list(changes.kept_latest.values()))
@@ -208,19 +223,10 @@ async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
         await connection.execute(
             SQL["insert_versions"], *_columns([(*key, *row) for key, row in changes.versions.items()], 9)
         )
-    if changes.expired_items:
-        expired = [(list(namespace), key, moment) for (namespace, key), moment in changes.expired_items.items()]
-        await connection.executemany(SQL["remove_expired_item"], expired)
-    if changes.items:
-        gone = [(list(namespace), key) for (namespace, key), row in changes.items.items() if row is None]
-        if gone:
-            await connection.executemany(SQL["remove_item"], gone)
-        kept = [(list(namespace), key, *row) for (namespace, key), row in changes.items.items() if row is not None]
-        if kept:
-            await connection.executemany(SQL["upsert_item"], kept)  # arrays of arrays don't unnest; sent as one batch
+    await changes.store.apply(connection)
     await changes.crons.apply(connection)
     if changes.graphs:
-        await connection.execute(SQL["upsert_graphs"], *_columns([(id, *row) for id, row in changes.graphs.items()], 4))
+        await connection.execute(SQL["upsert_graphs"], *_columns([(id, *row) for id, row in changes.graphs.items()], 7))
     if changes.outcomes:
         await connection.execute(
             SQL["insert_outcomes"], *_columns([(id, *row) for id, row in changes.outcomes.items()], 7)

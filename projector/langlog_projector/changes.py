@@ -6,21 +6,12 @@ apply, removals come first and rows after. Not safe for concurrent use: one per 
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from .crons import CronChanges
-
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-
-
-def jsonb(raw: bytes | str | None) -> str | None:
-    """JSON as text that Postgres takes as jsonb: without NUL characters, which it cannot store."""
-    if raw is None:
-        return None
-    text = raw.decode() if isinstance(raw, bytes) else raw
-    return _NUL.sub(r"\1", text) if "\\u0000" in text else text
+from .event_index import EventIndex
+from .store import StoreChanges
 
 
 class ThreadRow:
@@ -34,6 +25,7 @@ class ThreadRow:
         "has_checkpoints",
         "interrupts",
         "metadata",
+        "seq",
         "settled",
         "state_updated_at",
         "state_values",
@@ -57,6 +49,7 @@ class ThreadRow:
         self.ttl_strategy: str | None = None
         self.has_checkpoints: bool | None = None
         self.frame_ms: int | None = None
+        self.seq: int | None = None
         self.settled: int | None = None
 
 
@@ -70,6 +63,8 @@ class RunRow:
         "dispatched_at",
         "ended_at",
         "error",
+        "first_seq",
+        "last_seq",
         "last_sequence",
         "new",
         "output",
@@ -95,11 +90,14 @@ class RunRow:
         self.error: str | None = None
         self.output: str | None = None
         self.last_sequence: int | None = None
+        self.first_seq: int | None = None
+        self.last_seq: int | None = None
 
 
 class WebhookRow(NamedTuple):
     """A delivery that is due. What is None here and is no end's own is taken from the run's row, or the thread's values."""
 
+    part: int
     thread_id: str
     url: str
     status: str
@@ -120,11 +118,14 @@ class WebhookRow(NamedTuple):
 class WebhookTry(NamedTuple):
     """One try to deliver; ``entry`` is the JSON array of it that is added to the log of tries."""
 
-    attempted_at: datetime
+    run_id: str
+    attempt: int
     entry: str
     next_attempt_at: datetime | None
     settled_at: datetime | None
     delivered: bool
+    part: int
+    attempted_at: datetime
 
 
 class Changes:
@@ -136,17 +137,16 @@ class Changes:
         self.blobs: dict[str, dict[tuple[str, str, str], tuple[Any, ...]]] = {}
         self.writes: dict[str, dict[tuple[str, str, str, int], tuple[Any, ...]]] = {}
         self.frames: dict[str, dict[tuple[str, int, int], bytes]] = {}
-        self.parts: dict[tuple[str, int], bytes] = {}
+        self.parts: dict[tuple[str, int], tuple[str | None, bytes]] = {}
         self.parts_done: set[str] = set()
         self.assistants: dict[str, tuple[Any, ...]] = {}
         self.versions: dict[tuple[str, int], tuple[Any, ...]] = {}
-        self.items: dict[tuple[tuple[str, ...], str], tuple[Any, ...] | None] = {}
-        self.expired_items: dict[tuple[tuple[str, ...], str], datetime] = {}
-        """items that go if they expire by this moment"""
         self.webhooks: dict[str, WebhookRow] = {}
-        self.webhook_tries: dict[tuple[str, int], WebhookTry] = {}
-        """(run id, number of the try) -> how it went"""
+        self.webhook_tries: list[WebhookTry] = []
+        """in log order"""
         self.crons = CronChanges()
+        self.store = StoreChanges()
+        self.index = EventIndex()
         self.graphs: dict[str, tuple[Any, ...]] = {}
         self.outcomes: dict[str, tuple[Any, ...]] = {}
         self.removed_threads: set[str] = set()
@@ -167,6 +167,12 @@ class Changes:
         """Nothing is to be written but the positions."""
         return not any(gathered for name, gathered in vars(self).items() if not name.startswith("_"))
 
+    def thins(self, thread_id: str) -> bool:
+        """Whether some of the checkpoints that Postgres has of the thread are to be removed."""
+        return (
+            thread_id in self.removed_runs or thread_id in self.removed_run_checkpoints or thread_id in self.kept_latest
+        )
+
     def thread(self, thread_id: str, at: datetime) -> ThreadRow:
         row = self.threads.get(thread_id)
         if row is None:
@@ -175,6 +181,7 @@ class Changes:
         return row
 
     def make_thread(self, thread_id: str, at: datetime) -> ThreadRow:
+        self.index.forget(thread_id)
         row = self.threads[thread_id] = ThreadRow(at)
         row.created_at = row.state_updated_at = at
         if thread_id not in self.removed_threads:
@@ -192,6 +199,7 @@ class Changes:
     def remove_thread(self, thread_id: str) -> None:
         """The thread with runs, checkpoints and frames. One that was made in this batch leaves no trace in Postgres."""
         self.threads.pop(thread_id, None)
+        self.index.forget(thread_id)
         for run_id in self._runs_of.pop(thread_id, ()):
             self.runs.pop(run_id, None)
         self._drop_checkpoints(thread_id)
@@ -237,9 +245,9 @@ class Changes:
             del writes[write]
 
 
+ORIGIN = 2
+"""Columns of a checkpoint row that stay when it is written again: (parent_id, run_id)."""
 CHECKPOINT_RUN = 1
 """Index of the run id in a checkpoint row: (parent_id, run_id, type, data, metadata, versions)."""
 WRITE_RUN = 4
 """Index of the run id in a write row: (task_path, channel, type, data, run_id)."""
-ITEM_EXPIRES = 2
-"""Index of the moment it expires in an item row: (value, at, expires_at, ttl_minutes)."""

@@ -7,17 +7,18 @@ and the pieces of bodies that are not complete yet.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from langlog_schemas import checkpoints as cp
-from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.commands import RunError
 from langlog_schemas.envelope import Cause
 from msgspec import Raw
 
-from .changes import ITEM_EXPIRES, Changes, ThreadRow, WebhookRow, WebhookTry, jsonb
+from .changes import ORIGIN, Changes, ThreadRow, WebhookRow, WebhookTry
+from .json_text import jsonb
 
 _dumps = msgspec.json.encode
 
@@ -29,6 +30,13 @@ RUN_STATUS: dict[type[ev.RunEnded], str] = {
 }
 
 
+class Pieces(NamedTuple):
+    """Of a body that is not complete yet; they go with their run."""
+
+    run_id: str | None
+    found: dict[int, bytes]
+
+
 class Fences:
     """What outlives a batch. Belongs to the owner of the partitions; rebuilt from Postgres when they are assigned."""
 
@@ -36,7 +44,8 @@ class Fences:
         self.attempts: dict[str, int] = {}
         """run in flight -> the attempt that counts"""
         self.causes: dict[tuple[str, int], Cause] = {}
-        self.parts: dict[str, dict[int, bytes]] = {}
+        self.parts: dict[str, Pieces] = {}
+        """blob id -> what has come of a body over the record limit"""
 
     def duplicate(self, topic: str, cause: Cause) -> bool:
         """Whether this event, or a later one, has been folded already."""
@@ -51,7 +60,27 @@ class Fold:
         self.changes = Changes()
         self.fences = fences
 
-    def event(self, event: ev.AnyEvent, time: str, offset: int) -> bool:
+    def must_wait(self, event: ev.AnyEvent) -> bool:
+        """Whether what is gathered must be written before this event is folded.
+
+        A removal of some of a thread's checkpoints looks at those that are there, and comes first when a batch is written: what
+        stands before it in the log has to be in Postgres, and what comes after it has to wait. Otherwise rows would depend on
+        where batches end.
+        """
+        changes = self.changes
+        match event:
+            case ev.RunRolledBack() | ev.RunDeleted() | ev.CheckpointsDeleted():
+                if event.thread_id in changes.checkpoints or event.thread_id in changes.writes:
+                    return True
+            case ev.CheckpointWritten() | ev.CheckpointWrites() | ev.CheckpointPart() | ev.StateUpdated():
+                return changes.thins(event.thread_id)
+            case _:
+                pass
+        if isinstance(event, ev.RunEnded) and event.webhook is not None:
+            return any(row.run_id == event.run_id for row in changes.webhook_tries)
+        return False
+
+    def event(self, event: ev.AnyEvent, time: str, offset: int, partition: int) -> bool:
         """Fold one event that is no duplicate. False: dropped, a worker's record of an attempt that is past."""
         at = datetime.fromisoformat(time)
         match event:
@@ -62,23 +91,29 @@ class Fold:
                     return False
                 self._worker_record(event, at)
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut() | ev.RunRolledBack():
-                self._run_ended(event, at, offset)
+                self._run_ended(event, at, offset, partition)
+            case ev.WebhookAttempted():
+                self._webhook_attempted(event, partition)
             case ev.AssistantCreated() | ev.AssistantVersioned() | ev.AssistantLatestSet() | ev.AssistantDeleted():
                 self._assistant(event, at)
             case ev.CronCreated() | ev.CronChanged() | ev.CronAdvanced() | ev.CronDeleted():
                 self.changes.crons.note(event)
-            case ev.StoreWritten():
-                self._store(event, at)
+            case ev.StoreWritten() | ev.StoreRefreshed():
+                self.changes.store.note(event, at)
             case ev.GraphRegistered():
                 self.changes.graphs[event.graph_id] = (
                     event.position,
                     event.description,
                     jsonb(_dumps(event.schemas)),
+                    event.static,
+                    jsonb(_dumps(event.drawings)),
+                    None if event.subgraphs is None else jsonb(_dumps(event.subgraphs)),
                 )
             case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
             case _:
                 self._lifecycle(event, at, offset)
+        self.changes.index.note(event, offset, at)
         return True
 
     def _lifecycle(self, event: ev.AnyEvent, at: datetime, offset: int) -> None:
@@ -99,7 +134,7 @@ class Fold:
                     thread.ttl_minutes, thread.ttl_strategy = event.ttl.ttl, event.ttl.strategy
             case ev.ThreadDeleted():
                 for run_id, _ in event.active:
-                    fences.attempts.pop(run_id, None)
+                    self._release(run_id)
                 changes.remove_thread(event.thread_id)
             case ev.StateUpdated():
                 for body in event.checkpoints:
@@ -125,26 +160,27 @@ class Fold:
             case ev.RunCreated():
                 self._run_created(event, at)
             case ev.RunDispatched():
+                self._release(event.run_id)
                 fences.attempts[event.run_id] = event.attempt
                 run = changes.run(event.run_id, event.thread_id, at)
                 run.attempt, run.crashes, run.dispatched_at = event.attempt, event.crashes, at
-                run.status = "pending" if event.attempt == 1 else None
+                if event.attempt == 1:
+                    run.status = "pending"
                 changes.thread(event.thread_id, at).has_checkpoints = True
             case ev.RunCancelRequested():
                 run = changes.run(event.run_id, event.thread_id, at)
-                run.cancel, run.superseded_by = event.action, event.superseded_by
+                run.cancel, run.superseded_by = event.action, event.superseded_by or run.superseded_by
             case ev.RunDeleted():
-                fences.attempts.pop(event.run_id, None)
+                self._release(event.run_id)
                 changes.remove_run(event.thread_id, event.run_id)
                 thread = changes.thread(event.thread_id, at)
                 thread.settled = offset
+                thread.seq = event.last_seq or thread.seq
                 if event.status is not None:
                     thread.status = event.status
                 if event.values:
                     thread.state_values, thread.state_updated_at = _raw(event.values), at
                     thread.interrupts, thread.error = _raw(event.interrupts), "null"
-            case ev.WebhookAttempted():
-                self._webhook_attempted(event)
             case _:
                 raise TypeError(f"no fold for {event.TYPE}")
 
@@ -176,19 +212,22 @@ class Fold:
         event: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
         at: datetime,
         offset: int,
+        partition: int,
     ) -> None:
-        self.fences.attempts.pop(event.run_id, None)
+        self._release(event.run_id)
         thread = self.changes.thread(event.thread_id, at)
         thread.status = event.status
         thread.settled = offset
         if event.last_frame_ms:
-            thread.frame_ms = event.last_frame_ms
+            thread.frame_ms = max(event.last_frame_ms, thread.frame_ms or 0)
+        if event.last_seq:
+            thread.seq = event.last_seq
         if event.values:
             thread.state_values, thread.state_updated_at = _raw(event.values), at
         if event.interrupts:
             thread.interrupts = _raw(event.interrupts)
         if event.webhook is not None:
-            self._webhook_due(event, event.webhook, thread, at)
+            self._webhook_due(event, event.webhook, thread, at, partition)
         if isinstance(event, ev.RunRolledBack):
             thread.error = thread.error if event.error is None else _text(event.error)
             self.changes.remove_run(event.thread_id, event.run_id)
@@ -199,6 +238,7 @@ class Fold:
         run.error = None if event.error is None else _text(event.error)
         run.output = bytes(event.output).decode() if event.output else None
         run.last_sequence = event.last_sequence
+        run.first_seq, run.last_seq = event.first_seq, event.last_seq
         run.superseded_by = event.superseded_by or run.superseded_by
         if event.started_at is not None:
             run.started_at = datetime.fromisoformat(event.started_at)
@@ -211,6 +251,7 @@ class Fold:
         url: str,
         thread: ThreadRow,
         at: datetime,
+        partition: int,
     ) -> None:
         if event.run_id in self.changes.webhooks:
             return
@@ -219,6 +260,7 @@ class Fold:
         gone = isinstance(event, ev.RunRolledBack)
         error = webhook_error(event)
         self.changes.webhooks[event.run_id] = WebhookRow(
+            part=partition,
             thread_id=event.thread_id,
             url=url,
             status="rollback" if gone else RUN_STATUS[type(event)],
@@ -236,7 +278,7 @@ class Fold:
             temporary=new.get("temporary"),
         )
 
-    def _webhook_attempted(self, event: ev.WebhookAttempted) -> None:
+    def _webhook_attempted(self, event: ev.WebhookAttempted, partition: int) -> None:
         at = datetime.fromisoformat(event.attempted_at)
         again = None if event.next_attempt_at is None else datetime.fromisoformat(event.next_attempt_at)
         entry = {
@@ -247,8 +289,8 @@ class Fold:
             "error": event.error,
         }
         settled = at if again is None else None
-        self.changes.webhook_tries.setdefault(
-            (event.run_id, event.attempt), WebhookTry(at, _text([entry]), again, settled, event.delivered)
+        self.changes.webhook_tries.append(
+            WebhookTry(event.run_id, event.attempt, _text([entry]), again, settled, event.delivered, partition, at)
         )
 
     # --- worker records ----------------------------------------------------------------------
@@ -264,29 +306,42 @@ class Fold:
                 run.status, run.started_at = "running", at
             case ev.RunFrames():
                 frames = self.changes.frames.setdefault(event.thread_id, {})
-                frames[event.run_id, event.attempt, event.first_sequence] = event.frames
+                frames.setdefault((event.run_id, event.attempt, event.first_sequence), event.frames)
             case ev.CheckpointWritten():
                 self._checkpoint(event.thread_id, cp.decode_checkpoint(event.body), event.run_id)
             case ev.CheckpointWrites():
                 self._writes(event.thread_id, cp.decode_writes(event.body), event.run_id)
             case ev.CheckpointPart():
-                pieces = self.fences.parts.setdefault(event.blob_id, {})
-                pieces[event.index] = event.body
-                self.changes.parts[event.blob_id, event.index] = event.body
-                if len(pieces) < event.count:
+                pieces = self.fences.parts.setdefault(event.blob_id, Pieces(event.run_id, {}))
+                pieces.found[event.index] = event.body
+                self.changes.parts[event.blob_id, event.index] = (event.run_id, event.body)
+                if len(pieces.found) < event.count:
                     return
-                body = b"".join(pieces[n] for n in range(event.count))
-                del self.fences.parts[event.blob_id]
-                self.changes.parts_done.add(event.blob_id)
+                body = b"".join(pieces.found[n] for n in range(event.count))
+                self._forget_pieces(event.blob_id)
                 if event.whole == ev.CheckpointWritten.TYPE:
                     self._checkpoint(event.thread_id, cp.decode_checkpoint(body), event.run_id)
                 else:
                     self._writes(event.thread_id, cp.decode_writes(body), event.run_id)
 
+    def _release(self, run_id: str) -> None:
+        """No attempt of the run counts any more, nor what it left unfinished."""
+        self.fences.attempts.pop(run_id, None)
+        for blob_id in [id for id, pieces in self.fences.parts.items() if pieces.run_id == run_id]:
+            self._forget_pieces(blob_id)
+
+    def _forget_pieces(self, blob_id: str) -> None:
+        for index in self.fences.parts.pop(blob_id).found:
+            self.changes.parts.pop((blob_id, index), None)
+        self.changes.parts_done.add(blob_id)
+
     def _checkpoint(self, thread_id: str, body: cp.CheckpointBody, run_id: str | None = None) -> None:
-        self.changes.checkpoints.setdefault(thread_id, {})[body.namespace, body.checkpoint_id] = (
-            body.parent_id,
-            body.run_id or run_id,
+        gathered = self.changes.checkpoints.setdefault(thread_id, {})
+        key = body.namespace, body.checkpoint_id
+        # written again, it stays whose it was
+        origin = gathered[key][:ORIGIN] if key in gathered else (body.parent_id, body.run_id or run_id)
+        gathered[key] = (
+            *origin,
             body.type,
             body.data,
             jsonb(body.metadata),
@@ -304,7 +359,7 @@ class Fold:
                 continue  # as savers do: a task's ordinary writes stand, special ones are replaced
             gathered[key] = (body.task_path, write.channel, write.type, write.data, run_id)
 
-    # --- assistants and store ----------------------------------------------------------------
+    # --- assistants ----------------------------------------------------------------
 
     def _assistant(
         self,
@@ -334,28 +389,6 @@ class Fold:
         changes.assistants[id] = (*fields, content.version, created_at, at)
         if not isinstance(event, ev.AssistantLatestSet):
             changes.versions[id, content.version] = (*fields, datetime.fromisoformat(content.created_at))
-
-    def _store(self, event: ev.StoreWritten, at: datetime) -> None:
-        namespace = tuple(event.namespace)
-        items = self.changes.items
-        for op in event.ops:
-            place = namespace, op.key
-            if op.value:
-                expires = None if op.ttl is None else at + timedelta(minutes=max(0.0, min(op.ttl, cmd.TTL_MAX_MINUTES)))
-                items[place] = (_raw(op.value), at, expires, op.ttl)
-            elif op.expired_by is None:
-                items[place] = None
-            else:
-                self._expire_item(place, datetime.fromisoformat(op.expired_by))
-
-    def _expire_item(self, place: tuple[tuple[str, ...], str], moment: datetime) -> None:
-        """The item as it stands now goes if its time is over: it may have been written again since the scheduler looked."""
-        if place not in self.changes.items:
-            self.changes.expired_items[place] = moment
-            return
-        row = self.changes.items[place]
-        if row is not None and row[ITEM_EXPIRES] is not None and row[ITEM_EXPIRES] <= moment:
-            self.changes.items[place] = None
 
 
 def webhook_error(event: ev.RunEnded) -> RunError | None:

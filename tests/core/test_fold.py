@@ -25,7 +25,7 @@ from langlog_schemas.envelope import Cause
 
 from .histories import causes, decide_all, histories
 
-TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "webhooks")
+TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "webhooks", "thread_events")
 
 
 class Entry:
@@ -101,7 +101,7 @@ class ReadModel:
                 if self.fences.duplicate("run-events", entry.cause):
                     continue
                 self.fences.causes["run-events", 0] = entry.cause
-            fold.event(entry.event, entry.time, offset)
+            fold.event(entry.event, entry.time, offset, 0)
         if crash:
             await self.restart()
             return
@@ -116,6 +116,8 @@ class ReadModel:
         for table in TABLES:
             rows = [dict(row) for row in await self.pool.fetch(f"SELECT * FROM {table}")]
             if not with_places:
+                if table == "thread_events":
+                    continue
                 for row in rows:
                     row.pop("settled", None)
             found[table] = sorted(map(repr, rows))

@@ -15,7 +15,10 @@ CREATE TABLE IF NOT EXISTS graphs (
     graph_id text COLLATE "C" PRIMARY KEY,
     position int NOT NULL,
     description text,
-    schemas jsonb NOT NULL
+    schemas jsonb NOT NULL,
+    static boolean NOT NULL,            -- the same for every config
+    drawings json NOT NULL,             -- by depth; empty: a worker knows
+    subgraphs json                      -- schemas by name
 );
 
 CREATE TABLE IF NOT EXISTS assistants (

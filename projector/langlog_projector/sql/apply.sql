@@ -8,6 +8,30 @@ FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6:
     AS n (topic, part, before, after, cause_offset, cause_index, cause_count)
 WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
 
+-- name: claim_positions_and_index
+-- As `claim_positions`, and where the events of the batch stand: in one statement, since a round trip costs more than the rows.
+-- What a bucket holds is told once: a batch is folded once.
+WITH indexed AS (
+    INSERT INTO thread_events AS e (thread_id, bucket, run_id, entries, first_at, last_at)
+    SELECT n.thread_id, n.bucket, n.run_id, n.entries, n.first_at, n.last_at
+    FROM unnest($8::text[], $9::bigint[], $10::text[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::bool[])
+        AS n (thread_id, bucket, run_id, entries, first_at, last_at, sure)
+    WHERE n.sure OR EXISTS (SELECT FROM threads t WHERE t.thread_id = n.thread_id)
+    ON CONFLICT (thread_id, bucket, run_id) DO UPDATE
+    SET entries = e.entries || EXCLUDED.entries,
+        first_at = LEAST(e.first_at, EXCLUDED.first_at), last_at = GREATEST(e.last_at, EXCLUDED.last_at)
+)
+UPDATE positions p
+SET "offset" = n.after, cause_offset = n.cause_offset, cause_index = n.cause_index, cause_count = n.cause_count
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::int[])
+    AS n (topic, part, before, after, cause_offset, cause_index, cause_count)
+WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
+
+-- name: index_again
+-- Of threads that went and came back within the batch: after their removal.
+INSERT INTO thread_events (thread_id, bucket, run_id, entries, first_at, last_at)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[])
+
 -- name: open_positions
 INSERT INTO positions (topic, part, "offset")
 SELECT topic, part, 0 FROM unnest($1::text[], $2::int[]) AS n (topic, part)
@@ -21,22 +45,22 @@ FROM positions p JOIN unnest($1::text[], $2::int[]) AS n (topic, part) USING (to
 SELECT run_id, attempt FROM runs WHERE status IN ('pending', 'running') AND attempt > 0
 
 -- name: read_parts
-SELECT blob_id, idx, data FROM checkpoint_parts
+SELECT blob_id, idx, run_id, data FROM checkpoint_parts
 
 -- name: insert_webhooks
 -- Self-contained: run and thread may be gone before it is delivered. What came in an earlier batch is looked up, as it stands
 -- before this one.
-INSERT INTO webhooks (run_id, thread_id, url, status, ended_at, attempt, started_at, error, state_values, assistant_id, metadata,
+INSERT INTO webhooks (run_id, part, thread_id, url, status, ended_at, attempt, started_at, error, state_values, assistant_id, metadata,
                       kwargs, multitask_strategy, created_at, next_attempt_at)
-SELECT n.run_id, n.thread_id, n.url, n.status, n.ended_at, n.attempt, COALESCE(n.started_at, r.started_at), n.error,
+SELECT n.run_id, n.part, n.thread_id, n.url, n.status, n.ended_at, n.attempt, COALESCE(n.started_at, r.started_at), n.error,
        CASE WHEN COALESCE(n.temporary, r.temporary) THEN NULL
             WHEN n.look_up_values THEN t.state_values::text
             ELSE n.state_values END,
        COALESCE(n.assistant_id, r.assistant_id), COALESCE(n.metadata::jsonb, r.metadata), COALESCE(n.kwargs, r.kwargs),
        COALESCE(n.multitask_strategy, r.multitask_strategy), COALESCE(n.created_at, r.created_at), n.ended_at
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::int[], $7::timestamptz[], $8::text[],
-            $9::text[], $10::bool[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::bool[])
-    AS n (run_id, thread_id, url, status, ended_at, attempt, started_at, error, state_values, look_up_values, assistant_id,
+FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[], $8::timestamptz[], $9::text[],
+            $10::text[], $11::bool[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::bool[])
+    AS n (run_id, part, thread_id, url, status, ended_at, attempt, started_at, error, state_values, look_up_values, assistant_id,
           metadata, kwargs, multitask_strategy, created_at, temporary)
 LEFT JOIN runs r ON r.run_id = n.run_id AND n.kwargs IS NULL
 LEFT JOIN threads t ON t.thread_id = n.thread_id AND n.look_up_values
@@ -44,20 +68,22 @@ WHERE n.kwargs IS NOT NULL OR r.run_id IS NOT NULL
 ON CONFLICT (run_id) DO NOTHING
 
 -- name: note_webhook_try
--- A try counts once, in order. With the last one, what was to be delivered goes.
-UPDATE webhooks
-SET attempts = $2, attempt_log = attempt_log || $3::jsonb, next_attempt_at = $4, settled_at = $5, delivered = $6,
-    kwargs = CASE WHEN $5::timestamptz IS NULL THEN kwargs END,
-    state_values = CASE WHEN $5::timestamptz IS NULL THEN state_values END
-WHERE run_id = $1 AND attempts = $2 - 1 AND settled_at IS NULL
-
--- name: forget_webhooks
-DELETE FROM webhooks WHERE settled_at < $1
+-- A try counts once, in order. With the last one, what was to be delivered goes. Its time is also the partition's clock: what has
+-- been settled for long enough goes. (A clock over all partitions would depend on how they are read.)
+WITH noted AS (
+    UPDATE webhooks
+    SET attempts = $2, attempt_log = attempt_log || $3::jsonb, next_attempt_at = $4, settled_at = $5, delivered = $6,
+        kwargs = CASE WHEN $5::timestamptz IS NULL THEN kwargs END,
+        state_values = CASE WHEN $5::timestamptz IS NULL THEN state_values END
+    WHERE run_id = $1 AND attempts = $2 - 1 AND settled_at IS NULL
+)
+DELETE FROM webhooks WHERE part = $7 AND settled_at < $8
 
 -- name: remove_threads
 WITH gone AS (DELETE FROM threads WHERE thread_id = ANY ($1::text[])),
      runs_gone AS (DELETE FROM runs WHERE thread_id = ANY ($1::text[])),
      frames_gone AS (DELETE FROM frames WHERE thread_id = ANY ($1::text[])),
+     events_gone AS (DELETE FROM thread_events WHERE thread_id = ANY ($1::text[])),
      checkpoints_gone AS (DELETE FROM checkpoints WHERE thread_id = ANY ($1::text[])),
      blobs_gone AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY ($1::text[]))
 DELETE FROM checkpoint_writes WHERE thread_id = ANY ($1::text[])
@@ -122,14 +148,14 @@ WHERE b.thread_id = ANY ($1::text[]) AND NOT EXISTS (
 
 -- name: insert_threads
 INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-                     ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled)
+                     ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq)
 SELECT n.thread_id, n.created_at, n.updated_at, n.state_updated_at, n.metadata::jsonb, n.status, n.config::jsonb,
        NULLIF(n.state_values::jsonb, 'null'), n.interrupts::jsonb, NULLIF(n.error::jsonb, 'null'),
-       n.ttl_minutes, n.ttl_strategy, COALESCE(n.has_checkpoints, false), COALESCE(n.frame_ms, 0), COALESCE(n.settled, -1)
+       n.ttl_minutes, n.ttl_strategy, COALESCE(n.has_checkpoints, false), COALESCE(n.frame_ms, 0), COALESCE(n.settled, -1), COALESCE(n.seq, 0)
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::float8[], $12::text[], $13::bool[], $14::bigint[], $15::bigint[])
+            $9::text[], $10::text[], $11::float8[], $12::text[], $13::bool[], $14::bigint[], $15::bigint[], $16::bigint[])
     AS n (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled)
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq)
 ON CONFLICT (thread_id) DO NOTHING
 
 -- name: update_threads
@@ -146,26 +172,29 @@ SET updated_at = n.updated_at,
     ttl_strategy = COALESCE(n.ttl_strategy, t.ttl_strategy),
     has_checkpoints = COALESCE(n.has_checkpoints, t.has_checkpoints),
     frame_ms = GREATEST(n.frame_ms, t.frame_ms),
-    settled = COALESCE(n.settled, t.settled)
+    settled = COALESCE(n.settled, t.settled),
+    seq = GREATEST(n.seq, t.seq)
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[],
-            $8::text[], $9::text[], $10::float8[], $11::text[], $12::bool[], $13::bigint[], $14::bigint[])
+            $8::text[], $9::text[], $10::float8[], $11::text[], $12::bool[], $13::bigint[], $14::bigint[], $15::bigint[])
     AS n (thread_id, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled)
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq)
 WHERE t.thread_id = n.thread_id
 
 -- name: insert_runs
 INSERT INTO runs (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
                   multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-                  ended_at, error, output, last_sequence)
+                  ended_at, error, output, last_sequence, first_seq, last_seq)
 SELECT n.run_id, n.thread_id, n.ordinal, n.assistant_id, n.graph_id, n.created_at, n.updated_at, n.status, n.metadata::jsonb, n.kwargs,
        n.multitask_strategy, n.not_before, n.temporary, COALESCE(n.attempt, 0), COALESCE(n.crashes, 0), n.cancel, n.superseded_by,
-       n.dispatched_at, n.started_at, n.ended_at, n.error::jsonb, n.output, COALESCE(n.last_sequence, 0)
+       n.dispatched_at, n.started_at, n.ended_at, n.error::jsonb, n.output, COALESCE(n.last_sequence, 0),
+       COALESCE(n.first_seq, 0), COALESCE(n.last_seq, 0)
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bool[], $14::int[], $15::int[], $16::text[], $17::text[],
-            $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::int[])
+            $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::int[],
+            $24::bigint[], $25::bigint[])
     AS n (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
           multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-          ended_at, error, output, last_sequence)
+          ended_at, error, output, last_sequence, first_seq, last_seq)
 ON CONFLICT (run_id) DO NOTHING
 
 -- name: update_runs
@@ -181,11 +210,13 @@ SET updated_at = n.updated_at,
     ended_at = COALESCE(n.ended_at, r.ended_at),
     error = COALESCE(n.error::jsonb, r.error),
     output = COALESCE(n.output, r.output),
-    last_sequence = COALESCE(n.last_sequence, r.last_sequence)
+    last_sequence = COALESCE(n.last_sequence, r.last_sequence),
+    first_seq = COALESCE(n.first_seq, r.first_seq),
+    last_seq = COALESCE(n.last_seq, r.last_seq)
 FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
-            $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::int[])
+            $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::int[], $14::bigint[], $15::bigint[])
     AS n (run_id, updated_at, status, attempt, crashes, cancel, superseded_by, dispatched_at,
-          started_at, ended_at, error, output, last_sequence)
+          started_at, ended_at, error, output, last_sequence, first_seq, last_seq)
 WHERE r.run_id = n.run_id
 
 -- name: insert_checkpoints
@@ -207,12 +238,12 @@ ON CONFLICT (thread_id, ns, channel, version) DO UPDATE SET type = EXCLUDED.type
 INSERT INTO checkpoint_writes AS w (thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, type, data, run_id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[])
 ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE
-SET task_path = EXCLUDED.task_path, channel = EXCLUDED.channel, type = EXCLUDED.type, data = EXCLUDED.data
+SET task_path = EXCLUDED.task_path, channel = EXCLUDED.channel, type = EXCLUDED.type, data = EXCLUDED.data, run_id = EXCLUDED.run_id
 WHERE w.idx < 0
 
 -- name: insert_parts
-INSERT INTO checkpoint_parts (blob_id, idx, data)
-SELECT * FROM unnest($1::text[], $2::int[], $3::bytea[])
+INSERT INTO checkpoint_parts (blob_id, idx, run_id, data)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[])
 ON CONFLICT DO NOTHING
 
 -- name: remove_parts
@@ -245,24 +276,14 @@ FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[
     AS n (assistant_id, version, graph_id, config, context, metadata, name, description, created_at)
 ON CONFLICT DO NOTHING
 
--- name: upsert_item
-INSERT INTO store_items AS s (namespace, key, value, created_at, updated_at, expires_at, ttl_minutes)
-VALUES ($1, $2, $3::jsonb, $4, $4, $5, $6)
-ON CONFLICT (namespace, key) DO UPDATE
-SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at, expires_at = EXCLUDED.expires_at, ttl_minutes = EXCLUDED.ttl_minutes
-
--- name: remove_item
-DELETE FROM store_items WHERE namespace = $1 AND key = $2
-
--- name: remove_expired_item
-DELETE FROM store_items WHERE namespace = $1 AND key = $2 AND expires_at <= $3
-
 -- name: upsert_graphs
-INSERT INTO graphs (graph_id, position, description, schemas)
-SELECT n.graph_id, n.position, n.description, n.schemas::jsonb
-FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS n (graph_id, position, description, schemas)
+INSERT INTO graphs (graph_id, position, description, schemas, static, drawings, subgraphs)
+SELECT n.graph_id, n.position, n.description, n.schemas::jsonb, n.static, n.drawings::json, n.subgraphs::json
+FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[])
+  AS n (graph_id, position, description, schemas, static, drawings, subgraphs)
 ON CONFLICT (graph_id) DO UPDATE
-SET position = EXCLUDED.position, description = EXCLUDED.description, schemas = EXCLUDED.schemas
+SET position = EXCLUDED.position, description = EXCLUDED.description, schemas = EXCLUDED.schemas,
+    static = EXCLUDED.static, drawings = EXCLUDED.drawings, subgraphs = EXCLUDED.subgraphs
 
 -- name: insert_outcomes
 INSERT INTO outcomes (command_id, aggregate_id, status, detail, type, body, at)
