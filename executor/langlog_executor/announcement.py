@@ -9,18 +9,26 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.log import NewRecord
 from langlog_schemas import commands, envelope, events
 from langlog_schemas.ids import default_assistant_id
 
-from .graph_schemas import schemas_of
+from .graph_drawings import drawings
+from .graph_schemas import schemas_of, subgraph_schemas
 from .graphs import Graphs
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
+    from langlog_backbone.project import GraphSpec
+
+logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/worker"
+DESCRIPTION_BYTES_MAX = 1_000_000
+"""A registration over this goes without drawings and subgraphs: workers are asked for them each time."""
 
 
 async def announce(backbone: Backbone, graphs: Graphs) -> None:
@@ -30,13 +38,7 @@ async def announce(backbone: Backbone, graphs: Graphs) -> None:
     for spec in graphs.specs.values():
         # a microsecond apart: assistants are listed by the time they were made, so in the project's order
         time = (now + timedelta(microseconds=spec.position)).isoformat(timespec="microseconds")
-        registered = events.GraphRegistered(
-            graph_id=spec.graph_id,
-            position=spec.position,
-            description=spec.description,
-            schemas=await schemas_of(graphs, spec.graph_id),
-        )
-        records.append(_registration(registered, time))
+        records.append(_registration(await _described(graphs, spec), time))
         command = commands.CreateAssistant(
             assistant_id=default_assistant_id(spec.graph_id),
             graph_id=spec.graph_id,
@@ -60,6 +62,28 @@ async def announce(backbone: Backbone, graphs: Graphs) -> None:
             )
         )
     await backbone.log.append(records)
+
+
+async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
+    """What gateways tell of a graph without having it."""
+    plain = events.GraphRegistered(
+        graph_id=spec.graph_id,
+        position=spec.position,
+        description=spec.description,
+        schemas=await schemas_of(graphs, spec.graph_id),
+        static=graphs.is_static(spec.graph_id),
+    )
+    try:
+        async with graphs.open(spec.graph_id, access_context="assistants.read") as graph:
+            full = msgspec.structs.replace(
+                plain, drawings=await drawings(graph), subgraphs=await subgraph_schemas(graph, recurse=True)
+            )
+        return full if len(events.encode(full)) <= DESCRIPTION_BYTES_MAX else plain
+    except (
+        Exception
+    ):  # a factory that fails without a config, or a graph that cannot be drawn: whoever asks hears of it
+        logger.warning("graph.no_drawing", graph_id=spec.graph_id, exc_info=True)
+        return plain
 
 
 def _registration(event: events.GraphRegistered, time: str) -> NewRecord:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import encoding
-from .graph_schemas import graph_schemas, schemas_of
-from .graphs import AnyGraph
+from .graph_drawings import drawing
+from .graph_schemas import schemas_of, subgraph_schemas
 
 if TYPE_CHECKING:
     from .graphs import Graphs
@@ -41,21 +41,12 @@ class GraphQueries:
     async def graph(self, asked: DrawingQuestion) -> bytes:
         """``{nodes, edges}``."""
         async with self._graphs.open(asked.graph_id, asked.config, access_context="assistants.read") as graph:
-            drawing: dict[str, Any] = (await graph.aget_graph(xray=asked.xray)).to_json()
-        for node in drawing["nodes"]:
-            if isinstance(node.get("data"), dict):
-                node["data"].pop("id", None)  # the class that runs the node is nobody's business
-        return encoding.encode(drawing)
+            return encoding.encode(await drawing(graph, asked.xray))
 
     async def subgraphs(self, asked: SubgraphsQuestion) -> bytes:
         """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when there is none of that name."""
         async with self._graphs.open(asked.graph_id, asked.config, access_context="assistants.read") as graph:
-            return encoding.encode(
-                {
-                    name: graph_schemas(cast(AnyGraph, subgraph))
-                    async for name, subgraph in graph.aget_subgraphs(namespace=asked.namespace, recurse=asked.recurse)
-                }
-            )
+            return encoding.encode(await subgraph_schemas(graph, asked.namespace, recurse=asked.recurse))
 
     async def schemas(self, asked: GraphQuestion) -> bytes:
         found = await schemas_of(self._graphs, asked.graph_id, asked.config)

@@ -6,7 +6,7 @@ Pure, apart from opening the graph; a schema that the library or pydantic cannot
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from langchain_core.utils.pydantic import create_model_v2
@@ -27,6 +27,14 @@ async def schemas_of(graphs: Graphs, graph_id: str, config: dict[str, Any] | Non
     except Exception:
         logger.warning("graph.no_schemas", graph_id=graph_id, exc_info=True)
         return dict.fromkeys(MEMBERS)
+
+
+async def subgraph_schemas(graph: AnyGraph, namespace: str | None = None, *, recurse: bool) -> dict[str, Any]:
+    """Name (with ``recurse`` also ``outer|inner``) -> `graph_schemas`; empty when there is none of that name."""
+    return {
+        name: graph_schemas(cast(AnyGraph, subgraph))
+        async for name, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse)
+    }
 
 
 def graph_schemas(graph: AnyGraph) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from .visibility import narrowed
 
 SQL = load_sql("langlog_gateway", "assistants.sql")
 
+DEPTH_MAX = 2**31 - 1
+"""Of a drawing: what the read model can be asked for."""
+
 COLUMNS = (
     "assistant_id",
     "graph_id",
@@ -212,7 +215,7 @@ class Assistants:
         await self._core.commands.execute(command, origin_of(request))
         return json_response(present.assistant(await self._row(assistant_id)))
 
-    # what a worker answers
+    # what executors said of their graphs at start; where a factory makes another one of the assistant's config, a worker answers
 
     async def graph(self, request: web.Request) -> web.Response:
         named = request.match_info["assistant_id"]
@@ -225,23 +228,43 @@ class Assistants:
                 raise
             assistant_id = ids.default_assistant_id(named)
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
-        return json_response(await self._ask("graph", assistant_id, xray=xray))
+        row = await self._row(assistant_id)
+        told = await self._told(row, -1 if xray is True else min(int(xray), DEPTH_MAX))
+        if told is None or told["drawing"] is None:
+            return json_response(await self._ask("graph", row, xray=xray))
+        return json_response(told["drawing"])
 
     async def subgraphs(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
-        more: dict[str, Any] = {"recurse": truthy(request.query.get("recurse"))}
-        if "namespace" in request.match_info:
-            more["namespace"] = request.match_info["namespace"]
-        return json_response(await self._ask("subgraphs", assistant_id, **more))
+        recurse, namespace = truthy(request.query.get("recurse")), request.match_info.get("namespace")
+        row = await self._row(assistant_id)
+        told = await self._told(row)
+        if told is None or told["subgraphs"] is None:
+            named = {} if namespace is None else {"namespace": namespace}
+            return json_response(await self._ask("subgraphs", row, recurse=recurse, **named))
+        found = {
+            name: schemas
+            for name, schemas in msgspec.json.decode(told["subgraphs"], type=dict[str, msgspec.Raw]).items()
+            if (recurse or "|" not in name) and namespace in (None, name)
+        }
+        return json_response(msgspec.json.encode(found))
 
     async def schemas(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
-        return json_response(await self._ask("schemas", assistant_id))
-
-    async def _ask(self, kind: str, assistant_id: str, **more: Any) -> bytes:
         row = await self._row(assistant_id)
+        told = await self._told(row)
+        if told is None or told["schemas"] is None:
+            return json_response(await self._ask("schemas", row))
+        return json_response(f'{{"graph_id":{present.text(row["graph_id"])},{told["schemas"][1:]}')
+
+    async def _told(self, row: Any, depth: int = 0) -> Any:
+        """None: a worker has to be asked."""
+        own = bool(msgspec.json.decode(row["config"]).get("configurable"))
+        return await self._core.reads.row(SQL["told"], row["graph_id"], own, depth)
+
+    async def _ask(self, kind: str, row: Any, **more: Any) -> bytes:
         body = {"graph_id": row["graph_id"], "config": msgspec.Raw(row["config"].encode()), **more}
         return await self._core.queries.ask(kind, body)
 

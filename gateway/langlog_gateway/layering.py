@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -61,7 +62,19 @@ def mirrored(config: Object, context: Object) -> tuple[Object, Object]:
     return config, dict(configurable)
 
 
-def layer(body: RunCreate, assistant: Assistant, server: Server, *, temporary: bool) -> Layered:
-    """A run's kwargs and what its thread shows as config. Raises ApiError 400 and 422."""
+def layer(
+    body: RunCreate,
+    assistant: Assistant,
+    server: Server,
+    *,
+    temporary: bool,
+    members: Collection[str] | None = None,
+) -> Layered:
+    """A run's kwargs and what its thread shows as config. Raises ApiError 400 and 422.
+
+    ``members``: those of the graph's context schema, when it has one; others of a run's context stay out of its configurable.
+    """
     config, context = mirrored(body.config, body.context)
+    if members is not None and body.context:
+        config["configurable"] = {name: value for name, value in context.items() if name in members}
     return run_request.layer(body, config, context, assistant, server, temporary=temporary)

@@ -109,6 +109,7 @@ class RunOrders:
                 headers=self._core.options.http.configurable(request.headers),
             ),
             temporary=temporary,
+            members=await self._context_members(assistant.graph_id) if body.context else None,
         )
         value: dict[str, Any] = {
             "thread_id": thread_id,
@@ -168,6 +169,11 @@ class RunOrders:
                     )
             raise not_found(TARGET_MISSING)
         return known
+
+    async def _context_members(self, graph_id: str) -> list[str] | None:
+        """What the graph's context schema names; None: it has none, or takes anything."""
+        found: list[str] | None = await self._core.reads.value(SQL["context_members"], graph_id)
+        return found
 
     async def place(self, order: Order) -> Reply:
         """Append the command and wait until the run exists. Raises ApiError."""

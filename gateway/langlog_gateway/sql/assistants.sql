@@ -30,6 +30,13 @@ ORDER BY version DESC LIMIT $3 OFFSET $4
 -- name: graph_names
 SELECT graph_id FROM graphs ORDER BY position, graph_id
 
+-- name: told
+-- What executors said of a graph at start, for an assistant without or ($2) with a configurable of its own: a factory may make
+-- another graph of that. $3: the depth of the drawing, below zero all the way.
+SELECT nullif(schemas, '{}')::text AS schemas, subgraphs::text AS subgraphs,
+       (drawings -> LEAST($3::int, json_array_length(drawings) - 1))::text AS drawing
+FROM graphs WHERE graph_id = $1 AND (static OR NOT $2)
+
 -- name: threads
 -- Threads whose metadata names the assistant.
 SELECT thread_id FROM threads WHERE metadata @> jsonb_build_object('assistant_id', $1::text) AND {visible}

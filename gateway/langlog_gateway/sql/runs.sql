@@ -8,6 +8,13 @@ SELECT assistant_id, graph_id, config, context, metadata FROM assistants WHERE a
 -- In the order of langgraph.json.
 SELECT graph_id FROM graphs ORDER BY position, graph_id
 
+-- name: context_members
+-- Names in a graph's context schema; null when there is no such schema or it takes any member.
+SELECT ARRAY(SELECT jsonb_object_keys(schemas #> '{context_schema,properties}'))
+FROM graphs
+WHERE graph_id = $1 AND jsonb_typeof(schemas #> '{context_schema,properties}') = 'object'
+  AND coalesce(schemas #> '{context_schema,additionalProperties}', 'false') = 'false'
+
 -- name: run
 SELECT run_id, thread_id, assistant_id, metadata, status, kwargs, multitask_strategy, created_at, updated_at, attempt,
        started_at

@@ -1,0 +1,78 @@
+"""What a worker says of its graphs at start is what it would answer when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from langlog_backbone.log import NewRecord
+from langlog_backbone.project import GraphSpec, Project
+from langlog_executor import announcement
+from langlog_executor.graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
+from langlog_executor.graphs import load_graphs
+from langlog_schemas import events as ev
+
+GRAPHS = Path(__file__).parents[1] / "contract" / "graphs"
+
+
+class Log:
+    def __init__(self) -> None:
+        self.records: list[NewRecord] = []
+
+    async def append(self, records: list[NewRecord]) -> None:
+        self.records += records
+
+
+def project() -> Project:
+    named = {"nested": "nested.py:graph", "configurable": "configurable.py:make_graph", "agent": "agent.py:graph"}
+    specs = {
+        name: GraphSpec(graph_id=name, position=n, source=f"./{where.split(':')[0]}", attribute=where.split(":")[1])
+        for n, (name, where) in enumerate(named.items())
+    }
+    return Project(file=GRAPHS / "langgraph.json", graphs=specs, config={})
+
+
+async def told() -> tuple[dict[str, ev.GraphRegistered], Any]:
+    graphs, log = load_graphs(project()), Log()
+    await announcement.announce(SimpleNamespace(log=log), graphs)  # type: ignore[arg-type]
+    found = {}
+    for record in log.records:
+        if record.topic == ev.GRAPH_EVENTS:
+            event = ev.decode(ev.GraphRegistered.TYPE, record.value)
+            assert isinstance(event, ev.GraphRegistered)
+            found[event.graph_id] = event
+    return found, GraphQueries(graphs)
+
+
+async def test_drawings_by_depth_subgraphs_and_schemas_are_those_that_a_worker_answers() -> None:
+    events, queries = await told()
+    for graph_id, event in events.items():
+        for depth in range(len(event.drawings)):
+            asked = await queries.graph(DrawingQuestion(graph_id=graph_id, xray=depth or False))
+            assert msgspec.json.decode(asked) == event.drawings[depth]
+        whole = await queries.graph(DrawingQuestion(graph_id=graph_id, xray=True))
+        assert msgspec.json.decode(whole) == event.drawings[-1]
+        subgraphs = await queries.subgraphs(SubgraphsQuestion(graph_id=graph_id, recurse=True))
+        assert msgspec.json.decode(subgraphs) == event.subgraphs
+        schemas = await queries.schemas(GraphQuestion(graph_id=graph_id))
+        assert msgspec.json.decode(schemas) == {"graph_id": graph_id, **event.schemas}
+    assert len(events["nested"].drawings) == 3
+    assert sorted(events["nested"].subgraphs or {}) == ["child", "child|inner"]
+
+
+async def test_only_what_a_factory_makes_may_differ_by_config() -> None:
+    events, _ = await told()
+    assert {graph_id: event.static for graph_id, event in events.items()} == {
+        "nested": True,
+        "configurable": False,
+        "agent": True,
+    }
+
+
+async def test_a_graph_too_big_to_describe_is_announced_without_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcement, "DESCRIPTION_BYTES_MAX", 10)
+    events, _ = await told()
+    assert all(event.drawings == [] and event.subgraphs is None and event.schemas for event in events.values())
