@@ -81,7 +81,7 @@ async def fold(connection: asyncpg.Connection, record: dict[str, Any]) -> None:
     fences = Fences()
     fences.attempts[RUN] = getattr(event, "attempt", 1)
     folding = Fold(fences)
-    assert folding.event(event, record["headers"]["ce_time"], 7), record
+    assert folding.event(event, record["headers"]["ce_time"], 7, 3), record
     await apply(connection, folding.changes, {})
     time = record["headers"]["ce_time"]
     state = thread.ThreadState(thread_id=THREAD)
