@@ -70,8 +70,6 @@ async def test_every_golden_event_is_folded_into_postgres(postgres: EmbeddedPost
                 for record in records(file.stem):
                     if record["topic"] != cmd.TOPIC:
                         await fold(connection, record)
-            folded = await connection.fetchval("SELECT count(*) FROM threads WHERE thread_id = $1", THREAD)
-        assert folded == 1
     finally:
         await pool.close()
 
