@@ -1,8 +1,9 @@
 """Frames out: what one attempt tells those who watch, to the thread's Redis stream and channel.
 
-Concurrency: `FramesOut.emit` is called by one thread at a time (the I/O loop at the start, then the attempt's graph loop) and never
-waits. On the I/O loop one flush at a time is under way; whatever gathers meanwhile goes out together in the next. A frame that
-comes after a pause leaves at once; one that comes right after another waits a moment for more, so a flood travels in batches.
+Concurrency: `FramesOut.emit` is called by the I/O loop at the start, then by the attempt's graph loop, and for the end by the I/O
+loop again, perhaps beside a graph that has not stopped: hence the lock. On the I/O loop one flush at a time is under way; whatever
+gathers meanwhile goes out together in the next. A frame that comes after a pause leaves at once; one that comes right after another
+waits a moment for more, so a flood travels in batches.
 What happens when Redis dies: frames on the way are lost for live readers; those of resumable runs are in the log as well.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -58,10 +60,14 @@ class FramesOut:
         self._gathered: deque[Frame] = deque()
         self._posted = False
         self._closed = False
+        self._sealed = False
         self._ms = task.frame_floor_ms
         self._n = -1
         self.last_sequence = 0
         """Sequence of the last frame emitted."""
+        self._numbering = threading.Lock()
+        self._seq_floor = task.seq_floor
+        self._seq = task.seq_floor
         # from here on only touched on the I/O loop
         self._flusher: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
@@ -76,22 +82,36 @@ class FramesOut:
         """Millisecond part of the last frame id; the thread's next run starts above it."""
         return self._ms
 
+    @property
+    def last_seq(self) -> int:
+        """The last protocol number given (API.md 9); 0: none."""
+        return self._seq if self._seq > self._seq_floor else 0
+
     def emit(self, event: str, data: bytes) -> None:
-        """Number a frame and send it soon."""
-        if self._closed:
-            return
-        now = now_ms()
-        if now > self._ms:
-            self._ms, self._n = now, 0
-        elif self._n < 0:  # the floor is in the future: another machine's clock is ahead of ours
-            self._ms, self._n = self._ms + 1, 0
-        else:
-            self._n += 1
-        self.last_sequence += 1
-        self._gathered.append(Frame(self.last_sequence, self._ms, self._n, event, data))
+        """Number a frame and send it soon. Any thread."""
+        with self._numbering:
+            if self._sealed or self._closed:
+                return
+            now = now_ms()
+            if now > self._ms:
+                self._ms, self._n = now, 0
+            elif self._n < 0:  # the floor is in the future: another machine's clock is ahead of ours
+                self._ms, self._n = self._ms + 1, 0
+            else:
+                self._n += 1
+            self.last_sequence += 1
+            seq = 0
+            if frames.numbered(event):
+                seq = self._seq = self._seq + 1
+            self._gathered.append(Frame(self.last_sequence, self._ms, self._n, event, data, seq))
         if not self._posted:
             self._posted = True
             self._io.post(self._wake)
+
+    def seal(self) -> None:
+        """The end is said: what a graph that did not stop may still emit is nothing any more."""
+        with self._numbering:
+            self._sealed = True
 
     def close(self) -> None:
         """Nothing is sent from now on: the attempt was given up."""

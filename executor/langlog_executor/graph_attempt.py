@@ -22,6 +22,8 @@ from langlog_schemas.commands import RunError
 from . import encoding
 from .credentials import hidden
 from .graphs import AnyGraph, Graphs
+from .protocol_events import ProtocolEvents
+from .protocol_stream import BLOCKS, ProtocolStream
 from .run_input import Kwargs, build_config, build_context, build_input, resumed_input
 from .run_stream import Emit, RunStream, with_interrupts
 
@@ -85,7 +87,12 @@ class GraphAttempt:
         self._emit = emit
         self._control = RunControl()
         self._stop: Stop | None = None
-        self.stream = RunStream(kwargs.modes, emit, subgraphs=kwargs.subgraphs)
+        self.protocol = ProtocolEvents(emit, task.graph_id)
+        self.stream: RunStream | ProtocolStream = (
+            ProtocolStream(emit, self.protocol)
+            if kwargs.protocol
+            else RunStream(kwargs.modes, emit, self.protocol, subgraphs=kwargs.subgraphs)
+        )
 
     def stop(self, reason: Stop) -> None:
         """Say why it is about to be cancelled. ``drain`` alone asks to stop at the next step boundary. Any thread."""
@@ -163,7 +170,7 @@ class GraphAttempt:
             input = build_input(kwargs)
         schema = graph.context_schema
         options: dict[str, Any] = {
-            "stream_mode": stream.library_modes,
+            "stream_mode": list(stream.library_modes),
             "subgraphs": kwargs.subgraphs,
             "durability": kwargs.durable,
             "interrupt_before": kwargs.before,
@@ -171,7 +178,10 @@ class GraphAttempt:
             "control": self._control,
             "context": kwargs.context if schema is None else build_context(kwargs.context, schema),
         }
-        if stream.events:
+        if isinstance(stream, ProtocolStream):
+            config["configurable"][BLOCKS] = True
+            await stream.follow(graph.astream(input, config, version="v2", **{**options, "subgraphs": True}))
+        elif stream.events:
             events = graph.astream_events(input, config, version="v2", **options)
             await stream.follow_events(events, self._task.run_id)
         else:

@@ -25,6 +25,7 @@ from msgspec import MsgspecError, Raw
 from .checkpointer import LogCheckpointer
 from .frames_out import FramesOut
 from .graph_attempt import Ended, GraphAttempt, Stop
+from .protocol_events import Status
 from .run_input import Kwargs, read_kwargs
 from .worker_log import RecordsClosed, RunRecords
 
@@ -127,6 +128,7 @@ class RunExecution:
             RunStarted(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, worker=self._worker)
         )
         self._frames.emit("metadata", msgspec.json.encode({"run_id": task.run_id, "attempt": task.attempt}))
+        self._attempt.protocol.running()
         self._work = tools.loops.submit(task.graph_id, self._attempt.run)
         return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
 
@@ -183,7 +185,9 @@ class RunExecution:
     async def _report(self, ended: Ended) -> None:
         """Frames out, then checkpoints and report into the log; waits as long as the log is away."""
         ended = self._fitting(ended)
+        self._tell_end(ended)
         if self._frames is not None:
+            self._frames.seal()
             await self._frames.finish()
         if ended.stopped == "drop":
             return
@@ -208,6 +212,22 @@ class RunExecution:
             ),
         )
         await self._records.flush_with(record)
+
+    def _tell_end(self, ended: Ended) -> None:
+        """The end, to those who follow the thread by the streaming protocol."""
+        if self._attempt is None or ended.stopped is not None:
+            return
+        status: Status
+        match ended.outcome:
+            case "success":
+                status = "interrupted" if ended.next else "completed"
+            case "error" | "timeout":
+                status = "failed"
+            case _:
+                status = "interrupted"
+        error = ended.error.message if status == "failed" and ended.error is not None else None
+        self._attempt.stream.end(status, error)
+        self._attempt.protocol.closed(status, error)
 
     def _fitting(self, ended: Ended) -> Ended:
         """A report, and the event it leads to, are one record each: a state over that is an error that says so."""
@@ -239,6 +259,7 @@ class RunExecution:
             started_at=self._started_at,
             last_sequence=frames.last_sequence if frames is not None else 0,
             last_frame_ms=frames.last_ms if frames is not None else 0,
+            last_seq=frames.last_seq if frames is not None else 0,
         )
 
     def _close(self) -> None:

@@ -18,6 +18,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Command, Durability, Send
 from langlog_backbone.settings import Settings
 from langlog_schemas.messages import Task
+from langlog_schemas.run_request import EVENT_STREAMING
 from pydantic import BaseModel
 
 LANGGRAPH_VERSION = version("langgraph")
@@ -45,6 +46,11 @@ class Kwargs(msgspec.Struct, frozen=True):
     resumable: bool = False
     checkpoint_during: bool | None = None
     durability: str | None = None
+
+    @property
+    def protocol(self) -> bool:
+        """Whether it was started by the streaming protocol."""
+        return bool((self.config.get("configurable") or {}).get(EVENT_STREAMING))
 
     @property
     def modes(self) -> list[str]:

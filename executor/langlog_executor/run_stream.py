@@ -8,12 +8,16 @@ needs (last values, whether the run was interrupted), so that a plain run reads 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 from msgspec import Raw
 
 from . import encoding
+from .message_blocks import MessageBlocks
+
+if TYPE_CHECKING:
+    from .protocol_events import ProtocolEvents, Status
 
 Emit = Callable[[str, bytes], None]
 """Event name, data as JSON."""
@@ -26,13 +30,14 @@ LIBRARY_MODES = frozenset({"values", "updates", "custom", "tasks", "checkpoints"
 class RunStream:
     """Turns chunks of ``graph.astream`` (or events of ``graph.astream_events``) into stream events."""
 
-    def __init__(self, modes: Sequence[str], emit: Emit, *, subgraphs: bool = False) -> None:
+    def __init__(self, modes: Sequence[str], emit: Emit, protocol: ProtocolEvents, *, subgraphs: bool = False) -> None:
         self._wanted = frozenset(modes) or frozenset({"values"})
         self._emit = emit
         self._subgraphs = subgraphs
+        self._protocol = protocol
+        self._blocks = MessageBlocks()
         self._partial: dict[str, BaseMessageChunk] = {}
         self._seen: set[str] = set()
-        self._values: Any = None
         self._values_json: bytes | None = None
         self.has_values = False
         self.interrupted = False
@@ -54,10 +59,6 @@ class RunStream:
     @property
     def values_json(self) -> bytes | None:
         """The last values of the whole state, None when there were none."""
-        if not self.has_values:
-            return None
-        if self._values_json is None:
-            self._values_json = encoding.encode(self._values)
         return self._values_json
 
     async def follow(self, chunks: AsyncIterator[Any]) -> None:
@@ -101,23 +102,26 @@ class RunStream:
         self._emit("|".join((name, *namespace)) if namespace else name, encoding.encode(payload))
 
     def _on_values(self, namespace: tuple[str, ...], payload: Any) -> None:
-        wanted = "values" in self._wanted
-        if namespace:
-            if wanted:
-                self._send("values", namespace, payload)
-            return
-        if isinstance(payload, dict) and INTERRUPT in payload:
-            if wanted:
-                self._send("values", namespace, payload)
-            return
-        self.has_values = True
-        self._values = payload
-        self._values_json = None
-        if wanted:
-            self._values_json = encoding.encode(payload)
-            self._emit("values", self._values_json)
+        encoded = encoding.encode(payload)
+        if not namespace:
+            if isinstance(payload, dict) and INTERRUPT in payload:
+                self._protocol.interrupted(payload[INTERRUPT])
+            else:
+                self.has_values, self._values_json = True, encoded
+        if "values" in self._wanted:
+            self._emit("|".join(("values", *namespace)), encoded)
+        else:
+            self._protocol.values(namespace, encoded)
+
+    def end(self, status: Status, error: str | None = None) -> None:
+        """The graph is over: messages that were under way are, too."""
+        for namespace, event in self._blocks.finish():
+            self._protocol.message(namespace, event)
 
     def _on_message(self, namespace: tuple[str, ...], message: Any, metadata: dict[str, Any]) -> None:
+        if isinstance(message, BaseMessage):
+            for event in self._blocks.take(namespace, message):
+                self._protocol.message(namespace, event)
         if "messages-tuple" in self._wanted:
             self._send("messages", namespace, (message, metadata))
             return

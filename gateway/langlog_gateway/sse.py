@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from langlog_schemas.frames import Frame, FrameBatch
+from langlog_schemas.frames import Frame, FrameBatch, private
 
 HEARTBEAT = b": heartbeat\r\n\r\n"
 
@@ -76,6 +76,7 @@ class Batch:
         key = (max(after, self.first - 1), modes, shown)
         found = self._encoded.get(key)
         if found is None:
-            frames = [f for f in self.frames if f.sequence > after and (modes is None or matches(f.event, modes))]
+            told = [f for f in self.frames if f.sequence > after and not private(f.event)]
+            frames = [f for f in told if modes is None or matches(f.event, modes)]
             found = self._encoded[key] = encode(frames, ids=shown)
         return found

@@ -15,6 +15,8 @@ from .commands import MultitaskStrategy
 
 Object = dict[str, Any]
 NULL = Raw(b"null")
+EVENT_STREAMING = "__event_streaming_v2"
+"""Configurable of runs that were started by the streaming protocol (API.md 9)."""
 
 
 def null() -> Raw:

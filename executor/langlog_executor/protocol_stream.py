@@ -1,0 +1,87 @@
+"""What a graph yields in a run of the streaming protocol (API.md 9): subgraphs and all, models in content blocks.
+
+The library is asked in its second form (``version="v2"``), in which values name their interrupts and chat models speak in content
+blocks. As `RunStream`: one per attempt, used on the graph's own loop by one task, no effects besides the calls of ``emit``; and it
+remembers what the report at the end needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from . import encoding
+from .message_blocks import MessageBlocks
+from .protocol_events import ProtocolEvents, Status
+from .run_stream import INTERRUPT, Emit
+from .subgraphs import Subgraphs
+
+BLOCKS = "__pregel_stream_messages_v2"
+"""Configurable by which the library has chat models speak in content blocks; without it they speak in chunks, which are translated."""
+
+
+class ProtocolStream:
+    events = False
+    library_modes = ("messages", "tasks", "tools", "updates", "values")
+
+    def __init__(self, emit: Emit, protocol: ProtocolEvents) -> None:
+        self._emit = emit
+        self._protocol = protocol
+        self._subgraphs = Subgraphs(protocol)
+        self._blocks = MessageBlocks()
+        self._values_json: bytes | None = None
+        self.has_values = False
+        self.interrupted = False
+
+    @property
+    def values_json(self) -> bytes | None:
+        """The last values of the whole state, None when there were none."""
+        return self._values_json
+
+    async def follow(self, parts: AsyncIterator[Any]) -> None:
+        """All parts of ``astream`` in its second form."""
+        async for part in parts:
+            self.part(part["type"], tuple(part["ns"]), part["data"], part.get("interrupts") or ())
+
+    def part(self, mode: str, namespace: tuple[str, ...], data: Any, interrupts: tuple[Any, ...] = ()) -> None:
+        match mode:
+            case "values":
+                self._on_values(namespace, data, interrupts)
+            case "messages":
+                self._on_message(namespace, data[0])
+            case "tasks":
+                self._subgraphs.task(namespace, data)
+            case "tools":
+                self._protocol.tool(namespace, data)
+            case "updates" if not namespace and isinstance(data, dict) and INTERRUPT in data:
+                self.interrupted = True
+
+    def end(self, status: Status, error: str | None = None) -> None:
+        """The graph is over: what is open ends with it."""
+        for namespace, event in self._blocks.finish():
+            self._protocol.message(namespace, event)
+        self._subgraphs.end(status, error)
+
+    def _on_values(self, namespace: tuple[str, ...], data: Any, interrupts: tuple[Any, ...]) -> None:
+        encoded = encoding.encode(data)
+        if namespace:
+            self._emit("|".join(("values", *namespace)), encoded)
+            return
+        if interrupts:
+            self.end("interrupted")
+            self._protocol.interrupted(interrupts)
+            if isinstance(data, dict):
+                asked = [{"value": i.value, "id": i.id, "response_schema": None} for i in interrupts]
+                encoded = encoding.encode({**data, INTERRUPT: asked})
+        elif isinstance(data, dict):  # of a typed state the checkpoint knows which members are set
+            self.has_values, self._values_json = True, encoded
+        self._emit("values", encoded)
+
+    def _on_message(self, namespace: tuple[str, ...], message: Any) -> None:
+        if isinstance(message, BaseMessage):
+            for event in self._blocks.take(namespace, message):
+                self._protocol.message(namespace, event)
+        else:
+            self._protocol.message(namespace, message)

@@ -1,0 +1,237 @@
+"""Frames as events of the streaming protocol (API.md 9.2). Pure: the same frame is the same event on every gateway.
+
+A worker numbers its frames along the thread (`langlog_schemas.frames`), so an event's number, its id and its text follow from the
+frame alone. What of a run nobody kept is `derived` from the run's row: its end, and the values that it left; numbers between are
+gaps then. An event is encoded once, for all who are told it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from langlog_schemas.frames import Frame
+
+Namespace = tuple[str, ...]
+
+SEPARATOR = "\ufffd"
+"""Between the segments of a namespace in an event's id."""
+INTERRUPT = "__interrupt__"
+MESSAGE_MARK = b'"additional_kwargs"'
+EMPTY_UNSAID = ("additional_kwargs", "response_metadata", "name", "tool_calls", "invalid_tool_calls", "usage_metadata")
+"""Members of a message that are left out when there is nothing in them."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.encode
+
+
+class Event:
+    """One event: what subscriptions choose by, and its JSON."""
+
+    __slots__ = ("_sse", "channel", "method", "namespace", "seq", "text")
+
+    def __init__(self, seq: int, method: str, channel: str, namespace: Namespace, text: bytes) -> None:
+        self.seq = seq
+        self.method = method
+        self.channel = channel
+        """What is subscribed to: the method, save for ``input`` and ``custom:<name>``."""
+        self.namespace = namespace
+        self.text = text
+        self._sse: bytes | None = None
+
+    @property
+    def sse(self) -> bytes:
+        """As a server-sent event."""
+        if self._sse is None:
+            self._sse = b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (self.method.encode(), self.text, self.seq)
+        return self._sse
+
+    def __repr__(self) -> str:
+        return f"Event({self.seq}, {self.channel!r}, {'|'.join(self.namespace)!r})"
+
+
+class Name:
+    """What a frame's name says: see `langlog_executor.protocol_events`."""
+
+    __slots__ = ("closing", "hint", "method", "namespace")
+
+    def __init__(self, event: str) -> None:
+        self.closing = event.startswith("@@")
+        """About the end of the run: not told before the end is in the read model."""
+        head, *namespace = event.lstrip("@").split("|")
+        self.method, _, self.hint = head.partition("/")
+        self.namespace: Namespace = tuple(namespace)
+
+
+def event_of(run_id: str, frame: Frame) -> Event | None:
+    """The event that a frame is; None for frames of no number."""
+    if not frame.seq:
+        return None
+    name = Name(frame.event)
+    data = shown_values(frame.data) if name.method == "values" else frame.data
+    channel, id = name.method, frame.id
+    match name.method:
+        case "lifecycle" if name.hint:
+            id = _known_id(run_id, "lc", name.namespace, name.hint)
+        case "input.requested":
+            channel, id = "input", _known_id(run_id, "input", name.namespace, name.hint)
+        case "custom":
+            channel = f"custom:{name.hint}"
+    return _event(frame.seq, id, name.method, channel, name.namespace, frame.ms, data)
+
+
+def _known_id(run_id: str, kind: str, namespace: Namespace, what: str) -> str:
+    """The id of something that happens once in a run."""
+    return f"synth:{run_id}:{kind}|{SEPARATOR.join(namespace)}|{what}"
+
+
+def _event(seq: int, id: str, method: str, channel: str, namespace: Namespace, ms: int, data: bytes) -> Event:
+    text = (
+        b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,"data":%b}}'
+        % (
+            _encode(id),
+            seq,
+            method.encode(),
+            _encode(namespace),
+            ms,
+            data,
+        )
+    )
+    return Event(seq, method, channel, namespace, text)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def shown_values(data: bytes) -> bytes:
+    """State values: without ``__interrupt__``, and messages without the members that say nothing."""
+    if data[:1] != b"{" or (MESSAGE_MARK not in data and INTERRUPT.encode() not in data):
+        return data
+    members = _members.decode(data)
+    members.pop(INTERRUPT, None)
+    found: dict[str, Any] = {
+        name: _shown(msgspec.json.decode(raw)) if MESSAGE_MARK in bytes(raw) else raw for name, raw in members.items()
+    }
+    return _encode(found)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_message(item) for item in value]
+    return _message(value)
+
+
+def _message(value: Any) -> Any:
+    if not isinstance(value, dict) or not {"type", "content", "additional_kwargs", "response_metadata"} <= value.keys():
+        return value
+    unsaid = {name for name in EMPTY_UNSAID if not value.get(name)}
+    kept = {name: member for name, member in value.items() if name not in unsaid and name != "example"}
+    return {"type": kept.pop("type"), **kept}
+
+
+# --- runs whose frames nobody kept ---------------------------------------------------------------
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is over, as far as events can be made of it."""
+
+    run_id: str
+    graph_id: str
+    status: str
+    """success, error, timeout or interrupted."""
+    first_seq: int
+    last_seq: int
+    ended_ms: int
+    started_ms: int
+    error: str | None = None
+    values: bytes | None = None
+    """What it left: the output, or the thread's values when nothing came after it."""
+    pending: bool = False
+    """It has stopped for a human, with no more said about it."""
+
+
+def derived(ending: Ending, after: int) -> list[Event]:
+    """What follows an event of a run whose frames were lost or never kept: its beginning, what it left, its end.
+
+    Numbers are those that the worker gave: the end is the last event, or the last but one where values follow it.
+    """
+    if not ending.last_seq:
+        return []
+    first, last, ms = ending.first_seq, ending.last_seq, ending.ended_ms
+    asked = _asked(ending.values)
+    found: list[Event] = []
+    if first < last:
+        found.append(_lifecycle(ending, first, "running", ending.started_ms))
+    place = last
+    if asked is not None:
+        assert ending.values is not None
+        place = last - 1 - len(asked)
+        for interrupt in asked:
+            data = _encode({"interrupt_id": interrupt.get("id"), "payload": interrupt.get("value")})
+            id = _known_id(ending.run_id, "input", (), str(interrupt.get("id")))
+            found.append(_event(place, id, "input.requested", "input", (), ms, data))
+            place += 1
+        found.append(_lifecycle(ending, place, "interrupted", ms))
+        found.append(_values(ending, last))
+    else:
+        if ending.values is not None and ending.status == "success" and last - first > 1:
+            found.append(_values(ending, last - 1))
+        found.append(_lifecycle(ending, last, _status(ending), ms))
+    return [event for event in found if event.seq > after and event.seq >= first]
+
+
+def _asked(values: bytes | None) -> list[dict[str, Any]] | None:
+    """What a run that stopped for a human asks; None when its values do not say that it did."""
+    if values is None or INTERRUPT.encode() not in values or values[:1] != b"{":
+        return None
+    raw = _members.decode(values).get(INTERRUPT)
+    asked = None if raw is None else msgspec.json.decode(raw)
+    return [i for i in asked if isinstance(i, dict)] if isinstance(asked, list) else None
+
+
+def _status(ending: Ending) -> str:
+    match ending.status:
+        case "error" | "timeout":
+            return "failed"
+        case "success" if not ending.pending:
+            return "completed"
+        case _:
+            return "interrupted"
+
+
+def _lifecycle(ending: Ending, seq: int, status: str, ms: int) -> Event:
+    data: dict[str, Any] = {"event": status, "graph_name": ending.graph_id}
+    if status == "failed" and ending.error is not None:
+        data["error"] = ending.error
+    return _event(seq, _known_id(ending.run_id, "lc", (), status), "lifecycle", "lifecycle", (), ms, _encode(data))
+
+
+def _values(ending: Ending, seq: int) -> Event:
+    assert ending.values is not None
+    id = f"{ending.ended_ms}-{seq}"
+    return _event(seq, id, "values", "values", (), ending.ended_ms, shown_values(ending.values))
+
+
+# --- where a run stands ----------------------------------------------------------------------------
+
+
+def tree(events: Sequence[Event]) -> dict[str, Any]:
+    """The tree of graphs that lifecycle events tell of, as ``agent.getTree`` shows it; of the last run among them."""
+    root: dict[str, Any] = {"namespace": [], "status": "running", "graph_name": ""}
+    nodes: dict[Namespace, dict[str, Any]] = {(): root}
+    for event in events:
+        if event.channel != "lifecycle":
+            continue
+        data = msgspec.json.decode(event.text)["params"]["data"]
+        if not event.namespace and data["event"] == "running":
+            nodes = {(): {"namespace": [], "status": "running", "graph_name": data["graph_name"]}}
+            continue
+        node = nodes.get(event.namespace)
+        if node is None:
+            node = nodes[event.namespace] = {"namespace": list(event.namespace), "status": "", "graph_name": ""}
+            around = nodes.get(event.namespace[:-1], nodes[()])
+            around.setdefault("children", []).append(node)
+        node["status"] = "running" if data["event"] == "started" else data["event"]
+        node["graph_name"] = data.get("graph_name") or node["graph_name"]
+    return nodes[()]
