@@ -25,6 +25,7 @@ from langlog_schemas import events as ev
 from langlog_schemas import thread as thread_aggregate
 from langlog_schemas.assistant import AssistantState
 from langlog_schemas.envelope import CommandMeta
+from langlog_schemas.frames import ATTEMPT_SPAN
 from langlog_schemas.thread import RunInFlight, ThreadState
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
@@ -125,6 +126,7 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -
             | cmd.SetLatestAssistant()
             | cmd.DeleteAssistant()
             | cmd.WriteStore()
+            | cmd.RefreshStore()
             | cmd.CreateCron()
             | cmd.PatchCron()
             | cmd.AdvanceCron()
@@ -186,6 +188,17 @@ def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandM
             return [ev.AssistantDeleted(assistant_id=id)]
         case _:
             raise TypeError(f"{command.TYPE} is no command to an assistant")
+
+
+def decide_store(command: cmd.StoreCommand) -> Events:
+    """Events of a command to the store: whoever writes last is right, so there is no state to look at (API.md section 11)."""
+    match command:
+        case cmd.WriteStore():
+            return [ev.StoreWritten(namespace=command.namespace, ops=command.ops)]
+        case cmd.RefreshStore():
+            return [ev.StoreRefreshed(namespace=command.namespace, keys=command.keys, read_at=command.read_at)]
+        case _:
+            raise TypeError(f"{command.TYPE} is no command to the store")
 
 
 def fold_thread(state: ThreadState, events: Sequence[ev.AnyEvent], time: str) -> ThreadState:
@@ -352,6 +365,7 @@ def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -
         status=status,
         values=command.values,
         interrupts=command.interrupts if command.values else cmd.ABSENT,
+        last_seq=_seq_floor(state, run.attempt + 1) + 1 if run is not None and run.attempt else 0,
     )
     return [deleted, *_dispatch_next(fold_thread(state, [deleted], meta.time), meta)]
 
@@ -391,6 +405,8 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         started_at=command.started_at,
         last_sequence=command.last_sequence,
         last_frame_ms=command.last_frame_ms,
+        first_seq=_seq_floor(state, run.attempt) + 1 if command.last_seq else 0,
+        last_seq=command.last_seq,
         superseded_by=run.superseded_by,
     )
     return _ending(state, run, ended, meta)
@@ -436,6 +452,9 @@ def _ending(
     meta: CommandMeta,
 ) -> Events:
     """A final event and what follows from it: the thread goes, or its next run starts."""
+    if run.attempt and not ended.last_seq:  # its worker has not said how much it told: the end has a number beyond that
+        said = _seq_floor(state, run.attempt + 1) + 1
+        ended = replace(ended, first_seq=said, last_seq=said)
     ended = replace(ended, status="busy" if len(state.runs) > 1 else ended.status, webhook=_webhook(run))
     events: Events = [ended]
     after = fold_thread(state, events, meta.time)
@@ -465,6 +484,11 @@ def _dispatch_next(state: ThreadState, meta: CommandMeta) -> Events:
                 )
             ]
     return []
+
+
+def _seq_floor(state: ThreadState, attempt: int) -> int:
+    """Protocol numbers of an attempt of the thread's present run start above this (API.md 9)."""
+    return state.seq + (attempt - 1) * ATTEMPT_SPAN
 
 
 def _held(state: ThreadState, run_id: str, attempt: int) -> RunInFlight | None:
