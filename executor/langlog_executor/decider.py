@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 import structlog
-from langlog_backbone import channels
+from langlog_backbone import channels, tracing
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import (
@@ -34,14 +34,14 @@ from langlog_backbone.log import (
 from langlog_backbone.postgres import AWAY
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope, messages
+from langlog_schemas import envelope, frames, messages
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Control, Task
 from langlog_schemas.thread import ThreadState
 
 from .aggregates import SQL, Aggregates, Kept
-from .decide import decide_assistant, decide_thread, fold_assistant, fold_thread
+from .decide import decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
 from .decide_crons import decide_cron, fold_cron
 
 logger = structlog.get_logger(__name__)
@@ -183,7 +183,7 @@ class DeciderService:
     async def _decide(self, records: Sequence[Record]) -> None:
         todo = [found for record in records if (found := await self._read(record)) is not None]
         await self._load(todo)
-        decided = [self._decide_one(command, meta) for command, meta in todo]
+        decided = [self._traced(command, meta) for command, meta in todo]
         decided = [d for d in decided if d.events]
         if decided:
             positions = await self._append(decided)
@@ -236,6 +236,16 @@ class DeciderService:
                 logger.warning("decider.postgres_away", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
+    def _traced(self, command: cmd.Command, meta: CommandMeta) -> Decided:
+        """Decide, as a part of the trace that the command belongs to."""
+        if meta.traceparent is None or not tracing.on():
+            return self._decide_one(command, meta)
+        about = {"messaging.kafka.offset": meta.offset, "langlog.subject": command.key}
+        with tracing.span(f"decide {command.TYPE}", about, parent=meta.traceparent, kind="consumer") as span:
+            decided = self._decide_one(command, meta)
+            span.set({"langlog.events": " ".join(event.TYPE for event in decided.events)})
+        return decided._replace(meta=msgspec.structs.replace(meta, traceparent=span.traceparent))
+
     def _decide_one(self, command: cmd.Command, meta: CommandMeta) -> Decided:
         if meta.retry:
             if meta.id in self._retried:
@@ -244,8 +254,8 @@ class DeciderService:
             if len(self._retried) > RETRIES_REMEMBERED:
                 del self._retried[next(iter(self._retried))]
         match command:
-            case cmd.WriteStore():
-                return Decided(meta, [ev.StoreWritten(namespace=command.namespace, ops=command.ops)], None, None)
+            case cmd.WriteStore() | cmd.RefreshStore():
+                return Decided(meta, decide_store(command), None, None)
             case cmd.CreateAssistant() | cmd.PatchAssistant() | cmd.SetLatestAssistant() | cmd.DeleteAssistant():
                 kept = self._aggregates.assistant(command.assistant_id)
                 events = decide_assistant(kept.state, command, meta)
@@ -368,7 +378,7 @@ def _topic(command: cmd.Command) -> str:
         return ev.ASSISTANT_EVENTS
     if isinstance(command, cmd.CronCommand):
         return ev.CRON_EVENTS
-    return ev.STORE_EVENTS if isinstance(command, cmd.WriteStore) else ev.RUN_EVENTS
+    return ev.STORE_EVENTS if isinstance(command, cmd.StoreCommand) else ev.RUN_EVENTS
 
 
 def _records(decided: Decided) -> Iterable[NewRecord]:
@@ -385,6 +395,7 @@ def _records(decided: Decided) -> Iterable[NewRecord]:
             content_type=envelope.MSGPACK_CONTENT if event.TYPE in ev.MSGPACK_EVENTS else envelope.JSON_CONTENT,
             cause=cause,
             actor=meta.actor,
+            traceparent=meta.traceparent,
         )
         if index == 0:
             found["ce_command"] = meta.id
@@ -413,6 +424,7 @@ def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, positio
         partition=position.partition,
         read_after=position.offset if event.attempt > 1 else decided.kept.settled,
         frame_floor_ms=state.frame_ms,
+        seq_floor=state.seq + (event.attempt - 1) * frames.ATTEMPT_SPAN,
         actor=decided.meta.actor,
     )
 
