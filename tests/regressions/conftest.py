@@ -1,0 +1,95 @@
+"""One server per log for all regressions: two slots in one worker process, few database connections, short leases.
+
+It has a Postgres of its own that the tests look into, and a folder in which its graphs leave notes and look for gates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+from langlog_backbone.embedded import EmbeddedPostgres
+
+from tests.stack.server import LiveServer, kafka_env
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+SLOTS = 2
+CONNECTIONS = 2
+"""Of each process to Postgres."""
+LIMIT_S = 60.0
+LOOK_S = 0.05
+
+
+class Server:
+    """The server under test, its gates and its database."""
+
+    def __init__(self, live: LiveServer, gates: Path, database_uri: str) -> None:
+        self.live = live
+        self.url = live.url
+        self.database_uri = database_uri
+        self._gates = gates
+
+    async def entered(self, gate: str, times: int = 1) -> None:
+        """Returns once the node behind the gate has been executed that often."""
+        async with asyncio.timeout(LIMIT_S):
+            while self.executions(gate) < times:
+                await asyncio.sleep(LOOK_S)  # the node is in another process, which tells only by the file
+
+    def executions(self, gate: str) -> int:
+        file = self._gates / f"{gate}.entered"
+        return len(file.read_text()) if file.exists() else 0
+
+    def open(self, gate: str) -> None:
+        (self._gates / gate).touch()
+
+    def kill_worker(self) -> None:
+        """SIGKILL to the process that runs graphs; its parent starts another one."""
+        for child in self.live.children():
+            try:
+                words = child.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if "langlog_executor.worker" in words:
+                child.kill()
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp(f"regressions-{request.param}")
+    gates = folder / "gates"
+    gates.mkdir()
+    own = EmbeddedPostgres(folder)
+    with asyncio.Runner() as runner:
+        runner.run(own.start())
+        env = {
+            "DATABASE_URI": own.uri,
+            "LANGGRAPH_POSTGRES_POOL_MAX_SIZE": str(CONNECTIONS),
+            "N_JOBS_PER_WORKER": str(SLOTS),
+            "LANGLOG_LEASE_SECS": "2",
+            "LANGLOG_SWEEP_SECS": "1",
+            "LANGLOG_TEST_GATES": str(gates),
+        }
+        if request.param == "kafka":
+            env |= kafka_env(request.getfixturevalue("kafka"))
+        with LiveServer(PROJECT, folder, env).up() as live:
+            yield Server(live, gates, own.uri)
+        runner.run(own.stop())
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=server.url) as found:
+        yield found
+
+
+@pytest.fixture
+async def thread(client: LangGraphClient) -> str:
+    made: Any = await client.threads.create()
+    thread_id: str = made["thread_id"]
+    return thread_id
