@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from typing import Any
 
 import asyncpg
 
@@ -39,12 +40,27 @@ def load_sql(package: str, file: str) -> dict[str, str]:
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
+class Parameters:
+    """Values of a statement that is put together, in the order in which they are first named."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values: list[Any] = list(values)
+
+    def add(self, value: Any, cast: str = "") -> str:
+        """The value's place in the statement."""
+        self.values.append(value)
+        return f"${len(self.values)}{cast}"
+
+
 async def _nothing_to_reset(connection: object) -> None:
     """Nobody here leaves session state behind: asyncpg's own reset would be a round trip for every query."""
 
 
-async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncpg.Pool:
-    """A pool on the read model. Raises StartError when Postgres cannot be reached or is too old."""
+async def connect_pool(settings: Settings, *, size: int | None = None, **session: str) -> asyncpg.Pool:
+    """A pool on the read model; ``session`` are settings of its connections.
+
+    Raises StartError when Postgres cannot be reached or is too old.
+    """
     try:
         pool = await asyncpg.create_pool(
             settings.database_uri,
@@ -58,6 +74,7 @@ async def connect_pool(settings: Settings, *, size: int | None = None) -> asyncp
                 # prepared while a table is small, a plan that reads all of it would be kept when it has grown
                 "enable_seqscan": "off",
                 "jit": "off",
+                **session,
             },
         )
     except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:

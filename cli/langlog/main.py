@@ -13,6 +13,7 @@ import click
 
 from .dev import dev
 from .health import health
+from .rebuild import rebuild, verify
 from .serve import executor, gateway, projector, scheduler
 from .tail import log
 from .why import why
@@ -24,7 +25,7 @@ def cli() -> None:
     """A self-hosted server for LangGraph agents, event-sourced on a message log."""
 
 
-for command in (dev, gateway, executor, projector, scheduler, log, health, why):
+for command in (dev, gateway, executor, projector, scheduler, log, health, why, rebuild, verify):
     cli.add_command(command)
 
 
