@@ -92,6 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_MAX_QUEUED_RUNS: pending runs of the whole server; one more is 429; 0: no limit."""
     max_page: int = 10_000
     """LANGLOG_MAX_PAGE: entries of one answer that lists runs or store items; searches take at most 1,000 in any case."""
+    audit_page_bytes: int = 8_000_000
+    """LANGLOG_AUDIT_PAGE_BYTES: records read for one page of a thread's events; a page over it is cut short."""
     base_url: str = ""
     """LANGLOG_BASE_URL: where the scheduler reaches a gateway, for webhooks with relative addresses; ``langlog dev`` knows it."""
 
@@ -171,6 +173,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "max_streams": ("LANGLOG_MAX_STREAMS",),
     "max_queued_runs": ("LANGLOG_MAX_QUEUED_RUNS",),
     "max_page": ("LANGLOG_MAX_PAGE",),
+    "audit_page_bytes": ("LANGLOG_AUDIT_PAGE_BYTES",),
     "base_url": ("LANGLOG_BASE_URL",),
     "workers": ("LANGLOG_WORKERS",),
     "jobs_per_worker": ("N_JOBS_PER_WORKER",),

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.watermark import Watermark
 
 from .serde import project_serializer
 from .stored_checkpoint import Ancestor, Encoded, StoredCheckpoint, StoredWrite
-from .watermark import Watermark
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol

@@ -101,6 +101,7 @@ class State(Struct):
     interrupts: list[Object] | UnsetType = UNSET
     checkpoint_id: str | UnsetType | None = UNSET
     parent_checkpoint_id: str | UnsetType | None = UNSET
+    as_of: Object | UnsetType = UNSET
 
 
 class StateUpdated(Struct):
@@ -166,3 +167,38 @@ class Info(Struct):
     langgraph_py_version: str
     flags: dict[str, bool]
     host: Object
+
+
+class CommandOrigin(Struct):
+    """The command that an event comes from, and the event's place among those it led to."""
+
+    partition: int
+    offset: int
+    index: int
+    count: int
+    id: str | UnsetType = UNSET
+    type: str | UnsetType = UNSET
+
+
+class LogPosition(Struct):
+    topic: str
+    partition: int
+    offset: int
+
+
+class LoggedEvent(Struct):
+    id: str | None
+    type: str
+    time: datetime | None
+    subject: str
+    run_id: str | None
+    source: str | None
+    actor: str | None
+    cause: CommandOrigin | None
+    position: LogPosition
+    data: Any
+
+
+class EventPage(Struct):
+    events: list[LoggedEvent]
+    next: str | None

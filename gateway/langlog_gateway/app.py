@@ -13,11 +13,13 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
+from langlog_backbone import tracing
 
 from .a2a import A2a
 from .access import GATE, caller, identify
 from .asgi import CustomApp
 from .assistants import Assistants
+from .audit import ThreadEvents
 from .core import Core
 from .cors import Cors
 from .crons import Crons
@@ -72,6 +74,7 @@ def build_app(core: Core) -> web.Application:
         *Crons(core).routes(),
         *Runs(core).routes(),
         *WebhookLog(core).routes(),
+        *ThreadEvents(core).routes(),
         *Store(core).routes(),
         *Mcp(core).routes(),
         *A2a(core).routes(),
@@ -106,16 +109,33 @@ def _middleware(core: Core, cors: Cors, custom: CustomApp | None) -> Middleware:
         if "%00" in request.raw_path:
             return unprocessable("The NUL character (%00) cannot be part of an id or a key").response()
         open = request.path.removeprefix(prefix) in OPEN
-        if custom is None or not request.path.startswith(f"{prefix}/") or "upgrade" in request.headers:
-            response = await _answer(request, handler, open=open, http=http)
-        else:
-            response = await _through(custom, request, handler, open=open, http=http)
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
+        with tracing.span(f"{request.method} {path}", parent=request.headers.get("traceparent"), kind="server") as span:
+            if custom is None or not request.path.startswith(f"{prefix}/") or "upgrade" in request.headers:
+                response = await _answer(request, handler, open=open, http=http)
+            else:
+                response = await _through(custom, request, handler, open=open, http=http)
+            if span is not tracing.IDLE:
+                _described(span, request, path, response.status)
         core.metrics.count(request.method, path, response.status, clock() - began)
         return response
 
     return around
+
+
+def _described(span: tracing.Span, request: web.Request, route: str, status: int) -> None:
+    """As OpenTelemetry's conventions for HTTP say; no query string, which may hold what is nobody's business."""
+    span.set(
+        {
+            "http.request.method": request.method,
+            "http.route": route,
+            "url.path": request.path,
+            "http.response.status_code": status,
+        }
+    )
+    if status >= 500:
+        span.fail(str(status))
 
 
 async def _through(

@@ -8,11 +8,13 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from langlog_backbone.audit import Audit
 from langlog_backbone.context import Backbone
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
 from langlog_backbone.settings import Settings
 from langlog_backbone.ttl import thread_ttl
+from langlog_backbone.watermark import Watermark
 from langlog_backbone.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
 from langlog_schemas.commands import Ttl
 
@@ -47,6 +49,8 @@ class Core:
         self.commands = Commands(backbone.log, self.mail, self.settings.reply_timeout_s)
         self.queries = Queries(backbone.pipe, self.mail, self.settings.reply_timeout_s)
         self.reads = Reads(backbone.pool)
+        self.audit = Audit(backbone.log, self.reads.rows, self.settings.audit_page_bytes)
+        self.watermark = Watermark(backbone.bus)
         self.watches = Watches(backbone.bus, self.settings)
         self.backlog = Backlog(backbone.pipe, self.reads)
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs)

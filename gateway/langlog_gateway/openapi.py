@@ -36,6 +36,7 @@ WORDS = {
     405: "Not this method",
     406: "Not acceptable",
     409: "Conflict",
+    410: "Kept in the log alone, or no longer",
     413: "The body is too large",
     422: "The request is not as it must be",
     429: "Too much at once",

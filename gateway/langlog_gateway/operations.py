@@ -48,6 +48,17 @@ RunBatch = Annotated[list[RunCreate], Meta(min_length=1)]
 CANCEL: dict[str, Schema] = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}, "wait": BOOL}
 JOIN = {"cancel_on_disconnect": BOOL}
 NOT_THERE = (404,)
+AUDIT: dict[str, Schema] = {
+    "after": TEXT,
+    "limit": INT,
+    "type": {"type": "array", "items": TEXT},
+    "from": TEXT,
+    "to": TEXT,
+    "include": {"enum": ["frames"]},
+}
+AUDIT_HEADERS = {
+    "Last-Event-ID": "Of the stream that a client gets who accepts text/event-stream: go on after this event",
+}
 
 OPERATIONS: dict[str, Operation] = {
     # assistants
@@ -99,7 +110,9 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /threads/{thread_id}": Operation("Remove a thread", errors=NOT_THERE, empty=(204,)),
     "POST /threads/{thread_id}/copy": Operation("Copy a thread", None, a.Thread, (400, 409)),
     "GET /threads/{thread_id}/storage": Operation("What a thread takes up", None, a.Storage, NOT_THERE),
-    "GET /threads/{thread_id}/state": Operation("Its state", None, a.State, (400, 404, 500), query={"subgraphs": BOOL}),
+    "GET /threads/{thread_id}/state": Operation(
+        "Its state", None, a.State, (400, 404, 410, 500), query={"subgraphs": BOOL, "as_of": TEXT}
+    ),
     "POST /threads/{thread_id}/state": Operation(
         "Change its state", b.StateUpdate, a.StateUpdated, (400, 404, 409, 500)
     ),
@@ -120,7 +133,13 @@ OPERATIONS: dict[str, Operation] = {
         query={"stream_modes": TEXT},
         headers={"Last-Event-ID": "Go on after this event; -: from the start"},
     ),
+    "GET /threads/{thread_id}/events": Operation(
+        "What happened on it, from the log", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
+    ),
     # runs
+    "GET /threads/{thread_id}/runs/{run_id}/events": Operation(
+        "What happened in a run, from the log", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
+    ),
     "GET /threads/{thread_id}/runs": Operation(
         "Its runs",
         None,

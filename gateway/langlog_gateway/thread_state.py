@@ -6,13 +6,16 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.as_of import NotInLog, thread_as_of
+from langlog_backbone.log import LogUnavailable
 from langlog_schemas import commands as cmd
 from msgspec import Raw
 
 from . import bodies, present
 from .access import admit
+from .audit import moment
 from .core import Core, json_response, origin_of
-from .errors import ApiError, unprocessable
+from .errors import ApiError, not_found, unavailable, unprocessable
 from .thread_search import SQL
 from .threads import missing
 from .validation import path_uuid, read_body, truthy
@@ -23,6 +26,7 @@ NO_GRAPH = (
     "metadata (by setting the 'graph_id' field) before running this operation."
 )
 HISTORY_MAX = 1000
+NOT_KEPT = "Checkpoint {} of that time is kept in the log alone: langlog log state shows it"
 
 
 class ThreadState:
@@ -42,6 +46,8 @@ class ThreadState:
 
     async def get(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
+        if "as_of" in request.query and "checkpoint_id" not in request.match_info:
+            return await self._then(request, thread_id, request.query["as_of"])
         at = bodies.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
         return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")))
 
@@ -58,6 +64,33 @@ class ThreadState:
         if found is None:
             raise missing(thread_id)
         return json_response(found)
+
+    async def _then(self, request: web.Request, thread_id: str, text: str) -> web.Response:
+        """The state as it was (langlog's own, docs/audit.md): that of the last checkpoint, with what the thread was beside it."""
+        at = moment(text, "as_of") if not text.isdecimal() else int(text)
+        if at is None or (text.isdecimal() and len(text) > 18):
+            raise unprocessable("Invalid as_of: must be a time in ISO 8601 or a position")
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        if await self._core.reads.row(SQL["graph"], thread_id) is None:
+            raise missing(thread_id)
+        try:
+            then = await thread_as_of(self._core.audit, thread_id, at)
+        except LogUnavailable:
+            raise unavailable("The log") from None
+        except NotInLog as error:
+            raise ApiError(410, str(error)) from None
+        if not then.exists:
+            raise not_found(f"Thread with ID {thread_id} did not exist then")
+        state = present.empty_state()
+        if then.checkpoint_id is not None:
+            if not await self._core.reads.value(SQL["has_checkpoint"], thread_id, then.checkpoint_id):
+                raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
+            checkpoint = bodies.Checkpoint(checkpoint_id=then.checkpoint_id)
+            subgraphs = truthy(request.query.get("subgraphs"))
+            state = await self.read(thread_id, checkpoint, subgraphs=subgraphs) or state
+        members = _members.decode(state)
+        members["as_of"] = Raw(msgspec.json.encode(then))
+        return json_response(msgspec.json.encode(members))
 
     async def read(self, thread_id: str, at: bodies.Checkpoint, *, subgraphs: bool) -> bytes | None:
         """The state as JSON; None when there is no such thread. Raises ApiError."""

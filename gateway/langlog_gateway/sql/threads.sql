@@ -8,6 +8,9 @@ SELECT *, updated_at + make_interval(secs => ttl_minutes * 60) AS expires_at FRO
 SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, has_checkpoints
 FROM threads WHERE thread_id = $1
 
+-- name: has_checkpoint
+SELECT EXISTS (SELECT FROM checkpoints WHERE thread_id = $1 AND ns = '' AND checkpoint_id = $2)
+
 -- name: search
 -- One row more than asked for tells of a further page.
 SELECT {columns} FROM threads WHERE {filters} ORDER BY {order} LIMIT {limit} OFFSET {offset}

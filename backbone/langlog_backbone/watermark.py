@@ -1,6 +1,6 @@
 """How far the read model is: waiting until the projection of ``run-events`` has passed an offset.
 
-Concurrency: belongs to the I/O loop. The channel is subscribed to only while somebody waits. What happens when Redis dies: a
+Concurrency: belongs to the event loop of its bus. The channel is subscribed to only while somebody waits. What happens when Redis dies: a
 message may be lost, so a waiter asks again after a reconnect, and in any case after `ASK_AGAIN_S`.
 """
 
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
-from langlog_backbone.channels import WATERMARK
 from langlog_schemas.events import RUN_EVENTS
 
+from .channels import WATERMARK
+
 if TYPE_CHECKING:
-    from langlog_backbone.redis import Bus
+    from .redis import Bus
 
 ASK_AGAIN_S = 5.0
 """The projector's message and our own reconnect may miss each other when Redis restarts."""
@@ -30,6 +31,12 @@ class Waiter:
     def __init__(self, partition: str) -> None:
         self.partition = partition
         self.moved = asyncio.Event()
+        self.on_moved: Callable[[], object] | None = None
+
+    def wake(self) -> None:
+        self.moved.set()
+        if self.on_moved is not None:
+            self.on_moved()
 
     async def wait(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -89,8 +96,8 @@ class Watermark:
             self.learn(int(partition), position)
         for waiter in self._waiters:
             if waiter.partition in moved:
-                waiter.moved.set()
+                waiter.wake()
 
     def _wake_all(self) -> None:
         for waiter in self._waiters:
-            waiter.moved.set()
+            waiter.wake()
