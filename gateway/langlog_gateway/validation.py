@@ -22,6 +22,8 @@ BAD_JSON = "Invalid JSON in request body"
 NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be stored"
 
 _PATH = re.compile(r" - at `(key in )?\$(.*)`$")
+_HUGE = re.compile(rb"[eE]\+?\d{3}|\d{308}")
+"""What a number beyond a float's range has in it."""
 _STEP = re.compile(r"\.([^.\[]+)|(\[[^\]]*\])")
 _TYPES = {
     "int": "integer",
@@ -47,6 +49,8 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         found = decoder.decode(body)
         if b"\\u0000" in body and has_nul(msgspec.json.decode(body)):
             raise unprocessable(NUL_INSIDE)
+        if _HUGE.search(body) is not None:
+            msgspec.json.decode(body)  # in Raw members numbers have not been tried yet
         return found
     except msgspec.ValidationError as error:
         raise unprocessable(report(str(error), body)) from None

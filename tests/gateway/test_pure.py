@@ -153,6 +153,15 @@ def test_violations_are_reported_in_the_validators_form() -> None:
     assert refusal(b'{"metadata": {"a\\u0000": 1}}', search) == validation.NUL_INSIDE
 
 
+@pytest.mark.parametrize("number", [b"1e400", b"-1E+309", b"9" * 400 + b".0"])
+def test_a_number_that_no_float_holds_is_refused_wherever_it_is(number: bytes) -> None:
+    for member in (b'"input":{"n":%s}', b'"command":{"resume":%s}', b'"metadata":{"n":%s}'):
+        body = b'{"assistant_id":"a",' + member % number + b"}"
+        assert refusal(body, bodies.RUN_CREATE) == validation.BAD_JSON
+    fine = b'{"assistant_id":"e400","input":{"n":[1e300,1e-400,"1e400",%s]}}' % (b"9" * 400)
+    assert bytes(validation.decode_body(fine, bodies.RUN_CREATE).input).startswith(b'{"n":[1e300')
+
+
 def test_extract_paths_become_columns_and_steps() -> None:
     assert extractions({"a": "values.log[-1].x", "b": "interrupts", "c": "metadata.k"}) == [
         ("a", "state_values", ["log", "-1", "x"]),
