@@ -14,6 +14,7 @@ from .postgres import connect_pool, ensure_read_model
 from .redis import Bus, RedisPipe, check_redis
 from .service import StartError
 from .settings import Settings
+from .tracing import tracing
 
 
 class Backbone(NamedTuple):
@@ -32,6 +33,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
     Raises StartError with one line that names what is missing.
     """
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(tracing())
         await check_redis(settings.redis_uri)
         pool = await connect_pool(settings)
         stack.push_async_callback(pool.close)

@@ -45,4 +45,5 @@ def shown_kwargs(kwargs: str | bytes, metadata: str, attempt: int, *, finished: 
             config["configurable"] = Raw(_encode({**configurable, "__pregel_node_finished": None}))
     config["metadata"] = Raw(_encode(shown))
     members["config"] = Raw(_encode(config))
+    members.pop("traceparent", None)
     return _encode(members).decode()

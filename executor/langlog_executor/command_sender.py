@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
-from langlog_backbone import channels
+from langlog_backbone import channels, tracing
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import AppendUnknown, LogUnavailable, NewRecord, Position
 from langlog_backbone.postgres import AWAY, load_sql
@@ -84,6 +84,7 @@ class CommandSender:
                         subject=command.key,
                         reply_to=self._id,
                         actor=actor,
+                        traceparent=tracing.current(),
                     ),
                 )
             )

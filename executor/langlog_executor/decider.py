@@ -240,7 +240,7 @@ class DeciderService:
         """Decide, as a part of the trace that the command belongs to."""
         if meta.traceparent is None or not tracing.on():
             return self._decide_one(command, meta)
-        about = {"messaging.kafka.offset": meta.offset, "langlog.subject": command.key}
+        about: tracing.Attributes = {"messaging.kafka.offset": meta.offset, "langlog.subject": command.key}
         with tracing.span(f"decide {command.TYPE}", about, parent=meta.traceparent, kind="consumer") as span:
             decided = self._decide_one(command, meta)
             span.set({"langlog.events": " ".join(event.TYPE for event in decided.events)})

@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
+from langlog_backbone import tracing
 from langlog_schemas.commands import RunError
 
 from . import encoding
@@ -87,6 +88,8 @@ class GraphAttempt:
         self._emit = emit
         self._control = RunControl()
         self._stop: Stop | None = None
+        self.traceparent: str | None = None
+        """The trace that the attempt belongs to. Set before `run`."""
         self.protocol = ProtocolEvents(emit, task.graph_id)
         self.stream: RunStream | ProtocolStream = (
             ProtocolStream(emit, self.protocol)
@@ -102,8 +105,16 @@ class GraphAttempt:
 
     async def run(self) -> Ended:
         """Never raises for what the graph does; CancelledError only when told to drop or to drain at once."""
+        with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent) as span:
+            config = build_config(self._task, self._kwargs, self._settings)
+            if span.traceparent is not None:
+                from .node_spans import NodeSpans  # here: nobody pays for it without traces
+
+                config["callbacks"] = [NodeSpans(span.traceparent)]
+            return await self._attempt(config)
+
+    async def _attempt(self, config: RunnableConfig) -> Ended:
         task = self._task
-        config = build_config(task, self._kwargs, self._settings)
         context = self._kwargs.context
         try:
             async with self._graphs.open(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
+from langlog_backbone import tracing
 from langlog_backbone.clock import now_iso
 from langlog_backbone.log import NewRecord
 from langlog_schemas import commands, envelope
@@ -78,6 +79,27 @@ class RunExecution:
 
     async def run(self) -> None:
         """Returns when the run is off this worker's hands: reported, handed back, or dropped."""
+        with tracing.span(f"run {self.task.graph_id}", self._about(), parent=self._parent(), kind="consumer") as span:
+            self._records.traceparent = span.traceparent
+            await self._run(span)
+
+    def _about(self) -> dict[str, str | int]:
+        task = self.task
+        return {
+            "langlog.run_id": task.run_id,
+            "langlog.thread_id": task.thread_id,
+            "langlog.graph_id": task.graph_id,
+            "langlog.attempt": task.attempt,
+        }
+
+    def _parent(self) -> str | None:
+        if not tracing.on():
+            return None
+        with contextlib.suppress(MsgspecError):
+            return read_kwargs(self.task).traceparent
+        return None
+
+    async def _run(self, span: tracing.Span) -> None:
         try:
             ended = await self._graph()
         except asyncio.CancelledError:
@@ -87,8 +109,12 @@ class RunExecution:
             logger.exception("run.broke", run_id=self.task.run_id)
             ended = Ended(outcome="error", error=BROKEN)
         if ended is None or self._stop == "drop":
+            span.set({"langlog.outcome": "dropped"})
             self._close()
             return
+        span.set({"langlog.outcome": ended.stopped or ended.outcome})
+        if ended.error is not None:
+            span.fail(ended.error.error)
         with contextlib.suppress(RecordsClosed):
             await self._report(ended)
         self._close()
@@ -122,6 +148,7 @@ class RunExecution:
             )
         self._frames = FramesOut(tools.io, task, resumable=kwargs.resumable, records=self._records)
         self._attempt = self._make_attempt(kwargs, self._frames)
+        self._attempt.traceparent = self._records.traceparent
         if self._stop is not None:
             self._attempt.stop(self._stop)
         self._records.emit(
@@ -209,6 +236,7 @@ class RunExecution:
                 source=SOURCE,
                 time=now_iso(),
                 subject=command.key,
+                traceparent=self._records.traceparent,
             ),
         )
         await self._records.flush_with(record)

@@ -46,6 +46,8 @@ class Kwargs(msgspec.Struct, frozen=True):
     resumable: bool = False
     checkpoint_during: bool | None = None
     durability: str | None = None
+    traceparent: str | None = None
+    """The trace that the run belongs to."""
 
     @property
     def protocol(self) -> bool:

@@ -68,6 +68,8 @@ class RunRecords:
 
     def __init__(self, io: IoLoop, task: Task | None, thread_id: str) -> None:
         self.thread_id = thread_id
+        self.traceparent: str | None = None
+        """The trace that the records belong to. Set before the first one."""
         self._io = io
         self._prefix = f"{task.run_id}-{task.attempt}-" if task is not None else f"{new_id()}-0-"
         limit = io.backbone.settings.max_record_bytes
@@ -171,6 +173,7 @@ class RunRecords:
                 time=time,
                 subject=key,
                 content_type=content,
+                traceparent=self.traceparent,
             )
             self._waiting.append(NewRecord(event.TOPIC, key, value, found))
             self._backlog += len(value)

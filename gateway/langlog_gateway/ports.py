@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
-from langlog_backbone import channels
+from langlog_backbone import channels, tracing
 from langlog_backbone.clock import new_id, now_iso, now_ms
 from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
 from langlog_backbone.redis import Bus, RedisPipe, RedisUnavailable
@@ -109,6 +109,7 @@ class Commands:
                 reply_to=self._mail.gateway_id if reply_to == "" else reply_to,
                 actor=origin.actor,
                 retry=origin.key is not None,
+                traceparent=tracing.current(),
             ),
         )
 

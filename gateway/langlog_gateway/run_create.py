@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
+from langlog_backbone import tracing
 from langlog_backbone.clock import now_ms
 from langlog_backbone.postgres import load_sql
 from langlog_schemas import commands as cmd
@@ -107,6 +108,7 @@ class RunOrders:
                 user_id="" if user is None else user["identity"],
                 permissions=[] if user is None else user.get("permissions", []),
                 headers=self._core.options.http.configurable(request.headers),
+                traceparent=tracing.current(),
             ),
             temporary=temporary,
             members=await self._context_members(assistant.graph_id) if body.context else None,

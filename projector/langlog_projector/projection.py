@@ -1,8 +1,8 @@
 """One read model being folded: its positions, what outlives a batch, and the writing of batches.
 
 The live projector and a rebuild use the same: what differs is who listens. A batch is folded in memory and written in one
-transaction with the positions. A batch that Postgres refuses is folded record by record, and what is refused alone is buried:
-the position goes past it, the others go on.
+transaction with the positions. A record that cannot be folded, or that Postgres refuses (found by halving the batch), parks its
+key (`parking`): the position goes past it and all later records of the key, the others go on.
 
 Concurrency: one call of `open` or `project` at a time, by the one who owns the partitions. Another who moved the positions
 meanwhile is noticed (`PositionsMoved`), and what he has folded is left out.
@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from time import time_ns
 from typing import Protocol
 
 import asyncpg
 import msgspec
 import structlog
+from langlog_backbone import tracing
 from langlog_backbone.log import LogUnavailable, Record, TopicPartition
 from langlog_backbone.postgres import AWAY
 from langlog_schemas import envelope
@@ -28,22 +30,33 @@ from langlog_schemas.envelope import Cause
 from .announce import reply_to
 from .apply import SQL, PositionsMoved, Step, apply
 from .fold import Fences, Fold, Pieces
+from .parking import SQL as LETTERS
+from .parking import Parked, ParkedEvent, own_fault, parked_events, place_of, words
 
 logger = structlog.get_logger(__name__)
 
 RETRY_PAUSE_S = 0.5
 
-Refused = Sequence[tuple[Record, Exception]]
+Refused = Sequence[tuple[Record, str]]
+"""Records that cannot be folded, with what is wrong with them."""
 Bury = Callable[[Refused], Awaitable[None]]
 """Does with records that cannot be folded whatever is to be done before the position goes past them. May raise LogUnavailable."""
 Marks = Mapping[str, Mapping[int, int]]
 """topic -> partition -> the next offset to fold"""
 
 
+class _Unfoldable(Exception):
+    """Folding a record failed midway: what is gathered so far must not be written."""
+
+
 class Listener(Protocol):
     """Hears what a batch is made of. Nothing of it counts before `committed`."""
 
     def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None: ...
+
+    def parked(self, key: str) -> None:
+        """From here on no event of the key is folded."""
+        ...
 
     def dropped(self) -> None:
         """The batch was not written: all of it will be told again."""
@@ -58,6 +71,9 @@ class Nobody:
     def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
         """Nobody waits for it."""
 
+    def parked(self, key: str) -> None:
+        """Nobody decides by it."""
+
     def dropped(self) -> None:
         """Nothing was kept."""
 
@@ -71,17 +87,24 @@ class Projection:
         self._bury = bury
         self._listener = listener
         self._fences = Fences()
+        self._parked = Parked()
         self.positions: dict[TopicPartition, int] = {}
         """The next offset to fold of each partition that is open."""
 
     async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Positions from Postgres; what outlives a batch is read anew. Raises what `postgres.AWAY` lists."""
-        topics, parts = [t for t, _ in partitions], [p for _, p in partitions]
         async with self._pool.acquire() as connection:
-            await connection.execute(SQL["open_positions"], topics, parts)
-            rows = await connection.fetch(SQL["read_positions"], topics, parts)
-            attempts = await connection.fetch(SQL["read_attempts"])
-            pieces = await connection.fetch(SQL["read_parts"])
+            return await self._open(connection, partitions)
+
+    async def _open(
+        self, connection: asyncpg.Connection, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        topics, parts = [t for t, _ in partitions], [p for _, p in partitions]
+        await connection.execute(SQL["open_positions"], topics, parts)
+        rows = await connection.fetch(SQL["read_positions"], topics, parts)
+        attempts = await connection.fetch(SQL["read_attempts"])
+        pieces = await connection.fetch(SQL["read_parts"])
+        await self._parked.read(connection)
         found: dict[TopicPartition, int] = {}
         for topic, part, offset, cause_offset, index, count in rows:
             found[topic, part] = offset
@@ -114,11 +137,17 @@ class Projection:
     async def project(self, records: Sequence[Record]) -> None:
         """Fold and write. Comes back only when the batch is behind us."""
         while records:
+            if _releases_events(records[0]):
+                await self._release(records[0])
+                records = records[1:]
+                continue
             fold = Fold(self._fences)
-            count, bad = self._fold(records, fold)
-            batch, rest = records[:count], records[count:]
-            steps = self._steps(batch)
+            batch: Sequence[Record] = records
+            began_ns = time_ns()
             try:
+                count, bad = self._fold(records, fold)
+                batch, rest = records[:count], records[count:]
+                steps = self._steps(batch)
                 if bad:
                     await self._bury(bad)
                 async with self._pool.acquire() as connection:
@@ -128,27 +157,31 @@ class Projection:
                 self._listener.dropped()
                 await self.open(list(self.positions))
                 records = self.next(records)
-            except (*AWAY, LogUnavailable) as error:
-                logger.warning("projector.waits", error=str(error))
+            except (asyncpg.PostgresError, *AWAY, LogUnavailable, _Unfoldable) as error:
                 self._listener.dropped()
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
-                await self._reopen()
-            except asyncpg.PostgresError as error:
-                self._listener.dropped()
-                await self._reopen()
-                if len(batch) == 1:
-                    await self._park(batch[0], error)
+                if isinstance(error, _Unfoldable):
+                    await self._reopen()
+                elif not own_fault(error):
+                    logger.warning("projector.waits", error=str(error))
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
+                    await self._reopen()
+                elif len(batch) == 1:
+                    await self._reopen()
+                    self._parked.refused[_place(batch[0])] = words(error)
                 else:
-                    logger.warning("projector.batch_refused", records=len(batch), error=str(error))
+                    await self._reopen()
+                    logger.warning("projector.batch_refused", records=len(batch), error=words(error))
                     middle = len(batch) // 2
                     await self.project(batch[:middle])
                     await self.project(batch[middle:])
-                records = rest
+                    records = rest
             else:
                 marks: dict[str, dict[int, int]] = {}
                 for (topic, part), step in steps.items():
                     self.positions[topic, part] = step.after
                     marks.setdefault(topic, {})[part] = step.after
+                if tracing.on():
+                    _trace(batch, began_ns)
                 await self._listener.committed(marks)
                 records = rest
 
@@ -159,34 +192,133 @@ class Projection:
             for lane, after in ends.items()
         }
 
-    def _fold(self, records: Sequence[Record], fold: Fold) -> tuple[int, list[tuple[Record, Exception]]]:
-        """Fold as many as may be written together: how many that are, and what cannot be folded with what is wrong with it."""
-        bad: list[tuple[Record, Exception]] = []
-        causes = self._fences.causes
+    def _fold(self, records: Sequence[Record], fold: Fold) -> tuple[int, list[tuple[Record, str]]]:
+        """Fold as many as may be written together: how many that are, and what cannot be folded with what is wrong with it.
+
+        Raises _Unfoldable when what is gathered is spoilt; the record is known for bad from then on.
+        """
+        bad: list[tuple[Record, str]] = []
+        causes, parked = self._fences.causes, self._parked
         for n, record in enumerate(records):
             headers, lane = record.headers, (record.topic, record.partition)
+            if record.topic == ev.DEAD_LETTERS:
+                if _releases_events(record):
+                    return n, bad
+                fold.changes.letters.letter(record)
+                continue
             try:
                 cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
-                event = ev.decode(envelope.type_of(headers), record.value)
-                time = headers["ce_time"]
-                if n and fold.must_wait(event):
-                    return n, bad
-                if not fold.event(event, time, record.offset, record.partition):
-                    continue
-            except (KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
-                bad.append((record, error))
-                continue
+                if parked.dropped and _place(record) in parked.dropped:
+                    event = None
+                elif parked.keys and (record.topic, record.key) in parked.keys:
+                    fold.changes.letters.park(_place(record), record, None)
+                    event = None
+                elif (known := parked.refused.get(_place(record))) is not None:
+                    bad.append((record, known))
+                    event = None
+                else:
+                    event = ev.decode(envelope.type_of(headers), record.value)
+                    time = headers["ce_time"]
+            except Exception as error:
+                bad.append((record, words(error)))
+                event = cause = None
+            if event is None:
+                if bad and bad[-1][0] is record:
+                    fold.changes.letters.park(_place(record), record, bad[-1][1])
+                    parked.keys.add((record.topic, record.key))
+                    self._listener.parked(record.key)
+            else:
+                try:
+                    if n and fold.must_wait(event):
+                        return n, bad
+                    if not fold.event(event, time, record.offset, record.partition):
+                        continue
+                except Exception as error:
+                    parked.refused[_place(record)] = words(error)
+                    raise _Unfoldable from error
             if cause is not None:
                 causes[lane] = cause
-                if "ce_retry" in headers and "ce_command" in headers and not isinstance(event, ev.CommandRepeated):
+                if event is not None:
                     self._outcome(record, event, fold)
-            self._listener.folded(record, event, cause)
+            if event is not None:
+                self._listener.folded(record, event, cause)
         return len(records), bad
+
+    async def _release(self, release: Record) -> None:
+        """Fold the events of a key that wait, one by one, until one cannot be. Goes on where it stood if it is done again."""
+        lane = (release.topic, release.partition)
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    await self._release_events(connection, release)
+                    step = Step(self.positions.get(lane, 0), release.offset + 1, self._fences.causes.get(lane))
+                    await apply(connection, Fold(Fences()).changes, {lane: step})
+                    await self._parked.read(connection)
+            except PositionsMoved:
+                self._listener.dropped()
+                await self.open(list(self.positions))
+                if not self.next([release]):
+                    return
+            except (asyncpg.PostgresError, *AWAY) as error:
+                logger.warning("projector.waits", error=str(error))
+                self._listener.dropped()
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
+                await self._reopen()
+            else:
+                self.positions[lane] = step.after
+                await self._listener.committed({release.topic: {release.partition: step.after}})
+                return
+
+    async def _release_events(self, connection: asyncpg.Connection, release: Record) -> None:
+        try:
+            asked = ev.decode(ev.ParkedEventsReleased.TYPE, release.value)
+            time = datetime.fromisoformat(release.headers["ce_time"])
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+            logger.error("projector.release_not_understood", offset=release.offset, error=words(error))
+            return
+        assert isinstance(asked, ev.ParkedEventsReleased)
+        place = place_of(asked.drop or "")
+        if place is not None:
+            await connection.execute(LETTERS["drop_event"], *place, asked.aggregate_id, time)
+        stuck: set[str] = set()
+        for parked in await parked_events(connection, asked.aggregate_id):
+            if parked.record.topic not in stuck and not await self._fold_parked(connection, parked):
+                stuck.add(parked.record.topic)
+
+    async def _fold_parked(self, connection: asyncpg.Connection, parked: ParkedEvent) -> bool:
+        """Whether it could be folded; its row is gone then, in the same transaction. Its cause was passed when it was parked."""
+        record, fold = parked.record, Fold(self._fences)
+        try:
+            async with connection.transaction():
+                taken: str = await connection.execute(LETTERS["take"], *parked.place)
+                if not taken.endswith(" 1"):
+                    raise PositionsMoved
+                event = ev.decode(envelope.type_of(record.headers), record.value)
+                counts = fold.event(event, record.headers["ce_time"], record.offset, record.partition)
+                if counts:
+                    self._outcome(record, event, fold)
+                await apply(connection, fold.changes, {})
+        except PositionsMoved:
+            raise
+        except Exception as error:
+            if isinstance(error, asyncpg.PostgresError | AWAY) and not own_fault(error):
+                raise
+            logger.error("projector.still_bad", topic=record.topic, offset=record.offset, error=words(error))
+            await self._open(connection, list(self.positions))  # what the fold changed along the way is not true
+            await connection.execute(LETTERS["still_bad"], *parked.place, words(error))
+            return False
+        self._parked.refused.pop(parked.place, None)
+        if counts:
+            self._listener.folded(record, event, None)
+        return True
 
     def _outcome(self, record: Record, event: ev.AnyEvent, fold: Fold) -> None:
         """The first event of a command that may be repeated is what its repetitions are answered with."""
+        headers = record.headers
+        if "ce_retry" not in headers or "ce_command" not in headers or isinstance(event, ev.CommandRepeated):
+            return
         command_id, time = record.headers["ce_command"], record.headers["ce_time"]
         reply = reply_to(event, record.value, command_id, time)
         fold.changes.outcomes.setdefault(
@@ -204,11 +336,24 @@ class Projection:
             except AWAY:
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
-    async def _park(self, record: Record, error: Exception) -> None:
-        """One record that Postgres refuses: buried, and the position past it."""
-        await self._bury([(record, error)])
-        lane = (record.topic, record.partition)
-        step = Step(self.positions.get(lane, 0), record.offset + 1, self._fences.causes.get(lane))
-        async with self._pool.acquire() as connection:
-            await apply(connection, Fold(Fences()).changes, {lane: step})
-        self.positions[lane] = step.after
+
+def _releases_events(record: Record) -> bool:
+    return record.topic == ev.DEAD_LETTERS and envelope.type_of(record.headers) == ev.ParkedEventsReleased.TYPE
+
+
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
+
+
+def _trace(records: Sequence[Record], began_ns: int) -> None:
+    """One span for each record that belongs to a trace: when it was folded and written, with which others."""
+    for record in records:
+        parent = record.headers.get("ce_traceparent")
+        if parent is not None:
+            about: tracing.Attributes = {
+                "messaging.destination.name": record.topic,
+                "messaging.destination.partition.id": str(record.partition),
+                "messaging.kafka.offset": record.offset,
+                "messaging.batch.message_count": len(records),
+            }
+            tracing.passed(f"project {envelope.type_of(record.headers)}", about, parent=parent, began_ns=began_ns)

@@ -179,6 +179,7 @@ def _headers() -> dict[str, Any]:
             "ce_command": {**ID, "description": "First event of a command: the command's id."},
             "ce_replyto": {**text, "description": "Who waits for the outcome; of no use to others."},
             "ce_actor": {**text, "description": "Who asked: the authenticated user."},
+            "ce_traceparent": {"type": "string", "description": "The trace it belongs to (W3C trace context)."},
             "ce_retry": {"const": "1", "description": "The command came with an Idempotency-Key."},
             envelope.SEALED: {**text, "description": "The body is encrypted (docs/erasure.md)."},
         },

@@ -11,6 +11,7 @@ without parsing bodies. Source: CloudEvents 1.0 Kafka protocol binding, section 
     ce_subject  the aggregate's id
     ce_cause    events of the decider only: ``<partition>-<offset>-<index>-<count>``
     ce_replyto  commands only: the gateway that waits for the outcome
+    ce_traceparent  the trace that the record belongs to (W3C trace context, as the CloudEvents extension says), when there is one
     ce_actor    who asked (the authenticated user), when known
     ce_command  first event of a command only: the command's id
     ce_retry    commands, and first events of commands: "1" when the id came from an ``Idempotency-Key``
@@ -71,6 +72,7 @@ class CommandMeta(msgspec.Struct, frozen=True):
     reply_to: str | None = None
     actor: str | None = None
     retry: bool = False
+    traceparent: str | None = None
 
 
 def headers(
@@ -85,6 +87,7 @@ def headers(
     reply_to: str | None = None,
     actor: str | None = None,
     retry: bool = False,
+    traceparent: str | None = None,
 ) -> Headers:
     """The attributes of one record; ``type`` without the ``langlog.`` prefix."""
     found: Headers = {
@@ -104,6 +107,8 @@ def headers(
         found["ce_actor"] = actor
     if retry:
         found["ce_retry"] = "1"
+    if traceparent is not None:
+        found["ce_traceparent"] = traceparent
     return found
 
 
@@ -122,4 +127,5 @@ def meta_of(found: Mapping[str, str], partition: int, offset: int) -> CommandMet
         reply_to=found.get("ce_replyto"),
         actor=found.get("ce_actor"),
         retry=found.get("ce_retry") == "1",
+        traceparent=found.get("ce_traceparent"),
     )

@@ -84,6 +84,8 @@ class Server(NamedTuple):
     permissions: list[str] = []
     headers: dict[str, str] = {}
     """Of the request, as far as the project wants them in the configurable."""
+    traceparent: str | None = None
+    """The trace that the run belongs to. Kept in its kwargs, because a run may begin long after it was asked for."""
 
 
 class Layered(NamedTuple):
@@ -151,6 +153,8 @@ def layer(
         "checkpoint_during": during,
         "durability": durability,
     }
+    if server.traceparent is not None:
+        kwargs["traceparent"] = server.traceparent
     return Layered(
         Raw(msgspec.json.encode(kwargs)),
         {**rest, "configurable": own},
