@@ -8,12 +8,14 @@ watermark            positions of the projection (JSON: topic -> {partition: off
 control              stop a run (Control), from the decider to workers
 timers               a delayed run was made, or a webhook is due, from the projector to the scheduler
 graphs               the set of graphs changed, from the projector
+parked               the key of an event that cannot be folded, from the projector to the deciders
 """
 
 WATERMARK = "watermark"
 CONTROL = "control"
 TIMERS = "timers"
 GRAPHS = "graphs"
+PARKED = "parked"
 WORKER_ID = "worker-"
 """What ids of workers that wait for replies begin with."""
 

@@ -197,7 +197,7 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
         run = RunFacts(**{k: v for k, v in row.items() if k != "ordinal"}, ahead=ahead)
     folded = {(r["topic"], r["part"]): r["offset"] for r in await pool.fetch(sql["positions"])}
     unfolded = 0
-    for topic in ev.EVENT_TOPICS:
+    for topic in ev.FOLDED_TOPICS:
         for part, end in enumerate(await log.end_offsets(topic)):
             unfolded += max(0, end - folded.get((topic, part), 0))
     ends = {(cmd.TOPIC, part): end for part, end in enumerate(await log.end_offsets(cmd.TOPIC))}

@@ -26,7 +26,7 @@ async def services(reads: Reads, pipe: RedisPipe, log: Log) -> dict[str, Any]:
         raise unavailable("Redis") from None
     behind = 0
     try:
-        for topic in ev.EVENT_TOPICS:
+        for topic in ev.FOLDED_TOPICS:
             for part, end in enumerate(await log.end_offsets(topic)):
                 behind += max(0, end - folded.get((topic, part), 0))
     except LogUnavailable:

@@ -55,7 +55,11 @@ class Announcer:
     def _forget(self) -> None:
         self._lives: list[Life] = []
         self._settled.clear()
+        self._parked: list[str] = []
         self._timer_set = self._graphs_changed = False
+
+    def parked(self, key: str) -> None:
+        self._parked.append(key)
 
     def dropped(self) -> None:
         self._forget()
@@ -86,7 +90,7 @@ class Announcer:
 
     async def committed(self, marks: Mapping[str, Mapping[int, int]]) -> None:
         replies = [self._pending.pop(command) for command in self._settled]
-        lives, timer_set, graphs_changed = self._lives, self._timer_set, self._graphs_changed
+        lives, timer_set, graphs_changed, parked = self._lives, self._timer_set, self._graphs_changed, self._parked
         self._forget()
         bus = self._bus
         watermark = msgspec.json.encode(marks)
@@ -97,6 +101,9 @@ class Announcer:
             publish(channels.gateway(waiting), REPLY + messages.encode(reply))
         for life in lives:
             bus.publish_local(channels.life(life.thread_id), messages.encode(life))
+        for key in parked:
+            bus.deliver_local(channels.PARKED, key.encode())
+            bus.publish(channels.PARKED, key.encode())
         if timer_set:
             bus.publish_local(channels.TIMERS, b"")
         if graphs_changed:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .crons import CronChanges
 from .event_index import EventIndex
+from .parking import LetterChanges
 from .store import StoreChanges
 
 
@@ -147,6 +148,7 @@ class Changes:
         self.crons = CronChanges()
         self.store = StoreChanges()
         self.index = EventIndex()
+        self.letters = LetterChanges()
         self.graphs: dict[str, tuple[Any, ...]] = {}
         self.outcomes: dict[str, tuple[Any, ...]] = {}
         self.removed_threads: set[str] = set()

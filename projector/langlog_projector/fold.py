@@ -109,6 +109,9 @@ class Fold:
                     jsonb(_dumps(event.drawings)),
                     None if event.subgraphs is None else jsonb(_dumps(event.subgraphs)),
                 )
+            case ev.ParkedReleased():
+                self.changes.letters.settle(event.decided, "decided", at)
+                self.changes.letters.settle(event.dropped, "dropped", at)
             case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
             case _:

@@ -80,7 +80,7 @@ class Builder:
 
     async def open(self) -> None:
         """Positions, and everything else that outlives a batch, from the schema."""
-        await self._projection.open([(topic, p) for topic in ev.EVENT_TOPICS for p in range(self._log.partitions)])
+        await self._projection.open([(topic, p) for topic in ev.FOLDED_TOPICS for p in range(self._log.partitions)])
 
     async def fold_to(self, ends: Mapping[TopicPartition, int]) -> None:
         """Fold everything below ``ends``, and nothing beyond. Raises LogFault when the log does not hold all of it."""
@@ -111,7 +111,7 @@ class Builder:
     async def _read(self) -> list[Record]:
         """What comes next; the read after it is under way while this is folded."""
         if self._reader is None:
-            self._reader = self._log.reader(ev.EVENT_TOPICS, self._projection.positions)
+            self._reader = self._log.reader(ev.FOLDED_TOPICS, self._projection.positions)
         reading = self._reading or asyncio.create_task(self._reader.read(BATCH_RECORDS))
         self._reading = None
         try:
@@ -136,7 +136,7 @@ class Builder:
         return ahead
 
     async def _check(self, ends: Mapping[TopicPartition, int]) -> None:
-        for topic in ev.EVENT_TOPICS:
+        for topic in ev.FOLDED_TOPICS:
             for part, end in enumerate(await self._log.end_offsets(topic)):
                 if ends.get((topic, part), 0) > end:
                     raise LogFault(
@@ -238,7 +238,7 @@ async def catch_up(builder: Builder, live: asyncpg.Pool) -> None:
 
 async def follow_log(builder: Builder, log: Log) -> None:
     """Fold to the end of the log: there is no live model to keep to."""
-    ends = {(topic, p): end for topic in ev.EVENT_TOPICS for p, end in enumerate(await log.end_offsets(topic))}
+    ends = {(topic, p): end for topic in ev.FOLDED_TOPICS for p, end in enumerate(await log.end_offsets(topic))}
     await builder.fold_to(ends)
 
 

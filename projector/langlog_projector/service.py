@@ -43,7 +43,7 @@ class ProjectorService:
         self._reader: LogReader | None = None
 
     async def start(self) -> None:
-        self._reader = self._log.member(GROUP, ev.EVENT_TOPICS, self)
+        self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
 
     async def serve(self) -> None:
         assert self._reader is not None
@@ -112,7 +112,7 @@ class ProjectorService:
                 topic=record.topic,
                 partition=record.partition,
                 offset=record.offset,
-                error=f"{type(error).__name__}: {error}"[:300],
+                error=error[:300],
             )
         await self._log.append([dead_letter(record, error) for record, error in bad])
 
@@ -122,7 +122,7 @@ def _awaited(records: Sequence[Record]) -> bool:
     return any("ce_replyto" in r.headers or envelope.type_of(r.headers) in AWAITED for r in records)
 
 
-def dead_letter(record: Record, error: Exception) -> NewRecord:
+def dead_letter(record: Record, error: str) -> NewRecord:
     """A record as it was, with where it came from and what was wrong with it in the headers."""
     place = f"{record.topic}-{record.partition}-{record.offset}"
     return NewRecord(
@@ -132,7 +132,7 @@ def dead_letter(record: Record, error: Exception) -> NewRecord:
         {
             **record.headers,
             "dead_origin": place,
-            "dead_error": f"{type(error).__name__}: {error}"[:1000],
+            "dead_error": error,
             "dead_time": now_iso(),
         },
     )

@@ -388,6 +388,21 @@ class DeleteCron(CronCommand, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "cron.delete.v1"
 
 
+# --- dead letters ----------------------------------------------------------------------------
+
+
+class ReleaseParked(Body, kw_only=True, frozen=True):
+    """Decide the parked commands of a key, in order, as if they came now. ``drop``: the origin of one to be left out."""
+
+    TYPE: ClassVar[str] = "parked.release.v1"
+    aggregate_id: str
+    drop: str | None = None
+
+    @property
+    def key(self) -> str:
+        return self.aggregate_id
+
+
 Command = (
     CreateThread
     | PatchThread
@@ -413,6 +428,7 @@ Command = (
     | PatchCron
     | AdvanceCron
     | DeleteCron
+    | ReleaseParked
 )
 
 COMMANDS: dict[str, type[Body]] = {
@@ -442,6 +458,7 @@ COMMANDS: dict[str, type[Body]] = {
         PatchCron,
         AdvanceCron,
         DeleteCron,
+        ReleaseParked,
     )
 }
 

@@ -25,6 +25,8 @@ CRON_EVENTS = "cron-events"
 GRAPH_EVENTS = "graph-events"
 DEAD_LETTERS = "dead-letters"
 EVENT_TOPICS = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, STORE_EVENTS, GRAPH_EVENTS)
+FOLDED_TOPICS = (*EVENT_TOPICS, DEAD_LETTERS)
+"""What a projection is made of: events, and what could not be handled."""
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 RunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
@@ -441,6 +443,37 @@ class GraphRegistered(Event, kw_only=True, frozen=True):
         return self.graph_id
 
 
+class ParkedReleased(Event, kw_only=True, frozen=True):
+    """What became of a key's parked commands (`commands.ReleaseParked`). Stands where the key's other events stand.
+
+    Commands are named by origin: ``<topic>-<partition>-<offset>``.
+    """
+
+    TYPE: ClassVar[str] = "parked.released.v1"
+    aggregate_id: str
+    decided: list[str] = []
+    dropped: list[str] = []
+    left: int = 0
+    """That are still parked, the first of them because it cannot be decided."""
+
+    @property
+    def key(self) -> str:
+        return self.aggregate_id
+
+
+class ParkedEventsReleased(Event, kw_only=True, frozen=True):
+    """An operator wants a key's parked events folded, in order. ``drop``: the origin of one that is to be left out for ever."""
+
+    TYPE: ClassVar[str] = "parked.events_released.v1"
+    TOPIC: ClassVar[str] = DEAD_LETTERS
+    aggregate_id: str
+    drop: str | None = None
+
+    @property
+    def key(self) -> str:
+        return self.aggregate_id
+
+
 FINAL_RUN_EVENTS = (RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunRolledBack)
 WORKER_EVENTS = (RunStarted, RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart)
 
@@ -480,6 +513,8 @@ AnyEvent = (
     | StoreWritten
     | StoreRefreshed
     | GraphRegistered
+    | ParkedReleased
+    | ParkedEventsReleased
 )
 
 EVENTS: dict[str, type[Event]] = {
@@ -520,6 +555,8 @@ EVENTS: dict[str, type[Event]] = {
         StoreWritten,
         StoreRefreshed,
         GraphRegistered,
+        ParkedReleased,
+        ParkedEventsReleased,
     )
 }
 

@@ -265,3 +265,18 @@ CREATE TABLE IF NOT EXISTS outcomes (   -- of commands that came with an Idempot
     at timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS outcomes_aggregate ON outcomes (aggregate_id);
+
+CREATE TABLE IF NOT EXISTS dead_letters (  -- records that could not be handled, and those of the same key behind them
+    topic text NOT NULL,                -- of the record: commands, or a topic of events
+    part int NOT NULL,
+    "offset" bigint NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    type text NOT NULL,
+    state text NOT NULL,                -- bad, behind; over: decided (commands alone), dropped
+    error text,
+    headers text,                       -- JSON; these two go when it is over
+    value bytea,
+    at timestamptz NOT NULL,            -- of the record; when it is over, of that
+    PRIMARY KEY (topic, part, "offset")
+);
+CREATE INDEX IF NOT EXISTS dead_letters_open ON dead_letters (key) WHERE state IN ('bad', 'behind');

@@ -1,0 +1,143 @@
+"""Records that cannot be handled, and what waits behind them: a key is parked, not its partition.
+
+An event that cannot be folded becomes a row of ``dead_letters`` in the same transaction as the positions, and so does every later
+event of the same topic and key, in order; all other keys go on. Nothing of it is remembered elsewhere, and folding the same log
+parks the same records, so that it survives restarts and rebuilds. Commands that the decider could not decide come as letters on
+the topic ``dead-letters`` and become rows as well. How an operator gets a key going again: `events.ParkedEventsReleased` (rows are
+folded in order until one cannot be), `events.ParkedReleased` (the decider has decided commands).
+
+Not safe for concurrent use: it belongs to one `Projection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+from langlog_backbone.log import Record
+from langlog_backbone.postgres import load_sql
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+
+SQL = load_sql("langlog_projector", "dead_letters.sql")
+
+OWN_FAULT = ("0A", "22", "23", "54", "XX")
+"""Classes of SQLSTATE that are a record's own fault: its data, too large, against a constraint. All others are waited out."""
+
+Place = tuple[str, int, int]
+"""(topic, partition, offset)"""
+
+
+class LetterChanges:
+    """What a batch changes of ``dead_letters``."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Place, tuple[Any, ...]] = {}
+        self._settled: dict[Place, tuple[str, datetime]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._rows or self._settled)
+
+    def park(self, place: Place, record: Record, error: str | None) -> None:
+        """``error`` None: nothing is wrong with it by itself."""
+        headers = {k: v for k, v in record.headers.items() if not k.startswith("dead_")}
+        self._rows[place] = (
+            record.key,
+            envelope.type_of(headers),
+            "behind" if error is None else "bad",
+            error,
+            msgspec.json.encode(headers).decode(),
+            record.value,
+            _time(headers),
+        )
+
+    def letter(self, record: Record) -> None:
+        """What the decider says of a command. Letters of events say what is known already."""
+        place = place_of(record.headers.get("dead_origin", ""))
+        if place is not None and place[0] == cmd.TOPIC:
+            self.park(place, record, record.headers.get("dead_error"))
+
+    def settle(self, origins: list[str], state: str, at: datetime) -> None:
+        for origin in origins:
+            place = place_of(origin)
+            if place is not None:
+                self._settled[place] = state, at
+
+    async def apply(self, connection: asyncpg.Connection) -> None:
+        if self._rows:
+            rows = [(*place, *row) for place, row in self._rows.items()]
+            await connection.execute(SQL["insert"], *map(list, zip(*rows, strict=True)))
+        if self._settled:
+            settled = [(*place, *what) for place, what in self._settled.items()]
+            await connection.execute(SQL["settle"], *map(list, zip(*settled, strict=True)))
+
+
+class Parked:
+    """What folding must know of it. ``keys``: (topic, key) of which all further events are parked."""
+
+    def __init__(self) -> None:
+        self.keys: set[tuple[str, str]] = set()
+        self.dropped: set[Place] = set()
+        self.refused: dict[Place, str] = {}
+        """Records that were found to be bad only when they were written, and why. Found again after a restart."""
+
+    async def read(self, connection: asyncpg.Connection) -> None:
+        self.keys = {(topic, key) for topic, key in await connection.fetch(SQL["read_open"])}
+        self.dropped = {(topic, part, offset) for topic, part, offset in await connection.fetch(SQL["read_dropped"])}
+
+
+class ParkedEvent(NamedTuple):
+    place: Place
+    record: Record
+
+
+async def parked_events(connection: asyncpg.Connection, key: str) -> list[ParkedEvent]:
+    """Events of the key that wait, in the order of each topic."""
+    return [
+        ParkedEvent(
+            (topic, part, offset),
+            Record(topic, part, offset, key, value, msgspec.json.decode(headers, type=dict[str, str])),
+        )
+        for topic, part, offset, headers, value in await connection.fetch(SQL["parked_events"], key)
+    ]
+
+
+def place_of(origin: str) -> Place | None:
+    """``<topic>-<partition>-<offset>``; None for anything else."""
+    parts = origin.rsplit("-", 2)
+    if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
+        return None
+    return parts[0], int(parts[1]), int(parts[2])
+
+
+def own_fault(error: Exception) -> bool:
+    """Whether it is the record that Postgres (or its client, which checks what it sends) does not take."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, ValueError)
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in OWN_FAULT
+
+
+def words(error: Exception) -> str:
+    """What is wrong, without what the record holds: messages of Postgres and of conversions may quote it."""
+    name = type(error).__name__
+    if isinstance(error, msgspec.MsgspecError | KeyError):
+        return f"{name}: {error}"[:1000]
+    if isinstance(error, asyncpg.PostgresError):
+        table = getattr(error, "table_name", None)
+        return f"{name} ({error.sqlstate}{f', table {table}' if table else ''})"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return name if trace is None else f"{name} in {trace.tb_frame.f_code.co_qualname}"
+
+
+def _time(headers: Mapping[str, str]) -> datetime:
+    """The record's time, or the beginning of time if it says none: never that of the look, which a rebuild would not repeat."""
+    try:
+        found = datetime.fromisoformat(headers["ce_time"])
+    except (KeyError, ValueError):
+        return datetime(1970, 1, 1, tzinfo=UTC)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -1,0 +1,35 @@
+-- Records that are parked: see parking.py.
+
+-- name: read_open
+SELECT DISTINCT topic, key FROM dead_letters WHERE state IN ('bad', 'behind') AND topic <> 'commands'
+
+-- name: read_dropped
+SELECT topic, part, "offset" FROM dead_letters WHERE state = 'dropped' AND topic <> 'commands'
+
+-- name: insert
+INSERT INTO dead_letters (topic, part, "offset", key, type, state, error, headers, value, at)
+SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[],
+                     $10::timestamptz[])
+ON CONFLICT DO NOTHING
+
+-- name: settle
+UPDATE dead_letters d SET state = n.state, at = n.at, headers = NULL, value = NULL
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::timestamptz[]) AS n (topic, part, "offset", state, at)
+WHERE d.topic = n.topic AND d.part = n.part AND d."offset" = n."offset"
+
+-- name: drop_event
+-- Also before the record has been met: a rebuild may read the operator's word first.
+INSERT INTO dead_letters (topic, part, "offset", key, type, state, at) VALUES ($1, $2, $3, $4, '', 'dropped', $5)
+ON CONFLICT (topic, part, "offset") DO UPDATE
+SET type = '', state = 'dropped', at = EXCLUDED.at, error = NULL, headers = NULL, value = NULL
+
+-- name: parked_events
+SELECT topic, part, "offset", headers, value FROM dead_letters
+WHERE key = $1 AND topic <> 'commands' AND state IN ('bad', 'behind')
+ORDER BY topic, part, "offset"
+
+-- name: take
+DELETE FROM dead_letters WHERE topic = $1 AND part = $2 AND "offset" = $3 AND state IN ('bad', 'behind')
+
+-- name: still_bad
+UPDATE dead_letters SET state = 'bad', error = $4 WHERE topic = $1 AND part = $2 AND "offset" = $3
