@@ -109,7 +109,7 @@ class Bench:
             options = ["--workers", str(self._args.workers)]
         live = LiveServer(project, self._folder / str(number), env, *options)
         port = int(self._kafka.rpartition(":")[2]) if self._kafka else None
-        with live.up():
+        with live.up(verified=False):
             yield Server("127.0.0.1", live.port, Stack(live.pid, live.data, port), self._args.seconds)
 
 

@@ -13,7 +13,7 @@ from langlog_backbone.log import Log, open_log
 from langlog_backbone.settings import read_settings
 
 from tests.loss.witness import Witness
-from tests.stack.server import Process, free_port
+from tests.stack.server import SURROUNDINGS, Process, free_port, verify
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 LEASE_S = 2
@@ -89,5 +89,6 @@ async def running_cluster(folder: Path, log_env: dict[str, str]) -> AsyncIterato
             process.start()
             stack.callback(process.kill)
         yield cluster
+        await asyncio.to_thread(verify, SURROUNDINGS | env)
         for process in reversed(cluster.processes.values()):
             process.stop()

@@ -25,6 +25,7 @@ import psutil
 READY_S = 60.0
 """To make a data folder, start Postgres and import every graph, on a busy machine."""
 STOP_S = 30.0
+VERIFY_S = 120.0
 SHOWN_LINES = 80
 
 OWN = ("LOG_URI", "DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "PORT")
@@ -61,7 +62,7 @@ class Process:
     def __init__(self, name: str, args: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = name
         self._args = args
-        self._env = SURROUNDINGS | {"LOG_JSON": "true", "PYTHONUNBUFFERED": "1", **(env or {})}
+        self.env = SURROUNDINGS | {"LOG_JSON": "true", "PYTHONUNBUFFERED": "1", **(env or {})}
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,7 +85,7 @@ class Process:
         self._heard.clear()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "langlog", *self._args],
-            env=self._env,
+            env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -185,10 +186,26 @@ class LiveServer(Process):
         super().__init__(name, [*args, *options], folder, {"LANGLOG_TEST_URL": self.url, **(env or {})})
 
     @contextlib.contextmanager
-    def up(self) -> Iterator[LiveServer]:
-        """Started for the length of a block."""
+    def up(self, *, verified: bool = True) -> Iterator[LiveServer]:
+        """Started for the length of a block, at whose end its read model must be what its log says."""
         self.start()
         try:
             yield self
+            if verified and self.alive:
+                verify(self.env, "--data-dir", str(self.data))
         finally:
             self.stop()
+
+
+def verify(env: Mapping[str, str], *options: str) -> None:
+    """``langlog verify``: fold the log anew and compare. Raises AssertionError with every difference."""
+    done = subprocess.run(
+        [sys.executable, "-m", "langlog", "verify", *options],
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=VERIFY_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"the read model is not what the log says:\n{done.stdout}{done.stderr}"
