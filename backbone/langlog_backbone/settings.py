@@ -88,6 +88,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_STREAM_BUFFER_BYTES: the same, by their size."""
     max_streams: int = 10_000
     """LANGLOG_MAX_STREAMS: open streams of one gateway; one more is 429."""
+    max_subscriptions: int = 64
+    """LANGLOG_MAX_SUBSCRIPTIONS: of one WebSocket."""
+    max_socket_message_bytes: int = 4_000_000
+    """LANGLOG_MAX_SOCKET_MESSAGE_BYTES: a larger message of a client closes its WebSocket with 1009."""
+    socket_ping_s: float = 20.0
+    """LANGLOG_SOCKET_PING_SECS: between pings to a silent WebSocket; half of that later without an answer it is gone; 0: none."""
     max_queued_runs: int = 100_000
     """LANGLOG_MAX_QUEUED_RUNS: pending runs of the whole server; one more is 429; 0: no limit."""
     max_page: int = 10_000
@@ -113,6 +119,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_FRAME_RETENTION: frame batches kept in Redis for one thread."""
     sweep_s: float = 5.0
     """LANGLOG_SWEEP_SECS: between two looks at leases and lost dispatches."""
+
+    embed_timeout_s: float = 60.0
+    """LANGLOG_EMBED_TIMEOUT_SECS: how long one call of ``store.index.embed`` may take."""
 
     webhook_secret: str = ""
     """LANGLOG_WEBHOOK_SECRET: signs webhooks (HMAC-SHA256; ``whsec_`` and base64, or any text); unset: no signature."""
@@ -171,6 +180,9 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),
     "stream_buffer_bytes": ("LANGLOG_STREAM_BUFFER_BYTES",),
     "max_streams": ("LANGLOG_MAX_STREAMS",),
+    "max_subscriptions": ("LANGLOG_MAX_SUBSCRIPTIONS",),
+    "max_socket_message_bytes": ("LANGLOG_MAX_SOCKET_MESSAGE_BYTES",),
+    "socket_ping_s": ("LANGLOG_SOCKET_PING_SECS",),
     "max_queued_runs": ("LANGLOG_MAX_QUEUED_RUNS",),
     "max_page": ("LANGLOG_MAX_PAGE",),
     "audit_page_bytes": ("LANGLOG_AUDIT_PAGE_BYTES",),
@@ -183,6 +195,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "drain_s": ("LANGLOG_DRAIN_SECS",),
     "frame_retention": ("LANGLOG_FRAME_RETENTION",),
     "sweep_s": ("LANGLOG_SWEEP_SECS",),
+    "embed_timeout_s": ("LANGLOG_EMBED_TIMEOUT_SECS",),
     "webhook_secret": ("LANGLOG_WEBHOOK_SECRET",),
     "webhook_attempts": ("LANGLOG_WEBHOOK_ATTEMPTS",),
     "webhook_timeout_s": ("LANGLOG_WEBHOOK_TIMEOUT_SECS",),

@@ -264,24 +264,42 @@ def _usable(spec: GraphSpec, found: object, where: str) -> AnyGraph | Factory:
 
 
 def _import_file(spec: GraphSpec, path: Path) -> types.ModuleType:
-    name = MODULE_PREFIX + "".join(c if c.isalnum() else "_" for c in str(path.with_suffix("")))
+    try:
+        return execute_file(path)
+    except KeyboardInterrupt:
+        raise
+    except NotPython as error:
+        raise GraphLoadError(spec, str(error), str(path)) from None
+    except BaseException as error:
+        raise _failure(spec, error, str(path)) from error
+
+
+class NotPython(Exception):
+    """A file that, by its name, is none of Python's."""
+
+
+def module_name(path: Path) -> str:
+    """What a file of the project is called as a module."""
+    return MODULE_PREFIX + "".join(c if c.isalnum() else "_" for c in str(path.with_suffix("")))
+
+
+def execute_file(path: Path) -> types.ModuleType:
+    """A file of the project as a new module, `module_name`. Raises NotPython, and whatever the file raises."""
+    name = module_name(path)
     module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:
-        raise GraphLoadError(spec, "it is not a Python file", str(path))
+        raise NotPython("it is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     # pickling by reference, dataclasses and pydantic look classes up in sys.modules
     sys.modules[name] = module
     folder = str(path.parent)
-    added = folder not in sys.path
-    if added:  # siblings of the file, when no dependency names its folder; behind everything else
+    if folder not in sys.path:  # siblings of the file, when no dependency names its folder; behind everything else
         sys.path.append(folder)
     try:
         module_spec.loader.exec_module(module)
-    except BaseException as error:
+    except BaseException:
         sys.modules.pop(name, None)
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise _failure(spec, error, str(path)) from error
+        raise
     return module
 
 

@@ -22,6 +22,8 @@ from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
+from .credentials import hidden
+from .embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts
 from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .graphs import UnknownGraph
 from .thread_queries import (
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
     from .checkpoint_reader import CheckpointReader
+    from .embeddings import Embedder
     from .graph_loops import GraphLoops, Work
     from .graphs import Graphs
     from .io_loop import IoLoop
@@ -57,7 +60,13 @@ _graph_id = msgspec.json.Decoder(GraphQuestion).decode
 
 class QueryServer:
     def __init__(
-        self, io: IoLoop, graphs: Graphs, loops: GraphLoops, reader: CheckpointReader, store: BaseStore | None
+        self,
+        io: IoLoop,
+        graphs: Graphs,
+        loops: GraphLoops,
+        reader: CheckpointReader,
+        store: BaseStore | None,
+        embedder: Embedder | None = None,
     ) -> None:
         self._backbone = io.backbone
         self._loops = loops
@@ -74,6 +83,12 @@ class QueryServer:
             "subgraphs": (msgspec.json.Decoder(SubgraphsQuestion).decode, drawings.subgraphs),
             "schemas": (msgspec.json.Decoder(GraphQuestion).decode, drawings.schemas),
         }
+
+        # answered on the I/O loop, which hands on to the project's code by itself
+        self._own: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]] = {}
+        if embedder is not None:
+            self._own["embed_item"] = (msgspec.json.Decoder(ItemQuestion).decode, embedder.item)
+            self._own["embed_query"] = (msgspec.json.Decoder(QueryQuestion).decode, embedder.search)
 
     async def serve(self) -> None:
         """Take and answer questions until cancelled; those under way are cancelled too."""
@@ -120,17 +135,24 @@ class QueryServer:
 
     async def _answer(self, query: Query, limit_s: float) -> Answer | None:
         """None: nobody waits for it any more."""
-        found = self._kinds.get(query.kind)
+        own = query.kind in self._own
+        found = self._own.get(query.kind) or self._kinds.get(query.kind)
         if found is None:
             return Answer(id=query.id, status=400, detail=f"Unknown kind of query: {query.kind}")
         decode, answer = found
         work: Work[bytes] | None = None
         try:
             asked = decode(query.body)
+            if own:
+                async with asyncio.timeout(limit_s):
+                    return Answer(id=query.id, body=await answer(asked))
             graph_id = _graph_id(query.body).graph_id
             work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked)))
             async with asyncio.timeout(limit_s):
                 return Answer(id=query.id, body=await work.done)
+        except EmbeddingFailed as error:
+            logger.warning("query.embedding_failed", query_id=query.id, error=hidden(str(error))[:500])
+            return Answer(id=query.id, status=500, detail=str(error))
         except TimeoutError:
             if work is None or work.done.cancelled() or not work.done.done():
                 return None
@@ -139,7 +161,7 @@ class QueryServer:
             return Answer(id=query.id, status=error.status, detail=error.detail)
         except UnknownGraph as error:
             return Answer(id=query.id, status=404, detail=str(error))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, TooManyTexts) as error:
             return Answer(id=query.id, status=422, detail=str(error))
         except AWAY as error:
             logger.warning("query.postgres_away", kind=query.kind, error=str(error))

@@ -1,7 +1,8 @@
 """`LogStore`: the store that graph nodes get. Writes are commands in the log, reads come from the read model.
 
 A write returns once the read model holds it, so whoever reads afterwards, in a node or over HTTP, finds it. Within one batch
-reads see the state before its writes, and of several writes to one item the last one counts, as in langgraph's own stores.
+reads see the state before its writes, and of several writes to one item the last one counts, as in langgraph's own stores. Texts
+of a batch are embedded together, before anything is written.
 
 Concurrency: usable from any loop or thread; the I/O is done on the I/O loop. It holds nothing that must survive.
 """
@@ -9,8 +10,8 @@ Concurrency: usable from any loop or thread; the I/O is done on the I/O loop. It
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from langgraph.store.base import (
@@ -26,41 +27,48 @@ from langgraph.store.base import (
     TTLConfig,
     validate_op_namespace,
 )
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres import Parameters
+from langlog_backbone.store_conditions import value_filter
+from langlog_backbone.store_reader import Row, StoreReader
+from langlog_backbone.store_refresh import Refreshes
 from langlog_schemas.commands import ABSENT, StoreOp, WriteStore
+from langlog_schemas.vectors import unpack
+from msgspec.structs import replace
 
 from . import encoding
-from .command_sender import CommandSender
+from .command_sender import SOURCE, CommandSender
 
 if TYPE_CHECKING:
+    from .embeddings import Embedder, Text
     from .io_loop import IoLoop
 
-T = TypeVar("T")
-Condition = tuple[str, str, str]
-"""(path into the value as JSON array, operator, wanted value as JSON)"""
-
-OPERATORS = frozenset({"$eq", "$ne", "$gt", "$gte", "$lt", "$lte"})
-AFTER_ALL = "\U0010ffff" * 4
-"""A label that sorts after every other."""
-
-_SQL = load_sql("langlog_executor", "store.sql")
-_GET, _SEARCH, _NAMESPACES = _SQL["get"], _SQL["search"], _SQL["namespaces"]
+ROWS_MAX = 1_000_000
+"""Of one answer: nodes ask for what they want, and have memory of their own."""
 
 
 class LogStore(BaseStore):
-    """One for a process. ``ttl`` is the ``store.ttl`` section of langgraph.json."""
+    """One for a process. ``ttl`` is the ``store.ttl`` section of langgraph.json; without ``embedder`` nothing is found by meaning."""
 
     supports_ttl = True
 
-    def __init__(self, io: IoLoop, *, sender: CommandSender | None = None, ttl: TTLConfig | None = None) -> None:
+    def __init__(
+        self,
+        io: IoLoop,
+        *,
+        sender: CommandSender | None = None,
+        ttl: TTLConfig | None = None,
+        embedder: Embedder | None = None,
+    ) -> None:
         self._io = io
-        self._pool = io.backbone.pool
+        self._reader = StoreReader(io.backbone.pool.fetch, most=ROWS_MAX)
+        self._refreshes = Refreshes(io.backbone.log, SOURCE)
         self._sender = sender or CommandSender(io)
+        self._embedder = embedder
         self.ttl_config = ttl
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Raises ValueError for an operation that cannot be, CommandRefused, OutcomeUnknown and LogUnavailable."""
-        return await self._io.call(self._perform(_checked(ops)))
+        """Raises ValueError for an operation that cannot be, EmbeddingFailed, CommandRefused, OutcomeUnknown and LogUnavailable."""
+        return await self._io.call(self._perform(self._checked(ops)))
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """As `abatch`; holds the calling thread, which must not be that of the I/O loop."""
@@ -70,12 +78,62 @@ class LogStore(BaseStore):
             here = None
         if here is self._io.loop:
             raise RuntimeError("a synchronous store call would block the I/O loop")
-        return asyncio.run_coroutine_threadsafe(self._perform(_checked(ops)), self._io.loop).result()
+        return asyncio.run_coroutine_threadsafe(self._perform(self._checked(ops)), self._io.loop).result()
+
+    async def stop(self) -> None:
+        """On the I/O loop: what reads have put off is appended."""
+        await self._refreshes.stop()
+
+    # on the caller's thread
+
+    def _checked(self, ops: Iterable[Op]) -> list[Op | StoreWrite]:
+        checked: list[Op | StoreWrite] = []
+        for op in ops:
+            validate_op_namespace(op)
+            if isinstance(op, PutOp):
+                checked.append(self._write(op))
+            else:
+                checked.append(_plain(op) if isinstance(op, SearchOp) and op.filter else op)
+        return checked
+
+    def _write(self, op: PutOp) -> StoreWrite:
+        if not op.namespace:
+            raise ValueError("Namespace cannot be empty.")
+        value = None if op.value is None else encoding.encode(op.value)
+        if "\0" in op.key or (value is not None and b"\\u0000" in value):
+            raise ValueError("NUL characters cannot be stored")
+        texts: list[Text] = []
+        if self._embedder is not None and op.value is not None and op.index is not False:
+            texts = self._embedder.texts_of(op.value, op.index)
+        raw = ABSENT if value is None else msgspec.Raw(value)
+        return StoreWrite(tuple(op.namespace), StoreOp(key=op.key, value=raw, index=op.index, ttl=op.ttl), texts)
 
     # on the I/O loop
 
     async def _perform(self, ops: list[Op | StoreWrite]) -> list[Result]:
+        writes: dict[tuple[tuple[str, ...], str], StoreWrite] = {}
+        for op in ops:
+            if isinstance(op, StoreWrite):
+                place = op.namespace, op.op.key
+                writes.pop(place, None)
+                writes[place] = op
         results: list[Result] = [None] * len(ops)
+        texts = [text for write in writes.values() for text in write.texts]
+        if texts and self._embedder is not None:
+            vectors, _ = await asyncio.gather(self._embedder.vectors(texts), self._read_all(ops, results))
+        else:
+            vectors = []
+            await self._read_all(ops, results)
+        found = iter(vectors)
+        commands: dict[tuple[str, ...], list[StoreOp]] = {}
+        for write in writes.values():
+            put = replace(write.op, vectors=[next(found) for _ in write.texts]) if write.texts else write.op
+            commands.setdefault(write.namespace, []).append(put)
+        if commands:
+            await self._sender.send([WriteStore(namespace=list(place), ops=puts) for place, puts in commands.items()])
+        return results
+
+    async def _read_all(self, ops: list[Op | StoreWrite], results: list[Result]) -> None:
         reads = [(n, self._read(op)) for n, op in enumerate(ops) if not isinstance(op, StoreWrite)]
         if len(reads) == 1:
             results[reads[0][0]] = await reads[0][1]
@@ -83,17 +141,6 @@ class LogStore(BaseStore):
             found = await asyncio.gather(*(read for _, read in reads))
             for (n, _), result in zip(reads, found, strict=True):
                 results[n] = result
-        writes: dict[tuple[str, ...], dict[str, StoreOp]] = {}
-        for op in ops:
-            if isinstance(op, StoreWrite):
-                items = writes.setdefault(op.namespace, {})
-                items.pop(op.op.key, None)
-                items[op.op.key] = op.op
-        if writes:
-            await self._sender.send(
-                [WriteStore(namespace=list(namespace), ops=list(items.values())) for namespace, items in writes.items()]
-            )
-        return results
 
     def _read(self, op: Op) -> Coroutine[Any, Any, Result]:
         match op:
@@ -107,9 +154,11 @@ class LogStore(BaseStore):
                 raise ValueError(f"Unknown operation type: {type(op)}")
 
     async def _get(self, op: GetOp) -> Result:
-        row = await self._pool.fetchrow(_GET, list(op.namespace), op.key)
+        row = await self._reader.get(op.namespace, op.key)
         if row is None:
             return None
+        if op.refresh_ttl:
+            self._refreshes.note([row])
         return Item(
             value=msgspec.json.decode(row["value"]),
             key=op.key,
@@ -119,35 +168,27 @@ class LogStore(BaseStore):
         )
 
     async def _search(self, op: SearchOp) -> Result:
-        prefix = list(op.namespace_prefix)
-        # a label that continues with \x01 sorts after every namespace that goes on below the label itself
-        beyond = [*prefix[:-1], prefix[-1] + "\x01"] if prefix else [AFTER_ALL]
-        paths, operators, wanted = zip(*conditions(op.filter or {}), strict=True) if op.filter else ((), (), ())
-        rows = await self._pool.fetch(
-            _SEARCH, prefix, beyond, list(paths), list(operators), list(wanted), max(op.limit, 0), max(op.offset, 0)
-        )
-        return [
-            SearchItem(
-                namespace=tuple(row["namespace"]),
-                key=row["key"],
-                value=msgspec.json.decode(row["value"]),
-                created_at=row["created_at"],
-                updated_at=row["updated_at"],
-            )
-            for row in rows
-        ]
+        vector = None
+        if op.query and self._embedder is not None:
+            vector = unpack(await self._embedder.query(op.query))
+        rows = await self._reader.search(op.namespace_prefix, op.filter, op.limit, op.offset, vector)
+        if op.refresh_ttl:
+            self._refreshes.note(rows)
+        return [_found(row, scored=vector is not None) for row in rows]
 
     async def _namespaces(self, op: ListNamespacesOp) -> Result:
-        matches = op.match_conditions or ()
-        rows = await self._pool.fetch(
-            _NAMESPACES,
-            [match.match_type for match in matches],
-            [encoding.encode_text(list(match.path)) for match in matches],
-            op.max_depth,
-            max(op.limit, 0),
-            max(op.offset, 0),
-        )
-        return [tuple(row["shown"]) for row in rows]
+        patterns = [(match.match_type, match.path) for match in op.match_conditions or ()]
+        return [tuple(x) for x in await self._reader.namespaces(patterns, op.max_depth, op.limit, op.offset)]
+
+
+def _plain(op: SearchOp) -> SearchOp:
+    """The filter as JSON has it. Raises ValueError for one that means nothing."""
+    encoded = encoding.encode(op.filter)
+    if b"\\u0000" in encoded:
+        raise ValueError("NUL characters cannot be stored")
+    wanted = msgspec.json.decode(encoded)
+    value_filter(wanted, Parameters())
+    return op._replace(filter=wanted)
 
 
 class StoreWrite(msgspec.Struct, frozen=True):
@@ -155,53 +196,15 @@ class StoreWrite(msgspec.Struct, frozen=True):
 
     namespace: tuple[str, ...]
     op: StoreOp
+    texts: list[Text]
 
 
-def conditions(filter: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Condition]:
-    """A filter taken apart: nested objects mean their members, ``$`` operators compare.
-
-    Raises ValueError for an unknown operator.
-    """
-    found: list[Condition] = []
-    for name, wanted in filter.items():
-        here = (*path, name)
-        if not isinstance(wanted, Mapping):
-            found.append((encoding.encode_text(here), "$eq", encoding.encode_text(wanted)))
-        elif any(key.startswith("$") for key in wanted):
-            for operator, value in wanted.items():
-                if operator not in OPERATORS:
-                    raise ValueError(f"Unsupported operator: {operator}")
-                found.append((encoding.encode_text(here), operator, encoding.encode_text(value)))
-        elif wanted:
-            found += conditions(wanted, here)
-        else:
-            found.append((encoding.encode_text(here), "$eq", "{}"))
-    return found
-
-
-def _checked(ops: Iterable[Op]) -> list[Op | StoreWrite]:
-    checked: list[Op | StoreWrite] = []
-    for op in ops:
-        validate_op_namespace(op)
-        if isinstance(op, PutOp):
-            if not op.namespace:
-                raise ValueError("Namespace cannot be empty.")
-            value = None if op.value is None else encoding.encode(op.value)
-            if "\0" in op.key or (value is not None and b"\\u0000" in value):
-                raise ValueError("NUL characters cannot be stored")
-            checked.append(
-                StoreWrite(
-                    tuple(op.namespace),
-                    StoreOp(
-                        key=op.key,
-                        value=ABSENT if value is None else msgspec.Raw(value),
-                        index=op.index,
-                        ttl=op.ttl,
-                    ),
-                )
-            )
-        else:
-            if isinstance(op, SearchOp) and op.filter:
-                conditions(op.filter)
-            checked.append(op)
-    return checked
+def _found(row: Row, *, scored: bool) -> SearchItem:
+    return SearchItem(
+        namespace=tuple(row["namespace"]),
+        key=row["key"],
+        value=msgspec.json.decode(row["value"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        score=row["score"] if scored else None,
+    )

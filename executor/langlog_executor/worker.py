@@ -26,7 +26,7 @@ from langlog_backbone.collector import tune_collector
 from langlog_backbone.log import LogUnavailable, NewRecord
 from langlog_backbone.logging import configure_logging
 from langlog_backbone.postgres import load_sql
-from langlog_backbone.project import read_project
+from langlog_backbone.project import Configuration, read_project
 from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings, read_settings
@@ -276,8 +276,12 @@ async def serve(settings: Settings, report: Report) -> None:
 
 
 async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, report: Report) -> None:
+    from langlog_backbone.store_index import check_pgvector, store_index
+    from langlog_backbone.ttl import store_ttl
+
     from .announcement import announce
     from .checkpoint_reader import CheckpointReader
+    from .embeddings import Embedder, load_embeddings
     from .graph_loops import GraphLoops
     from .io_loop import IoLoop
     from .lease import Lease
@@ -294,8 +298,14 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
     except ValueError as error:
         raise StartError(f"{project.file}: {error}") from None
     reader = CheckpointReader(io, serde=serde)
-    ttl: Any = project.section("store").get("ttl")
-    store = LogStore(io, ttl=ttl)
+    configuration = Configuration(project)
+    embedder: Embedder | None = None
+    index = store_index(configuration)
+    if index is not None:
+        await check_pgvector(backbone.pool)
+        embedder = Embedder(load_embeddings(project, index), index, loops, backbone.settings.embed_timeout_s)
+    ttl: Any = msgspec.to_builtins(store_ttl(configuration))
+    store = LogStore(io, ttl=ttl, embedder=embedder)
     tools = RunTools(io, graphs, loops, reader, store)
     worker: Worker
     lease = Lease(
@@ -305,7 +315,7 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
     )
     worker = Worker(backbone, tools, lease)
     await asyncio.to_thread(lease.start)
-    queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, store).serve(), name="queries")
+    queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, store, embedder).serve(), name="queries")
     try:
         await announce(backbone, graphs)
         await worker.start()
@@ -323,6 +333,7 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
     finally:
         queries.cancel()
         await asyncio.gather(queries, return_exceptions=True)
+        await store.stop()
         loops.stop()
         await backbone.pipe.flush()
         await asyncio.to_thread(lease.stop)

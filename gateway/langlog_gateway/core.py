@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -13,7 +13,9 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
 from langlog_backbone.settings import Settings
-from langlog_backbone.ttl import thread_ttl
+from langlog_backbone.store_index import StoreIndex, check_pgvector, store_index
+from langlog_backbone.store_refresh import Refreshes
+from langlog_backbone.ttl import StoreTtl, store_ttl, thread_ttl
 from langlog_backbone.watermark import Watermark
 from langlog_backbone.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
 from langlog_schemas.commands import Ttl
@@ -23,7 +25,7 @@ from .backlog import Backlog
 from .errors import JSON, ApiError
 from .http_options import read_options
 from .metrics import Metrics
-from .ports import Commands, Mail, Origin, Queries, Reads
+from .ports import SOURCE, Commands, Mail, Origin, Queries, Reads
 from .queue_depth import QueueDepth
 from .watch import Watches
 
@@ -43,7 +45,11 @@ class Core:
         )
         self.default_ttl: Ttl | None = thread_ttl(configuration).default
         """Of threads that come without one."""
+        self.store_ttl: StoreTtl = store_ttl(configuration)
+        self.store_index: StoreIndex | None = store_index(configuration)
+        self.refreshes = Refreshes(backbone.log, SOURCE)
         self.pipe: RedisPipe = backbone.pipe
+        self._pool = backbone.pool
         self.log = backbone.log
         self.mail = Mail(backbone.bus)
         self.commands = Commands(backbone.log, self.mail, self.settings.reply_timeout_s)
@@ -56,14 +62,19 @@ class Core:
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs)
         self.metrics = Metrics()
         self.draining = False
+        self.on_drain: list[Callable[[], None]] = []
+        """What else is told that the server goes down. Calls that do not wait."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._streams = 0
 
     async def start(self) -> None:
+        if self.store_index is not None:
+            await check_pgvector(self._pool)
         await self.mail.start()
 
     async def stop(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.refreshes.stop()
         await self.watches.stop()
         await self.mail.stop()
 

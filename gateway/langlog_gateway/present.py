@@ -223,12 +223,20 @@ RUN_NOT_FOUND = error_answer("HTTPException", "404: Run not found")
 # --- store -----------------------------------------------------------------------------------
 
 
-def item(row: Row, *, score: bool = False) -> str:
+def item(row: Row) -> str:
     """A row of ``store_items``."""
+    return f"{{{_item(row)}}}"
+
+
+def found_item(row: Row, score: float | None) -> str:
+    """The same as a search has found it: ``score`` is how near it is to what was searched for, if that was by meaning."""
+    return f'{{{_item(row)},"score":{"null" if score is None else repr(score)}}}'
+
+
+def _item(row: Row) -> str:
     return (
-        f'{{"namespace":{_encode(row["namespace"]).decode()},"key":{text(row["key"])},"value":{row["value"]},'
+        f'"namespace":{_encode(row["namespace"]).decode()},"key":{text(row["key"])},"value":{row["value"]},'
         f'"created_at":"{stamp(row["created_at"])}","updated_at":"{stamp(row["updated_at"])}"'
-        f"{',' + chr(34) + 'score' + chr(34) + ':null' if score else ''}}}"
     )
 
 

@@ -1,33 +1,43 @@
-"""``/store`` (API.md 11): writes go through the log, reads come from Postgres."""
+"""``/store`` (API.md 11): writes go through the log, reads come from Postgres.
+
+With ``store.index`` a worker is asked for the vectors of what is put or searched for, before anything else: the embedding function is
+the project's code, and gateways run none of it here. Refreshed TTLs are written behind the read's back (`store_refresh`).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+import structlog
 from aiohttp import web
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.store_conditions import BadFilter
+from langlog_backbone.store_reader import StoreReader
 from langlog_schemas import commands as cmd
+from langlog_schemas.vectors import unpack
 from msgspec import UNSET, Raw
 
 from . import bodies, present
-from .access import authorize
+from .access import Action, authorize
 from .core import Core, json_response, no_content, origin_of
 from .errors import ApiError, KeyedError, PlainError, unprocessable
-from .store_search import pattern_filter, prefix_filter, value_filter
 from .validation import read_body, violation
-from .visibility import Parameters
 
-SQL = load_sql("langlog_gateway", "store.sql")
+logger = structlog.get_logger(__name__)
+
 SEARCH_LIMIT = 10
-DEPTH_MAX = 1_000
 ADDRESS_BYTES_MAX = 1_200
 """Of a key, and of a namespace with 8 for each label: Postgres holds both in one index entry of at most 2,704 bytes."""
+
+_VECTORS = msgspec.json.Decoder(list[cmd.StoreVector])
+_VECTOR = msgspec.json.Decoder(bytes)
 
 
 class Store:
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._reader = StoreReader(core.reads.rows, most=core.settings.max_page)
+        self._warned = False
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -45,6 +55,7 @@ class Store:
             shown = msgspec.json.encode(index).decode()
             told = f"{shown} is not valid under any of the schemas listed in the 'oneOf' keyword"
             raise unprocessable(violation(told, "oneOf", ["index"], index))
+        check_namespace(body.namespace)
         value: dict[str, Any] = {
             "namespace": tuple(body.namespace),
             "key": body.key,
@@ -52,19 +63,27 @@ class Store:
             "index": index,
             "ttl": body.ttl,
         }
-        check_namespace(body.namespace)
-        check_size(body.namespace, body.key)
-        await authorize(request, "store", "put", value)
-        op = cmd.StoreOp(key=body.key, value=Raw(msgspec.json.encode(value["value"])), index=index, ttl=body.ttl)
-        await self._write(request, value, op)
+        await self._authorize(request, "put", value)
+        namespace = _namespace(value)
+        check_size(namespace, value["key"])
+        ttl, index = value["ttl"], value["index"]
+        op = cmd.StoreOp(
+            key=value["key"],
+            value=Raw(msgspec.json.encode(value["value"])),
+            index=index,
+            ttl=self._core.store_ttl.default_ttl if ttl is None else ttl,
+            vectors=await self._vectors(value["value"], index),
+        )
+        await self._core.commands.execute(cmd.WriteStore(namespace=namespace, ops=[op]), origin_of(request))
         return no_content()
 
     async def delete(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.STORE_DELETE)
         check_labels(body.namespace)
         value: dict[str, Any] = {"namespace": tuple(body.namespace), "key": body.key}
-        await authorize(request, "store", "delete", value)
-        await self._write(request, value, cmd.StoreOp(key=body.key))
+        await self._authorize(request, "delete", value)
+        command = cmd.WriteStore(namespace=_namespace(value), ops=[cmd.StoreOp(key=value["key"])])
+        await self._core.commands.execute(command, origin_of(request))
         return no_content()
 
     async def get(self, request: web.Request) -> web.Response:
@@ -74,33 +93,46 @@ class Store:
         given = request.query.getall("namespace", [])
         namespace = (given[-1] if given else "").split(".")
         check_labels(namespace)
-        value: dict[str, Any] = {"namespace": tuple(namespace), "key": key}
-        await authorize(request, "store", "get", value)
-        row = await self._core.reads.row(SQL["get"], list(value["namespace"]), key)
-        return json_response(b"null" if row is None else present.item(row))
+        value: dict[str, Any] = {
+            "namespace": tuple(namespace),
+            "key": key,
+            "refresh_ttl": _flag(request.query.get("refresh_ttl")),
+        }
+        await self._authorize(request, "get", value)
+        row = await self._reader.get(_namespace(value), value["key"])
+        if row is None:
+            return json_response(b"null")
+        if self._refreshed(value):
+            self._core.refreshes.note([row])
+        return json_response(present.item(row))
 
     async def search(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.STORE_SEARCH)
         prefix = body.namespace_prefix or []
         check_labels(prefix)
-        limit = SEARCH_LIMIT if body.limit is None else body.limit
         value: dict[str, Any] = {
             "namespace": tuple(prefix),
             "filter": body.filter,
             "query": body.query,
-            "limit": limit,
+            "limit": SEARCH_LIMIT if body.limit is None else body.limit,
             "offset": body.offset or 0,
+            "refresh_ttl": body.refresh_ttl,
         }
-        await authorize(request, "store", "search", value)
-        parameters = Parameters()
-        found = prefix_filter(list(value["namespace"]), parameters) + value_filter(value["filter"] or {}, parameters)
-        sql = SQL["search"].format(
-            filters=" AND ".join(found) or "TRUE",
-            limit=parameters.add(max(0, min(limit, self._core.settings.max_page)), "::bigint"),
-            offset=parameters.add(_offset(body.offset or 0), "::bigint"),
-        )
-        rows = await self._core.reads.rows(sql, *parameters.values)
-        return json_response('{"items":[' + ",".join(present.item(row, score=True) for row in rows) + "]}")
+        await self._authorize(request, "search", value)
+        vector = None
+        if value["query"] and self._core.store_index is not None:
+            found = await self._core.queries.ask("embed_query", {"text": value["query"]})
+            vector = unpack(_VECTOR.decode(found))
+        try:
+            rows = await self._reader.search(
+                _namespace(value), value["filter"], value["limit"], value["offset"], vector
+            )
+        except BadFilter as error:
+            raise ApiError(400, str(error)) from None
+        if self._refreshed(value):
+            self._core.refreshes.note(rows)
+        shown = ",".join(present.found_item(row, None if vector is None else row["score"]) for row in rows)
+        return json_response(f'{{"items":[{shown}]}}')
 
     async def namespaces(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.STORE_NAMESPACES)
@@ -111,27 +143,29 @@ class Store:
             "limit": body.limit,
             "offset": body.offset,
         }
-        await authorize(request, "store", "list_namespaces", value)
-        parameters = Parameters()
-        found = pattern_filter(list(value["namespace"]), parameters, suffix=False)
-        found += pattern_filter(body.suffix or [], parameters, suffix=True)
-        depth = (
-            "namespace"
-            if body.max_depth is UNSET
-            else f"namespace[1:{parameters.add(min(max(body.max_depth, 0), DEPTH_MAX), '::int')}]"
-        )
-        sql = SQL["namespaces"].format(
-            depth=depth,
-            filters=" AND ".join(found) or "TRUE",
-            limit=parameters.add(max(0, min(body.limit, self._core.settings.max_page)), "::bigint"),
-            offset=parameters.add(_offset(body.offset), "::bigint"),
-        )
-        rows = await self._core.reads.rows(sql, *parameters.values)
-        return json_response(msgspec.json.encode({"namespaces": [row["namespace"] for row in rows]}))
+        await self._authorize(request, "list_namespaces", value)
+        patterns = (("prefix", _namespace(value)), ("suffix", list(value["suffix"] or ())))
+        found = await self._reader.namespaces(patterns, value["max_depth"], value["limit"], value["offset"])
+        return json_response(msgspec.json.encode({"namespaces": found}))
 
-    async def _write(self, request: web.Request, value: dict[str, Any], op: cmd.StoreOp) -> None:
-        command = cmd.WriteStore(namespace=list(value["namespace"]), ops=[op])
-        await self._core.commands.execute(command, origin_of(request))
+    async def _authorize(self, request: web.Request, action: Action, value: dict[str, Any]) -> None:
+        """Handlers change ``value``, most of all its namespace, to say where an access goes (API.md 18)."""
+        visible = await authorize(request, "store", action, value)
+        if visible and not self._warned:
+            self._warned = True
+            logger.warning(
+                "store.filter_without_effect",
+                hint="items of the store have no metadata: a handler for them changes value['namespace']",
+            )
+
+    async def _vectors(self, value: Any, index: Any) -> list[cmd.StoreVector]:
+        if self._core.store_index is None or index is False:
+            return []
+        return _VECTORS.decode(await self._core.queries.ask("embed_item", {"value": value, "index": index}))
+
+    def _refreshed(self, value: dict[str, Any]) -> bool:
+        asked = value["refresh_ttl"]
+        return self._core.store_ttl.refresh_on_read if asked is None else bool(asked)
 
 
 def check_labels(namespace: list[str]) -> None:
@@ -157,8 +191,17 @@ def check_size(namespace: list[str], key: str) -> None:
             raise unprocessable(f"The {what} is too long: {size} bytes, at most {ADDRESS_BYTES_MAX} are allowed")
 
 
-def _offset(value: int) -> int:
-    return min(max(0, value), 2**62)
+def _namespace(value: dict[str, Any]) -> list[str]:
+    """As a handler has left it: a single label may be given as itself. Raises TypeError for anything else."""
+    found = value["namespace"]
+    labels = [found] if isinstance(found, str) else list(found or ())
+    if not all(isinstance(label, str) for label in labels):
+        raise TypeError("an authorization handler must leave a namespace of strings")
+    return labels
+
+
+def _flag(text: str | None) -> bool | None:
+    return None if text is None else text.lower() not in ("false", "0", "no", "off", "")
 
 
 def _is_paths(index: Any) -> bool:

@@ -10,23 +10,15 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
+from langlog_backbone.postgres import Parameters
 from langlog_schemas.filters import Filter, terms
 
 from .ports import Reads
 
+__all__ = ["KEYS", "Parameters", "Table", "conditions", "narrowed", "seen"]
+
 Table = Literal["threads", "assistants", "crons"]
 KEYS: dict[Table, str] = {"threads": "thread_id", "assistants": "assistant_id", "crons": "cron_id"}
-
-
-class Parameters:
-    """Values of a statement, in the order in which they are first named."""
-
-    def __init__(self, *values: Any) -> None:
-        self.values: list[Any] = list(values)
-
-    def add(self, value: Any, cast: str = "") -> str:
-        self.values.append(value)
-        return f"${len(self.values)}{cast}"
 
 
 def conditions(visible: Filter | None, parameters: Parameters, column: str = "metadata") -> list[str]:

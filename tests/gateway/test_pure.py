@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_gateway import bodies, sse, store_search, thread_copy, validation
+from langlog_gateway import bodies, sse, thread_copy, validation
 from langlog_gateway.errors import ApiError
 from langlog_gateway.layering import layer, mirrored
 from langlog_gateway.merge import Merge, whole
 from langlog_gateway.metrics import Metrics
 from langlog_gateway.sse import Batch
-from langlog_gateway.thread_search import Parameters, extractions
+from langlog_gateway.thread_search import extractions
 from langlog_schemas.frames import Frame, FrameBatch
 from langlog_schemas.run_request import Assistant, Server
 
@@ -171,16 +171,6 @@ def test_extract_paths_become_columns_and_steps() -> None:
     for wrong in ("zzz.a", "values..a", "values[x]", "values[1"):
         with pytest.raises(ApiError):
             extractions({"a": wrong})
-
-
-def test_store_filters_name_values_only_as_parameters() -> None:
-    parameters = Parameters()
-    found = store_search.value_filter({"a": 1, "b": {"$gt": 2}, "c": {"d'": "x"}}, parameters)
-    assert len(found) == 3
-    assert parameters.values == [["a"], "1", ["b"], "2", ["c", "d'"], '"x"']
-    with pytest.raises(ApiError) as refused:
-        store_search.value_filter({"a": {"$zz": 1}}, parameters)
-    assert (refused.value.status, refused.value.detail) == (400, "Unsupported operator: $zz")
 
 
 def test_portions_of_a_copy_keep_to_the_limit() -> None:

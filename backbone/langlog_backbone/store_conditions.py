@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from .errors import ApiError
-from .visibility import Parameters
+from .postgres import Parameters
 
 _ORDER = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _AFTER_ANY = "\x01"
 """Appended to a label it gives the first text after all that equals the label (NUL cannot occur)."""
 
 
-def prefix_filter(prefix: list[str], parameters: Parameters) -> list[str]:
-    """Namespaces that begin with these labels; the bounds let the primary key find them."""
+class BadFilter(ValueError):
+    """A filter that means nothing."""
+
+
+def prefix_filter(prefix: Sequence[str], parameters: Parameters, table: str = "i") -> list[str]:
+    """Namespaces that begin with these labels: a range of the primary key, since no text lies between a label and its end."""
     if not prefix:
         return []
-    low = parameters.add(prefix, "::text[]")
+    low = parameters.add(list(prefix), "::text[]")
     high = parameters.add([*prefix[:-1], prefix[-1] + _AFTER_ANY], "::text[]")
-    return [f'namespace >= {low} COLLATE "C"', f'namespace < {high} COLLATE "C"', f"namespace[1:{len(prefix)}] = {low}"]
+    return [f'{table}.namespace >= {low} COLLATE "C"', f'{table}.namespace < {high} COLLATE "C"']
 
 
-def value_filter(wanted: dict[str, Any], parameters: Parameters) -> list[str]:
-    """Conditions on the value's members. Raises ApiError 400 for an unknown operator."""
+def value_filter(wanted: Mapping[str, Any], parameters: Parameters) -> list[str]:
+    """Conditions on the value's members. Raises BadFilter for an unknown operator or an operand without an order."""
     found: list[str] = []
     for name, value in wanted.items():
         _member([name], value, parameters, found)
@@ -32,8 +36,8 @@ def value_filter(wanted: dict[str, Any], parameters: Parameters) -> list[str]:
 
 
 def _member(path: list[str], value: Any, parameters: Parameters, found: list[str]) -> None:
-    if isinstance(value, dict) and value:
-        if any(key.startswith("$") for key in value):
+    if isinstance(value, Mapping) and value:
+        if any(isinstance(key, str) and key.startswith("$") for key in value):
             for operator, operand in value.items():
                 found.append(_operator(path, operator, operand, parameters))
         else:
@@ -44,7 +48,7 @@ def _member(path: list[str], value: Any, parameters: Parameters, found: list[str
 
 
 def _operator(path: list[str], operator: str, operand: Any, parameters: Parameters) -> str:
-    member = f"value #> {parameters.add(path, '::text[]')}"
+    member = f"i.value #> {parameters.add(path, '::text[]')}"
     if operator in ("$eq", "$ne"):
         sign = "IS NOT DISTINCT FROM" if operator == "$eq" else "IS DISTINCT FROM"
         shown = msgspec.json.encode(operand).decode()
@@ -52,7 +56,7 @@ def _operator(path: list[str], operator: str, operand: Any, parameters: Paramete
             return f"coalesce({member}, 'null'::jsonb) {sign} {parameters.add(shown, '::jsonb')}"
         return f"{member} {sign} {parameters.add(shown, '::jsonb')}"
     if operator not in _ORDER:
-        raise ApiError(400, f"Unsupported operator: {operator}")
+        raise BadFilter(f"Unsupported operator: {operator}")
     sign = _ORDER[operator]
     if isinstance(operand, str):
         text = f"{member} #>> '{{}}'"
@@ -63,16 +67,21 @@ def _operator(path: list[str], operator: str, operand: Any, parameters: Paramete
         number = parameters.add(msgspec.json.encode(operand).decode(), "::jsonb")
         # jsonb orders numbers by value; the type is checked first because it also orders types
         return f"(jsonb_typeof({member}) = 'number' AND {member} {sign} {number})"
-    raise ApiError(400, f"{operator} needs a number or a string")
+    raise BadFilter(f"{operator} needs a number or a string")
 
 
-def pattern_filter(pattern: list[str], parameters: Parameters, *, suffix: bool) -> list[str]:
+def pattern_filter(pattern: Sequence[str], parameters: Parameters, *, suffix: bool) -> list[str]:
     """Namespaces whose first (or last) labels match; ``*`` stands for any label."""
     if not pattern:
         return []
-    found = [f"cardinality(namespace) >= {len(pattern)}"]
+    found = [f"cardinality(i.namespace) >= {len(pattern)}"]
+    fixed = 0
+    if not suffix:
+        while fixed < len(pattern) and pattern[fixed] != "*":
+            fixed += 1
+        found += prefix_filter(pattern[:fixed], parameters)
     for n, label in enumerate(pattern):
-        if label != "*":
-            at = f"cardinality(namespace) - {len(pattern) - 1 - n}" if suffix else str(n + 1)
-            found.append(f"namespace[{at}] = {parameters.add(label, '::text')}")
+        if label != "*" and n >= fixed:
+            at = f"cardinality(i.namespace) - {len(pattern) - 1 - n}" if suffix else str(n + 1)
+            found.append(f"i.namespace[{at}] = {parameters.add(label, '::text')}")
     return found
