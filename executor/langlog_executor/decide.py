@@ -131,6 +131,7 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -
             | cmd.PatchCron()
             | cmd.AdvanceCron()
             | cmd.DeleteCron()
+            | cmd.ReleaseParked()
         ):
             raise TypeError(f"{command.TYPE} is no command to a thread")
         case _:
@@ -310,15 +311,18 @@ def _stop(
     status: ev.ThreadStatus,
     superseded_by: str | None = None,
 ) -> Events:
-    """Events that stop a run: asked of its worker when one may hold it, done at once when none does."""
+    """Events that stop a run: asked of its worker when one may hold it, done at once when none does.
+
+    What was asked before is not taken back: a rollback stays one, and the first run that came in its place stays the one.
+    """
     if run.attempt:
         return [
             ev.RunCancelRequested(
                 thread_id=state.thread_id,
                 run_id=run.run_id,
-                action=action,
+                action="rollback" if run.cancel == "rollback" else action,
                 attempt=run.attempt,
-                superseded_by=superseded_by,
+                superseded_by=run.superseded_by or superseded_by,
             )
         ]
     kind = ev.RunCancelled if action == "interrupt" else ev.RunRolledBack
