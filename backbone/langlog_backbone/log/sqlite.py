@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,9 +45,6 @@ logger = structlog.get_logger(__name__)
 
 MARK_DELAY_S = 1.0
 """Positions given to `commit` are written together after this."""
-
-SWITCH_INTERVAL_S = 0.0005
-"""How long a busy thread may keep the interpreter lock from the writer, which holds the lock of all processes; Python: 5 ms."""
 
 _pack = msgspec.msgpack.Encoder().encode
 T = TypeVar("T")
@@ -80,7 +76,6 @@ class SqliteLog:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        sys.setswitchinterval(min(SWITCH_INTERVAL_S, sys.getswitchinterval()))
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         try:
             await loop.run_in_executor(self._reading, prepare, self._path, self.partitions)
