@@ -24,6 +24,7 @@ from langlog_schemas.thread import RunInFlight, ThreadState
 from msgspec import Raw
 
 SQL = load_sql("langlog_executor", "aggregates.sql")
+PARKED = load_sql("langlog_executor", "parked.sql")
 
 KEPT = 20_000
 """Aggregates kept in memory; those that Postgres does not hold yet are kept beyond that."""
@@ -87,17 +88,30 @@ class Aggregates:
             if kept.last < self._watermark.get(kept.place, 0):
                 del self._kept[key]
 
-    async def load(self, threads: Collection[str], assistants: Collection[str], crons: Collection[str] = ()) -> None:
-        """Bring in those that are not in memory, in one look each."""
+    async def load(
+        self, threads: Collection[str], assistants: Collection[str], crons: Collection[str] = ()
+    ) -> set[str]:
+        """Bring in those that are not in memory, in one look each.
+
+        Gives those of them of which Postgres has events that are not folded: they are not brought in.
+        """
+        parked: set[str] = set()
         missing = [id for id in threads if ("thread", id) not in self._kept]
         if missing:
-            await self._load_threads(missing)
-        missing = [id for id in assistants if ("assistant", id) not in self._kept]
+            parked = await self._load_threads(missing)
+        missing = [
+            id for id in (*assistants, *crons) if ("assistant", id) not in self._kept and ("cron", id) not in self._kept
+        ]
+        if missing:
+            rows = await self._pool.fetch(PARKED["parked_keys"], missing)
+            parked |= {row["key"] for row in rows}
+        missing = [id for id in assistants if ("assistant", id) not in self._kept and id not in parked]
         if missing:
             await self._load_assistants(missing)
-        missing = [id for id in crons if ("cron", id) not in self._kept]
+        missing = [id for id in crons if ("cron", id) not in self._kept and id not in parked]
         if missing:
             await self._load_crons(missing)
+        return parked
 
     async def known_commands(self, ids: Collection[str]) -> set[str]:
         """Which of these retried commands have had their outcome."""
@@ -107,9 +121,11 @@ class Aggregates:
         """The crons on these threads, as far as Postgres holds them."""
         return [row["cron_id"] for row in await self._pool.fetch(SQL["crons_of"], list(threads))]
 
-    async def _load_threads(self, ids: list[str]) -> None:
+    async def _load_threads(self, ids: list[str]) -> set[str]:
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(SQL["load_threads"], ids)
+            parked = {row["thread_id"] for row in rows if row["parked"]}
+            rows = [row for row in rows if row["thread_id"] not in parked]
             found = [row["thread_id"] for row in rows]
             runs = await connection.fetch(SQL["load_runs_in_flight"], found) if found else []
         in_flight: dict[str, dict[str, RunInFlight]] = {}
@@ -146,6 +162,7 @@ class Aggregates:
                 runs=in_flight.get(row["thread_id"], {}),
             )
             self._kept["thread", row["thread_id"]] = Kept(state, settled=row["settled"])
+        return parked
 
     async def _load_assistants(self, ids: list[str]) -> None:
         async with self._pool.acquire() as connection:

@@ -8,6 +8,8 @@ the event partitions, waits until the projection has passed it, reads the last c
 the commands that have had their events; the events of one command are appended whole, so none is ever decided in part. A former
 owner that still writes for a moment writes the same events again: deciding is pure, and folding drops them.
 
+A command that cannot be decided parks its key (`parked`), the others go on.
+
 When it dies before the effects, the scheduler finds the dispatched run missing in Redis and has it dispatched again.
 """
 
@@ -15,8 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -37,14 +39,17 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, frames, messages
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause, CommandMeta
-from langlog_schemas.messages import Control, Task
+from langlog_schemas.messages import Control, Reply, Task
 from langlog_schemas.thread import ThreadState
 
 from .aggregates import SQL, Aggregates, Kept
 from .decide import decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
 from .decide_crons import decide_cron, fold_cron
+from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, letter, words
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 GROUP = "deciders"
 SOURCE = "/langlog/decider"
@@ -54,6 +59,8 @@ COMMIT_INTERVAL_S = 1.0
 """At most this much is read again after a crash, and skipped by cause."""
 RETRIES_REMEMBERED = 10_000
 DRAIN_S = 2.0
+
+DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
 
 SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
 """Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
@@ -66,6 +73,18 @@ class Decided(NamedTuple):
     kept: Kept | None
 
 
+class Read(NamedTuple):
+    """A record of ``commands``: a command, or what is wrong with it."""
+
+    record: Record
+    command: cmd.Command | None
+    meta: CommandMeta
+    error: str | None
+
+
+NO_META = CommandMeta("", "", 0, 0)
+
+
 class DeciderService:
     """See the module. Also the `Assignment` of its reader."""
 
@@ -75,6 +94,7 @@ class DeciderService:
         self._backbone = backbone
         self._log, self._pool, self._bus = backbone.log, backbone.pool, backbone.bus
         self._aggregates = Aggregates(backbone.pool)
+        self._parked = ParkedKeys(backbone.pool)
         self._done: dict[TopicPartition, Cause] = {}
         """Recovery: (event topic, partition) -> last cause that had its events when the partition was assigned."""
         self._retried: dict[str, None] = {}
@@ -87,6 +107,7 @@ class DeciderService:
 
     async def start(self) -> None:
         await self._bus.subscribe(channels.WATERMARK, self._on_watermark, remote=False)
+        await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
         self._reader = self._log.member(GROUP, [cmd.TOPIC], self)
 
     async def serve(self) -> None:
@@ -128,12 +149,13 @@ class DeciderService:
         parts = sorted({part for _, part in partitions})
         ends = {
             (topic, part): end
-            for topic in (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
+            for topic in (*DECIDED_TOPICS, ev.DEAD_LETTERS)
             for part, end in enumerate(await self._log.end_offsets(topic))
             if part in parts and end > 0
         }
         await self._projected(parts, ends)
         self._aggregates.clear()
+        await self._sure(lambda: self._parked.read(parts))
         committed = await self._log.committed(GROUP, list(partitions))
         logger.info("decider.assigned", partitions=len(partitions))
         return {place: committed.get(place, 0) for place in partitions}
@@ -181,35 +203,134 @@ class DeciderService:
     # --- a batch -----------------------------------------------------------------------------
 
     async def _decide(self, records: Sequence[Record]) -> None:
-        todo = [found for record in records if (found := await self._read(record)) is not None]
-        await self._load(todo)
-        decided = [self._traced(command, meta) for command, meta in todo]
-        decided = [d for d in decided if d.events]
-        if decided:
-            positions = await self._append(decided)
-            self._after(decided, positions)
+        done = 0
+        for n, record in enumerate(records):
+            if envelope.type_of(record.headers) == cmd.ReleaseParked.TYPE:
+                await self._decide_all(records[done:n])
+                await self._release(record)
+                done = n + 1
+        await self._decide_all(records[done:])
         for record in records:
             self._next[record.topic, record.partition] = record.offset + 1
         self._aggregates.shrink()
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_soon())
 
-    async def _read(self, record: Record) -> tuple[cmd.Command, CommandMeta] | None:
-        """The command of a record; None when it has had its events, or cannot be understood (then it is buried)."""
+    async def _decide_all(self, records: Sequence[Record]) -> None:
+        todo = [found for record in records if (found := self._read(record)) is not None]
+        await self._load([(read.command, read.meta) for read in todo if read.command is not None])
+        decided: list[Decided] = []
+        letters: list[tuple[Record, str | None]] = []
+        for record, command, meta, error in todo:
+            if self._parked.holds(record.key, record.offset):
+                if not isinstance(command, SAID_AGAIN):
+                    letters.append((record, None))
+                continue
+            if command is not None:
+                try:
+                    decided.append(self._traced(command, meta))
+                    continue
+                except Exception as failure:
+                    logger.exception("decider.failed", type=command.TYPE, key=record.key)
+                    error = words(failure)
+                    self._retried.pop(meta.id, None)
+            letters.append((record, error))
+            self._parked.park(record.key, record.offset)
+            logger.error(
+                "decider.dead_letter", key=record.key, partition=record.partition, offset=record.offset, error=error
+            )
+        if letters:
+            await self._bury(letters)
+        decided = [d for d in decided if d.events]
+        if decided:
+            positions = await self._append(decided)
+            self._after(decided, positions)
+
+    async def _bury(self, letters: Sequence[tuple[Record, str | None]]) -> None:
+        """Commands that are not decided: to the dead letters, before anything that comes after them; who waits is told."""
+        positions = await self._append_for_sure([letter(record, error) for record, error in letters])
+        for (record, _), position in zip(letters, positions, strict=True):
+            self._parked.wrote(record, position.offset)
+            waiting, id = record.headers.get("ce_replyto"), record.headers.get("ce_id")
+            if waiting is not None and id is not None:
+                reply = Reply(command_id=id, status=504, detail=PARKED.format(record.key))
+                publish = self._bus.publish if waiting.startswith(channels.WORKER_ID) else self._bus.publish_local
+                publish(channels.gateway(waiting), b"R" + messages.encode(reply))
+
+    async def _release(self, record: Record) -> None:
+        """Decide the parked commands of a key until one cannot be. Their events are this command's: there all or none."""
+        if any(
+            record.offset <= last.offset
+            for topic in DECIDED_TOPICS
+            if (last := self._done.get((topic, record.partition))) is not None
+        ):
+            return
+        try:
+            asked = cmd.decode(envelope.type_of(record.headers), record.value)
+            meta = envelope.meta_of(record.headers, record.partition, record.offset)
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+            logger.error("decider.release_not_understood", offset=record.offset, error=words(error))
+            return
+        assert isinstance(asked, cmd.ReleaseParked)
+        end = self._parked.ends.get(record.partition, 0)
+        await self._projected([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
+        waiting = await self._sure(lambda: self._parked.letters(record.key))
+        decided, over, dropped = await self._decide_parked(waiting, asked.drop)
+        left = waiting[len(over) + len(dropped) :]
+        told = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
+        topic = next((type(event).TOPIC for d in decided for event in d.events), ev.RUN_EVENTS)
+        count = sum(len(d.events) for d in decided) + 1
+        records: list[NewRecord] = []
+        for d in decided:
+            records += _records(d, Cause(record.partition, record.offset, len(records), count))
+        records += _records(Decided(meta, [told], None, None), Cause(record.partition, record.offset, count - 1, count))
+        records[-1] = records[-1]._replace(topic=topic)
+        positions = await self._append_for_sure(records)
+        self._after(decided, positions[:-1])
+        self._parked.released(record.key, left[0] if left else None)
+        logger.warning("decider.released", key=record.key, decided=len(over), dropped=len(dropped), left=len(left))
+
+    async def _decide_parked(
+        self, waiting: Sequence[Letter], drop: str | None
+    ) -> tuple[list[Decided], list[str], list[str]]:
+        """What the commands decide in order, up to one that cannot be or would not fit; origins of those decided and dropped."""
+        decided: list[Decided] = []
+        over: list[str] = []
+        dropped: list[str] = []
+        size = 0
+        for parked in waiting:
+            if parked.topic != cmd.TOPIC:
+                break  # events of the key are to be folded first
+            if parked.origin == drop:
+                dropped.append(parked.origin)
+                continue
+            size += len(parked.value)
+            if over and size > self._log.max_record_bytes // 4:
+                break
+            try:
+                command = cmd.decode(envelope.type_of(parked.headers), parked.value)
+                meta = envelope.meta_of(parked.headers, parked.part, parked.offset)
+                await self._load([(command, meta)])
+                decided.append(self._traced(command, msgspec.structs.replace(meta, reply_to=None)))
+            except Exception as error:
+                logger.error("decider.still_bad", origin=parked.origin, error=words(error))
+                break
+            over.append(parked.origin)
+        return decided, over, dropped
+
+    def _read(self, record: Record) -> Read | None:
+        """The command of a record; None when it has had its events or its letter."""
+        if self._parked.written(record):
+            return None
         try:
             command = cmd.decode(envelope.type_of(record.headers), record.value)
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            place = f"{record.topic}-{record.partition}-{record.offset}"
-            what = f"{type(error).__name__}: {error}"[:1000]
-            logger.error("decider.dead_letter", origin=place, error=what[:300])
-            dead = {**record.headers, "dead_origin": place, "dead_error": what, "dead_time": now_iso()}
-            await self._append_for_sure([NewRecord(ev.DEAD_LETTERS, record.key, record.value, dead)])
-            return None
+            return Read(record, None, NO_META, words(error))
         last = self._done.get((_topic(command), record.partition))
         if last is not None and record.offset <= last.offset:
             return None
-        return command, meta
+        return Read(record, command, meta, None)
 
     async def _load(self, todo: Sequence[tuple[cmd.Command, CommandMeta]]) -> None:
         threads: set[str] = set()
@@ -227,7 +348,8 @@ class DeciderService:
                 retried.append(meta.id)
         while True:
             try:
-                await self._aggregates.load(threads, assistants, crons)
+                for key in await self._aggregates.load(threads, assistants, crons):
+                    self._parked.park(key)
                 if retried:
                     for id in await self._aggregates.known_commands(retried):
                         self._retried[id] = None
@@ -266,6 +388,8 @@ class DeciderService:
                 events = decide_cron(kept.state, command, meta)
                 kept.state = fold_cron(kept.state, events)
                 return Decided(meta, events, None, kept)
+            case cmd.ReleaseParked():
+                raise TypeError("decided by `_release`")
             case _:
                 kept = self._aggregates.thread(command.thread_id)
                 before: ThreadState = kept.state
@@ -288,6 +412,15 @@ class DeciderService:
             piece += records
             size += weight
         return positions + await self._append_for_sure(piece)
+
+    async def _sure(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What Postgres answers, however long it is away."""
+        while True:
+            try:
+                return await ask()
+            except AWAY as error:
+                logger.warning("decider.postgres_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
     async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
         """Append until it is certain: a second time is harmless, since ids and causes are the same."""
@@ -381,11 +514,12 @@ def _topic(command: cmd.Command) -> str:
     return ev.STORE_EVENTS if isinstance(command, cmd.StoreCommand) else ev.RUN_EVENTS
 
 
-def _records(decided: Decided) -> Iterable[NewRecord]:
-    """The events of one command as records; the first one says whom to tell."""
-    meta, count = decided.meta, len(decided.events)
+def _records(decided: Decided, first: Cause | None = None) -> Iterable[NewRecord]:
+    """The events of one command as records; the first one says whom to tell. ``first``: its cause, if it is not the command's."""
+    meta = decided.meta
+    first = first or Cause(meta.partition, meta.offset, 0, len(decided.events))
     for index, event in enumerate(decided.events):
-        cause = Cause(meta.partition, meta.offset, index, count)
+        cause = Cause(first.partition, first.offset, first.index + index, first.count)
         found = envelope.headers(
             id=cause.event_id,
             type=event.TYPE,

@@ -1,8 +1,13 @@
 -- What deciding needs to know, from the read model.
 
 -- name: load_threads
-SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.has_checkpoints, t.frame_ms, t.seq, t.settled
+-- With those whose events wait to be folded (parked): such a thread is not what its row says.
+SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.has_checkpoints,
+       t.frame_ms, t.seq, t.settled, false AS parked
 FROM threads t WHERE t.thread_id = ANY ($1::text[])
+UNION ALL
+SELECT DISTINCT d.key, d.at, d.at, NULL::jsonb, NULL::jsonb, NULL::float8, NULL, '', false, 0::bigint, 0, 0::bigint, true
+FROM dead_letters d WHERE d.key = ANY ($1::text[]) AND d.state = 'bad' AND d.topic <> 'commands'
 
 -- name: load_runs_in_flight
 SELECT thread_id, run_id, ordinal, assistant_id, graph_id, kwargs, metadata, created_at, not_before, temporary, attempt, crashes,

@@ -1,0 +1,118 @@
+"""Keys whose commands are not decided for now: one of their commands cannot be, or one of their events cannot be folded.
+
+Such a command goes to ``dead-letters`` as it is, and so does every later one of the key, in order; the projector keeps them in
+Postgres (``dead_letters``), where a new owner of the partition finds them. The letters are in the log before any event of a later
+command: a command that is passed over by its place has had its events, or has its letter.
+
+What the scheduler says of a parked thread is left out instead: it says it again.
+
+Belongs to one decider; not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import asyncpg
+import msgspec
+from langlog_backbone.clock import now_iso
+from langlog_backbone.log import NewRecord, Record
+from langlog_backbone.postgres import load_sql
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+
+SQL = load_sql("langlog_executor", "parked.sql")
+
+SAID_AGAIN = (cmd.RequeueRun, cmd.StartDueRun, cmd.TimeOutRun, cmd.ExpireThread)
+PARKED = (
+    "{} is parked behind a record that cannot be handled. The command is in the log and will be carried out when an operator has "
+    "released it (langlog dead)."
+)
+
+
+class Letter(NamedTuple):
+    """A parked record, as Postgres holds it."""
+
+    topic: str
+    part: int
+    offset: int
+    headers: dict[str, str]
+    value: bytes
+
+    @property
+    def origin(self) -> str:
+        return f"{self.topic}-{self.part}-{self.offset}"
+
+
+class ParkedKeys:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._first: dict[str, int] = {}
+        """key -> offset in ``commands`` of the first one that waits; -1: it waits for an event"""
+        self._written: set[tuple[int, int]] = set()
+        """(partition, offset) of commands that have a letter"""
+        self.ends: dict[int, int] = {}
+        """partition of ``dead-letters`` -> the offset after our own last letter"""
+
+    async def read(self, parts: Collection[int]) -> None:
+        """What Postgres holds of these partitions. Raises what `postgres.AWAY` lists."""
+        rows = await self._pool.fetch(SQL["letters_of"], list(parts))
+        self._first.clear()
+        self._written.clear()
+        self.ends.clear()
+        for row in rows:
+            if row["topic"] == cmd.TOPIC:
+                self._written.add((row["part"], row["offset"]))
+            if row["open"]:
+                self.park(row["key"], row["offset"] if row["topic"] == cmd.TOPIC else -1)
+
+    def park(self, key: str, offset: int = -1) -> None:
+        self._first[key] = min(offset, self._first.get(key, offset))
+
+    def on_message(self, data: bytes) -> None:
+        """Handler of `channels.PARKED`: also for keys of others' partitions, which do no harm here."""
+        self.park(data.decode())
+
+    def holds(self, key: str, offset: int) -> bool:
+        """Whether a command of this key is not to be decided. One from before the trouble is."""
+        first = self._first.get(key)
+        return first is not None and offset > first
+
+    def written(self, record: Record) -> bool:
+        return (record.partition, record.offset) in self._written
+
+    def wrote(self, record: Record, letter_offset: int) -> None:
+        self._written.add((record.partition, record.offset))
+        self.ends[record.partition] = letter_offset + 1
+
+    async def letters(self, key: str) -> list[Letter]:
+        """Records of the key that wait, events first, each topic in order. Raises what `postgres.AWAY` lists."""
+        return [
+            Letter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value)
+            for topic, part, offset, headers, value in await self._pool.fetch(SQL["open_letters"], key)
+        ]
+
+    def released(self, key: str, left: Letter | None) -> None:
+        """All of it, or all before ``left``."""
+        self._first.pop(key, None)
+        if left is not None:
+            self.park(key, left.offset if left.topic == cmd.TOPIC else -1)
+
+
+def letter(record: Record, error: str | None) -> NewRecord:
+    """A command as it was, with where it came from. ``error`` None: it only waits behind another."""
+    found = {
+        **record.headers,
+        "dead_origin": f"{record.topic}-{record.partition}-{record.offset}",
+        "dead_time": now_iso(),
+    }
+    if error is not None:
+        found["dead_error"] = error
+    return NewRecord(ev.DEAD_LETTERS, record.key, record.value, found)
+
+
+def words(error: Exception) -> str:
+    """What is wrong, without what the command holds."""
+    name = type(error).__name__
+    return f"{name}: {error}"[:1000] if isinstance(error, msgspec.MsgspecError | KeyError) else name
