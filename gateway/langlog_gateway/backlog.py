@@ -17,6 +17,9 @@ from .sse import Batch
 
 _SQL = load_sql("langlog_gateway", "frames.sql")
 
+PAGE = 200
+"""Batches that are looked at in one go, the newest first."""
+
 
 class Backlog:
     def __init__(self, pipe: RedisPipe, reads: Reads) -> None:
@@ -44,13 +47,32 @@ class Backlog:
         batches = [frames.decode(_field(fields)) for _, fields in found]
         return [Batch(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
 
+    async def since(self, thread_id: str, seq: int) -> list[Batch]:
+        """What Redis still holds of the thread's protocol numbers over ``seq``, and a little before; nothing when Redis is away."""
+        found: list[Batch] = []
+        end = "+"
+        while True:
+            try:
+                page = await self._pipe.call("XREVRANGE", self._key(thread_id), end, "-", "COUNT", PAGE)
+            except RedisUnavailable:
+                return []
+            batches = [Batch(batch) for _, fields in page if (batch := frames.decode(_field(fields))).frames]
+            found += batches
+            if len(page) < PAGE or any(0 < frame.seq <= seq for batch in batches[-1:] for frame in batch.frames):
+                return found[::-1]
+            end = f"({_text(page[-1][0])}"
+
+    async def recorded(self, run_id: str) -> list[Batch]:
+        """A run's frames as recorded, in order of (attempt, sequence)."""
+        rows = await self._reads.rows(_SQL["of_run"], run_id)
+        return [b for row in rows if (b := Batch(frames.decode(row["data"]))).frames]
+
     async def of_run(self, thread_id: str, run_id: str, *, recorded: bool) -> list[Batch]:
         """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable."""
         found = await self.recent(thread_id, run_id)
         found.sort(key=_place)
         if recorded and not whole(found):
-            rows = await self._reads.rows(_SQL["of_run"], run_id)
-            found = sorted(found + [b for row in rows if (b := Batch(frames.decode(row["data"]))).frames], key=_place)
+            found = sorted(found + await self.recorded(run_id), key=_place)
         return found
 
     async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
@@ -74,6 +96,10 @@ class Backlog:
 
 def _place(batch: Batch) -> tuple[int, int]:
     return (batch.attempt, batch.first)
+
+
+def _text(id: bytes | str) -> str:
+    return id.decode() if isinstance(id, bytes) else id
 
 
 def _field(fields: list[bytes] | dict[bytes, bytes]) -> bytes:

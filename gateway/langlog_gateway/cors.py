@@ -37,6 +37,15 @@ class Cors:
             return True
         return self._pattern is not None and self._pattern.fullmatch(origin) is not None
 
+    def admits_socket(self, request: web.Request, origin: str) -> bool:
+        """Whether a page of that origin may open a WebSocket: browsers ask nobody, and send cookies along.
+
+        With cookies "any origin" does not mean this one: it has to be named, or credentials allowed to any.
+        """
+        if self._any and ("cookie" not in request.headers or self._credentials):
+            return True
+        return origin in self._allowed or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
+
     def preflight(self, request: web.Request) -> web.Response | None:
         """The answer to a preflight request; None when it is none."""
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:

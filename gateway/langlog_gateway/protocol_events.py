@@ -143,7 +143,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     first_seq: int
     last_seq: int
     ended_ms: int
-    started_ms: int
+    started_ms: int = 0
     error: str | None = None
     values: bytes | None = None
     """What it left: the output, or the thread's values when nothing came after it."""
@@ -162,7 +162,7 @@ def derived(ending: Ending, after: int) -> list[Event]:
     asked = _asked(ending.values)
     found: list[Event] = []
     if first < last:
-        found.append(_lifecycle(ending, first, "running", ending.started_ms))
+        found.append(_lifecycle(ending, first, "running", ending.started_ms or ms))
     place = last
     if asked is not None:
         assert ending.values is not None

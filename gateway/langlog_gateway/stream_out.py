@@ -6,8 +6,8 @@ A heartbeat goes out every few seconds counted from the start, whatever else is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import NoReturn, Protocol
 
 import msgspec
 from aiohttp import web
@@ -18,6 +18,12 @@ from .watch import Watch
 CUT_OFF_WRITE_S = 5.0
 """How long a reader that lagged too far is given to take the last event."""
 GOING_DOWN = "the server is going down"
+
+
+class Lagging(Protocol):
+    """A queue that says when too much waits in it."""
+
+    on_overrun: Callable[[], object] | None
 
 
 class StreamOut:
@@ -43,8 +49,8 @@ class StreamOut:
             await self._response.write(data)
             self._writing = False
 
-    def guard(self, watch: Watch) -> None:
-        """Drop the connection when the watch overruns while a write is stuck: the reader has stopped reading."""
+    def guard(self, watch: Lagging) -> None:
+        """Drop the connection when the queue overruns while a write is stuck: the reader has stopped reading."""
         loop = asyncio.get_running_loop()
         watch.on_overrun = lambda: loop.call_later(CUT_OFF_WRITE_S, self._drop_if_stuck)
 

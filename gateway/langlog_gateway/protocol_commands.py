@@ -1,0 +1,234 @@
+"""Commands of the streaming protocol (API.md 9.1): what they ask for, done as the REST endpoints do it, answered in its envelope.
+
+Stateless: what a connection knows of itself (its subscriptions, its run, its last number) is its `Session`. Over HTTP each command is
+a session of its own, so that what needs a connection answers that there is none. Failures are answers too, with status 200.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+from langlog_schemas.run_request import EVENT_STREAMING, RunCreate
+from uuid_utils import uuid4
+
+from . import bodies
+from .access import admit
+from .core import Core
+from .errors import ApiError
+from .ports import UserCodeError
+from .protocol_filter import BadFilter, Filter, read_filter
+from .protocol_history import SQL
+from .run_create import RunOrders
+from .threads import missing
+from .validation import decode_body, uuid_of
+
+logger = structlog.get_logger(__name__)
+
+BAD_ENVELOPE = "Protocol commands must include an integer id and string method."
+NO_ACTIVE_RUN = "No active run is bound to this thread."
+NO_INTERRUPTED_RUN = "No interrupted run is bound to this thread."
+BROKEN = "An internal error occurred"
+MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
+"""What the peer's runs of the protocol are shown to stream (API.md 9.1 as recorded)."""
+MAX_RESPONSES = 1_000
+
+Object = dict[str, Any]
+
+
+class Refused(Exception):
+    """A command that is answered with an error."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Session(Protocol):
+    """What a connection knows. All raise Refused."""
+
+    @property
+    def seq(self) -> int:
+        """Number of the last event sent on the connection."""
+        ...
+
+    def bind(self, run_id: str) -> None:
+        """The connection has started a run."""
+        ...
+
+    async def subscribe(self, filter: Filter) -> Object: ...
+
+    async def unsubscribe(self, subscription_id: str) -> None: ...
+
+    async def reconnect(self, params: Object) -> Object: ...
+
+    async def tree(self) -> Object: ...
+
+
+class NoSession:
+    """Of a command over HTTP."""
+
+    seq = 0
+
+    def bind(self, run_id: str) -> None:
+        return None
+
+    async def subscribe(self, filter: Filter) -> Object:
+        return {"subscription_id": str(uuid4()), "replayed_events": 0}
+
+    async def unsubscribe(self, subscription_id: str) -> None:
+        raise Refused("no_such_subscription", f"Unknown subscription: {subscription_id}")
+
+    async def reconnect(self, params: Object) -> Object:
+        raise Refused("no_such_run", NO_ACTIVE_RUN)
+
+    async def tree(self) -> Object:
+        raise Refused("no_such_run", NO_ACTIVE_RUN)
+
+
+def error(id: Any, code: str, message: str) -> bytes:
+    return msgspec.json.encode({"type": "error", "id": id, "error": code, "message": message})
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    id: int
+    method: str
+    params: Object
+
+
+def read_envelope(body: object) -> Envelope | bytes:
+    """The command, or the answer to what is none."""
+    members = body if isinstance(body, dict) else {}
+    id, method, params = members.get("id"), members.get("method"), members.get("params")
+    if not isinstance(id, int) or isinstance(id, bool) or not isinstance(method, str):
+        return error(id if isinstance(id, int | str) else None, "invalid_argument", BAD_ENVELOPE)
+    return Envelope(id, method, params if isinstance(params, dict) else {})
+
+
+class Commands:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._orders = RunOrders(core)
+
+    async def answer(self, request: web.Request, command: Envelope, session: Session) -> bytes:
+        """Carry the command out on the thread of the request's path. Never raises for what the client did."""
+        try:
+            result = await self._carry_out(request, command.method, command.params, session)
+        except Refused as refused:
+            return error(command.id, refused.code, refused.message)
+        except BadFilter as bad:
+            return error(command.id, "invalid_argument", str(bad))
+        except ApiError as failed:
+            return error(command.id, "unknown_error", f"{failed.status}: {failed.detail}")
+        except UserCodeError as failed:
+            logger.warning("gateway.user_code_failed", path=request.path, error=str(failed))
+            return error(command.id, "unknown_error", BROKEN)
+        meta = {"applied_through_seq": session.seq}
+        return msgspec.json.encode({"type": "success", "id": command.id, "result": result, "meta": meta})
+
+    async def _carry_out(self, request: web.Request, method: str, params: Object, session: Session) -> Object:
+        match method:
+            case "run.start":
+                run_id = await self._start(request, params)
+                session.bind(run_id)
+                return {"run_id": run_id}
+            case "input.respond":
+                session.bind(await self._respond(request, params))
+                return {}
+            case "subscription.subscribe":
+                return await session.subscribe(read_filter(params))
+            case "subscription.unsubscribe":
+                subscription_id = params.get("subscription_id")
+                if not isinstance(subscription_id, str):
+                    raise Refused("invalid_argument", "subscription.unsubscribe requires a subscription_id.")
+                await session.unsubscribe(subscription_id)
+                return {}
+            case "subscription.reconnect":
+                return await session.reconnect(params)
+            case "agent.getTree":
+                return {"tree": await session.tree()}
+            case _:
+                raise Refused("unknown_command", f"Unknown protocol command: {method[:200]}")
+
+    async def _start(self, request: web.Request, params: Object) -> str:
+        if not isinstance(params.get("assistant_id"), str):
+            raise Refused("invalid_argument", "run.start requires an assistant_id.")
+        kept: Object = {
+            name: params[name] for name in ("assistant_id", "input", "config", "metadata") if name in params
+        }
+        return await self._run(request, _thread(request), kept)
+
+    async def _respond(self, request: web.Request, params: Object) -> str:
+        answers = _answers(params)
+        try:
+            thread_id = _thread(request)
+            await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        except ApiError as failed:
+            if failed.status in (404, 422):  # what is not there for the caller, and no thread at all
+                raise Refused("no_such_run", NO_INTERRUPTED_RUN) from None
+            raise
+        row = await self._core.reads.row(SQL["interrupts"], thread_id)
+        asked = [] if row is None or row["interrupts"] is None else msgspec.json.decode(row["interrupts"]).values()
+        open_ids = {interrupt["id"] for group in asked for interrupt in group}
+        if row is None or not open_ids:
+            raise Refused("no_such_run", NO_INTERRUPTED_RUN)
+        for id in answers:
+            if id not in open_ids or id in row["answered"]:
+                raise Refused("no_such_interrupt", f"Unknown or already-consumed interrupt: {id}")
+        command = {
+            "resume": answers,
+            **{name: params[name] for name in ("update", "goto") if params.get(name) is not None},
+        }
+        given = params.get("config")
+        config = given if isinstance(given, dict) else {}
+        then = (msgspec.json.decode(row["config"]) or {}).get("configurable") or {}
+        config = {**config, "configurable": {**then, **_object(config.get("configurable"))}}
+        body = {"assistant_id": row["assistant_id"], "command": command, "config": config}
+        if "metadata" in params:
+            body["metadata"] = params["metadata"]
+        return await self._run(request, thread_id, body)
+
+    async def _run(self, request: web.Request, thread_id: str, params: Object) -> str:
+        """A run of the protocol. Raises ApiError."""
+        body: RunCreate = decode_body(msgspec.json.encode(params), bodies.RUN_CREATE)
+        configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
+        body.config = {**body.config, "configurable": configurable}
+        body.stream_mode = MODES  # type: ignore[assignment]
+        body.stream_subgraphs = body.stream_resumable = True
+        body.if_not_exists = "create"
+        order = await self._orders.order(request, body, thread_id)
+        shown = order.command.thread_config.get("configurable")
+        if isinstance(shown, dict):
+            for name in (EVENT_STREAMING, "thread_id"):
+                shown.pop(name, None)
+        await self._orders.place(order)
+        return order.run_id
+
+
+def _thread(request: web.Request) -> str:
+    try:
+        return uuid_of(request.match_info["thread_id"], "thread")
+    except ApiError:
+        raise ApiError(422, "Invalid thread ID") from None
+
+
+def _answers(params: Object) -> Object:
+    """Interrupt id -> answer."""
+    given = params.get("responses")
+    entries = given if isinstance(given, list) and given else [params]
+    if len(entries) > MAX_RESPONSES:
+        raise Refused("invalid_argument", f"input.respond takes at most {MAX_RESPONSES} responses.")
+    answers: Object = {}
+    for entry in entries:
+        id = entry.get("interrupt_id") if isinstance(entry, dict) else None
+        if not isinstance(id, str):
+            raise Refused("invalid_argument", "input.respond requires an interrupt_id.")
+        answers[id] = entry.get("response")
+    return answers
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,99 @@
+"""What the streaming protocol has told of a thread so far: from Redis, from recorded frames, or derived from the runs' rows.
+
+Every event has its number from its worker, so whatever is found is put together by number. No state; a run at a time, so that a long
+thread is never in memory as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from langlog_backbone.postgres import load_sql
+
+from .backlog import Backlog
+from .merge import whole
+from .ports import Reads
+from .protocol_events import Ending, Event, Name, derived, event_of
+from .sse import Batch
+
+SQL = load_sql("langlog_gateway", "protocol.sql")
+
+
+class History:
+    def __init__(self, reads: Reads, backlog: Backlog) -> None:
+        self._reads = reads
+        self._backlog = backlog
+
+    async def place(self, thread_id: str) -> Any:
+        """``seq`` and the active run (``run_id`` null: none); None for a thread that is not there."""
+        return await self._reads.row(SQL["place"], thread_id)
+
+    async def run(self, thread_id: str, run_id: str) -> Any:
+        return await self._reads.row(SQL["run"], thread_id, run_id)
+
+    async def ended(self, thread_id: str, after: int) -> list[Any]:
+        """Rows of runs that are over and told something after an event."""
+        return await self._reads.rows(SQL["ended"], thread_id, after)
+
+    async def events(self, thread_id: str, after: int, upto: int) -> AsyncIterator[list[Event]]:
+        """All events with ``after < seq <= upto``, in order, run after run."""
+        if after >= upto:
+            return
+        rows = await self.ended(thread_id, after)
+        place = await self.place(thread_id)
+        recent: dict[str, list[Batch]] = {}
+        for batch in await self._backlog.since(thread_id, after):
+            recent.setdefault(batch.run_id, []).append(batch)
+        for row in rows:
+            batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), recorded=row["resumable"])
+            found = {e.seq: e for e in told(batches, row["attempt"])}
+            newest = max(found, default=0)
+            found |= {event.seq: event for event in derived(ending_of(row), newest)}
+            yield [found[seq] for seq in sorted(found) if after < seq <= upto]
+        if place is not None and place["run_id"] is not None:
+            run_id = place["run_id"]
+            batches = await self._batches(run_id, recent.get(run_id, []), recorded=place["resumable"])
+            found = {e.seq: e for e in told(batches, place["attempt"])}
+            yield [found[seq] for seq in sorted(found) if after < seq <= upto]
+
+    async def _batches(self, run_id: str, recent: list[Batch], *, recorded: bool) -> list[Batch]:
+        recent.sort(key=lambda batch: (batch.attempt, batch.first))
+        if recorded and not whole(recent):
+            return recent + await self._backlog.recorded(run_id)
+        return recent
+
+
+def told(batches: list[Batch], attempt: int) -> list[Event]:
+    """The events of a run's frames. What a lost attempt said of its end was never told."""
+    found = []
+    for batch in batches:
+        for frame in batch.frames:
+            if frame.seq and not (batch.attempt < attempt and Name(frame.event).closing):
+                event = event_of(batch.run_id, frame)
+                if event is not None:
+                    found.append(event)
+    return found
+
+
+def ending_of(row: Any) -> Ending:
+    """A run that is over, of its row in `ended`."""
+    values = row["output"] or row["state_values"]
+    ended_ms = _ms(row["ended_at"])
+    return Ending(
+        run_id=row["run_id"],
+        graph_id=row["graph_id"],
+        status=row["status"],
+        first_seq=row["first_seq"],
+        last_seq=row["last_seq"],
+        started_ms=_ms(row["started_at"]),
+        ended_ms=ended_ms,
+        error=row["error"],
+        values=None if values is None else values.encode(),
+        pending=row["pending"],
+    )
+
+
+def _ms(moment: datetime | None) -> int:
+    return 0 if moment is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,129 @@
+"""The streaming protocol over HTTP (API.md 9.1 and 9.2): commands as requests, events as an SSE stream that never ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from aiohttp import web
+
+from .core import Core, json_response
+from .errors import ApiError
+from .protocol_access import may_follow
+from .protocol_commands import Commands, NoSession, read_envelope
+from .protocol_feed import Feed, Feeds
+from .protocol_filter import BadFilter, Filter, read_filter
+from .protocol_socket import Sockets, wants_socket
+from .protocol_subscriber import Subscriber
+from .sse import HEADERS, HEARTBEAT
+from .stream_out import StreamOut
+from .validation import uuid_of
+from .watch import Limits
+
+SOCKET_PATH = "/threads/{thread_id}/stream/events"
+"""The one path that takes WebSockets."""
+BAD_JSON = "Invalid JSON body"
+
+
+class Protocol:
+    def __init__(self, core: Core, feeds: Feeds) -> None:
+        self._core = core
+        self._feeds = feeds
+        self._commands = Commands(core)
+        self._sockets = Sockets(core, feeds, self._commands)
+        self._limits = Limits(core.settings.stream_buffer_frames, core.settings.stream_buffer_bytes)
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/threads/{thread_id}"
+        return [
+            web.post(f"{one}/commands", self.command),
+            web.post(f"{one}/stream/events", self.events),
+            web.get(SOCKET_PATH, self.socket),
+        ]
+
+    async def command(self, request: web.Request) -> web.Response:
+        """One command; each is a session of its own."""
+        command = read_envelope(await _json(request))
+        if isinstance(command, bytes):
+            return json_response(command, 400)
+        return json_response(await self._commands.answer(request, command, NoSession()))
+
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        """Everything over one WebSocket; without an upgrade there is nothing to get here."""
+        if not wants_socket(request):
+            raise ApiError(405, "Method Not Allowed", {"allow": "POST"})
+        return await self._sockets.serve(request)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        try:
+            filter = read_filter(await _json(request))
+        except BadFilter as bad:
+            raise ApiError(400, str(bad)) from None
+        last_id = request.headers.get("last-event-id", "")
+        if filter.since is None and last_id.isascii() and last_id.isdecimal():
+            filter = filter._replace(since=int(last_id[:18]))
+        try:
+            thread_id = uuid_of(request.match_info["thread_id"], "thread")
+            certain = await may_follow(self._core, request, thread_id)
+        except ApiError as error:
+            if error.status >= 500:
+                raise
+            return await _silence(request)  # to who may not, the status is 200 all the same (API.md 18)
+        self._core.enter_stream()
+        feed: Feed | None = None
+        subscriber = Subscriber(filter, self._limits)
+        try:
+            feed = await self._feeds.open(thread_id)
+            return await self._stream(request, feed, subscriber, filter, certain=certain)
+        finally:
+            if feed is not None:
+                feed.leave(subscriber)
+                self._feeds.close(feed)
+            self._core.leave_stream()
+
+    async def _stream(
+        self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter, *, certain: bool
+    ) -> web.StreamResponse:
+        out = StreamOut(request, self._core.settings.heartbeat_s, {})
+        head = feed.listen(subscriber)
+        out.guard(subscriber)
+        await out.open()
+        loop = asyncio.get_running_loop()
+        beat = loop.time() + self._core.settings.heartbeat_s
+        if certain:
+            async for events in feed.past(filter.since or 0, head):
+                await out.write(b"".join([event.sse for event in events if filter.wants(event)]))
+        while True:
+            found = await subscriber.wait(beat)
+            if loop.time() >= beat:
+                beat += self._core.settings.heartbeat_s
+                await out.write(HEARTBEAT)
+            if not found:
+                continue
+            if not certain:  # the thread has come to be meanwhile
+                try:
+                    certain = await may_follow(self._core, request, feed.thread_id)
+                except ApiError:
+                    return await out.close()
+            await out.write(b"".join([event.sse for event in subscriber.take()]))
+            if subscriber.overrun:
+                await out.cut_off()
+                out.break_off()
+            if subscriber.ended:
+                out.break_off()
+
+
+async def _json(request: web.Request) -> object:
+    """The body. Raises ApiError 400."""
+    try:
+        found: object = msgspec.json.decode(await request.read())
+    except (msgspec.DecodeError, RecursionError):
+        raise ApiError(400, BAD_JSON) from None
+    return found
+
+
+async def _silence(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers=HEADERS)
+    await response.prepare(request)
+    await response.write_eof()
+    return response

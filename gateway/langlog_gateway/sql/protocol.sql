@@ -1,0 +1,31 @@
+-- What the streaming protocol reads of a thread (API.md 9).
+
+-- name: place
+-- Up to where the thread's numbers go by runs that are over, and the run that a worker may hold.
+SELECT t.seq, r.run_id, r.attempt, (r.kwargs::json ->> 'resumable')::boolean AS resumable
+FROM threads t
+LEFT JOIN runs r ON r.thread_id = t.thread_id AND r.status IN ('pending', 'running') AND r.attempt > 0
+WHERE t.thread_id = $1
+
+-- name: run
+SELECT run_id, graph_id, status, attempt, last_sequence, first_seq, last_seq,
+       (kwargs::json ->> 'resumable')::boolean AS resumable
+FROM runs WHERE thread_id = $1 AND run_id = $2
+
+-- name: ended
+-- Runs that are over and have told something after $2, as they went; with what they left, where nothing has changed it since.
+SELECT r.run_id, r.graph_id, r.status, r.attempt, r.last_sequence, r.first_seq, r.last_seq, r.output,
+       r.error ->> 'message' AS error, r.started_at, r.ended_at, (r.kwargs::json ->> 'resumable')::boolean AS resumable,
+       CASE WHEN r.last_seq = t.seq AND t.state_updated_at <= r.ended_at THEN t.state_values::text END AS state_values,
+       r.last_seq = t.seq AND t.status = 'interrupted' AS pending
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE r.thread_id = $1 AND r.last_seq > $2 AND r.status NOT IN ('pending', 'running')
+ORDER BY r.last_seq
+
+-- name: interrupts
+-- What waits for an answer, and what runs in flight bring along as answers already.
+SELECT t.status, t.interrupts, t.config, t.metadata ->> 'assistant_id' AS assistant_id,
+       ARRAY(SELECT k FROM runs r, json_object_keys(CASE json_typeof(r.kwargs::json #> '{command,resume}')
+                 WHEN 'object' THEN r.kwargs::json #> '{command,resume}' ELSE '{}' END) AS k
+             WHERE r.thread_id = t.thread_id AND r.status IN ('pending', 'running')) AS answered
+FROM threads t WHERE t.thread_id = $1
