@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
+import asyncpg
 import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogReader, NewRecord, Record, TopicPartition
-from langlog_backbone.postgres import AWAY
+from langlog_backbone.postgres import AWAY, connect_pool
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
@@ -25,6 +26,8 @@ logger = structlog.get_logger(__name__)
 
 GROUP = "projectors"
 BATCH_RECORDS = 2_000
+CLOSE_S = 2.0
+"""For a batch under way at `stop`; one that is broken off is folded again."""
 LINGER_S = 0.015
 """Records that nobody waits for (checkpoints, starts) are folded after this at the latest. Most often the end of their run comes
 first: what a stateless run wrote on the way then never gets to Postgres."""
@@ -36,13 +39,19 @@ class ProjectorService:
     name = "projector"
 
     def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
         self._log = backbone.log
-        self._projection = Projection(backbone.pool, self._bury, Announcer(backbone.pool, backbone.bus))
+        self._pool: asyncpg.Pool | None = None
+        self._projection: Projection
         self._turn = asyncio.Lock()
         """A read may be under way while a batch is folded: partitions change hands between batches all the same."""
         self._reader: LogReader | None = None
 
     async def start(self) -> None:
+        """Raises StartError."""
+        # its statements take arrays: planned anew for each batch, as Postgres would, planning costs more than carrying out
+        self._pool = await connect_pool(self._backbone.settings, size=2, plan_cache_mode="force_generic_plan")
+        self._projection = Projection(self._pool, self._bury, Announcer(self._pool, self._backbone.bus))
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
 
     async def serve(self) -> None:
@@ -83,6 +92,12 @@ class ProjectorService:
     async def stop(self) -> None:
         if self._reader is not None:
             await self._reader.stop()
+        if self._pool is not None:
+            try:
+                async with asyncio.timeout(CLOSE_S):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
 
     async def healthy(self) -> bool:
         return self._reader is not None

@@ -240,7 +240,8 @@ async def test_a_page_is_cut_short_when_its_records_are_big(stack: Stack) -> Non
         await a_run(stack, thread_id)
     stack.gateway._core.audit._page_bytes = 1_000
     found: list[dict[str, Any]] = []
-    after, pages = "-1", 0
+    after: str | None = "-1"
+    pages = 0
     while after is not None:
         _, page = await stack.call("GET", f"/threads/{thread_id}/events", params={"after": after, "limit": "1000"})
         found, after, pages = found + page["events"], page["next"], pages + 1
