@@ -29,6 +29,9 @@ from .http_options import HttpOptions, Options
 from .mcp import Mcp
 from .openapi import document
 from .ports import UserCodeError
+from .protocol_feed import Feeds
+from .protocol_history import History
+from .protocol_http import SOCKET_PATH, Protocol
 from .runs import Runs
 from .store import Store
 from .system import System
@@ -42,6 +45,9 @@ logger = structlog.get_logger(__name__)
 
 OPEN = frozenset({"", "/", "/ok", "/info", "/docs", "/openapi.json", "/metrics"})
 """Paths that need no credentials (API.md 18)."""
+
+SOCKETS = frozenset({SOCKET_PATH})
+"""Routes that take WebSockets themselves; the project's application cannot have them instead."""
 
 CLIENT_GONE = 499
 """Counted for requests whose connection broke; never sent."""
@@ -62,6 +68,7 @@ def build_app(core: Core) -> web.Application:
     if gate is not None:
         app[GATE] = gate
     system, state = System(core), ThreadState(core)
+    feeds = Feeds(core.watches, History(core.reads, core.backlog), core.backlog)
     prefix = options.prefix
     if prefix:
         app.router.add_get("/ok", system.ok)
@@ -71,6 +78,7 @@ def build_app(core: Core) -> web.Application:
         *Threads(core).routes(),
         *state.routes(),
         *ThreadStreams(core, state).routes(),
+        *Protocol(core, feeds).routes(),
         *Crons(core).routes(),
         *Runs(core).routes(),
         *WebhookLog(core).routes(),
@@ -112,7 +120,9 @@ def _middleware(core: Core, cors: Cors, custom: CustomApp | None) -> Middleware:
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         with tracing.span(f"{request.method} {path}", parent=request.headers.get("traceparent"), kind="server") as span:
-            if custom is None or not request.path.startswith(f"{prefix}/") or "upgrade" in request.headers:
+            if "upgrade" in request.headers and _is_upgrade(request) and not _takes_sockets(path, prefix):
+                response = await _socket(core, custom, request, http=http)
+            elif custom is None or not request.path.startswith(f"{prefix}/") or "upgrade" in request.headers:
                 response = await _answer(request, handler, open=open, http=http)
             else:
                 response = await _through(custom, request, handler, open=open, http=http)
@@ -158,6 +168,36 @@ async def _through(
         return error.response()
     except web.HTTPRequestEntityTooLarge as error:
         return ApiError(413, error.text or "Request body too large").response()
+    except ConnectionResetError:
+        return _gone(request)
+    except web.HTTPException:
+        raise
+    except Exception:
+        logger.exception("gateway.app_failed", method=request.method, path=request.path, **_logged(request, http))
+        return internal_error()
+
+
+def _is_upgrade(request: web.Request) -> bool:
+    return request.headers["upgrade"].lower() == "websocket"
+
+
+def _takes_sockets(route: str, prefix: str) -> bool:
+    return route.removeprefix(prefix) in SOCKETS
+
+
+async def _socket(
+    core: Core, custom: CustomApp | None, request: web.Request, *, http: HttpOptions
+) -> web.StreamResponse:
+    """A WebSocket that is none of ours: the project's application may have a route for it. Other upgrades are refused (API.md 9.3)."""
+    own = custom is not None and custom.takes_socket(request.path)
+    try:
+        if http.enable_custom_route_auth or not own:
+            await identify(request)
+        if custom is None or not own:
+            return web.Response(status=403)
+        return await custom.socket(request, caller(request), core.settings.max_body_bytes)
+    except ApiError as error:
+        return error.response()
     except ConnectionResetError:
         return _gone(request)
     except web.HTTPException:
