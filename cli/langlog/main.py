@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from .dead import dead
 from .dev import dev
 from .health import health
 from .rebuild import rebuild, verify
@@ -25,7 +26,7 @@ def cli() -> None:
     """A self-hosted server for LangGraph agents, event-sourced on a message log."""
 
 
-for command in (dev, gateway, executor, projector, scheduler, log, health, why, rebuild, verify):
+for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify):
     cli.add_command(command)
 
 

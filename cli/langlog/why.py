@@ -61,6 +61,10 @@ class Facts(NamedTuple):
     """Commands that no decider has taken yet."""
     unfolded: int = 0
     """Events that the read model does not have yet."""
+    parked: str | None = None
+    """What is wrong with the record that the run's thread is parked behind."""
+    parked_keys: int = 0
+    """How many keys are parked in all."""
 
 
 @click.command()
@@ -91,6 +95,12 @@ def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
     """What the facts mean, the most important sentence first."""
     lines = [_first(run_id, facts, settings)]
     run = facts.run
+    if facts.parked is not None and run is not None:
+        lines.insert(0, f"Its thread {run.thread_id} is parked: {facts.parked}. See langlog dead show {run.thread_id}.")
+    elif run is None and facts.parked_keys:
+        lines.append(
+            f"{facts.parked_keys} keys are parked behind records that cannot be handled: see langlog dead list."
+        )
     if run is not None and run.ended_at is None:
         if run.cancel is not None:
             by = f" by run {run.superseded_by}" if run.superseded_by else ""
@@ -159,7 +169,7 @@ async def _why(settings: Settings, run_id: str) -> int:
     from langlog_backbone.postgres import connect_pool
     from langlog_backbone.redis import RedisPipe
 
-    settings = _existing(settings)
+    settings = existing(settings)
     pool = await connect_pool(settings, size=1)
     log = open_log(settings)
     pipe = RedisPipe(settings)
@@ -204,7 +214,9 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
     taken = await log.committed(DECIDERS, list(ends))
     undecided = sum(max(0, end - taken.get(place, 0)) for place, end in ends.items())
     queue = None if run is None else await _queue(pipe, f"{run_id}:{run.attempt}", settings)
-    return Facts(run, queue, undecided, unfolded)
+    parked = None if run is None else await pool.fetchval(sql["parked"], run.thread_id)
+    keys = await pool.fetchval(sql["parked_keys"])
+    return Facts(run, queue, undecided, unfolded, parked, keys)
 
 
 DECIDERS = "deciders"
@@ -239,7 +251,7 @@ def _pairs(found: Any) -> dict[str, float]:
     return {found[n].decode(): float(found[n + 1]) for n in range(0, len(found), 2)}
 
 
-def _existing(settings: Settings) -> Settings:
+def existing(settings: Settings) -> Settings:
     """Where everything is: what is set, else the embedded servers of the data folder. Raises StartError without either."""
     import msgspec
     from langlog_backbone.embedded import LOG_FILE, EmbeddedPostgres, EmbeddedRedis

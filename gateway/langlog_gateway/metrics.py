@@ -45,8 +45,8 @@ class Metrics:
             for (method, path, status), count in sorted(self._requests.items())
         ]
 
-    def prometheus(self, workers: dict[str, int]) -> str:
-        """The text exposition format, version 0.0.4."""
+    def prometheus(self, workers: dict[str, int], parked: tuple[int, int] | None = None) -> str:
+        """The text exposition format, version 0.0.4. ``parked``: keys and records behind ones that cannot be handled."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         lines = []
 
@@ -65,6 +65,13 @@ class Metrics:
         family("process_resident_memory_bytes", "gauge", "Resident memory", [("", float(_resident(usage)))])
         for name in ("max", "active", "available"):
             family(f"lg_api_workers_{name}", "gauge", f"Runs at once, {name}", [("", workers[name])])
+        for name, help, found in zip(
+            ("keys", "records"),
+            ("Keys parked behind a record that cannot be handled", "Records that wait there"),
+            parked or (),
+            strict=False,
+        ):
+            family(f"langlog_parked_{name}", "gauge", help, [("", found)])
         family(
             "lg_api_http_requests_total",
             "counter",

@@ -11,6 +11,7 @@ from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
 
 from .core import Core, json_response
+from .errors import ApiError
 from .openapi import DOCS
 from .readiness import services
 from .validation import query_int
@@ -53,7 +54,8 @@ class System:
         workers = await self._workers()
         if request.query.get("format") != "json":
             headers = {"content-type": "text/plain; version=1.0.0; charset=utf-8"}
-            return web.Response(body=self._core.metrics.prometheus(workers).encode(), headers=headers)
+            parked = await self._parked()
+            return web.Response(body=self._core.metrics.prometheus(workers, parked).encode(), headers=headers)
         row = await self._core.reads.row(SQL["queue"])
         found = {
             "queue": {
@@ -67,6 +69,14 @@ class System:
             "workers": workers,
         }
         return json_response(msgspec.json.encode(found))
+
+    async def _parked(self) -> tuple[int, int] | None:
+        """Keys and records that wait behind ones that cannot be handled; unknown while Postgres is away."""
+        try:
+            row = await self._core.reads.row(SQL["parked"])
+        except ApiError:
+            return None
+        return row["keys"], row["records"]
 
     async def _workers(self) -> dict[str, int]:
         """How many runs the workers that are alive can hold, and hold."""

@@ -14,3 +14,10 @@ ORDER BY attempt DESC, ordinal LIMIT 1
 
 -- name: positions
 SELECT topic, part, "offset" FROM positions
+
+-- name: parked
+SELECT topic || '-' || part || '-' || "offset" || ' ' || COALESCE(error, '') FROM dead_letters
+WHERE key = $1 AND state = 'bad' ORDER BY topic = 'commands', topic, part, "offset" LIMIT 1
+
+-- name: parked_keys
+SELECT count(DISTINCT key) FROM dead_letters WHERE state IN ('bad', 'behind')

@@ -74,3 +74,7 @@ SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
        extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY now() - created_at) FILTER (WHERE status = 'pending')) AS median,
        extract(epoch FROM max(now() - created_at) FILTER (WHERE status = 'pending' AND attempt > 0)) AS unblocked
 FROM runs WHERE status IN ('pending', 'running')
+
+-- name: parked
+-- By the partial index on records that wait.
+SELECT count(DISTINCT key) AS keys, count(*) AS records FROM dead_letters WHERE state IN ('bad', 'behind')

@@ -1,15 +1,21 @@
--- What time has to say about runs. All of it by the partial indexes on runs in flight.
+-- What time has to say about runs. All of it by the partial indexes on runs in flight. Threads that are parked are left alone.
 
 -- name: threads_of_runs
-SELECT run_id, thread_id FROM runs WHERE run_id = ANY ($1::text[]) AND status IN ('pending', 'running')
+SELECT run_id, thread_id FROM runs WHERE run_id = ANY ($1::text[]) AND status IN ('pending', 'running') AND NOT EXISTS (
+    SELECT 1 FROM dead_letters d WHERE d.key = thread_id AND d.state IN ('bad', 'behind')
+)
 
 -- name: dispatched_runs
 SELECT run_id, thread_id, attempt, status = 'running' AS started
-FROM runs WHERE status IN ('pending', 'running') AND attempt > 0 AND dispatched_at < now() - make_interval(secs => $1)
+FROM runs WHERE status IN ('pending', 'running') AND attempt > 0 AND dispatched_at < now() - make_interval(secs => $1) AND NOT EXISTS (
+    SELECT 1 FROM dead_letters d WHERE d.key = thread_id AND d.state IN ('bad', 'behind')
+)
 
 -- name: overdue_runs
 SELECT run_id, thread_id, attempt
-FROM runs WHERE status = 'running' AND started_at < now() - make_interval(secs => $1)
+FROM runs WHERE status = 'running' AND started_at < now() - make_interval(secs => $1) AND NOT EXISTS (
+    SELECT 1 FROM dead_letters d WHERE d.key = thread_id AND d.state IN ('bad', 'behind')
+)
 
 -- name: due_runs
 -- With the moment of the look, also when nothing is due.
