@@ -21,6 +21,8 @@ from aiohttp.abc import AbstractStreamWriter
 from langlog_backbone.service import StartError
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from .asgi_socket import Socket
+
 logger = structlog.get_logger(__name__)
 
 Scope = MutableMapping[str, Any]
@@ -120,15 +122,27 @@ class CustomApp:
     async def handle(self, request: web.Request, builtin: Builtin, user: Any = None) -> web.StreamResponse:
         """Answer by the application, or by ``builtin`` where it has no route. ``user``: who was authenticated, for its routes."""
         exchange = _Exchange(request, builtin, await request.read(), whole=not self.has_router)
-        scope = scope_of(request, self._prefix)
-        if user is not None:
-            scope["user"], scope["auth"] = user, user
-        scope["state"] = dict(self._state)
+        scope = self._scope(request, user)
         scope[REQUEST] = exchange
         await self.app(scope, exchange.receive, exchange.send)
         if exchange.unknown:
             return await builtin(request)
         return await exchange.finish()
+
+    def takes_socket(self, path: str) -> bool:
+        """Whether a WebSocket of this path is the application's. One that does not tell is asked: it may refuse."""
+        return self.routes(path, "GET", "websocket") if self.has_router else True
+
+    async def socket(self, request: web.Request, user: Any, limit: int) -> web.StreamResponse:
+        """A WebSocket of the application's. ``limit``: bytes of a message."""
+        return await Socket(request, limit).serve(self.app, self._scope(request, user))
+
+    def _scope(self, request: web.Request, user: Any) -> Scope:
+        scope = scope_of(request, self._prefix)
+        if user is not None:
+            scope["user"], scope["auth"] = user, user
+        scope["state"] = dict(self._state)
+        return scope
 
     def routes(self, path: str, method: str, kind: str = "http") -> bool:
         """Whether a route of the application takes this path (without looking into it further)."""

@@ -131,7 +131,7 @@ def _merge_app(made: dict[str, Any], custom: CustomApp, prefix: str) -> None:
     """The application's own document when it makes one (FastAPI), else its routes."""
     own: Any = getattr(custom.app, "openapi", None)
     if callable(own):
-        other = msgspec.json.decode(msgspec.json.encode(own()))
+        other = _apart(msgspec.json.decode(msgspec.json.encode(own())), made["components"])
         for path, item in other.get("paths", {}).items():
             made["paths"][prefix + path] = item
         for kind, entries in other.get("components", {}).items():
@@ -152,6 +152,30 @@ def _merge_app(made: dict[str, Any], custom: CustomApp, prefix: str) -> None:
             if method != "HEAD"
         }
         made["paths"][prefix + _PARAMETER.sub(r"{\1}", path)] = operations
+
+
+def _apart(other: dict[str, Any], taken: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The document with names of components that ours has too made ``App<name>``, wherever it refers to them."""
+    moved = {
+        f"#/components/{kind}/{name}": f"#/components/{kind}/App{name}"
+        for kind, entries in other.get("components", {}).items()
+        for name in entries
+        if name in taken.get(kind, {})
+    }
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [renamed(entry) for entry in value]
+        if isinstance(value, dict):
+            return {k: moved.get(v, v) if k == "$ref" and isinstance(v, str) else renamed(v) for k, v in value.items()}
+        return value
+
+    found: dict[str, Any] = renamed(other) if moved else other
+    for kind, entries in found.get("components", {}).items():
+        found["components"][kind] = {
+            f"App{name}" if f"#/components/{kind}/{name}" in moved else name: entry for name, entry in entries.items()
+        }
+    return found
 
 
 def _merge_auth(made: dict[str, Any], said: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def worker_says(stack: Stack, said: Any) -> list[dict[str, Any]]:
         asked.append(question)
         return Answer(id="", status=200, body=msgspec.json.encode(said))
 
-    stack.answers = {kind: answer for kind in ("graph", "subgraphs", "schemas")}
+    stack.answers = dict.fromkeys(("graph", "subgraphs", "schemas"), answer)
     return asked
 
 
@@ -52,7 +52,13 @@ async def test_drawings_schemas_and_subgraphs_need_no_worker(stack: Stack) -> No
         subgraphs={"child": SCHEMAS, "child|inner": {}, "other": {}},
     )
     path = f"/assistants/{ECHO}"
-    for query, drawn in (("", "flat"), ("?xray=1", "one"), ("?xray=2", "all"), ("?xray=9", "all"), ("?xray=true", "all")):
+    for query, drawn in (
+        ("", "flat"),
+        ("?xray=1", "one"),
+        ("?xray=2", "all"),
+        ("?xray=9", "all"),
+        ("?xray=true", "all"),
+    ):
         assert await stack.call("GET", f"{path}/graph{query}") == (200, drawn)
     assert await stack.call("GET", "/assistants/echo/graph") == (200, "flat")
     status, schemas = await stack.call("GET", f"{path}/schemas")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import WSServerHandshakeError
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
 from langlog_gateway.http_options import HeaderPatterns, HttpOptions, read_options
@@ -14,6 +17,7 @@ from langlog_gateway.http_options import HeaderPatterns, HttpOptions, read_optio
 from .conftest import MakeStack
 
 WEB = Path(__file__).parent / "own_app" / "web.py"
+FAST = WEB.with_name("fast.py")
 
 
 def project(folder: Path, *, auth: bool = False, **http: Any) -> Path:
@@ -102,3 +106,88 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
             read_options(Settings(project=file), {"LANGGRAPH_HTTP": bad})
     with pytest.raises(StartError, match="does not exist"):
         read_options(Settings(project=tmp_path / "missing.json"), {})
+
+
+async def test_websockets_of_the_application_pass_both_ways(make_stack: MakeStack, tmp_path: Path) -> None:
+    async with make_stack(project=project(tmp_path)) as stack:
+        url = stack.url.replace("http", "ws", 1)
+        async with stack.http.ws_connect(f"{url}/own/shout/bob", protocols=["loud", "low"]) as socket:
+            assert socket.protocol == "loud"
+            assert await socket.receive_json() == {"lives": ["up"], "user": None, "path": {"name": "bob"}}
+            await socket.send_str("hello")
+            assert await socket.receive_str() == "HELLO"
+            await socket.send_bytes(b"abc")
+            assert await socket.receive_bytes() == b"cba"
+            await socket.send_str("bye")
+            await socket.receive()
+            assert socket.close_code == 4001
+        async with stack.http.ws_connect(f"{url}/own/shout/eve") as socket:
+            await socket.receive_json()
+            await socket.send_str("break")
+            await socket.receive()
+            assert socket.close_code == 1011
+        async with stack.http.ws_connect(f"{url}/own/shout/ann") as socket:
+            await socket.receive_json()
+        async with stack.http.ws_connect(f"{url}/own/shout/joe") as socket:
+            assert "left 1000" in (await socket.receive_json())["lives"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/own/refuse", 403), ("/own/sorry", 429), ("/own", 403), ("/nope", 403), ("/threads", 403)]
+)
+async def test_an_upgrade_that_nobody_takes_is_refused(
+    make_stack: MakeStack, tmp_path: Path, path: str, status: int
+) -> None:
+    async with make_stack(project=project(tmp_path)) as stack:
+        with pytest.raises(WSServerHandshakeError) as raised:
+            await stack.http.ws_connect(stack.url + path)
+        assert raised.value.status == status
+        assert raised.value.headers is not None
+        assert raised.value.headers.get("x-why") == ("full" if status == 429 else None)
+        assert (await stack.call("GET", "/ok"))[0] == 200
+
+
+async def test_the_application_does_not_take_the_servers_own_websocket(make_stack: MakeStack, tmp_path: Path) -> None:
+    async with make_stack(project=project(tmp_path)) as stack:
+        path = f"/threads/{uuid.uuid4()}/stream/events"
+        async with stack.http.ws_connect(stack.url + path) as socket:
+            await socket.send_str("no command")
+            assert (await socket.receive_json())["error"] == "invalid_argument"
+
+
+async def test_websockets_are_authenticated_when_own_routes_are(make_stack: MakeStack, tmp_path: Path) -> None:
+    async with make_stack(project=project(tmp_path, auth=True, enable_custom_route_auth=True)) as stack:
+        path = f"{stack.url}/own/shout/bob"
+        with pytest.raises(WSServerHandshakeError, match="401"):
+            await stack.http.ws_connect(path)
+        async with stack.http.ws_connect(path, headers={"authorization": "alice"}) as socket:
+            assert (await socket.receive_json())["user"] == "alice"
+
+
+async def test_an_application_of_fastapi_is_part_of_the_document_and_lives_once(
+    make_stack: MakeStack, tmp_path: Path
+) -> None:
+    async with make_stack(project=project(tmp_path, app=f"{FAST}:app", mount_prefix="/api")) as stack:
+        _, document = await stack.call("GET", "/api/openapi.json")
+        assert document["info"]["title"] == "langlog", "the server's document, not the application's"
+        own = document["paths"]["/api/orders/{order_id}"]["post"]
+        assert own["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Order"}
+        assert document["components"]["schemas"]["Order"]["properties"]["pieces"]["type"] == "integer"
+        assert "/api/threads" in document["paths"]
+        assert "Assistant" in document["components"]["schemas"]
+        sew = document["paths"]["/api/sew"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert sew == {"$ref": "#/components/schemas/AppThread"}
+        assert list(document["components"]["schemas"]["AppThread"]["properties"]) == ["colour"]
+        assert "thread_id" in document["components"]["schemas"]["Thread"]["properties"]
+        json_body = {"content-type": "application/json"}
+        assert await stack.call("POST", "/api/orders/7", {"pieces": 1}, headers=json_body) == (200, {"pieces": 2})
+        assert (await stack.call("POST", "/api/orders/7", {"pieces": "x"}, headers=json_body))[0] == 422
+        assert await stack.call("GET", "/api/info") == (200, {"version": "own"}), "it may shadow what is built in"
+        assert "<title>langlog API" in (await stack.call("GET", "/api/docs"))[1]
+        assert await stack.call("GET", "/api/lives") == (200, ["up"])
+        async with stack.http.ws_connect(f"{stack.url}/api/talk") as socket:
+            await socket.send_str("hello")
+            assert await socket.receive_str() == "hello"
+        assert (await stack.call("POST", "/api/threads", {}))[0] == 200
+    fast = next(module for name, module in sys.modules.items() if name.endswith("own_app_fast"))
+    assert fast.lives == ["up", "down"]

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 lives = []
 
@@ -38,6 +38,34 @@ async def broken(request):
     raise ValueError("no")
 
 
+async def shout(socket):
+    await socket.accept(subprotocol=(socket.scope["subprotocols"] or [None])[0])
+    user = socket.user["identity"] if "user" in socket.scope else None
+    await socket.send_json({"lives": lives, "user": user, "path": socket.path_params})
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            lives.append(f"left {message['code']}")
+            return
+        if "text" in message and message["text"] == "break":
+            raise ValueError("no")
+        if "text" in message and message["text"] == "bye":
+            await socket.close(code=4001, reason="bye")
+            return
+        if message.get("text") is not None:
+            await socket.send_text(message["text"].upper())
+        else:
+            await socket.send_bytes(message["bytes"][::-1])
+
+
+async def refuse(socket):
+    await socket.close()
+
+
+async def sorry(socket):
+    await socket.send_denial_response(PlainTextResponse("no seats", status_code=429, headers={"x-why": "full"}))
+
+
 @asynccontextmanager
 async def lifespan(app):
     lives.append("up")
@@ -50,6 +78,10 @@ app = Starlette(
         Route("/own", echo, methods=["GET", "POST"]),
         Route("/own/parts", parts),
         Route("/own/broken", broken),
+        WebSocketRoute("/own/shout/{name}", shout),
+        WebSocketRoute("/own/refuse", refuse),
+        WebSocketRoute("/own/sorry", sorry),
+        WebSocketRoute("/threads/{id}/stream/events", shout),
     ],
     middleware=[Middleware(Stamp)],
     lifespan=lifespan,

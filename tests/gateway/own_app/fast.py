@@ -1,0 +1,56 @@
+"""An application of FastAPI's: it makes a document of itself."""
+
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, WebSocket
+from pydantic import BaseModel
+
+lives = []
+
+
+class Order(BaseModel):
+    """What is asked for."""
+
+    pieces: int
+
+
+@asynccontextmanager
+async def lifespan(app):
+    lives.append("up")
+    yield {"from_lifespan": "kept"}
+    lives.append("down")
+
+
+app = FastAPI(title="orders", lifespan=lifespan)
+
+
+@app.post("/orders/{order_id}", tags=["orders"])
+async def order(order_id: str, body: Order) -> Order:
+    return Order(pieces=body.pieces + 1)
+
+
+class Thread(BaseModel):
+    """Named as a type of the server's own."""
+
+    colour: str
+
+
+@app.post("/sew")
+async def sew(body: Thread) -> list[Thread]:
+    return [body]
+
+
+@app.get("/lives")
+async def shown() -> list[str]:
+    return lives
+
+
+@app.get("/info")
+async def info() -> dict[str, str]:
+    return {"version": "own"}
+
+
+@app.websocket("/talk")
+async def talk(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_text(await socket.receive_text())
