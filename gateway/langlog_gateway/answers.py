@@ -110,6 +110,15 @@ class StateUpdated(Struct):
     checkpoint_id: str | None
 
 
+class ProtocolAnswer(Struct):
+    type: Literal["success", "error"]
+    id: int | None
+    result: Object | UnsetType = UNSET
+    meta: Object | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
 class Run(Struct):
     run_id: Uuid | UnsetType = UNSET
     thread_id: Uuid | UnsetType = UNSET

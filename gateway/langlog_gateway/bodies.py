@@ -245,6 +245,23 @@ class StoreNamespaces(Struct):
     offset: int = 0
 
 
+class ProtocolCommand(Struct):
+    """A command of the streaming protocol (API.md 9.1), as the document shows it: it is read leniently."""
+
+    id: int
+    method: str
+    params: Object = {}
+
+
+class EventStream(Struct):
+    """What to follow of a thread (API.md 9.2), as the document shows it."""
+
+    channels: Annotated[list[str], Meta(min_length=1)]
+    namespaces: list[list[str]] | UnsetType = UNSET
+    depth: int | UnsetType = UNSET
+    since: int | UnsetType = UNSET
+
+
 ASSISTANT_CREATE = msgspec.json.Decoder(AssistantCreate)
 ASSISTANT_PATCH = msgspec.json.Decoder(AssistantPatch)
 ASSISTANT_SEARCH = msgspec.json.Decoder(AssistantSearch)

@@ -24,6 +24,7 @@ COMMON = (413, 422, 429, 503, 504)
 """Statuses that any endpoint may answer."""
 REFUSED = (401, 403)
 WORDS = {
+    101: "A WebSocket",
     200: "As asked",
     201: "Made, with a difficulty",
     202: "Accepted",

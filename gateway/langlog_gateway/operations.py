@@ -133,6 +133,24 @@ OPERATIONS: dict[str, Operation] = {
         query={"stream_modes": TEXT},
         headers={"Last-Event-ID": "Go on after this event; -: from the start"},
     ),
+    "POST /threads/{thread_id}/commands": Operation(
+        "A command of the streaming protocol",
+        b.ProtocolCommand,
+        a.ProtocolAnswer,
+        errors=(400,),
+        headers=KEY,
+        keyed=(400,),
+    ),
+    "POST /threads/{thread_id}/stream/events": Operation(
+        "Its events by the streaming protocol",
+        b.EventStream,
+        errors=(400,),
+        media=SSE,
+        headers={"Last-Event-ID": "Go on after this event, when the body has no since"},
+    ),
+    "GET /threads/{thread_id}/stream/events": Operation(
+        "The streaming protocol over a WebSocket", errors=(403, 405), empty=(101,)
+    ),
     "GET /threads/{thread_id}/events": Operation(
         "What happened on it, from the log", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
     ),

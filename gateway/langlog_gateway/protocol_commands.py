@@ -6,7 +6,7 @@ a session of its own, so that what needs a connection answers that there is none
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
@@ -25,6 +25,9 @@ from .run_create import RunOrders
 from .threads import missing
 from .validation import decode_body, uuid_of
 
+if TYPE_CHECKING:
+    from langchain_protocol.protocol import ErrorCode
+
 logger = structlog.get_logger(__name__)
 
 BAD_ENVELOPE = "Protocol commands must include an integer id and string method."
@@ -41,7 +44,7 @@ Object = dict[str, Any]
 class Refused(Exception):
     """A command that is answered with an error."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -89,7 +92,7 @@ class NoSession:
         raise Refused("no_such_run", NO_ACTIVE_RUN)
 
 
-def error(id: Any, code: str, message: str) -> bytes:
+def error(id: Any, code: ErrorCode, message: str) -> bytes:
     return msgspec.json.encode({"type": "error", "id": id, "error": code, "message": message})
 
 
