@@ -151,3 +151,14 @@ async def test_a_member_may_stop_at_any_time(log: Log, when: str) -> None:
     following = Following(log.member("deciders", ["commands"], other))
     await other.until(lambda: bool(other.owned))
     await following.stop()
+
+
+async def test_the_positions_of_all_groups_can_be_seen_without_joining_any(log: Log) -> None:
+    positions = await log.append([record("one", "1"), record("two", "2", "run-events")])
+    lanes = {("commands", positions[0].partition): 1, ("run-events", positions[1].partition): 1}
+    await log.commit("seen-a", lanes)
+    await log.commit("seen-b", {("commands", positions[0].partition): 1})
+    await log.committed("seen-a", lanes)
+    found = await log.group_positions()
+    assert found["seen-a"] == lanes
+    assert found["seen-b"] == {("commands", positions[0].partition): 1}

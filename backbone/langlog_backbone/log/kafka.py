@@ -71,6 +71,8 @@ STOP_TIMEOUT_S = 5.0
 ASK_TIMEOUT_S = 10.0
 """For questions to the cluster: end offsets, committed positions."""
 RETRY_PAUSE_S = 0.1
+GROUPS_AT_ONCE = 16
+"""Groups whose positions are asked for at the same time."""
 
 
 class KafkaLog:
@@ -298,6 +300,30 @@ class KafkaLog:
                     }
         except (OSError, TimeoutError):
             raise LogUnavailable(f"Kafka cannot be asked: {failure or 'no answer'}") from None
+
+    async def group_positions(self) -> dict[str, Positions]:
+        topics = {self._stored(topic): topic for topic in self._topics}
+        asking = asyncio.Semaphore(GROUPS_AT_ONCE)
+
+        async def of_group(admin: AIOKafkaAdminClient, group: str) -> Positions:
+            async with asking:
+                offsets = await admin.list_consumer_group_offsets(group)
+            return {
+                (topics[place.topic], place.partition): entry.offset
+                for place, entry in offsets.items()
+                if place.topic in topics and entry.offset >= 0
+            }
+
+        if self._admin is None:
+            raise LogUnavailable("the log is not open")
+        try:
+            async with asyncio.timeout(2 * ASK_TIMEOUT_S):
+                groups = [name for name, _ in await self._admin.list_consumer_groups()]
+                found = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
+        named = zip(groups, found, strict=True)
+        return {group.removeprefix(self._prefix): positions for group, positions in named if positions}
 
     # the producer
 

@@ -141,3 +141,10 @@ class Log(Protocol):
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
         """What `commit` remembered; absent if never."""
         ...
+
+    async def group_positions(self) -> dict[str, Positions]:
+        """What every group has committed on our topics: our own by their names, on Kafka those of strangers too.
+
+        For operators; asks each group in turn. Raises LogUnavailable.
+        """
+        ...

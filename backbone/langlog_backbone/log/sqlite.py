@@ -165,6 +165,16 @@ class SqliteLog:
             if (self._stored(topic), partition) in found
         }
 
+    async def group_positions(self) -> dict[str, Positions]:
+        found: dict[str, Positions] = {}
+        for group, topic, partition, offset in await self.in_thread(
+            lambda db: db.execute(SQL["group_positions"]).fetchall()
+        ):
+            if group.startswith(self._prefix) and topic.startswith(self._prefix):
+                positions = found.setdefault(group.removeprefix(self._prefix), {})
+                positions[topic.removeprefix(self._prefix), partition] = offset
+        return found
+
     # what readers use
 
     def in_thread(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:

@@ -83,5 +83,8 @@ WHERE size <= ?5 OR place = 1
 INSERT INTO positions (member_group, topic, partition, "offset") VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (member_group, topic, partition) DO UPDATE SET "offset" = max("offset", excluded."offset")
 
+-- name: group_positions
+SELECT member_group, topic, partition, "offset" FROM positions
+
 -- name: positions
 SELECT topic, partition, "offset" FROM positions WHERE member_group = ?1
