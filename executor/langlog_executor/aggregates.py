@@ -156,6 +156,7 @@ class Aggregates:
                 config=_json(row["config"]),
                 ttl=ttl,
                 status=row["status"],
+                rest=row["rest"],
                 has_checkpoints=row["has_checkpoints"],
                 frame_ms=row["frame_ms"],
                 seq=row["seq"],

@@ -331,6 +331,7 @@ def _stop(
             thread_id=state.thread_id,
             run_id=run.run_id,
             status=status,
+            rest=state.rest if status == "busy" else None,
             superseded_by=superseded_by,
             webhook=_webhook(run),
         )
@@ -345,7 +346,7 @@ def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta)
     for run in found:
         now = fold_thread(state, events, meta.time)
         others = len(now.runs) > 1
-        events += _stop(now, run, command.action, "busy" if others else "idle")
+        events += _stop(now, run, command.action, "busy" if others else now.rest)
         if run.temporary and not run.attempt:
             events.append(_thread_deleted(fold_thread(state, events, meta.time)))
             break
@@ -355,18 +356,18 @@ def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta)
 def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -> Events:
     run = state.runs.get(command.run_id)
     others = [r for r in state.runs.values() if r is not run]
-    status: ev.ThreadStatus | None
+    rest: ev.ThreadStatus = state.rest
+    if command.values:
+        rest = "interrupted" if command.next else "idle"
+    status: ev.ThreadStatus | None = rest if command.values or run is not None else None
     if others:
         status = "busy"
-    elif command.values:
-        status = "interrupted" if command.next else "idle"
-    else:
-        status = "idle" if run is not None else None
     deleted = ev.RunDeleted(
         thread_id=state.thread_id,
         run_id=command.run_id,
         active_attempt=run.attempt if run is not None and run.attempt else None,
         status=status,
+        rest=rest if status == "busy" else None,
         values=command.values,
         interrupts=command.interrupts if command.values else cmd.ABSENT,
         last_seq=_seq_floor(state, run.attempt + 1) + 1 if run is not None and run.attempt else 0,
@@ -391,9 +392,7 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         case "timeout":
             kind, status = ev.RunTimedOut, "error"
         case "rolled_back":
-            kind = ev.RunRolledBack
-            if command.outcome != "rolled_back":
-                status = "idle"
+            kind, status = ev.RunRolledBack, state.rest
         case _:
             assert_never(outcome)
     gone = outcome == "rolled_back"
@@ -422,7 +421,8 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
         return []
     if run.cancel is not None:
         kind = ev.RunCancelled if run.cancel == "interrupt" else ev.RunRolledBack
-        status: ev.ThreadStatus = "interrupted" if run.cancel == "interrupt" and command.crash else "idle"
+        # a worker that died may have left steps undone; what was handed back unstarted, or is erased, leaves no trace
+        status: ev.ThreadStatus = "interrupted" if run.cancel == "interrupt" and command.crash else state.rest
         ended = kind(
             thread_id=state.thread_id,
             run_id=run.run_id,
@@ -459,7 +459,9 @@ def _ending(
     if run.attempt and not ended.last_seq:  # its worker has not said how much it told: the end has a number beyond that
         said = _seq_floor(state, run.attempt + 1) + 1
         ended = replace(ended, first_seq=said, last_seq=said)
-    ended = replace(ended, status="busy" if len(state.runs) > 1 else ended.status, webhook=_webhook(run))
+    ended = replace(ended, webhook=_webhook(run))
+    if len(state.runs) > 1:
+        ended = replace(ended, status="busy", rest=ended.status)
     events: Events = [ended]
     after = fold_thread(state, events, meta.time)
     if run.temporary and not after.runs:

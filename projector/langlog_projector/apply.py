@@ -48,6 +48,7 @@ _NEW_THREAD = attrgetter(
     "frame_ms",
     "settled",
     "seq",
+    "rest",
 )
 _CHANGED_THREAD = attrgetter(
     "updated_at",
@@ -64,6 +65,7 @@ _CHANGED_THREAD = attrgetter(
     "frame_ms",
     "settled",
     "seq",
+    "rest",
 )
 _CHANGED_RUN = attrgetter(
     "updated_at",

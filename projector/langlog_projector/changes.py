@@ -26,6 +26,7 @@ class ThreadRow:
         "has_checkpoints",
         "interrupts",
         "metadata",
+        "rest",
         "seq",
         "settled",
         "state_updated_at",
@@ -42,6 +43,7 @@ class ThreadRow:
         self.state_updated_at: datetime | None = None
         self.metadata: str | None = None
         self.status: str | None = None
+        self.rest: str | None = None
         self.config: str | None = None
         self.state_values: str | None = None
         self.interrupts: str | None = None

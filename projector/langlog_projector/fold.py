@@ -15,6 +15,7 @@ from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
 from langlog_schemas.commands import RunError
 from langlog_schemas.envelope import Cause
+from langlog_schemas.thread import at_rest
 from msgspec import Raw
 
 from .changes import ORIGIN, Changes, ThreadRow, WebhookRow, WebhookTry
@@ -127,7 +128,7 @@ class Fold:
                     return
                 thread = changes.make_thread(event.thread_id, at)
                 thread.metadata, thread.config = _text(event.metadata), _text(event.config)
-                thread.status = "idle"
+                thread.status = thread.rest = "idle"
                 if event.ttl is not None:
                     thread.ttl_minutes, thread.ttl_strategy = event.ttl.ttl, event.ttl.strategy
             case ev.ThreadUpdated():
@@ -149,7 +150,7 @@ class Fold:
                 thread = changes.thread(event.thread_id, at)
                 thread.has_checkpoints, thread.settled = True, offset
                 if not event.checkpoints_only:
-                    thread.status, thread.state_updated_at = event.status, at
+                    thread.status, thread.rest, thread.state_updated_at = event.status, event.status, at
                     thread.state_values, thread.interrupts = _raw(event.values), _raw(event.interrupts)
                     thread.error = "null"
             case ev.CheckpointsDeleted():
@@ -180,7 +181,7 @@ class Fold:
                 thread.settled = offset
                 thread.seq = event.last_seq or thread.seq
                 if event.status is not None:
-                    thread.status = event.status
+                    thread.status, thread.rest = event.status, at_rest(event) or thread.rest
                 if event.values:
                     thread.state_values, thread.state_updated_at = _raw(event.values), at
                     thread.interrupts, thread.error = _raw(event.interrupts), "null"
@@ -219,7 +220,7 @@ class Fold:
     ) -> None:
         self._release(event.run_id)
         thread = self.changes.thread(event.thread_id, at)
-        thread.status = event.status
+        thread.status, thread.rest = event.status, at_rest(event) or thread.rest
         thread.settled = offset
         if event.last_frame_ms:
             thread.frame_ms = max(event.last_frame_ms, thread.frame_ms or 0)

@@ -169,6 +169,8 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
 
     attempt: int = 0
     status: ThreadStatus
+    rest: ThreadStatus | None = None
+    """What ``status`` would be but for other runs in flight; None: the same, or, in old events, not known."""
     values: Raw = ABSENT
     output: Raw = ABSENT
     interrupts: Raw = ABSENT
@@ -216,6 +218,7 @@ class RunDeleted(RunEvent, kw_only=True, frozen=True):
     active_attempt: int | None = None
     """A worker may still hold this attempt."""
     status: ThreadStatus | None = None
+    rest: ThreadStatus | None = None
     values: Raw = ABSENT
     interrupts: Raw = ABSENT
     last_seq: int = 0

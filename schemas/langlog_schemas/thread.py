@@ -46,6 +46,8 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
     config: Metadata = {}
     ttl: Ttl | None = None
     status: ev.ThreadStatus = "idle"
+    rest: ev.ThreadStatus = "idle"
+    """What it was, or would be, without runs in flight: what it comes back to when they leave no trace."""
     has_checkpoints: bool = False
     frame_ms: int = 0
     seq: int = 0
@@ -86,7 +88,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
         case ev.StateUpdated():
             if event.checkpoints_only:
                 return replace(state, has_checkpoints=True)
-            return replace(state, status=event.status, has_checkpoints=True)
+            return replace(state, status=event.status, rest=event.status, has_checkpoints=True)
         case ev.RunCreated():
             run = RunInFlight(
                 run_id=event.run_id,
@@ -119,6 +121,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
             return replace(
                 state,
                 status=event.status,
+                rest=at_rest(event) or state.rest,
                 frame_ms=max(state.frame_ms, event.last_frame_ms),
                 seq=max(state.seq, event.last_seq),
                 runs=_without(state, event.run_id),
@@ -127,11 +130,17 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
             return replace(
                 state,
                 status=event.status or state.status,
+                rest=at_rest(event) or state.rest,
                 seq=max(state.seq, event.last_seq),
                 runs=_without(state, event.run_id),
             )
         case _:
             return state
+
+
+def at_rest(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:
+    """What the event says of the thread's status without runs in flight; None: nothing."""
+    return event.rest or (None if event.status == "busy" else event.status)
 
 
 def _without(state: ThreadState, run_id: str) -> dict[str, RunInFlight]:

@@ -158,6 +158,30 @@ def test_a_cancelled_run_is_not_revived_when_its_worker_dies() -> None:
     assert not thread.state.runs
 
 
+@pytest.mark.parametrize("way", ["rolled back", "rolled back and lost", "cancelled before it began", "removed"])
+def test_a_thread_that_waits_for_a_human_still_does_when_a_run_left_no_trace(way: str) -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    thread.tell(cmd.FinishRun(thread_id="t", run_id="r1", attempt=1, outcome="success", next=["ask"]))
+    assert thread.state.status == "interrupted"
+    match way:
+        case "rolled back" | "rolled back and lost":
+            thread.tell(_run("r2"))
+            thread.tell(cmd.CancelRuns(thread_id="t", run_ids=["r2"], action="rollback"))
+            if way == "rolled back":
+                thread.finish("r2", "rolled_back")
+            else:
+                thread.tell(cmd.RequeueRun(thread_id="t", run_id="r2", attempt=1, reason="lease_lost", crash=True))
+        case "cancelled before it began":
+            thread.tell(_run("r2", not_before=at(40)))
+            thread.tell(cmd.CancelRuns(thread_id="t", run_ids=["r2"]))
+        case "removed":
+            thread.tell(_run("r2"))
+            thread.tell(cmd.DeleteRun(thread_id="t", run_id="r2"))
+    assert not thread.state.runs
+    assert thread.state.status == "interrupted"
+
+
 def test_a_report_of_an_older_attempt_decides_nothing() -> None:
     thread = Thread()
     thread.tell(_run("r1"))

@@ -56,6 +56,8 @@ class DoubleTexting(RuleBasedStateMachine):
         self.erased: set[str] = set()
         self.values: list[str] = []
         """What the thread shows."""
+        self.rest = "idle"
+        """What the thread's status is once nothing runs: erased runs and those that never began leave it alone."""
         self.dispatched: list[str] = []
 
     def tell(self, command: Any) -> list[ev.AnyEvent]:
@@ -82,6 +84,8 @@ class DoubleTexting(RuleBasedStateMachine):
                 assert event.superseded_by == promised.superseded_by
                 if event.values:
                     self.values = msgspec.json.decode(event.values)
+                if isinstance(event, (ev.RunFailed, ev.RunTimedOut)):
+                    self.rest = "error"
                 if isinstance(event, ev.RunRolledBack):
                     self.erased.add(event.run_id)
                     self.checkpoints = [entry for entry in self.checkpoints if entry[0] != event.run_id]
@@ -146,6 +150,8 @@ class DoubleTexting(RuleBasedStateMachine):
         promised = self.promised[run.run_id]
         if outcome == "rolled_back" and not promised.erase:
             return  # no worker says so of itself
+        if not promised.erase:
+            self.rest = "interrupted" if waits else "idle"
         left = [*promised.base, run.run_id]
         self.checkpoints.append((run.run_id, left))
         erased = promised.erase
@@ -167,7 +173,9 @@ class DoubleTexting(RuleBasedStateMachine):
         """The worker dies, or hands the run back."""
         run = self.state.active
         assert run is not None
-        stop = self.promised[run.run_id].stop
+        stop, erase = self.promised[run.run_id].stop, self.promised[run.run_id].erase
+        if stop and not erase and crash:
+            self.rest = "interrupted"
         events = self.tell(
             cmd.RequeueRun(
                 thread_id=THREAD,
@@ -206,7 +214,7 @@ class DoubleTexting(RuleBasedStateMachine):
     @invariant()
     def one_run_is_dispatched_while_any_is_in_flight(self) -> None:
         assert sum(run.attempt > 0 for run in self.state.runs.values()) == bool(self.promised)
-        assert (self.state.status == "busy") == bool(self.promised)
+        assert self.state.status == ("busy" if self.promised else self.rest)
 
     @invariant()
     def runs_start_in_the_order_in_which_they_came(self) -> None:

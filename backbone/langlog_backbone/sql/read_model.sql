@@ -64,6 +64,7 @@ CREATE TABLE IF NOT EXISTS threads (
     ttl_strategy text,
     has_checkpoints boolean NOT NULL DEFAULT false,
     frame_ms bigint NOT NULL DEFAULT 0, -- frame ids of the next run start above this
+    rest text NOT NULL DEFAULT 'idle',  -- the status without runs in flight
     seq bigint NOT NULL DEFAULT 0,      -- protocol numbers of the next run start above this
     settled bigint NOT NULL DEFAULT -1, -- offset in run-events of the last change of checkpoints that is folded
     thinned_at timestamptz              -- when all but the latest checkpoints were last removed

@@ -148,14 +148,15 @@ WHERE b.thread_id = ANY ($1::text[]) AND NOT EXISTS (
 
 -- name: insert_threads
 INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-                     ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq)
+                     ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, rest)
 SELECT n.thread_id, n.created_at, n.updated_at, n.state_updated_at, n.metadata::jsonb, n.status, n.config::jsonb,
        NULLIF(n.state_values::jsonb, 'null'), n.interrupts::jsonb, NULLIF(n.error::jsonb, 'null'),
-       n.ttl_minutes, n.ttl_strategy, COALESCE(n.has_checkpoints, false), COALESCE(n.frame_ms, 0), COALESCE(n.settled, -1), COALESCE(n.seq, 0)
+       n.ttl_minutes, n.ttl_strategy, COALESCE(n.has_checkpoints, false), COALESCE(n.frame_ms, 0), COALESCE(n.settled, -1), COALESCE(n.seq, 0),
+       COALESCE(n.rest, 'idle')
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::float8[], $12::text[], $13::bool[], $14::bigint[], $15::bigint[], $16::bigint[])
+            $9::text[], $10::text[], $11::float8[], $12::text[], $13::bool[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
     AS n (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq)
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, rest)
 ON CONFLICT (thread_id) DO NOTHING
 
 -- name: update_threads
@@ -173,11 +174,12 @@ SET updated_at = n.updated_at,
     has_checkpoints = COALESCE(n.has_checkpoints, t.has_checkpoints),
     frame_ms = GREATEST(n.frame_ms, t.frame_ms),
     settled = COALESCE(n.settled, t.settled),
-    seq = GREATEST(n.seq, t.seq)
+    seq = GREATEST(n.seq, t.seq),
+    rest = COALESCE(n.rest, t.rest)
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[],
-            $8::text[], $9::text[], $10::float8[], $11::text[], $12::bool[], $13::bigint[], $14::bigint[], $15::bigint[])
+            $8::text[], $9::text[], $10::float8[], $11::text[], $12::bool[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[])
     AS n (thread_id, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq)
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, rest)
 WHERE t.thread_id = n.thread_id
 
 -- name: insert_runs
