@@ -13,9 +13,12 @@ import click
 
 from .dead import dead
 from .dev import dev
+from .export import export
+from .groups import groups
 from .health import health
 from .rebuild import rebuild, verify
 from .serve import executor, gateway, projector, scheduler
+from .show import show
 from .tail import log
 from .why import why
 
@@ -28,6 +31,9 @@ def cli() -> None:
 
 for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify):
     cli.add_command(command)
+
+for command in (show, export, groups):
+    log.add_command(command)
 
 
 def main() -> NoReturn:

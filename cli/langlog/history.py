@@ -1,0 +1,154 @@
+"""Records of one run or thread for tools: by the index of positions, or by scanning when there is none.
+
+Scanning is for what the read model has let go of: deleted threads, stateless runs. It reads every record of ``run-events`` once
+and drops what langlog itself would drop (`langlog_schemas.consumer.Follower`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    import asyncpg
+    from langlog_backbone.log import Log, Record, TopicPartition
+    from langlog_schemas.events import AnyEvent
+
+
+class Told(NamedTuple):
+    """A record and what it says; ``event`` None: sealed, or of a type of a newer release."""
+
+    record: Record
+    event: AnyEvent | None
+    run_id: str | None
+
+
+class History(NamedTuple):
+    thread_id: str
+    entries: list[Told]
+
+
+async def of_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None) -> History | None:
+    """All that happened in a run; None when there is nothing of it. ``pool`` None: by scanning alone."""
+    if pool is not None:
+        found = await _indexed(log, pool, thread_id or await thread_of(pool, run_id), run_id)
+        if found is not None and found.entries:
+            return found
+        click.echo("It is not in the read model (any more): scanning the log.", err=True)
+    needle = run_id.encode()
+    entries: list[Told] = []
+    follower = _Follower()
+    async for records in scan(log, ["run-events"], thread_id):
+        for record in records:
+            told = follower.event(record) if needle in record.value else None
+            if told is not None and told.run_id == run_id:
+                entries.append(told)
+    return History(entries[0].record.key, entries) if entries else None
+
+
+async def of_thread_indexed(log: Log, pool: asyncpg.Pool, thread_id: str) -> list[Record]:
+    """The thread's events by the index; empty when the read model does not know it."""
+    found = await _indexed(log, pool, thread_id, None)
+    return [] if found is None else [told.record for told in found.entries]
+
+
+async def of_thread(log: Log, pool: asyncpg.Pool | None, thread_id: str) -> History | None:
+    """All that happened on a thread; None when there is nothing of it."""
+    if pool is not None:
+        found = await _indexed(log, pool, thread_id, None)
+        if found is not None and found.entries:
+            return found
+        click.echo("It is not in the read model (any more): scanning the log.", err=True)
+    follower = _Follower()
+    entries = [
+        told
+        async for records in scan(log, ["run-events"], thread_id)
+        for record in records
+        if record.key == thread_id and (told := follower.event(record)) is not None
+    ]
+    return History(thread_id, entries) if entries else None
+
+
+async def thread_of(pool: asyncpg.Pool, run_id: str) -> str | None:
+    """The thread of a run that is, or was, in the read model."""
+    from langlog_backbone.audit import SQL
+
+    found = await pool.fetchval(SQL["thread_of_run"], run_id) or await pool.fetchval(SQL["thread_of_events"], run_id)
+    return None if found is None else str(found)
+
+
+async def _indexed(log: Log, pool: asyncpg.Pool, thread_id: str | None, run_id: str | None) -> History | None:
+    from langlog_backbone.audit import Asked, Audit
+
+    if thread_id is None:
+        return None
+    audit = Audit(log, pool.fetch, 0)
+    places = [place async for found in audit.places(Asked(thread_id, run_id)) for place in found]
+    entries = [
+        Told(record, decoded(record), place.run_id or None) async for place, record in audit.records(thread_id, places)
+    ]
+    return History(thread_id, entries)
+
+
+def decoded(record: Record) -> AnyEvent | None:
+    import msgspec
+    from langlog_schemas.consumer import Sealed, UnknownType, event_of
+
+    try:
+        return event_of(record.headers, record.value)
+    except (Sealed, UnknownType, msgspec.MsgspecError):
+        return None
+
+
+class _Follower:
+    """What counts of the records of one thread."""
+
+    def __init__(self) -> None:
+        from langlog_schemas.consumer import Follower
+
+        self._follower = Follower()
+
+    def event(self, record: Record) -> Told | None:
+        import msgspec
+        from langlog_schemas.consumer import Sealed, UnknownType
+
+        try:
+            event = self._follower.event(record.topic, record.partition, record.headers, record.value)
+        except (Sealed, UnknownType, msgspec.MsgspecError):
+            return Told(record, None, None)
+        return None if event is None else Told(record, event, getattr(event, "run_id", None))
+
+
+async def scan(
+    log: Log, topics: Sequence[str], key: str | None = None, start: dict[TopicPartition, int] | None = None
+) -> AsyncIterator[list[Record]]:
+    """All records that the topics hold now, past ``start``, with progress on stderr. ``key``: only of its partition."""
+    from .meter import Meter
+
+    start = dict(start or {})
+    wanted = None if key is None else log.partition_of(key)
+    ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
+    for lane, end in ends.items():
+        if wanted is not None and lane[1] != wanted:
+            start[lane] = end
+    missing = {lane for lane, end in ends.items() if end > start.get(lane, 0)}
+    total = sum(end - start.get(lane, 0) for lane, end in ends.items() if lane in missing)
+    if not missing:
+        return
+    reader = log.reader(list(topics), start)
+    try:
+        with Meter("reading", total) as meter:
+            while missing:
+                records = []
+                for record in await reader.read(2_000):
+                    lane = (record.topic, record.partition)
+                    if record.offset < ends[lane]:
+                        records.append(record)
+                    if record.offset + 1 >= ends[lane]:
+                        missing.discard(lane)
+                meter.add(len(records))
+                yield records
+    finally:
+        await reader.stop()
