@@ -53,10 +53,11 @@ class StoreReader:
         found = await self._similar(prefix, wanted, limit, offset, vector)
         if len(found) >= limit:
             return found
-        passed = 0
+        skipped = 0
         if not found and offset:
-            passed = (await self._rows("count_similar", prefix, wanted, 0, 0, vector))[0][0]
-        rest = await self._rows("without_vectors", prefix, wanted, limit - len(found), max(0, offset - passed), vector)
+            [(scored,)] = await self._rows("count_similar", prefix, wanted, 0, 0, vector)
+            skipped = max(0, offset - scored)
+        rest = await self._rows("without_vectors", prefix, wanted, limit - len(found), skipped, vector)
         return [*found, *rest]
 
     async def _similar(

@@ -10,6 +10,7 @@ own (async) or on a node thread (sync), as nodes do. What happens when it dies: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import math
 import sys
@@ -23,7 +24,7 @@ from langgraph.store.base import ensure_embeddings, get_text_at_path, tokenize_p
 from langlog_backbone.service import StartError
 from langlog_backbone.store_index import StoreIndex
 from langlog_schemas.commands import StoreVector
-from langlog_schemas.vectors import pack
+from langlog_schemas.vectors import pack, unpack
 
 from .graphs import execute_file, module_name
 
@@ -184,11 +185,10 @@ class Embedder:
         numbers = found if to_list is None else to_list()
         if not isinstance(numbers, list | tuple) or len(numbers) != self._dims:
             raise EmbeddingFailed(f"store.index.embed gave {_count(numbers)} where store.index.dims says {self._dims}")
-        try:
-            if all(math.isfinite(number) for number in numbers):
-                return pack(numbers)
-        except (TypeError, OverflowError):
-            pass
+        with contextlib.suppress(TypeError):
+            packed = pack(numbers)
+            if all(map(math.isfinite, unpack(packed))):  # 32 bits may hold less than what was given
+                return packed
         raise EmbeddingFailed("store.index.embed gave a vector that is not made of finite numbers")
 
 

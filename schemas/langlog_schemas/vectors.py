@@ -8,7 +8,7 @@ from sys import byteorder
 
 
 def pack(embedding: Sequence[float]) -> bytes:
-    """Raises TypeError for what is no number, OverflowError for one that 32 bits cannot hold."""
+    """Numbers that 32 bits cannot hold become infinite. Raises TypeError for what is no number."""
     found = array("f", embedding)
     if byteorder == "big":
         found.byteswap()
