@@ -313,6 +313,7 @@ class DeciderService:
                 await self._load([(command, meta)])
                 decided.append(self._traced(command, msgspec.structs.replace(meta, reply_to=None)))
             except Exception as error:
+                self._retried.pop(parked.headers.get("ce_id", ""), None)
                 logger.error("decider.still_bad", origin=parked.origin, error=words(error))
                 break
             over.append(parked.origin)

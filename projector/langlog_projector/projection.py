@@ -303,7 +303,7 @@ class Projection:
         except PositionsMoved:
             raise
         except Exception as error:
-            if isinstance(error, asyncpg.PostgresError | AWAY) and not own_fault(error):
+            if isinstance(error, (asyncpg.PostgresError, *AWAY)) and not own_fault(error):
                 raise
             logger.error("projector.still_bad", topic=record.topic, offset=record.offset, error=words(error))
             await self._open(connection, list(self.positions))  # what the fold changed along the way is not true
