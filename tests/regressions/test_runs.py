@@ -178,3 +178,20 @@ async def _not_interrupted(client: LangGraphClient, thread: str) -> None:
     assert (state["next"], state["interrupts"]) == ([], [])
     (run,) = await client.runs.list(thread)
     assert run["status"] == "success"
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_thread_that_waits_for_a_human_still_does_after_a_cancelled_run(
+    client: LangGraphClient, thread: str, action: Any
+) -> None:
+    """Who looks for threads that wait for an answer finds it again, and can answer."""
+    await client.runs.wait(thread, "interrupting", input={"draft": "x"})
+    before = await client.threads.get(thread)
+    later = await client.runs.create(thread, "interrupting", input={"draft": "y"}, after_seconds=600)
+    assert (await client.threads.get(thread))["status"] == "busy"
+    await client.runs.cancel(thread, later["run_id"], action=action)
+    found = await client.threads.get(thread)
+    assert (found["status"], found["interrupts"]) == ("interrupted", before["interrupts"])
+    assert [t["thread_id"] for t in await client.threads.search(ids=[thread], status="interrupted")] == [thread]
+    values: Any = await client.runs.wait(thread, "interrupting", command={"resume": "yes"})
+    assert values["final"] == "draft of x -> yes"
