@@ -94,11 +94,24 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return (self.root / spec.source).resolve()
 
 
+SECTIONS = ("store", "checkpointer", "auth", "encryption", "priority", "http", "webhooks", "ui", "ui_config")
+"""Members that may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (API.md 16)."""
+GRAPHS = "LANGSERVE_GRAPHS"
+"""The same of ``graphs``."""
+
+
 def read_project(file: Path) -> Project:
-    """Parse a ``langgraph.json``. Raises StartError with one line that names file and fault."""
+    """Parse a ``langgraph.json``. Raises StartError with one line that names file and fault.
+
+    What the environment says of a section wins. With graphs in the environment the file need not be there: paths then start
+    where it would be.
+    """
+    graphs_given = given_in_environment(GRAPHS)
     try:
         data = file.read_bytes()
     except FileNotFoundError:
+        if graphs_given is not None:
+            return _project(file, {"graphs": graphs_given})
         raise StartError(f"{file} does not exist (give it with --config)") from None
     except OSError as error:
         raise StartError(f"{file} cannot be read: {error.strerror or error}") from None
@@ -108,11 +121,36 @@ def read_project(file: Path) -> Project:
         raise StartError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise StartError(f"{file} must hold a JSON object")
+    return _project(file, config if graphs_given is None else {**config, "graphs": graphs_given})
+
+
+def _project(file: Path, config: dict[str, Any]) -> Project:
+    for name in SECTIONS:
+        if (given := given_in_environment(f"LANGGRAPH_{name.upper()}")) is not None:
+            config[name] = given
+    if config.get("encryption"):
+        raise StartError(f"{file}: 'encryption' is not supported: langlog would store in clear what is to be encrypted")
     graphs = config.get("graphs")
     if not isinstance(graphs, dict) or not graphs:
         raise StartError(f"{file}: 'graphs' must be an object with at least one graph")
     specs = {name: _spec(file, position, name, entry) for position, (name, entry) in enumerate(graphs.items())}
     return Project(file=file.resolve(), graphs=specs, config=config)
+
+
+def given_in_environment(variable: str) -> dict[str, Any] | None:
+    """The JSON object in a variable; None when it is not set. Raises StartError for anything else."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise StartError(f"{variable} is not valid JSON: {error}") from None
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise StartError(f"{variable} must hold a JSON object")
+    return found
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -125,17 +163,10 @@ class Configuration(msgspec.Struct, frozen=True):
 
     def section(self, name: str) -> dict[str, Any]:
         """Empty when nobody says anything. Raises StartError."""
-        variable = f"LANGGRAPH_{name.upper()}"
-        given = os.environ.get(variable)
-        if not given:
-            return {} if self.project is None else self.project.section(name)
-        try:
-            found = msgspec.json.decode(given)
-        except msgspec.DecodeError as error:
-            raise StartError(f"{variable} is not valid JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise StartError(f"{variable} must hold a JSON object")
-        return found
+        given = given_in_environment(f"LANGGRAPH_{name.upper()}")
+        if given is not None:
+            return given
+        return {} if self.project is None else self.project.section(name)
 
     def environment(self) -> dict[str, str]:
         """This process's variables, and the project's where they are not set."""

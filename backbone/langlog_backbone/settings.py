@@ -140,6 +140,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cron_grace_s: float = 300.0
     """LANGLOG_CRON_GRACE_SECS: the last time that a cron missed in a downtime is made up for when it is not older."""
 
+    crons_enabled: bool = True
+    """FF_CRONS_ENABLED: false: the scheduler fires no cron (they are kept, and fire again from when this is true)."""
+
+    studio_api_key: str = ""
+    """LANGLOG_STUDIO_API_KEY: with custom authentication, who sends it as ``x-api-key`` with ``x-auth-scheme: langsmith`` is the
+    Studio user; unset: nobody is."""
+
     log_level: str = "info"
     """LOG_LEVEL: debug, info, warning, error or critical."""
     log_json: bool = False
@@ -203,15 +210,32 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "webhook_concurrency": ("LANGLOG_WEBHOOK_CONCURRENCY",),
     "webhook_block_private": ("LANGLOG_WEBHOOK_BLOCK_PRIVATE",),
     "cron_grace_s": ("LANGLOG_CRON_GRACE_SECS",),
+    "crons_enabled": ("FF_CRONS_ENABLED",),
+    "studio_api_key": ("LANGLOG_STUDIO_API_KEY",),
     "log_level": ("LOG_LEVEL",),
     "log_json": ("LOG_JSON",),
 }
 """Field -> the variables it is read from, the first one set winning."""
 
 
+UNSERVED: dict[str, tuple[tuple[str, ...], str]] = {
+    "LANGGRAPH_AES_KEY": (
+        (),
+        "checkpoints are not encrypted by langlog; it would store in clear what is to be encrypted",
+    ),
+    "LANGGRAPH_AUTH_TYPE": (("noop", "custom"), "langlog knows no authentication but the project's own (auth.path)"),
+    "REDIS_CLUSTER": (("false", "0"), "langlog needs one Redis server, not a cluster"),
+}
+"""Variables of other servers (API.md 17) -> values that change nothing, and why any other one stops the start."""
+
+
 def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """The settings of this process. ``overrides`` that are not None win. Raises SettingError."""
     env = os.environ if environ is None else environ
+    for name, (harmless, why) in UNSERVED.items():
+        value = env.get(name, "").lower()
+        if value and value not in harmless:
+            raise SettingError(f"{name} is set: {why}")
     found: dict[str, Any] = {}
     for field, names in VARIABLES.items():
         for name in names:

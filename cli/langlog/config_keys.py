@@ -88,6 +88,32 @@ KEYS: dict[str, frozenset[str]] = {
 }
 """Section -> its keys; sections that are not here may hold anything."""
 
+WITHOUT_EFFECT: dict[str, str] = {
+    "checkpointer.path": "checkpoints are kept in the log, by langlog's own saver",
+    "checkpointer.serde.allowed_json_modules": "nothing stored as JSON becomes an object",
+    "store.path": "items are kept in the log, by langlog's own store",
+    "priority": "the runs of a thread begin in the order in which they were made",
+    "ui": "user interfaces are not served",
+    "ui_config": "user interfaces are not served",
+}
+"""Keys that change something elsewhere and nothing here, and why."""
+
+FOR_IMAGES = frozenset(
+    {
+        "python_version",
+        "node_version",
+        "base_image",
+        "image_distro",
+        "dockerfile_lines",
+        "pip_config_file",
+        "pip_installer",
+        "api_version",
+        "source",
+        "keep_pkg_tools",
+    }
+)
+"""Keys that say how an image is built."""
+
 
 def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str | None]]:
     """(dotted key, nearest known key or None) for each that is not known."""
@@ -101,8 +127,20 @@ def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple
             yield from unknown_keys(value, name)
 
 
+def keys_without_effect(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(dotted key, why) for each that is set."""
+    for name, why in WITHOUT_EFFECT.items():
+        value: Any = config
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value:
+            yield name, why
+
+
 def warn_of_unknown_keys(project: Project) -> None:
-    """One line on stderr for each."""
+    """One line on stderr for each, and for each that is known and changes nothing."""
     for key, near in unknown_keys(project.config):
         hint = f" (did you mean {near!r}?)" if near else ""
         click.echo(f"langlog: {project.file.name}: the key {key!r} is not known{hint}", err=True)
+    for key, why in keys_without_effect(project.config):
+        click.echo(f"langlog: {project.file.name}: the key {key!r} has no effect: {why}", err=True)

@@ -64,7 +64,7 @@ def build_app(core: Core) -> web.Application:
     if custom is not None:
         app.cleanup_ctx.append(custom.lifespan)
     app.on_response_prepare.append(cors.decorate)
-    gate = load_auth(options, core.reads)
+    gate = load_auth(options, core.reads, settings.studio_api_key)
     if gate is not None:
         app[GATE] = gate
     system, state = System(core), ThreadState(core)

@@ -81,6 +81,8 @@ class HttpOptions(msgspec.Struct, frozen=True):
         first = parts[0]
         if first == "threads" and len(parts) > 2 and parts[2] in ("runs", "commands") and self.disable_runs:
             return True
+        if parts[-1] == "webhooks" and self.disable_webhooks:
+            return True
         return {
             "assistants": self.disable_assistants,
             "threads": self.disable_threads,

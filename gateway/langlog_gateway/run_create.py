@@ -86,6 +86,8 @@ class RunOrders:
                     body.on_disconnect,
                 )
             )
+        if self._core.options.http.disable_webhooks:
+            body.webhook = None
         if body.webhook is not None:
             self._core.check_webhook(body.webhook)
         origin = origin_of(request)

@@ -48,7 +48,8 @@ class System:
         return json_response(self.document)
 
     async def info(self, request: web.Request) -> web.Response:
-        return json_response(INFO)
+        flags = {**INFO["flags"], "crons": self._core.settings.crons_enabled}
+        return json_response(msgspec.json.encode({**INFO, "flags": flags}))
 
     async def metrics(self, request: web.Request) -> web.Response:
         workers = await self._workers()
@@ -95,23 +96,21 @@ def _seconds(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-INFO = msgspec.json.encode(
-    {
-        "version": LANGLOG_VERSION,
-        "langgraph_py_version": LANGGRAPH_VERSION,
-        "flags": {
-            "assistants": True,
-            "crons": True,
-            "langsmith": False,
-            "langsmith_tracing_replicas": False,
-            "langsmith_tracing_session_on_runs": False,
-        },
-        "host": {
-            "kind": HOST,
-            "project_id": None,
-            "host_revision_id": None,
-            "revision_id": None,
-            "tenant_id": None,
-        },
-    }
-)
+INFO: dict[str, Any] = {
+    "version": LANGLOG_VERSION,
+    "langgraph_py_version": LANGGRAPH_VERSION,
+    "flags": {
+        "assistants": True,
+        "crons": True,
+        "langsmith": False,
+        "langsmith_tracing_replicas": False,
+        "langsmith_tracing_session_on_runs": False,
+    },
+    "host": {
+        "kind": HOST,
+        "project_id": None,
+        "host_revision_id": None,
+        "revision_id": None,
+        "tenant_id": None,
+    },
+}

@@ -50,7 +50,9 @@ _decode = msgspec.json.decode
 class Crons:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._thread_ttl = thread_ttl(read_configuration(backbone.settings.project)).default
+        configuration = read_configuration(backbone.settings.project)
+        self._thread_ttl = thread_ttl(configuration).default
+        self._webhooks = not configuration.section("http").get("disable_webhooks")
         self._wake = asyncio.Event()
         self._moving: dict[tuple[str, datetime], float] = {}
         """(cron, due time) that has been asked to move on -> until when it is passed over"""
@@ -135,7 +137,11 @@ class Crons:
             return []
         try:
             return [
-                (cron_id_at(row["cron_id"], _iso(due), "command"), run_of(row, due, self._thread_ttl)) for due in times
+                (
+                    cron_id_at(row["cron_id"], _iso(due), "command"),
+                    run_of(row, due, self._thread_ttl, webhooks=self._webhooks),
+                )
+                for due in times
             ]
         except msgspec.MsgspecError as error:  # checked when it was made, perhaps by an older version
             logger.error("scheduler.cron_unreadable", cron_id=row["cron_id"], error=str(error))
@@ -158,10 +164,12 @@ def times_to_fire(schedule: Schedule, due: datetime, now: datetime, until: datet
     return [] if last is None else [last]
 
 
-def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None) -> cmd.CreateRun:
-    """The run of a cron's due time, with the kwargs that a gateway would give it."""
+def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: bool = True) -> cmd.CreateRun:
+    """The run of a cron's due time, with the kwargs that a gateway would give it. ``webhooks``: whether any are sent."""
     cron_id, moment = row["cron_id"], _iso(due)
     body = _payload.decode(row["payload"])
+    if not webhooks:
+        body.webhook = None
     assistant = Assistant(
         row["assistant_id"],
         row["graph_id"],

@@ -55,7 +55,8 @@ class SchedulerService:
     async def serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_delays())
-            group.create_task(self._crons.follow())
+            if self._backbone.settings.crons_enabled:
+                group.create_task(self._crons.follow())
             group.create_task(self._webhooks.follow())
             group.create_task(self._every(self._expiry.threads_every_s, self._expiry.threads))
             group.create_task(self._every(self._expiry.items_every_s, self._expiry.items))

@@ -191,3 +191,15 @@ async def test_an_application_of_fastapi_is_part_of_the_document_and_lives_once(
         assert (await stack.call("POST", "/api/threads", {}))[0] == 200
     fast = next(module for name, module in sys.modules.items() if name.endswith("own_app_fast"))
     assert fast.lives == ["up", "down"]
+
+
+async def test_with_webhooks_off_none_is_due_and_their_log_is_not_there(make_stack: MakeStack, tmp_path: Path) -> None:
+    async with make_stack(project=project(tmp_path, disable_webhooks=True)) as stack:
+        _, thread = await stack.call("POST", "/threads", {})
+        path = f"/threads/{thread['thread_id']}/runs"
+        body = {"assistant_id": "echo", "input": {}, "webhook": "https://example.com/hook"}
+        _, run = await stack.call("POST", path, body)
+        assert run["kwargs"]["webhook"] is None
+        assert (await stack.call("GET", f"{path}/{run['run_id']}/join"))[0] == 200
+        assert await stack.backbone.pool.fetchval("SELECT count(*) FROM webhooks") == 0
+        assert (await stack.call("GET", f"{path}/{run['run_id']}/webhooks"))[0] == 404
