@@ -17,6 +17,7 @@ from .export import export
 from .groups import groups
 from .health import health
 from .rebuild import rebuild, verify
+from .replay import replay
 from .serve import executor, gateway, projector, scheduler
 from .show import show
 from .tail import log
@@ -29,7 +30,7 @@ def cli() -> None:
     """A self-hosted server for LangGraph agents, event-sourced on a message log."""
 
 
-for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify):
+for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify, replay):
     cli.add_command(command)
 
 for command in (show, export, groups):

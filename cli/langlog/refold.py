@@ -1,0 +1,120 @@
+"""One thread's events folded again, by the projector's own code, into a schema of their own, and compared with the live rows.
+
+Two ways are compared with the read model: the rows that folding gives, and the aggregate that deciders keep (`evolve`). The schema is
+made for this and dropped at the end; one that a crash left behind is in nobody's way and is named ``langlog_refold_…``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncpg
+    from langlog_backbone.log import Log
+    from langlog_backbone.settings import Settings
+
+    from .history import History
+
+TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "frames", "thread_events")
+"""What belongs to a thread by its id."""
+BATCH = 500
+VALUE_WIDTH = 200
+
+
+async def refold(settings: Settings, log: Log, pool: asyncpg.Pool, history: History) -> list[str]:
+    """Where the live read model says something else, one line each."""
+    import msgspec
+    from langlog_backbone.postgres import connect_pool, ensure_read_model
+
+    schema = f"langlog_refold_{uuid.uuid4().hex[:12]}"
+    scratch_settings = msgspec.structs.replace(settings, projection=schema)
+    scratch = await connect_pool(scratch_settings, size=1)
+    try:
+        await ensure_read_model(scratch, scratch_settings)
+        await _fold(scratch, log.partition_of(history.thread_id), history)
+        found = await _compare(pool, scratch, history.thread_id)
+    finally:
+        await scratch.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        await scratch.close()
+    return found + await _aggregate(pool, history)
+
+
+async def _fold(scratch: asyncpg.Pool, partition: int, history: History) -> None:
+    from langlog_projector.apply import SQL, Step, apply
+    from langlog_projector.fold import Fences, Fold
+
+    await scratch.execute(SQL["open_positions"], ["run-events"], [partition])
+    fences = Fences()
+    before = 0
+    for n in range(0, len(history.entries), BATCH):
+        fold = Fold(fences)
+        batch = history.entries[n : n + BATCH]
+        for told in batch:
+            if told.event is not None:
+                fold.event(told.event, told.record.headers["ce_time"], told.record.offset, partition)
+        after = batch[-1].record.offset + 1
+        async with scratch.acquire() as connection:
+            await apply(connection, fold.changes, {("run-events", partition): Step(before, after, None)})
+        before = after
+
+
+async def _compare(pool: asyncpg.Pool, scratch: asyncpg.Pool, thread_id: str) -> list[str]:
+    found: list[str] = []
+    for table in TABLES:
+        live, again = await _rows(pool, table, thread_id), await _rows(scratch, table, thread_id)
+        for key in sorted({*live, *again}):
+            mine, other = live.get(key), again.get(key)
+            if mine is None or other is None:
+                found.append(
+                    f"{table} {' '.join(key)}: {'only in the log' if mine is None else 'only in the read model'}"
+                )
+                continue
+            for column in mine:
+                if mine[column] != other.get(column):
+                    said = f"the read model says {_shown(mine[column])}, the log {_shown(other.get(column))}"
+                    found.append(f"{table} {' '.join(key)} {column}: {said}")
+    return found
+
+
+async def _rows(pool: asyncpg.Pool, table: str, thread_id: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    """By primary key."""
+    keys = [
+        row["column_name"]
+        for row in await pool.fetch(
+            "SELECT a.attname AS column_name FROM pg_index i JOIN pg_attribute a "
+            "ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = $1::regclass AND i.indisprimary",
+            table,
+        )
+    ]
+    rows = [dict(row) for row in await pool.fetch(f"SELECT * FROM {table} WHERE thread_id = $1", thread_id)]  # noqa: S608
+    return {tuple(str(row[key]) for key in keys): row for row in rows}
+
+
+async def _aggregate(pool: asyncpg.Pool, history: History) -> list[str]:
+    """What deciders know of the thread, against its row and its runs."""
+    from langlog_schemas.thread import ThreadState, evolve
+
+    state = ThreadState(thread_id=history.thread_id)
+    for told in history.entries:
+        if told.event is not None:
+            state = evolve(state, told.event, told.record.headers["ce_time"])
+    row = await pool.fetchrow("SELECT status FROM threads WHERE thread_id = $1", history.thread_id)
+    if row is None or not state.exists:
+        return [] if (row is None) == (not state.exists) else ["thread: it exists in one of log and read model alone"]
+    found = []
+    if row["status"] != state.status:
+        found.append(f"thread status: the read model says {row['status']}, the aggregate {state.status}")
+    active = await pool.fetch(
+        "SELECT run_id, attempt FROM runs WHERE thread_id = $1 AND status IN ('pending', 'running') ORDER BY ordinal",
+        history.thread_id,
+    )
+    mine, other = [tuple(r) for r in active], [(r.run_id, r.attempt) for r in state.runs.values()]
+    if mine != other:
+        found.append(f"runs in flight: the read model says {mine}, the aggregate {other}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= VALUE_WIDTH else f"{text[: VALUE_WIDTH - 1]}…"
