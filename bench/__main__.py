@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 from bench.load import Result, Server, warm_up
-from bench.measures import NAMES, ON_EXAMPLE, ON_ONE, ON_TWO, Measure, OnTwo
+from bench.measures import NAMES, ON_EXAMPLE, ON_INDEX, ON_ONE, ON_TWO, Measure, OnTwo
 from bench.processes import Stack
 from bench.report import as_json, line, summary
 from bench.threads import Filling
@@ -25,6 +25,7 @@ from tests.stack.server import LiveServer
 
 HERE = Path(__file__).parent
 PROJECT = HERE / "project" / "langgraph.json"
+INDEXED = HERE / "project" / "langgraph.vectors.json"
 EXAMPLE = HERE.parent / "examples" / "chat" / "langgraph.json"
 
 
@@ -66,11 +67,11 @@ class Bench:
 
     def measure(self, names: list[str]) -> None:
         """Those measures, each on the servers that it needs."""
-        for project, chosen in ((PROJECT, ON_ONE), (EXAMPLE, ON_EXAMPLE)):
+        for project, chosen in ((PROJECT, ON_ONE), (EXAMPLE, ON_EXAMPLE), (INDEXED, ON_INDEX)):
             own = [chosen[name] for name in names if name in chosen]
             if own:
                 with self._up(project) as server:
-                    self._run(self._on_one(server, own, warm=project is PROJECT))
+                    self._run(self._on_one(server, own, warm=project is not EXAMPLE))
         if two := [ON_TWO[name] for name in names if name in ON_TWO]:
             with self._up(PROJECT) as filled, self._up(PROJECT) as empty:
                 self._run(self._on_two(filled, empty, two))

@@ -56,6 +56,7 @@ EMBEDDED: dict[str, tuple[Bar, ...]] = _BOTH | {
     "store put, 8 callers": (Bar("cpu_ms", 0.5, 0.3),),
     "store get, 8 callers": (Bar("cpu_ms", 0.4, 0.2),),
     "store search, 8 callers": (Bar("cpu_ms", 0.7, 0.4),),
+    "vector search of 10,000, 1 caller": (Bar("p50_ms", 10),),
     "runs that wait 200 ms, 256 callers": (Bar("per_s", 450, 900),),
 }
 

@@ -11,6 +11,7 @@ from bench.store import store
 from bench.stored import holding, thread_search
 from bench.streams import first_frame, frame_delay, readers, streams_64
 from bench.threads import Filling, create_thread, state_and_history
+from bench.vectors import vectors
 
 Measure = Callable[[Server], Awaitable[list[Result]]]
 OnTwo = Callable[[Filling, Server, Server], Awaitable[list[Result]]]
@@ -43,4 +44,7 @@ ON_TWO: dict[str, OnTwo] = {
 ON_EXAMPLE: dict[str, Measure] = {"memory": memory}
 """On the example project."""
 
-NAMES = (*ON_ONE, *ON_TWO, *ON_EXAMPLE)
+ON_INDEX: dict[str, Measure] = {"vectors": vectors}
+"""On a project whose store is searched by meaning."""
+
+NAMES = (*ON_ONE, *ON_TWO, *ON_EXAMPLE, *ON_INDEX)
