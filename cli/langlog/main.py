@@ -20,6 +20,7 @@ from .rebuild import rebuild, verify
 from .replay import replay
 from .serve import executor, gateway, projector, scheduler
 from .show import show
+from .state import state
 from .tail import log
 from .why import why
 
@@ -33,7 +34,7 @@ def cli() -> None:
 for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify, replay):
     cli.add_command(command)
 
-for command in (show, export, groups):
+for command in (show, state, export, groups):
     log.add_command(command)
 
 

@@ -80,10 +80,10 @@ async def _history(log: Log, pool: asyncpg.Pool, run_id: str, thread_id: str | N
     from .history import of_run, of_thread, thread_of
 
     found = thread_id or await thread_of(pool, run_id)
-    if found is None:
-        of = await of_run(log, pool, run_id, None)
-        found = None if of is None else of.thread_id
-    return None if found is None else await of_thread(log, pool, found)
+    if found is not None:
+        return await of_thread(log, pool, found)
+    of = await of_run(log, pool, run_id, None)
+    return None if of is None else await of_thread(log, None, of.thread_id)
 
 
 # --- running it again -------------------------------------------------------------------------
@@ -179,7 +179,7 @@ async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> R
     """Have it run in a process of its own, which is killed when it takes too long."""
     from langlog_executor.replay_order import Replayed, decode_replayed, encode
 
-    env = {**os.environ, "LOG_URI": settings.log_uri, "DATABASE_URI": "", "REDIS_URI": ""}
+    env = {"LOG_LEVEL": "error", **os.environ, "LOG_URI": settings.log_uri, "DATABASE_URI": "", "REDIS_URI": ""}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "langlog_executor.replay"),
         stdin=asyncio.subprocess.PIPE,

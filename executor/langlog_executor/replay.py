@@ -207,10 +207,13 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)
     sys.stdin = Path(os.devnull).open()  # noqa: SIM115
+    from langlog_backbone.logging import configure_logging
     from langlog_backbone.service import StartError
+    from langlog_backbone.settings import read_settings
 
     from .graphs import GraphLoadError
 
+    configure_logging(read_settings())
     try:
         found = asyncio.run(replay(order))
     except (CannotReplay, StartError, GraphLoadError, ValueError) as error:

@@ -28,6 +28,7 @@ VALUE_WIDTH = 400
 """Characters of a value that is shown."""
 TASKS = "__pregel_tasks"
 PUSHED = "~__pregel_push, "
+INTERRUPT = "__interrupt__"
 OUTSIDE = "(input)"
 """Writes that no node made: a command's."""
 
@@ -89,7 +90,7 @@ class Way:
             return name
         if body.task_id == NULL_TASK:
             return OUTSIDE
-        place = body.task_path.removeprefix(PUSHED)
+        place = body.task_path.removeprefix(PUSHED).partition(", ")[0]
         if base is not None and place.isdigit() and TASKS in base.versions:  # sent: the packet names the node
             blob = self._recorded.blobs.get((base.namespace, TASKS, base.versions[TASKS]))
             sent = None if blob is None else unpack(self._serde, *blob)
@@ -151,7 +152,7 @@ def _differ(a: Any, b: Any, path: str, found: list[Difference], strict: bool) ->
     if len(found) >= DIFFERENCES_MAX or a is b:
         return
     if isinstance(a, dict) and isinstance(b, dict):
-        volatile = not strict and _volatile(a) and _volatile(b)
+        volatile = not strict and _volatile(a, path) and _volatile(b, path)
         for key in dict.fromkeys([*a, *b]):
             if not (volatile and key == "id"):
                 inner = f"{path}.{key}" if path else str(key)
@@ -163,9 +164,9 @@ def _differ(a: Any, b: Any, path: str, found: list[Difference], strict: bool) ->
         found.append(Difference(path, _shown(a), _shown(b)))
 
 
-def _volatile(value: dict[str, Any]) -> bool:
+def _volatile(value: dict[str, Any], path: str) -> bool:
     """Whether its ``id`` is one that is made up: of a message, or of an interrupt."""
-    return ("type" in value and "content" in value) or value.keys() == {"id", "value"}
+    return ("type" in value and "content" in value) or ("value" in value and path.startswith(INTERRUPT))
 
 
 def _shown(value: Any) -> str | None:
