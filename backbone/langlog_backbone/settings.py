@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
@@ -61,6 +61,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     group_session_s: float = 10.0
     """LANGLOG_GROUP_SESSION_SECS: a silent decider or projector loses its partitions after this."""
 
+    encryption: Literal["off", "read", "on"] = "off"
+    """LANGLOG_ENCRYPTION: ``on`` encrypts what the log holds of threads, each under a key of its own (docs/erasure.md);
+    ``read`` only reads what was encrypted before."""
+    master_key: str = ""
+    """LANGLOG_MASTER_KEY: 32 bytes in base64 that wrap the keys of threads; unset: they are in Postgres as they are."""
+    keys_schema: str = "langlog_keys"
+    """LANGLOG_KEYS_SCHEMA: the Postgres schema of the keys of threads; never rebuilt, to be kept as long as the log."""
+
     postgres_pool_size: int = 10
     """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: connections of one process."""
     projection: str = "langlog_v3"
@@ -78,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """CORS_ALLOW_ORIGINS: origins that browsers may call from, comma separated."""
     max_body_bytes: int = 10_000_000
     """LANGLOG_MAX_BODY_BYTES: a larger request body is 413."""
+    outcomes_kept_s: float = 604_800.0
+    """LANGLOG_IDEMPOTENCY_SECS: an Idempotency-Key is known for this long (behind the newest of its partition of the log)."""
     reply_timeout_s: float = 30.0
     """LANGLOG_REPLY_TIMEOUT_SECS: then the client gets 504; the command is in the log all the same."""
     heartbeat_s: float = 5.0
@@ -174,6 +184,9 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "max_record_bytes": ("LANGLOG_MAX_RECORD_BYTES",),
     "append_deadline_s": ("LANGLOG_APPEND_DEADLINE_SECS",),
     "group_session_s": ("LANGLOG_GROUP_SESSION_SECS",),
+    "encryption": ("LANGLOG_ENCRYPTION",),
+    "master_key": ("LANGLOG_MASTER_KEY",),
+    "keys_schema": ("LANGLOG_KEYS_SCHEMA",),
     "postgres_pool_size": ("LANGGRAPH_POSTGRES_POOL_MAX_SIZE",),
     "projection": ("LANGLOG_PROJECTION",),
     "host": ("LANGLOG_HOST",),
@@ -182,6 +195,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "mount_prefix": ("MOUNT_PREFIX",),
     "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
     "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),
+    "outcomes_kept_s": ("LANGLOG_IDEMPOTENCY_SECS",),
     "reply_timeout_s": ("LANGLOG_REPLY_TIMEOUT_SECS",),
     "heartbeat_s": ("LANGLOG_HEARTBEAT_SECS",),
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),
@@ -259,5 +273,7 @@ def _convert(field: str, text: str) -> Any:
         if text.lower() in ("0", "false", "no", "off"):
             return False
         raise ValueError("expected true or false")
+    if kind.startswith("Literal["):
+        return msgspec.convert(text, get_type_hints(Settings)[field])
     target = {"str": str, "int": int, "float": float}[kind]
     return msgspec.convert(text, target, strict=False)

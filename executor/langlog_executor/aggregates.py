@@ -60,6 +60,11 @@ class Aggregates:
         """The thread; one that `load` did not find does not exist."""
         return self._get("thread", thread_id, lambda: ThreadState(thread_id=thread_id))
 
+    def is_gone(self, thread_id: str) -> bool:
+        """Whether the thread is known not to exist."""
+        kept = self._kept.get(("thread", thread_id))
+        return kept is not None and not kept.state.exists
+
     def assistant(self, assistant_id: str) -> Kept:
         return self._get("assistant", assistant_id, lambda: AssistantState(assistant_id=assistant_id))
 

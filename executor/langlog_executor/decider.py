@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -33,6 +34,7 @@ from langlog_backbone.log import (
     Record,
     TopicPartition,
 )
+from langlog_backbone.log.sealed import SealedLog
 from langlog_backbone.postgres import AWAY
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
@@ -43,7 +45,7 @@ from langlog_schemas.messages import Control, Reply, Task
 from langlog_schemas.thread import ThreadState
 
 from .aggregates import SQL, Aggregates, Kept
-from .decide import decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
+from .decide import THREAD_MISSING, decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
 from .decide_crons import decide_cron, fold_cron
 from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, letter, words
 
@@ -60,6 +62,7 @@ COMMIT_INTERVAL_S = 1.0
 RETRIES_REMEMBERED = 10_000
 DRAIN_S = 2.0
 
+REMOVALS = (cmd.DeleteThread.TYPE, cmd.ExpireThread.TYPE)
 DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
 
 SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
@@ -97,6 +100,8 @@ class DeciderService:
         self._parked = ParkedKeys(backbone.pool)
         self._done: dict[TopicPartition, Cause] = {}
         """Recovery: (event topic, partition) -> last cause that had its events when the partition was assigned."""
+        self._over: OrderedDict[str, None] = OrderedDict()
+        """Keys of threads that were deleted here: what was sealed with one comes too late, also while it can be read."""
         self._retried: dict[str, None] = {}
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
@@ -209,12 +214,33 @@ class DeciderService:
                 await self._decide_all(records[done:n])
                 await self._release(record)
                 done = n + 1
+            elif isinstance(self._log, SealedLog) and envelope.type_of(record.headers) in REMOVALS:
+                keys = await self._keys_of(self._log, record.key)
+                await self._decide_all(records[done : n + 1])
+                done = n + 1
+                if self._aggregates.is_gone(record.key):
+                    self._end_keys(keys)
         await self._decide_all(records[done:])
         for record in records:
             self._next[record.topic, record.partition] = record.offset + 1
         self._aggregates.shrink()
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_soon())
+
+    async def _keys_of(self, log: SealedLog, thread_id: str) -> set[str]:
+        while True:
+            try:
+                return await log.key_ids(thread_id)
+            except LogUnavailable as error:
+                logger.warning("decider.keys_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+
+    def _end_keys(self, keys: Collection[str]) -> None:
+        """The projector destroys them any moment: a command that was sealed with one must not make the thread again."""
+        for key in keys:
+            self._over[key] = None
+        while len(self._over) > RETRIES_REMEMBERED:
+            self._over.popitem(last=False)
 
     async def _decide_all(self, records: Sequence[Record]) -> None:
         todo = [found for record in records if (found := self._read(record)) is not None]
@@ -251,11 +277,15 @@ class DeciderService:
         positions = await self._append_for_sure([letter(record, error) for record, error in letters])
         for (record, _), position in zip(letters, positions, strict=True):
             self._parked.wrote(record, position.offset)
-            waiting, id = record.headers.get("ce_replyto"), record.headers.get("ce_id")
-            if waiting is not None and id is not None:
-                reply = Reply(command_id=id, status=504, detail=PARKED.format(record.key))
-                publish = self._bus.publish if waiting.startswith(channels.WORKER_ID) else self._bus.publish_local
-                publish(channels.gateway(waiting), b"R" + messages.encode(reply))
+            self._tell(record, 504, PARKED.format(record.key))
+
+    def _tell(self, record: Record, status: int, detail: str) -> None:
+        """To whoever waits for a command of which no event will come."""
+        waiting, id = record.headers.get("ce_replyto"), record.headers.get("ce_id")
+        if waiting is not None and id is not None:
+            reply = Reply(command_id=id, status=status, detail=detail)
+            publish = self._bus.publish if waiting.startswith(channels.WORKER_ID) else self._bus.publish_local
+            publish(channels.gateway(waiting), b"R" + messages.encode(reply))
 
     async def _release(self, record: Record) -> None:
         """Decide the parked commands of a key until one cannot be. Their events are this command's: there all or none."""
@@ -322,6 +352,9 @@ class DeciderService:
     def _read(self, record: Record) -> Read | None:
         """The command of a record; None when it has had its events or its letter."""
         if self._parked.written(record):
+            return None
+        if envelope.ERASED in record.headers or record.headers.get(envelope.KEY_ID) in self._over:
+            self._tell(record, 404, THREAD_MISSING.format(record.key))
             return None
         try:
             command = cmd.decode(envelope.type_of(record.headers), record.value)
@@ -467,6 +500,8 @@ class DeciderService:
                 await self._backbone.queue.push(tasks)
                 await self._stop_runs(controls)
                 await self._remove_crons(gone)
+                for thread_id in gone:
+                    self._backbone.pipe.send("UNLINK", self._backbone.pipe.key(channels.frames(thread_id)))
             except RedisUnavailable as error:
                 logger.warning("decider.effects_lost", tasks=len(tasks), controls=len(controls), error=str(error))
             finally:

@@ -230,10 +230,7 @@ async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
     await changes.letters.apply(connection)
     if changes.graphs:
         await connection.execute(SQL["upsert_graphs"], *_columns([(id, *row) for id, row in changes.graphs.items()], 7))
-    if changes.outcomes:
-        await connection.execute(
-            SQL["insert_outcomes"], *_columns([(id, *row) for id, row in changes.outcomes.items()], 7)
-        )
+    await changes.outcomes.apply(connection)
 
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .crons import CronChanges
 from .event_index import EventIndex
+from .outcomes import OutcomeChanges
 from .parking import LetterChanges
 from .store import StoreChanges
 
@@ -152,7 +153,7 @@ class Changes:
         self.index = EventIndex()
         self.letters = LetterChanges()
         self.graphs: dict[str, tuple[Any, ...]] = {}
-        self.outcomes: dict[str, tuple[Any, ...]] = {}
+        self.outcomes = OutcomeChanges()
         self.removed_threads: set[str] = set()
         self.removed_runs: dict[str, set[str]] = {}
         """thread id -> runs that are gone with their checkpoints"""

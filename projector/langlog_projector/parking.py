@@ -43,7 +43,7 @@ class LetterChanges:
 
     def park(self, place: Place, record: Record, error: str | None) -> None:
         """``error`` None: nothing is wrong with it by itself."""
-        headers = {k: v for k, v in record.headers.items() if not k.startswith("dead_")}
+        headers = {k: v for k, v in record.headers.items() if not k.startswith(("dead_", "ll_"))}
         self._rows[place] = (
             record.key,
             envelope.type_of(headers),

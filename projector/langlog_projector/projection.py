@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import time_ns
 from typing import Protocol
 
@@ -23,13 +23,17 @@ import structlog
 from langlog_backbone import tracing
 from langlog_backbone.log import LogUnavailable, Record, TopicPartition
 from langlog_backbone.postgres import AWAY
+from langlog_backbone.settings import Settings
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
 
 from .announce import reply_to
 from .apply import SQL, PositionsMoved, Step, apply
+from .changes import Changes
+from .erasure import Erasure
 from .fold import Fences, Fold, Pieces
+from .outcomes import Outcome
 from .parking import SQL as LETTERS
 from .parking import Parked, ParkedEvent, own_fault, parked_events, place_of, words
 
@@ -82,10 +86,21 @@ class Nobody:
 
 
 class Projection:
-    def __init__(self, pool: asyncpg.Pool, bury: Bury, listener: Listener) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        bury: Bury,
+        listener: Listener,
+        outcomes_kept_s: float = Settings().outcomes_kept_s,
+        erasure: Erasure | None = None,
+    ) -> None:
         self._pool = pool
+        self._erasure = erasure
+        self._gone: list[str] = []
+        """Threads that are removed in the batch that is being folded."""
         self._bury = bury
         self._listener = listener
+        self._outcomes_kept = timedelta(seconds=outcomes_kept_s)
         self._fences = Fences()
         self._parked = Parked()
         self.positions: dict[TopicPartition, int] = {}
@@ -151,7 +166,7 @@ class Projection:
                 if bad:
                     await self._bury(bad)
                 async with self._pool.acquire() as connection:
-                    await apply(connection, fold.changes, steps)
+                    await self._write(connection, fold.changes, steps)
             except PositionsMoved:
                 logger.warning("projector.positions_moved", partitions=len(steps))
                 self._listener.dropped()
@@ -199,18 +214,20 @@ class Projection:
         """
         bad: list[tuple[Record, str]] = []
         causes, parked = self._fences.causes, self._parked
+        self._gone = []
         for n, record in enumerate(records):
             headers, lane = record.headers, (record.topic, record.partition)
             if record.topic == ev.DEAD_LETTERS:
                 if _releases_events(record):
                     return n, bad
-                fold.changes.letters.letter(record)
+                if envelope.ERASED not in headers:
+                    fold.changes.letters.letter(record)
                 continue
             try:
                 cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
-                if parked.dropped and _place(record) in parked.dropped:
+                if envelope.ERASED in headers or (parked.dropped and _place(record) in parked.dropped):
                     event = None
                 elif parked.keys and (record.topic, record.key) in parked.keys:
                     fold.changes.letters.park(_place(record), record, None)
@@ -241,6 +258,7 @@ class Projection:
             if cause is not None:
                 causes[lane] = cause
                 if event is not None:
+                    self._note_gone(event, fold)
                     self._outcome(record, event, fold)
             if event is not None:
                 self._listener.folded(record, event, cause)
@@ -290,6 +308,7 @@ class Projection:
     async def _fold_parked(self, connection: asyncpg.Connection, parked: ParkedEvent) -> bool:
         """Whether it could be folded; its row is gone then, in the same transaction. Its cause was passed when it was parked."""
         record, fold = parked.record, Fold(self._fences)
+        self._gone = []
         try:
             async with connection.transaction():
                 taken: str = await connection.execute(LETTERS["take"], *parked.place)
@@ -298,8 +317,9 @@ class Projection:
                 event = ev.decode(envelope.type_of(record.headers), record.value)
                 counts = fold.event(event, record.headers["ce_time"], record.offset, record.partition)
                 if counts:
+                    self._note_gone(event, fold)
                     self._outcome(record, event, fold)
-                await apply(connection, fold.changes, {})
+                await self._write(connection, fold.changes, {})
         except PositionsMoved:
             raise
         except Exception as error:
@@ -314,6 +334,23 @@ class Projection:
             self._listener.folded(record, event, None)
         return True
 
+    async def _write(
+        self, connection: asyncpg.Connection, changes: Changes, steps: Mapping[TopicPartition, Step]
+    ) -> None:
+        if self._erasure is None or not (self._gone or changes.webhook_tries):
+            await apply(connection, changes, steps)
+            return
+        async with connection.transaction():
+            if self._gone:
+                await self._erasure.before(connection, self._gone)
+            await apply(connection, changes, steps)
+            await self._erasure.after(connection, changes)
+
+    def _note_gone(self, event: ev.AnyEvent, fold: Fold) -> None:
+        if self._erasure is not None and isinstance(event, ev.ThreadDeleted):
+            self._gone.append(event.thread_id)
+            fold.changes.outcomes.forget(event.thread_id)
+
     def _outcome(self, record: Record, event: ev.AnyEvent, fold: Fold) -> None:
         """The first event of a command that may be repeated is what its repetitions are answered with."""
         headers = record.headers
@@ -321,10 +358,9 @@ class Projection:
             return
         command_id, time = record.headers["ce_command"], record.headers["ce_time"]
         reply = reply_to(event, record.value, command_id, time)
-        fold.changes.outcomes.setdefault(
-            command_id,
-            (event.key, reply.status, reply.detail, reply.type, reply.body.decode(), datetime.fromisoformat(time)),
-        )
+        at, body = datetime.fromisoformat(time), reply.body.decode()
+        found = Outcome(record.topic, record.partition, event.key, reply.status, reply.detail, reply.type, body, at)
+        fold.changes.outcomes.note(command_id, found, self._outcomes_kept)
 
     async def _reopen(self) -> None:
         """After a failed commit: what the fold changed along the way is not true; read it anew."""

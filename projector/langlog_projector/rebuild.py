@@ -29,6 +29,7 @@ from langlog_backbone.settings import Settings
 from langlog_schemas import events as ev
 from msgspec.structs import replace
 
+from .erasure import Erasure
 from .projection import Nobody, Projection, Refused
 
 logger = structlog.get_logger(__name__)
@@ -64,7 +65,8 @@ class Builder:
         """Records among them that cannot be folded: the live projector has put them into ``dead-letters``."""
         self._log = log
         self._progress = progress
-        self._projection = Projection(pool, self._count_refused, Nobody())
+        erasure = None if settings.encryption == "off" else Erasure(settings, keys=False)
+        self._projection = Projection(pool, self._count_refused, Nobody(), settings.outcomes_kept_s, erasure)
         self._reader: LogReader | None = None
         self._reading: asyncio.Task[list[Record]] | None = None
         self._ahead: list[Record] = []

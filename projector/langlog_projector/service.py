@@ -20,6 +20,7 @@ from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
 from .announce import AWAITED, Announcer
+from .erasure import Erasure
 from .projection import RETRY_PAUSE_S, Projection, Refused
 
 logger = structlog.get_logger(__name__)
@@ -51,7 +52,10 @@ class ProjectorService:
         """Raises StartError."""
         # its statements take arrays: planned anew for each batch, as Postgres would, planning costs more than carrying out
         self._pool = await connect_pool(self._backbone.settings, size=2, plan_cache_mode="force_generic_plan")
-        self._projection = Projection(self._pool, self._bury, Announcer(self._pool, self._backbone.bus))
+        announcer, kept_s = Announcer(self._pool, self._backbone.bus), self._backbone.settings.outcomes_kept_s
+        settings = self._backbone.settings
+        erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
+        self._projection = Projection(self._pool, self._bury, announcer, kept_s, erasure)
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
 
     async def serve(self) -> None:

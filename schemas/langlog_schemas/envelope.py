@@ -30,6 +30,10 @@ MSGPACK_CONTENT = "application/msgpack"
 
 SEALED = "ll_sealed"
 """Header of a record whose body is encrypted."""
+ERASED = "ll_erased"
+"""Of a record as it is read: its key is destroyed, and there is no body. Never in the log."""
+KEY_ID = "ll_key"
+"""Of a record as it is read: which key its body was encrypted with. Never in the log."""
 
 Headers = dict[str, str]
 

@@ -9,7 +9,20 @@ from .port import Log, LogFault
 
 
 def open_log(settings: Settings) -> Log:
-    """The log of ``LOG_URI``, not yet started. Raises LogFault for a URI of another kind."""
+    """The log of ``LOG_URI``, not yet started. Raises LogFault for a URI of another kind.
+
+    With LANGLOG_ENCRYPTION it can read what is sealed, if DATABASE_URI says where the keys are.
+    """
+    found = _open(settings)
+    if settings.encryption == "off" or not settings.database_uri:
+        return found
+    from ..thread_keys import ThreadKeys
+    from .sealed import SealedLog
+
+    return SealedLog(found, ThreadKeys(settings), writes=settings.encryption == "on")
+
+
+def _open(settings: Settings) -> Log:
     uri = settings.log_uri
     if uri.startswith("sqlite:///"):
         from .sqlite import SqliteLog

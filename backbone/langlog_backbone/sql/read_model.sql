@@ -256,8 +256,10 @@ CREATE INDEX IF NOT EXISTS crons_due ON crons (next_run_date) WHERE enabled AND 
 CREATE INDEX IF NOT EXISTS crons_thread ON crons (thread_id) WHERE thread_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS crons_metadata ON crons USING gin (metadata jsonb_path_ops);
 
-CREATE TABLE IF NOT EXISTS outcomes (   -- of commands that came with an Idempotency-Key
+CREATE TABLE IF NOT EXISTS outcomes (   -- of commands that came with an Idempotency-Key, and of crons
     command_id text COLLATE "C" PRIMARY KEY,
+    topic text NOT NULL,                -- of the events, and their partition: its newest outcome says which are too old
+    part int NOT NULL,
     aggregate_id text COLLATE "C" NOT NULL,
     status int NOT NULL,
     detail text,
@@ -265,6 +267,7 @@ CREATE TABLE IF NOT EXISTS outcomes (   -- of commands that came with an Idempot
     body text NOT NULL,
     at timestamptz NOT NULL
 );
+CREATE INDEX IF NOT EXISTS outcomes_age ON outcomes (topic, part, at);
 CREATE INDEX IF NOT EXISTS outcomes_aggregate ON outcomes (aggregate_id);
 
 CREATE TABLE IF NOT EXISTS dead_letters (  -- records that could not be handled, and those of the same key behind them

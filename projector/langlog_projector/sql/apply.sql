@@ -287,10 +287,5 @@ ON CONFLICT (graph_id) DO UPDATE
 SET position = EXCLUDED.position, description = EXCLUDED.description, schemas = EXCLUDED.schemas,
     static = EXCLUDED.static, drawings = EXCLUDED.drawings, subgraphs = EXCLUDED.subgraphs
 
--- name: insert_outcomes
-INSERT INTO outcomes (command_id, aggregate_id, status, detail, type, body, at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-ON CONFLICT DO NOTHING
-
 -- name: read_outcomes
 SELECT command_id, status, detail, type, body, at FROM outcomes WHERE command_id = ANY ($1::text[])

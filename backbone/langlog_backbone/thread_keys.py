@@ -1,0 +1,177 @@
+"""A key for each thread, in Postgres, in a schema of its own: what makes its records in the log readable, and is destroyed with it.
+
+Whoever writes the first record of a thread makes its key. An erased thread keeps a row without a key: what is still written of
+it (by a worker that has not heard) is sealed with a key that nobody keeps. Only a record that makes a thread gives it another key.
+
+Optionally keys are wrapped by a master key (LANGLOG_MASTER_KEY) that is not in Postgres.
+
+Concurrency: belongs to the event loop that started it. Keys of other processes' threads are remembered for reading for
+`REMEMBERED_S` at most; for writing they are looked up each time, since a key may be destroyed at any moment.
+Death: nothing is lost; a key is in Postgres before a record that needs it is in the log.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+
+from .log.port import LogFault, LogUnavailable
+from .postgres import AWAY, connect_pool, load_sql
+from .service import StartError
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+POOL_SIZE = 4
+REMEMBERED = 20_000
+"""Keys in memory."""
+REMEMBERED_S = 300.0
+FORGOTTEN_DAYS = 7
+"""After this nobody writes of an erased thread any more, and its row without a key goes."""
+NONCE_BYTES = 12
+
+
+class ThreadKey(NamedTuple):
+    id: str
+    cipher: AESGCM
+
+
+class ThreadKeys:
+    """Raises LogUnavailable while Postgres is away, LogFault when keys cannot be unwrapped."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.keys_schema):
+            raise LogFault(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        except ImportError:
+            raise LogFault("LANGLOG_ENCRYPTION needs the extra: pip install 'langlog[encryption]'") from None
+        self._cipher = AESGCM
+        self._settings = settings
+        self._sql = statements(settings)
+        self._master = _master(settings)
+        self._pool: asyncpg.Pool | None = None
+        self._known: OrderedDict[str, tuple[float, AESGCM | None]] = OrderedDict()
+        """key id -> until when it is remembered, and the key; None: destroyed"""
+
+    async def start(self) -> None:
+        if self._pool is not None:
+            return
+        try:
+            pool = await connect_pool(self._settings, size=POOL_SIZE)
+        except StartError as error:
+            raise LogUnavailable(str(error)) from None
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.thread_keys'))")
+            await connection.execute(self._sql["schema"])
+            row = await connection.fetchrow(self._sql["any_key"])
+        self._pool = pool
+        if row is not None:
+            self._opened(row)
+
+    async def stop(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+
+    async def for_writing(self, threads: Collection[str], makers: Collection[str]) -> Mapping[str, ThreadKey]:
+        """The keys of these threads now; ``makers``: those that a record makes. Of an erased one, a key that nobody keeps."""
+        found = await self._of_threads(threads)
+        missing = [id for id in threads if id not in found or (found[id] is None and id in makers)]
+        if missing:
+            made = [(id, secrets.token_hex(16), self._cipher.generate_key(256)) for id in missing]
+            columns = (
+                [id for id, _, _ in made],
+                [key_id for _, key_id, _ in made],
+                [self._wrapped(key_id, key) for _, key_id, key in made],
+            )
+            await self._ask("execute", self._sql["make"], *columns, list(makers), self._master is not None)
+            found |= await self._of_threads(missing)
+        return {id: found.get(id) or self._throwaway() for id in threads}
+
+    async def for_reading(self, ids: Collection[str]) -> Mapping[str, AESGCM | None]:
+        """The keys of these ids; None: destroyed."""
+        now = time.monotonic()
+        unknown = [id for id in ids if self._known.get(id, (0.0, None))[0] < now]
+        if unknown:
+            rows = {row["key_id"]: row for row in await self._ask("fetch", self._sql["by_id"], unknown)}
+            for id in unknown:
+                self._remember(id, self._opened(rows[id]).cipher if id in rows else None)
+        return {id: self._known[id][1] for id in ids}
+
+    async def ids_of(self, thread_id: str) -> set[str]:
+        """The id of the thread's key, if it has one."""
+        return {key.id for key in (await self._of_threads([thread_id])).values() if key is not None}
+
+    async def _of_threads(self, threads: Collection[str]) -> dict[str, ThreadKey | None]:
+        found: dict[str, ThreadKey | None] = {}
+        for row in await self._ask("fetch", self._sql["of_threads"], list(threads)):
+            key = None if row["key"] is None else self._opened(row)
+            found[row["thread_id"]] = key
+            if key is not None:
+                self._remember(key.id, key.cipher)
+        return found
+
+    async def _ask(self, how: str, sql: str, *args: object) -> list[asyncpg.Record]:
+        try:
+            if self._pool is None:
+                await self.start()
+            found: list[asyncpg.Record] = await getattr(self._pool, how)(sql, *args)
+        except AWAY as error:
+            raise LogUnavailable(f"the keys of threads cannot be reached: {error}") from None
+        return found
+
+    def _remember(self, id: str, cipher: AESGCM | None) -> None:
+        self._known[id] = time.monotonic() + REMEMBERED_S, cipher
+        self._known.move_to_end(id)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _throwaway(self) -> ThreadKey:
+        return ThreadKey(secrets.token_hex(16), self._cipher(self._cipher.generate_key(256)))
+
+    def _wrapped(self, id: str, key: bytes) -> bytes:
+        if self._master is None:
+            return key
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._master.encrypt(nonce, key, id.encode())
+
+    def _opened(self, row: asyncpg.Record) -> ThreadKey:
+        key: bytes = row["key"]
+        if row["wrapped"]:
+            from cryptography.exceptions import InvalidTag
+
+            if self._master is None:
+                raise LogFault("keys of threads are wrapped: LANGLOG_MASTER_KEY is needed")
+            try:
+                key = self._master.decrypt(key[:NONCE_BYTES], key[NONCE_BYTES:], row["key_id"].encode())
+            except InvalidTag:
+                raise LogFault("LANGLOG_MASTER_KEY is not the one that keys of threads were wrapped with") from None
+        return ThreadKey(row["key_id"], self._cipher(key))
+
+
+def statements(settings: Settings) -> dict[str, str]:
+    """The SQL of this module, for the schema that is set."""
+    found = load_sql("langlog_backbone", "thread_keys.sql")
+    return {name: text.replace("{schema}", settings.keys_schema) for name, text in found.items()}
+
+
+def _master(settings: Settings) -> AESGCM | None:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    if not settings.master_key:
+        return None
+    try:
+        key = base64.b64decode(settings.master_key, validate=True)
+        return AESGCM(key)
+    except (binascii.Error, ValueError):
+        raise LogFault("LANGLOG_MASTER_KEY must be 32 bytes in base64 (openssl rand -base64 32)") from None

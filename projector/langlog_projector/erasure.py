@@ -1,0 +1,40 @@
+"""Erasing a thread: its key is destroyed in the transaction that removes its rows, and what else was kept of it goes too.
+
+A rebuild removes the same rows, but destroys no key: the thread may have been made again since. What it meets of an erased
+thread has no body, and is passed over; so both models hold the same.
+
+Part of a `Projection`; nothing of its own to lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import asyncpg
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.settings import Settings
+from langlog_backbone.thread_keys import FORGOTTEN_DAYS, statements
+
+from .changes import Changes
+
+SQL = load_sql("langlog_projector", "erasure.sql")
+
+
+class Erasure:
+    def __init__(self, settings: Settings, *, keys: bool) -> None:
+        self._keys = statements(settings) if keys else None
+
+    async def before(self, connection: asyncpg.Connection, threads: Collection[str]) -> None:
+        """Ahead of the batch in which these threads are removed, in its transaction."""
+        ids = list(threads)
+        for name in ("outcomes", "webhooks", "dead_letters"):
+            await connection.execute(SQL[name], ids)
+        if self._keys is not None:
+            await connection.execute(self._keys["destroy"], ids)
+            await connection.execute(self._keys["forget"], FORGOTTEN_DAYS)
+
+    async def after(self, connection: asyncpg.Connection, changes: Changes) -> None:
+        """Behind the batch, in its transaction."""
+        runs = list({row.run_id for row in changes.webhook_tries})
+        if runs:
+            await connection.execute(SQL["settled_webhooks"], runs)

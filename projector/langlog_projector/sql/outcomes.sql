@@ -1,0 +1,13 @@
+-- What the projector writes of outcomes.
+
+-- name: insert
+INSERT INTO outcomes (command_id, topic, part, aggregate_id, status, detail, type, body, at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
+ON CONFLICT DO NOTHING
+
+-- name: prune
+-- $1, $2 the partitions that got a row; $3 how long one is kept behind the newest of its partition.
+DELETE FROM outcomes o
+USING unnest($1::text[], $2::int[]) AS lane (topic, part),
+      LATERAL (SELECT max(n.at) AS newest FROM outcomes n WHERE n.topic = lane.topic AND n.part = lane.part) AS clock
+WHERE o.topic = lane.topic AND o.part = lane.part AND o.at < clock.newest - $3::interval
