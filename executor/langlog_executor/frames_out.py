@@ -68,6 +68,7 @@ class FramesOut:
         self._numbering = threading.Lock()
         self._seq_floor = task.seq_floor
         self._seq = task.seq_floor
+        self._floor = task.seq_floor - (task.attempt - 1) * frames.ATTEMPT_SPAN
         # from here on only touched on the I/O loop
         self._flusher: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
@@ -163,7 +164,7 @@ class FramesOut:
 
     async def _send(self, batch: list[Frame]) -> None:
         backbone = self._io.backbone
-        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, self._resumable))
+        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, self._resumable, self._floor))
         backbone.pipe.send("XADD", self._key, "MAXLEN", "~", backbone.settings.frame_retention, "*", "f", body)
         now = time.monotonic()
         if now > self._kept_until:
@@ -202,7 +203,7 @@ class FramesOut:
 
     def _append(self, batch: list[Frame]) -> None:
         assert self._records is not None
-        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, True))
+        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, True, self._floor))
         with contextlib.suppress(Exception):  # whoever flushes the records is told what is wrong with them
             self._records.emit(
                 RunFrames(

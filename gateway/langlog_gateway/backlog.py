@@ -67,11 +67,16 @@ class Backlog:
         rows = await self._reads.rows(_SQL["of_run"], run_id)
         return [b for row in rows if (b := Batch(frames.decode(row["data"]))).frames]
 
-    async def of_run(self, thread_id: str, run_id: str, *, recorded: bool) -> list[Batch]:
-        """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable."""
+    async def of_run(
+        self, thread_id: str, run_id: str, *, recorded: bool, upto: tuple[int, int] | None = None
+    ) -> list[Batch]:
+        """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable.
+
+        ``upto``: (attempt, sequence) of its last frame, when that is known.
+        """
         found = await self.recent(thread_id, run_id)
         found.sort(key=_place)
-        if recorded and not whole(found):
+        if recorded and not whole(found, upto):
             found = sorted(found + await self.recorded(run_id), key=_place)
         return found
 

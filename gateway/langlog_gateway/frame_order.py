@@ -47,9 +47,9 @@ class FrameOrder:
             pieces += self._taken(batch)
         return pieces
 
-    async def fill(self) -> list[Piece]:
-        """What the backlog has beyond what was taken."""
-        return await self.take(await self._look())
+    async def fill(self, upto: tuple[int, int] | None = None) -> list[Piece]:
+        """What the backlog has beyond what was taken. ``upto``: (attempt, sequence) of the run's last frame, when it is over."""
+        return await self.take(await self._look(upto))
 
     def reached(self, attempt: int, sequence: int) -> bool:
         return self._merge.reached(attempt, sequence)
@@ -80,8 +80,8 @@ class FrameOrder:
                 pieces += self._taken(found)
         return pieces
 
-    async def _look(self) -> list[Batch]:
-        return await self._backlog.of_run(self._thread_id, self._run_id, recorded=self._recorded)
+    async def _look(self, upto: tuple[int, int] | None = None) -> list[Batch]:
+        return await self._backlog.of_run(self._thread_id, self._run_id, recorded=self._recorded, upto=upto)
 
     def _taken(self, batch: Batch) -> list[Piece]:
         piece = self._merge.take(batch)

@@ -56,11 +56,14 @@ class Merge:
         return self.attempt > attempt or (self.attempt == attempt and self.sequence >= sequence) or sequence <= 0
 
 
-def whole(batches: Iterable[Batch]) -> bool:
-    """Whether nothing is missing from the first frame of the run to the last one here; in order of (attempt, sequence)."""
+def whole(batches: Iterable[Batch], upto: tuple[int, int] | None = None) -> bool:
+    """Whether nothing is missing from the first frame of the run to the last one here; in order of (attempt, sequence).
+
+    ``upto``: where the run is known to go, as far as it is known.
+    """
     merge = Merge()
     for batch in batches:
         if merge.gap_before(batch) or (merge.attempt == 0 and batch.attempt > 1):
             return False
         merge.take(batch)
-    return merge.attempt > 0
+    return merge.attempt > 0 and (upto is None or merge.reached(*upto))

@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from langlog_schemas import events as ev
@@ -134,7 +134,11 @@ class Feed:
                     for listener in tuple(self._listeners):
                         listener.end()
                     return
-                await watch.wait(loop.time() + FAR_S)
+                if self._next:
+                    await watch.wait(loop.time() + AGAIN_S)
+                    await self._wait_over()
+                else:
+                    await watch.wait(loop.time() + FAR_S)
             except ApiError as error:
                 logger.warning("protocol.feed_waits", thread_id=self.thread_id, error=error.detail)
                 watch.missed = True
@@ -145,42 +149,49 @@ class Feed:
                 await asyncio.sleep(AGAIN_S)
 
     async def _look(self) -> None:
-        """Go on from what is stored: after the start, and when something may have been missed."""
-        if self._active is None and self.head == 0 and self._task is None:
+        """Go on from what is stored: at the start, and when something may have been missed."""
+        if self._task is None:
             place = await self._history.place(self.thread_id)
             self.head = 0 if place is None else place["seq"]
         else:
-            for row in await self._history.ended(self.thread_id, self.head):
-                await self._finish(
-                    row["run_id"], ending_of(row), row["attempt"], row["last_sequence"], row["resumable"]
-                )
-            place = await self._history.place(self.thread_id)
-        if place is not None and place["run_id"] is not None:
+            place = await self._settle()
+        if place is not None and place["run_id"] is not None and place["seq"] <= self.head:
             active = self._enter(place["run_id"], recorded=bool(place["resumable"]))
             self._tell(active, await active.order.fill())
 
+    async def _settle(self) -> Any:
+        """Tell the ends of all runs that are over, heard of or not. Returns where the thread is."""
+        for row in await self._history.ended(self.thread_id, self.head):
+            await self._finish(row["run_id"], ending_of(row), row["attempt"], row["last_sequence"], row["resumable"])
+        place = await self._history.place(self.thread_id)
+        active = self._active
+        if place is not None and active is not None and active.run_id != place["run_id"] and place["seq"] >= self.head:
+            self._active = None  # it was removed
+        return place
+
     async def _take(self, batch: Batch) -> None:
-        if all(frame.seq <= self.head for frame in batch.frames) and not self._of_active(batch):
-            return  # of a run that is over, or nothing that is told here
-        if self._active is not None and not self._of_active(batch):
-            if not self._next:
-                await self._check_active()
-            if self._active is not None:
-                self._next.append(batch)
+        """A thread executes one run after the other, and is told so: the next one's frames wait for the end of the one before."""
+        if not self._is_active(batch.run_id):
+            if batch.floor < self.head and self._active is None:
+                return  # of a run that is over, from a worker that was taken for dead
+            if batch.floor != self.head or self._active is not None:
+                if not any(other.run_id == batch.run_id for other in self._next):
+                    self._next.append(batch)
+                    await self._wait_over()
+                else:
+                    self._next.append(batch)
                 return
         active = self._enter(batch.run_id, recorded=batch.resumable)
         self._tell(active, await active.order.take([batch]))
 
-    async def _check_active(self) -> None:
-        """Another run has begun: this one is over, whether we heard of it or not."""
-        assert self._active is not None
-        row = next(
-            (r for r in await self._history.ended(self.thread_id, self.head) if self._is_active(r["run_id"])), None
-        )
-        if row is not None:
-            await self._finish(row["run_id"], ending_of(row), row["attempt"], row["last_sequence"], row["resumable"])
-        elif await self._history.run(self.thread_id, self._active.run_id) is None:
-            self._active = None  # it was removed
+    async def _wait_over(self) -> None:
+        """See whether what the next run waits for can be told by now."""
+        place = await self._settle()
+        floor = self._next[0].floor if self._next else 0
+        if self._active is None and self._next and place is not None and self.head < floor <= place["seq"]:
+            self.head = floor  # what was between is gone: runs that were removed
+        if self._active is None:
+            await self._go_on()
 
     async def _happened(self, happening: Happening) -> None:
         event = happening.event
@@ -234,7 +245,7 @@ class Feed:
             self._active = None  # whatever it was, it is over: runs of a thread come one after the other
         active = self._enter(run_id, recorded=recorded)
         if not active.order.reached(attempt, last_sequence):
-            self._tell(active, await active.order.fill())
+            self._tell(active, await active.order.fill((attempt, last_sequence)))
         self._active = None
         self._release_all(active.held)
         self._release_all(derived(ending, self.head))
@@ -242,9 +253,13 @@ class Feed:
 
     async def _go_on(self) -> None:
         """With the run that began meanwhile."""
-        waiting, self._next = self._next, deque()
-        for batch in waiting:
-            await self._take(batch)
+        while self._next and self._active is None and self._next[0].floor <= self.head:
+            waiting, self._next = self._next, deque()
+            for batch in waiting:
+                if self._is_active(batch.run_id) or (self._active is None and not self._next):
+                    await self._take(batch)
+                else:
+                    self._next.append(batch)
 
     def _enter(self, run_id: str, *, recorded: bool) -> _Active:
         if self._active is None or self._active.run_id != run_id:

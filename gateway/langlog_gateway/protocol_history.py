@@ -47,30 +47,39 @@ class History:
         for batch in await self._backlog.since(thread_id, after):
             recent.setdefault(batch.run_id, []).append(batch)
         for row in rows:
-            batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), recorded=row["resumable"])
+            end = (row["attempt"], row["last_sequence"])
+            batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), end, recorded=row["resumable"])
             found = {e.seq: e for e in told(batches, row["attempt"])}
             newest = max(found, default=0)
             found |= {event.seq: event for event in derived(ending_of(row), newest)}
             yield [found[seq] for seq in sorted(found) if after < seq <= upto]
         if place is not None and place["run_id"] is not None:
             run_id = place["run_id"]
-            batches = await self._batches(run_id, recent.get(run_id, []), recorded=place["resumable"])
+            batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=place["resumable"])
             found = {e.seq: e for e in told(batches, place["attempt"])}
             yield [found[seq] for seq in sorted(found) if after < seq <= upto]
 
-    async def _batches(self, run_id: str, recent: list[Batch], *, recorded: bool) -> list[Batch]:
+    async def _batches(
+        self, run_id: str, recent: list[Batch], end: tuple[int, int] | None, *, recorded: bool
+    ) -> list[Batch]:
         recent.sort(key=lambda batch: (batch.attempt, batch.first))
-        if recorded and not whole(recent):
-            return recent + await self._backlog.recorded(run_id)
+        if recorded and not whole(recent, end):
+            found = recent + await self._backlog.recorded(run_id)
+            return sorted(found, key=lambda batch: (batch.attempt, batch.first))
         return recent
 
 
 def told(batches: list[Batch], attempt: int) -> list[Event]:
-    """The events of a run's frames. What a lost attempt said of its end was never told."""
+    """The events of a run's frames. A lost attempt's end, if it had one, was never told."""
     found = []
+    closed: set[int] = set()
     for batch in batches:
         for frame in batch.frames:
-            if frame.seq and not (batch.attempt < attempt and Name(frame.event).closing):
+            if not frame.seq:
+                continue
+            if batch.attempt < attempt and Name(frame.event).closing:
+                closed.add(batch.attempt)
+            if batch.attempt not in closed:
                 event = event_of(batch.run_id, frame)
                 if event is not None:
                     found.append(event)

@@ -45,9 +45,9 @@ class Reader:
         self._frames = frames
         self._modes = modes
 
-    async def replay(self) -> None:
+    async def replay(self, end: End | None = None) -> None:
         """Write what was published so far."""
-        await self._write(await self._frames.fill())
+        await self._write(await self._frames.fill(end))
 
     async def follow(self, end: End | None = None) -> web.StreamResponse:
         """Write what comes until the run is over (``end``: it is already)."""
@@ -67,7 +67,7 @@ class Reader:
             if watch.missed:
                 watch.missed = False
                 end = await self._look() or end
-                await self.replay()
+                await self.replay(end)
             if watch.overrun:
                 await out.cut_off()
                 return await out.close()
@@ -77,7 +77,7 @@ class Reader:
                 await out.wait(watch)
                 continue
             if not self._frames.reached(*end) and settled is None:
-                await self.replay()
+                await self.replay(end)
                 settled = loop.time() + SETTLE_S
             if self._frames.reached(*end) or not await out.wait(watch, settled):
                 return await out.close()

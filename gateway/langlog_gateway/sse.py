@@ -52,13 +52,14 @@ def matches(name: str, modes: Modes) -> bool:
 class Batch:
     """Frames of one attempt that arrived together, and their encodings so far."""
 
-    __slots__ = ("_encoded", "attempt", "bytes", "frames", "resumable", "run_id")
+    __slots__ = ("_encoded", "attempt", "bytes", "floor", "frames", "resumable", "run_id")
 
     def __init__(self, batch: FrameBatch) -> None:
         self.run_id = batch.run_id
         self.attempt = batch.attempt
         self.frames = batch.frames
         self.resumable = batch.resumable
+        self.floor = batch.floor
         self.bytes = sum(len(frame.data) for frame in batch.frames)
         self._encoded: dict[tuple[int, Modes | None, bool], bytes] = {}
 

@@ -189,7 +189,7 @@ class _ThreadReader:
         self._ends.pop(run_id, None)
         order = self._order(run_id)
         if order.last is not None and not order.reached(*end):
-            await self._write(await order.fill())
+            await self._write(await order.fill(end))
         self._forget(run_id)
         ms, n = order.last or (max(now_ms(), self._written[0] + 1), -1)
         self._written = (ms, n + 1)

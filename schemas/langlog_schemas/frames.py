@@ -34,6 +34,8 @@ class FrameBatch(msgspec.Struct, frozen=True, array_like=True):
     attempt: int
     frames: list[Frame]
     resumable: bool = False
+    floor: int = 0
+    """The thread's last protocol number before the run."""
 
 
 ATTEMPT_SPAN = 10_000_000

@@ -1,0 +1,210 @@
+"""Frames as events of the streaming protocol: their text, their ids, what of a lost run can still be told, and who wants what."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_protocol import protocol
+from langlog_gateway.protocol_events import Ending, Event, derived, event_of, shown_values, tree
+from langlog_gateway.protocol_filter import CHANNELS, BadFilter, Filter, read_filter
+from langlog_schemas.frames import Frame
+
+HUMAN = {
+    "content": "hi",
+    "additional_kwargs": {},
+    "response_metadata": {},
+    "type": "human",
+    "name": None,
+    "id": "m1",
+}
+TOOL = {**HUMAN, "type": "tool", "name": "add", "tool_call_id": "c1", "artifact": None, "status": "success"}
+
+
+def made(name: str, data: Any, seq: int = 7) -> Event:
+    event = event_of("run", Frame(3, 1700, 2, name, json.dumps(data).encode(), seq))
+    assert event is not None
+    return event
+
+
+def ending(**changes: Any) -> Ending:
+    return Ending(
+        **{
+            "run_id": "run",
+            "graph_id": "agent",
+            "status": "success",
+            "first_seq": 5,
+            "last_seq": 12,
+            "started_ms": 1,
+            "ended_ms": 2,
+            **changes,
+        }
+    )
+
+
+def seen(events: list[Event]) -> list[tuple[int, str, Any]]:
+    return [(e.seq, e.method, json.loads(e.text)["params"]["data"].get("event")) for e in events]
+
+
+def test_an_event_has_its_number_its_namespace_and_the_time_of_its_frame() -> None:
+    event = made("@messages|child:1|inner:2", {"event": "message-finish"})
+    assert json.loads(event.text) == {
+        "type": "event",
+        "event_id": "1700-2",
+        "seq": 7,
+        "method": "messages",
+        "params": {"namespace": ["child:1", "inner:2"], "timestamp": 1700, "data": {"event": "message-finish"}},
+    }
+    assert event.sse == b"event: messages\r\ndata: " + event.text + b"\r\nid: 7\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "id", "channel", "method"),
+    [
+        ("@lifecycle/running", "synth:run:lc||running", "lifecycle", "lifecycle"),
+        ("@@lifecycle/failed", "synth:run:lc||failed", "lifecycle", "lifecycle"),
+        ("@lifecycle|child:1", "1700-2", "lifecycle", "lifecycle"),
+        ("@lifecycle/completed|a:1|b:2", "synth:run:lc|a:1\ufffdb:2|completed", "lifecycle", "lifecycle"),
+        ("@@input.requested/abc", "synth:run:input||abc", "input", "input.requested"),
+        ("values|child:1", "1700-2", "values", "values"),
+        ("@values", "1700-2", "values", "values"),
+        ("@tools", "1700-2", "tools", "tools"),
+    ],
+)
+def test_what_happens_once_in_a_run_has_the_same_id_for_everybody(
+    name: str, id: str, channel: str, method: str
+) -> None:
+    event = made(name, {})
+    assert (json.loads(event.text)["event_id"], event.channel, event.method) == (id, channel, method)
+
+
+def test_frames_without_a_number_are_no_events() -> None:
+    assert event_of("run", Frame(1, 1, 1, "updates", b"{}")) is None
+
+
+def test_values_show_messages_without_what_says_nothing_and_no_interrupts() -> None:
+    state = {"messages": [HUMAN, TOOL], "one": HUMAN, "n": 1, "__interrupt__": [{"id": "x", "value": 1}]}
+    assert json.loads(shown_values(json.dumps(state).encode())) == {
+        "messages": [
+            {"type": "human", "content": "hi", "id": "m1"},
+            {
+                "type": "tool",
+                "content": "hi",
+                "id": "m1",
+                "name": "add",
+                "tool_call_id": "c1",
+                "artifact": None,
+                "status": "success",
+            },
+        ],
+        "one": {"type": "human", "content": "hi", "id": "m1"},
+        "n": 1,
+    }
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+def test_values_without_messages_stay_as_they_are(value: Any) -> None:
+    assert json.loads(shown_values(json.dumps(value).encode())) == value
+
+
+def test_of_a_run_that_nobody_kept_its_beginning_its_values_and_its_end_are_told() -> None:
+    found = derived(ending(values=b'{"a":1}'), 0)
+    assert seen(found) == [(5, "lifecycle", "running"), (11, "values", None), (12, "lifecycle", "completed")]
+    assert seen(derived(ending(values=b'{"a":1}'), 11)) == [(12, "lifecycle", "completed")]
+    assert seen(derived(ending(status="error", error="bad"), 0)) == [
+        (5, "lifecycle", "running"),
+        (12, "lifecycle", "failed"),
+    ]
+
+
+def test_of_a_run_that_waits_for_answers_the_questions_are_told_before_its_end() -> None:
+    asked = [{"value": "q1", "id": "i1"}, {"value": "q2", "id": "i2"}]
+    found = derived(ending(values=json.dumps({"a": 1, "__interrupt__": asked}).encode()), 5)
+    assert seen(found) == [
+        (9, "input.requested", None),
+        (10, "input.requested", None),
+        (11, "lifecycle", "interrupted"),
+        (12, "values", None),
+    ]
+    assert b"__interrupt__" not in found[-1].text
+
+
+def test_a_run_that_told_nothing_is_no_event() -> None:
+    assert derived(ending(first_seq=0, last_seq=0), 0) == []
+
+
+def test_the_end_of_a_run_that_lost_its_worker_is_its_only_event() -> None:
+    assert seen(derived(ending(first_seq=9, last_seq=9, status="interrupted"), 3)) == [(9, "lifecycle", "interrupted")]
+
+
+# --- filters ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "namespace", "wanted"),
+    [
+        ({}, ["child:1"], True),
+        ({"namespaces": [["child"]]}, ["child:1"], True),
+        ({"namespaces": [["child"]]}, ["child:1", "inner:2"], True),
+        ({"namespaces": [["child:2"]]}, ["child:1"], False),
+        ({"namespaces": [["child"]]}, [], False),
+        ({"namespaces": [["child"]], "depth": 0}, ["child:1"], True),
+        ({"namespaces": [["child"]], "depth": 0}, ["child:1", "inner:2"], False),
+        ({"namespaces": [[]], "depth": 1}, ["child:1"], True),
+        ({"namespaces": [[]], "depth": 1}, ["child:1", "inner:2"], False),
+        ({"depth": 0}, ["child:1"], True),
+        ({"namespaces": "x", "depth": -1}, ["child:1"], True),
+    ],
+)
+def test_namespaces_are_prefixes_and_depth_counts_from_them(
+    params: dict[str, Any], namespace: list[str], wanted: bool
+) -> None:
+    event = Event(1, "values", "values", tuple(namespace), b"{}")
+    assert read_filter({"channels": ["values"], **params}).wants(event) is wanted
+
+
+def test_custom_is_every_custom_event_and_a_named_one_only_that() -> None:
+    event = Event(1, "custom", "custom:a", (), b"{}")
+    assert Filter(frozenset({"custom"})).wants(event)
+    assert Filter(frozenset({"custom:a"})).wants(event)
+    assert not Filter(frozenset({"custom:b"})).wants(event)
+
+
+@pytest.mark.parametrize("channels", [None, [], "values", [1], ["values", "zzz"], ["custom:"], ["values"] * 100])
+def test_channels_that_are_none_are_refused(channels: Any) -> None:
+    with pytest.raises(BadFilter):
+        read_filter({"channels": channels})
+
+
+def test_the_channels_are_those_of_the_type_package() -> None:
+    named = {get_args(literal)[0] for literal in get_args(protocol.Channel)} - {"custom:.+"}
+    declared = {name for name in named if isinstance(name, str)}
+    for channel in declared:
+        read_filter({"channels": [channel]})
+    assert set(CHANNELS) <= declared
+
+
+# --- the tree ---------------------------------------------------------------------------------
+
+
+def test_the_tree_shows_subgraphs_below_the_graph_that_runs_them_and_the_last_run_alone() -> None:
+    def told(event: str, *namespace: str, name: str = "agent") -> Event:
+        return made("|".join(("@lifecycle", *namespace)), {"event": event, "graph_name": name})
+
+    found = tree(
+        [
+            told("running"),
+            told("completed"),
+            told("running"),
+            told("started", "child:1", name="child"),
+            told("started", "child:1", "inner:2", name="inner"),
+            told("completed", "child:1", "inner:2", name="inner"),
+            made("values", {"a": 1}),
+        ]
+    )
+    inner = {"namespace": ["child:1", "inner:2"], "status": "completed", "graph_name": "inner"}
+    child = {"namespace": ["child:1"], "status": "running", "graph_name": "child", "children": [inner]}
+    assert found == {"namespace": [], "status": "running", "graph_name": "agent", "children": [child]}

@@ -1,0 +1,327 @@
+"""The same events for everybody: live, from the backlog, from recordings, however deliveries are cut, lost or late."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langlog_gateway import frame_order
+from langlog_gateway.protocol_events import Event, event_of
+from langlog_gateway.protocol_feed import Feed
+from langlog_gateway.protocol_history import History
+from langlog_gateway.sse import Batch
+from langlog_gateway.watch import Happening, Limits, Watch
+from langlog_schemas import events as ev
+from langlog_schemas.frames import ATTEMPT_SPAN, Frame, FrameBatch, numbered
+
+THREAD = "thread"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MIDDLE = ("values", "@messages", "updates", "values|child:1", "@lifecycle|child:1", "@lifecycle/completed|child:1")
+ENDS = {
+    "completed": ["values", "@@lifecycle/completed"],
+    "failed": ["@@lifecycle/failed"],
+    "interrupted": ["@@input.requested/i", "@@lifecycle/interrupted", "values"],
+}
+
+
+class Run(NamedTuple):
+    id: str
+    batches: list[Batch]
+    """Of all attempts, in the order in which they were published."""
+    attempt: int
+    last_sequence: int
+    first_seq: int
+    last_seq: int
+    status: str
+    recorded: bool
+
+    def events(self) -> list[Event]:
+        """What is to be told: all but what a lost attempt said of its end."""
+        found = []
+        closed = 0
+        for batch in self.batches:
+            for frame in batch.frames:
+                if frame.event.startswith("@@") and batch.attempt < self.attempt:
+                    closed = batch.attempt
+                event = event_of(self.id, frame)
+                if event is not None and batch.attempt != closed:
+                    found.append(event)
+        return found
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[Run]:
+    """A few runs of a thread, one after the other, some of them on a second attempt."""
+    found = []
+    floor = 0
+    ms = 0
+    for number in range(draw(st.integers(1, 3))):
+        run_id = f"run{number}"
+        recorded = draw(st.booleans())
+        attempts = draw(st.sampled_from([1, 1, 2]))
+        batches: list[Batch] = []
+        sequence, first, seq, end = 0, 0, floor, "completed"
+        for attempt in range(1, attempts + 1):
+            sequence, seq = 0, floor + (attempt - 1) * ATTEMPT_SPAN
+            first = seq + 1
+            end = draw(st.sampled_from(sorted(ENDS)))
+            middle = draw(st.lists(st.sampled_from(MIDDLE), max_size=6))
+            names = ["metadata", "@lifecycle/running", *middle]
+            if attempt == attempts or draw(st.booleans()):
+                names += ENDS[end]
+            frames = []
+            for name in names:
+                ms += 1
+                sequence += 1
+                seq += numbered(name)
+                frames.append(Frame(sequence, ms, 0, name, b'{"n":%d}' % ms, seq if numbered(name) else 0))
+            while frames:
+                cut = draw(st.integers(1, len(frames)))
+                batches.append(Batch(FrameBatch(run_id, attempt, frames[:cut], recorded, floor)))
+                frames = frames[cut:]
+        status = "error" if end == "failed" else "success"
+        found.append(Run(run_id, batches, attempts, sequence, first, seq, status, recorded))
+        floor = seq
+    return found
+
+
+class Stored(History):
+    """What Redis and Postgres hold of the thread at a moment. ``wiped``: Redis has lost what it had."""
+
+    def __init__(self) -> None:
+        self._backlog: Any = self
+        self.published: list[Batch] = []
+        self.wiped: set[int] = set()
+        self.over: list[Run] = []
+        self.active: Run | None = None
+
+    def _redis(self) -> list[Batch]:
+        return [batch for n, batch in enumerate(self.published) if n not in self.wiped]
+
+    async def since(self, thread_id: str, seq: int) -> list[Batch]:
+        return self._redis()
+
+    async def recorded(self, run_id: str) -> list[Batch]:
+        return [batch for batch in self.published if batch.run_id == run_id and batch.resumable]
+
+    async def of_run(self, thread_id: str, run_id: str, *, recorded: bool, upto: Any = None) -> list[Batch]:
+        found = [batch for batch in self._redis() if batch.run_id == run_id]
+        if recorded:
+            found += await self.recorded(run_id)
+        return sorted(found, key=lambda batch: (batch.attempt, batch.first))
+
+    async def place(self, thread_id: str) -> Any:
+        seq = max((run.last_seq for run in self.over), default=0)
+        active = self.active
+        return {
+            "seq": seq,
+            "run_id": None if active is None else active.id,
+            "attempt": 0 if active is None else self.published[-1].attempt if self.published else 1,
+            "resumable": active is not None and active.recorded,
+        }
+
+    async def run(self, thread_id: str, run_id: str) -> Any:
+        known = [*self.over, *([self.active] if self.active else [])]
+        return next((self._row(run) for run in known if run.id == run_id), None)
+
+    async def ended(self, thread_id: str, after: int) -> list[Any]:
+        return [self._row(run) for run in self.over if run.last_seq > after]
+
+    def _row(self, run: Run) -> dict[str, Any]:
+        return {
+            "run_id": run.id,
+            "graph_id": "agent",
+            "status": run.status,
+            "attempt": run.attempt,
+            "last_sequence": run.last_sequence,
+            "first_seq": run.first_seq,
+            "last_seq": run.last_seq,
+            "output": None,
+            "error": None,
+            "started_at": NOW,
+            "ended_at": NOW,
+            "resumable": run.recorded,
+            "state_values": None,
+            "pending": False,
+        }
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.told: list[Event] = []
+
+    def tell(self, event: Event) -> None:
+        self.told.append(event)
+
+    def end(self) -> None:
+        return None
+
+
+class Thread:
+    """A thread whose history is played step by step, and a feed that follows it."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
+        self.watch = Watch(THREAD, None, Limits(10_000, 10_000_000), frames=True)
+        self.feed = Feed(self.watch, stored, stored)  # type: ignore[arg-type]
+        self.follower = Follower()
+        self.past: list[Event] = []
+
+    async def join(self) -> None:
+        await self.feed.start()
+        head = self.feed.listen(self.follower)
+        self.past = [event async for events in self.feed.past(0, head) for event in events]
+
+    async def settle(self) -> None:
+        for _ in range(60):
+            await asyncio.sleep(0)
+
+    @property
+    def events(self) -> list[tuple[int, bytes]]:
+        return [(event.seq, event.text) for event in [*self.past, *self.follower.told]]
+
+
+def ended(run: Run) -> Happening:
+    kind = ev.RunFailed if run.status == "error" else ev.RunSucceeded
+    event = kind(
+        thread_id=THREAD,
+        run_id=run.id,
+        attempt=run.attempt,
+        status="idle",
+        last_sequence=run.last_sequence,
+        first_seq=run.first_seq,
+        last_seq=run.last_seq,
+    )
+    return Happening(event, NOW.isoformat())
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded is there at once."""
+    monkeypatch.setattr(frame_order, "GAP_PAUSES_S", (0.0, 0.0))
+
+
+SETTINGS = settings(max_examples=80, deadline=None, database=None)
+
+
+@given(data=st.data(), script=runs())
+@SETTINGS
+def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same_events(
+    data: st.DataObject, script: list[Run]
+) -> None:
+    steps = sum(len(run.batches) + 1 for run in script)
+    join_at = data.draw(st.integers(0, steps), "join")
+    expected = [(event.seq, event.text) for run in script for event in run.events()]
+
+    async def play() -> list[tuple[int, bytes]]:
+        stored = Stored()
+        thread = Thread(stored)
+        step = 0
+        lost = False
+
+        async def moment() -> None:
+            nonlocal step
+            if step == join_at:
+                await thread.join()
+            step += 1
+
+        late: Happening | None = None
+        for run in script:
+            stored.active = run
+            for batch in run.batches:
+                await moment()
+                stored.published.append(batch)
+                if data.draw(st.booleans(), "live"):
+                    thread.watch.put(batch)
+                else:
+                    lost = True
+                if data.draw(st.booleans(), "pause"):
+                    await thread.settle()
+                if late is not None and data.draw(st.booleans(), "the end of the run before comes"):
+                    thread.watch.tell(late)
+                    late = None
+                if lost and data.draw(st.booleans(), "reconnect"):
+                    thread.watch.missed, lost = True, False
+                    thread.watch.wake()
+            await moment()
+            if late is not None:
+                thread.watch.tell(late)
+            stored.over.append(run)
+            stored.active = None
+            late = ended(run)
+        if step == join_at:
+            await thread.join()
+        if late is not None:
+            thread.watch.tell(late)
+        await thread.settle()
+        thread.watch.missed = True
+        thread.watch.wake()
+        await thread.settle()
+        await thread.feed.stop()
+        return thread.events
+
+    told = asyncio.run(play())
+    # of an attempt that was lost with its worker the newest frames may be lost as well: the next attempt says them again
+    final = [(event.seq, event.text) for run in script for event in run.events() if event.seq >= run.first_seq]
+    assert [event for event in told if event in final] == final
+    assert told == [event for event in expected if event in told]
+
+
+@given(data=st.data(), script=runs(), after=st.integers(0, 30))
+@SETTINGS
+def test_what_is_told_later_has_the_same_numbers_with_or_without_redis(
+    data: st.DataObject, script: list[Run], after: int
+) -> None:
+    truth = {event.seq: event.text for run in script for event in run.events()}
+
+    async def play(wiped: set[int]) -> list[Event]:
+        stored = Stored()
+        stored.over = script
+        stored.published = [batch for run in script for batch in run.batches]
+        stored.wiped = wiped
+        head = script[-1].last_seq
+        return [event async for events in stored.events(THREAD, after, head) for event in events]
+
+    whole = asyncio.run(play(set()))
+    assert {event.seq: event.text for event in whole} == {seq: text for seq, text in truth.items() if seq > after}
+    assert [event.seq for event in whole] == sorted(event.seq for event in whole)
+
+    count = sum(len(run.batches) for run in script)
+    wiped = set(range(count)) if data.draw(st.booleans(), "all") else set(data.draw(st.lists(st.integers(0, count))))
+    left = asyncio.run(play(wiped))
+    assert [event.seq for event in left] == sorted({event.seq for event in left})
+    recorded = {event.seq for run in script if run.recorded for event in run.events()}
+    for event in left:
+        if event.seq in recorded:
+            assert event.text == truth[event.seq]
+    assert recorded & {seq for seq in truth if seq > after} <= {event.seq for event in left}
+    ends = {run.last_seq for run in script if run.last_seq > after}
+    assert ends <= {event.seq for event in left}, "the end of a run is always told"
+
+
+def test_a_run_that_lost_its_worker_for_good_is_told_to_have_failed() -> None:
+    async def play() -> list[Any]:
+        stored = Stored()
+        thread = Thread(stored)
+        await thread.join()
+        frames = [Frame(1, 1, 0, "metadata", b"{}"), Frame(2, 2, 0, "@lifecycle/running", b"{}", 1)]
+        batch = Batch(FrameBatch("run0", 1, frames))
+        last = 3 * ATTEMPT_SPAN + 1
+        stored.published.append(batch)
+        thread.watch.put(batch)
+        await thread.settle()
+        stored.over.append(Run("run0", [batch], 3, 0, last, last, "error", False))
+        thread.watch.tell(ended(stored.over[0]))
+        await thread.settle()
+        await thread.feed.stop()
+        return [json.loads(event.text) for event in thread.follower.told]
+
+    first, second = asyncio.run(play())
+    assert first["seq"] == 1
+    assert second["params"]["data"]["event"] == "failed"
+    assert second["seq"] == 3 * ATTEMPT_SPAN + 1
