@@ -109,14 +109,16 @@ class ThreadQueries:
     async def state(self, asked: StateQuestion) -> bytes:
         saver = LogCheckpointer(None, self._reader)
         async with self._open(asked, saver) as graph:
-            snapshot = await graph.aget_state(asked.place(), subgraphs=asked.subgraphs)
+            snapshot = await graph.aget_state(_read_place(asked, graph), subgraphs=asked.subgraphs)
             return encoding.encode(state_of(snapshot))
 
     async def history(self, asked: HistoryQuestion) -> bytes:
         saver = LogCheckpointer(None, self._reader)
         before: RunnableConfig | None = {"configurable": {"checkpoint_id": asked.before}} if asked.before else None
         async with self._open(asked, saver) as graph:
-            found = graph.aget_state_history(asked.place(), filter=asked.metadata, before=before, limit=asked.limit)
+            found = graph.aget_state_history(
+                _read_place(asked, graph), filter=asked.metadata, before=before, limit=asked.limit
+            )
             return encoding.encode([state_of(snapshot) async for snapshot in found])
 
     async def state_without_run(self, asked: WithoutRunQuestion) -> bytes:
@@ -205,6 +207,15 @@ class ThreadQueries:
             interrupts=Raw(encoding.encode(interrupts_of(snapshot))),
             checkpoint_id=checkpoint_id,
         )
+
+
+def _read_place(asked: ThreadQuestion, graph: AnyGraph) -> RunnableConfig:
+    """Where to read. A `RemoteGraph` that is a node elsewhere asks under the namespace of that task, which says nothing here."""
+    steps = (asked.checkpoint_ns or "").split("|")
+    known = {name for name, _ in graph.get_subgraphs()} if ":" in steps[0] else set()
+    while steps and ":" in steps[0] and steps[0].partition(":")[0] not in known:
+        del steps[0]
+    return msgspec.structs.replace(asked, checkpoint_ns="|".join(steps)).place()
 
 
 def _state_update(update: Update) -> StateUpdate:
