@@ -9,6 +9,9 @@ import msgspec
 
 from .postgres import Parameters
 
+ADDRESS_BYTES_MAX = 1_200
+"""Of a key, and of a namespace with 8 for each label: Postgres holds both in one index entry of at most 2,704 bytes."""
+
 _ORDER = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _AFTER_ANY = "\x01"
 """Appended to a label it gives the first text after all that equals the label (NUL cannot occur)."""
@@ -16,6 +19,14 @@ _AFTER_ANY = "\x01"
 
 class BadFilter(ValueError):
     """A filter that means nothing."""
+
+
+def address_fault(namespace: Sequence[str], key: str) -> str | None:
+    """What is wrong with an address that no index can hold."""
+    for what, size in (("key", len(key.encode())), ("namespace", sum(len(x.encode()) + 8 for x in namespace))):
+        if size > ADDRESS_BYTES_MAX:
+            return f"The {what} is too long: {size} bytes, at most {ADDRESS_BYTES_MAX} are allowed"
+    return None
 
 
 def prefix_filter(prefix: Sequence[str], parameters: Parameters, table: str = "i") -> list[str]:

@@ -28,7 +28,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 from langlog_backbone.postgres import Parameters
-from langlog_backbone.store_conditions import value_filter
+from langlog_backbone.store_conditions import address_fault, value_filter
 from langlog_backbone.store_reader import Row, StoreReader
 from langlog_backbone.store_refresh import Refreshes
 from langlog_schemas.commands import ABSENT, StoreOp, WriteStore
@@ -100,8 +100,10 @@ class LogStore(BaseStore):
         if not op.namespace:
             raise ValueError("Namespace cannot be empty.")
         value = None if op.value is None else encoding.encode(op.value)
-        if "\0" in op.key or (value is not None and b"\\u0000" in value):
+        if "\0" in "".join((op.key, *op.namespace)) or (value is not None and b"\\u0000" in value):
             raise ValueError("NUL characters cannot be stored")
+        if fault := address_fault(op.namespace, op.key):
+            raise ValueError(fault)
         texts: list[Text] = []
         if self._embedder is not None and op.value is not None and op.index is not False:
             texts = self._embedder.texts_of(op.value, op.index)

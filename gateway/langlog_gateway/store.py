@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import web
-from langlog_backbone.store_conditions import BadFilter
+from langlog_backbone.store_conditions import BadFilter, address_fault
 from langlog_backbone.store_reader import StoreReader
 from langlog_schemas import commands as cmd
 from langlog_schemas.vectors import unpack
@@ -26,8 +26,6 @@ from .validation import read_body, violation
 logger = structlog.get_logger(__name__)
 
 SEARCH_LIMIT = 10
-ADDRESS_BYTES_MAX = 1_200
-"""Of a key, and of a namespace with 8 for each label: Postgres holds both in one index entry of at most 2,704 bytes."""
 
 _VECTORS = msgspec.json.Decoder(list[cmd.StoreVector])
 _VECTOR = msgspec.json.Decoder(bytes)
@@ -65,7 +63,8 @@ class Store:
         }
         await self._authorize(request, "put", value)
         namespace = _namespace(value)
-        check_size(namespace, value["key"])
+        if fault := address_fault(namespace, value["key"]):
+            raise unprocessable(fault)
         ttl, index = value["ttl"], value["index"]
         op = cmd.StoreOp(
             key=value["key"],
@@ -182,13 +181,6 @@ def check_namespace(namespace: list[str]) -> None:
         raise ApiError(400, "Namespace cannot be empty.")
     if namespace[0] == "langgraph":
         raise ApiError(400, f'Root label for namespace cannot be "langgraph". Got: {tuple(namespace)}')
-
-
-def check_size(namespace: list[str], key: str) -> None:
-    """Raises ApiError 422 for an address that no index can hold."""
-    for what, size in (("key", len(key.encode())), ("namespace", sum(len(x.encode()) + 8 for x in namespace))):
-        if size > ADDRESS_BYTES_MAX:
-            raise unprocessable(f"The {what} is too long: {size} bytes, at most {ADDRESS_BYTES_MAX} are allowed")
 
 
 def _namespace(value: dict[str, Any]) -> list[str]:

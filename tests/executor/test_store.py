@@ -164,8 +164,14 @@ async def test_bad_namespaces_keys_and_values_are_refused_before_anything_is_wri
     for namespace in ((), ("a.b",), ("",), ("langgraph",)):
         with pytest.raises((InvalidNamespaceError, ValueError)):
             await store.aput(namespace, "k", {})
+    for namespace, key, value in ((("n",), "k", {"v": "a\0b"}), (("n\0",), "k", {}), (("n",), "k\0", {})):
+        with pytest.raises(ValueError, match="NUL"):
+            await store.aput(namespace, key, value)
+    for namespace, key in ((("n",), "k" * 5_000), (("n" * 5_000,), "k"), (("n",) * 300, "k")):
+        with pytest.raises(ValueError, match="too long"):
+            await store.aput(namespace, key, {})
     with pytest.raises(ValueError, match="NUL"):
-        await store.aput(("n",), "k", {"v": "a\0b"})
+        await store.asearch(("n",), filter={"v": "a\0b"})
     assert await store.alist_namespaces() == []
 
 
