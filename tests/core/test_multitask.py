@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from langlog_executor.decide import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
@@ -234,5 +234,5 @@ class DoubleTexting(RuleBasedStateMachine):
         assert self.state.status in ("idle", "interrupted", "error")
 
 
-DoubleTexting.TestCase.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
-TestDoubleTexting = DoubleTexting.TestCase
+def test_the_four_strategies_keep_their_promises_under_any_interleaving() -> None:
+    run_state_machine_as_test(DoubleTexting, settings=settings(max_examples=300, stateful_step_count=30, deadline=None))
