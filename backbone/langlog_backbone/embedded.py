@@ -72,6 +72,12 @@ LOG_FILE = "log.sqlite"
 _SOCKET_NAME_BYTES = 20
 
 _CLEAN_ENV = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
+_POSTGRES_ENV = _CLEAN_ENV | {
+    # glibc: memory of a statement goes back to the next one, not to the kernel, which would clear every page again
+    "MALLOC_MMAP_THRESHOLD_": "4194304",
+    "MALLOC_TRIM_THRESHOLD_": "16777216",
+    "MALLOC_TOP_PAD_": "1048576",
+}
 
 
 class Server(Protocol):
@@ -118,7 +124,7 @@ class EmbeddedPostgres:
                 ready=b"ready to accept connections",
                 stop_signal=signal.SIGINT,
                 transcript=self._transcript,
-                env=_CLEAN_ENV,
+                env=_POSTGRES_ENV,
                 user=self._user,
             )
             await self.child.wait_ready()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
+from langlog_backbone.compression import compressed
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import frames
 from langlog_schemas.events import RunFrames
@@ -164,7 +165,8 @@ class FramesOut:
 
     async def _send(self, batch: list[Frame]) -> None:
         backbone = self._io.backbone
-        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, self._resumable, self._floor))
+        made = FrameBatch(self._task.run_id, self._task.attempt, batch, self._resumable, self._floor)
+        body = compressed(frames.encode(made))
         backbone.pipe.send("XADD", self._key, "MAXLEN", "~", backbone.settings.frame_retention, "*", "f", body)
         now = time.monotonic()
         if now > self._kept_until:

@@ -21,6 +21,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _create_msgpack_ext_hook
 
 from .stored_checkpoint import Encoded
+from .stored_messages import message_hook
 
 COMPRESS_FROM_BYTES = 1024
 COMPRESSION_LEVEL = 1
@@ -73,7 +74,7 @@ class ProjectSerializer(JsonPlusSerializer):
             pickle_fallback=False,
             allowed_json_modules=None,
             allowed_msgpack_modules=None,
-            __unpack_ext_hook__=_create_msgpack_ext_hook(allowed),
+            __unpack_ext_hook__=message_hook(_create_msgpack_ext_hook(allowed)),
         )
         self.allowed = allowed
 

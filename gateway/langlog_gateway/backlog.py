@@ -7,6 +7,7 @@ merges by sequence number.
 from __future__ import annotations
 
 from langlog_backbone import channels
+from langlog_backbone.compression import restored
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_schemas import frames
@@ -108,6 +109,5 @@ def _text(id: bytes | str) -> str:
 
 
 def _field(fields: list[bytes] | dict[bytes, bytes]) -> bytes:
-    if isinstance(fields, dict):
-        return fields[b"f"]
-    return fields[fields.index(b"f") + 1]
+    found = fields[b"f"] if isinstance(fields, dict) else fields[fields.index(b"f") + 1]
+    return restored(found)

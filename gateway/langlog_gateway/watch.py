@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from langlog_backbone import channels
+from langlog_backbone.compression import restored
 from langlog_backbone.redis import Bus
 from langlog_backbone.settings import Settings
 from langlog_schemas import events as ev
@@ -122,7 +123,7 @@ class _Thread:
             watch.tell(happening)
 
     def on_frames(self, data: bytes) -> None:
-        batch = Batch(frames.decode(data))
+        batch = Batch(frames.decode(restored(data)))
         if not batch.frames:
             return
         for watch in tuple(self.watches):

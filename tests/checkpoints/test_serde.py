@@ -11,7 +11,15 @@ from typing import Any
 
 import ormsgpack
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
 from langlog_executor.serde import AllowedTypes, ProjectSerializer, pack, project_serializer, unpack
@@ -50,6 +58,60 @@ HERE = [Path(__file__).parent]
 def test_values_come_back_as_they_were(value: Any) -> None:
     serde = project_serializer(roots=HERE)
     assert unpack(serde, *pack(serde, value)) == value
+
+
+PLAIN = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+MESSAGES = [
+    HumanMessage("hi"),
+    HumanMessage("hi", id="1", name="me", additional_kwargs={"x": {"y": [1, None]}}, response_metadata={"a": {1: 2}}),
+    HumanMessage([{"type": "text", "text": "hi"}, "there"]),
+    HumanMessage("hi", own="field"),  # type: ignore[call-arg]
+    SystemMessage("be kind", id="2"),
+    AIMessage("hello", id="3", response_metadata={"model": "m", "logprobs": None}),
+    AIMessage("hello", usage_metadata={**PLAIN, "input_token_details": {"cache_read": 1}}),
+    AIMessage("hello", usage_metadata=PLAIN),
+    AIMessage("", tool_calls=[{"name": "t", "args": {"a": 1}, "id": "c"}]),
+    AIMessage("", additional_kwargs={"tool_calls": [{"id": "c", "function": {"name": "t", "arguments": "{}"}}]}),
+    AIMessage("", invalid_tool_calls=[{"name": "t", "args": "{", "id": "c", "error": "no"}]),
+    AIMessageChunk("hel", id="4"),
+    ToolMessage("done", tool_call_id="c", artifact={"z": b"1"}, status="error"),
+    ChatMessage("hi", role="critic"),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_messages_come_back_as_their_class_would_make_them(message: BaseMessage) -> None:
+    serde = project_serializer()
+    kind, data = serde.dumps_typed(message)
+    found = serde.loads_typed((kind, data))
+    expected = JsonPlusSerializer().loads_typed((kind, data))
+    assert type(found) is type(expected)
+    for kept in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
+        assert getattr(found, kept) == getattr(expected, kept)
+    assert [*found.__dict__] == [*expected.__dict__]
+    found.content = "changed"
+    assert found.model_copy().content == "changed"
+    assert pack(serde, found) != pack(serde, expected)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"content": 5}, {"id": 7}, {"type": "other"}, {"name": ["x"]}, {"usage_metadata": {"input_tokens": "many"}}],
+    ids=str,
+)
+def test_a_message_with_values_of_other_types_is_what_the_serializer_makes_of_it(changed: dict[str, Any]) -> None:
+    values = AIMessage("hi", id="1").model_dump() | changed
+    whole = ormsgpack.packb((AIMessage.__module__, "AIMessage", values, "model_validate_json"))
+    data = ormsgpack.packb(ormsgpack.Ext(5, whole))
+    assert project_serializer().loads_typed(("msgpack", data)) == JsonPlusSerializer().loads_typed(("msgpack", data))
+
+
+def test_plain_messages_do_not_go_through_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    serde = project_serializer()
+    plain = [serde.dumps_typed(m) for m in (MESSAGES[0], MESSAGES[4], MESSAGES[5], MESSAGES[7])]
+    monkeypatch.setattr(BaseMessage, "__init__", lambda *_, **__: pytest.fail("validated again"))
+    for kind, data in plain:
+        serde.loads_typed((kind, data))
 
 
 def test_what_is_large_is_compressed_and_what_is_small_is_not() -> None:

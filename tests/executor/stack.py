@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from langlog_backbone import channels
 from langlog_backbone.clock import new_id, now_iso
+from langlog_backbone.compression import restored
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord
 from langlog_backbone.settings import Settings
@@ -143,7 +144,7 @@ class Stack:
         run = Run(thread_id, run_id, [], asyncio.Event(), asyncio.get_running_loop().create_future())
 
         def on_frames(data: bytes) -> None:
-            batch = frames.decode(data)
+            batch = frames.decode(restored(data))
             if batch.run_id == run_id:
                 run.frames.extend(batch.frames)
                 if any(frame.event == "custom" for frame in batch.frames):

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
+from langlog_backbone.compression import restored
 from langlog_backbone.context import Backbone
 from langlog_executor import frames_out
 from langlog_executor.frames_out import FramesOut
@@ -30,7 +31,7 @@ class Watch:
         self.batches: list[FrameBatch] = []
 
     def on_message(self, data: bytes) -> None:
-        self.batches.append(frames.decode(data))
+        self.batches.append(frames.decode(restored(data)))
 
     @property
     def frames(self) -> list[Frame]:
@@ -61,7 +62,7 @@ async def backlog(backbone: Backbone, task: Task) -> list[Frame]:
     """What the thread's Redis stream holds."""
     pipe = backbone.pipe
     entries = await pipe.call("XRANGE", pipe.key(channels.frames(task.thread_id)), "-", "+")
-    return [frame for _, fields in entries for frame in frames.decode(fields[1]).frames]
+    return [frame for _, fields in entries for frame in frames.decode(restored(fields[1])).frames]
 
 
 async def test_frames_are_numbered_published_and_kept(io: IoLoop, backbone: Backbone, task: Task, watch: Watch) -> None:

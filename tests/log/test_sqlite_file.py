@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import zstandard
 from langlog_backbone.log import LogFault, LogUnavailable, open_log
 from langlog_backbone.log.sqlite import SqliteLog
 from langlog_backbone.settings import Settings
@@ -101,11 +102,79 @@ async def test_a_full_disk_refuses_the_append_and_spares_what_is_there(
     (pages,) = log._writer._db.execute("PRAGMA page_count").fetchone()
     log._writer._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(LogUnavailable):
-        await log.append([record("a", bytes(500_000))])
+        await log.append([record("a", os.urandom(500_000))])
     # the writer opens the file anew, without the limit
     await log.append([record("a", "after")])
     async with stopped_after(log.reader(["commands"])) as reader:
         assert [r.value for r in await take(reader, 2)] == [b"before", b"after"]
+
+
+VALUES = [
+    b"",
+    b"short",
+    b"compressible " * 100_000,
+    os.urandom(100_000),
+    zstandard.FRAME_HEADER,
+    zstandard.FRAME_HEADER + b"by chance",
+    zstandard.ZstdCompressor().compress(b"compressed already " * 10_000),
+]
+
+
+async def test_values_are_compressed_where_that_pays_and_come_out_as_they_went_in(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    mine, others = await open_started(settings), await open_started(settings)
+    live = others.reader(["commands"])
+    await mine.append([record("a", b"first")])
+    await take(live, 1)  # at the tail now
+    positions = await mine.append([record("a", value) for value in VALUES])
+    async with stopped_after(live), stopped_after(others.reader(["commands"])) as late:
+        assert [r.value for r in await take(live, len(VALUES))] == VALUES
+        assert [r.value for r in await take(late, len(VALUES) + 1)] == [b"first", *VALUES]
+    fetched = await others.fetch("commands", positions[0].partition, [position.offset for position in positions])
+    assert [r.value for r in fetched] == VALUES
+    with sqlite3.connect(path_of(settings)) as db:
+        (stored,) = db.execute("SELECT sum(length(value)) FROM records").fetchone()
+    db.close()
+    assert stored < sum(map(len, VALUES)) / 5
+
+
+async def test_a_reader_that_catches_up_is_bounded_by_what_comes_out(
+    settings: Settings, open_started: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langlog_backbone.log.sqlite_reader.FETCH_BYTES", 250_000)
+    log = await open_started(settings)
+    await log.append([record("a", b"%05d" % n + b" " * 100_000) for n in range(20)])
+    async with stopped_after(log.reader(["commands"])) as reader:
+        first = await reader.read()
+        assert len(first) == 3
+        rest = await take(reader, 17)
+    assert [int(r.value[:5]) for r in [*first, *rest]] == list(range(20))
+
+
+async def test_a_file_of_the_first_format_is_read_on(settings: Settings, open_started: OpenLog) -> None:
+    log = await open_started(settings)
+    await log.append([record("a", "x")])
+    await log.stop()
+    with sqlite3.connect(path_of(settings)) as db:
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    again = await open_started(settings)
+    async with stopped_after(again.reader(["commands"])) as reader:
+        assert [r.value for r in await take(reader, 1)] == [b"x"]
+    with sqlite3.connect(path_of(settings)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+
+
+async def test_a_file_of_a_later_format_is_a_fault(settings: Settings, open_started: OpenLog) -> None:
+    log = await open_started(settings)
+    await log.stop()
+    with sqlite3.connect(path_of(settings)) as db:
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    with pytest.raises(LogFault, match="has format 3"):
+        await open_log(settings).start()
 
 
 async def test_sockets_of_dead_listeners_are_removed(settings: Settings, open_started: OpenLog) -> None:

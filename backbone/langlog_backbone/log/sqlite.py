@@ -24,6 +24,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from ..compression import restored
 from ..settings import Settings
 from .partitioner import partition_of
 from .port import (
@@ -134,7 +135,7 @@ class SqliteLog:
         asked = (self._stored(topic), partition, msgspec.json.encode(list(offsets)).decode())
         rows = await self.in_thread(lambda db: db.execute(SQL["records_at"], asked).fetchall())
         return [
-            Record(topic, partition, offset, key, value, unpack_headers(headers))
+            Record(topic, partition, offset, key, restored(value), unpack_headers(headers))
             for offset, key, headers, value in rows
         ]
 

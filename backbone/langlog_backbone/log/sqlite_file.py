@@ -20,8 +20,8 @@ SQL = load_sql("langlog_backbone", "sqlite_log.sql")
 
 APPLICATION_ID = 0x6C6C6F67
 """``llog`` in the file's header: says that this SQLite file is a log of langlog."""
-FORMAT = 1
-"""Of the tables (``PRAGMA user_version``)."""
+FORMAT = 2
+"""Of the tables (``PRAGMA user_version``). 2: values may be compressed; a file of format 1 is one where none is yet."""
 CHECKPOINT_PAGES = 2_000
 """The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
 BUSY_TIMEOUT_S = 10.0
@@ -131,7 +131,9 @@ def _prepare(path: Path, partitions: int) -> None:
         if application != APPLICATION_ID:
             raise LogFault(f"{path} is not a log of langlog")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version != FORMAT:
+        if version == 1:
+            db.execute(f"PRAGMA user_version = {FORMAT}")
+        elif version != FORMAT:
             raise LogFault(f"the log {path} has format {version}, this langlog reads format {FORMAT}")
         (made_with,) = db.execute(SQL["meta"], ("partitions",)).fetchone()
         if int(made_with) != partitions:

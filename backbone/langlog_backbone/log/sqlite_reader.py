@@ -25,13 +25,14 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from ..compression import restored
 from .port import Assignment, LogFault, Record, TopicPartition
 from .sqlite_file import SQL
 
 FETCH_RECORDS = 2_000
 """Of one query of a reader that catches up."""
 FETCH_BYTES = 8_000_000
-"""… and of values."""
+"""… and of values, as they are stored and again as they come out."""
 TAIL_RECORDS = 300
 TAIL_BYTES = 500_000
 QUEUE_BYTES = 32_000_000
@@ -74,8 +75,9 @@ def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
     if last > after:
         cursor = db.execute(SQL["after"], (after, last, _json(names), TAIL_RECORDS))
         for seq, topic, partition, offset, key, headers, value in cursor:
-            rows.append((seq, Record(names[topic], partition, offset, key, value, unpack_headers(headers))))
-            size += len(value)
+            whole = restored(value)
+            rows.append((seq, Record(names[topic], partition, offset, key, whole, unpack_headers(headers))))
+            size += len(whole)
             if size >= TAIL_BYTES or len(rows) == TAIL_RECORDS:
                 cursor.close()
                 return Fetched(rows, seq, True)
@@ -89,16 +91,25 @@ def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
         return Fetched([], last, False)
     limits = (FETCH_RECORDS, FETCH_BYTES)
     places, data = db.execute(SQL["packed_after"], (after, last, _json(names), *limits)).fetchone()
-    rows: list[Sequenced] = []
+    found: list[tuple[int, str, int, int, int, int, int, int]] = []
     at = 0
     for seq, topic, partition, offset, key_bytes, headers_bytes, value_bytes in _places(places):
         headers_at = at + key_bytes
         value_at = headers_at + headers_bytes
-        key, headers = data[at:headers_at].decode(), unpack_headers(data[headers_at:value_at])
-        at = value_at + value_bytes
-        rows.append((seq, Record(names[topic], partition, offset, key, data[value_at:at], headers)))
+        end = value_at + value_bytes
+        found.append((seq, topic, partition, offset, at, headers_at, value_at, end))
+        at = end
     # SQLite visits them in order, but promises that only since 3.44
-    rows.sort(key=itemgetter(0))
+    found.sort(key=itemgetter(0))
+    rows: list[Sequenced] = []
+    size = 0
+    for seq, topic, partition, offset, key_at, headers_at, value_at, end in found:
+        key, headers = data[key_at:headers_at].decode(), unpack_headers(data[headers_at:value_at])
+        value = restored(data[value_at:end])
+        rows.append((seq, Record(names[topic], partition, offset, key, value, headers)))
+        size += len(value)
+        if size >= FETCH_BYTES:
+            break  # the query counted them as they are stored
     # a batch cut off by its bytes is not told from one that is complete; asking once more is cheap
     return Fetched(rows, rows[-1][0] if rows else last, bool(rows))
 

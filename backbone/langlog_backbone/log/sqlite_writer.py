@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from ..compression import compressed
 from .port import AppendUnknown, LogUnavailable, NewRecord, Position, TopicPartition
 from .sqlite_file import SQL, WriteLock, connect
 
@@ -54,6 +55,8 @@ class Append(msgspec.Struct):
     headers: list[bytes]
     size: int
     done: asyncio.Future[list[Position]]
+    stored: list[bytes] = []
+    """Values as they go into the file."""
 
 
 class Marks(msgspec.Struct):
@@ -145,6 +148,8 @@ class Writer:
 
     def _append(self, group: list[Append]) -> None:
         try:
+            for append in group:  # before the lock: others write meanwhile
+                append.stored = [compressed(record.value) for record in append.records]
             with self._lock:
                 try:
                     commit = self._write(group)
@@ -171,12 +176,13 @@ class Writer:
         positions: list[list[Position]] = []
         for append in group:
             placed: list[Position] = []
-            for record, lane, headers in zip(append.records, append.lanes, append.headers, strict=True):
+            rows = zip(append.records, append.lanes, append.headers, append.stored, strict=True)
+            for record, lane, headers, value in rows:
                 offset = following.get(lane)
                 if offset is None:
                     offset = self._next_offset(db, lane)
                 following[lane] = offset + 1
-                parameters += (seq, self._stored(record.topic), lane[1], offset, record.key, headers, record.value)
+                parameters += (seq, self._stored(record.topic), lane[1], offset, record.key, headers, value)
                 placed.append(Position(lane[1], offset))
                 seq += 1
             positions.append(placed)

@@ -284,3 +284,18 @@ CREATE TABLE IF NOT EXISTS dead_letters (  -- records that could not be handled,
     PRIMARY KEY (topic, part, "offset")
 );
 CREATE INDEX IF NOT EXISTS dead_letters_open ON dead_letters (key) WHERE state IN ('bad', 'behind');
+
+-- What comes compressed is not tried again: pglz found nothing to win in it, at 0.2 ms for 14 kB.
+DO $$
+DECLARE compressed text;
+BEGIN
+    FOR compressed IN
+        SELECT attrelid::regclass FROM pg_attribute
+        WHERE attrelid IN ('checkpoints'::regclass, 'checkpoint_blobs'::regclass, 'checkpoint_writes'::regclass,
+                           'checkpoint_parts'::regclass)
+          AND attname = 'data' AND attstorage <> 'e'
+    LOOP
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN data SET STORAGE EXTERNAL', compressed);
+    END LOOP;
+END
+$$;

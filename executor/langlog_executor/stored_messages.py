@@ -1,0 +1,117 @@
+"""Messages out of stored bytes, without validating them again: they were valid when they were stored.
+
+A thread of 580 messages spent 5 of the 25 ms of a run in pydantic's validation of what langgraph's serializer had dumped. Here a
+plain message (text, no tool calls) becomes an object directly; any other, and any other type, takes the serializer's own way.
+What is made is equal, in all that pydantic keeps of an object, to what the class itself would have made: tried on a sample of
+each class when the hook is made, so that a langchain whose messages are built differently simply goes the slow way.
+
+Pure; the hook is used by any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ormsgpack
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2
+
+Hook = Callable[[int, bytes], Any]
+"""Of ormsgpack: an extension's code and bytes to an object."""
+
+_COUNTS = frozenset(("input_tokens", "output_tokens", "total_tokens"))
+_DETAILS = frozenset(("audio", "cache_creation", "cache_read", "reasoning"))
+_KEPT = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+"""All that pydantic keeps of an object."""
+
+
+def message_hook(otherwise: Hook) -> Hook:
+    """A hook that makes plain messages itself and leaves everything else to ``otherwise``."""
+    kinds = [(_beginning(kind), kind, list(kind.model_fields)) for kind in (HumanMessage, AIMessage, SystemMessage)]
+    kinds = [(start, kind, fields) for start, kind, fields in kinds if _as_the_class_does(kind, fields)]
+
+    def hook(code: int, data: bytes) -> Any:
+        if code == EXT_PYDANTIC_V2:
+            for start, kind, fields in kinds:
+                if data.startswith(start):
+                    values = ormsgpack.unpackb(data, ext_hook=hook, option=ormsgpack.OPT_NON_STR_KEYS)[2]
+                    if type(values) is dict and [*values] == fields and _plain(kind, values):
+                        return _made(kind, values)
+                    break
+        return otherwise(code, data)
+
+    return hook
+
+
+def _beginning(kind: type[BaseMessage]) -> bytes:
+    """How the bytes of every object of the class begin: (module, class, values, method)."""
+    whole = ormsgpack.packb((kind.__module__, kind.__name__, None, None))
+    return whole[:-2]
+
+
+def _plain(kind: type[BaseMessage], values: dict[str, Any]) -> bool:
+    """Whether the class would take the values as they are."""
+    if (
+        type(values["content"]) is not str
+        or type(values["additional_kwargs"]) is not dict
+        or type(values["response_metadata"]) is not dict
+        or values["type"] != kind.model_fields["type"].default
+    ):
+        return False
+    name, id = values["name"], values["id"]
+    if (name is not None and type(name) is not str) or (id is not None and type(id) is not str):
+        return False
+    if kind is not AIMessage:
+        return True
+    return (
+        not values["additional_kwargs"]  # may hold a provider's tool calls, which the class would parse
+        and values["tool_calls"] == []
+        and values["invalid_tool_calls"] == []
+        and (values["usage_metadata"] is None or _plain_usage(values["usage_metadata"]))
+    )
+
+
+def _plain_usage(usage: Any) -> bool:
+    if type(usage) is not dict or not usage.keys() >= _COUNTS:
+        return False
+    for key, value in usage.items():
+        if key in _COUNTS:
+            if type(value) is not int:
+                return False
+        elif (
+            key not in ("input_token_details", "output_token_details")
+            or type(value) is not dict
+            or not value.keys() <= _DETAILS
+            or any(type(count) is not int for count in value.values())
+        ):
+            return False
+    return True
+
+
+def _made(kind: type[BaseMessage], values: dict[str, Any]) -> BaseMessage:
+    message = kind.__new__(kind)
+    put = object.__setattr__  # pydantic's own would take them for fields
+    put(message, "__dict__", values)
+    put(message, "__pydantic_fields_set__", set(values))
+    put(message, "__pydantic_extra__", {})
+    put(message, "__pydantic_private__", None)
+    return message
+
+
+def _as_the_class_does(kind: type[BaseMessage], fields: list[str]) -> bool:
+    usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3, "output_token_details": {"reasoning": 1}}
+    sample: BaseMessage = kind("text", id="1", response_metadata={"model": {"name": "m"}})
+    if kind is AIMessage:
+        sample = AIMessage("text", id="1", response_metadata={"model": {"name": "m"}}, usage_metadata=usage)
+    values = sample.model_dump()
+    if [*values] != fields or not {"content", "additional_kwargs", "response_metadata", "type", "name", "id"} <= {
+        *fields
+    }:
+        return False
+    if kind is AIMessage and not {"tool_calls", "invalid_tool_calls", "usage_metadata"} <= {*fields}:
+        return False
+    if not _plain(kind, values) or kind.__pydantic_post_init__ is not None:
+        return False
+    theirs, ours = kind(**values), _made(kind, values)
+    return all(getattr(theirs, name) == getattr(ours, name) for name in _KEPT)
