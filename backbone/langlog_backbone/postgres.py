@@ -79,11 +79,19 @@ async def connect_pool(settings: Settings, *, size: int | None = None, **session
         )
     except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:
         raise StartError(f"Postgres cannot be reached (DATABASE_URI): {error}") from None
-    version = await pool.fetchval("SHOW server_version_num")
-    if int(version) // 10_000 < MIN_VERSION:
+    try:
+        check_version(await pool.fetchval("SHOW server_version_num"))
+    except StartError:
         await pool.close()
-        raise StartError(f"Postgres {int(version) // 10_000} is too old: {MIN_VERSION} or newer is needed")
+        raise
     return pool
+
+
+def check_version(number: str) -> None:
+    """``number``: as ``server_version_num`` has it (140011 is 14.11). Raises StartError for a server that is too old."""
+    major = int(number) // 10_000
+    if major < MIN_VERSION:
+        raise StartError(f"Postgres {major} is too old: {MIN_VERSION} or newer is needed")
 
 
 async def ensure_read_model(pool: asyncpg.Pool, settings: Settings) -> None:

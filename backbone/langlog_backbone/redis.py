@@ -46,7 +46,11 @@ async def check_redis(uri: str) -> None:
         raise StartError(f"Redis cannot be reached (REDIS_URI): {error}") from None
     finally:
         await client.aclose()
-    version = str(info["redis_version"])
+    check_version(str(info["redis_version"]))
+
+
+def check_version(version: str) -> None:
+    """``version``: as ``INFO`` has it. Raises StartError for a server that is too old."""
     if tuple(int(x) for x in version.split(".")[:2]) < MIN_VERSION:
         raise StartError(f"Redis {version} is too old: {'.'.join(map(str, MIN_VERSION))} or newer is needed")
 
