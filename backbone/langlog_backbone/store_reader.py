@@ -20,6 +20,8 @@ DEPTH_MAX = 1_000
 OFFSET_MAX = 2**62 - 1
 SPARE = 20
 """Vectors that are looked at beyond twice the page."""
+SPARE_FILTERED = 200
+"""The same with a filter; one that leaves fewer than a page of those goes the other way, over all items that match."""
 
 _SQL = load_sql("langlog_backbone", "store.sql")
 
@@ -68,13 +70,11 @@ class StoreReader:
         offset: int,
         vector: Sequence[float],
     ) -> list[Row]:
-        if wanted:
-            return await self._rows("similar_filtered", prefix, wanted, limit, offset, vector)
-        # more vectors than items, since several may be of one item, and some items may be past their time
-        candidates = SPARE + (limit + offset) * 2
-        found = await self._rows("similar", prefix, None, limit, offset, vector, candidates)
-        if len(found) < limit:
-            return await self._rows("similar", prefix, None, limit, offset, vector)
+        # more vectors than items, since several may be of one item, and some items may not match or be past their time
+        candidates = min((SPARE_FILTERED if wanted else SPARE) + (limit + offset) * 2, OFFSET_MAX)
+        found = await self._rows("similar", prefix, wanted, limit, offset, vector, candidates)
+        if len(found) < limit:  # the page may be filled from further away
+            return await self._rows("similar_filtered" if wanted else "similar", prefix, wanted, limit, offset, vector)
         return found
 
     async def namespaces(
@@ -114,6 +114,7 @@ class StoreReader:
             fragments["vector"] = parameters.add(vector)
         if "{place}" in sql:
             fragments["place"] = " AND ".join(prefix_filter(prefix, parameters, "s")) or "TRUE"
+            fragments["matching"] = " AND ".join(value_filter(wanted or {}, parameters)) or "TRUE"
             fragments["candidates"] = "ALL" if candidates is None else parameters.add(candidates, "::bigint")
         if "{filters}" in sql:
             found = [*prefix_filter(prefix, parameters), *value_filter(wanted or {}, parameters)]

@@ -37,7 +37,8 @@ async def test_pages_go_on_from_items_with_vectors_to_those_without(side: Side) 
     for limit in (1, 2, 3, 5):
         pages = [keys(await side.search(["n"], query="a", limit=limit, offset=o)) for o in range(0, 9, limit)]
         assert "".join(pages) == everything
-    assert await side.search(["n"], query="a", limit=0) == []
+    for options in ({"limit": 0}, {"offset": 2**70}, {"offset": 2**70, "filter": {"text": "a"}}):
+        assert await side.search(["n"], query="a", **options) == []
 
 
 async def test_filters_and_prefixes_hold_for_searches_by_meaning(side: Side) -> None:

@@ -37,7 +37,7 @@ FROM (
 ) r
 CROSS JOIN LATERAL (
     SELECT * FROM store_items i
-    WHERE i.namespace = r.namespace AND i.key = r.key AND (i.expires_at IS NULL OR i.expires_at > now())
+    WHERE i.namespace = r.namespace AND i.key = r.key AND {matching} AND (i.expires_at IS NULL OR i.expires_at > now())
       AND (
         SELECT count(*) FROM store_vectors o
         WHERE o.namespace = r.namespace AND o.key = r.key AND o.n <> r.n AND vector_dims(o.embedding) = {dims}
@@ -49,7 +49,7 @@ ORDER BY r.rank, r.namespace, r.key, r.n
 LIMIT {limit} OFFSET {offset}
 
 -- name: similar_filtered
--- The same of items that match a filter: the filter first, since it may leave few of them. OFFSET 0: the distance is computed once.
+-- The same where the filter leaves few items: the filter first. OFFSET 0: the distance is computed once.
 WITH wanted AS MATERIALIZED (SELECT {vector}::real[]::vector AS embedding)
 SELECT f.namespace, f.key, f.value, f.created_at, f.updated_at, f.expires_at, f.ttl_minutes,
        coalesce(nullif(1 - f.distance, 'NaN'), 0) AS score
