@@ -21,6 +21,7 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
+from ..compression import compressed, restored
 from .port import Assignment, Log, LogReader, LogUnavailable, NewRecord, Position, Positions, Record, TopicPartition
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class SealedLog:
             record = _bare(record)
             if is_sealed(record.topic, type):
                 key, nonce = keys[record.key], secrets.token_bytes(NONCE_BYTES)
-                value = nonce + key.cipher.encrypt(nonce, record.value, _bound(record.headers, record.key))
+                value = nonce + key.cipher.encrypt(nonce, compressed(record.value), _bound(record.headers, record.key))
                 record = record._replace(
                     value=value, headers={**record.headers, envelope.SEALED: f"{VERSION}:{key.id}"}
                 )
@@ -168,7 +169,7 @@ class SealedLog:
         except InvalidTag:
             logger.error("log.seal_broken", topic=record.topic, partition=record.partition, offset=record.offset)
             return record  # nobody can read it: whoever tries parks it
-        return msgspec.structs.replace(record, value=value, headers={**headers, envelope.KEY_ID: id})
+        return msgspec.structs.replace(record, value=restored(value), headers={**headers, envelope.KEY_ID: id})
 
 
 class _Reader:
