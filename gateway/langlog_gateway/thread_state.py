@@ -87,13 +87,18 @@ class ThreadState:
                 raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
             checkpoint = bodies.Checkpoint(checkpoint_id=then.checkpoint_id)
             subgraphs = truthy(request.query.get("subgraphs"))
-            state = await self.read(thread_id, checkpoint, subgraphs=subgraphs) or state
+            state = await self.read(thread_id, checkpoint, subgraphs=subgraphs, then=then.metadata) or state
         members = _members.decode(state)
         members["as_of"] = Raw(msgspec.json.encode(then))
         return json_response(msgspec.json.encode(members))
 
-    async def read(self, thread_id: str, at: bodies.Checkpoint, *, subgraphs: bool) -> bytes | None:
-        """The state as JSON; None when there is no such thread. Raises ApiError."""
+    async def read(
+        self, thread_id: str, at: bodies.Checkpoint, *, subgraphs: bool, then: dict[str, Any] | None = None
+    ) -> bytes | None:
+        """The state as JSON; None when there is no such thread. Raises ApiError.
+
+        ``then``: the thread's metadata of another time, which names the graph of that time.
+        """
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
             return None
@@ -102,7 +107,8 @@ class ThreadState:
                 return present.empty_state()
             ns = at.checkpoint_ns or ""
             return present.empty_state({"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns})
-        asked = {**_asked(thread_id, row), **_place(at), "subgraphs": subgraphs}
+        graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
+        asked = {**_asked(thread_id, row), **graph, **_place(at), "subgraphs": subgraphs}
         return await self._core.queries.ask("state", asked)
 
     async def update(self, request: web.Request) -> web.Response:
@@ -195,6 +201,7 @@ def _asked(thread_id: str, row: Any) -> dict[str, Any]:
         "thread_id": thread_id,
         "assistant_id": row["assistant_id"],
         "config": Raw(row["config"].encode()),
+        "busy": row["status"] == "busy",
     }
 
 

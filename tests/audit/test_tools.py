@@ -1,0 +1,307 @@
+"""The command line on a live server, on both logs: show, state, export, groups, replay."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+from click.testing import CliRunner
+from langlog.main import cli
+from langlog_backbone.settings import Settings
+from langlog_executor.replay_order import Replayed, ReplayOrder
+
+from tests.stack.server import LiveServer, kafka_env
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+LIMIT_S = 90.0
+
+
+class Scene:
+    """A server, what happened on it, and the command line beside it."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.server = server
+        self.thread_id = str(self.call("POST", "/threads", {})["thread_id"])
+        self.run_id = self.run("steps", {"total": 1})
+        self.asked = self.run("asks", {"notes": []})
+        self.answered = self.run("asks", None, command={"resume": "yes"})
+        self.remembered = [self.run("memory", {}) for _ in range(2)]
+        self.gone = self._wait("/runs/wait", {"assistant_id": "steps", "input": {"total": 5}})
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = requests.request(method, self.server.url + path, json=body, timeout=LIMIT_S)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def run(self, graph: str, input: Any, **more: Any) -> str:
+        return self._wait(f"/threads/{self.thread_id}/runs/wait", {"assistant_id": graph, "input": input, **more})
+
+    def _wait(self, path: str, body: Any) -> str:
+        answer = requests.post(self.server.url + path, json=body, timeout=LIMIT_S)
+        assert answer.ok, answer.text
+        return answer.headers["content-location"].rpartition("/")[2]
+
+    def events(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", f"{path}/events?limit=1000")["events"]
+        return found
+
+    def langlog(self, *words: str, code: int = 0) -> Output:
+        """The command line, in this process: importing everything anew for each command would take longer than the command."""
+        env: dict[str, str | None] = {name: None for name in os.environ if name not in self.server.env}
+        env |= {**self.server.env, "LOG_JSON": None, "LOG_LEVEL": "error"}
+        done = CliRunner(env=env).invoke(cli, [*words, "--data-dir", str(self.server.data)])
+        assert done.exit_code == code, done.output
+        return Output(done.stdout, done.stderr)
+
+
+class Output(NamedTuple):
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
+    with LiveServer(PROJECT, tmp_path_factory.mktemp(f"audit-{request.param}"), env).up() as server:
+        yield Scene(server)
+
+
+def kinds(text: str) -> list[str]:
+    """The second word of each line of a timeline."""
+    return [line.split("  ")[-2 if line.endswith("  ") else 2].strip() for line in text.splitlines()[1:]]
+
+
+def test_the_api_tells_all_that_happened_on_either_log(scene: Scene) -> None:
+    found = scene.events(f"/threads/{scene.thread_id}")
+    offsets = [e["position"]["offset"] for e in found]
+    assert offsets == sorted(set(offsets))
+    runs = {e["run_id"] for e in found if e["run_id"]}
+    assert runs == {scene.run_id, scene.asked, scene.answered, *scene.remembered}
+    written = [e for e in found if e["type"] == "langlog.checkpoint.written.v1" and e["run_id"] == scene.run_id]
+    assert [w["data"]["metadata"]["step"] for w in written] == [-1, 0, 1, 2]
+    assert set(written[2]["data"]["changed"]) >= {"total", "notes"}
+    ends = [e for e in found if e["type"] == "langlog.run.succeeded.v1"]
+    assert all(e["cause"]["type"] == "langlog.run.finish.v1" for e in ends)
+
+
+def test_show_tells_a_run_line_by_line(scene: Scene) -> None:
+    lines = scene.langlog("log", "show", scene.asked).out.splitlines()
+    assert lines[0].startswith(f"run {scene.asked} on thread {scene.thread_id}, graph asks")
+    told = "\n".join(lines)
+    for what in ("queued", "dispatched    attempt 1 (ready)", "started       attempt 1 on worker", "first: total"):
+        assert what in told
+    assert "interrupt     ask" in told
+    assert "succeeded     attempt 1, the thread is interrupted" in lines[-1]
+
+
+def test_show_as_json_is_what_the_api_shows(scene: Scene) -> None:
+    shown = [json.loads(line) for line in scene.langlog("log", "show", scene.run_id, "--json").out.splitlines()]
+    assert shown == scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
+
+
+def test_a_run_that_left_nothing_behind_is_found_by_scanning(scene: Scene) -> None:
+    found = scene.langlog("log", "show", scene.gone)
+    assert "scanning the log" in found.err
+    assert "succeeded" in found.out.splitlines()[-1]
+    assert scene.langlog("log", "show", scene.gone, "--scan").out == found.out
+    nobody = scene.langlog("log", "show", scene.thread_id, code=1)
+    assert "there is no run" in nobody.err and not nobody.out
+
+
+def test_a_thread_is_shown_as_of_a_time_and_a_position(scene: Scene) -> None:
+    found = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
+    end = found[-1]
+    then = json.loads(scene.langlog("log", "state", scene.thread_id, "--as-of", str(end["position"]["offset"] - 1)).out)
+    assert then["status"] == "busy" and then["runs"] == [{"run_id": scene.run_id, "attempt": 1}]
+    after = json.loads(scene.langlog("log", "state", scene.thread_id, "--as-of", end["time"]).out)
+    assert after["status"] == "idle" and after["runs"] == []
+    assert after["values"] == {"total": 6, "notes": ["first", "second of 3"]}
+    url = f"{scene.server.url}/threads/{scene.thread_id}/state"
+    over_http = requests.get(url, params={"as_of": end["time"]}, timeout=LIMIT_S).json()
+    assert over_http["values"] == after["values"]
+    assert over_http["as_of"]["checkpoint_id"] == after["checkpoint_id"] == over_http["checkpoint"]["checkpoint_id"]
+    middle = next(e for e in found if e["data"] and e["data"].get("metadata", {}).get("step") == 1)
+    over_http = requests.get(url, params={"as_of": str(middle["position"]["offset"])}, timeout=LIMIT_S).json()
+    assert over_http["values"] == {"total": 3, "notes": ["first"]} and over_http["next"] == ["second"]
+    assert over_http["as_of"]["status"] == "busy"
+    long_ago = requests.get(url, params={"as_of": "2020-01-01T00:00:00Z"}, timeout=LIMIT_S)
+    assert long_ago.status_code == 404 and "did not exist then" in long_ago.json()["detail"]
+    scene.langlog("log", "state", scene.thread_id, "--as-of", "2020-01-01", code=1)
+
+
+def test_an_export_goes_on_where_it_was_interrupted(scene: Scene, tmp_path: Path) -> None:
+    lines = scene.langlog("log", "export", "--thread", scene.thread_id).out.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert {r["key"] for r in records} == {scene.thread_id} and {r["topic"] for r in records} == {
+        "commands",
+        "run-events",
+    }
+    positions = [(r["topic"], r["partition"], r["offset"]) for r in records]
+    assert positions == sorted(set(positions))
+    scanned = tmp_path / "scanned.jsonl"
+    scene.langlog("log", "export", "--topic", "run-events", "--type", "run.", "-o", str(scanned))
+    whole = scanned.read_text()
+    assert {json.loads(x)["type"].split(".")[0] for x in whole.splitlines()} == {"run"}
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text(whole[: len(whole) // 2])
+    scene.langlog("log", "export", "--topic", "run-events", "--type", "run.", "-o", str(torn), "--resume")
+    assert sorted(torn.read_text().splitlines()) == sorted(whole.splitlines())
+    again = scene.langlog("log", "export", "-o", str(torn), code=2)
+    assert "--resume" in again.err
+
+
+def test_groups_shows_who_is_how_far(scene: Scene) -> None:
+    lanes = [json.loads(line) for line in scene.langlog("log", "groups", "--json").out.splitlines()]
+    groups = {lane["group"] for lane in lanes}
+    assert any(group.startswith("projection langlog_v") for group in groups)
+    projected = [x for x in lanes if x["group"].startswith("projection") and x["topic"] == "run-events"]
+    assert sum(x["end"] for x in projected) > 0 and all(x["lag"] == 0 for x in projected)
+    table = scene.langlog("log", "groups").out
+    assert table.splitlines()[0].split() == ["GROUP", "TOPIC", "PARTITIONS", "POSITION", "END", "LAG"]
+
+
+def test_a_strangers_group_on_kafka_is_shown_with_its_lag(scene: Scene) -> None:
+    import asyncio
+
+    from langlog_backbone.log import open_log
+    from langlog_backbone.settings import read_settings
+
+    if "LOG_URI" not in scene.server.env:
+        pytest.skip("on the embedded log there are no strangers")
+
+    async def stranger() -> int:
+        from aiokafka import AIOKafkaConsumer
+        from aiokafka.structs import TopicPartition
+
+        settings = read_settings(scene.server.env)
+        log = open_log(settings)
+        await log.start()
+        ends = await log.end_offsets("run-events")
+        partition = next(n for n, end in enumerate(ends) if end > 0)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.log_uri.removeprefix("kafka://"),
+            group_id=f"{settings.topic_prefix}elsewhere",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        place = TopicPartition(f"{settings.topic_prefix}run-events", partition)
+        consumer.assign([place])
+        await consumer.commit({place: 1})
+        await consumer.stop()
+        await log.stop()
+        return ends[partition]
+
+    end = asyncio.run(stranger())
+    lanes = [json.loads(line) for line in scene.langlog("log", "groups", "--json").out.splitlines()]
+    mine = [x for x in lanes if x["group"] == "elsewhere" and x["position"] == 1]
+    assert [x["lag"] for x in mine] == [end - 1]
+
+
+def replay(scene: Scene, *words: str, code: int) -> Output:
+    """It has nothing to do with the kind of log but for one test: that saves the time of starting the others."""
+    if "LOG_URI" in scene.server.env and scene.gone not in words:
+        pytest.skip("the same on both logs")
+    return scene.langlog("replay", *words, "--config", str(PROJECT), code=code)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run graphs here instead of in a process of their own, which would import everything anew for each."""
+
+    async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
+        from langlog_executor.replay import CannotReplay
+        from langlog_executor.replay import replay as again
+
+        os.environ["LOG_URI"] = settings.log_uri  # as the process gets it; CliRunner puts back what was
+        try:
+            return await again(order)
+        except CannotReplay as error:
+            return Replayed(trouble=str(error))
+        finally:
+            del os.environ["LOG_URI"]
+
+    monkeypatch.setattr("langlog.replay.carry_out", carry_out)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_same_code_gives_the_same_run_again_and_changes_nothing(scene: Scene) -> None:
+    before = scene.langlog("log", "groups", "--json").out
+    found = replay(scene, scene.run_id, code=0).out
+    assert "first: same" in found and "second: same" in found
+    assert found.splitlines()[-1] == "The run goes as it went."
+    asked = replay(scene, scene.asked, code=0).out
+    assert "end: success, waits for a human" in asked
+    replay(scene, scene.answered, code=0)
+    ends = {(x["topic"], x["partition"]): x["end"] for x in map(json.loads, before.splitlines())}
+    after = [json.loads(x) for x in scene.langlog("log", "groups", "--json").out.splitlines()]
+    assert all(ends[x["topic"], x["partition"]] == x["end"] for x in after if (x["topic"], x["partition"]) in ends)
+
+
+def test_other_code_is_shown_node_by_node(scene: Scene) -> None:
+    other = f"{PROJECT.parent / 'steps.py'}:other"
+    found = json.loads(replay(scene, scene.run_id, "--graph", other, "--json", code=1).out)
+    nodes = {node["name"]: node for step in found["steps"] for node in step["nodes"]}
+    assert nodes["first"]["verdict"] == "same" and nodes["second"]["verdict"] == "different"
+    assert nodes["second"]["differences"] == [{"path": "total[0]", "recorded": "3", "replayed": "40"}]
+    assert found["differences"] == [{"path": "total", "recorded": "6", "replayed": "43"}]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_it_goes_on_from_a_checkpoint_of_the_run(scene: Scene) -> None:
+    found = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
+    middle = next(
+        e["data"]["checkpoint_id"] for e in found if e["data"] and e["data"].get("metadata", {}).get("step") == 1
+    )
+    told = replay(scene, scene.run_id, "--from", middle, code=0).out
+    assert "second: same" in told and "first" not in told
+    assert "is none of the run's" in replay(scene, scene.run_id, "--from", "elsewhere", code=2).err
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_store_is_as_it_was_and_stays_as_it_is(scene: Scene) -> None:
+    for run_id in scene.remembered:
+        assert "not written to the store: notes/count" in replay(scene, run_id, code=0).out
+    assert scene.call("GET", "/store/items?namespace=notes&key=count")["value"] == {"n": 2}
+
+
+def test_a_stateless_run_is_run_again_from_the_log_alone(scene: Scene) -> None:
+    assert "second: same" in replay(scene, scene.gone, code=0).out
+
+
+def test_dry_folds_again_and_finds_what_was_tampered_with(scene: Scene) -> None:
+    assert "as in the read model" in scene.langlog("replay", scene.run_id, "--dry").out
+    tampered(scene, "UPDATE runs SET metadata = metadata || '{\"x\": 1}' WHERE run_id = $1")
+    try:
+        assert f"runs {scene.run_id} metadata" in scene.langlog("replay", scene.run_id, "--dry", code=1).out
+    finally:
+        tampered(scene, "UPDATE runs SET metadata = metadata - 'x' WHERE run_id = $1")
+
+
+def tampered(scene: Scene, sql: str) -> None:
+    import asyncio
+
+    from langlog_backbone.embedded import EmbeddedPostgres
+    from langlog_backbone.postgres import connect_pool
+
+    async def change() -> None:
+        uri = EmbeddedPostgres(scene.server.data).uri
+        pool = await connect_pool(Settings(database_uri=uri), size=1)
+        await pool.execute(sql, scene.run_id)
+        await pool.close()
+
+    asyncio.run(change())
+
+
+def test_what_makes_no_sense_is_told_in_a_line(scene: Scene) -> None:
+    for words in (
+        ["log", "show", "x"],
+        ["log", "state", "x"],
+        ["replay", "x"],
+        ["replay", scene.run_id, "--dry", "--strict"],
+    ):
+        assert "Error" in scene.langlog(*words, code=2).err
