@@ -166,6 +166,18 @@ async def seen_by_owner(stack: Stack, ids: dict[str, str]) -> list[Any]:
     return [await call(stack, OWNER, "GET", filled(path, ids)) for path in paths]
 
 
+async def test_no_route_escapes_the_matrix(stack: Stack) -> None:
+    runner = stack.gateway._runner
+    assert runner is not None and runner.app is not None
+    served = {
+        (route.method, re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.resource.canonical))
+        for route in runner.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert served == set(await routes(stack))
+    assert len(served) > 60
+
+
 async def test_every_route_refuses_who_is_not_authenticated(stack: Stack) -> None:
     ids = await objects(stack, OWNER)
     for method, path in await routes(stack):
@@ -283,3 +295,24 @@ async def test_the_document_says_what_the_project_says_of_security(stack: Stack)
     _, document = await call(stack, None, "GET", "/openapi.json")
     assert document["security"] == [{"key": []}]
     assert "401" in document["paths"]["/threads"]["post"]["responses"]
+
+
+async def test_by_the_streaming_protocol_others_reach_nothing_either(stack: Stack) -> None:
+    ids = await objects(stack, OWNER)
+    before = await seen_by_owner(stack, ids)
+    path = f"/threads/{ids['thread_id']}"
+    start = {"id": 1, "method": "run.start", "params": {"assistant_id": "echo", "input": {}}}
+    respond = {"id": 2, "method": "input.respond", "params": {"interrupt_id": "x", "namespace": [], "response": 1}}
+    for command in (start, respond):
+        status, answer = await call(stack, OTHER, "POST", f"{path}/commands", command)
+        assert (status, answer["type"]) == (200, "error"), command
+    assert (
+        "404: Thread or assistant not found."
+        in (await call(stack, OTHER, "POST", f"{path}/commands", start))[1]["message"]
+    )
+    status, silence = await call(stack, OTHER, "POST", f"{path}/stream/events", {"channels": ["values", "lifecycle"]})
+    assert (status, [line for line in silence if line.startswith(("event:", "data:"))]) == (200, [])
+    assert await seen_by_owner(stack, ids) == before
+    assert (await call(stack, OWNER, "POST", f"{path}/commands", start))[1]["type"] == "success"
+    _, told = await call(stack, OWNER, "POST", f"{path}/stream/events", {"channels": ["lifecycle"]})
+    assert len(told) > 1
