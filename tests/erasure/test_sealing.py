@@ -22,6 +22,7 @@ from langlog_schemas.contracts import document_types
 from msgspec import Raw
 
 from tests.dead.stack import LIMIT_S, Stack, stack_of
+from tests.stack.waiting import until
 
 MARKER = "Jane-Doe-5f1c"
 TABLES = ("threads", "runs", "thread_events", "outcomes", "dead_letters", "checkpoints", "frames", "webhooks")
@@ -165,7 +166,13 @@ async def test_a_command_sealed_before_the_thread_went_does_not_make_it_again(st
     await log._inner.append([NewRecord(cmd.TOPIC, thread, cmd.encode(delete), remove), late])
     async with asyncio.timeout(LIMIT_S):
         assert (await stack._replies[id]).status == 404
-    assert await stack.metadata(thread) is None
+
+    async def gone() -> bool:
+        return await stack.metadata(thread) is None
+
+    await until(stack.backbone, gone)
+    await stack.send(cmd.CreateThread(thread_id=stack.neighbour(thread), fresh=True))
+    assert await gone(), "it was not made again"
 
 
 async def test_a_sealed_body_cannot_be_moved_to_another_record(stack: Stack, settings: Settings) -> None:
