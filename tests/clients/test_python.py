@@ -1,0 +1,165 @@
+"""The official Python client's thread streams hold a conversation, asynchronous and not, over both transports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import pytest
+from langgraph_sdk import get_client, get_sync_client
+
+from tests.stack.server import LiveServer
+
+Transport = Literal["sse", "websocket"]
+LIMIT_S = 30.0
+ENDS = ("completed", "failed", "interrupted")
+
+pytestmark = pytest.mark.parametrize("transport", ["sse", "websocket"])
+
+
+def human(text: str) -> dict[str, Any]:
+    return {"messages": [{"type": "human", "content": text}]}
+
+
+def counted(numbers: int) -> str:
+    return " ".join(str(n) for n in range(numbers))
+
+
+def said(state: dict[str, Any]) -> list[str]:
+    """The text of each message, whichever form it has."""
+    return [
+        content if isinstance(content := message["content"], str) else "".join(b.get("text", "") for b in content)
+        for message in state["messages"]
+    ]
+
+
+async def test_an_answer_is_read_word_by_word(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S), client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        await thread.run.start(input=human("count 12"))
+        # a message fills while the messages are read, so its words are asked for afterwards
+        messages = [message async for message in thread.messages]
+        words = [word for message in messages for word in [piece async for piece in message.text]]
+        assert words == ["0"] + [f" {n}" for n in range(1, 12)]
+        assert said(await thread.output) == ["count 12", counted(12)]
+
+
+async def test_a_tool_waits_for_an_answer_of_ours(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S), client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        await thread.run.start(input=human("weather in Rome"))
+        snapshots = [snapshot async for snapshot in thread.values]
+        assert snapshots[-1]["messages"][-1]["tool_calls"][0]["args"] == {"place": "Rome"}
+        await interrupted(thread)
+        state = await client.threads.get_state(thread.thread_id)
+        assert [i["value"] for i in state["interrupts"]] == [{"question": "look up Rome?"}]
+        await thread.run.respond("yes")
+        assert said(await thread.output)[-2:] == ["sunny in Rome", "You said: sunny in Rome"]
+
+
+async def test_what_a_subgraph_does_comes_under_its_name(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S), client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        await thread.run.start(input=human("research bees"))
+        assert [handle.graph_name async for handle in thread.subgraphs] == ["library"]
+    async with asyncio.timeout(LIMIT_S):
+        async with client.threads.stream(thread.thread_id, assistant_id="assistant", transport=transport) as thread:
+            words = [
+                event["params"]["data"]["delta"]["text"]
+                async for event in raw(thread, namespaces=[["library"]])
+                if event["params"]["data"].get("event") == "content-block-delta"
+                and [step.partition(":")[0] for step in event["params"]["namespace"]] == ["library", "shelf"]
+            ]
+        assert "".join(words) == "You said: I read about research bees"
+        assert said(await thread.output)[-1] == "You said: I read about research bees"
+
+
+async def test_a_cancelled_run_ends_the_stream(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S), client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        run_id = (await thread.run.start(input=human("count 1000")))["run_id"]
+        asked = False
+        async for event in thread.subscribe(["messages", "lifecycle"]):
+            if event["method"] == "messages" and not asked:
+                asked = True
+                await client.runs.cancel(thread.thread_id, run_id)
+            if event["method"] == "lifecycle" and event["params"]["data"]["event"] == "interrupted":
+                break
+        assert (await client.runs.get(thread.thread_id, run_id))["status"] == "interrupted"
+
+
+async def test_who_leaves_in_the_middle_and_comes_back_misses_nothing(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S):
+        async with client.threads.stream(assistant_id="assistant", transport=transport) as first:
+            async for event in raw(first, start="count 60"):
+                if event["method"] == "messages" and event["params"]["data"]["event"] == "content-block-delta":
+                    break
+        async with client.threads.stream(first.thread_id, assistant_id="assistant", transport=transport) as second:
+            again = [event async for event in raw(second)]
+    assert [event["seq"] for event in again] == list(range(1, len(again) + 1))
+    deltas = [
+        e["params"]["data"]["delta"]["text"] for e in again if e["params"]["data"].get("event") == "content-block-delta"
+    ]
+    assert "".join(deltas) == counted(60)
+
+
+async def test_a_run_that_another_client_started_is_heard_too(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    thread_id = (await client.threads.create())["thread_id"]
+    async with asyncio.timeout(LIMIT_S):
+        async with client.threads.stream(thread_id, assistant_id="assistant", transport=transport) as thread:
+            reading = asyncio.create_task(all_of(raw(thread)))
+            await client.runs.wait(thread_id, "assistant", input=human("count 5"))
+            live = await reading
+        async with client.threads.stream(thread_id, assistant_id="assistant", transport=transport) as late:
+            assert [(e["seq"], e["method"]) async for e in raw(late)] == [(e["seq"], e["method"]) for e in live]
+    assert {"lifecycle", "values"} <= {event["method"] for event in live}
+
+
+def test_the_client_without_asyncio_holds_the_same_conversation(server: LiveServer, transport: Transport) -> None:
+    client = get_sync_client(url=server.url)
+    with client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        thread.run.start(input=human("weather in Oslo"))
+        snapshots = list(thread.values)
+        assert snapshots[-1]["messages"][-1]["tool_calls"][0]["args"] == {"place": "Oslo"}
+        while not thread.interrupted:
+            time.sleep(0.01)
+        state = client.threads.get_state(thread.thread_id)
+        assert [i["interrupt_id"] for i in thread.interrupts] == [i["id"] for i in state["interrupts"]]
+        thread.run.respond("yes")
+        assert said(thread.output)[-2:] == ["sunny in Oslo", "You said: sunny in Oslo"]
+    with client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        thread.run.start(input=human("count 8"))
+        assert ["".join(message.text) for message in thread.messages] == [counted(8)]
+        assert said(thread.output)[-1] == counted(8)
+
+
+async def interrupted(thread: Any) -> None:
+    """Until the stream's own watcher, which has no signal for it, has heard of the interrupt."""
+    while not thread.interrupted:
+        await asyncio.sleep(0.01)
+
+
+async def raw(
+    thread: Any, start: str | None = None, namespaces: list[list[str]] | None = None
+) -> AsyncIterator[dict[str, Any]]:
+    """Every event until the run's end; with ``namespaces`` those of messages there."""
+    if start is not None:
+        await thread.run.start(input=human(start))
+    events = thread.events if namespaces is None else thread.subscribe(["messages"], namespaces=namespaces)
+    async with contextlib.aclosing(events) if hasattr(events, "aclose") else contextlib.nullcontext():
+        async for event in events:
+            if event["type"] != "event":  # a WebSocket brings answers to commands too
+                continue
+            yield event
+            params = event["params"]
+            if event["method"] == "lifecycle" and not params["namespace"] and params["data"]["event"] in ENDS:
+                return
+
+
+async def all_of(events: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event async for event in events]
