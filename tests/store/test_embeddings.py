@@ -143,14 +143,20 @@ async def test_a_function_that_blocks_holds_up_no_event_loop(make: Make) -> None
     assert len(await asking) == 1
 
 
-async def test_a_function_that_takes_too_long_is_given_up(make: Make) -> None:
+async def test_a_function_that_takes_too_long_is_cancelled(make: Make) -> None:
+    cancelled = threading.Event()
+
     async def never(_: Sequence[str]) -> list[list[float]]:
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
         return []
 
     embedder = make(never, limit_s=0.05)
     with pytest.raises(EmbeddingFailed, match=r"more than 0\.05 s"):
         await embedder.vectors(texts("a"))
+    assert await asyncio.to_thread(cancelled.wait, 10)
 
 
 async def test_searches_are_embedded_as_such_by_models_that_tell_them_apart(make: Make) -> None:

@@ -60,5 +60,5 @@ def test_an_index_says_what_is_embedded() -> None:
     "index", [7, {}, {"embed": "e.py:f"}, {"embed": "e.py:f", "dims": 0}, {"embed": 1, "dims": 1}, {"dims": 99_999}]
 )
 def test_an_index_that_cannot_be_stops_the_start(index: Any) -> None:
-    with pytest.raises(StartError, match="store.index"):
+    with pytest.raises(StartError, match=r"store\.index"):
         store_index(configured(index))
