@@ -18,13 +18,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
 import structlog
 from langlog_backbone import channels, tracing
-from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import (
     LogReader,
@@ -36,15 +35,15 @@ from langlog_backbone.log import (
 )
 from langlog_backbone.log.sealed import SealedLog
 from langlog_backbone.postgres import AWAY
-from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope, frames, messages
+from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause, CommandMeta
-from langlog_schemas.messages import Control, Reply, Task
+from langlog_schemas.messages import Reply
 from langlog_schemas.thread import ThreadState
 
-from .aggregates import SQL, Aggregates, Kept
+from .aggregates import SQL, Aggregates
+from .consequences import Consequences, Decided, event_records, topic_of
 from .decide import THREAD_MISSING, decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
 from .decide_crons import decide_cron, fold_cron
 from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, letter, words
@@ -54,7 +53,6 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 GROUP = "deciders"
-SOURCE = "/langlog/decider"
 BATCH_COMMANDS = 1_000
 RETRY_PAUSE_S = 0.5
 COMMIT_INTERVAL_S = 1.0
@@ -64,16 +62,6 @@ DRAIN_S = 2.0
 
 REMOVALS = (cmd.DeleteThread.TYPE, cmd.ExpireThread.TYPE)
 DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
-
-SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
-"""Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
-
-
-class Decided(NamedTuple):
-    meta: CommandMeta
-    events: list[ev.AnyEvent]
-    before: ThreadState | None
-    kept: Kept | None
 
 
 class Read(NamedTuple):
@@ -106,8 +94,7 @@ class DeciderService:
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
         self._reader: LogReader | None = None
-        self._effects: asyncio.Queue[tuple[list[Task], list[Control], list[str]]] = asyncio.Queue()
-        """tasks for workers, runs to stop, threads that are gone"""
+        self._consequences = Consequences(backbone, self._aggregates, self._append_for_sure)
         self._committer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -118,7 +105,7 @@ class DeciderService:
     async def serve(self) -> None:
         assert self._reader is not None
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._carry_out())
+            group.create_task(self._consequences.serve())
             while True:
                 records = await self._reader.read(BATCH_COMMANDS)
                 await self._decide(records)
@@ -127,7 +114,7 @@ class DeciderService:
         """Effects under way are brought to an end."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                await self._effects.join()
+                await self._consequences.join()
 
     async def stop(self) -> None:
         if self._committer is not None:
@@ -270,7 +257,7 @@ class DeciderService:
         decided = [d for d in decided if d.events]
         if decided:
             positions = await self._append(decided)
-            self._after(decided, positions)
+            self._consequences.follow(decided, positions)
 
     async def _bury(self, letters: Sequence[tuple[Record, str | None]]) -> None:
         """Commands that are not decided: to the dead letters, before anything that comes after them; who waits is told."""
@@ -312,11 +299,13 @@ class DeciderService:
         count = sum(len(d.events) for d in decided) + 1
         records: list[NewRecord] = []
         for d in decided:
-            records += _records(d, Cause(record.partition, record.offset, len(records), count))
-        records += _records(Decided(meta, [told], None, None), Cause(record.partition, record.offset, count - 1, count))
+            records += event_records(d, Cause(record.partition, record.offset, len(records), count))
+        records += event_records(
+            Decided(meta, [told], None, None), Cause(record.partition, record.offset, count - 1, count)
+        )
         records[-1] = records[-1]._replace(topic=topic)
         positions = await self._append_for_sure(records)
-        self._after(decided, positions[:-1])
+        self._consequences.follow(decided, positions[:-1])
         self._parked.released(record.key, left[0] if left else None)
         logger.warning("decider.released", key=record.key, decided=len(over), dropped=len(dropped), left=len(left))
 
@@ -361,7 +350,7 @@ class DeciderService:
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
             return Read(record, None, NO_META, words(error))
-        last = self._done.get((_topic(command), record.partition))
+        last = self._done.get((topic_of(command), record.partition))
         if last is not None and record.offset <= last.offset:
             return None
         return Read(record, command, meta, None)
@@ -438,7 +427,7 @@ class DeciderService:
         piece: list[NewRecord] = []
         size = 0
         for d in decided:
-            records = list(_records(d))
+            records = list(event_records(d))
             weight = sum(len(record.value) for record in records)
             if piece and size + weight > limit:
                 positions += await self._append_for_sure(piece)
@@ -465,68 +454,6 @@ class DeciderService:
                 logger.warning("decider.log_away", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
 
-    def _after(self, decided: Sequence[Decided], positions: Sequence[Position]) -> None:
-        """Note where the events stand, and start what follows from them."""
-        tasks: list[Task] = []
-        controls: list[Control] = []
-        gone: list[str] = []
-        at = iter(positions)
-        for d in decided:
-            state = d.before
-            for event in d.events:
-                position = next(at)
-                if d.kept is None:
-                    continue
-                d.kept.place, d.kept.last = (type(event).TOPIC, position.partition), position.offset
-                if isinstance(event, SETTLING):
-                    d.kept.settled = position.offset
-                if state is None:
-                    continue
-                if isinstance(event, ev.RunDispatched):
-                    tasks.append(_task(state, event, d, position))
-                else:
-                    controls += _controls(state, event, d.meta)
-                    if isinstance(event, ev.ThreadDeleted) and not _temporary(d.before):
-                        gone.append(event.thread_id)
-                state = fold_thread(state, [event], d.meta.time)
-        if tasks or controls or gone:
-            self._effects.put_nowait((tasks, controls, gone))
-
-    async def _carry_out(self) -> None:
-        """Effects in the order of their events: a run is in the queue before it can be withdrawn from it."""
-        while True:
-            tasks, controls, gone = await self._effects.get()
-            try:
-                await self._backbone.queue.push(tasks)
-                await self._stop_runs(controls)
-                await self._remove_crons(gone)
-                for thread_id in gone:
-                    self._backbone.pipe.send("UNLINK", self._backbone.pipe.key(channels.frames(thread_id)))
-            except RedisUnavailable as error:
-                logger.warning("decider.effects_lost", tasks=len(tasks), controls=len(controls), error=str(error))
-            finally:
-                self._effects.task_done()
-
-    async def _stop_runs(self, controls: Sequence[Control]) -> None:
-        """Runs that nobody has claimed are taken out of the queue, the others' workers are told."""
-        for control in controls:
-            withdrawn = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
-            if withdrawn and control.action != "drop":
-                await self._append_for_sure([_withdrawn_report(control)])
-            else:
-                self._bus.publish(channels.CONTROL, messages.encode(control))
-
-    async def _remove_crons(self, threads: Sequence[str]) -> None:
-        """A thread takes its crons along. One that stays behind, when this dies before, only asks for runs that are refused."""
-        if not threads:
-            return
-        try:
-            crons = await self._aggregates.crons_of(threads)
-        except AWAY as error:
-            logger.warning("decider.crons_left", threads=len(threads), error=str(error))
-            return
-        await self._append_for_sure([_cron_removal(id) for id in crons])
-
     # --- committed positions -----------------------------------------------------------------
 
     async def _commit_soon(self) -> None:
@@ -539,114 +466,3 @@ class DeciderService:
             await self._log.commit(GROUP, positions)
         except LogUnavailable as error:
             logger.warning("decider.commit_failed", error=str(error))
-
-
-def _topic(command: cmd.Command) -> str:
-    """The topic that the command's events go to."""
-    if isinstance(command, cmd.AssistantCommand):
-        return ev.ASSISTANT_EVENTS
-    if isinstance(command, cmd.CronCommand):
-        return ev.CRON_EVENTS
-    return ev.STORE_EVENTS if isinstance(command, cmd.StoreCommand) else ev.RUN_EVENTS
-
-
-def _records(decided: Decided, first: Cause | None = None) -> Iterable[NewRecord]:
-    """The events of one command as records; the first one says whom to tell. ``first``: its cause, if it is not the command's."""
-    meta = decided.meta
-    first = first or Cause(meta.partition, meta.offset, 0, len(decided.events))
-    for index, event in enumerate(decided.events):
-        cause = Cause(first.partition, first.offset, first.index + index, first.count)
-        found = envelope.headers(
-            id=cause.event_id,
-            type=event.TYPE,
-            source=SOURCE,
-            time=meta.time,
-            subject=event.key,
-            content_type=envelope.MSGPACK_CONTENT if event.TYPE in ev.MSGPACK_EVENTS else envelope.JSON_CONTENT,
-            cause=cause,
-            actor=meta.actor,
-            traceparent=meta.traceparent,
-        )
-        if index == 0:
-            found["ce_command"] = meta.id
-            if meta.reply_to is not None:
-                found["ce_replyto"] = meta.reply_to
-            if meta.retry:
-                found["ce_retry"] = "1"
-        yield NewRecord(type(event).TOPIC, event.key, ev.encode(event), found)
-
-
-def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, position: Position) -> Task:
-    """What a worker needs of a dispatched run. A new attempt starts from the read model as of its own dispatch record."""
-    assert decided.kept is not None
-    run = state.runs[event.run_id]
-    return Task(
-        run_id=run.run_id,
-        thread_id=state.thread_id,
-        attempt=event.attempt,
-        assistant_id=run.assistant_id,
-        graph_id=run.graph_id,
-        kwargs=bytes(run.kwargs),
-        metadata=msgspec.json.encode(run.metadata),
-        created_at=run.created_at,
-        temporary=run.temporary,
-        fresh=not state.has_checkpoints and event.attempt == 1,
-        partition=position.partition,
-        read_after=position.offset if event.attempt > 1 else decided.kept.settled,
-        frame_floor_ms=state.frame_ms,
-        seq_floor=state.seq + (event.attempt - 1) * frames.ATTEMPT_SPAN,
-        actor=decided.meta.actor,
-    )
-
-
-def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[Control]:
-    """Whom an event stops. An end that its worker did not report itself is news to the worker."""
-    match event:
-        case ev.RunCancelRequested():
-            return [_control(state, event.run_id, event.attempt, event.action)]
-        case ev.ThreadDeleted():
-            return [_control(state, run_id, attempt, "drop") for run_id, attempt in event.active]
-        case ev.RunDeleted() if event.active_attempt is not None:
-            return [_control(state, event.run_id, event.active_attempt, "drop")]
-        case ev.RunTimedOut() | ev.RunFailed() | ev.RunCancelled() | ev.RunRolledBack():
-            run = state.runs.get(event.run_id)
-            if run is not None and run.attempt and not meta.id.endswith("-finish"):
-                return [_control(state, event.run_id, run.attempt, "drop")]
-            return []
-        case _:
-            return []
-
-
-def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Control:
-    return Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action)
-
-
-def _temporary(state: ThreadState | None) -> bool:
-    """Whether the thread was made for a run: such a thread has no crons."""
-    return state is not None and any(run.temporary for run in state.runs.values())
-
-
-def _cron_removal(cron_id: str) -> NewRecord:
-    command = cmd.DeleteCron(cron_id=cron_id)
-    found = envelope.headers(
-        id=f"{cron_id}-thread-gone", type=command.TYPE, source=SOURCE, time=now_iso(), subject=command.key
-    )
-    return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), found)
-
-
-def _withdrawn_report(control: Control) -> NewRecord:
-    """A cancelled run that no worker had claimed: its end, as a worker would have reported it."""
-    report = cmd.FinishRun(
-        thread_id=control.thread_id,
-        run_id=control.run_id,
-        attempt=control.attempt,
-        outcome="interrupted" if control.action == "interrupt" else "rolled_back",
-    )
-    found = envelope.headers(
-        id=f"{control.run_id}-{control.attempt}-finish",
-        type=report.TYPE,
-        source=SOURCE,
-        time=now_iso(),
-        subject=report.key,
-    )
-    return NewRecord(cmd.TOPIC, report.key, cmd.encode(report), found)
