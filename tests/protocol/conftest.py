@@ -1,0 +1,64 @@
+"""Langlog in processes of its own with two gateways, so that one may go while the other is there."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.loss.cluster import SERVICES, Cluster, running_cluster
+from tests.protocol.following import Thread
+from tests.stack.server import Process, free_port
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+BUFFER_FRAMES = 300
+MAX_SUBSCRIPTIONS = 4
+MAX_MESSAGE_BYTES = 20_000
+PING_S = 2
+
+
+class Pair:
+    """The cluster, and its second gateway."""
+
+    def __init__(self, cluster: Cluster, second: Process, second_url: str) -> None:
+        self.cluster = cluster
+        self.second = second
+        self.second_url = second_url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+    env = {
+        "LANGLOG_PROJECT": str(PROJECT),
+        "LANGLOG_STREAM_BUFFER_FRAMES": str(BUFFER_FRAMES),
+        "LANGLOG_MAX_SUBSCRIPTIONS": str(MAX_SUBSCRIPTIONS),
+        "LANGLOG_MAX_SOCKET_MESSAGE_BYTES": str(MAX_MESSAGE_BYTES),
+        "LANGLOG_SOCKET_PING_SECS": str(PING_S),
+        "LANGLOG_LEASE_SECS": "4",
+    }
+    async with running_cluster(tmp_path_factory.mktemp("protocol"), env) as cluster:
+        port = free_port()
+        second = cluster.process("second", SERVICES["gateway"])
+        second.env["PORT"] = str(port)
+        await asyncio.to_thread(second.start)
+        try:
+            yield Pair(cluster, second, f"http://127.0.0.1:{port}")
+        finally:
+            await asyncio.to_thread(second.kill)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def http(pair: Pair) -> AsyncIterator[aiohttp.ClientSession]:
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield session
+
+
+@pytest.fixture
+def thread(http: aiohttp.ClientSession, pair: Pair) -> Thread:
+    return Thread(http, pair.cluster.url, str(uuid.uuid4()))

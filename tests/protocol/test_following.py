@@ -1,0 +1,293 @@
+"""Following a thread: the same events for who comes early or late, at any gateway, whatever started the run and whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.protocol.conftest import Pair
+from tests.protocol.following import ALL, Thread, Told, over, times
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+COUNT = 40
+SLOW = {"count": COUNT, "pause": 0.02}
+SPOKEN = {"messages": [{"role": "user", "content": "12"}]}
+
+
+def states(events: list[Told]) -> list[int]:
+    return [event.data.get("n", 0) for event in events if event.method == "values"]
+
+
+async def test_all_followers_are_told_the_same_whenever_they_come(thread: Thread) -> None:
+    early = asyncio.create_task(thread.follow())
+    await thread.start("steps", SLOW)
+    middle = await thread.follow(lambda event: event.data.get("n") == 15)
+    late, whole = await asyncio.gather(thread.follow(), early)
+    assert middle == whole[: len(middle)]
+    assert late == whole == await thread.follow()
+    assert states(whole) == list(range(COUNT + 1))
+    assert [event.seq for event in whole] == list(range(1, COUNT + 4))
+
+
+async def test_numbers_go_on_over_all_runs_of_a_thread(thread: Thread) -> None:
+    for _ in range(3):
+        await thread.start("steps", {"count": 2})
+    whole = await thread.follow(times(3))
+    assert [event.seq for event in whole] == list(range(1, len(whole) + 1))
+    assert [event.data["event"] for event in whole if event.method == "lifecycle"] == ["running", "completed"] * 3
+    assert await thread.follow(times(2), since=5) == whole[5:]
+    assert await thread.follow(times(1), since=whole[-2].seq, channels=["lifecycle"]) == whole[-1:]
+
+
+async def test_the_words_of_a_model_come_one_by_one_as_content_blocks(thread: Thread) -> None:
+    await thread.start("talker", SPOKEN)
+    found = [event.data for event in await thread.follow() if event.method == "messages"]
+    words = "".join(data["delta"]["text"] for data in found if data["event"] == "content-block-delta")
+    assert words == "".join(f"{n} " for n in range(12))
+    assert [data["event"] for data in found if data["event"] != "content-block-delta"] == [
+        "message-start",
+        "content-block-start",
+        "content-block-finish",
+        "message-finish",
+    ]
+    assert sum(data["event"] == "content-block-delta" for data in found) == 12
+
+
+@pytest.mark.parametrize("mode", ["messages-tuple", "messages", ["values", "messages-tuple"]])
+async def test_a_run_by_rest_that_streams_messages_is_told_in_content_blocks_too(thread: Thread, mode: Any) -> None:
+    await thread.start("steps", {"count": 1})
+    await thread.post("/runs/wait", {"assistant_id": "talker", "input": SPOKEN, "stream_mode": mode})
+    by_rest = await thread.follow(since=4)
+    other = Thread(thread.http, thread.url, str(uuid.uuid4()))
+    await other.start("talker", SPOKEN)
+    by_protocol = await other.follow()
+
+    def said(events: list[Told]) -> list[Any]:
+        found = [event.data for event in events if event.method == "messages"]
+        return [{name: part for name, part in data.items() if name != "id"} for data in found]
+
+    assert said(by_rest) == said(by_protocol)
+    assert len(said(by_rest)) == 16
+    assert states(by_rest)
+
+
+async def test_a_run_by_rest_is_followed_like_any_other(thread: Thread) -> None:
+    await thread.start("steps", {"count": 1})
+    await thread.post("/runs/wait", {"assistant_id": "steps", "input": {"count": 3, "n": 0}, "stream_mode": "updates"})
+    found = await thread.follow(times(2))
+    assert [event.data["event"] for event in found if event.method == "lifecycle"] == ["running", "completed"] * 2
+    assert states(found)[-3:] == [1, 2, 3]
+    stream = await thread.post("/runs/wait", {"assistant_id": "steps", "input": {"count": 1, "n": 0}})
+    assert stream["n"] == 1
+
+
+async def test_streams_of_rest_show_nothing_of_the_protocol(thread: Thread) -> None:
+    body = {"assistant_id": "talker", "input": SPOKEN, "stream_mode": ["values", "messages-tuple"]}
+    await thread.start("steps", {"count": 1})
+    async with thread.http.post(f"{thread.path}/runs/stream", json=body) as answer:
+        text = await answer.text()
+    names = {line.removeprefix("event: ") for line in text.splitlines() if line.startswith("event: ")}
+    assert names == {"metadata", "values", "messages"}
+
+
+async def test_tools_tell_when_they_start_and_what_they_say(thread: Thread) -> None:
+    await thread.start("tooler", {"messages": []})
+    found = [event.data for event in await thread.follow() if event.method == "tools"]
+    assert [data["event"] for data in found] == ["tool-started", "tool-finished"]
+    assert {data["tool_call_id"] for data in found} == {"call-1"}
+    assert found[0]["tool_name"] == "double"
+    assert found[0]["input"] == {"n": 21}
+    assert found[1]["output"]["content"] == "42"
+
+
+async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) -> None:
+    """Ten conversations in which nobody ever waits: the question is answered, the state read, as soon as they are told."""
+
+    async def talk(number: int) -> None:
+        one = Thread(thread.http, thread.url, f"{thread.id[:-2]}{number:02d}")
+        await one.start("asker", {"text": "a"})
+        asked = await one.follow(lambda event: event.method == "input.requested")
+        question = asked[-1].data
+        assert question["payload"] == {"about": "a"}
+        answer = {"namespace": [], "interrupt_id": question["interrupt_id"], "response": number}
+        assert (await one.command("input.respond", **answer))["type"] == "success"
+        again = await one.command("input.respond", **answer)
+        assert again["error"] in ("no_such_interrupt", "no_such_run")
+        told = await one.follow(lambda event: event.root("completed"), since=asked[-1].seq)
+        assert (await one.get("/state"))["values"] == {"text": "a", "answer": number}
+        assert (await one.get())["status"] == "idle"
+        assert [event.method for event in told] == ["lifecycle", "values", "lifecycle", *["values"] * 2, "lifecycle"]
+
+    await asyncio.gather(*(talk(number) for number in range(10)))
+
+
+async def test_a_failed_run_says_why(thread: Thread) -> None:
+    await thread.start("failing", {"text": "a"})
+    last = (await thread.follow())[-1]
+    assert last.data == {"event": "failed", "graph_name": "failing", "error": "no luck"}
+
+
+async def test_a_cancelled_run_is_interrupted_and_the_next_one_goes_on(thread: Thread) -> None:
+    following = asyncio.create_task(thread.follow(times(2)))
+    run = await thread.start("steps", {"count": 1000, "pause": 0.02})
+    await thread.follow(lambda event: event.data.get("n") == 3)
+    await thread.post(f"/runs/{run}/cancel?wait=true")
+    await thread.start("steps", {"count": 1, "pause": 0, "n": 0})
+    found = await following
+    ends = [event.data["event"] for event in found if event.method == "lifecycle"]
+    assert ends == ["running", "interrupted", "running", "completed"]
+    assert [event.seq for event in found] == list(range(1, len(found) + 1))
+    assert found == await thread.follow(times(2))
+
+
+async def test_runs_that_were_removed_leave_no_hole_that_followers_wait_at(thread: Thread) -> None:
+    following = asyncio.create_task(thread.follow(lambda event: event.root("completed")))
+    run = await thread.start("steps", {"count": 1000, "pause": 0.02})
+    await thread.follow(lambda event: event.data.get("n") == 3)
+    async with thread.http.delete(f"{thread.path}/runs/{run}") as answer:
+        assert answer.status == 204
+    await thread.start("steps", {"count": 1, "n": 0})
+    ends = [event.data["event"] for event in await following if event.method == "lifecycle"]
+    assert ends == ["running", "interrupted", "running", "completed"]
+    late = await thread.follow()
+    assert [event.data["event"] for event in late if event.method == "lifecycle"] == ["running", "completed"]
+
+
+async def test_a_thread_that_was_deleted_and_made_again_begins_anew(thread: Thread) -> None:
+    await thread.start("steps", {"count": 3})
+    await thread.follow()
+    async with thread.http.delete(thread.path) as answer:
+        assert answer.status == 204
+    await thread.start("steps", {"count": 1})
+    found = await thread.follow()
+    assert [event.seq for event in found] == [1, 2, 3, 4]
+    assert states(found) == [0, 1]
+
+
+# --- what may die -------------------------------------------------------------------------------
+
+
+async def test_two_gateways_tell_the_same(thread: Thread, pair: Pair) -> None:
+    other = thread.at(pair.second_url)
+    both = asyncio.gather(thread.follow(times(2)), other.follow(times(2)))
+    await thread.start("steps", SLOW)
+    await other.start("talker", SPOKEN)
+    first, second = await both
+    assert first == second == await other.follow(times(2))
+
+
+async def test_a_follower_loses_nothing_when_its_gateway_is_killed(thread: Thread, pair: Pair) -> None:
+    other = thread.at(pair.second_url)
+    following = asyncio.create_task(other.follow_on(times(2), thread))
+    await thread.start("steps", {"count": 80, "pause": 0.02})
+    await thread.start("steps", {"count": 80, "pause": 0.02})
+    await thread.follow(lambda event: event.data.get("n") == 20)
+    await asyncio.to_thread(pair.second.kill)
+    found = await following
+    await asyncio.to_thread(pair.second.start)
+    assert [event.seq for event in found] == list(range(1, len(found) + 1))
+    assert found == await other.follow(times(2))
+
+
+async def test_a_gateway_that_goes_down_breaks_streams_off_so_that_they_go_on_elsewhere(
+    thread: Thread, pair: Pair
+) -> None:
+    other = thread.at(pair.second_url)
+    following = asyncio.create_task(other.follow_on(over, thread))
+    await thread.start("steps", {"count": 100, "pause": 0.02})
+    await thread.follow(lambda event: event.data.get("n") == 20)
+    assert await asyncio.to_thread(pair.second.stop) == 0
+    found = await following
+    await asyncio.to_thread(pair.second.start)
+    assert states(found) == list(range(101))
+
+
+async def test_what_redis_loses_is_told_from_the_recording(thread: Thread, pair: Pair) -> None:
+    whole = asyncio.create_task(thread.follow())
+    await thread.start("steps", {"count": 100, "pause": 0.02})
+    await thread.follow(lambda event: event.data.get("n") == 30)
+    await pair.cluster.kill("redis")
+    found = await whole
+    assert states(found) == list(range(101))
+    await pair.cluster.kill("redis")
+    assert await thread.follow() == found
+    assert await thread.at(pair.second_url).follow(since=50) == found[50:]
+
+
+async def test_of_a_run_that_was_not_recorded_beginning_and_end_are_told_under_their_numbers(
+    thread: Thread, pair: Pair
+) -> None:
+    await thread.start("steps", {"count": 2})
+    await thread.post("/runs/wait", {"assistant_id": "steps", "input": {"count": 30, "n": 0}})
+    await thread.post("/runs/wait", {"assistant_id": "asker", "input": {"text": "a"}})
+    whole = await thread.follow(times(3))
+    whole += await thread.follow(lambda event: True, since=whole[-1].seq)
+    await pair.cluster.kill("redis")
+    left = await thread.follow(lambda event: event.seq == whole[-1].seq)
+    known = {event.seq: event for event in whole}
+    assert [(e.method, e.data) for e in left] == [(known[e.seq].method, known[e.seq].data) for e in left]
+    assert [event.data["event"] for event in left if event.method == "lifecycle"] == [
+        "running",
+        "completed",
+        "running",
+        "completed",
+        "running",
+        "interrupted",
+    ]
+    assert [event.method for event in left][-3:] == ["input.requested", "lifecycle", "values"]
+
+
+@pytest.mark.slow
+async def test_a_run_that_loses_its_worker_goes_on_under_other_numbers(thread: Thread, pair: Pair) -> None:
+    following = asyncio.create_task(thread.follow())
+    await thread.start("steps", {"count": 60, "pause": 0.05})
+    await thread.follow(lambda event: event.data.get("n") == 10)
+    await pair.cluster.kill("worker")
+    found = await following
+    numbers = [event.seq for event in found]
+    assert numbers == sorted(set(numbers))
+    assert set(states(found)) == set(range(61))
+    assert await thread.follow() == found
+
+
+# --- access to nothing ---------------------------------------------------------------------------
+
+
+async def test_a_follower_of_what_is_no_thread_waits_in_silence(thread: Thread) -> None:
+    events = thread.events()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await anext(events)
+
+
+async def test_last_event_id_is_understood_where_since_is_not_given(thread: Thread) -> None:
+    await thread.start("steps", {"count": 3})
+    whole = await thread.follow()
+    body = {"channels": ALL}
+    headers = {"Last-Event-ID": "3"}
+    async with thread.http.post(f"{thread.path}/stream/events", json=body, headers=headers) as answer:
+        lines = [await answer.content.readline() for _ in range(3)]
+    assert json.loads(lines[1].removeprefix(b"data: ")) == json.loads(whole[3].text)
+
+
+async def test_commands_with_the_same_idempotency_key_start_one_run(thread: Thread) -> None:
+    async def start() -> Any:
+        body = {"id": 1, "method": "run.start", "params": {"assistant_id": "steps", "input": {"count": 1}}}
+        async with thread.http.post(f"{thread.path}/commands", json=body, headers={"Idempotency-Key": "k"}) as answer:
+            return await answer.json()
+
+    first, second = await start(), await start()
+    assert first == second
+    assert len(await thread.get("/runs")) == 1
+
+
+async def test_the_body_of_a_command_is_checked(thread: Thread) -> None:
+    for params in ({"assistant_id": "steps", "config": 3}, {"assistant_id": "steps", "metadata": [1]}):
+        answer = await thread.command("run.start", **params)
+        assert answer["type"] == "error"
+        assert answer["message"].startswith("422: ")
