@@ -164,7 +164,8 @@ class Embedder:
         work = self._loops.submit(HOME, start)
         try:
             async with asyncio.timeout(self._limit_s):
-                return await work.done
+                # shielded: a future whose waiter is cancelled counts as done, and the function would go on for nobody
+                return await asyncio.shield(work.done)
         except TimeoutError:
             raise EmbeddingFailed(
                 f"store.index.embed took more than {self._limit_s:g} s, or timed out itself"

@@ -149,7 +149,7 @@ class QueryServer:
             graph_id = _graph_id(query.body).graph_id
             work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked)))
             async with asyncio.timeout(limit_s):
-                return Answer(id=query.id, body=await work.done)
+                return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:
             logger.warning("query.embedding_failed", query_id=query.id, error=hidden(str(error))[:500])
             return Answer(id=query.id, status=500, detail=str(error))
