@@ -7,12 +7,33 @@ there (a refused command, a webhook's try …) are kept only if it is. Not safe 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from langlog_schemas import event_index as ix
 from langlog_schemas import events as ev
 
 SURE = (ev.ThreadCreated, ev.RunCreated, ev.RunDispatched, *ev.FINAL_RUN_EVENTS, *ev.WORKER_EVENTS)
 """Events of a thread that is there without asking."""
+
+
+class _Kind(NamedTuple):
+    """What is to be known of a type of event, looked up once: this is done for every event that is folded."""
+
+    code: int
+    of_command: bool
+    of_run: bool
+    sure: bool
+
+
+def _kind(event: type[ev.Event]) -> _Kind | None:
+    """None: it has no place here. That is so of other topics' events, and of a thread's removal."""
+    of_command = issubclass(event, ev.CommandRejected | ev.CommandRepeated)
+    if event is ev.ThreadDeleted or not (of_command or issubclass(event, ev.ThreadEvent)):
+        return None
+    return _Kind(ix.pack(0, event.TYPE)[1], of_command, "run_id" in event.__struct_fields__, issubclass(event, SURE))
+
+
+_KINDS = {event: kind for event in ev.EVENTS.values() if (kind := _kind(event)) is not None}
 
 
 class _Bucket:
@@ -31,30 +52,26 @@ class EventIndex:
     def __bool__(self) -> bool:
         return bool(self._threads)
 
-    def note(self, event: ev.AnyEvent, offset: int, at: datetime) -> None:
-        """An event that counts. Those of other topics, and a thread's removal, have no place here."""
-        match event:
-            case ev.CommandRejected() | ev.CommandRepeated():
-                thread_id, run_id = event.aggregate_id, ""
-            case ev.ThreadDeleted():
-                return
-            case ev.ThreadEvent():
-                thread_id, run_id = event.thread_id, getattr(event, "run_id", None) or ""
-            case _:
-                return
+    def note(self, event: Any, offset: int, at: datetime) -> None:
+        """An event that counts."""
+        kind = _KINDS.get(type(event))
+        if kind is None:
+            return
+        code, of_command, of_run, sure = kind
+        thread_id: str = event.aggregate_id if of_command else event.thread_id
         buckets = self._threads.get(thread_id)
         if buckets is None:
             buckets = self._threads[thread_id] = {}
-        key = offset // ix.SPAN, run_id
+        key = offset // ix.SPAN, (event.run_id or "") if of_run else ""
         bucket = buckets.get(key)
         if bucket is None:
             bucket = buckets[key] = _Bucket(at)
-        bucket.entries += ix.pack(offset, event.TYPE)
+        bucket.entries += bytes((offset % ix.SPAN, code))
         if at > bucket.last_at:
             bucket.last_at = at
         elif at < bucket.first_at:
             bucket.first_at = at
-        if thread_id not in self._sure and isinstance(event, SURE):
+        if sure:
             self._sure.add(thread_id)
 
     def forget(self, thread_id: str) -> None:
