@@ -10,15 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from langlog_backbone.log import Position
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.watermark import Watermark
+from langlog_schemas.events import RUN_EVENTS
 
 from .serde import project_serializer
 from .stored_checkpoint import Ancestor, Encoded, StoredCheckpoint, StoredWrite
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
-    from langlog_backbone.log import Position
 
     from .io_loop import IoLoop
 
@@ -133,6 +134,13 @@ class CheckpointReader:
 
     async def threads_of_runs(self, run_ids: Sequence[str]) -> list[str]:
         return [row["thread_id"] for row in await self._pool.fetch(_SQL["threads_of_runs"], list(run_ids))]
+
+    async def recorded_so_far(self, thread_id: str) -> None:
+        """Until the read model holds what is in the log of the thread now. Raises LogUnavailable."""
+        log = self.io.backbone.log
+        partition = log.partition_of(thread_id)
+        end = (await log.end_offsets(RUN_EVENTS))[partition]
+        await self.wait_for(Position(partition, end - 1) if end else None)
 
     async def wait_for(self, after: Position | None) -> None:
         """Until the read model has passed the position."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -78,7 +79,9 @@ class GraphAttempt:
         store: BaseStore | None,
         settings: Settings,
         emit: Emit,
+        recorded: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """``recorded``: waits until what the graph has written is in the log."""
         self._task = task
         self._kwargs = kwargs
         self._graphs = graphs
@@ -94,7 +97,7 @@ class GraphAttempt:
         self.stream: RunStream | ProtocolStream = (
             ProtocolStream(emit, self.protocol)
             if kwargs.protocol
-            else RunStream(kwargs.modes, emit, self.protocol, subgraphs=kwargs.subgraphs)
+            else RunStream(kwargs.modes, emit, self.protocol, subgraphs=kwargs.subgraphs, recorded=recorded)
         )
 
     def stop(self, reason: Stop) -> None:

@@ -163,7 +163,14 @@ class RunExecution:
         task, tools = self.task, self._tools
         checkpointer = LogCheckpointer(self._records, tools.reader, task=task)
         return GraphAttempt(
-            task, kwargs, tools.graphs, checkpointer, tools.store, tools.io.backbone.settings, frames.emit
+            task,
+            kwargs,
+            tools.graphs,
+            checkpointer,
+            tools.store,
+            tools.io.backbone.settings,
+            frames.emit,
+            recorded=self._records.flush,
         )
 
     async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:

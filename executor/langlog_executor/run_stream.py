@@ -7,7 +7,7 @@ needs (last values, whether the run was interrupted), so that a plain run reads 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
@@ -30,10 +30,20 @@ LIBRARY_MODES = frozenset({"values", "updates", "custom", "tasks", "checkpoints"
 class RunStream:
     """Turns chunks of ``graph.astream`` (or events of ``graph.astream_events``) into stream events."""
 
-    def __init__(self, modes: Sequence[str], emit: Emit, protocol: ProtocolEvents, *, subgraphs: bool = False) -> None:
+    def __init__(
+        self,
+        modes: Sequence[str],
+        emit: Emit,
+        protocol: ProtocolEvents,
+        *,
+        subgraphs: bool = False,
+        recorded: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``recorded``: waits until what the graph has written is in the log."""
         self._wanted = frozenset(modes) or frozenset({"values"})
         self._emit = emit
         self._subgraphs = subgraphs
+        self._recorded = recorded
         self._protocol = protocol
         self._blocks = MessageBlocks()
         self._partial: dict[str, BaseMessageChunk] = {}
@@ -65,9 +75,13 @@ class RunStream:
         """All chunks of ``astream`` with a list of modes."""
         if self._subgraphs:
             async for namespace, mode, payload in chunks:
+                if self._recorded is not None and _asks(payload):
+                    await self._recorded()
                 self.chunk(namespace, mode, payload)
         else:
             async for mode, payload in chunks:
+                if self._recorded is not None and _asks(payload):
+                    await self._recorded()
                 self.chunk((), mode, payload)
 
     async def follow_events(self, events: AsyncIterator[Any], run_id: str) -> None:
@@ -139,6 +153,11 @@ class RunStream:
             self._send("messages/partial", namespace, [message_chunk_to_message(whole)])
         else:
             self._send("messages/complete", namespace, [message])
+
+
+def _asks(payload: Any) -> bool:
+    """Whether it tells of an interrupt: who hears of one may look for it, or answer it, at once."""
+    return isinstance(payload, dict) and INTERRUPT in payload
 
 
 def _debug(payload: Any) -> Any:

@@ -7,11 +7,14 @@ has been told anything, and the asker answers 504.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateUpdate
+from langlog_backbone.log import LogUnavailable
 from langlog_schemas import checkpoints, commands
 from langlog_schemas.commands import UpdateState
 from langlog_schemas.events import CheckpointWrites, CheckpointWritten
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
     from .checkpoint_reader import CheckpointReader
     from .graphs import AnyGraph, Graphs
+
+
+CATCH_UP_S = 2.0
+"""How long a question about a thread that is being run on waits for the read model, at most."""
 
 
 class Refused(Exception):
@@ -61,11 +68,17 @@ class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
         return {"configurable": {**configurable, **more}}
 
 
-class StateQuestion(ThreadQuestion, frozen=True, kw_only=True):
+class ReadQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    """``busy``: a run of the thread may be executing."""
+
+    busy: bool = False
+
+
+class StateQuestion(ReadQuestion, frozen=True, kw_only=True):
     subgraphs: bool = False
 
 
-class HistoryQuestion(ThreadQuestion, frozen=True, kw_only=True):
+class HistoryQuestion(ReadQuestion, frozen=True, kw_only=True):
     limit: int = 1
     before: str | None = None
     metadata: dict[str, Any] | None = None
@@ -109,6 +122,7 @@ class ThreadQueries:
     async def state(self, asked: StateQuestion) -> bytes:
         saver = LogCheckpointer(None, self._reader)
         async with self._open(asked, saver) as graph:
+            await self._caught_up(asked)
             snapshot = await graph.aget_state(_read_place(asked, graph), subgraphs=asked.subgraphs)
             return encoding.encode(state_of(snapshot))
 
@@ -116,10 +130,19 @@ class ThreadQueries:
         saver = LogCheckpointer(None, self._reader)
         before: RunnableConfig | None = {"configurable": {"checkpoint_id": asked.before}} if asked.before else None
         async with self._open(asked, saver) as graph:
+            await self._caught_up(asked)
             found = graph.aget_state_history(
                 _read_place(asked, graph), filter=asked.metadata, before=before, limit=asked.limit
             )
             return encoding.encode([state_of(snapshot) async for snapshot in found])
+
+    async def _caught_up(self, asked: ReadQuestion) -> None:
+        """What a run in flight has recorded by now is part of the answer: its stream may have told of it already."""
+        if not asked.busy:
+            return
+        with contextlib.suppress(TimeoutError, LogUnavailable):  # an answer that is a little old is better than none
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._reader.io.call(self._reader.recorded_so_far(asked.thread_id))
 
     async def state_without_run(self, asked: WithoutRunQuestion) -> bytes:
         """What the thread's state will be once the run and its checkpoints are gone."""

@@ -117,13 +117,10 @@ async def test_an_interrupt_on_the_server_is_one_here_and_is_answered_here(
     assert statuses == ["success", "success"]
 
 
-async def test_the_state_of_a_node_is_read_through_the_graph_around_it(
-    server: LiveServer, client: LangGraphClient
-) -> None:
+async def test_the_state_of_a_node_is_read_through_the_graph_around_it(server: LiveServer) -> None:
     graph = around(RemoteGraph("nested", url=server.url), project_module("nested").State)
     config = new_thread()
     await graph.ainvoke({"pause": True}, config)
-    await over(client, config)
     ((task,), (plain,)) = (await graph.aget_state(config, subgraphs=True)).tasks, (await graph.aget_state(config)).tasks
     # down to the innermost of the server's subgraphs
     assert task.state.next == ("child",)

@@ -60,12 +60,14 @@ async def test_an_interrupt_that_a_waiter_was_told_of_can_be_resumed_at_once(cli
 async def test_an_interrupt_seen_on_a_stream_can_be_resumed_while_the_stream_is_open(client: LangGraphClient) -> None:
     for turn in range(5):
         thread = (await client.threads.create())["thread_id"]
-        resumed = None
+        resumed, asked = None, None
         stream = client.runs.stream(thread, "interrupting", input={"draft": str(turn)}, stream_mode="updates")
         async for part in stream:
             if part.event == "updates" and "__interrupt__" in part.data:
+                asked = (await client.threads.get_state(thread))["interrupts"]
                 resumed = await client.runs.create(thread, "interrupting", command={"resume": "yes"})
         assert resumed is not None
+        assert asked, "who looks for it finds it, although the run is not over yet"
         values: Any = await client.runs.join(thread, resumed["run_id"])
         assert values["final"] == f"draft of {turn} -> yes"
 

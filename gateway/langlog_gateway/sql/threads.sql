@@ -5,7 +5,7 @@ SELECT *, updated_at + make_interval(secs => ttl_minutes * 60) AS expires_at FRO
 
 -- name: graph
 -- What a query to a worker needs of the thread.
-SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, has_checkpoints
+SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, has_checkpoints, status
 FROM threads WHERE thread_id = $1
 
 -- name: has_checkpoint
