@@ -49,6 +49,10 @@ class Listener(Protocol):
 
     def tell(self, event: Event) -> None: ...
 
+    def gone(self) -> None:
+        """The thread was deleted: what comes now may be another's."""
+        ...
+
     def end(self) -> None:
         """The server is going down."""
         ...
@@ -82,6 +86,8 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self.head = 0
         """Number of the last event told."""
+        self.exists = asyncio.Event()
+        """The read model holds the thread."""
 
     @property
     def thread_id(self) -> str:
@@ -155,6 +161,8 @@ class Feed:
             self.head = 0 if place is None else place["seq"]
         else:
             place = await self._settle()
+        if place is not None:
+            self.exists.set()
         if place is not None and place["run_id"] is not None and place["seq"] <= self.head:
             active = self._enter(place["run_id"], recorded=bool(place["resumable"]))
             self._tell(active, await active.order.fill())
@@ -195,6 +203,7 @@ class Feed:
 
     async def _happened(self, happening: Happening) -> None:
         event = happening.event
+        self.exists.set()
         match event:
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunTimedOut() | ev.RunCancelled() | ev.RunRolledBack():
                 if event.last_seq > self.head:
@@ -208,6 +217,9 @@ class Feed:
                     self._release_all(derived(ending, self.head))
                     await self._go_on()
             case ev.ThreadDeleted():
+                self.exists.clear()
+                for listener in tuple(self._listeners):
+                    listener.gone()
                 self._active = None
                 self._next.clear()
                 self._kept.clear()

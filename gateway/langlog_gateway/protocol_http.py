@@ -71,10 +71,10 @@ class Protocol:
             return await _silence(request)  # to who may not, the status is 200 all the same (API.md 18)
         self._core.enter_stream()
         feed: Feed | None = None
-        subscriber = Subscriber(filter, self._limits)
+        subscriber = Subscriber(filter, self._limits, certain=certain)
         try:
             feed = await self._feeds.open(thread_id)
-            return await self._stream(request, feed, subscriber, filter, certain=certain)
+            return await self._stream(request, feed, subscriber, filter)
         finally:
             if feed is not None:
                 feed.leave(subscriber)
@@ -82,7 +82,7 @@ class Protocol:
             self._core.leave_stream()
 
     async def _stream(
-        self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter, *, certain: bool
+        self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter
     ) -> web.StreamResponse:
         out = StreamOut(request, self._core.settings.heartbeat_s, {})
         head = feed.listen(subscriber)
@@ -90,7 +90,7 @@ class Protocol:
         await out.open()
         loop = asyncio.get_running_loop()
         beat = loop.time() + self._core.settings.heartbeat_s
-        if certain:
+        if subscriber.certain:
             async for events in feed.past(filter.since or 0, head):
                 await out.write(b"".join([event.sse for event in events if filter.wants(event)]))
         while True:
@@ -100,9 +100,17 @@ class Protocol:
                 await out.write(HEARTBEAT)
             if not found:
                 continue
-            if not certain:  # the thread has come to be meanwhile
+            if not subscriber.certain:  # the thread has come to be meanwhile
                 try:
-                    certain = await may_follow(self._core, request, feed.thread_id)
+                    async with asyncio.timeout_at(beat):
+                        await feed.exists.wait()
+                except TimeoutError:
+                    continue
+                subscriber.certain = True
+                try:
+                    if not await may_follow(self._core, request, feed.thread_id):
+                        subscriber.certain = False
+                        continue
                 except ApiError:
                     return await out.close()
             await out.write(b"".join([event.sse for event in subscriber.take()]))

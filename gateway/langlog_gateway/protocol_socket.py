@@ -81,8 +81,10 @@ class Sockets:
         finally:
             if socket is not None:
                 self._open.discard(socket)
-                socket.leave()
-            self._core.leave_stream()
+                self._core.leave_stream()
+                await socket.leave()
+            else:
+                self._core.leave_stream()
         return response
 
     async def _read(self, request: web.Request, response: web.WebSocketResponse, socket: Socket) -> None:
@@ -229,15 +231,19 @@ class Socket:
                 self._count(event)
                 return
 
+    def gone(self) -> None:
+        self._certain = False
+
     def end(self) -> None:
         self._close(WSCloseCode.SERVICE_RESTART, b"the server is going down")
 
-    def leave(self) -> None:
-        """The connection is gone. Does not wait."""
+    async def leave(self) -> None:
+        """The connection is gone, or is being closed, which is waited for."""
         self._leave_feed()
-        for task in (self._writer, self._closing):
-            if task is not None:
-                task.cancel()
+        if self._writer is not None:
+            self._writer.cancel()
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
 
     # sending
 
@@ -312,14 +318,15 @@ class Socket:
 
     async def _allowed(self) -> bool:
         """Whether this caller may be told. The thread may have come to be after the connection."""
-        if not self._certain:
+        while not self._certain and self._feed is not None:
+            await self._feed.exists.wait()
+            self._certain = True
             try:
                 self._certain = await may_follow(self._core, self._request, self._thread_id)
             except ApiError:
-                self._certain = False
-            if not self._certain:
                 self._waiting.clear()
                 self._close(WSCloseCode.INTERNAL_ERROR, THREAD_ENDED)
+                return False
         return self._certain
 
     def _close(self, code: int, reason: bytes) -> None:

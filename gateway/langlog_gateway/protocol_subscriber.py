@@ -16,8 +16,10 @@ from .watch import Limits
 
 
 class Subscriber:
-    def __init__(self, filter: Filter, limits: Limits) -> None:
+    def __init__(self, filter: Filter, limits: Limits, *, certain: bool) -> None:
         self._filter = filter
+        self.certain = certain
+        """The caller may be told; False: to be found out once there is such a thread."""
         self._limits = limits
         self._waiting: deque[Event] = deque()
         self._bytes = 0
@@ -38,6 +40,9 @@ class Subscriber:
             if self.on_overrun is not None:
                 self.on_overrun()
         self._wake()
+
+    def gone(self) -> None:
+        self.certain = False
 
     def end(self) -> None:
         self.ended = True

@@ -54,15 +54,27 @@ async def test_nobody_gets_in_without_credentials(server: LiveServer) -> None:
 
 
 async def test_a_thread_is_there_for_its_owner_alone(alice: Thread, bob: Thread) -> None:
-    await alice.start("interrupting", {"draft": "a"})
-    asked = next(event for event in await alice.follow() if event.method == "input.requested")
+    await alice.start("echo", {"text": "a"})
+    await alice.follow()
     assert [event async for event in bob.events()] == []
-    answer = {"namespace": [], "interrupt_id": asked.data["interrupt_id"], "response": "b"}
+    answer = {"namespace": [], "interrupt_id": "x", "response": "b"}
     assert (await bob.command("input.respond", **answer))["error"] == "no_such_run"
     assert (await bob.command("run.start", assistant_id="echo", input={}))["error"] == "unknown_error"
     async with bob.http.ws_connect(f"{bob.path}/stream/events") as socket:
         assert (await socket.receive()).data == aiohttp.WSCloseCode.INTERNAL_ERROR
-    assert (await alice.command("input.respond", **answer))["type"] == "success"
+
+
+async def test_what_comes_of_a_thread_that_was_deleted_is_its_new_owners(alice: Thread, bob: Thread) -> None:
+    await alice.start("echo", {"text": "a"})
+    events = alice.events()
+    while not (await anext(events)).root("completed"):
+        pass
+    async with alice.http.delete(alice.path) as answer:
+        assert answer.status == 204
+    told = asyncio.create_task(anext(events, None))
+    await bob.start("echo", {"text": "b"})
+    assert [event.seq for event in await bob.follow()] == [1, 2, 3, 4]
+    assert await told is None
 
 
 async def test_who_follows_a_thread_before_it_is_made_is_told_of_it_only_when_it_is_theirs(

@@ -158,6 +158,9 @@ class Follower:
     def tell(self, event: Event) -> None:
         self.told.append(event)
 
+    def gone(self) -> None:
+        return None
+
     def end(self) -> None:
         return None
 
