@@ -68,7 +68,8 @@ async def test_every_golden_event_is_folded_into_postgres(postgres: EmbeddedPost
         async with pool.acquire() as connection:
             for file in FILES:
                 for record in records(file.stem):
-                    if record["topic"] != cmd.TOPIC:
+                    # what an operator wants is carried out by the projection itself: tests/dead
+                    if record["topic"] not in (cmd.TOPIC, ev.DEAD_LETTERS):
                         await fold(connection, record)
     finally:
         await pool.close()
