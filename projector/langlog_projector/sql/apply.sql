@@ -55,7 +55,7 @@ INSERT INTO webhooks (run_id, part, thread_id, url, status, ended_at, attempt, s
 SELECT n.run_id, n.part, n.thread_id, n.url, n.status, n.ended_at, n.attempt, COALESCE(n.started_at, r.started_at), n.error,
        CASE WHEN COALESCE(n.temporary, r.temporary) THEN NULL
             WHEN n.look_up_values THEN t.state_values::text
-            ELSE n.state_values END,
+            ELSE NULLIF(n.state_values::jsonb, 'null')::text END,  -- as it reads when it is looked up
        COALESCE(n.assistant_id, r.assistant_id), COALESCE(n.metadata::jsonb, r.metadata), COALESCE(n.kwargs, r.kwargs),
        COALESCE(n.multitask_strategy, r.multitask_strategy), COALESCE(n.created_at, r.created_at), n.ended_at
 FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[], $8::timestamptz[], $9::text[],
