@@ -1,0 +1,427 @@
+"""A whole log in memory: random commands of every family decided as deciders would, and workers that write in between.
+
+What is right and what is stale, of older attempts, incomplete, repeated, or about things that are gone: all of it is drawn.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+from langlog_backbone.log import Record
+from langlog_executor.decide import decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
+from langlog_executor.decide_crons import decide_cron, fold_cron
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+from langlog_schemas import events as ev
+from langlog_schemas.assistant import AssistantState
+from langlog_schemas.cron import CronState
+from langlog_schemas.envelope import Cause, CommandMeta
+from langlog_schemas.thread import ThreadState
+from msgspec import Raw
+
+from .histories import RUNS, THREADS, at
+
+PARTITIONS = 2
+NAMESPACES = (["n"], ["n", "m"])
+ASSISTANTS = ("a1", "a1", "b1")
+TTLS = (None, cmd.Ttl(0.05), cmd.Ttl(0.05, "keep_latest"))
+
+
+def partition_of(key: str) -> int:
+    """Keys part, and some meet."""
+    return sum(key.encode()) % PARTITIONS
+
+
+class Said(NamedTuple):
+    """A worker's record of some run and attempt; of the one that is dispatched, if there is one and ``rightly``."""
+
+    thread_id: str
+    run_id: str
+    attempt: int
+    rightly: bool
+    build: Callable[[str, str, int], ev.AnyEvent]
+
+
+class Reported(NamedTuple):
+    """What is said of the run that is dispatched on the thread, if there is one."""
+
+    thread_id: str
+    build: Callable[[str, str, int], Any]
+
+
+class Repeatable(NamedTuple):
+    """A command that came with an ``Idempotency-Key``."""
+
+    command: Any
+
+
+class Step(NamedTuple):
+    """One command, and what it led to."""
+
+    command: Any
+    meta: CommandMeta
+    records: list[Record]
+
+
+class Journal:
+    """Appends as deciders and workers do; ``records`` in the order of appending, over all partitions."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.steps: list[Step] = []
+        self.states: dict[tuple[str, str], Any] = {}
+        self._ends: dict[tuple[str, int], int] = defaultdict(int)
+        self._asked: dict[int, int] = defaultdict(int)
+        self._made: set[str] = set()
+
+    def play(self, history: list[Any]) -> Journal:
+        for entry in history:
+            match entry:
+                case Said():
+                    run_id, attempt = entry.run_id, entry.attempt
+                    if entry.rightly:
+                        run_id, attempt = self.active(entry.thread_id) or (run_id, attempt)
+                    self.append(entry.build(entry.thread_id, run_id, attempt), at(len(self.records)))
+                case Reported():
+                    active = self.active(entry.thread_id)
+                    if active is not None:
+                        self.ask(entry.build(entry.thread_id, *active))
+                case Repeatable() if entry.command.run_id not in self._made:
+                    self.ask(entry.command, retry=True)
+                case Repeatable():
+                    continue
+                case cmd.CreateRun() if entry.run_id in self._made:
+                    continue  # run ids are minted: no two commands make a run of the same id
+                case _:
+                    self.ask(entry)
+        return self
+
+    def active(self, thread_id: str) -> tuple[str, int] | None:
+        """The run that a worker may hold, and its attempt."""
+        state = self.states.get(("thread", thread_id))
+        run = None if state is None else state.active
+        return None if run is None else (run.run_id, run.attempt)
+
+    def ask(self, command: Any, *, retry: bool = False) -> None:
+        if isinstance(command, cmd.CreateRun):
+            self._made.add(command.run_id)
+        part = partition_of(command.key)
+        offset, self._asked[part] = self._asked[part], self._asked[part] + 1
+        meta = CommandMeta(f"c{part}-{offset}", at(len(self.records)), part, offset, retry=retry)
+        events, self.states[place(command)] = decide(self.states.get(place(command)), command, meta)
+        records = [
+            self.append(event, meta.time, Cause(part, offset, n, len(events)), meta) for n, event in enumerate(events)
+        ]
+        self.steps.append(Step(command, meta, records))
+
+    def append(
+        self, event: ev.AnyEvent, time: str, cause: Cause | None = None, meta: CommandMeta | None = None
+    ) -> Record:
+        topic, part = type(event).TOPIC, partition_of(event.key)
+        headers = envelope.headers(id="", type=event.TYPE, source="/test", time=time, subject=event.key, cause=cause)
+        if cause is not None and cause.index == 0 and meta is not None:
+            headers["ce_command"] = meta.id
+            if meta.retry:
+                headers["ce_retry"] = "1"
+        return self.put(Record(topic, part, 0, event.key, ev.encode(event), headers))
+
+    def put(self, record: Record) -> Record:
+        """At the end of its partition."""
+        lane = record.topic, record.partition
+        placed = Record(*lane, self._ends[lane], record.key, record.value, record.headers)
+        self._ends[lane] += 1
+        self.records.append(placed)
+        return placed
+
+
+def place(command: Any) -> tuple[str, str]:
+    match command:
+        case cmd.AssistantCommand():
+            return "assistant", command.assistant_id
+        case cmd.CronCommand():
+            return "cron", command.cron_id
+        case cmd.StoreCommand():
+            return "store", command.key
+        case _:
+            return "thread", command.thread_id
+
+
+def decide(state: Any, command: Any, meta: CommandMeta) -> tuple[list[ev.AnyEvent], Any]:
+    """What a decider does, whatever the family: the events, and the state after them."""
+    match command:
+        case cmd.AssistantCommand():
+            state = state or AssistantState(assistant_id=command.assistant_id)
+            events = decide_assistant(state, command, meta)
+            return events, fold_assistant(state, events)
+        case cmd.CronCommand():
+            state = state or CronState(cron_id=command.cron_id)
+            events = decide_cron(state, command, meta)
+            return events, fold_cron(state, events)
+        case cmd.StoreCommand():
+            return decide_store(command), None
+        case _:
+            state = state or ThreadState(thread_id=command.thread_id)
+            events = decide_thread(state, command, meta)
+            return events, fold_thread(state, events, meta.time)
+
+
+# --- what is drawn ----------------------------------------------------------------------------
+
+
+def _checkpoint(n: int, run_id: str | None = None, blob: int = 0) -> cp.CheckpointBody:
+    return cp.CheckpointBody(
+        namespace="" if n % 3 else "sub",
+        checkpoint_id=f"k{n}",
+        parent_id=f"k{n - 1}" if n else None,
+        type="msgpack",
+        data=f"{run_id}{blob}".encode(),
+        metadata=b'{"counters_since_delta_snapshot":{}}' if n % 4 == 3 else b'{"step":%d}' % n,
+        versions={"x": f"v{blob}"},
+        blobs=[cp.ChannelBlob("x", f"v{blob}", "msgpack", f"{run_id}".encode())] if blob != 2 else [],
+        run_id=run_id,
+    )
+
+
+def _writes(n: int, index: int, text: str) -> cp.WritesBody:
+    return cp.WritesBody("" if n % 3 else "sub", f"k{n}", "task", "", [cp.Write(index, "x", "msgpack", text.encode())])
+
+
+def _record(kind: str, n: int, m: int, thread_id: str, run_id: str, attempt: int) -> ev.AnyEvent:
+    of = {"thread_id": thread_id, "run_id": run_id, "attempt": attempt}
+    match kind:
+        case "started":
+            return ev.RunStarted(**of, worker="w")
+        case "frames":
+            return ev.RunFrames(**of, first_sequence=n, frames=b"f")
+        case "checkpoint":
+            return ev.CheckpointWritten(**of, body=cp.encode(_checkpoint(n, run_id, m)))
+        case "writes":
+            return ev.CheckpointWrites(**of, body=cp.encode(_writes(n, m - 1, run_id)))
+        case _:
+            body = cp.encode(_checkpoint(n, run_id, m // 2))
+            half = len(body) // 2
+            return ev.CheckpointPart(
+                **of,
+                blob_id=f"{run_id}-{attempt}-{n}{m // 2}",
+                index=m % 2,
+                count=2,
+                whole="checkpoint.written.v1",
+                body=body[half:] if m % 2 else body[:half],
+            )
+
+
+SHORT_RUNS = RUNS[:4]
+SOMETIMES = (False, False, False, True)
+
+
+def all_of(build: Callable[..., Any], *choices: Iterable[Any]) -> list[Any]:
+    """One of each combination."""
+    return [build(*chosen) for chosen in product(*choices)]
+
+
+def _create(thread: str, run: str, strategy: Any, make: bool, temporary: bool, delayed: bool, hooked: bool) -> Any:
+    return cmd.CreateRun(
+        thread_id=thread,
+        run_id=f"{thread}-{run}",
+        assistant_id="a",
+        graph_id="g",
+        kwargs=Raw(b'{"input":{},"webhook":"http://x/"}' if hooked else b'{"input":{}}'),
+        metadata={"by": run},
+        multitask_strategy=strategy,
+        if_not_exists="create" if make else "reject",
+        temporary=temporary,
+        not_before=at(50) if delayed else None,
+    )
+
+
+def _tried(thread: str, run: str, n: int) -> Any:
+    return cmd.RecordWebhookAttempt(
+        thread_id=thread,
+        run_id=f"{thread}-{run}",
+        attempt=n,
+        attempted_at=at(n) if n < 3 else "2026-01-09T00:00:00.000000+00:00",
+        delivered=n == 2,
+        next_attempt_at=at(n + 1) if n == 1 else None,
+    )
+
+
+def _finish(outcome: Any, thread: str, run: str, attempt: int) -> Any:
+    return cmd.FinishRun(
+        thread_id=thread,
+        run_id=run,
+        attempt=attempt,
+        outcome=outcome,
+        values=Raw(b'{"by":"run"}'),
+        last_frame_ms=attempt,
+    )
+
+
+def _said(thread: str, run: str, attempt: int, rightly: bool, kind: str, n: int, m: int) -> Said:
+    return Said(thread, f"{thread}-{run}", attempt, rightly, partial(_record, kind, n, m))
+
+
+creations = all_of(
+    _create,
+    THREADS,
+    SHORT_RUNS,
+    ("enqueue", "interrupt", "rollback", "reject"),
+    (True, False),
+    SOMETIMES,
+    SOMETIMES,
+    (True, False),
+)
+of_threads = [
+    *all_of(lambda t, k, ttl: cmd.CreateThread(thread_id=t, metadata={k: 1}, ttl=ttl), THREADS, "ab", TTLS),
+    *all_of(lambda t, k: cmd.PatchThread(thread_id=t, metadata={k: 2}), THREADS, "ab"),
+    *all_of(lambda t: cmd.DeleteThread(thread_id=t), THREADS),
+    *all_of(lambda t: cmd.ExpireThread(thread_id=t), THREADS),
+]
+of_runs = [
+    *all_of(lambda t, r: cmd.DeleteRun(thread_id=t, run_id=f"{t}-{r}"), THREADS, SHORT_RUNS),
+    *all_of(lambda t, r: cmd.StartDueRun(thread_id=t, run_id=f"{t}-{r}"), THREADS, SHORT_RUNS),
+    *all_of(
+        lambda t, r, n: cmd.RequeueRun(thread_id=t, run_id=f"{t}-{r}", attempt=n, reason="lease_lost", crash=True),
+        THREADS,
+        SHORT_RUNS,
+        (1, 2),
+    ),
+    *all_of(
+        lambda t, r, action: cmd.CancelRuns(thread_id=t, run_ids=[f"{t}-{r}"], action=action),
+        THREADS,
+        SHORT_RUNS,
+        ("interrupt", "rollback"),
+    ),
+]
+tries = all_of(_tried, THREADS, SHORT_RUNS, (1, 2, 3))
+reports = all_of(
+    Reported,
+    THREADS,
+    (
+        *(partial(_finish, outcome) for outcome in ("success", "success", "error", "interrupted", "rolled_back")),
+        lambda t, r, n: cmd.RequeueRun(thread_id=t, run_id=r, attempt=n, reason="drained"),
+        lambda t, r, n: cmd.CancelRuns(thread_id=t, run_ids=[r], action="interrupt"),
+        lambda t, r, n: cmd.CancelRuns(thread_id=t, run_ids=[r], action="rollback"),
+        lambda t, r, n: cmd.TimeOutRun(thread_id=t, run_id=r, attempt=n),
+    ),
+)
+worker_records = all_of(
+    _said,
+    THREADS,
+    SHORT_RUNS[:2],
+    (1, 2),
+    (True, True, True, False),
+    ("started", "frames", "checkpoint", "checkpoint", "writes", "part", "part"),
+    range(5),
+    range(4),
+)
+of_checkpoints = [
+    *all_of(lambda t, r: cmd.DeleteCheckpoints(thread_id=t, run_ids=[f"{t}-{r}"]), THREADS, SHORT_RUNS[:3]),
+    *all_of(lambda t, keep: cmd.DeleteCheckpoints(thread_id=t, keep_latest=keep), THREADS, (True, True, False)),
+    *all_of(
+        lambda t, n, m, only: cmd.UpdateState(
+            thread_id=t,
+            checkpoints=[cp.encode(cp.Bundle(_checkpoint(n, None, m), [_writes(n, m - 1, "by hand")]))],
+            values=Raw(b'{"by":"hand"}'),
+            unfenced=only,
+        ),
+        THREADS,
+        range(3),
+        range(3),
+        (True, False),
+    ),
+]
+of_assistants = [
+    *all_of(
+        lambda id, n: cmd.CreateAssistant(assistant_id=id, graph_id="g", name=f"n{n}", if_exists="do_nothing"),
+        ASSISTANTS,
+        (1, 2),
+    ),
+    *all_of(lambda id, n: cmd.PatchAssistant(assistant_id=id, metadata={"n": n}), ASSISTANTS, range(4)),
+    *all_of(lambda id, n: cmd.SetLatestAssistant(assistant_id=id, version=n), ASSISTANTS, (1, 2, 3)),
+    *all_of(lambda id: cmd.DeleteAssistant(assistant_id=id), ASSISTANTS),
+]
+of_crons = [
+    *all_of(
+        lambda id: cmd.CreateCron(cron_id=id, assistant_id="a1", schedule="* * * * *", payload={}, timezone="UTC"), "xy"
+    ),
+    *all_of(lambda id, n: cmd.PatchCron(cron_id=id, payload={"n": n}), "xy", range(3)),
+    *all_of(
+        lambda id, n: cmd.AdvanceCron(cron_id=id, due="2026-01-01T00:01:00.000000+00:00", next_run_date=at(60 * n)),
+        "xy",
+        (1, 2, 3),
+    ),
+    *all_of(lambda id: cmd.DeleteCron(cron_id=id), "xy"),
+]
+of_store = [
+    *all_of(
+        lambda ns, key, n, ttl: cmd.WriteStore(
+            namespace=ns, ops=[cmd.StoreOp(key=key, value=Raw(b'{"n":%d}' % n), ttl=ttl)]
+        ),
+        NAMESPACES,
+        "xxy",
+        (1, 2),
+        (None, 0.05, 0.5),
+    ),
+    *all_of(lambda ns, key: cmd.WriteStore(namespace=ns, ops=[cmd.StoreOp(key=key)]), NAMESPACES, "xy"),
+    *all_of(
+        lambda ns, key, n: cmd.WriteStore(namespace=ns, ops=[cmd.StoreOp(key=key, expired_by=at(n))]),
+        NAMESPACES,
+        "xy",
+        (5, 30, 59),
+    ),
+    *all_of(lambda ns, key, n: cmd.RefreshStore(namespace=ns, keys=[key], read_at=at(n)), NAMESPACES, "xy", (3, 20)),
+]
+
+FAMILIES: list[list[Any]] = [
+    creations,
+    creations,
+    reports,
+    reports,
+    worker_records,
+    worker_records,
+    worker_records,
+    of_runs,
+    of_threads,
+    of_checkpoints,
+    tries,
+    of_assistants,
+    of_crons,
+    of_store,
+    [Repeatable(command) for command in creations],
+]
+
+
+def _made_first(history: list[Any]) -> list[Any]:
+    """Something to talk about: every thread has a run in flight before the rest happens."""
+    first: list[Any] = [
+        cmd.CreateAssistant(assistant_id="a1", graph_id="g"),
+        cmd.CreateCron(cron_id="x", assistant_id="a1", schedule="* * * * *", payload={}),
+    ]
+    first.append(cmd.CreateThread(thread_id=THREADS[0], metadata={"made": True}))
+    for thread in THREADS:
+        first.append(
+            cmd.CreateRun(
+                thread_id=thread,
+                run_id=f"{thread}-{RUNS[0]}",
+                assistant_id="a",
+                graph_id="g",
+                kwargs=Raw(b"{}"),
+                if_not_exists="create",
+                multitask_strategy="enqueue",
+            )
+        )
+    return first + history
+
+
+# two small decisions an entry: drawn field by field, long histories would be too large for hypothesis
+journals = (
+    st.lists(st.sampled_from(FAMILIES).flatmap(st.sampled_from), min_size=10, max_size=60)
+    .map(_made_first)
+    .map(lambda history: Journal().play(history))
+)

@@ -1,0 +1,268 @@
+"""Any prefix, any duplication, any crash point, any interleaving of partitions: the projection is the same, in every column.
+
+The projection that services and rebuilds use, on a real Postgres; the log is a list, since order is what is under test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.log import Record
+from langlog_backbone.postgres import connect_pool, ensure_read_model
+from langlog_backbone.settings import Settings
+from langlog_executor.aggregates import Aggregates
+from langlog_projector import projection as projection_module
+from langlog_projector.apply import apply
+from langlog_projector.projection import Nobody, Projection
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause
+
+from .journal import PARTITIONS, Journal, decide, journals, place
+
+LANES = [(topic, part) for topic in ev.FOLDED_TOPICS for part in range(PARTITIONS)]
+PLACES = {"threads": ("settled",), "thread_events": ("bucket", "entries", "last_at", "first_at")}
+"""Columns that hold places in the log: they differ where duplicates stand before. (And times, since a duplicate of a worker's record
+is an event of its own in the index.)"""
+
+Rows = dict[str, list[str]]
+
+
+class Crash(Exception):
+    """The projector's process is gone."""
+
+
+class Model:
+    """A read model, and a projector on it that may crash."""
+
+    def __init__(self, pool: asyncpg.Pool, tables: list[str]) -> None:
+        self.pool, self.tables = pool, tables
+        self._projection: Projection | None = None
+
+    async def empty(self) -> None:
+        await self.pool.execute(f"TRUNCATE {', '.join(self.tables)}")
+        await self.restart()
+
+    async def restart(self) -> Projection:
+        """A projector that takes the partitions over."""
+        self._projection = Projection(self.pool, refuse, Nobody())
+        await self._projection.open(LANES)
+        return self._projection
+
+    async def fold(self, records: list[Record]) -> None:
+        projection = self._projection or await self.restart()
+        await projection.project(projection.next(records))
+
+    async def crash(self, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Dead just before a commit of this batch."""
+
+        async def dying(connection: asyncpg.Connection, *what: Any) -> None:
+            async with connection.transaction():
+                await apply(connection, *what)
+                raise Crash
+
+        with monkeypatch.context() as patched, contextlib.suppress(Crash):
+            patched.setattr(projection_module, "apply", dying)
+            await self.fold(records)
+        self._projection = None
+
+    async def rows(self, *, with_places: bool = True) -> Rows:
+        """All rows of all tables."""
+        found: Rows = {}
+        for table in self.tables:
+            if table == "positions" and not with_places:
+                continue
+            rows = [dict(row) for row in await self.pool.fetch(f"SELECT * FROM {table}")]
+            if not with_places:
+                rows = [{k: v for k, v in row.items() if k not in PLACES.get(table, ())} for row in rows]
+            found[table] = sorted({repr(row) for row in rows} if not with_places else map(repr, rows))
+        return found
+
+
+async def refuse(bad: Any) -> None:
+    raise AssertionError(f"records that cannot be folded: {bad}")
+
+
+@pytest.fixture
+async def model(postgres: EmbeddedPostgres) -> AsyncIterator[Model]:
+    settings = Settings(database_uri=postgres.uri, projection=f"t{uuid.uuid4().hex[:12]}")
+    pool = await connect_pool(settings, size=2)
+    await ensure_read_model(pool, settings)
+    tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", settings.projection)
+    yield Model(pool, sorted(row["tablename"] for row in tables))
+    await pool.close()
+
+
+FEW = hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+chances = st.integers(0, 2**32).map(random.Random)
+"""Decisions of a test, hundreds of them: drawn one by one, most examples would be too large for hypothesis."""
+
+
+async def plainly(model: Model, records: list[Record], **how: bool) -> Rows:
+    """In the order in which they were appended, in one go."""
+    await model.empty()
+    await model.fold(records)
+    return await model.rows(**how)
+
+
+def interleaved(records: list[Record], chance: random.Random) -> list[Record]:
+    """Each partition in its own order, one partition far ahead of the other or not."""
+    lanes: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        lanes[record.topic, record.partition].append(record)
+    found: list[Record] = []
+    while lanes:
+        lane = chance.choice(sorted(lanes))
+        count = chance.randint(1, 30)
+        found += lanes[lane][:count]
+        del lanes[lane][:count]
+        if not lanes[lane]:
+            del lanes[lane]
+    return found
+
+
+async def somehow(
+    model: Model, records: list[Record], chance: random.Random, monkeypatch: pytest.MonkeyPatch, **how: bool
+) -> Rows:
+    """In batches of any size, with crashes."""
+    await model.empty()
+    at = 0
+    while at < len(records):
+        count = chance.randint(1, 40)
+        if chance.randint(0, 5) == 0:
+            await model.crash(records[at : at + count], monkeypatch)
+        else:
+            await model.fold(records[at : at + count])
+            at += count
+    return await model.rows(**how)
+
+
+@given(journal=journals, chance=chances)
+@FEW
+async def test_any_prefix_in_any_batches_with_any_crashes_and_any_order_of_partitions_gives_the_same_rows(
+    model: Model, monkeypatch: pytest.MonkeyPatch, journal: Journal, chance: random.Random
+) -> None:
+    prefix = journal.records[: chance.randint(0, len(journal.records))]
+    plain = await plainly(model, prefix)
+    assert await somehow(model, interleaved(prefix, chance), chance, monkeypatch) == plain
+
+
+@given(journal=journals)
+@FEW
+async def test_all_at_once_is_one_by_one(model: Model, journal: Journal) -> None:
+    at_once = await plainly(model, journal.records)
+    await model.empty()
+    for record in journal.records:
+        await model.fold([record])
+    assert await model.rows() == at_once
+
+
+@given(journal=journals, chance=chances)
+@FEW
+async def test_two_deciders_alive_on_one_partition_give_one_history(
+    model: Model, monkeypatch: pytest.MonkeyPatch, journal: Journal, chance: random.Random
+) -> None:
+    """The second takes over after some command, and decides from the read model; the first goes on for a while as if nothing were."""
+    part = chance.randint(0, PARTITIONS - 1)
+    plain = await plainly(model, journal.records, with_places=False)
+
+    steps = [step for step in journal.steps if step.meta.partition == part]
+    taken = chance.randint(0, len(steps))
+    late = chance.randint(taken, len(steps))
+    theirs = {id(record) for step in steps[taken:] for record in step.records}
+    before, after = [], []
+    for record in journal.records:
+        # what others write between two commands of this partition keeps its place among those of the second
+        (after if id(record) in theirs or after else before).append(record)
+
+    log = Journal()
+    for record in before:
+        log.put(record)
+    await model.empty()
+    await model.fold(log.records)
+    aggregates = Aggregates(model.pool)
+    folded = len(log.records)
+    former = [record for step in steps[taken:late] for record in step.records]
+    states: dict[tuple[str, str], Any] = {}
+    for step in steps[taken:]:
+        key = place(step.command)
+        if key not in states:
+            states[key] = await load(aggregates, key)
+        events, states[key] = decide(states[key], step.command, step.meta)
+        assert [ev.encode(event) for event in events] == [record.value for record in step.records]
+    for record in after:
+        while former and chance.random() < 0.5:
+            log.put(former.pop(0))
+        log.put(record)
+    for record in former:
+        log.put(record)
+    while folded < len(log.records):
+        count = chance.randint(1, 40)
+        await model.fold(log.records[folded : folded + count])
+        folded += count
+    assert await model.rows(with_places=False) == plain
+
+
+async def load(aggregates: Aggregates, key: tuple[str, str]) -> Any:
+    """As a decider that has just taken over knows it: from Postgres."""
+    family, id = key
+    if family == "store":
+        return None
+    await aggregates.load(
+        [id] if family == "thread" else [], [id] if family == "assistant" else [], [id] if family == "cron" else []
+    )
+    finders: dict[str, Callable[[str], Any]] = {
+        "thread": aggregates.thread,
+        "assistant": aggregates.assistant,
+        "cron": aggregates.cron,
+    }
+    return finders[family](id).state
+
+
+@given(journal=journals, chance=chances)
+@FEW
+async def test_records_written_twice_count_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch, journal: Journal, chance: random.Random
+) -> None:
+    """A decider's second try after it did not learn that the first arrived: the same events again, a few later."""
+    plain = await plainly(model, journal.records, with_places=False)
+    doubled = Journal()
+    for n, record in enumerate(journal.records):
+        doubled.put(record)
+        if chance.randint(0, 5) == 0:
+            again = journal.records[max(0, n - chance.randint(0, 4)) : n + 1]
+            for earlier in again:
+                if "ce_cause" in earlier.headers:
+                    doubled.put(earlier)
+    assert await somehow(model, doubled.records, chance, monkeypatch, with_places=False) == plain
+
+
+def test_the_material_holds_every_kind_of_event() -> None:
+    """Otherwise the properties above would say less than they seem to."""
+    seen: set[str] = set()
+
+    @given(journals)
+    @hypothesis_settings(max_examples=150, deadline=None, database=None, derandomize=True)
+    def look(journal: Journal) -> None:
+        for record in journal.records:
+            seen.add(record.headers["ce_type"].removeprefix("langlog."))
+            Cause.parse(record.headers.get("ce_cause", "0-0-0-0"))
+
+    look()
+    elsewhere = {"graph.registered.v1", "command.repeated.v1"}
+    missing = {e for e in ev.EVENTS if not e.startswith("parked.")} - elsewhere - seen
+    assert not missing
+    assert cmd.TOPIC not in {topic for topic, _ in LANES}
