@@ -64,8 +64,8 @@ def test_a_client_that_repeats_itself_is_heard_once() -> None:
     out = io.StringIO()
     configure_logging(Settings(log_json=True), stream=out)
     for attempt in range(500):
-        logging.getLogger("aiokafka.conn").error("Unable to connect: %d", attempt)
-    logging.getLogger("aiokafka.conn").error("Something else")
+        logging.getLogger("a.client").error("Unable to connect: %d", attempt)
+    logging.getLogger("a.client").error("Something else")
     assert [x["event"] for x in json_lines(out)] == ["Unable to connect: 0", "Something else"]
 
 
