@@ -117,8 +117,16 @@ async def hooked(make_stack: MakeStack, make_project: MakeProject) -> AsyncItera
         webhooks={**ALLOWED, "headers": {"X-Static": "yes", "X-Token": "t-${{ env.LG_WEBHOOK_TOKEN }}"}},
         env={"LG_WEBHOOK_TOKEN": "from-env"},
     )
-    settings = {"webhook_secret": SECRET, "webhook_backoff_s": 0.05, "webhook_timeout_s": 0.5}
+    settings = {"webhook_secret": SECRET, "webhook_backoff_s": 0.05}
     async with make_stack(project=project, **settings) as stack, scheduler(stack.backbone):
+        yield stack
+
+
+@pytest.fixture
+async def impatient(make_stack: MakeStack, make_project: MakeProject) -> AsyncIterator[Stack]:
+    """A stack whose scheduler gives a receiver half a second."""
+    settings = {"webhook_backoff_s": 0.05, "webhook_timeout_s": 0.5}
+    async with make_stack(project=make_project(webhooks=ALLOWED), **settings) as stack, scheduler(stack.backbone):
         yield stack
 
 

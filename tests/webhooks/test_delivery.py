@@ -77,17 +77,17 @@ async def test_a_receiver_that_recovers_gets_it(hooked: Stack, receiver: Receive
     assert [a["error"] for a in delivery["attempts"]] == ["answered 500", None]
 
 
-async def test_a_receiver_that_hangs_holds_up_no_other(hooked: Stack, receiver: Receiver) -> None:
+async def test_a_receiver_that_hangs_holds_up_no_other(impatient: Stack, receiver: Receiver) -> None:
     async def hang(number: int) -> web.StreamResponse:
         if number == 1:
             await asyncio.sleep(30)
         return web.Response()
 
     receiver.answer = hang
-    slow = await run_with_hook(hooked, f"{receiver.url}/slow")
+    slow = await run_with_hook(impatient, f"{receiver.url}/slow")
     await receiver.got(1)
-    assert (await settled(hooked, await run_with_hook(hooked, receiver.url)))["state"] == "delivered"
-    delivery = await settled(hooked, slow)
+    assert (await settled(impatient, await run_with_hook(impatient, receiver.url)))["state"] == "delivered"
+    delivery = await settled(impatient, slow)
     assert [a["error"] for a in delivery["attempts"]] == ["no answer within 0.5 s", None]
 
 
