@@ -22,26 +22,30 @@ async def test_a_cancelled_run_is_not_revived_when_its_worker_dies(
 ) -> None:
     runs: dict[Any, tuple[str, str]] = {}
     gate = str(uuid.uuid4())
-    for action in ("interrupt", "rollback"):
-        thread = (await client.threads.create())["thread_id"]
-        runs[action] = thread, (await client.runs.create(thread, "stuck", input={"gate": gate}))["run_id"]
-    await server.entered(gate, len(runs))
-    if cancelled == "after":
-        server.kill_worker()
-    for action, (thread, run) in runs.items():
-        await client.runs.cancel(thread, run, action=action)
-    if cancelled == "before":
-        server.kill_worker()
-    for thread, run in runs.values():
-        async with asyncio.timeout(LIMIT_S):
-            await client.runs.join(thread, run)
-    assert (await client.runs.get(*runs["interrupt"]))["status"] == "interrupted"
-    with pytest.raises(NotFoundError):
-        await client.runs.get(*runs["rollback"])
-    for thread, _ in runs.values():
-        # what runs next is not the dead, and there is room for it
-        assert (await client.runs.wait(thread, "echo", input={"text": "next"}))["echoed"] == "NEXT"  # type: ignore[call-overload]
-    assert server.executions(gate) == len(runs)
+    try:
+        for action in ("interrupt", "rollback"):
+            thread = (await client.threads.create())["thread_id"]
+            runs[action] = thread, (await client.runs.create(thread, "stuck", input={"gate": gate}))["run_id"]
+            # one by one: begun at once on the loop of their graph, the first to block would hold the other up
+            await server.entered(gate, len(runs))
+        if cancelled == "after":
+            server.kill_worker()
+        for action, (thread, run) in runs.items():
+            await client.runs.cancel(thread, run, action=action)
+        if cancelled == "before":
+            server.kill_worker()
+        for thread, run in runs.values():
+            async with asyncio.timeout(LIMIT_S):
+                await client.runs.join(thread, run)
+        assert (await client.runs.get(*runs["interrupt"]))["status"] == "interrupted"
+        with pytest.raises(NotFoundError):
+            await client.runs.get(*runs["rollback"])
+        for thread, _ in runs.values():
+            # what runs next is not the dead, and there is room for it
+            assert (await client.runs.wait(thread, "echo", input={"text": "next"}))["echoed"] == "NEXT"  # type: ignore[call-overload]
+        assert server.executions(gate) == len(runs)
+    finally:
+        server.open(gate)  # whatever failed, the next test finds free slots
 
 
 async def test_an_interrupt_that_a_waiter_was_told_of_can_be_resumed_at_once(client: LangGraphClient) -> None:
