@@ -3,7 +3,8 @@
 Concurrency: `FramesOut.emit` is called by the I/O loop at the start, then by the attempt's graph loop, and for the end by the I/O
 loop again, perhaps beside a graph that has not stopped: hence the lock. On the I/O loop one flush at a time is under way; whatever
 gathers meanwhile goes out together in the next. A frame that comes after a pause leaves at once; one that comes right after another
-waits a moment for more, so a flood travels in batches.
+waits a moment for more, so a flood travels in batches, and larger ones while nobody listens: a run that is waited for, or left
+alone, tells of each of its steps all the same, for those who may join it.
 What happens when Redis dies: frames on the way are lost for live readers; those of resumable runs are in the log as well.
 """
 
@@ -42,6 +43,8 @@ RECORD_EVERY_S = 1.0
 LINGER_S = 0.001
 """A frame waits this long for company when others left within `FLOOD_S`."""
 FLOOD_S = 0.005
+UNHEARD_S = 0.02
+"""… and this long in place of both when Redis had nobody to hand the last batch to."""
 MAX_BATCH_BYTES = 256_000
 """A batch is closed when it holds this much; a larger frame travels alone."""
 ENVELOPE_BYTES = 100
@@ -60,6 +63,7 @@ class FramesOut:
         self._channel = channels.frames(task.thread_id)
         self._gathered: deque[Frame] = deque()
         self._posted = False
+        """The I/O loop looks at what has gathered without being woken again."""
         self._closed = False
         self._sealed = False
         self._ms = task.frame_floor_ms
@@ -78,6 +82,8 @@ class FramesOut:
         self._unrecorded: list[Frame] = []
         self._kept_until = 0.0
         self._lost = False
+        self._heard = True
+        """Somebody listened when the last batch went out; whoever subscribes meanwhile is noticed with the next one."""
 
     @property
     def last_ms(self) -> int:
@@ -132,15 +138,18 @@ class FramesOut:
         self._record()
 
     def _wake(self) -> None:
-        self._posted = False
         if self._lingering is not None:
             return
-        if self._io.loop.time() - self._left > FLOOD_S:
+        if self._io.loop.time() - self._left > (FLOOD_S if self._heard else UNHEARD_S):
             self._begin()
         else:
-            self._lingering = self._io.loop.call_later(LINGER_S, self._begin)
+            self._linger()
+
+    def _linger(self) -> None:
+        self._lingering = self._io.loop.call_later(LINGER_S if self._heard else UNHEARD_S, self._begin)
 
     def _begin(self) -> None:
+        self._posted = False  # before looking: what is emitted from here on wakes the loop again
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
@@ -150,6 +159,7 @@ class FramesOut:
 
     async def _flush(self) -> None:
         while self._gathered:
+            self._posted = False
             batch: list[Frame] = []
             size = 0
             while self._gathered and (not batch or size + len(self._gathered[0].data) <= MAX_BATCH_BYTES):
@@ -160,8 +170,13 @@ class FramesOut:
                 self._unrecorded += batch
                 if self._recorder is None:
                     self._recorder = self._io.loop.call_later(RECORD_EVERY_S, self._record)
+            full = bool(self._gathered)
             await self._send(batch)
             self._left = self._io.loop.time()
+            if self._gathered and not self._heard and not full:
+                if self._lingering is None:
+                    self._linger()
+                return
 
     async def _send(self, batch: list[Frame]) -> None:
         backbone = self._io.backbone
@@ -173,7 +188,7 @@ class FramesOut:
             self._kept_until = now + KEEP_AGAIN_S
             backbone.pipe.send("EXPIRE", self._key, KEEP_S)
         try:
-            await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), body)
+            self._heard = await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), body) > 0
             self._lost = False
         except RedisUnavailable:
             if not self._lost:

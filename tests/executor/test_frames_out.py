@@ -114,6 +114,32 @@ async def test_finishing_sends_what_lingers(
     assert [f.event for f in await heard(watch, 2)] == ["metadata", "values"]
 
 
+async def test_what_nobody_hears_waits_for_company_and_goes_out_at_once_when_somebody_does(
+    io: IoLoop, backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_out, "UNHEARD_S", 60.0)
+    out = FramesOut(io, task)
+    out.emit("metadata", b"{}")
+    while not await backlog(backbone, task):
+        await asyncio.sleep(0.005)
+    for _ in range(3):
+        out.emit("values", b"{}")
+    assert len(await backlog(backbone, task)) == 1
+    await out.finish()
+    pipe = backbone.pipe
+    assert [f.sequence for f in await backlog(backbone, task)] == [1, 2, 3, 4]
+    assert await pipe.call("XLEN", pipe.key(channels.frames(task.thread_id))) == 2
+    watch = Watch()
+    await backbone.bus.subscribe(channels.frames(task.thread_id), watch.on_message)
+    monkeypatch.setattr(frames_out, "UNHEARD_S", 0.01)
+    out.emit("values", b"{}")
+    await heard(watch, 1)
+    monkeypatch.setattr(frames_out, "UNHEARD_S", 60.0)
+    out.emit("custom", b"{}")
+    assert [f.sequence for f in await heard(watch, 2)] == [5, 6]
+    await backbone.bus.unsubscribe(channels.frames(task.thread_id), watch.on_message)
+
+
 async def test_ids_start_above_the_floor_also_when_that_is_in_the_future(io: IoLoop, task: Task, watch: Watch) -> None:
     floor = now_ms() + 60_000
     out = FramesOut(io, msgspec.structs.replace(task, frame_floor_ms=floor))
