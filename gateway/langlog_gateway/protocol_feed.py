@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from langlog_schemas import events as ev
@@ -23,7 +23,7 @@ from .errors import ApiError
 from .frame_order import FrameOrder
 from .merge import Piece
 from .protocol_events import Ending, Event, Name, derived, event_of
-from .protocol_history import History, ending_of
+from .protocol_history import History, Standing, ending_of
 from .sse import Batch
 from .watch import Happening, Watch, Watches
 
@@ -62,6 +62,8 @@ class _Active(NamedTuple):
     """The run whose frames come now."""
 
     run_id: str
+    floor: int
+    """Number of the last event before it."""
     order: FrameOrder
     held: list[Event]
     """What says that it is over, not told yet."""
@@ -157,25 +159,28 @@ class Feed:
     async def _look(self) -> None:
         """Go on from what is stored: at the start, and when something may have been missed."""
         if self._task is None:
-            place = await self._history.place(self.thread_id)
-            self.head = 0 if place is None else place["seq"]
+            standing = await self._history.place(self.thread_id)
+            self.head = 0 if standing is None else standing.seq
         else:
-            place = await self._settle()
-        if place is not None:
-            self.exists.set()
-        if place is not None and place["run_id"] is not None and place["seq"] <= self.head:
-            active = self._enter(place["run_id"], recorded=bool(place["resumable"]))
+            standing = await self._settle()
+        if standing is None:
+            return
+        self.exists.set()
+        if standing.run_id is not None and standing.seq <= self.head:
+            active = self._enter(standing.run_id, standing.seq, recorded=standing.resumable)
             self._tell(active, await active.order.fill())
 
-    async def _settle(self) -> Any:
-        """Tell the ends of all runs that are over, heard of or not. Returns where the thread is."""
-        for row in await self._history.ended(self.thread_id, self.head):
+    async def _settle(self) -> Standing | None:
+        """Tell the ends of all runs that are over, heard of or not. Returns where the thread was when it was looked at."""
+        standing = await self._history.standing(self.thread_id, self.head)
+        if standing is None:
+            return None
+        for row in standing.ended:
             await self._finish(row["run_id"], ending_of(row), row["attempt"], row["last_sequence"], row["resumable"])
-        place = await self._history.place(self.thread_id)
         active = self._active
-        if place is not None and active is not None and active.run_id != place["run_id"] and place["seq"] >= self.head:
-            self._active = None  # it was removed
-        return place
+        if active is not None and active.run_id != standing.run_id and standing.seq > active.floor:
+            self._active = None  # it was removed: one that is only not known yet comes after what is known
+        return standing
 
     async def _take(self, batch: Batch) -> None:
         """A thread executes one run after the other, and is told so: the next one's frames wait for the end of the one before."""
@@ -189,14 +194,14 @@ class Feed:
                 else:
                     self._next.append(batch)
                 return
-        active = self._enter(batch.run_id, recorded=batch.resumable)
+        active = self._enter(batch.run_id, batch.floor, recorded=batch.resumable)
         self._tell(active, await active.order.take([batch]))
 
     async def _wait_over(self) -> None:
         """See whether what the next run waits for can be told by now."""
-        place = await self._settle()
+        standing = await self._settle()
         floor = self._next[0].floor if self._next else 0
-        if self._active is None and self._next and place is not None and self.head < floor <= place["seq"]:
+        if self._active is None and self._next and standing is not None and self.head < floor <= standing.seq:
             self.head = floor  # what was between is gone: runs that were removed
         if self._active is None:
             await self._go_on()
@@ -255,7 +260,7 @@ class Feed:
         """The run is over: tell what is left of it."""
         if self._active is not None and not self._is_active(run_id):
             self._active = None  # whatever it was, it is over: runs of a thread come one after the other
-        active = self._enter(run_id, recorded=recorded)
+        active = self._enter(run_id, ending.first_seq - 1, recorded=recorded)
         if not active.order.reached(attempt, last_sequence):
             self._tell(active, await active.order.fill((attempt, last_sequence)))
         self._active = None
@@ -273,17 +278,14 @@ class Feed:
                 else:
                     self._next.append(batch)
 
-    def _enter(self, run_id: str, *, recorded: bool) -> _Active:
+    def _enter(self, run_id: str, floor: int, *, recorded: bool) -> _Active:
         if self._active is None or self._active.run_id != run_id:
             order = FrameOrder(self._backlog, self.thread_id, run_id, recorded=recorded)
-            self._active = _Active(run_id, order, [], [0])
+            self._active = _Active(run_id, floor, order, [], [0])
         return self._active
 
     def _is_active(self, run_id: str) -> bool:
         return self._active is not None and self._active.run_id == run_id
-
-    def _of_active(self, batch: Batch) -> bool:
-        return self._is_active(batch.run_id)
 
     # telling
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from langlog_backbone.postgres import load_sql
 
@@ -21,57 +21,86 @@ from .sse import Batch
 SQL = load_sql("langlog_gateway", "protocol.sql")
 
 
+class Standing(NamedTuple):
+    """Where a thread is at one moment."""
+
+    seq: int
+    """Number of the last event of the runs that are over."""
+    run_id: str | None
+    """The run that a worker may hold."""
+    attempt: int
+    resumable: bool
+    ended: list[Any]
+    """Rows of the runs that are over and have told something since."""
+
+
 class History:
     def __init__(self, reads: Reads, backlog: Backlog) -> None:
         self._reads = reads
         self._backlog = backlog
 
-    async def place(self, thread_id: str) -> Any:
-        """``seq`` and the active run (``run_id`` null: none); None for a thread that is not there."""
-        return await self._reads.row(SQL["place"], thread_id)
+    async def place(self, thread_id: str) -> Standing | None:
+        """Where the thread is, whatever it has told; None: it is not there."""
+        row = await self._reads.row(SQL["place"], thread_id)
+        if row is None:
+            return None
+        return Standing(row["seq"], row["run_id"], row["attempt"] or 0, bool(row["resumable"]), [])
+
+    async def standing(self, thread_id: str, after: int) -> Standing | None:
+        """Where the thread is, with what has ended after an event; None: it is not there."""
+        rows = await self._reads.rows(SQL["standing"], thread_id, after)
+        if not rows:
+            return None
+        first = rows[0]
+        return Standing(
+            first["thread_seq"],
+            first["active_run_id"],
+            first["active_attempt"] or 0,
+            bool(first["active_resumable"]),
+            [row for row in rows if row["run_id"] is not None],
+        )
 
     async def run(self, thread_id: str, run_id: str) -> Any:
         return await self._reads.row(SQL["run"], thread_id, run_id)
-
-    async def ended(self, thread_id: str, after: int) -> list[Any]:
-        """Rows of runs that are over and told something after an event."""
-        return await self._reads.rows(SQL["ended"], thread_id, after)
 
     async def events(self, thread_id: str, after: int, upto: int) -> AsyncIterator[list[Event]]:
         """All events with ``after < seq <= upto``, in order, run after run."""
         if after >= upto:
             return
-        rows = await self.ended(thread_id, after)
-        place = await self.place(thread_id)
+        standing = await self.standing(thread_id, after)
+        if standing is None:
+            return
         recent: dict[str, list[Batch]] = {}
         for batch in await self._backlog.since(thread_id, after):
             recent.setdefault(batch.run_id, []).append(batch)
-        for row in rows:
+        for row in standing.ended:
             end = (row["attempt"], row["last_sequence"])
             batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), end, recorded=row["resumable"])
             found = {e.seq: e for e in told(batches, row["attempt"])}
             newest = max(found, default=0)
             found |= {event.seq: event for event in derived(ending_of(row), newest)}
             yield [found[seq] for seq in sorted(found) if after < seq <= upto]
-        if place is not None and place["run_id"] is not None:
-            run_id = place["run_id"]
-            batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=place["resumable"])
-            found = {e.seq: e for e in told(batches, place["attempt"])}
+        run_id = standing.run_id
+        if run_id is not None:
+            batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=standing.resumable)
+            found = {e.seq: e for e in told(batches, standing.attempt)}
             yield [found[seq] for seq in sorted(found) if after < seq <= upto]
 
     async def _batches(
         self, run_id: str, recent: list[Batch], end: tuple[int, int] | None, *, recorded: bool
     ) -> list[Batch]:
         recent.sort(key=lambda batch: (batch.attempt, batch.first))
-        if recorded and not whole(recent, end):
+        retried = any(batch.attempt > 1 for batch in recent)  # how far the lost attempts went nobody knows
+        if recorded and (retried or not whole(recent, end)):
             found = recent + await self._backlog.recorded(run_id)
             return sorted(found, key=lambda batch: (batch.attempt, batch.first))
         return recent
 
 
 def told(batches: list[Batch], attempt: int) -> list[Event]:
-    """The events of a run's frames. A lost attempt's end, if it had one, was never told."""
+    """The events of a run's frames; ``attempt``: the newest that the read model knows. A lost one's end was never told."""
     found = []
+    attempt = max([attempt, *(batch.attempt for batch in batches)])
     closed: set[int] = set()
     for batch in batches:
         for frame in batch.frames:

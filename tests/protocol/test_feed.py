@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from langlog_gateway import frame_order
 from langlog_gateway.protocol_events import Event, event_of
 from langlog_gateway.protocol_feed import Feed
-from langlog_gateway.protocol_history import History
+from langlog_gateway.protocol_history import History, Standing
 from langlog_gateway.sse import Batch
 from langlog_gateway.watch import Happening, Limits, Watch
 from langlog_schemas import events as ev
@@ -115,22 +118,26 @@ class Stored(History):
             found += await self.recorded(run_id)
         return sorted(found, key=lambda batch: (batch.attempt, batch.first))
 
-    async def place(self, thread_id: str) -> Any:
-        seq = max((run.last_seq for run in self.over), default=0)
+    async def place(self, thread_id: str) -> Standing | None:
+        standing = await self.standing(thread_id, 0)
+        return None if standing is None else standing._replace(ended=[])
+
+    async def standing(self, thread_id: str, after: int) -> Standing | None:
+        await asyncio.sleep(0)
         active = self.active
-        return {
-            "seq": seq,
-            "run_id": None if active is None else active.id,
-            "attempt": 0 if active is None else self.published[-1].attempt if self.published else 1,
-            "resumable": active is not None and active.recorded,
-        }
+        seq = max((run.last_seq for run in self.over), default=0)
+        ended = [self._row(run) for run in self.over if run.last_seq > after]
+        found = (
+            Standing(seq, None, 0, False, ended)
+            if active is None
+            else Standing(seq, active.id, 1, active.recorded, ended)
+        )
+        await asyncio.sleep(0)
+        return found
 
     async def run(self, thread_id: str, run_id: str) -> Any:
         known = [*self.over, *([self.active] if self.active else [])]
         return next((self._row(run) for run in known if run.id == run_id), None)
-
-    async def ended(self, thread_id: str, after: int) -> list[Any]:
-        return [self._row(run) for run in self.over if run.last_seq > after]
 
     def _row(self, run: Run) -> dict[str, Any]:
         return {
@@ -226,16 +233,33 @@ def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same
         thread = Thread(stored)
         step = 0
         lost = False
+        joining: asyncio.Task[None] | None = None
+        unfolded: deque[Callable[[], None]] = deque()
+        late: deque[Happening] = deque()
 
         async def moment() -> None:
-            nonlocal step
+            """The read model and what it announces are behind by anything, the follower anywhere between two queries."""
+            nonlocal step, joining
             if step == join_at:
-                await thread.join()
+                joining = asyncio.create_task(thread.join())
             step += 1
+            for _ in range(data.draw(st.integers(0, len(unfolded)), "folded")):
+                unfolded.popleft()()
+            for _ in range(data.draw(st.integers(0, len(late)), "announced")):
+                thread.watch.tell(late.popleft())
+            for _ in range(data.draw(st.integers(0, 4), "turns")):
+                await asyncio.sleep(0)
 
-        late: Happening | None = None
-        for run in script:
+        def begins(run: Run) -> None:
             stored.active = run
+
+        def ends(run: Run) -> None:
+            stored.over.append(run)
+            stored.active = None
+            late.append(ended(run))
+
+        for run in script:
+            unfolded.append(partial(begins, run))
             for batch in run.batches:
                 await moment()
                 stored.published.append(batch)
@@ -245,22 +269,17 @@ def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same
                     lost = True
                 if data.draw(st.booleans(), "pause"):
                     await thread.settle()
-                if late is not None and data.draw(st.booleans(), "the end of the run before comes"):
-                    thread.watch.tell(late)
-                    late = None
                 if lost and data.draw(st.booleans(), "reconnect"):
                     thread.watch.missed, lost = True, False
                     thread.watch.wake()
             await moment()
-            if late is not None:
-                thread.watch.tell(late)
-            stored.over.append(run)
-            stored.active = None
-            late = ended(run)
-        if step == join_at:
-            await thread.join()
-        if late is not None:
-            thread.watch.tell(late)
+            unfolded.append(partial(ends, run))
+        await moment()
+        while unfolded:
+            unfolded.popleft()()
+        while late:
+            thread.watch.tell(late.popleft())
+        await (joining or thread.join())
         await thread.settle()
         thread.watch.missed = True
         thread.watch.wake()

@@ -12,14 +12,19 @@ SELECT run_id, graph_id, status, attempt, last_sequence, first_seq, last_seq,
        (kwargs::json ->> 'resumable')::boolean AS resumable
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
--- name: ended
--- Runs that are over and have told something after $2, as they went; with what they left, where nothing has changed it since.
-SELECT r.run_id, r.graph_id, r.status, r.attempt, r.last_sequence, r.first_seq, r.last_seq, r.output,
+-- name: standing
+-- `place`, and with it the runs that are over and have told something after $2, as they went; with what they left, where
+-- nothing has changed it since. One statement: a run that ends just now is in one of both, never in neither.
+SELECT t.seq AS thread_seq, a.run_id AS active_run_id, a.attempt AS active_attempt,
+       (a.kwargs::json ->> 'resumable')::boolean AS active_resumable,
+       r.run_id, r.graph_id, r.status, r.attempt, r.last_sequence, r.first_seq, r.last_seq, r.output,
        r.error ->> 'message' AS error, r.started_at, r.ended_at, (r.kwargs::json ->> 'resumable')::boolean AS resumable,
        CASE WHEN r.last_seq = t.seq AND t.state_updated_at <= r.ended_at THEN t.state_values::text END AS state_values,
        r.last_seq = t.seq AND t.status = 'interrupted' AS pending
-FROM runs r JOIN threads t ON t.thread_id = r.thread_id
-WHERE r.thread_id = $1 AND r.last_seq > $2 AND r.status NOT IN ('pending', 'running')
+FROM threads t
+LEFT JOIN runs a ON a.thread_id = t.thread_id AND a.status IN ('pending', 'running') AND a.attempt > 0
+LEFT JOIN runs r ON r.thread_id = t.thread_id AND r.last_seq > $2 AND r.status NOT IN ('pending', 'running')
+WHERE t.thread_id = $1
 ORDER BY r.last_seq
 
 -- name: interrupts
