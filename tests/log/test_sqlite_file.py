@@ -171,9 +171,9 @@ async def test_a_file_of_a_later_format_is_a_fault(settings: Settings, open_star
     log = await open_started(settings)
     await log.stop()
     with sqlite3.connect(path_of(settings)) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     db.close()
-    with pytest.raises(LogFault, match="has format 3"):
+    with pytest.raises(LogFault, match="has format 4"):
         await open_log(settings).start()
 
 

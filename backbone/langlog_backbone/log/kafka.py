@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
@@ -29,7 +31,7 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     UnsupportedVersionError,
 )
-from langlog_schemas import commands, events
+from langlog_schemas import commands, events, snapshots
 
 from ..settings import Settings
 from .kafka_client import (
@@ -60,7 +62,7 @@ from .port import (
 
 logger = structlog.get_logger(__name__)
 
-TOPICS = (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS)
+TOPICS = (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS, snapshots.TOPIC)
 
 SUSPECT_S = 1.0
 """An append under way for this long has the brokers looked for."""
@@ -70,6 +72,8 @@ STOP_TIMEOUT_S = 5.0
 """For what is still being sent at `stop`."""
 ASK_TIMEOUT_S = 10.0
 """For questions to the cluster: end offsets, committed positions."""
+CUT_TIMEOUT_S = 60.0
+"""For the cluster to let go of records."""
 RETRY_PAUSE_S = 0.1
 GROUPS_AT_ONCE = 16
 """Groups whose positions are asked for at the same time."""
@@ -200,6 +204,46 @@ class KafkaLog:
         return [Position(metadata.partition, metadata.offset) for metadata in acknowledged]
 
     async def end_offsets(self, topic: str) -> list[int]:
+        return await self._ask(topic, lambda asker, partitions: asker.end_offsets(partitions))
+
+    async def start_offsets(self, topic: str) -> list[int]:
+        return await self._ask(topic, lambda asker, partitions: asker.beginning_offsets(partitions))
+
+    async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
+        at_ms = math.ceil(moment.timestamp() * 1000)
+
+        async def find(asker: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
+            ends = await asker.end_offsets(partitions)
+            found = await asker.offsets_for_times(dict.fromkeys(partitions, at_ms))
+            return {place: ends[place] if found.get(place) is None else found[place].offset for place in partitions}
+
+        return await self._ask(topic, find)
+
+    async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
+        starts: dict[str, list[int]] = {
+            topic: await self.start_offsets(topic) for topic in {topic for topic, _ in positions}
+        }
+        wanted = {
+            KafkaPartition(self._stored(topic), part): RecordsToDelete(offset)
+            for (topic, part), offset in positions.items()
+            if offset > starts[topic][part]
+        }
+        if not wanted:
+            return
+        if self._admin is None:
+            raise LogUnavailable("the log is not open")
+        try:
+            async with asyncio.timeout(CUT_TIMEOUT_S):
+                await self._admin.delete_records(wanted)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogUnavailable(f"Kafka did not cut the log: {error or 'no answer'}") from None
+
+    async def _ask(
+        self,
+        topic: str,
+        ask: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
+    ) -> list[int]:
+        """A number for each partition of the topic. Raises LogUnavailable."""
         partitions = [KafkaPartition(self._stored(topic), p) for p in range(self.partitions)]
         if self._down:
             raise LogUnavailable("Kafka cannot be reached")
@@ -214,10 +258,10 @@ class KafkaLog:
                             await asker.stop()
                             raise
                         self._asker = asker
-                    ends = await self._asker.end_offsets(partitions)
+                    found = await ask(self._asker, partitions)
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
-        return [ends[partition] for partition in partitions]
+        return [found[partition] for partition in partitions]
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         if self._down:

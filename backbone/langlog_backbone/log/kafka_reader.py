@@ -81,7 +81,9 @@ class KafkaReader:
                     await self._connect()
                 fetched = await self._fetch(max_records)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-                raise LogFault(f"a position to go on from is not in the log: {error}") from None
+                raise LogFault(
+                    f"a position to go on from is not in the log (it was cut, see docs/retention.md?): {error}"
+                ) from None
             except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
                 raise LogFault(f"Kafka does not let langlog read: {error}") from None
             except (KafkaError, OSError) as error:
@@ -105,6 +107,7 @@ class KafkaReader:
         try:
             await consumer.start()
             consumer.assign(list(self._next))
+            self._next = await _from_the_beginning(consumer, self._next)
             for partition, offset in self._next.items():
                 consumer.seek(partition, offset)
         except BaseException:
@@ -253,7 +256,14 @@ class KafkaMember(KafkaReader):
         lanes = {self._lane(partition): partition for partition in sorted(given)}
         start = await self._assignment.assigned(list(lanes))
         self._owned = given
-        self._next = {partition: start.get(lane, 0) for lane, partition in lanes.items()}
+        wanted = {partition: start.get(lane, 0) for lane, partition in lanes.items()}
+        while True:
+            try:
+                self._next = await _from_the_beginning(consumer, wanted)
+                break
+            except KafkaError as error:
+                logger.warning("kafka.reader_failed", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)
         if self._changed_again():
             return
         # when they are taken away this moment, the listener will say so
@@ -284,6 +294,15 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         if assigned:
             self._consumer.pause(*assigned)
         self._member.note(self._consumer, assigned)
+
+
+async def _from_the_beginning(
+    consumer: AIOKafkaConsumer, wanted: Mapping[KafkaPartition, int]
+) -> dict[KafkaPartition, int]:
+    """Positions, 0 being where the partition begins now that it may have been cut. Raises KafkaError."""
+    first = [partition for partition, offset in wanted.items() if offset == 0]
+    begins = await consumer.beginning_offsets(first) if first else {}
+    return {partition: begins.get(partition, offset) for partition, offset in wanted.items()}
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:

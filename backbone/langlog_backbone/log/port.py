@@ -6,7 +6,8 @@ partitions (Kafka's murmur2 over the key), offsets and guarantees:
 * records of one key keep the order in which one appender awaited them, or gave them in one call;
 * an append that returned is durable; one that raised `AppendUnknown` may still land, once or (after the appender has
   tried again) twice: readers drop duplicates by id;
-* a reader sees each partition in offset order without gaps, and wakes up when something arrives: nothing polls.
+* a reader sees each partition in offset order without gaps, and wakes up when something arrives: nothing polls;
+* what was cut off the front of a partition (`Log.cut`) is gone for every reader, and offsets stay as they were.
 
 Concurrency: `append` may be called by many tasks of the event loop that started the log; what has gathered shares a commit.
 """
@@ -14,6 +15,7 @@ Concurrency: `append` may be called by many tasks of the event loop that started
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -68,7 +70,7 @@ class Assignment(Protocol):
     """What the owner of partitions does when they come and go; called inside `LogReader.read`, never concurrently."""
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """These are now owned. Gives the offset of the first record wanted of each (absent: from the beginning)."""
+        """These are now owned. Gives the offset of the first record wanted of each (absent or 0: from the beginning)."""
         ...
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -115,6 +117,24 @@ class Log(Protocol):
         """Per partition, the offset that the next record gets."""
         ...
 
+    async def start_offsets(self, topic: str) -> list[int]:
+        """Per partition, the offset below which the log was cut; 0 where it never was. Raises LogUnavailable."""
+        ...
+
+    async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
+        """Per partition, the offset of the first record that was appended at this moment or later; the end if there is none.
+
+        By the clock of who appended it. Raises LogUnavailable.
+        """
+        ...
+
+    async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Let go of all records below these offsets, for ever. Done again, it changes nothing; what is above stays as it is.
+
+        Readers that are still below find a fault. Broken off, it may be done in part. Raises LogUnavailable.
+        """
+        ...
+
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         """The records at these offsets of one partition, in offset order; those that are not there (yet, or any more) are left out.
 
@@ -123,7 +143,10 @@ class Log(Protocol):
         ...
 
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> LogReader:
-        """Follow all partitions of the topics, alone. ``start`` absent for a partition: from its beginning."""
+        """Follow all partitions of the topics, alone. ``start`` absent or 0 for a partition: from its beginning.
+
+        `LogReader.read` raises LogFault where the log was cut beyond ``start``.
+        """
         ...
 
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> LogReader:

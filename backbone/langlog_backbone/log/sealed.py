@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -105,6 +106,15 @@ class SealedLog:
 
     async def end_offsets(self, topic: str) -> list[int]:
         return await self._inner.end_offsets(topic)
+
+    async def start_offsets(self, topic: str) -> list[int]:
+        return await self._inner.start_offsets(topic)
+
+    async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
+        return await self._inner.offsets_at(topic, moment)
+
+    async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
+        await self._inner.cut(positions)
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         return await self.unsealed(await self._inner.fetch(topic, partition, offsets))

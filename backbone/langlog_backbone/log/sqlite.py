@@ -18,6 +18,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,8 +38,9 @@ from .port import (
     RecordTooLarge,
     TopicPartition,
 )
+from .sqlite_cut import cut
 from .sqlite_file import SQL, connect, prepare
-from .sqlite_reader import GroupLock, Sequenced, SqliteReader, fetch_tail, unpack_headers
+from .sqlite_reader import GroupLock, Sequenced, SqliteReader, fetch_tail, seq_at_moment, unpack_headers
 from .sqlite_writer import Append, Commit, Marks, Writer
 from .wakeup import Wakeup
 
@@ -130,6 +132,21 @@ class SqliteLog:
     async def end_offsets(self, topic: str) -> list[int]:
         arguments = (self._stored(topic), self.partitions)
         return await self.in_thread(lambda db: [end for (end,) in db.execute(SQL["end_offsets"], arguments)])
+
+    async def start_offsets(self, topic: str) -> list[int]:
+        arguments = (self._stored(topic), self.partitions)
+        return await self.in_thread(lambda db: [start for (start,) in db.execute(SQL["start_offsets"], arguments)])
+
+    async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
+        def find(db: sqlite3.Connection) -> list[int]:
+            arguments = (self._stored(topic), self.partitions, seq_at_moment(db, moment))
+            return [offset for (offset,) in db.execute(SQL["offsets_from"], arguments)]
+
+        return await self.in_thread(find)
+
+    async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
+        starts = {(self._stored(topic), partition): offset for (topic, partition), offset in positions.items()}
+        await asyncio.to_thread(cut, self._path, starts)
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         asked = (self._stored(topic), partition, msgspec.json.encode(list(offsets)).decode())

@@ -20,8 +20,9 @@ SQL = load_sql("langlog_backbone", "sqlite_log.sql")
 
 APPLICATION_ID = 0x6C6C6F67
 """``llog`` in the file's header: says that this SQLite file is a log of langlog."""
-FORMAT = 2
-"""Of the tables (``PRAGMA user_version``). 2: values may be compressed; a file of format 1 is one where none is yet."""
+WHOLE, CUT = 2, 3
+"""Formats of the tables (``PRAGMA user_version``). 2: values may be compressed; a file of format 1 is one where none is yet.
+3: it was cut, which a langlog that knows nothing of cuts must not take for a whole log."""
 CHECKPOINT_PAGES = 2_000
 """The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
 BUSY_TIMEOUT_S = 10.0
@@ -120,11 +121,11 @@ def _prepare(path: Path, partitions: int) -> None:
         if application == 0 and tables == 0:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("BEGIN IMMEDIATE")
-            for name in ("create_records", "create_place", "create_positions", "create_meta"):
+            for name in ("create_records", "create_place", "create_positions", "create_meta", "create_starts"):
                 db.execute(SQL[name])
             db.execute(SQL["insert_meta"], ("partitions", str(partitions)))
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {FORMAT}")
+            db.execute(f"PRAGMA user_version = {WHOLE}")
             db.execute("COMMIT")
             path.chmod(0o600)
             return
@@ -132,9 +133,10 @@ def _prepare(path: Path, partitions: int) -> None:
             raise LogFault(f"{path} is not a log of langlog")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 1:
-            db.execute(f"PRAGMA user_version = {FORMAT}")
-        elif version != FORMAT:
-            raise LogFault(f"the log {path} has format {version}, this langlog reads format {FORMAT}")
+            db.execute(f"PRAGMA user_version = {WHOLE}")
+        elif version not in (WHOLE, CUT):
+            raise LogFault(f"the log {path} has format {version}, this langlog reads format {CUT}")
+        db.execute(SQL["create_starts"])
         (made_with,) = db.execute(SQL["meta"], ("partitions",)).fetchone()
         if int(made_with) != partitions:
             raise LogFault(

@@ -13,12 +13,14 @@ Concurrency: everything here runs on the event loop that started the log, save t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -37,6 +39,8 @@ TAIL_RECORDS = 300
 TAIL_BYTES = 500_000
 QUEUE_BYTES = 32_000_000
 """Of values that wait for one reader."""
+TIMES_RECORDS = 16
+"""Headers looked at in one query for a time."""
 RECORD_OVERHEAD = 500
 """Bytes a record takes in memory besides its value, roughly."""
 
@@ -121,12 +125,16 @@ def _json(names: Mapping[str, str]) -> str:
 def find_start(
     db: sqlite3.Connection, names: Mapping[str, str], partitions: int, start: Mapping[TopicPartition, int]
 ) -> int:
-    """The sequence number before the first record wanted. Raises LogFault when a start is beyond the end."""
+    """The sequence number before the first record wanted. Raises LogFault when a start is beyond the end, or was cut off."""
+    starts = read_starts(db)
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     first = last + 1
     for stored, topic in names.items():
         for partition in range(partitions):
-            offset = start.get((topic, partition), 0)
+            begin = starts.get((stored, partition), 0)
+            offset = start.get((topic, partition), 0) or begin
+            if offset < begin:
+                raise LogFault(cut_beyond(topic, partition, offset, begin))
             found = db.execute(SQL["seq_at"], (stored, partition, offset)).fetchone()
             if found is not None:
                 first = min(first, found[0])
@@ -138,6 +146,49 @@ def find_start(
                         "this is not the log that was read before"
                     )
     return int(first) - 1
+
+
+def read_starts(db: sqlite3.Connection) -> dict[tuple[str, int], int]:
+    """Where partitions begin that were cut: (topic as stored, partition) -> offset."""
+    return {(stored, partition): offset for stored, partition, offset in db.execute(SQL["all_starts"])}
+
+
+def cut_beyond(topic: str, partition: int, offset: int, start: int) -> str:
+    """What is wrong when somebody wants to go on from below the beginning."""
+    return (
+        f"{topic}/{partition} was cut below offset {start}, beyond the position {offset} to go on from: "
+        "see docs/retention.md"
+    )
+
+
+def seq_at_moment(db: sqlite3.Connection, moment: datetime) -> int:
+    """The first sequence number of that moment or later. Times rise with it but for clocks that differ a little."""
+    (low,) = db.execute(SQL["first_seq"]).fetchone()
+    (last,) = db.execute(SQL["last_seq"]).fetchone()
+    high = last + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = _time_from(db, middle)
+        if found is None or found[1] >= moment:
+            high = middle
+        else:
+            low = found[0] + 1
+    return int(low)
+
+
+def _time_from(db: sqlite3.Connection, seq: int) -> tuple[int, datetime] | None:
+    """The first record from there on that says when it was appended."""
+    while True:
+        rows = db.execute(SQL["headers_from"], (seq, TIMES_RECORDS)).fetchall()
+        for at, packed in rows:
+            headers = unpack_headers(packed)
+            with contextlib.suppress(ValueError, KeyError):
+                # a dead letter has the time of the record that it was
+                time = datetime.fromisoformat(headers.get("dead_time") or headers["ce_time"])
+                return at, time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        if not rows:
+            return None
+        seq = rows[-1][0] + 1
 
 
 class GroupLock:
@@ -288,8 +339,11 @@ class SqliteReader:
             self._start = await self._assignment.assigned(lanes)
         self._source.listen()
         start = self._start
-        self.cursor = await self._source.in_thread(lambda db: find_start(db, self.names, self._partitions, start))
-        self._wanted = {lane: offset for lane, offset in start.items() if offset > 0}
+        self.cursor, starts = await self._source.in_thread(
+            lambda db: (find_start(db, self.names, self._partitions, start), read_starts(db))
+        )
+        begins = {(self.names[stored], p): offset for (stored, p), offset in starts.items() if stored in self.names}
+        self._wanted = begins | {lane: offset for lane, offset in start.items() if offset > 0}
         self._ready = True
 
     async def _catch_up(self) -> None:

@@ -26,6 +26,56 @@ CREATE TABLE positions (
 -- name: create_meta
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 
+-- name: create_starts
+-- Below which offsets partitions were cut. Records below may still be there for a moment: they count as gone.
+CREATE TABLE IF NOT EXISTS starts (
+    topic     TEXT    NOT NULL,
+    partition INTEGER NOT NULL,
+    "offset"  INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition)
+) WITHOUT ROWID
+
+-- name: save_start
+INSERT INTO starts (topic, partition, "offset") VALUES (?1, ?2, ?3)
+ON CONFLICT (topic, partition) DO UPDATE SET "offset" = max("offset", excluded."offset")
+
+-- name: save_cut_seq
+-- The sequence goes on from here also when its last record is cut.
+INSERT INTO meta (name, value) VALUES ('cut_seq', (SELECT CAST(coalesce(max(seq), 0) AS TEXT) FROM records))
+ON CONFLICT (name) DO UPDATE SET value = CAST(max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER)) AS TEXT)
+
+-- name: all_starts
+SELECT topic, partition, "offset" FROM starts
+
+-- name: start_of
+SELECT "offset" FROM starts WHERE topic = ?1 AND partition = ?2
+
+-- name: start_offsets
+WITH RECURSIVE p (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM p WHERE n + 1 < ?2)
+SELECT coalesce((SELECT "offset" FROM starts WHERE topic = ?1 AND partition = n), 0) FROM p ORDER BY n
+
+-- name: cut
+-- A few at a time, so that others may write in between.
+DELETE FROM records WHERE seq IN (
+    SELECT seq FROM records WHERE topic = ?1 AND partition = ?2 AND "offset" < ?3 ORDER BY "offset" LIMIT ?4
+)
+
+-- name: first_seq
+SELECT coalesce(min(seq), 0) FROM records
+
+-- name: headers_from
+SELECT seq, headers FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2
+
+-- name: offsets_from
+-- By sequence number: the first offset of each partition from there on, or its end.
+WITH RECURSIVE p (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM p WHERE n + 1 < ?2)
+SELECT coalesce(
+    (SELECT min("offset") FROM records WHERE topic = ?1 AND partition = n AND seq >= ?3),
+    (SELECT max("offset") + 1 FROM records WHERE topic = ?1 AND partition = n),
+    (SELECT "offset" FROM starts WHERE topic = ?1 AND partition = n),
+    0
+) FROM p ORDER BY n
+
 -- name: insert_meta
 INSERT INTO meta (name, value) VALUES (?1, ?2)
 
@@ -33,10 +83,16 @@ INSERT INTO meta (name, value) VALUES (?1, ?2)
 SELECT value FROM meta WHERE name = ?1
 
 -- name: last_seq
-SELECT coalesce(max(seq), 0) FROM records
+SELECT max(
+    coalesce((SELECT max(seq) FROM records), 0),
+    coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'cut_seq'), 0)
+)
 
 -- name: next_offset
-SELECT coalesce(max("offset") + 1, 0) FROM records WHERE topic = ?1 AND partition = ?2
+SELECT max(
+    coalesce((SELECT max("offset") + 1 FROM records WHERE topic = ?1 AND partition = ?2), 0),
+    coalesce((SELECT "offset" FROM starts WHERE topic = ?1 AND partition = ?2), 0)
+)
 
 -- name: next_offsets_since
 -- by the sequence alone: grouped by the index, it would read all of the log after each commit of another process
@@ -44,7 +100,10 @@ SELECT topic, partition, max("offset") + 1, max(seq) FROM records NOT INDEXED WH
 
 -- name: end_offsets
 WITH RECURSIVE p (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM p WHERE n + 1 < ?2)
-SELECT coalesce((SELECT max("offset") + 1 FROM records WHERE topic = ?1 AND partition = n), 0) FROM p ORDER BY n
+SELECT max(
+    coalesce((SELECT max("offset") + 1 FROM records WHERE topic = ?1 AND partition = n), 0),
+    coalesce((SELECT "offset" FROM starts WHERE topic = ?1 AND partition = n), 0)
+) FROM p ORDER BY n
 
 -- name: seq_at
 SELECT seq FROM records WHERE topic = ?1 AND partition = ?2 AND "offset" >= ?3 ORDER BY "offset" LIMIT 1
@@ -58,6 +117,7 @@ ORDER BY seq LIMIT ?4
 -- name: records_at
 SELECT "offset", key, headers, value
 FROM records WHERE topic = ?1 AND partition = ?2 AND "offset" IN (SELECT value FROM json_each(?3))
+  AND "offset" >= coalesce((SELECT s."offset" FROM starts s WHERE s.topic = ?1 AND s.partition = ?2), 0)
 ORDER BY "offset"
 
 -- name: packed_after
