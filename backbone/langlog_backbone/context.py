@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -15,6 +16,10 @@ from .redis import Bus, RedisPipe, check_redis
 from .service import StartError
 from .settings import Settings
 from .tracing import tracing
+
+
+CLOSE_S = 5.0
+"""For statements under way when the pool closes; then their connections are cut."""
 
 
 class Backbone(NamedTuple):
@@ -36,7 +41,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         await stack.enter_async_context(tracing())
         await check_redis(settings.redis_uri)
         pool = await connect_pool(settings)
-        stack.push_async_callback(pool.close)
+        stack.push_async_callback(_close, pool)
         await ensure_read_model(pool, settings)
         log = open_log(settings)
         try:
@@ -52,3 +57,10 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         queue = HotQueue(pipe, settings)
         stack.push_async_callback(queue.stop)
         yield Backbone(settings, log, pool, pipe, bus, queue)
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """Close; what holds a connection for too long loses it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await pool.close()

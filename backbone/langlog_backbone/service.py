@@ -1,14 +1,15 @@
 """A service's whole life on one screen: start, serve, drain, stop, in that order, whatever happens.
 
 `run_services` starts several on one event loop in the order given and stops them in reverse, on SIGINT, SIGTERM
-or when one of them fails. A service that cannot start says why in one line (`StartError`).
+or when one of them fails. A service that cannot start says why in one line (`StartError`); one that fails in an unforeseen way
+is named in such a line, its traceback is logged, and whatever hangs in the others cannot keep the process up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -16,6 +17,9 @@ import structlog
 from .collector import tune_collector
 
 logger = structlog.get_logger(__name__)
+
+FAILED_START_S = 10.0
+"""After a failed start: nothing is under way that could be lost, so all services together get this long to let go."""
 
 
 class StartError(Exception):
@@ -49,7 +53,7 @@ class Service(Protocol):
 async def run_services(services: Sequence[Service], *, ready: Callable[[], None] | None = None) -> int:
     """Run until a signal (exit code 0) or a failure (1). ``ready`` is called once all have started.
 
-    Raises StartError after stopping what had started.
+    Raises StartError after stopping what had started, at most `FAILED_START_S` later.
     """
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -59,6 +63,7 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
     started: list[Service] = []
     tasks: dict[asyncio.Task[Any], str] = {}
     code = 0
+    up = False
     try:
         for service in services:
             started.append(service)
@@ -69,12 +74,13 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)
                 break
-            starting.result()
+            _raise_failed(service.name, starting)
             tasks[asyncio.create_task(service.serve(), name=service.name)] = service.name
         else:
             tune_collector()
             if ready is not None:
                 ready()
+            up = True
             logger.info("ready", services=[service.name for service in services])
             await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task, name in tasks.items():
@@ -85,18 +91,39 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
         logger.info("stopping", reason="failure" if code else "signal")
     finally:
         waiter.cancel()
+        until = None if up else loop.time() + FAILED_START_S
         for service in reversed(started):
-            await _quietly(service.name, "drain", service.drain())
+            await _quietly(service.name, "drain", service.drain(), until)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_left(until))
         for service in reversed(started):
-            await _quietly(service.name, "stop", service.stop())
+            await _quietly(service.name, "stop", service.stop(), until)
     return code
 
 
-async def _quietly(name: str, step: str, work: object) -> None:
+def _raise_failed(name: str, starting: asyncio.Task[None]) -> None:
+    """Raises StartError when the start failed; what nobody foresaw is logged whole and said in a line."""
     try:
-        await work  # type: ignore[misc]
-    except Exception:
-        logger.exception("service.step_failed", service=name, step=step)
+        starting.result()
+    except StartError:
+        raise
+    except Exception as error:
+        logger.exception("service.start_failed", service=name)
+        raise StartError(f"{name} does not start: {type(error).__name__}: {error}") from error
+
+
+async def _quietly(name: str, step: str, work: Coroutine[Any, Any, None], until: float | None) -> None:
+    """Carry it out, until that moment of the loop's clock at the longest; a failure is logged."""
+    doing = asyncio.create_task(work)
+    await asyncio.wait([doing], timeout=_left(until))
+    if not doing.done():
+        doing.cancel()
+        logger.error("service.step_cut_off", service=name, step=step)
+    elif not doing.cancelled() and (error := doing.exception()) is not None:
+        logger.error("service.step_failed", service=name, step=step, exc_info=error)
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.1, until - asyncio.get_running_loop().time())

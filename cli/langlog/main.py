@@ -47,9 +47,13 @@ def main() -> NoReturn:
         from langlog_backbone.service import StartError
         from langlog_backbone.settings import SettingError
 
-        if not isinstance(error, StartError | SettingError | LogFault | LogUnavailable):
-            raise
-        click.echo(f"langlog: {error}", err=True)
+        if isinstance(error, StartError | SettingError | LogFault | LogUnavailable):
+            click.echo(f"langlog: {error}", err=True)
+        else:
+            import structlog
+
+            structlog.get_logger(__name__).error("failed", exc_info=error)
+            click.echo(f"langlog: unexpected {type(error).__name__}: {error}", err=True)
     sys.exit(1)
 
 

@@ -33,6 +33,8 @@ logger = structlog.get_logger(__name__)
 
 KEY_MAX = 256
 """Characters of an Idempotency-Key."""
+BACKGROUND_S = 5.0
+"""How long what outlived its request may take to end when the gateway stops."""
 
 
 class Core:
@@ -73,7 +75,10 @@ class Core:
         await self.mail.start()
 
     async def stop(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=BACKGROUND_S)
+        for task in self._tasks:
+            task.cancel()
         await self.refreshes.stop()
         await self.watches.stop()
         await self.mail.stop()

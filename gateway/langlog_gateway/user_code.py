@@ -43,7 +43,7 @@ def load_object(project: Project, key: str, reference: object) -> Any:
             found = getattr(found, part)
     except StartError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's `sys.exit()` is no reason to end in silence
         raise StartError(
             f"{project.file}: {key}: {reference!r} cannot be loaded: {type(error).__name__}: {error}"
         ) from error

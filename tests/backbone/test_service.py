@@ -85,6 +85,32 @@ async def test_one_that_cannot_start_stops_those_that_had_and_says_why() -> None
     assert diary == ["a start", "b start", *ENDED]
 
 
+async def test_what_nobody_foresaw_in_a_start_is_said_in_a_line_too() -> None:
+    diary: list[str] = []
+    _, b, services = two(diary)
+    b.start_error = KeyError("gone")
+    with pytest.raises(StartError, match="b does not start: KeyError: 'gone'"):
+        await asyncio.wait_for(run_services(services), WAIT_S)
+    assert diary == ["a start", "b start", *ENDED]
+
+
+@pytest.mark.parametrize("step", ["drain", "stop"])
+async def test_after_a_failed_start_what_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setattr("langlog_backbone.service.FAILED_START_S", 0.2)
+    diary: list[str] = []
+    a, b, services = two(diary)
+    b.start_error = RuntimeError("broken")
+
+    async def hang() -> None:
+        diary.append("hangs")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(a, step, hang)
+    with pytest.raises(StartError, match="broken"):
+        await asyncio.wait_for(run_services(services), WAIT_S)
+    assert diary == ["a start", "b start", *("hangs" if x == f"a {step}" else x for x in ENDED)]
+
+
 async def test_a_signal_ends_a_start_that_waits() -> None:
     diary: list[str] = []
     _, b, services = two(diary)

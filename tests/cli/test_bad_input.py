@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -87,6 +88,45 @@ def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) ->
 def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
     said = refused(langlog(tmp_path, "dev", "--config", str(EXAMPLE), "--host", "192.0.2.1"))
     assert "on 192.0.2.1 is not to be had" in said
+
+
+BROKEN = """
+import sys, threading
+import langlog_gateway.core, langlog_backbone.service, langlog.running
+from langlog.main import main
+
+langlog_backbone.service.FAILED_START_S = langlog.running.LAST_RESORT_S = 1.0
+start = langlog_gateway.core.Core.start
+
+async def broken(core):
+    threading.Thread(target=threading.Event().wait).start()
+    core.background(__import__("asyncio").Event().wait())
+    await start(core)
+    raise RuntimeError("nobody foresaw this")
+
+langlog_gateway.core.Core.start = broken
+main()
+"""
+
+
+def test_a_start_that_fails_unforeseen_ends_within_seconds_whatever_it_has_begun(tmp_path: Path) -> None:
+    words = ["dev", "--config", str(EXAMPLE), "--port", str(free_port()), "--no-reload"]
+    found = subprocess.run(
+        [sys.executable, "-c", BROKEN, *words], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert found.returncode == 1
+    said = [line for line in found.stderr.splitlines() if line.startswith("langlog: ")]
+    assert said[0] == "langlog: gateway does not start: RuntimeError: nobody foresaw this"
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or ())]
+
+
+def test_own_code_that_exits_while_it_is_loaded_is_named(tmp_path: Path) -> None:
+    (tmp_path / "web.py").write_text("raise SystemExit(0)")
+    config = {"graphs": {"chat": f"{EXAMPLE.parent}/agent.py:graph"}, "http": {"app": "./web.py:app"}}
+    (tmp_path / "langgraph.json").write_text(json.dumps(config))
+    found = langlog(tmp_path, "dev", "--port", str(free_port()), "--no-reload")
+    assert found.returncode == 1
+    assert "http.app: './web.py:app' cannot be loaded: SystemExit" in found.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("service", SERVICES)
