@@ -1,7 +1,7 @@
 """The index of positions: which offsets of its partition a thread's events have, gathered per batch (`langlog_schemas.event_index`).
 
-A thread that goes takes its entries along, so that stateless runs leave none. Events that may concern a thread that is not
-there (a refused command, a webhook's try …) are kept only if it is. Not safe for concurrent use: one per batch.
+A thread that goes takes its entries along, so that stateless runs leave none. Events of a thread that is not there (a refused
+command, a webhook's try, whatever follows an event that an operator has dropped) are not kept. Not safe for concurrent use: one per batch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from typing import Any, NamedTuple
 from langlog_schemas import event_index as ix
 from langlog_schemas import events as ev
 
-SURE = (ev.ThreadCreated, ev.RunCreated, ev.RunDispatched, *ev.FINAL_RUN_EVENTS, *ev.WORKER_EVENTS)
-"""Events of a thread that is there without asking."""
-
 
 class _Kind(NamedTuple):
     """What is to be known of a type of event, looked up once: this is done for every event that is folded."""
@@ -22,7 +19,8 @@ class _Kind(NamedTuple):
     code: int
     of_command: bool
     of_run: bool
-    sure: bool
+    may_make: bool
+    """Whether a thread may be there from this event on."""
 
 
 def _kind(event: type[ev.Event]) -> _Kind | None:
@@ -30,7 +28,12 @@ def _kind(event: type[ev.Event]) -> _Kind | None:
     of_command = issubclass(event, ev.CommandRejected | ev.CommandRepeated)
     if event is ev.ThreadDeleted or not (of_command or issubclass(event, ev.ThreadEvent)):
         return None
-    return _Kind(ix.pack(0, event.TYPE)[1], of_command, "run_id" in event.__struct_fields__, issubclass(event, SURE))
+    return _Kind(
+        ix.pack(0, event.TYPE)[1],
+        of_command,
+        "run_id" in event.__struct_fields__,
+        event in (ev.ThreadCreated, ev.RunCreated),
+    )
 
 
 _KINDS = {event: kind for event in ev.EVENTS.values() if (kind := _kind(event)) is not None}
@@ -47,7 +50,7 @@ class _Bucket:
 class EventIndex:
     def __init__(self) -> None:
         self._threads: dict[str, dict[tuple[int, str], _Bucket]] = {}
-        self._sure: set[str] = set()
+        self._made: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._threads)
@@ -57,7 +60,7 @@ class EventIndex:
         kind = _KINDS.get(type(event))
         if kind is None:
             return
-        code, of_command, of_run, sure = kind
+        code, of_command, of_run, may_make = kind
         thread_id: str = event.aggregate_id if of_command else event.thread_id
         buckets = self._threads.get(thread_id)
         if buckets is None:
@@ -71,18 +74,22 @@ class EventIndex:
             bucket.last_at = at
         elif at < bucket.first_at:
             bucket.first_at = at
-        if sure:
-            self._sure.add(thread_id)
+        if may_make and _makes(event):
+            self._made.add(thread_id)
 
     def forget(self, thread_id: str) -> None:
         """The thread goes, or begins anew."""
         if self._threads.pop(thread_id, None) is not None:
-            self._sure.discard(thread_id)
+            self._made.discard(thread_id)
 
     def rows(self) -> list[tuple[str, int, str, bytes, datetime, datetime, bool]]:
-        """(thread id, bucket, run id, entries, first and last time, whether the thread is there for sure)."""
+        """(thread id, bucket, run id, entries, first and last time, whether the batch has made the thread)."""
         return [
-            (thread_id, n, run_id, bytes(b.entries), b.first_at, b.last_at, thread_id in self._sure)
+            (thread_id, n, run_id, bytes(b.entries), b.first_at, b.last_at, thread_id in self._made)
             for thread_id, buckets in self._threads.items()
             for (n, run_id), b in buckets.items()
         ]
+
+
+def _makes(event: Any) -> bool:
+    return event.creates_thread if isinstance(event, ev.RunCreated) else not event.existed

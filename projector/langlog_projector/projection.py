@@ -223,24 +223,24 @@ class Projection:
                 if envelope.ERASED not in headers:
                     fold.changes.letters.letter(record)
                 continue
+            event = cause = None
             try:
                 cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
                 if envelope.ERASED in headers or (parked.dropped and _place(record) in parked.dropped):
-                    event = None
+                    pass
                 elif parked.keys and (record.topic, record.key) in parked.keys:
                     fold.changes.letters.park(_place(record), record, None)
-                    event = None
                 elif (known := parked.refused.get(_place(record))) is not None:
                     bad.append((record, known))
-                    event = None
                 else:
                     event = ev.decode(envelope.type_of(headers), record.value)
                     time = headers["ce_time"]
             except Exception as error:
-                bad.append((record, words(error)))
-                event = cause = None
+                bad.append(
+                    (record, words(error))
+                )  # its cause is passed: what is written again of it is no other record
             if event is None:
                 if bad and bad[-1][0] is record:
                     fold.changes.letters.park(_place(record), record, bad[-1][1])

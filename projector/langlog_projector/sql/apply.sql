@@ -15,8 +15,8 @@ WITH indexed AS (
     INSERT INTO thread_events AS e (thread_id, bucket, run_id, entries, first_at, last_at)
     SELECT n.thread_id, n.bucket, n.run_id, n.entries, n.first_at, n.last_at
     FROM unnest($8::text[], $9::bigint[], $10::text[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::bool[])
-        AS n (thread_id, bucket, run_id, entries, first_at, last_at, sure)
-    WHERE n.sure OR EXISTS (SELECT FROM threads t WHERE t.thread_id = n.thread_id)
+        AS n (thread_id, bucket, run_id, entries, first_at, last_at, made)
+    WHERE n.made OR EXISTS (SELECT FROM threads t WHERE t.thread_id = n.thread_id)
     ON CONFLICT (thread_id, bucket, run_id) DO UPDATE
     SET entries = e.entries || EXCLUDED.entries,
         first_at = LEAST(e.first_at, EXCLUDED.first_at), last_at = GREATEST(e.last_at, EXCLUDED.last_at)
