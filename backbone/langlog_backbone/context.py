@@ -17,7 +17,6 @@ from .service import StartError
 from .settings import Settings
 from .tracing import tracing
 
-
 CLOSE_S = 5.0
 """For statements under way when the pool closes; then their connections are cut."""
 
