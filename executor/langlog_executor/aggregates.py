@@ -165,6 +165,7 @@ class Aggregates:
                 has_checkpoints=row["has_checkpoints"],
                 frame_ms=row["frame_ms"],
                 seq=row["seq"],
+                asked=tuple(row["asked"]),
                 runs=in_flight.get(row["thread_id"], {}),
             )
             self._kept["thread", row["thread_id"]] = Kept(state, settled=row["settled"])

@@ -51,7 +51,14 @@ class Kwargs(Struct):
     webhook: object = None
 
 
+class Resuming(Struct):
+    """What it reads of them when somebody answers an interrupt."""
+
+    command: object = None
+
+
 _kwargs = msgspec.json.Decoder(Kwargs)
+_resuming = msgspec.json.Decoder(Resuming)
 
 
 def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -> Events:
@@ -273,6 +280,10 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -
         return _rejected(state, 404, RUN_TARGET_MISSING)
     if command.run_id in state.runs:
         return []  # the same command appended twice
+    if command.answers:
+        refusal = _unanswerable(state, command.answers)
+        if refusal is not None:
+            return _rejected(state, *refusal)
     if state.runs and command.multitask_strategy == "reject":
         return _rejected(state, 409, THREAD_BUSY)
     events: Events = []
@@ -302,6 +313,22 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -
         )
     )
     return events + _dispatch_next(fold_thread(state, events, meta.time), meta)
+
+
+def _unanswerable(state: ThreadState, answers: Sequence[str]) -> tuple[int, str] | None:
+    """Why these interrupts cannot be answered: not asked, or a run in flight answers them (API.md 9.1)."""
+    if not state.asked:
+        return 404, thread_aggregate.NO_INTERRUPTED_RUN
+    taken: set[str] = set()
+    for run in state.runs.values():
+        command = _resuming.decode(run.kwargs).command
+        resume = command.get("resume") if isinstance(command, dict) else None
+        if isinstance(resume, dict):
+            taken.update(resume)
+    for id in answers:
+        if id not in state.asked or id in taken:
+            return 409, thread_aggregate.INTERRUPT_CONSUMED.format(id)
+    return None
 
 
 def _stop(

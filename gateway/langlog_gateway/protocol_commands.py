@@ -6,12 +6,15 @@ a session of its own, so that what needs a connection answers that there is none
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
 from aiohttp import web
 from langlog_schemas.run_request import EVENT_STREAMING, RunCreate
+from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN
+from msgspec.structs import replace
 from uuid_utils import uuid4
 
 from . import bodies
@@ -32,7 +35,6 @@ logger = structlog.get_logger(__name__)
 
 BAD_ENVELOPE = "Protocol commands must include an integer id and string method."
 NO_ACTIVE_RUN = "No active run is bound to this thread."
-NO_INTERRUPTED_RUN = "No interrupted run is bound to this thread."
 BROKEN = "An internal error occurred"
 MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
 """What the peer's runs of the protocol are shown to stream (API.md 9.1 as recorded)."""
@@ -173,14 +175,9 @@ class Commands:
             if failed.status in (404, 422):  # what is not there for the caller, and no thread at all
                 raise Refused("no_such_run", NO_INTERRUPTED_RUN) from None
             raise
-        row = await self._core.reads.row(SQL["interrupts"], thread_id)
-        asked = [] if row is None or row["interrupts"] is None else msgspec.json.decode(row["interrupts"]).values()
-        open_ids = {interrupt["id"] for group in asked for interrupt in group}
-        if row is None or not open_ids:
+        row = await self._core.reads.row(SQL["answered_with"], thread_id)
+        if row is None or row["assistant_id"] is None:  # it has never run
             raise Refused("no_such_run", NO_INTERRUPTED_RUN)
-        for id in answers:
-            if id not in open_ids or id in row["answered"]:
-                raise Refused("no_such_interrupt", f"Unknown or already-consumed interrupt: {id}")
         command = {
             "resume": answers,
             **{name: params[name] for name in ("update", "goto") if params.get(name) is not None},
@@ -192,9 +189,16 @@ class Commands:
         body = {"assistant_id": row["assistant_id"], "command": command, "config": config}
         if "metadata" in params:
             body["metadata"] = params["metadata"]
-        return await self._run(request, thread_id, body)
+        try:
+            return await self._run(request, thread_id, body, list(answers))
+        except ApiError as refused:
+            if refused.detail == NO_INTERRUPTED_RUN:
+                raise Refused("no_such_run", NO_INTERRUPTED_RUN) from None
+            if refused.detail in {INTERRUPT_CONSUMED.format(id) for id in answers}:
+                raise Refused("no_such_interrupt", str(refused.detail)) from None
+            raise
 
-    async def _run(self, request: web.Request, thread_id: str, params: Object) -> str:
+    async def _run(self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()) -> str:
         """A run of the protocol. Raises ApiError."""
         body: RunCreate = decode_body(msgspec.json.encode(params), bodies.RUN_CREATE)
         configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
@@ -207,6 +211,8 @@ class Commands:
         if isinstance(shown, dict):
             for name in (EVENT_STREAMING, "thread_id"):
                 shown.pop(name, None)
+        if answers:
+            order = order._replace(command=replace(order.command, answers=list(answers)))
         await self._orders.place(order)
         return order.run_id
 

@@ -144,6 +144,8 @@ class CreateRun(ThreadCommand, kw_only=True, frozen=True):
     fresh: bool = False
     """The thread id was minted for this command."""
     thread_ttl: Ttl | None = None
+    answers: list[str] = []
+    """Ids of the interrupts that it answers (API.md 9.1): refused unless all of them are open. Empty: nothing is looked at."""
 
 
 class CancelRuns(ThreadCommand, kw_only=True, frozen=True):

@@ -13,6 +13,19 @@ from msgspec.structs import replace
 from . import events as ev
 from .commands import CancelAction, Metadata, Ttl
 
+NO_INTERRUPTED_RUN = "No interrupted run is bound to this thread."
+INTERRUPT_CONSUMED = "Unknown or already-consumed interrupt: {}"
+"""Why answers to interrupts are refused (`commands.CreateRun.answers`)."""
+
+
+class _Interrupt(msgspec.Struct):
+    """What is read of an interrupt as threads show it."""
+
+    id: str | None = None
+
+
+_interrupts = msgspec.json.Decoder(dict[str, list[_Interrupt]])
+
 
 class RunInFlight(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is pending (``attempt`` 0) or dispatched."""
@@ -52,6 +65,8 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
     frame_ms: int = 0
     seq: int = 0
     """The last protocol number that a run of the thread may have used."""
+    asked: tuple[str, ...] = ()
+    """Ids of the interrupts that the last state of the thread left open, in order; those that a run in flight answers too."""
     runs: dict[str, RunInFlight] = {}
     """Runs in flight in order of creation."""
 
@@ -88,7 +103,8 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
         case ev.StateUpdated():
             if event.checkpoints_only:
                 return replace(state, has_checkpoints=True)
-            return replace(state, status=event.status, rest=event.status, has_checkpoints=True)
+            asked = interrupt_ids(event.interrupts)
+            return replace(state, status=event.status, rest=event.status, has_checkpoints=True, asked=asked)
         case ev.RunCreated():
             run = RunInFlight(
                 run_id=event.run_id,
@@ -124,6 +140,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
                 rest=at_rest(event) or state.rest,
                 frame_ms=max(state.frame_ms, event.last_frame_ms),
                 seq=max(state.seq, event.last_seq),
+                asked=interrupt_ids(event.interrupts) if event.interrupts else state.asked,
                 runs=_without(state, event.run_id),
             )
         case ev.RunDeleted():
@@ -132,6 +149,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
                 status=event.status or state.status,
                 rest=at_rest(event) or state.rest,
                 seq=max(state.seq, event.last_seq),
+                asked=interrupt_ids(event.interrupts) if event.values else state.asked,
                 runs=_without(state, event.run_id),
             )
         case _:
@@ -141,6 +159,17 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
 def at_rest(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:
     """What the event says of the thread's status without runs in flight; None: nothing."""
     return event.rest or (None if event.status == "busy" else event.status)
+
+
+def interrupt_ids(interrupts: Raw) -> tuple[str, ...]:
+    """Of an event's map of task id -> ``[{id, value}]``."""
+    if not interrupts or interrupts == b"{}":
+        return ()
+    try:
+        found = _interrupts.decode(interrupts)
+    except msgspec.MsgspecError:
+        return ()
+    return tuple(sorted({one.id for group in found.values() for one in group if one.id is not None}))
 
 
 def _without(state: ThreadState, run_id: str) -> dict[str, RunInFlight]:

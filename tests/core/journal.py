@@ -240,6 +240,17 @@ def _create(thread: str, run: str, strategy: Any, make: bool, temporary: bool, d
     )
 
 
+def _answer(thread: str, run: str, asked: str) -> Any:
+    return cmd.CreateRun(
+        thread_id=thread,
+        run_id=f"{thread}-{run}",
+        assistant_id="a",
+        graph_id="g",
+        kwargs=Raw(b'{"command":{"resume":{"%b":1}}}' % asked.encode()),
+        answers=[asked],
+    )
+
+
 def _tried(thread: str, run: str, n: int) -> Any:
     return cmd.RecordWebhookAttempt(
         thread_id=thread,
@@ -258,6 +269,9 @@ def _finish(outcome: Any, thread: str, run: str, attempt: int) -> Any:
         attempt=attempt,
         outcome=outcome,
         values=Raw(b'{"by":"run"}'),
+        interrupts=Raw(
+            b'{"t2":[{"id":"i2"}],"t1":[{"id":"i1","value":{"a":1}}]}' if outcome == "interrupted" else b"{}"
+        ),
         last_frame_ms=attempt,
     )
 
@@ -276,6 +290,7 @@ creations = all_of(
     SOMETIMES,
     (True, False),
 )
+answers = all_of(_answer, THREADS, SHORT_RUNS, ("i1", "i2", "i2", "i3"))
 of_threads = [
     *all_of(lambda t, k, ttl: cmd.CreateThread(thread_id=t, metadata={k: 1}, ttl=ttl), THREADS, "ab", TTLS),
     *all_of(lambda t, k: cmd.PatchThread(thread_id=t, metadata={k: 2}), THREADS, "ab"),
@@ -381,6 +396,7 @@ of_store = [
 FAMILIES: list[list[Any]] = [
     creations,
     creations,
+    answers,
     reports,
     reports,
     worker_records,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from langlog_executor.decide import decide_assistant, decide_thread, fold_assistant, fold_thread
@@ -11,7 +12,7 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.assistant import AssistantState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.thread import ThreadState
+from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN, ThreadState
 from msgspec import Raw
 
 from .histories import at, decide_all, histories
@@ -180,6 +181,59 @@ def test_a_thread_that_waits_for_a_human_still_does_when_a_run_left_no_trace(way
             thread.tell(cmd.DeleteRun(thread_id="t", run_id="r2"))
     assert not thread.state.runs
     assert thread.state.status == "interrupted"
+
+
+def _answering(run_id: str, *ids: str) -> cmd.CreateRun:
+    resume = {"command": {"resume": dict.fromkeys(ids, "yes")}}
+    return msgspec.structs.replace(_run(run_id), kwargs=Raw(msgspec.json.encode(resume)), answers=list(ids))
+
+
+def _asking(thread: Thread, run_id: str, interrupts: bytes) -> None:
+    thread.tell(
+        cmd.FinishRun(
+            thread_id="t", run_id=run_id, attempt=1, outcome="success", next=["ask"], interrupts=Raw(interrupts)
+        )
+    )
+
+
+def test_of_two_answers_to_an_interrupt_one_wins() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    _asking(thread, "r1", b'{"task":[{"id":"b","value":{"id":"x"}},{"id":"a","value":1}],"other":[{"id":"c"}]}')
+    assert thread.state.asked == ("a", "b", "c")
+    assert names(thread.tell(_answering("r2", "a"))) == ["RunCreated", "RunDispatched"]
+    before = thread.state
+    for again in (_answering("r3", "a"), _answering("r3", "c", "a"), _answering("r3", "x")):
+        (refused,) = thread.tell(again)
+        assert isinstance(refused, ev.CommandRejected)
+        assert (refused.status, refused.detail) == (409, INTERRUPT_CONSUMED.format(again.answers[-1]))
+    assert thread.state == before
+    assert names(thread.tell(_answering("r4", "b", "c"))) == ["RunCreated"], "others wait for their turn"
+
+
+def test_nobody_answers_what_is_not_asked() -> None:
+    thread = Thread()
+    (refused,) = thread.tell(_answering("r0", "a"))
+    assert isinstance(refused, ev.CommandRejected)
+    assert (refused.status, refused.detail) == (404, NO_INTERRUPTED_RUN)
+    assert not thread.state.exists
+    thread.tell(_run("r1"))
+    _asking(thread, "r1", b'{"task":[{"id":"a","value":1}]}')
+    thread.tell(_answering("r2", "a"))
+    thread.finish("r2")
+    (refused,) = thread.tell(_answering("r3", "a"))
+    assert isinstance(refused, ev.CommandRejected)
+    assert refused.detail == NO_INTERRUPTED_RUN
+
+
+def test_an_answer_that_left_no_trace_may_be_given_again() -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    _asking(thread, "r1", b'{"task":[{"id":"a","value":1}]}')
+    thread.tell(_answering("r2", "a"))
+    thread.tell(cmd.CancelRuns(thread_id="t", run_ids=["r2"], action="rollback"))
+    thread.finish("r2", "rolled_back")
+    assert names(thread.tell(_answering("r3", "a"))) == ["RunCreated", "RunDispatched"]
 
 
 def test_a_report_of_an_older_attempt_decides_nothing() -> None:

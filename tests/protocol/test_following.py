@@ -126,6 +126,29 @@ async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) ->
     await asyncio.gather(*(talk(number) for number in range(10)))
 
 
+async def test_of_answers_given_at_once_at_two_gateways_exactly_one_wins(thread: Thread, pair: Pair) -> None:
+    """And every other is told that the interrupt is taken, whichever gateway asks first and whatever the read model knows yet."""
+
+    async def ask(number: int) -> None:
+        one = Thread(thread.http, thread.url, f"{thread.id[:-2]}{number:02d}")
+        await one.start("asker", {"text": "a"})
+        asked = (await one.follow(lambda event: event.method == "input.requested"))[-1].data
+        answers = await asyncio.gather(
+            *(
+                place.command("input.respond", namespace=[], interrupt_id=asked["interrupt_id"], response=said)
+                for said, place in enumerate([one, one.at(pair.second_url)] * 3)
+            )
+        )
+        (won,) = (said for said, answer in enumerate(answers) if answer["type"] == "success")
+        lost = [answer for answer in answers if answer["type"] == "error"]
+        assert {answer["error"] for answer in lost} <= {"no_such_interrupt", "no_such_run"}
+        assert (await one.follow(times(2)))[-1].root("completed")
+        assert (await one.get("/state"))["values"] == {"text": "a", "answer": won}
+        assert len(await one.get("/runs")) == 2
+
+    await asyncio.gather(*(ask(number) for number in range(5)))
+
+
 async def test_a_failed_run_says_why(thread: Thread) -> None:
     await thread.start("failing", {"text": "a"})
     last = (await thread.follow())[-1]

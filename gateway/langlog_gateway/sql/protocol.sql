@@ -27,10 +27,6 @@ LEFT JOIN runs r ON r.thread_id = t.thread_id AND r.last_seq > $2 AND r.status N
 WHERE t.thread_id = $1
 ORDER BY r.last_seq
 
--- name: interrupts
--- What waits for an answer, and what runs in flight bring along as answers already.
-SELECT t.status, t.interrupts, t.config, t.metadata ->> 'assistant_id' AS assistant_id,
-       ARRAY(SELECT k FROM runs r, json_object_keys(CASE json_typeof(r.kwargs::json #> '{command,resume}')
-                 WHEN 'object' THEN r.kwargs::json #> '{command,resume}' ELSE '{}' END) AS k
-             WHERE r.thread_id = t.thread_id AND r.status IN ('pending', 'running')) AS answered
-FROM threads t WHERE t.thread_id = $1
+-- name: answered_with
+-- What a run that answers an interrupt is made of; whether there is one to be answered is decided, not looked up.
+SELECT config, metadata ->> 'assistant_id' AS assistant_id FROM threads WHERE thread_id = $1
