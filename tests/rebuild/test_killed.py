@@ -1,0 +1,83 @@
+"""A rebuild that is killed goes on where it was, and the live schema is never touched before the swap."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import asyncpg
+import pytest
+
+from tests.rebuild.conftest import LIVE, Scene
+from tests.rebuild.stopping import AFTER_BATCHES, BATCH_RECORDS, PLACES, REACHED
+
+CONTENT = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {} t"
+
+
+async def schemas(postgres: asyncpg.Connection) -> dict[str, int]:
+    rows = await postgres.fetch("SELECT nspname, oid FROM pg_namespace WHERE nspname LIKE $1", f"{LIVE}%")
+    return {row["nspname"]: row["oid"] for row in rows}
+
+
+async def content(postgres: asyncpg.Connection) -> dict[str, str]:
+    """Of each table of the live schema."""
+    tables = await postgres.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", LIVE)
+    return {table: await postgres.fetchval(CONTENT.format(f"{LIVE}.{table}")) for (table,) in tables}
+
+
+async def killed(scene: Scene, place: str) -> None:
+    """A rebuild, killed at that place."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.rebuild.stopping", place, *scene.command("rebuild")],
+        env=scene.server.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.kill()
+        rest = process.stdout.read()
+    assert said == f"{REACHED}\n", said + rest
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_rebuild_that_is_killed_leaves_the_live_schema_alone_and_the_next_one_goes_on(
+    scene: Scene, postgres_of: asyncpg.Connection, place: str
+) -> None:
+    before, rows = await schemas(postgres_of), await content(postgres_of)
+    await killed(scene, place)
+    after = await schemas(postgres_of)
+    assert after.pop(f"{LIVE}_new")
+    assert after == before
+    assert await content(postgres_of) == rows
+    thread = scene.lived()  # nobody is held up by the one who is gone
+
+    folded = await postgres_of.fetchval(f'SELECT sum("offset") FROM {LIVE}_new.positions')
+    assert folded == AFTER_BATCHES * BATCH_RECORDS if "batch" in place else folded > AFTER_BATCHES * BATCH_RECORDS
+    done = scene.langlog("rebuild")
+    assert done.code == 0 and "No differences." in done.out and f"Swapped: {LIVE} is the new one." in done.out, done
+    assert (await schemas(postgres_of))[LIVE] not in before.values()
+    total = await postgres_of.fetchval(f'SELECT sum("offset") FROM {LIVE}.positions')
+    assert f"Folded {total - folded:,} records." in done.out
+    assert scene.call("GET", f"/threads/{thread}/state")["values"]["text"]
+    scene.lived()
+
+
+async def test_begun_anew_it_folds_everything(scene: Scene, postgres_of: asyncpg.Connection) -> None:
+    await killed(scene, "between batches")
+    done = scene.langlog("rebuild", "--fresh")
+    total = await postgres_of.fetchval(f'SELECT sum("offset") FROM {LIVE}.positions')
+    assert done.code == 0 and f"Folded {total:,} records." in done.out, done
+    scene.verified()
+
+
+async def test_two_at_a_time_are_one_too_many(scene: Scene, postgres_of: asyncpg.Connection) -> None:
+    before = await schemas(postgres_of)
+    await postgres_of.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", f"langlog.rebuild.{LIVE}_new")
+    try:
+        done = scene.langlog("rebuild")
+    finally:
+        await postgres_of.execute("SELECT pg_advisory_unlock_all()")
+    assert done.code == 1 and done.err.endswith(f"langlog: another process is building {LIVE}_new\n"), done
+    assert await schemas(postgres_of) == before
