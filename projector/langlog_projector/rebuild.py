@@ -31,6 +31,8 @@ from msgspec.structs import replace
 
 from .erasure import Erasure
 from .projection import Nobody, Projection, Refused
+from .snapshot_read import Snapshots, behind, restore, restore_partition, starts_of
+from .snapshot_write import SNAPSHOT
 
 logger = structlog.get_logger(__name__)
 
@@ -76,12 +78,23 @@ class Builder:
     def schema(self) -> str:
         return self.settings.projection
 
+    @property
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The next offset to fold of each partition."""
+        return self._projection.positions
+
     def left(self, ends: Mapping[TopicPartition, int]) -> int:
         """How many records there are to fold up to these positions."""
         return sum(max(0, end - self._projection.positions.get(lane, 0)) for lane, end in ends.items())
 
-    async def open(self) -> None:
-        """Positions, and everything else that outlives a batch, from the schema."""
+    async def open(self, beginning: Snapshots | None = None) -> None:
+        """Positions, and everything else that outlives a batch, from the schema; where nothing is folded and the log was cut, rows
+        from its snapshots first. ``beginning``: partitions to begin with these instead, cut or not. Raises as `restore`."""
+        if beginning is None:
+            await restore(self._log, self.pool, self.schema, range(self._log.partitions))
+        else:
+            for part, taken in beginning.items():
+                await restore_partition(self._log, self.pool, self.schema, part, taken)
         await self._projection.open([(topic, p) for topic in ev.FOLDED_TOPICS for p in range(self._log.partitions)])
 
     async def fold_to(self, ends: Mapping[TopicPartition, int]) -> None:
@@ -152,12 +165,19 @@ class Builder:
 
 @contextlib.asynccontextmanager
 async def building(
-    log: Log, live: Settings, schema: str, progress: Progress, *, keep: bool = True, as_it_is: bool = False
+    log: Log,
+    live: Settings,
+    schema: str,
+    progress: Progress,
+    *,
+    keep: bool = True,
+    as_it_is: bool = False,
+    beginning: Snapshots | None = None,
 ) -> AsyncIterator[Builder]:
     """A builder of the schema. ``keep``: what an earlier builder left is gone on from, if it was of this version of langlog.
-    ``as_it_is``: the schema must be there, whoever built it.
+    ``as_it_is``: the schema must be there, whoever built it. ``beginning``: see `Builder.open`.
 
-    Raises RebuildError when another builder is at work on it, or it is not there; StartError.
+    Raises RebuildError when another builder is at work on it, it is not there, or the log is being cut; StartError.
     """
     settings = replace(live, projection=schema)
     # a lost commit is folded again
@@ -166,28 +186,46 @@ async def building(
         async with pool.acquire() as guard:
             if not await guard.fetchval(SQL["try_lock"], f"langlog.rebuild.{schema}"):
                 raise RebuildError(f"another process is building {schema}")
+            shared = False
             try:
-                await _prepare(pool, settings, keep, as_it_is)
+                shared = await guard.fetchval(SNAPSHOT["share_log"], reading(live))
+                if not shared:
+                    raise RebuildError("the log is being cut: try again when that is over")
+                await _prepare(log, pool, settings, keep, as_it_is)
                 builder = Builder(log, pool, settings, progress)
                 try:
-                    await builder.open()
+                    await builder.open(beginning)
                     yield builder
                 finally:
                     await builder.stop()
             finally:
+                if shared:
+                    await guard.execute(SNAPSHOT["unshare_log"], reading(live))
                 await guard.execute(SQL["unlock"], f"langlog.rebuild.{schema}")
     finally:
         await pool.close()
 
 
-async def _prepare(pool: asyncpg.Pool, settings: Settings, keep: bool, as_it_is: bool) -> None:
+def reading(live: Settings) -> str:
+    """The name of the lock that builders beside a read model share, and that whoever cuts the log must have alone."""
+    return f"langlog.reading.{live.projection}"
+
+
+async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, keep: bool, as_it_is: bool) -> None:
     schema, mark = settings.projection, _mark()
     found = await pool.fetchrow(SQL["schema"], schema)
+    cut = None
+    if found is not None and (keep or as_it_is):
+        cut = behind(await live_positions(pool) or {}, await starts_of(log))
     if as_it_is:
         if found is None:
             raise RebuildError(f"there is no schema {schema}")
+        if cut is not None:
+            raise RebuildError(
+                f"{schema} is behind {cut[0]}/{cut[1]}, which was cut since: it cannot be brought up to date"
+            )
         return
-    if found is not None and not (keep and found["mark"] == mark):
+    if found is not None and (cut is not None or not (keep and found["mark"] == mark)):
         await pool.execute(f"DROP SCHEMA {schema} CASCADE")
     await ensure_read_model(pool, settings)
     await pool.execute(f"COMMENT ON SCHEMA {schema} IS '{mark}'")

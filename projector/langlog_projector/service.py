@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
-from langlog_backbone.log import LogReader, NewRecord, Record, TopicPartition
+from langlog_backbone.log import LogReader, LogUnavailable, NewRecord, Record, TopicPartition
 from langlog_backbone.postgres import AWAY, connect_pool
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
@@ -22,6 +22,7 @@ from langlog_schemas import events as ev
 from .announce import AWAITED, Announcer
 from .erasure import Erasure
 from .projection import RETRY_PAUSE_S, Projection, Refused
+from .snapshot_read import restore
 
 logger = structlog.get_logger(__name__)
 
@@ -109,14 +110,20 @@ class ProjectorService:
     # --- ownership ---------------------------------------------------------------------------
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Positions from Postgres; what is kept between batches is read anew."""
+        """Positions from Postgres; what is kept between batches is read anew. An empty read model begins where the log does."""
         async with self._turn:
             while True:
                 try:
+                    assert self._pool is not None
+                    schema = self._backbone.settings.projection
+                    await restore(self._log, self._pool, schema, {part for _, part in partitions})
                     return await self._projection.open(partitions)
                 except AWAY as error:
                     logger.warning("projector.postgres_away", error=str(error))
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+                except LogUnavailable as error:
+                    logger.warning("projector.log_away", error=str(error))
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         async with self._turn:

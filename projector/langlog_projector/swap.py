@@ -61,7 +61,7 @@ async def verify(log: Log, settings: Settings, progress: Progress) -> Report:
         async with building(log, settings, schema, progress, keep=False) as builder:
             try:
                 await catch_up(builder, live)
-                comparison = await _compare(builder, live, settings.projection)
+                comparison = await compare_with_live(builder, live, settings.projection)
             finally:
                 await builder.pool.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         return Report(builder.done, builder.refused, comparison)
@@ -87,7 +87,7 @@ async def rebuild(log: Log, settings: Settings, progress: Progress, accept: Comp
             await catch_up(builder, live)
             await _analyze(builder)
             await catch_up(builder, live)
-            comparison = await _compare(builder, live, name)
+            comparison = await compare_with_live(builder, live, name)
             if not accept(comparison):
                 return Report(builder.done, builder.refused, comparison)
             await _swap(builder, live, name)
@@ -124,8 +124,8 @@ async def drop_old(settings: Settings) -> bool:
         await live.close()
 
 
-async def _compare(builder: Builder, live: asyncpg.Pool, name: str) -> Comparison:
-    """At the same positions; the live projector waits only until both are in one snapshot."""
+async def compare_with_live(builder: Builder, live: asyncpg.Pool, name: str) -> Comparison:
+    """What is built with the live model. At the same positions; the live projector waits only until both are in one snapshot."""
     async with live.acquire() as reading:
         snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         async with held(live) as (_, positions):

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import NODEFAULT, Raw
 
-from . import checkpoints, commands, envelope, events, frames
+from . import checkpoints, commands, envelope, events, frames, snapshots
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI = "3.0.0"
@@ -29,6 +29,10 @@ TOPICS: dict[str, tuple[str, str]] = {
     events.STORE_EVENTS: ("the namespace, joined by dots", "Items of the store."),
     events.GRAPH_EVENTS: ("the graph id", "Graphs that executors can run."),
     events.DEAD_LETTERS: ("that of the record", "Records that could not be handled, as they were."),
+    snapshots.TOPIC: (
+        "the aggregate's id",
+        "What stands in for the front of the log where it was cut (docs/retention.md).",
+    ),
 }
 """Topic -> (what its key is, what it holds)."""
 
@@ -37,8 +41,13 @@ NUMBERS = r"^\d+-\d+-\d+-\d+$"
 
 
 def document_types() -> dict[str, type[msgspec.Struct]]:
-    """Type (without ``langlog.``) -> class, of every command and event."""
-    return {**commands.COMMANDS, **events.EVENTS}
+    """Type (without ``langlog.``) -> class, of every command, every event, and what snapshots are made of."""
+    return {**commands.COMMANDS, **events.EVENTS, **snapshots.SNAPSHOTS}
+
+
+def is_packed(type: str) -> bool:
+    """Whether the body is msgpack on the wire."""
+    return type in events.MSGPACK_EVENTS or type in snapshots.SNAPSHOTS
 
 
 def json_schema(type: str) -> dict[str, Any]:
@@ -49,7 +58,7 @@ def json_schema(type: str) -> dict[str, Any]:
     found = {"$schema": DIALECT, "$id": f"urn:langlog:{type}", **own}
     if components:
         found["$defs"] = components
-    if type in events.MSGPACK_EVENTS:
+    if is_packed(type):
         found["$comment"] = PACKED
     return found
 
@@ -67,6 +76,7 @@ def asyncapi(version: str) -> dict[str, Any]:
         checkpoints.WritesBody,
         checkpoints.Bundle,
         frames.FrameBatch,
+        snapshots.TableRows,
     ]
     schemas, components = _components([*types.values(), *inside], "#/components/schemas/{name}")
     by_type = dict(zip(types, schemas, strict=False))
@@ -117,7 +127,7 @@ def _channel(topic: str, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _message(type: str, cls: type[msgspec.Struct], payload: dict[str, Any]) -> dict[str, Any]:
-    packed = type in events.MSGPACK_EVENTS
+    packed = is_packed(type)
     found = {
         "name": envelope.PREFIX + type,
         "title": cls.__name__,
@@ -265,7 +275,7 @@ _StructMeta = type(msgspec.Struct)
 def _attribute_docs() -> dict[str, dict[str, str]]:
     """Class -> member -> the string under it in the source."""
     found: dict[str, dict[str, str]] = {}
-    modules: tuple[ModuleType, ...] = (commands, events, checkpoints, frames)
+    modules: tuple[ModuleType, ...] = (commands, events, checkpoints, frames, snapshots)
     for module in modules:
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef):

@@ -44,7 +44,14 @@ class ThreadSnapshot(ThreadEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "snapshot.thread.v1"
     TOPIC: ClassVar[str] = TOPIC
     snapshot_id: str
-    tables: list[TableRows]
+    number: int
+    """Of these rows among those of the snapshot in this partition."""
+    index: int = 0
+    """Rows over the record limit come in pieces: which one this is."""
+    count: int = 1
+    """… and of how many."""
+    rows: bytes
+    """A piece of an encoded list of `TableRows`."""
 
 
 class RowsSnapshot(Event, kw_only=True, frozen=True):
@@ -54,7 +61,14 @@ class RowsSnapshot(Event, kw_only=True, frozen=True):
     TOPIC: ClassVar[str] = TOPIC
     aggregate_id: str
     snapshot_id: str
-    tables: list[TableRows]
+    number: int
+    """Of these rows among those of the snapshot in this partition."""
+    index: int = 0
+    """Rows over the record limit come in pieces: which one this is."""
+    count: int = 1
+    """… and of how many."""
+    rows: bytes
+    """A piece of an encoded list of `TableRows`."""
 
     @property
     def key(self) -> str:
@@ -98,6 +112,9 @@ AnySnapshot = ThreadSnapshot | RowsSnapshot | SnapshotTaken
 
 SNAPSHOTS: dict[str, type[Event]] = {cls.TYPE: cls for cls in (ThreadSnapshot, RowsSnapshot, SnapshotTaken)}
 """All of them are msgpack on the wire."""
+
+encode_rows: Callable[[list[TableRows]], bytes] = msgspec.msgpack.Encoder().encode
+decode_rows: Callable[[bytes], list[TableRows]] = msgspec.msgpack.Decoder(list[TableRows]).decode
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[str, Callable[[bytes], Any]] = {

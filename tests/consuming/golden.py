@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope, frames
+from langlog_schemas import envelope, frames, snapshots
 from langlog_schemas import events as ev
-from langlog_schemas.contracts import document_types
+from langlog_schemas.contracts import document_types, is_packed
 from langlog_schemas.envelope import Cause
 from msgspec import inspect as mi
 
@@ -43,6 +43,16 @@ WRITES = cp.WritesBody(
     "", CHECKPOINT, "task-1", "~__pregel_pull, talk", [cp.Write(0, "messages", "msgpack", b"\xa2hi")]
 )
 FRAMES = frames.FrameBatch(RUN, 1, [frames.Frame(1, 1_795_255_872_131, 0, "values", b'{"messages":[]}')], True)
+
+ROWS = [
+    snapshots.TableRows(
+        table="checkpoint_blobs",
+        columns=[
+            snapshots.Column(name="version", text=["1", None]),
+            snapshots.Column(name="data", data=[b"\x90", None]),
+        ],
+    )
+]
 
 STRINGS = {
     "thread_id": THREAD,
@@ -80,6 +90,8 @@ BODIES = {
     ev.CheckpointWrites: cp.encode(WRITES),
     ev.CheckpointPart: cp.encode(WRITTEN),
     ev.RunFrames: frames.encode(FRAMES),
+    snapshots.ThreadSnapshot: snapshots.encode_rows(ROWS),
+    snapshots.RowsSnapshot: snapshots.encode_rows(ROWS),
 }
 
 
@@ -149,16 +161,29 @@ def record(type: str, cls: type[msgspec.Struct], *, whole: bool) -> dict[str, An
     body = example(cls, whole=whole)
     command = isinstance(body, cmd.Body)
     worker = isinstance(body, ev.WORKER_EVENTS)
-    packed = type in ev.MSGPACK_EVENTS
-    value = cmd.encode(body) if isinstance(body, cmd.Body) else ev.encode(body)
+    snapshot = isinstance(body, snapshots.AnySnapshot)
+    packed = is_packed(type)
+    value = (
+        cmd.encode(body)
+        if isinstance(body, cmd.Body)
+        else snapshots.encode(body)
+        if isinstance(body, snapshots.AnySnapshot)
+        else ev.encode(body)
+    )
     headers = envelope.headers(
         id="0198c0de-0000-7000-8000-00000000000a" if command else f"{RUN}-1-4" if worker else "3-7-0",
         type=type,
-        source="/langlog/gateway" if command else "/langlog/executor" if worker else "/langlog/decider",
+        source="/langlog/gateway"
+        if command
+        else "/langlog/executor"
+        if worker
+        else "/langlog/retention"
+        if snapshot
+        else "/langlog/decider",
         time=TIME,
         subject=body.key,
         content_type=envelope.MSGPACK_CONTENT if packed else envelope.JSON_CONTENT,
-        cause=None if command or worker or isinstance(body, ev.GraphRegistered) else Cause(3, 7, 0, 1),
+        cause=None if command or worker or snapshot or isinstance(body, ev.GraphRegistered) else Cause(3, 7, 0, 1),
         actor="ada" if whole and not worker else None,
     )
     return {

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas.contracts import TOPICS, document_types, documents
+from langlog_schemas import snapshots
+from langlog_schemas.contracts import TOPICS, document_types, documents, is_packed
 
 from tests.consuming.golden import bytes_of
 from tests.stack.node_package import installed
@@ -38,9 +39,9 @@ def test_the_documents_are_what_the_types_give() -> None:
 
 def test_every_topic_and_type_is_in_the_asyncapi_document() -> None:
     document = read("asyncapi.json")
-    assert set(document["channels"]) == set(TOPICS) == {cmd.TOPIC, *ev.EVENT_TOPICS, ev.DEAD_LETTERS}
+    assert set(document["channels"]) == set(TOPICS) == {cmd.TOPIC, *ev.EVENT_TOPICS, ev.DEAD_LETTERS, snapshots.TOPIC}
     told = {name for channel in document["channels"].values() for name in channel["messages"]}
-    assert told == {*cmd.COMMANDS, *ev.EVENTS, "dead-letter"}
+    assert told == {*cmd.COMMANDS, *ev.EVENTS, *snapshots.SNAPSHOTS, "dead-letter"}
 
 
 def test_the_asyncapi_document_passes_the_official_parser() -> None:
@@ -58,7 +59,7 @@ def test_golden_records_fit_their_schema_and_their_headers(type: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     headers = {"$ref": "#/components/schemas/CloudEvent", "components": read("asyncapi.json")["components"]}
     for record in read(f"golden/{type}.json")["records"]:
-        if type in ev.MSGPACK_EVENTS:
+        if is_packed(type):
             body = msgspec.to_builtins(msgspec.msgpack.decode(bytes_of(record)))  # bytes become base64, as in JSON
         else:
             body = msgspec.json.decode(bytes_of(record))

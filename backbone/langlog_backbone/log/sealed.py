@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope
+from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
 
 from ..compression import compressed, restored
@@ -58,11 +58,11 @@ PLAIN = frozenset(
 """Types without personal content."""
 OTHERS = frozenset(
     name
-    for name, cls in {**cmd.COMMANDS, **ev.EVENTS}.items()
+    for name, cls in {**cmd.COMMANDS, **ev.EVENTS, **snapshots.SNAPSHOTS}.items()
     if not issubclass(cls, cmd.ThreadCommand | ev.ThreadEvent) and name not in PLAIN
 )
 """Types that are of no thread: assistants, crons, store, graphs."""
-SEALED_TOPICS = frozenset((cmd.TOPIC, ev.RUN_EVENTS, ev.DEAD_LETTERS))
+SEALED_TOPICS = frozenset((cmd.TOPIC, ev.RUN_EVENTS, ev.DEAD_LETTERS, snapshots.TOPIC))
 
 
 class _Makes(msgspec.Struct):

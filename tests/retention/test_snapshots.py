@@ -1,0 +1,206 @@
+"""A snapshot stands in for whatever is below a cut: what is folded on top of it gives the same rows, in every column."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.log import Log, LogFault, NewRecord, Position, Positions, Record, open_log
+from langlog_backbone.postgres import connect_pool, ensure_read_model
+from langlog_backbone.settings import Settings
+from langlog_projector.retention import bounded
+from langlog_projector.snapshot_read import behind, latest, restore, restore_partition
+from langlog_projector.snapshot_write import taken_record, write
+from langlog_schemas import events as ev
+from langlog_schemas import snapshots
+
+from tests.core.journal import PARTITIONS, Journal, journals
+from tests.core.test_projection import FEW, Model, chances, interleaved, plainly
+from tests.stack.fixtures import isolated
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[Log]:
+    log = open_log(isolated(None, tmp_path, {"partitions": PARTITIONS, "max_record_bytes": 8_000}))
+    await log.start()
+    yield log
+    await log.stop()
+
+
+@pytest.fixture
+async def settings(postgres: EmbeddedPostgres) -> Settings:
+    return Settings(database_uri=postgres.uri, projection=f"t{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+async def model(settings: Settings) -> AsyncIterator[Model]:
+    pool = await connect_pool(settings, size=3)
+    await ensure_read_model(pool, settings)
+    tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", settings.projection)
+    yield Model(pool, sorted(row["tablename"] for row in tables))
+    await pool.close()
+
+
+async def snapshot(log: Log, model: Model, schema: str) -> dict[int, snapshots.SnapshotTaken]:
+    written = await write(log, model.pool, schema, uuid.uuid4().hex, dict.fromkeys(range(PARTITIONS), 0))
+    return {part: found.taken for part, found in written.items()}
+
+
+@given(journal=journals, chance=chances)
+@FEW
+async def test_a_snapshot_of_any_cut_with_the_rest_on_top_gives_the_same_rows(
+    model: Model, log: Log, settings: Settings, journal: Journal, chance: random.Random
+) -> None:
+    plain = await plainly(model, journal.records)
+    shuffled = interleaved(journal.records, chance)
+    cut = chance.randint(0, len(shuffled))
+    await model.empty()
+    await model.fold(shuffled[:cut])
+    at_the_cut = await model.rows()
+    found = await snapshot(log, model, settings.projection)
+    await model.pool.execute(f"TRUNCATE {', '.join(model.tables)}")
+    for part, taken in found.items():
+        await restore_partition(log, model.pool, settings.projection, part, taken)
+    assert await model.rows() == at_the_cut
+    await model.restart()
+    await model.fold(shuffled[cut:])
+    assert await model.rows() == plain
+
+
+async def test_values_of_any_size_and_kind_come_back_as_they_were(model: Model, log: Log, settings: Settings) -> None:
+    large = random.Random(7).randbytes(50_000)
+    async with model.pool.acquire() as connection:
+        await model.empty()
+        await connection.execute(
+            "INSERT INTO checkpoint_blobs VALUES ('t', '', 'c', '1', 'msgpack', $1), ('t', '', 'c', '2', 'm', '')",
+            large,
+        )
+        await connection.execute(
+            "INSERT INTO store_items VALUES (ARRAY['a.b', 'c\"d', 'ü{}'], 'k', $1, now(), '2020-01-01T00:00:00.000001+05', NULL, 0.1)",
+            '{"x": 1e400, "y": [0.1, null, "\\u00e9\\\\"], "z": {}}',
+        )
+        await connection.execute(
+            "INSERT INTO store_vectors VALUES (ARRAY['a.b', 'c\"d', 'ü{}'], 'k', 0, '$', '[0.1,-3.4028235e+38,1e-45]')"
+        )
+        await connection.execute(
+            "INSERT INTO graphs VALUES ('g', 1, E'line\\nline\\ttab\\\\', '{}', false, '[{\"b\": 1,  \"a\": 2}]', 'null')"
+        )
+        await connection.execute("INSERT INTO graphs VALUES ('h', 2, NULL, 'null', false, '[]', NULL)")
+    before = await model.rows()
+    found = await snapshot(log, model, settings.projection)
+    await model.pool.execute(f"TRUNCATE {', '.join(model.tables)}")
+    for part, taken in found.items():
+        await restore_partition(log, model.pool, settings.projection, part, taken)
+    assert await model.rows() == before
+
+
+async def test_a_snapshot_counts_only_once_it_is_complete_and_the_last_one_counts(
+    model: Model, log: Log, settings: Settings
+) -> None:
+    await model.empty()
+    first = await snapshot(log, model, settings.projection)
+    assert await latest(log, 0) is None
+    await log.append([taken_record(taken) for taken in first.values()])
+    assert await latest(log, 0) == first[0]
+    await model.pool.execute(
+        "INSERT INTO graphs SELECT 'g' || n, 1, NULL, '{}', false, '[]', NULL FROM generate_series(1, 90) n"
+    )
+    second = await snapshot(log, model, settings.projection)
+    assert await latest(log, 0) == first[0]
+    await log.append([taken_record(second[0])])
+    assert await latest(log, 0) == second[0]
+    assert await latest(log, 1) == first[1]
+
+
+async def test_records_that_were_appended_twice_count_once_and_lacking_ones_are_a_fault(
+    model: Model, log: Log, settings: Settings
+) -> None:
+    await model.empty()
+    await model.pool.execute("INSERT INTO graphs VALUES ('g', 1, NULL, '{}', false, '[]', NULL)")
+    found = await snapshot(log, model, settings.projection)
+    part = log.partition_of("g")
+    end = (await log.end_offsets(snapshots.TOPIC))[part]
+    for record in await log.fetch(snapshots.TOPIC, part, range(end)):
+        again = (await log.append([new(record)]))[0]
+        assert again == Position(part, end)
+    await model.empty()
+    assert await restore_partition(log, model.pool, settings.projection, part, found[part]) == 1
+    await model.empty()
+    lacking = snapshots.SnapshotTaken(
+        **{name: getattr(found[part], name) for name in found[part].__struct_fields__} | {"records": 7}
+    )
+    with pytest.raises(LogFault, match="has 7 records"):
+        await restore_partition(log, model.pool, settings.projection, part, lacking)
+    assert await model.pool.fetchval("SELECT count(*) FROM graphs") == 0
+
+
+def new(record: Record) -> NewRecord:
+    return NewRecord(record.topic, record.key, record.value, record.headers)
+
+
+async def test_an_empty_read_model_begins_with_the_snapshot_and_one_that_was_left_behind_is_a_fault(
+    model: Model, log: Log, settings: Settings
+) -> None:
+    schema = settings.projection
+    await model.empty()
+    assert await restore(log, model.pool, schema, range(PARTITIONS)) == 0
+    part = log.partition_of("g")
+    await model.pool.execute("INSERT INTO graphs VALUES ('g', 1, NULL, '{}', false, '[]', NULL)")
+    await model.pool.execute('UPDATE positions SET "offset" = 5, cause_offset = 3 WHERE topic = $1', ev.GRAPH_EVENTS)
+    rows = await model.rows()
+    found = await snapshot(log, model, schema)
+    await log.append([taken_record(taken) for taken in found.values()])
+    await log.append([new(Record(ev.GRAPH_EVENTS, part, n, "g", b"{}", {})) for n in range(7)])
+    await log.cut({(ev.GRAPH_EVENTS, part): 5})
+    await model.empty()
+    assert await restore(log, model.pool, schema, [1 - part]) == 0
+    assert await restore(log, model.pool, schema, range(PARTITIONS)) == 1
+    restored = await model.rows()
+    assert restored["graphs"] == rows["graphs"]
+    assert (
+        await model.pool.fetchval(
+            'SELECT "offset" FROM positions WHERE topic = $1 AND part = $2', ev.GRAPH_EVENTS, part
+        )
+        == 5
+    )
+    assert await restore(log, model.pool, schema, range(PARTITIONS)) == 0, "begun already"
+    await model.pool.execute('UPDATE positions SET "offset" = 4 WHERE topic = $1', ev.GRAPH_EVENTS)
+    with pytest.raises(LogFault, match="langlog rebuild"):
+        await restore(log, model.pool, schema, range(PARTITIONS))
+
+
+LANES = [("commands", 0), ("run-events", 0), ("run-events", 1)]
+offsets = st.dictionaries(st.sampled_from(LANES), st.integers(0, 20))
+
+
+@given(asked=offsets, starts=offsets, held=st.dictionaries(st.sampled_from("abc"), offsets))
+def test_nothing_is_cut_that_somebody_has_not_read_and_no_cut_is_taken_back(
+    asked: Positions, starts: Positions, held: dict[str, Positions]
+) -> None:
+    cuts, holders = bounded(asked, starts, held)
+    assert cuts.keys() == asked.keys()
+    for lane, cut in cuts.items():
+        start = starts.get(lane, 0)
+        assert cut >= start
+        if cut > start:
+            assert cut <= asked[lane]
+            assert all(cut <= positions[lane] for positions in held.values() if lane in positions)
+        assert (lane in holders) == (cut < asked[lane])
+        for name in holders.get(lane, ()):
+            assert held[name][lane] < asked[lane]
+
+
+@given(positions=offsets, starts=offsets)
+def test_a_read_model_is_behind_where_it_has_begun_and_is_below_a_start(
+    positions: Positions, starts: Positions
+) -> None:
+    lane = behind(positions, starts)
+    begun = {part for (_, part), offset in positions.items() if offset}
+    lagging = {x for x, start in starts.items() if x[1] in begun and positions.get(x, 0) < start}
+    assert (lane in lagging) if lagging else lane is None
