@@ -3,7 +3,8 @@ that failed while they ran."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,17 @@ import pytest
 from tests.stack import server
 
 pytest_plugins = ["tests.stack.fixtures"]
+
+
+@pytest.fixture(autouse=True)
+def surroundings() -> Iterator[None]:
+    """The environment is afterwards what it was before: a project that is loaded in this process adds its variables."""
+    before = dict(os.environ)
+    yield
+    before["PYTEST_CURRENT_TEST"] = os.environ["PYTEST_CURRENT_TEST"]
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.hookimpl(wrapper=True)
