@@ -7,10 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-import asyncpg
-
 from .hot_queue import HotQueue
 from .log import Log, LogFault, LogUnavailable, open_log
+from .pool import Pool
 from .postgres import connect_pool, ensure_read_model
 from .redis import Bus, RedisPipe, check_redis
 from .service import StartError
@@ -24,7 +23,7 @@ CLOSE_S = 5.0
 class Backbone(NamedTuple):
     settings: Settings
     log: Log
-    pool: asyncpg.Pool
+    pool: Pool
     pipe: RedisPipe
     bus: Bus
     queue: HotQueue
@@ -39,7 +38,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(tracing())
         await check_redis(settings.redis_uri)
-        pool = await connect_pool(settings)
+        pool = Pool(await connect_pool(settings))
         stack.push_async_callback(_close, pool)
         await ensure_read_model(pool, settings)
         log = open_log(settings)
@@ -58,7 +57,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         yield Backbone(settings, log, pool, pipe, bus, queue)
 
 
-async def _close(pool: asyncpg.Pool) -> None:
+async def _close(pool: Pool) -> None:
     """Close; what holds a connection for too long loses it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_S):

@@ -1,0 +1,128 @@
+"""Connections for single statements: kept between two of them, never in the way of others, replaced when they are lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from langlog_backbone import pool as pool_module
+from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.pool import Pool
+from langlog_backbone.postgres import AWAY
+
+SIZE = 4
+
+
+@pytest.fixture
+async def pool(postgres: EmbeddedPostgres) -> AsyncIterator[Pool]:
+    made = Pool(await asyncpg.create_pool(postgres.uri, min_size=1, max_size=SIZE))
+    yield made
+    async with asyncio.timeout(10):
+        await made.close()
+
+
+async def backend(pool: Pool) -> int:
+    found: int = await pool.fetchval("SELECT pg_backend_pid()")
+    return found
+
+
+async def busy(pool: Pool, count: int, seconds: float = 0.05) -> set[int]:
+    """Backends that answered so many statements at once."""
+    rows = await asyncio.gather(
+        *(pool.fetchrow("SELECT pg_backend_pid() AS pid FROM pg_sleep($1)", seconds) for _ in range(count))
+    )
+    return {row["pid"] for row in rows}
+
+
+async def test_answers_are_those_of_asyncpg(pool: Pool) -> None:
+    assert [row["n"] for row in await pool.fetch("SELECT n FROM generate_series(1, $1) AS n", 3)] == [1, 2, 3]
+    assert (await pool.fetchrow("SELECT $1::text AS a", "x"))["a"] == "x"
+    assert await pool.fetchval("SELECT 7") == 7
+    assert await pool.fetchrow("SELECT 1 WHERE false") is None
+    assert await pool.fetchval("SELECT 1 WHERE false") is None
+    assert await pool.execute("SELECT 1") == "SELECT 1"
+
+
+async def test_one_after_the_other_statements_share_a_connection(pool: Pool) -> None:
+    assert len({await backend(pool) for _ in range(5)}) == 1
+
+
+async def test_more_statements_than_connections_wait_for_their_turn(pool: Pool) -> None:
+    async with asyncio.timeout(20):
+        assert len(await busy(pool, 6 * SIZE)) <= SIZE
+
+
+async def test_who_needs_a_connection_for_longer_gets_one(pool: Pool) -> None:
+    await busy(pool, SIZE)
+    async with asyncio.timeout(10), pool.acquire() as connection, connection.transaction():
+        assert await connection.fetchval("SELECT 1") == 1
+        assert len(await busy(pool, 2 * SIZE)) == SIZE - 1
+
+
+async def test_a_connection_whose_turn_was_given_up_goes_to_the_next(pool: Pool) -> None:
+    async with asyncio.timeout(20):
+        for _ in range(20):
+            waiting = [asyncio.create_task(backend(pool)) for _ in range(4 * SIZE)]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting[::2]:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        assert len(await busy(pool, 2 * SIZE)) == SIZE - 1
+
+
+async def test_a_pool_of_one_serves_both_kinds(postgres: EmbeddedPostgres) -> None:
+    pool = Pool(await asyncpg.create_pool(postgres.uri, min_size=1, max_size=1))
+    async with asyncio.timeout(10):
+        assert len(await busy(pool, 5, 0.001)) == 1
+        async with pool.acquire() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+        await pool.close()
+
+
+async def test_a_statement_that_fails_or_is_given_up_leaves_no_trace(pool: Pool) -> None:
+    for _ in range(2 * SIZE):
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await pool.fetchval("SELECT 1 / 0")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await pool.fetch("SELECT pg_sleep(60)")
+    async with asyncio.timeout(10):
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_lost_connections_are_replaced(pool: Pool, postgres: EmbeddedPostgres) -> None:
+    for _ in range(3):
+        lost = await busy(pool, SIZE)
+        other = await asyncpg.connect(postgres.uri)
+        for pid in lost:
+            await other.execute("SELECT pg_terminate_backend($1)", pid)
+        await other.close()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert await backend(pool) not in lost
+                    break
+                except AWAY:
+                    continue
+
+
+async def test_connections_that_nobody_needs_any_more_go_back(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "REST_S", 0.05)
+    await busy(pool, SIZE)
+    async with asyncio.timeout(10):
+        while pool.resting > 1:
+            await backend(pool)
+    async with asyncio.timeout(10), pool.acquire(), pool.acquire(), pool.acquire():
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_closing_waits_for_what_is_under_way(postgres: EmbeddedPostgres) -> None:
+    pool = Pool(await asyncpg.create_pool(postgres.uri, min_size=1, max_size=SIZE))
+    await busy(pool, 2)
+    under_way = [asyncio.create_task(pool.fetchval("SELECT 1 FROM pg_sleep(0.2)")) for _ in range(2)]
+    await asyncio.sleep(0)  # they have begun
+    async with asyncio.timeout(10):
+        await pool.close()
+    assert [task.result() for task in under_way] == [1, 1]
