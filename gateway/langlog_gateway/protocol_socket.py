@@ -89,6 +89,8 @@ class Sockets:
 
     async def _read(self, request: web.Request, response: web.WebSocketResponse, socket: Socket) -> None:
         async for message in response:
+            if socket.closing:
+                continue  # nothing is answered any more: what is awaited is the client's own close
             if message.type is not WSMsgType.TEXT:
                 await response.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"text frames only")
                 return
@@ -130,6 +132,7 @@ class Socket:
         "_feed",
         "_feeds",
         "_held",
+        "_left",
         "_limits",
         "_out",
         "_request",
@@ -167,6 +170,7 @@ class Socket:
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._left = asyncio.Event()
         self._held = False
         self._run: str | None = None
         self._started_after = 0
@@ -237,8 +241,13 @@ class Socket:
     def end(self) -> None:
         self._close(WSCloseCode.SERVICE_RESTART, b"the server is going down")
 
+    @property
+    def closing(self) -> bool:
+        return self._closing is not None
+
     async def leave(self) -> None:
         """The connection is gone, or is being closed, which is waited for."""
+        self._left.set()
         self._leave_feed()
         if self._writer is not None:
             self._writer.cancel()
@@ -259,8 +268,9 @@ class Socket:
 
     async def say(self, text: bytes) -> None:
         """Send an answer."""
-        with contextlib.suppress(ConnectionResetError):
-            await self._out.send_frame(text, WSMsgType.TEXT)
+        if not self.closing:
+            with contextlib.suppress(ConnectionResetError):
+                await self._out.send_frame(text, WSMsgType.TEXT)
 
     async def _followed(self) -> Feed:
         if self._feed is None:
@@ -279,7 +289,7 @@ class Socket:
                     continue
                 if any(other.filter.wants(event) and event.seq > other.after for other in others):
                     continue
-                if not await self._allowed():
+                if not await self._allowed() or self.closing:
                     return 0
                 await self._out.send_frame(event.text, WSMsgType.TEXT)
                 self.seq = max(self.seq, event.seq)
@@ -332,17 +342,18 @@ class Socket:
     def _close(self, code: int, reason: bytes) -> None:
         if self._closing is None:
             self._leave_feed()
+            self._waiting.clear()
             self._closing = asyncio.ensure_future(self._close_soon(code, reason))
 
     async def _close_soon(self, code: int, reason: bytes) -> None:
-        """A client that takes nothing is dropped."""
+        """Until the client has closed as well: closed before, it might never read the code. One that takes nothing is dropped."""
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
-                await self._out.close(code=code, message=reason)
-        except TimeoutError:
-            pass
-        if self._request.transport is not None:
-            self._request.transport.abort()
+                await self._out.send_frame(code.to_bytes(2) + reason, WSMsgType.CLOSE)
+                await self._left.wait()
+        except (TimeoutError, ConnectionResetError):
+            if self._request.transport is not None:
+                self._request.transport.abort()
 
     def _leave_feed(self) -> None:
         if self._feed is not None:
