@@ -122,6 +122,10 @@ class Aggregates:
         """Which of these retried commands have had their outcome."""
         return {row["command_id"] for row in await self._pool.fetch(SQL["known_commands"], list(ids))}
 
+    async def known_runs(self, ids: Collection[str]) -> set[str]:
+        """Which of these runs have been created. Ask after `known_commands`: a run is there at least as long as its outcome."""
+        return {row["run_id"] for row in await self._pool.fetch(SQL["known_runs"], list(ids))}
+
     async def crons_of(self, threads: Collection[str]) -> list[str]:
         """The crons on these threads, as far as Postgres holds them."""
         return [row["cron_id"] for row in await self._pool.fetch(SQL["crons_of"], list(threads))]

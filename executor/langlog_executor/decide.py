@@ -35,6 +35,7 @@ from .decide_access import assistant_refusal, thread_refusal
 THREAD_EXISTS = "Thread with ID {} already exists"
 THREAD_MISSING = "Thread with ID {} not found"
 RUN_TARGET_MISSING = "Thread or assistant not found."
+RUN_EXISTS = "Run with ID {} already exists"
 THREAD_BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 NOTHING_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
@@ -61,8 +62,11 @@ _kwargs = msgspec.json.Decoder(Kwargs)
 _resuming = msgspec.json.Decoder(Resuming)
 
 
-def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -> Events:
-    """Events of a command to a thread or its runs; empty when the command is stale."""
+def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *, run_known: bool = False) -> Events:
+    """Events of a command to a thread or its runs; empty when the command is stale.
+
+    ``run_known``: the run that it would create has been created before, and is over.
+    """
     refusal = thread_refusal(state, command)
     if refusal is not None:
         return _rejected(state, *refusal)
@@ -92,7 +96,7 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta) -
         case cmd.ExpireThread():
             return _expire_thread(state, meta)
         case cmd.CreateRun():
-            return _create_run(state, command, meta)
+            return _create_run(state, command, meta, run_known)
         case cmd.CancelRuns():
             return _cancel_runs(state, command, meta)
         case cmd.DeleteRun():
@@ -275,9 +279,13 @@ def _thread_deleted(state: ThreadState) -> ev.ThreadDeleted:
 # --- runs ------------------------------------------------------------------------------------
 
 
-def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta) -> Events:
+def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, known: bool) -> Events:
     if not state.exists and command.if_not_exists == "reject":
         return _rejected(state, 404, RUN_TARGET_MISSING)
+    if known or (
+        meta.retry and command.run_id in state.runs
+    ):  # its outcome is no longer kept: an old key gives an old id
+        return _rejected(state, 409, RUN_EXISTS.format(command.run_id))
     if command.run_id in state.runs:
         return []  # the same command appended twice
     if command.answers:

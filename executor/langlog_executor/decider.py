@@ -91,6 +91,8 @@ class DeciderService:
         self._over: OrderedDict[str, None] = OrderedDict()
         """Keys of threads that were deleted here: what was sealed with one comes too late, also while it can be read."""
         self._retried: dict[str, None] = {}
+        self._known_runs: set[str] = set()
+        """Those that retried commands about to be decided would make a second time."""
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
         self._reader: LogReader | None = None
@@ -360,6 +362,7 @@ class DeciderService:
         assistants: set[str] = set()
         crons: set[str] = set()
         retried = []
+        runs = []
         for command, meta in todo:
             if isinstance(command, cmd.AssistantCommand):
                 assistants.add(command.assistant_id)
@@ -369,6 +372,8 @@ class DeciderService:
                 threads.add(command.thread_id)
             if meta.retry and meta.id not in self._retried:
                 retried.append(meta.id)
+                if isinstance(command, cmd.CreateRun):
+                    runs.append(command.run_id)
         while True:
             try:
                 for key in await self._aggregates.load(threads, assistants, crons):
@@ -376,6 +381,7 @@ class DeciderService:
                 if retried:
                     for id in await self._aggregates.known_commands(retried):
                         self._retried[id] = None
+                self._known_runs = await self._aggregates.known_runs(runs) if runs else set()
                 return
             except AWAY as error:
                 logger.warning("decider.postgres_away", error=str(error))
@@ -416,7 +422,8 @@ class DeciderService:
             case _:
                 kept = self._aggregates.thread(command.thread_id)
                 before: ThreadState = kept.state
-                events = decide_thread(before, command, meta)
+                known = isinstance(command, cmd.CreateRun) and command.run_id in self._known_runs
+                events = decide_thread(before, command, meta, run_known=known)
                 kept.state = fold_thread(before, events, meta.time)
                 return Decided(meta, events, before, kept)
 

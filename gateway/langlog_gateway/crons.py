@@ -109,7 +109,8 @@ class Crons:
         )
         reply = await self._core.commands.execute(command, origin)
         event = ev.decode(reply.type, reply.body)
-        assert isinstance(event, ev.CronCreated)
+        if not isinstance(event, ev.CronCreated):  # a repetition whose outcome is no longer kept
+            return json_response(present_cron(await self._row(cron_id)))
         shown = {"cron_id": cron_id, **asdict(event.content)}
         shown["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
         return json_response(msgspec.json.encode(shown))

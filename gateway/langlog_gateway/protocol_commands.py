@@ -38,6 +38,7 @@ NO_ACTIVE_RUN = "No active run is bound to this thread."
 BROKEN = "An internal error occurred"
 MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
 """What the peer's runs of the protocol are shown to stream (API.md 9.1 as recorded)."""
+RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer")
 MAX_RESPONSES = 1_000
 
 Object = dict[str, Any]
@@ -161,9 +162,7 @@ class Commands:
     async def _start(self, request: web.Request, params: Object) -> str:
         if not isinstance(params.get("assistant_id"), str):
             raise Refused("invalid_argument", "run.start requires an assistant_id.")
-        kept: Object = {
-            name: params[name] for name in ("assistant_id", "input", "config", "metadata") if name in params
-        }
+        kept: Object = {name: params[name] for name in RUN_PARAMS if name in params}
         return await self._run(request, _thread(request), kept)
 
     async def _respond(self, request: web.Request, params: Object) -> str:

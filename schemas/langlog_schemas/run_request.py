@@ -60,6 +60,8 @@ class RunCreate(Struct):
     checkpoint_id: str | None = None
     durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
     checkpoint_during: bool | UnsetType = UNSET
+    langsmith_tracer: Object | None = None
+    """Where a tracing back end would file the run; checked, since a client may err, and not used."""
 
 
 class Assistant(NamedTuple):

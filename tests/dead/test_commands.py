@@ -65,10 +65,10 @@ async def test_a_command_on_which_deciding_fails_parks_its_thread_and_the_decide
     await stack.send(cmd.CreateThread(thread_id=thread, fresh=True))
     sound = decider.decide_thread
 
-    def failing(state: Any, command: cmd.Command, meta: Any) -> Any:
+    def failing(state: Any, command: cmd.Command, meta: Any, **more: Any) -> Any:
         if isinstance(command, cmd.PatchThread) and "boom" in command.metadata:
             raise RuntimeError("not foreseen")
-        return sound(state, command, meta)
+        return sound(state, command, meta, **more)
 
     monkeypatch.setattr(decider, "decide_thread", failing)
     reply = await stack.send(cmd.PatchThread(thread_id=thread, metadata={"boom": 1}), retry=True)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import msgspec
+import pytest
 from langlog_schemas.ids import default_assistant_id
 from langlog_schemas.messages import Answer
 
@@ -101,6 +102,7 @@ async def test_what_a_run_is_to_be_made_of_must_exist(stack: Stack) -> None:
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "stream_mode": None}, 422),
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "metadata": None}, 422),
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "interrupt_before": "a"}, 422),
+        (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "langsmith_tracer": "a"}, 422),
         (f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "on_disconnect": "zz"}, 422),
         (
             f"/threads/{thread_id}/runs",
@@ -347,6 +349,27 @@ async def test_a_repeated_request_gets_the_first_run(stack: Stack) -> None:
         ) as answer:
             assert [name for name, _ in await stack.events(answer)] == ["metadata", "values"]
     assert len((await stack.call("GET", path))[1]) == 3
+
+
+@pytest.mark.parametrize("over", [True, False])
+async def test_a_key_whose_outcome_is_no_longer_kept_never_runs_a_run_again(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, over: bool
+) -> None:
+    monkeypatch.setattr("langlog_executor.decider.RETRIES_REMEMBERED", 0)
+    async with make_stack() as stack:
+        thread_id = await make_thread(stack)
+        path, headers = f"/threads/{thread_id}/runs", {"Idempotency-Key": "long ago"}
+        body = {"assistant_id": "echo", "input": {"a": 1}, "after_seconds": 0 if over else 1000}
+        _, run = await stack.call("POST", path, body, headers=headers)
+        if over:
+            assert await stack.call("GET", f"{path}/{run['run_id']}/join") == (200, {"a": 1})
+        before = await stack.call("GET", f"{path}/{run['run_id']}")
+        await stack.backbone.pool.execute("DELETE FROM outcomes")
+        refused = (409, {"detail": f"Run with ID {run['run_id']} already exists"})
+        for _ in range(2):
+            assert await stack.call("POST", path, body, headers=headers) == refused
+        assert await stack.call("GET", f"{path}/{run['run_id']}") == before
+        assert len((await stack.call("GET", path))[1]) == 1
 
 
 async def test_a_key_of_one_endpoint_is_another_key_elsewhere(stack: Stack) -> None:

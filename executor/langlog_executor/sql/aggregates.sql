@@ -35,5 +35,8 @@ SELECT cron_id FROM crons WHERE thread_id = ANY ($1::text[])
 -- name: known_commands
 SELECT command_id FROM outcomes WHERE command_id = ANY ($1::text[])
 
+-- name: known_runs
+SELECT run_id FROM runs WHERE run_id = ANY ($1::text[])
+
 -- name: read_causes
 SELECT topic, part, "offset", cause_offset, cause_index, cause_count FROM positions WHERE part = ANY ($1::int[])
