@@ -73,7 +73,7 @@ class QueryServer:
         self._free = asyncio.Semaphore(MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
         threads, drawings = ThreadQueries(graphs, reader, store), GraphQueries(graphs)
-        self._kinds: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]] = {
+        self._kinds: dict[str, tuple[Callable[[bytes], Any], Callable[..., Awaitable[bytes]]]] = {
             "state": (msgspec.json.Decoder(StateQuestion).decode, threads.state),
             "history": (msgspec.json.Decoder(HistoryQuestion).decode, threads.history),
             "update_state": (msgspec.json.Decoder(UpdateQuestion).decode, threads.update_state),
@@ -84,6 +84,11 @@ class QueryServer:
             "schemas": (msgspec.json.Decoder(GraphQuestion).decode, drawings.schemas),
         }
 
+        self._before: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "state": threads.before_state,
+            "history": threads.before_history,
+        }
+        """What is read on the I/O loop before the graph is asked; the answer gets it as a further argument."""
         # answered on the I/O loop, which hands on to the project's code by itself
         self._own: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]] = {}
         if embedder is not None:
@@ -147,8 +152,10 @@ class QueryServer:
                 async with asyncio.timeout(limit_s):
                     return Answer(id=query.id, body=await answer(asked))
             graph_id = _graph_id(query.body).graph_id
-            work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked)))
+            before = self._before.get(query.kind)
             async with asyncio.timeout(limit_s):
+                more = () if before is None else (await before(asked),)
+                work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked, *more)))
                 return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:
             logger.warning("query.embedding_failed", query_id=query.id, error=hidden(str(error))[:500])
