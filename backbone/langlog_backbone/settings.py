@@ -65,7 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_ENCRYPTION: ``on`` encrypts what the log holds of threads, each under a key of its own (docs/erasure.md);
     ``read`` only reads what was encrypted before."""
     master_key: str = ""
-    """LANGLOG_MASTER_KEY: 32 bytes in base64 that wrap the keys of threads; unset: they are in Postgres as they are."""
+    """LANGLOG_MASTER_KEY: 32 bytes in base64 that wrap the keys of threads; unset: they are in Postgres as they are. Several, with
+    commas between them: the first wraps, all unwrap (``langlog keys rewrap``)."""
     keys_schema: str = "langlog_keys"
     """LANGLOG_KEYS_SCHEMA: the Postgres schema of the keys of threads; never rebuilt, to be kept as long as the log."""
 

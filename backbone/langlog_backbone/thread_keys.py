@@ -3,7 +3,8 @@
 Whoever writes the first record of a thread makes its key. An erased thread keeps a row without a key: what is still written of
 it (by a worker that has not heard) is sealed with a key that nobody keeps. Only a record that makes a thread gives it another key.
 
-Optionally keys are wrapped by a master key (LANGLOG_MASTER_KEY) that is not in Postgres.
+Optionally keys are wrapped by a master key (LANGLOG_MASTER_KEY) that is not in Postgres. Of several the first wraps and all unwrap,
+so that one can be replaced (`ThreadKeys.rewrap`).
 
 Concurrency: belongs to the event loop that started it. Keys of other processes' threads are remembered for reading for
 `REMEMBERED_S` at most; for writing they are looked up each time, since a key may be destroyed at any moment.
@@ -18,7 +19,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
@@ -38,11 +39,20 @@ REMEMBERED_S = 300.0
 FORGOTTEN_DAYS = 7
 """After this nobody writes of an erased thread any more, and its row without a key goes."""
 NONCE_BYTES = 12
+MASTER_BYTES = 32
+PAGE_KEYS = 1_000
+"""Of one transaction of a rewrapping."""
 
 
 class ThreadKey(NamedTuple):
     id: str
     cipher: AESGCM
+
+
+class Rewrapped(NamedTuple):
+    done: int
+    before: int
+    """Keys that were wrapped by the first master key already."""
 
 
 class ThreadKeys:
@@ -58,7 +68,7 @@ class ThreadKeys:
         self._cipher = AESGCM
         self._settings = settings
         self._sql = statements(settings)
-        self._master = _master(settings)
+        self._masters = _masters(settings)
         self._pool: asyncpg.Pool | None = None
         self._known: OrderedDict[str, tuple[float, AESGCM | None]] = OrderedDict()
         """key id -> until when it is remembered, and the key; None: destroyed"""
@@ -70,13 +80,17 @@ class ThreadKeys:
             pool = await connect_pool(self._settings, size=POOL_SIZE)
         except StartError as error:
             raise LogUnavailable(str(error)) from None
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.thread_keys'))")
-            await connection.execute(self._sql["schema"])
-            row = await connection.fetchrow(self._sql["any_key"])
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.thread_keys'))")
+                await connection.execute(self._sql["schema"])
+                row = await connection.fetchrow(self._sql["any_key"])
+            if row is not None:
+                self._opened(row)
+        except BaseException:
+            await pool.close()
+            raise
         self._pool = pool
-        if row is not None:
-            self._opened(row)
 
     async def stop(self) -> None:
         pool, self._pool = self._pool, None
@@ -94,7 +108,7 @@ class ThreadKeys:
                 [key_id for _, key_id, _ in made],
                 [self._wrapped(key_id, key) for _, key_id, key in made],
             )
-            await self._ask("execute", self._sql["make"], *columns, list(makers), self._master is not None)
+            await self._ask("execute", self._sql["make"], *columns, list(makers), bool(self._masters))
             found |= await self._of_threads(missing)
         return {id: found.get(id) or self._throwaway() for id in threads}
 
@@ -107,6 +121,27 @@ class ThreadKeys:
             for id in unknown:
                 self._remember(id, self._opened(rows[id]).cipher if id in rows else None)
         return {id: self._known[id][1] for id in ids}
+
+    async def rewrap(self, progress: Callable[[int], None]) -> Rewrapped:
+        """Wrap every key by the first master key. Keys that are made or destroyed meanwhile stay what they are.
+
+        Safe to be interrupted and to be done again. ``progress``: how many keys have been looked at. Raises LogUnavailable, LogFault.
+        """
+        if not self._masters:
+            raise LogFault("LANGLOG_MASTER_KEY is not set: there is nothing to wrap keys with")
+        done = before = 0
+        last = ""
+        while rows := await self._ask("fetch", self._sql["page"], last, PAGE_KEYS):
+            changed: list[tuple[str, str, bytes]] = []
+            for row in rows:
+                key, by = self._unwrapped(row)
+                if by != 0:
+                    changed.append((row["thread_id"], row["key_id"], self._wrapped(row["key_id"], key)))
+            if changed:
+                await self._ask("execute", self._sql["rewrap"], *map(list, zip(*changed, strict=True)))
+            done, before, last = done + len(changed), before + len(rows) - len(changed), rows[-1]["thread_id"]
+            progress(done + before)
+        return Rewrapped(done, before)
 
     async def ids_of(self, thread_id: str) -> set[str]:
         """The id of the thread's key, if it has one."""
@@ -140,23 +175,29 @@ class ThreadKeys:
         return ThreadKey(secrets.token_hex(16), self._cipher(self._cipher.generate_key(256)))
 
     def _wrapped(self, id: str, key: bytes) -> bytes:
-        if self._master is None:
+        if not self._masters:
             return key
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._master.encrypt(nonce, key, id.encode())
+        return nonce + self._masters[0].encrypt(nonce, key, id.encode())
+
+    def _unwrapped(self, row: asyncpg.Record) -> tuple[bytes, int | None]:
+        """A key, and which master key it was wrapped by; None: by none. Raises LogFault."""
+        from cryptography.exceptions import InvalidTag
+
+        key: bytes = row["key"]
+        if not row["wrapped"]:
+            return key, None
+        if not self._masters:
+            raise LogFault("keys of threads are wrapped: LANGLOG_MASTER_KEY is needed")
+        for n, master in enumerate(self._masters):
+            try:
+                return master.decrypt(key[:NONCE_BYTES], key[NONCE_BYTES:], row["key_id"].encode()), n
+            except InvalidTag:
+                continue
+        raise LogFault("LANGLOG_MASTER_KEY is not the one that keys of threads were wrapped with")
 
     def _opened(self, row: asyncpg.Record) -> ThreadKey:
-        key: bytes = row["key"]
-        if row["wrapped"]:
-            from cryptography.exceptions import InvalidTag
-
-            if self._master is None:
-                raise LogFault("keys of threads are wrapped: LANGLOG_MASTER_KEY is needed")
-            try:
-                key = self._master.decrypt(key[:NONCE_BYTES], key[NONCE_BYTES:], row["key_id"].encode())
-            except InvalidTag:
-                raise LogFault("LANGLOG_MASTER_KEY is not the one that keys of threads were wrapped with") from None
-        return ThreadKey(row["key_id"], self._cipher(key))
+        return ThreadKey(row["key_id"], self._cipher(self._unwrapped(row)[0]))
 
 
 def statements(settings: Settings) -> dict[str, str]:
@@ -165,13 +206,16 @@ def statements(settings: Settings) -> dict[str, str]:
     return {name: text.replace("{schema}", settings.keys_schema) for name, text in found.items()}
 
 
-def _master(settings: Settings) -> AESGCM | None:
+def _masters(settings: Settings) -> list[AESGCM]:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    if not settings.master_key:
-        return None
-    try:
-        key = base64.b64decode(settings.master_key, validate=True)
-        return AESGCM(key)
-    except (binascii.Error, ValueError):
-        raise LogFault("LANGLOG_MASTER_KEY must be 32 bytes in base64 (openssl rand -base64 32)") from None
+    found = []
+    for text in filter(None, (part.strip() for part in settings.master_key.split(","))):
+        try:
+            key = base64.b64decode(text, validate=True)
+            if len(key) != MASTER_BYTES:
+                raise ValueError
+            found.append(AESGCM(key))
+        except (binascii.Error, ValueError):
+            raise LogFault("LANGLOG_MASTER_KEY must be 32 bytes in base64 (openssl rand -base64 32)") from None
+    return found

@@ -16,6 +16,7 @@ from .dev import dev
 from .export import export
 from .groups import groups
 from .health import health
+from .keys import keys
 from .rebuild import rebuild, verify
 from .replay import replay
 from .serve import executor, gateway, projector, scheduler
@@ -31,7 +32,7 @@ def cli() -> None:
     """A self-hosted server for LangGraph agents, event-sourced on a message log."""
 
 
-for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify, replay):
+for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify, replay, keys):
     cli.add_command(command)
 
 for command in (show, state, export, groups):

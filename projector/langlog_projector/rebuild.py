@@ -26,6 +26,7 @@ import structlog
 from langlog_backbone.log import Log, LogFault, LogReader, Positions, Record, TopicPartition
 from langlog_backbone.postgres import connect_pool, ensure_read_model, load_sql
 from langlog_backbone.settings import Settings
+from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from msgspec.structs import replace
 
@@ -134,6 +135,8 @@ class Builder:
         except asyncio.CancelledError:
             reading.cancel()
             raise
+        if self.settings.encryption == "off" and any(envelope.SEALED in record.headers for record in records):
+            raise RebuildError("the log holds encrypted records: set LANGLOG_ENCRYPTION (and LANGLOG_MASTER_KEY)")
         self._reading = asyncio.create_task(self._reader.read(BATCH_RECORDS))
         return records
 

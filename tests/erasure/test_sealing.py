@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import Log, LogFault, NewRecord, Record, open_log
 from langlog_backbone.log.sealed import OTHERS, PLAIN, SealedLog, is_sealed
 from langlog_backbone.settings import SettingError, Settings, read_settings
+from langlog_backbone.thread_keys import ThreadKeys
 from langlog_projector.rebuild import building, follow_log
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
@@ -25,6 +27,8 @@ from tests.dead.stack import LIMIT_S, Stack, stack_of
 from tests.stack.waiting import until
 
 MARKER = "Jane-Doe-5f1c"
+OTHER = base64.b64encode(bytes(range(32, 64))).decode()
+"""Another master key."""
 TABLES = ("threads", "runs", "thread_events", "outcomes", "dead_letters", "checkpoints", "frames", "webhooks")
 
 
@@ -230,6 +234,46 @@ async def test_another_master_key_is_noticed_at_the_start(stack: Stack, settings
             await open_log(msgspec.structs.replace(settings, master_key=master)).start()
     with pytest.raises(LogFault, match="32 bytes in base64"):
         open_log(msgspec.structs.replace(settings, master_key="secret"))
+
+
+async def test_the_master_key_is_replaced_while_services_go_on(settings: Settings) -> None:
+    both = msgspec.structs.replace(settings, master_key=f"{OTHER},{settings.master_key}")
+    async with stack_of(settings) as stack:
+        before, gone = await made(stack), await made(stack)
+    async with stack_of(both) as stack:
+        since = await made(stack)
+        await deleted(stack, gone)
+        rewrapping = ThreadKeys(both)
+        try:
+            assert await rewrapping.rewrap(lambda seen: None) == (1, 1)
+            assert await rewrapping.rewrap(lambda seen: None) == (0, 2)
+        finally:
+            await rewrapping.stop()
+        assert (await stack.send(cmd.PatchThread(thread_id=before, metadata={"n": 1}))).status == 200
+        assert [key for _, key, _, _ in await keys(stack, gone)] == [None], "what is destroyed stays so"
+    with pytest.raises(LogFault, match="is not the one"):
+        await open_log(settings).start()
+    async with opened(msgspec.structs.replace(settings, master_key=OTHER)) as log:
+        read = await everything(log)
+    for thread, records in ((before, 6), (since, 4)):
+        assert sum(record.key == thread and record.value != b"" for record in read) == records
+
+
+async def test_keys_that_were_never_wrapped_are_wrapped_by_a_master_key_that_is_set_later(settings: Settings) -> None:
+    async with stack_of(msgspec.structs.replace(settings, master_key="")) as stack:
+        thread = await made(stack)
+    async with stack_of(settings) as stack:
+        ((_, key, wrapped, _),) = await keys(stack, thread)
+        assert len(key) == 32 and not wrapped
+        rewrapping = ThreadKeys(settings)
+        assert await rewrapping.rewrap(lambda seen: None) == (1, 0)
+        await rewrapping.stop()
+        ((_, key, wrapped, _),) = await keys(stack, thread)
+        assert len(key) == 12 + 32 + 16 and wrapped
+        assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={"n": 1}))).status == 200
+    without = ThreadKeys(msgspec.structs.replace(settings, master_key=""))
+    with pytest.raises(LogFault, match="nothing to wrap keys with"):
+        await without.rewrap(lambda seen: None)
 
 
 def test_without_the_library_it_says_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,3 +32,13 @@ DELETE FROM {schema}.thread_keys WHERE erased_at < now() - make_interval(days =>
 
 -- name: any_key
 SELECT key_id, key, wrapped FROM {schema}.thread_keys WHERE key IS NOT NULL AND wrapped LIMIT 1
+
+-- name: page
+SELECT thread_id, key_id, key, wrapped FROM {schema}.thread_keys WHERE key IS NOT NULL AND thread_id > $1
+ORDER BY thread_id LIMIT $2
+
+-- name: rewrap
+-- Not what was destroyed, or made anew, since it was read.
+UPDATE {schema}.thread_keys k SET key = n.key, wrapped = true
+FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (thread_id, key_id, key)
+WHERE k.thread_id = n.thread_id AND k.key_id = n.key_id
