@@ -30,6 +30,9 @@ RETRY_PAUSE_S = 0.1
 MAX_RETRY_PAUSE_S = 2.0
 LINGER_S = 0.004
 """Records wait this long for company unless somebody waits for them: a short run's all share one commit and one fold."""
+FLOOD_RECORDS = 3
+FLOOD_LINGER_S = 0.012
+"""… and this long after an append of at least `FLOOD_RECORDS`: a graph of many quick steps."""
 ENVELOPE_BYTES = 4_000
 """Room in a record for headers, key and the rest of the event, beside a checkpoint body."""
 MAX_BACKLOG_BYTES = 32_000_000
@@ -219,7 +222,8 @@ class RunRecords:
                 self._durable += len(batch)
                 self._release()
                 if not self._waiters:  # what came meanwhile waits for company again
-                    self._lingering = self._io.loop.call_later(LINGER_S, self._append_now)
+                    linger_s = LINGER_S if len(batch) < FLOOD_RECORDS else FLOOD_LINGER_S
+                    self._lingering = self._io.loop.call_later(linger_s, self._append_now)
                     return
         except asyncio.CancelledError:
             self._error = self._error or RecordsClosed()

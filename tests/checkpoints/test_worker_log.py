@@ -12,6 +12,7 @@ import pytest
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import AppendUnknown, LogUnavailable, NewRecord, Position, RecordTooLarge
 from langlog_backbone.settings import Settings
+from langlog_executor import worker_log
 from langlog_executor.checkpoint_reader import CheckpointReader
 from langlog_executor.checkpointer import LogCheckpointer
 from langlog_executor.io_loop import IoLoop
@@ -100,6 +101,24 @@ async def test_records_of_many_threads_are_all_there_and_numbered_without_gaps(i
     await asyncio.to_thread(lambda: [thread.join() for thread in threads])
     await records.flush()
     assert log.ids() == [f"r1-2-{n}" for n in range(1, 801)]
+
+
+async def test_what_follows_a_flood_waits_longer_for_company_unless_somebody_waits_for_it(
+    io: IoLoop, log: FakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_log, "FLOOD_LINGER_S", 60.0)
+    records = RunRecords(io, TASK, "t1")
+    for count in (2, 3):
+        for _ in range(count):
+            records.emit(started(0))
+        async with asyncio.timeout(10):
+            while sum(log.batches) != len(log.records) or not log.records or log.batches[-1] != count:
+                await asyncio.sleep(0.001)
+    records.emit(started(0))
+    await asyncio.sleep(0.02)
+    assert log.batches == [2, 3]
+    await records.flush()
+    assert log.batches == [2, 3, 1]
 
 
 async def test_flushing_from_a_thread_blocks_until_everything_is_durable(io: IoLoop, log: FakeLog) -> None:
