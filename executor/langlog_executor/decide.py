@@ -41,7 +41,6 @@ NOTHING_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
     "and the runs haven't been deleted or completed."
 )
-WORKER_LOST = "The run lost its worker {} times and was given up."
 
 Events = list[ev.AnyEvent]
 
@@ -112,7 +111,7 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *
             run = _held(state, command.run_id, command.attempt)
             if run is None:
                 return []
-            error = cmd.RunError(error="TimeoutError", message="The run exceeded its time limit.")
+            error = cmd.RunError(error="TimeoutError", message=thread_aggregate.TIME_OVER)
             ended = ev.RunTimedOut(
                 thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
             )
@@ -468,7 +467,7 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
         return _ending(state, run, ended, meta)
     crashes = run.crashes + command.crash
     if crashes >= command.max_attempts:
-        error = cmd.RunError(error="WorkerLost", message=WORKER_LOST.format(crashes))
+        error = cmd.RunError(error="WorkerLost", message=thread_aggregate.WORKER_LOST.format(crashes))
         failed = ev.RunFailed(
             thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
         )

@@ -3,7 +3,8 @@
 A lease that ran out gives up what its worker held (`HotQueue.reap`): each task becomes ``run.requeue``, a crash. What Postgres
 says is dispatched but Redis does not know (it was wiped, or a decider died between log and queue) is requeued too, without counting
 as a crash: a run that nobody has begun after it was missing in two looks, one that a worker has begun only after a lease's time,
-since a live worker says again what it holds. When this dies between reaping and appending, the second way finds the runs.
+since a live worker says again what it holds. A run that will not be tried again ends with its thread's state as it was left, if
+another worker can say it (`LastStates`). When this dies between reaping and appending, the second way finds the runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from langlog_backbone.hot_queue import HotQueue
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.settings import Settings
 from langlog_schemas import commands as cmd
+from langlog_schemas.thread import WORKER_LOST
+
+from .last_states import LastStates, State, ended
 
 logger = structlog.get_logger(__name__)
 
@@ -23,8 +27,10 @@ SQL = load_sql("langlog_scheduler", "scheduler.sql")
 
 
 class Leases:
-    def __init__(self, pool: asyncpg.Pool, queue: HotQueue, settings: Settings) -> None:
-        self._pool, self._queue, self._settings = pool, queue, settings
+    def __init__(self, pool: asyncpg.Pool, queue: HotQueue, settings: Settings, states: LastStates) -> None:
+        self._pool, self._queue, self._settings, self._states = pool, queue, settings, states
+        self._given_up: dict[str, int] = {}
+        """Runs whose last attempt is lost -> that attempt; `given_up` says so."""
         self._missing_since: dict[tuple[str, int], float] = {}
 
     async def lost(self) -> list[tuple[str, cmd.Body]]:
@@ -32,15 +38,44 @@ class Leases:
         tasks = [id.rpartition(":") for id in await self._queue.reap()]
         if not tasks:
             return []
-        rows = await self._pool.fetch(SQL["threads_of_runs"], [run_id for run_id, _, _ in tasks])
-        threads = {row["run_id"]: row["thread_id"] for row in rows}
-        found = [
-            self._requeue(threads[run_id], run_id, int(attempt), "lease_lost")
-            for run_id, _, attempt in tasks
-            if run_id in threads
-        ]
-        logger.warning("scheduler.leases_lost", runs=len(found))
+        rows = await self._pool.fetch(SQL["runs_in_flight"], [run_id for run_id, _, _ in tasks])
+        runs = {row["run_id"]: row for row in rows}
+        found = []
+        for run_id, _, attempt in tasks:
+            run = runs.get(run_id)
+            if run is None:
+                continue
+            if run["attempt"] == int(attempt) and not run["temporary"] and self._is_last(run):
+                self._given_up[run_id] = int(attempt)
+            else:
+                found.append(self._requeue(run["thread_id"], run_id, int(attempt), "lease_lost"))
+        logger.warning("scheduler.leases_lost", runs=len(found) + len(self._given_up))
         return found
+
+    async def given_up(self) -> list[tuple[str, cmd.Body]]:
+        """The ends of runs that `lost` has found to have lost their last attempt. A look of its own: it waits for workers."""
+        if not self._given_up:
+            return []
+        rows = await self._pool.fetch(SQL["runs_in_flight"], list(self._given_up))
+        rows = [row for row in rows if row["attempt"] == self._given_up[row["run_id"]]]
+        states = await self._states.of(rows)
+        self._given_up.clear()
+        return [self._end(row, state) for row, state in zip(rows, states, strict=True)]
+
+    def _is_last(self, run: asyncpg.Record) -> bool:
+        """Whether a crash of the present attempt is the end of the run, and leaves something to be told."""
+        return run["cancel"] == "interrupt" or (
+            run["cancel"] is None and run["crashes"] + 1 >= self._settings.max_attempts
+        )
+
+    def _end(self, run: asyncpg.Record, state: State | None) -> tuple[str, cmd.Body]:
+        id, command = self._requeue(run["thread_id"], run["run_id"], run["attempt"], "lease_lost")
+        if state is None:
+            return id, command
+        if run["cancel"] == "interrupt":
+            return id, ended(run, state, "interrupted", None)
+        error = cmd.RunError(error="WorkerLost", message=WORKER_LOST.format(run["crashes"] + 1))
+        return id, ended(run, state, "error", error)
 
     async def missing(self) -> list[tuple[str, cmd.Body]]:
         """Requeue commands for dispatched runs that Redis knows nothing of."""

@@ -22,6 +22,7 @@ from langlog_schemas import commands as cmd
 from .commands import append
 from .crons import Crons
 from .expiry import Expiry
+from .last_states import LastStates
 from .leases import Leases
 from .timers import Timers
 from .webhooks import Webhooks
@@ -40,8 +41,9 @@ class SchedulerService:
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._leases = Leases(backbone.pool, backbone.queue, backbone.settings)
-        self._timers = Timers(backbone.pool, backbone.settings)
+        self._states = LastStates(backbone)
+        self._leases = Leases(backbone.pool, backbone.queue, backbone.settings, self._states)
+        self._timers = Timers(backbone.pool, backbone.settings, self._states)
         self._crons = Crons(backbone)
         self._expiry = Expiry(backbone.pool, read_configuration(backbone.settings.project))
         self._webhooks = Webhooks(backbone)
@@ -51,6 +53,7 @@ class SchedulerService:
     async def start(self) -> None:
         await self._backbone.bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
         self._backbone.bus.on_reconnect.append(self._wake.set)
+        await self._states.start()
 
     async def serve(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -67,6 +70,7 @@ class SchedulerService:
         await self._webhooks.drain()
 
     async def stop(self) -> None:
+        await self._states.stop()
         await self._backbone.bus.unsubscribe(channels.TIMERS, self._on_timer)
 
     async def healthy(self) -> bool:
@@ -96,7 +100,7 @@ class SchedulerService:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._backbone.settings.sweep_s)
-            for look in (self._leases.lost, self._leases.missing, self._timers.overdue):
+            for look in (self._leases.lost, self._leases.given_up, self._leases.missing, self._timers.overdue):
                 await self._look(look)
 
     async def _every(self, seconds: float, look: Look) -> None:

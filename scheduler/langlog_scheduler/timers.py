@@ -8,6 +8,9 @@ import asyncpg
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.settings import Settings
 from langlog_schemas import commands as cmd
+from langlog_schemas.thread import TIME_OVER
+
+from .last_states import LastStates, ended
 
 SQL = load_sql("langlog_scheduler", "scheduler.sql")
 
@@ -16,8 +19,8 @@ OVERDUE_GRACE_S = 30.0
 
 
 class Timers:
-    def __init__(self, pool: asyncpg.Pool, settings: Settings) -> None:
-        self._pool, self._settings = pool, settings
+    def __init__(self, pool: asyncpg.Pool, settings: Settings, states: LastStates) -> None:
+        self._pool, self._settings, self._states = pool, settings, states
         self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     async def due(self) -> list[tuple[str, cmd.Body]]:
@@ -38,7 +41,12 @@ class Timers:
     async def overdue(self) -> list[tuple[str, cmd.Body]]:
         """Time-out commands for runs that should have ended long ago."""
         rows = await self._pool.fetch(SQL["overdue_runs"], self._settings.job_timeout_s + OVERDUE_GRACE_S)
-        return [
-            (f"{run_id}-{attempt}-timeout", cmd.TimeOutRun(thread_id=thread_id, run_id=run_id, attempt=attempt))
-            for run_id, thread_id, attempt in rows
-        ]
+        found: list[tuple[str, cmd.Body]] = []
+        for run, state in zip(rows, await self._states.of(rows), strict=True):
+            command: cmd.Body
+            if state is None:
+                command = cmd.TimeOutRun(thread_id=run["thread_id"], run_id=run["run_id"], attempt=run["attempt"])
+            else:
+                command = ended(run, state, "timeout", cmd.RunError(error="TimeoutError", message=TIME_OVER))
+            found.append((f"{run['run_id']}-{run['attempt']}-timeout", command))
+        return found

@@ -16,6 +16,9 @@ from .commands import CancelAction, Metadata, Ttl
 NO_INTERRUPTED_RUN = "No interrupted run is bound to this thread."
 INTERRUPT_CONSUMED = "Unknown or already-consumed interrupt: {}"
 """Why answers to interrupts are refused (`commands.CreateRun.answers`)."""
+WORKER_LOST = "The run lost its worker {} times and was given up."
+TIME_OVER = "The run exceeded its time limit."
+"""What runs say whose end their worker has not told."""
 
 
 class _Interrupt(msgspec.Struct):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +14,14 @@ from langlog_backbone import channels
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord
+from langlog_backbone.redis import connect
+from langlog_backbone.settings import Settings
 from langlog_executor.decider import DeciderService
 from langlog_projector.service import ProjectorService
 from langlog_scheduler.service import SchedulerService
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
+from langlog_schemas import events as ev
 from langlog_schemas.messages import Life, Task
 from msgspec import Raw
 
@@ -59,6 +63,26 @@ class Stack:
                 for task in await self.backbone.queue.claim(self.worker, 1, 0.2):
                     return task
 
+    async def started(self, task: Task) -> None:
+        event = ev.RunStarted(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, worker=self.worker)
+        headers = envelope.headers(
+            id=f"{task.id}-started", type=event.TYPE, source="/test", time=now_iso(), subject=event.key
+        )
+        await self.backbone.log.append([NewRecord(ev.RUN_EVENTS, event.key, ev.encode(event), headers)])
+
+    async def answer(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Tell whoever asks where the thread stands; what was asked."""
+        client = connect(self.backbone.settings.redis_uri)
+        try:
+            _, data = await asyncio.wait_for(client.execute_command("BRPOP", self.backbone.pipe.key("queries"), 0), 20)
+        finally:
+            await client.aclose()
+        query: messages.Query = messages.decode_query(data)
+        answer = messages.Answer(id=query.id, body=json.dumps(state).encode())
+        self.backbone.bus.publish(channels.gateway(query.reply_to), b"A" + messages.encode(answer))
+        asked: dict[str, Any] = json.loads(query.body)
+        return asked
+
     async def finish(self, task: Task) -> None:
         await self.append(
             cmd.FinishRun(
@@ -89,7 +113,12 @@ class Stack:
 
 @pytest.fixture
 async def stack(make_settings: MakeSettings) -> AsyncIterator[Stack]:
-    settings = make_settings(lease_s=0.6, sweep_s=0.3)
+    async with serving(make_settings(lease_s=0.6, sweep_s=0.3)) as stack:
+        yield stack
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Stack]:
     async with open_backbone(settings) as backbone:
         services = [ProjectorService(backbone), DeciderService(backbone), SchedulerService(backbone)]
         tasks = []
@@ -118,6 +147,51 @@ async def test_a_run_whose_worker_is_silent_is_dispatched_again(stack: Stack) ->
         assert b'"attempt":2' in (await heard("run.succeeded.v1")).body
     row = await stack.backbone.pool.fetchrow("SELECT status, attempt, crashes FROM runs WHERE run_id = $1", run_id)
     assert tuple(row) == ("success", 2, 1)
+
+
+STATE = {
+    "values": {"n": 1},
+    "next": ["b"],
+    "tasks": [{"id": "task", "name": "b", "interrupts": [{"id": "i", "value": "?"}]}],
+    "checkpoint": {"checkpoint_id": "c"},
+}
+
+
+@pytest.mark.parametrize("end", ["attempts", "cancelled", "time", "nobody answers", "nothing kept"])
+async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_checkpoint_says(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr("langlog_scheduler.last_states.ASK_S", 1.0 if end == "nobody answers" else 20.0)
+    monkeypatch.setattr("langlog_scheduler.timers.OVERDUE_GRACE_S", 0.0)
+    attempts = 2 if end == "cancelled" else 1
+    overdue_s = 0.2 if end == "time" else 86_400
+    settings = make_settings(lease_s=0.6, sweep_s=0.3, max_attempts=attempts, job_timeout_s=overdue_s)
+    thread_id, type = new_id(), {"cancelled": "run.cancelled.v1", "time": "run.timed_out.v1"}.get(end, "run.failed.v1")
+    async with serving(settings) as stack, stack.watching(thread_id) as heard:
+        run_id = await stack.create_run(thread_id)
+        task = await stack.claim()
+        if end == "cancelled":
+            await stack.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id]))
+            await heard("run.cancel_requested.v1")
+        if end == "time":
+            await stack.started(task)
+        if end != "nobody answers":
+            asked = await stack.answer({**STATE, "checkpoint": None} if end == "nothing kept" else STATE)
+            assert (asked["thread_id"], asked["graph_id"], asked["busy"]) == (thread_id, "g", True)
+        await heard(type)
+        row = await stack.backbone.pool.fetchrow(
+            "SELECT t.status, t.state_values, t.interrupts, t.error, r.status AS run FROM threads t JOIN runs r USING (thread_id)"
+        )
+    run = {"cancelled": "interrupted", "time": "timeout"}.get(end, "error")
+    assert (row["run"], row["status"]) == (run, "interrupted" if end == "cancelled" else "error")
+    known = end not in ("nobody answers", "nothing kept")
+    assert json.loads(row["state_values"] or "null") == ({"n": 1} if known else None)
+    assert json.loads(row["interrupts"] or "{}") == ({"task": [{"id": "i", "value": "?"}]} if known else {})
+    if end == "attempts":
+        assert json.loads(row["error"]) == {
+            "error": "WorkerLost",
+            "message": "The run lost its worker 1 times and was given up.",
+        }
 
 
 async def test_a_dispatch_that_redis_forgot_is_made_again_and_is_no_crash(stack: Stack) -> None:

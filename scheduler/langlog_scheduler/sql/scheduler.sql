@@ -1,8 +1,10 @@
 -- What time has to say about runs. All of it by the partial indexes on runs in flight. Threads that are parked are left alone.
 
--- name: threads_of_runs
-SELECT run_id, thread_id FROM runs WHERE run_id = ANY ($1::text[]) AND status IN ('pending', 'running') AND NOT EXISTS (
-    SELECT 1 FROM dead_letters d WHERE d.key = thread_id AND d.state IN ('bad', 'behind')
+-- name: runs_in_flight
+SELECT r.run_id, r.thread_id, r.attempt, r.crashes, r.cancel, r.graph_id, r.temporary, t.config
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE r.run_id = ANY ($1::text[]) AND r.status IN ('pending', 'running') AND NOT EXISTS (
+    SELECT 1 FROM dead_letters d WHERE d.key = r.thread_id AND d.state IN ('bad', 'behind')
 )
 
 -- name: dispatched_runs
@@ -12,9 +14,10 @@ FROM runs WHERE status IN ('pending', 'running') AND attempt > 0 AND dispatched_
 )
 
 -- name: overdue_runs
-SELECT run_id, thread_id, attempt
-FROM runs WHERE status = 'running' AND started_at < now() - make_interval(secs => $1) AND NOT EXISTS (
-    SELECT 1 FROM dead_letters d WHERE d.key = thread_id AND d.state IN ('bad', 'behind')
+SELECT r.run_id, r.thread_id, r.attempt, r.graph_id, r.temporary, t.config
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE r.status = 'running' AND r.started_at < now() - make_interval(secs => $1) AND NOT EXISTS (
+    SELECT 1 FROM dead_letters d WHERE d.key = r.thread_id AND d.state IN ('bad', 'behind')
 )
 
 -- name: due_runs
