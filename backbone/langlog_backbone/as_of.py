@@ -65,6 +65,9 @@ def moment_or_position(text: str) -> int | datetime:
 async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf:
     """The thread at a position of its partition, or at a time. Raises NotInLog, LogUnavailable."""
     places = [place async for found in audit.places(Asked(thread_id)) for place in found]
+    start = await audit.cut_below(thread_id)
+    if places and places[0].offset < start:
+        raise NotInLog(f"events of thread {thread_id} below offset {start} were cut from the log")
     position = await _position(audit, thread_id, places, at) if isinstance(at, datetime) else at
     places = [place for place in places if place.offset <= position]
     state, time = ThreadState(thread_id=thread_id), None

@@ -104,6 +104,10 @@ class Audit:
                 return
             bucket = rows[-1]["bucket"] + 1
 
+    async def cut_below(self, thread_id: str) -> int:
+        """The offset at which the log begins for this thread: what the index knows below is gone. Raises LogUnavailable."""
+        return (await self._log.start_offsets(ev.RUN_EVENTS))[self._log.partition_of(thread_id)]
+
     async def records(self, thread_id: str, places: Sequence[Place]) -> AsyncIterator[tuple[Place, Record]]:
         """The records of these places that are still in the log, in the order given."""
         partition = self._log.partition_of(thread_id)

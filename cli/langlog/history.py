@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from langlog_schemas.events import AnyEvent
 
 
+CUT = "Earlier events of it were cut from the log (docs/retention.md)."
+
+
 class Told(NamedTuple):
     """A record and what it says; ``event`` None: sealed, or of a type of a newer release."""
 
@@ -28,6 +31,8 @@ class Told(NamedTuple):
 class History(NamedTuple):
     thread_id: str
     entries: list[Told]
+    cut: int = 0
+    """Earlier events that the log no longer holds, as far as is known; who needs all of them cannot go on."""
 
 
 async def of_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None) -> History | None:
@@ -68,7 +73,19 @@ async def of_thread(log: Log, pool: asyncpg.Pool | None, thread_id: str) -> Hist
         for record in records
         if record.key == thread_id and (told := follower.event(record)) is not None
     ]
-    return History(thread_id, entries) if entries else None
+    return History(thread_id, entries, await _cut_off(log, thread_id, entries)) if entries else None
+
+
+async def _cut_off(log: Log, thread_id: str, entries: Sequence[Told]) -> int:
+    """1 if what was found by scanning does not begin with what made the thread, because the log was cut; else 0."""
+    from langlog_schemas import events as ev
+
+    first = entries[0].event
+    made = isinstance(first, ev.ThreadCreated) or (isinstance(first, ev.RunCreated) and first.creates_thread)
+    if made or not (await log.start_offsets(ev.RUN_EVENTS))[log.partition_of(thread_id)]:
+        return 0
+    click.echo(CUT, err=True)
+    return 1
 
 
 async def thread_of(pool: asyncpg.Pool, run_id: str) -> str | None:
@@ -89,7 +106,9 @@ async def _indexed(log: Log, pool: asyncpg.Pool, thread_id: str | None, run_id: 
     entries = [
         Told(record, decoded(record), place.run_id or None) async for place, record in audit.records(thread_id, places)
     ]
-    return History(thread_id, entries)
+    if len(entries) < len(places):
+        click.echo(CUT, err=True)
+    return History(thread_id, entries, len(places) - len(entries))
 
 
 def decoded(record: Record) -> AnyEvent | None:
@@ -133,8 +152,10 @@ async def scan(
     for lane, end in ends.items():
         if wanted is not None and lane[1] != wanted:
             start[lane] = end
-    missing = {lane for lane, end in ends.items() if end > start.get(lane, 0)}
-    total = sum(end - start.get(lane, 0) for lane, end in ends.items() if lane in missing)
+    begins = {(topic, n): begin for topic in topics for n, begin in enumerate(await log.start_offsets(topic))}
+    start = {lane: max(start.get(lane, 0), begins[lane]) for lane in ends}
+    missing = {lane for lane, end in ends.items() if end > start[lane]}
+    total = sum(ends[lane] - start[lane] for lane in missing)
     if not missing:
         return
     reader = log.reader(list(topics), start)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from .cut import cut
 from .dead import dead
 from .dev import dev
 from .export import export
@@ -35,7 +36,7 @@ def cli() -> None:
 for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify, replay, keys):
     cli.add_command(command)
 
-for command in (show, state, export, groups):
+for command in (show, state, export, groups, cut):
     log.add_command(command)
 
 

@@ -96,23 +96,23 @@ async def _reach(settings: Settings, work: Any) -> int:
 async def _verify(settings: Settings, log: Any) -> int:
     from langlog_projector import swap
 
-    with _progress("folding") as progress:
+    with shown_progress("folding") as progress:
         report = await swap.verify(log, settings, progress)
     _say_folded(report)
     assert report.comparison is not None
-    return 0 if _say_compared(report.comparison) else 1
+    return 0 if say_compared(report.comparison) else 1
 
 
 async def _rebuild(settings: Settings, log: Any, fresh: bool, accept: bool) -> int:
     from langlog_projector import swap
 
-    with _progress(f"folding into {swap.new_schema(settings.projection)}") as progress:
+    with shown_progress(f"folding into {swap.new_schema(settings.projection)}") as progress:
         report = await swap.rebuild(log, settings, progress, lambda found: found.same or accept, fresh=fresh)
     _say_folded(report)
     if report.comparison is None:
         click.echo(f"There was no read model {settings.projection}: now there is.")
         return 0
-    _say_compared(report.comparison)
+    say_compared(report.comparison)
     if not report.swapped:
         click.echo("Not swapped in: look at the differences, and say --accept-differences if the new one is right.")
         return 1
@@ -123,7 +123,7 @@ async def _rebuild(settings: Settings, log: Any, fresh: bool, accept: bool) -> i
 async def _roll_back(settings: Settings, log: Any) -> int:
     from langlog_projector import swap
 
-    with _progress(f"bringing {swap.old_schema(settings.projection)} up to date") as progress:
+    with shown_progress(f"bringing {swap.old_schema(settings.projection)} up to date") as progress:
         report = await swap.roll_back(log, settings, progress)
     _say_folded(report)
     _say_swapped(settings)
@@ -153,8 +153,8 @@ def _say_swapped(settings: Settings) -> None:
     )
 
 
-def _say_compared(found: Comparison) -> bool:
-    """Whether they are the same."""
+def say_compared(found: Comparison) -> bool:
+    """Print it. Whether they are the same."""
     from langlog_projector.comparison import EXCLUDED
 
     rows = sum(found.tables.values())
@@ -173,7 +173,7 @@ def _cut(value: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _progress(label: str) -> Iterator[Progress]:
+def shown_progress(label: str) -> Iterator[Progress]:
     """A bar with the rate on a terminal; elsewhere a line every few seconds."""
     began = time.monotonic()
     if sys.stderr.isatty():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .history import History, Told
 
 SAME, DIFFERENT, FAILED = 0, 1, 2
+STORE_EVENTS = "store-events"
 
 
 @click.command()
@@ -110,6 +111,10 @@ async def _replay(
             history = await _history(log, pool, run_id, thread_id)
         finally:
             await pool.close()
+        if history is not None and history.cut:
+            return FAILED  # said already
+        if any(await log.start_offsets(STORE_EVENTS)):
+            click.echo("The log was cut: of the store, the run sees what was written since.", err=True)
         order = None if history is None else order_of(history, run_id, str(settings.project.absolute()))
         if order is None:
             click.echo(f"langlog: there is no run {run_id} in the log", err=True)
@@ -243,6 +248,8 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: 
             if history is None:
                 click.echo(f"langlog: there is no run {run_id} in the log", err=True)
                 return FAILED
+            if history.cut:
+                return FAILED  # said already
             found = await refold(reached, log, pool, history)
         finally:
             await pool.close()

@@ -60,6 +60,8 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
             history = await of_thread(log, pool, thread_id)
         finally:
             await pool.close()
+    if history is not None and history.cut:
+        return 1  # said already
     entries = [] if history is None else until(history.entries, at)
     found = told(thread_id, entries, settings.project) if entries else None
     if found is None:

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from langlog_backbone.log import Log, Record
     from langlog_backbone.settings import Settings
 
-TOPICS = ("commands", "run-events", "assistant-events", "cron-events", "store-events", "graph-events", "dead-letters")
+TOPICS = (
+    "commands",
+    "run-events",
+    "assistant-events",
+    "cron-events",
+    "store-events",
+    "graph-events",
+    "dead-letters",
+    "snapshots",
+)
 
 
 @click.group()
@@ -93,7 +102,7 @@ def json_line(record: Record) -> str:
     try:
         msgpack = record.headers.get("content-type") == envelope.MSGPACK_CONTENT
         body = (msgspec.msgpack if msgpack else msgspec.json).decode(record.value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         body = base64.b64encode(record.value).decode()
     found = {
         "topic": record.topic,
@@ -138,9 +147,11 @@ def _existing(settings: Settings) -> Settings:
 
 async def _print(log: Log, topics: list[str], wanted: Wanted, from_start: bool, follow: bool, render: Any) -> None:
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
-    missing = {place for place, end in ends.items() if end > 0}
+    starts = {(topic, n): start for topic in topics for n, start in enumerate(await log.start_offsets(topic))}
+    missing = {place for place, end in ends.items() if end > starts[place]}
     if not follow and not missing:
         return
+    # an end of 0 is the beginning, and stays it
     reader = log.reader(topics, {} if from_start else ends)
     try:
         while follow or missing:

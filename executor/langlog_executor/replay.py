@@ -173,7 +173,10 @@ async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str
     log = open_log(read_settings())
     await log.start()
     try:
-        ends = {(ev.STORE_EVENTS, n): end for n, end in enumerate(await log.end_offsets(ev.STORE_EVENTS)) if end > 0}
+        starts = await log.start_offsets(ev.STORE_EVENTS)
+        ends = {
+            (ev.STORE_EVENTS, n): end for n, end in enumerate(await log.end_offsets(ev.STORE_EVENTS)) if end > starts[n]
+        }
         reader = log.reader([ev.STORE_EVENTS])
         try:
             while ends:

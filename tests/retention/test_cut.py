@@ -1,0 +1,275 @@
+"""The log of a running langlog is cut; nothing that clients see changes, and the rest of the log goes on saying all there is."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+import requests
+from langlog_backbone.embedded import LOG_FILE, EmbeddedPostgres
+from langlog_backbone.log import Log, LogUnavailable, NewRecord, Position, TopicPartition, open_log
+from langlog_backbone.settings import Settings
+from langlog_projector import retention, swap
+from langlog_schemas.snapshots import RowsSnapshot, SnapshotTaken, ThreadSnapshot
+
+from tests.e2e.conftest import PROJECT
+from tests.erasure.conftest import MASTER
+from tests.stack.server import LiveServer, kafka_env
+
+TOOL_S = 120.0
+LIVE = "langlog_cut_test"
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Scene:
+    """A server with a history, and the command line beside it."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.server = server
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        answer = requests.request(method, self.server.url + path, json=body, headers=headers, timeout=TOOL_S)
+        assert answer.ok, answer.text
+        return answer.json() if answer.content else None
+
+    def langlog(self, *words: str, **env: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "langlog", *words, "--data-dir", str(self.server.data)],
+            env={**self.server.env, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TOOL_S,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def cut(self, *words: str) -> Done:
+        now = datetime.now(UTC).isoformat()
+        return self.langlog("log", "cut", "--before", now, *words)
+
+    def verified(self) -> None:
+        done = self.langlog("verify")
+        assert done.code == 0 and "No differences." in done.out, done
+
+    def thread(self, text: str) -> str:
+        thread: str = self.call("POST", "/threads", {"metadata": {"text": text}})["thread_id"]
+        self.run(thread, text)
+        return thread
+
+    def run(self, thread: str, text: str, graph: str = "echo") -> None:
+        self.call("POST", f"/threads/{thread}/runs/wait", {"assistant_id": graph, "input": {"text": text}})
+
+    def settings(self) -> Settings:
+        """Of the server, for tools within this process."""
+        env = self.server.env
+        return Settings(
+            log_uri=env.get("LOG_URI", f"sqlite://{self.server.data.absolute()}/{LOG_FILE}"),
+            database_uri=EmbeddedPostgres(self.server.data).uri,
+            data_dir=self.server.data,
+            topic_prefix=env.get("LANGLOG_TOPIC_PREFIX", ""),
+            partitions=int(env["LANGLOG_PARTITIONS"]),
+            projection=LIVE,
+            encryption="on",
+            master_key=MASTER,
+        )
+
+    def snapshots_with(self, thread: str, text: bytes, file: Path) -> bool:
+        """Whether the thread's snapshot in the log holds the text for those who have the keys."""
+        keys = {"DATABASE_URI": EmbeddedPostgres(self.server.data).uri}
+        self.langlog("log", "export", "--topic", "snapshots", "-o", str(file), **keys)
+        records = [json.loads(line) for line in file.read_text().splitlines()]
+        assert any(record["type"] == SnapshotTaken.TYPE for record in records)
+        of = [record for record in records if record["key"] == thread]
+        assert of and {record["type"] for record in of} <= {ThreadSnapshot.TYPE, RowsSnapshot.TYPE}
+        return any(text in base64.b64decode(record["data"]["rows"]) for record in of if record["data"])
+
+    def seen(self) -> dict[str, Any]:
+        """What clients can see of it all."""
+        threads = sorted(thread["thread_id"] for thread in self.call("POST", "/threads/search", {"limit": 100}))
+        return {
+            "threads": [self.call("GET", f"/threads/{id}") for id in threads],
+            "states": [self.call("GET", f"/threads/{id}/state") for id in threads],
+            "histories": [self.call("GET", f"/threads/{id}/history?limit=100") for id in threads],
+            "runs": [self.call("GET", f"/threads/{id}/runs") for id in threads],
+            "assistants": self.call("POST", "/assistants/search", {"limit": 100}),
+            "items": self.call("POST", "/store/items/search", {"namespace_prefix": []}),
+            "crons": self.call("POST", "/runs/crons/search", {}),
+        }
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {"LANGLOG_PARTITIONS": "8"}
+    env |= {"LANGLOG_PROJECTION": LIVE, "LANGLOG_ENCRYPTION": "on", "LANGLOG_MASTER_KEY": MASTER}
+    server = LiveServer(PROJECT, tmp_path_factory.mktemp(f"cut-{request.param}"), env)
+    with server.up():
+        found = Scene(server)
+        for n in range(3):
+            found.thread(f"hello {n}")
+        found.call("POST", "/runs/wait", {"assistant_id": "echo", "input": {"text": "passing"}})
+        found.call("PUT", "/store/items", {"namespace": ["a", "b"], "key": "k", "value": {"kept": True}})
+        found.call(
+            "POST", "/runs/crons", {"assistant_id": "echo", "schedule": "0 0 1 1 *", "input": {"text": "yearly"}}
+        )
+        found.call("DELETE", f"/threads/{found.thread('gone')}")
+        yield found
+
+
+def test_clients_see_no_change_and_threads_go_on_after_a_cut_another_cut_and_a_rebuild(scene: Scene) -> None:
+    old = scene.thread("old")
+    seen = scene.seen()
+    look = scene.cut("--dry")
+    assert look.code == 0 and "would be cut" in look.out, look
+    done = scene.cut()
+    assert done.code == 0 and "No differences." in done.out and "were cut" in done.out, done
+    assert [line for line in look.out.splitlines() if "run-events" in line] == [
+        line for line in done.out.splitlines() if "run-events" in line
+    ]
+    assert scene.seen() == seen
+    scene.verified()
+
+    history = scene.call("GET", f"/threads/{old}/history?limit=100")
+    scene.run(old, "again")
+    longer = scene.call("GET", f"/threads/{old}/history?limit=100")
+    assert len(longer) > len(history) and longer[-len(history) :] == history
+    deleted = scene.thread("deleted after the cut")
+    assert scene.cut().code == 0
+    younger = scene.langlog("log", "cut", "--before", "1d")
+    assert younger.code == 0 and ": 0 of" in younger.out, younger
+    scene.call("DELETE", f"/threads/{deleted}")
+    scene.run(old, "and again")
+    seen = scene.seen()
+    done = scene.langlog("rebuild")
+    assert done.code == 0 and "No differences." in done.out and "Swapped" in done.out, done
+    assert scene.seen() == seen
+
+
+def test_what_was_cut_is_told_of_as_gone(scene: Scene) -> None:
+    thread = scene.thread("to be looked at")
+    state = scene.call("GET", f"/threads/{thread}/state")
+    assert scene.cut().code == 0
+    scene.run(thread, "after")
+    events = scene.call("GET", f"/threads/{thread}/events")["events"]
+    assert events[0]["type"] == "langlog.thread.created" and events[0]["data"] is None and events[0]["time"] is None
+    assert events[-1]["data"] is not None
+    as_of = f"{scene.server.url}/threads/{thread}/state?as_of={events[-1]['position']['offset']}"
+    answer = requests.get(as_of, timeout=TOOL_S)
+    assert answer.status_code == 410 and "cut" in answer.text, answer.text
+    shown = scene.langlog("log", "state", thread)
+    assert shown.code == 1 and "were cut from the log" in shown.err, shown
+    run = scene.call("GET", f"/threads/{thread}/runs")[-1]["run_id"]
+    replayed = scene.langlog("replay", run)
+    assert replayed.code == 2 and "were cut from the log" in replayed.err, replayed
+    checkpoint = state["checkpoint"]["checkpoint_id"]
+    assert scene.call("GET", f"/threads/{thread}/state/{checkpoint}")["values"] == state["values"]
+
+
+def test_an_erased_thread_stays_erased_in_snapshots_too(scene: Scene, tmp_path: Path) -> None:
+    erased, kept = scene.thread("MARKER-OF-JUNE-51CC"), scene.thread("MARKER-OF-JULY-8A0D")
+    assert scene.cut().code == 0
+    assert scene.snapshots_with(erased, b"MARKER-OF-JUNE-51CC", tmp_path / "before.jsonl")
+    scene.call("DELETE", f"/threads/{erased}")
+    assert not scene.snapshots_with(erased, b"MARKER-OF-JUNE-51CC", tmp_path / "after.jsonl")
+    assert scene.snapshots_with(kept, b"MARKER-OF-JULY-8A0D", tmp_path / "kept.jsonl")
+    scene.verified()
+    assert scene.cut().code == 0
+
+
+class Breaks:
+    """A log that fails while it is cut, once: with a part of the cut done, or before anything of it."""
+
+    def __init__(self, log: Log, after: int) -> None:
+        self._log = log
+        self._left = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        if self._left == 0 and any(record.headers["ce_type"].endswith(SnapshotTaken.TYPE) for record in records):
+            raise LogUnavailable("broken off")
+        return await self._log.append(records)
+
+    async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._left -= 1
+        if self._left == 0:
+            await self._log.cut(dict(list(positions.items())[::3]))
+            raise LogUnavailable("broken off")
+        await self._log.cut(positions)
+
+
+async def test_a_cut_that_is_broken_off_is_harmless_and_is_done_by_the_next(scene: Scene) -> None:
+    def progress(done: int, total: int) -> None:
+        """Nobody looks."""
+
+    settings = scene.settings()
+    log = open_log(settings)
+    await log.start()
+    try:
+        for after in (0, 1, 2):
+            await asyncio.to_thread(scene.thread, f"broken off {after}")
+            now = datetime.now(UTC)
+            with pytest.raises(LogUnavailable, match="broken off"):
+                await retention.cut(Breaks(log, after), settings, now, progress)
+            report = await swap.verify(log, settings, progress)
+            assert report.comparison is not None and report.comparison.same, report.comparison
+            done = await retention.cut(log, settings, now, progress)
+            assert done.done or after == 2, "the topics are cut before the snapshots that are replaced"
+            # (of commands, what the decider has told by now goes)
+            left = await retention.plan(log, settings, now)
+            assert all(cut == left.starts[lane] for lane, cut in left.cuts.items() if lane[0] != "commands")
+    finally:
+        await log.stop()
+
+
+def test_nothing_is_cut_when_the_live_read_model_differs(scene: Scene) -> None:
+    thread = scene.thread("spoilt")
+
+    async def spoil(value: str | None) -> None:
+        connection = await asyncpg.connect(EmbeddedPostgres(scene.server.data).uri)
+        statement = f"UPDATE {LIVE}.threads SET ttl_strategy = $2 WHERE thread_id = $1"
+        await connection.execute(statement, thread, value)
+        await connection.close()
+
+    asyncio.run(spoil("spoilt"))
+    done = scene.cut()
+    assert done.code == 1 and "ttl_strategy" in done.out and "Nothing was cut" in done.out, done
+    assert scene.call("GET", f"/threads/{thread}/events")["events"][0]["time"] is not None
+    asyncio.run(spoil(None))
+
+
+def test_a_read_model_that_is_lost_comes_back_from_the_snapshot_and_the_rest(scene: Scene) -> None:
+    assert scene.cut().code == 0
+    scene.run(scene.seen()["threads"][0]["thread_id"], "after the cut")
+    seen = scene.seen()
+    scene.server.stop()
+
+    async def lose() -> None:
+        server = EmbeddedPostgres(scene.server.data)
+        await server.start()
+        try:
+            connection = await asyncpg.connect(server.uri)
+            await connection.execute(f"DROP SCHEMA {LIVE} CASCADE")
+            await connection.close()
+        finally:
+            await server.stop()
+
+    asyncio.run(lose())
+    scene.server.start()
+    assert scene.seen() == seen
+    scene.run(seen["threads"][0]["thread_id"], "still here")
