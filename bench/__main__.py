@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from langlog_backbone.embedded import LOG_FILE
+from langlog_backbone.settings import Settings
 
+from bench.history import fill
 from bench.load import Result, Server, warm_up
-from bench.measures import NAMES, ON_EXAMPLE, ON_INDEX, ON_ONE, ON_TWO, Measure, OnTwo
+from bench.measures import NAMES, ON_EXAMPLE, ON_HISTORY, ON_INDEX, ON_ONE, ON_OWN, ON_TWO, Measure, OnTwo
 from bench.processes import Stack
+from bench.rebuilding import EVENTS
 from bench.report import as_json, line, summary
 from bench.threads import Filling
 from tests.stack.server import LiveServer
@@ -67,11 +71,14 @@ class Bench:
 
     def measure(self, names: list[str]) -> None:
         """Those measures, each on the servers that it needs."""
-        for project, chosen in ((PROJECT, ON_ONE), (EXAMPLE, ON_EXAMPLE), (INDEXED, ON_INDEX)):
+        for project, chosen in ((PROJECT, ON_ONE), (EXAMPLE, ON_EXAMPLE), (INDEXED, ON_INDEX), (PROJECT, ON_OWN)):
             own = [chosen[name] for name in names if name in chosen]
             if own:
                 with self._up(project) as server:
                     self._run(self._on_one(server, own, warm=project is not EXAMPLE))
+        if own := [ON_HISTORY[name] for name in names if name in ON_HISTORY]:
+            with self._up(PROJECT, events=EVENTS) as server:
+                self._run(self._on_one(server, own, warm=False))
         if two := [ON_TWO[name] for name in names if name in ON_TWO]:
             with self._up(PROJECT) as filled, self._up(PROJECT) as empty:
                 self._run(self._on_two(filled, empty, two))
@@ -98,7 +105,8 @@ class Bench:
             print(line(result, self._args.log), flush=True)
 
     @contextlib.contextmanager
-    def _up(self, project: Path) -> Iterator[Server]:
+    def _up(self, project: Path, events: int = 0) -> Iterator[Server]:
+        """``events``: how many lifecycle events there are before."""
         self._servers += 1
         number, env, options = self._servers, dict[str, str](), []
         if self._kafka:
@@ -110,8 +118,15 @@ class Bench:
             options = ["--workers", str(self._args.workers)]
         live = LiveServer(project, self._folder / str(number), env, *options)
         port = int(self._kafka.rpartition(":")[2]) if self._kafka else None
+        if events:
+            self._run(self._past(live, events))
         with live.up(verified=False):
-            yield Server("127.0.0.1", live.port, Stack(live.pid, live.data, port), self._args.seconds)
+            yield Server("127.0.0.1", live.port, Stack(live.pid, live.data, port), self._args.seconds, live.env)
+
+    async def _past(self, live: LiveServer, events: int) -> None:
+        live.data.mkdir(mode=0o700, parents=True)
+        uri = live.env.get("LOG_URI", f"sqlite://{live.data / LOG_FILE}")
+        await fill(Settings(log_uri=uri, topic_prefix=live.env.get("LANGLOG_TOPIC_PREFIX", "")), events)
 
 
 def main() -> int:

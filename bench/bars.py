@@ -34,6 +34,8 @@ _BOTH: dict[str, tuple[Bar, ...]] = {
     "90 runs enqueued on one thread": (Bar("per_s", 50, 150),),
     "wait, 32 callers, 20,000 threads stored": (Bar("of_empty", 0.9, 0.95),),
     "idle": (Bar("core_percent", 1, 0.3),),
+    "1,000 idle sockets": (Bar("kb_each", 30, 20),),
+    "100 active sockets at 20/s beside them": (Bar("kb_each", 30), Bar("p50_ms", 10, 5)),
 }
 
 EMBEDDED: dict[str, tuple[Bar, ...]] = _BOTH | {
@@ -58,6 +60,8 @@ EMBEDDED: dict[str, tuple[Bar, ...]] = _BOTH | {
     "store search, 8 callers": (Bar("cpu_ms", 0.7, 0.4),),
     "vector search of 10,000, 1 caller": (Bar("p50_ms", 10),),
     "runs that wait 200 ms, 256 callers": (Bar("per_s", 450, 900),),
+    "rebuild of 120,000 lifecycle events": (Bar("per_s", 20_000, 40_000),),
+    "wait, 1 caller, while rebuilding": (Bar("p50_ms", 7, 3), Bar("p99_ms", 20, 9)),
 }
 
 KAFKA: dict[str, tuple[Bar, ...]] = _BOTH | {

@@ -27,6 +27,8 @@ class Server(NamedTuple):
     stack: Stack
     seconds: float
     """How long one load lasts."""
+    env: Mapping[str, str] = {}
+    """For tools beside it."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from bench.growth import growth
 from bench.load import Result, Server
 from bench.machine import idle, memory
+from bench.rebuilding import rebuild
 from bench.runs import background, long_thread, one_thread, supersteps, thread_and_run, wait_stateless, waiting_runs
+from bench.sockets import sockets
 from bench.store import store
 from bench.stored import holding, thread_search
 from bench.streams import first_frame, frame_delay, readers, streams_64
@@ -25,6 +28,7 @@ ON_ONE: dict[str, Measure] = {
     "frame-delay": frame_delay,
     "streams": streams_64,
     "readers": readers,
+    "sockets": sockets,
     "background": background,
     "one-thread": one_thread,
     "supersteps": supersteps,
@@ -47,4 +51,10 @@ ON_EXAMPLE: dict[str, Measure] = {"memory": memory}
 ON_INDEX: dict[str, Measure] = {"vectors": vectors}
 """On a project whose store is searched by meaning."""
 
-NAMES = (*ON_ONE, *ON_TWO, *ON_EXAMPLE, *ON_INDEX)
+ON_HISTORY: dict[str, Measure] = {"rebuild": rebuild}
+"""On a server with a long log."""
+
+ON_OWN: dict[str, Measure] = {"growth": growth}
+"""On a server that nothing else is measured on."""
+
+NAMES = (*ON_ONE, *ON_TWO, *ON_EXAMPLE, *ON_INDEX, *ON_HISTORY, *ON_OWN)

@@ -19,6 +19,8 @@ class Stack:
     """The processes behind one server."""
 
     def __init__(self, root: int, data: Path, broker_port: int | None = None) -> None:
+        self.root = root
+        """Process id of langlog's main process."""
         self._root = psutil.Process(root)
         self.data = data
         self._data = str(data.resolve())

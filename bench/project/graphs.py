@@ -3,9 +3,12 @@
 import asyncio
 import operator
 import time
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from typing_extensions import TypedDict
@@ -93,3 +96,33 @@ def answer(state: MessagesState) -> MessagesState:
 
 chat = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer").add_edge("answer", END).compile()
 """A conversation: its state grows by two messages a run."""
+
+
+class Clock(BaseChatModel):
+    """Says what time it is, word by word, as often and at such intervals (seconds) as it is asked to: ``"400 0.05"``."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "clock"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(str(time.monotonic_ns())))])
+
+    async def _astream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        count, interval = messages[-1].text.split()
+        for _ in range(int(count)):
+            yield ChatGenerationChunk(message=AIMessageChunk(f"{time.monotonic_ns()} "))
+            await asyncio.sleep(float(interval))
+
+
+clock = Clock()
+
+
+async def speak(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [await clock.ainvoke(state["messages"])]}
+
+
+speaker = StateGraph(MessagesState).add_node("speak", speak).add_edge(START, "speak").add_edge("speak", END).compile()
+"""A model that is streamed word by word, each the moment when it was said: nanoseconds of the machine's monotonic clock."""
