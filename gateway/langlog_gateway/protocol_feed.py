@@ -29,9 +29,11 @@ from .watch import Happening, Watch, Watches
 
 logger = structlog.get_logger(__name__)
 
-KEPT_EVENTS = 256
-KEPT_BYTES = 256_000
+KEPT_EVENTS = 64
+KEPT_BYTES = 64_000
 """Of the newest events of a thread, for those who come late by a little."""
+NOTHING: deque[Event] = deque(maxlen=0)
+"""Of threads on which nothing has happened yet: an empty queue of their own is half a kilobyte each."""
 AGAIN_S = 1.0
 """Between two tries when Postgres or Redis is away."""
 FAR_S = 3600.0
@@ -74,22 +76,40 @@ class _Active(NamedTuple):
 class Feed:
     """Of one thread. `Feeds` makes and closes it."""
 
+    __slots__ = (
+        "_active",
+        "_backlog",
+        "_coming",
+        "_exists",
+        "_history",
+        "_kept",
+        "_kept_after",
+        "_kept_bytes",
+        "_listeners",
+        "_next",
+        "_task",
+        "_watch",
+        "head",
+    )
+
     def __init__(self, watch: Watch, history: History, backlog: Backlog) -> None:
         self._watch = watch
         self._history = history
         self._backlog = backlog
         self._listeners: dict[Listener, None] = {}
         self._active: _Active | None = None
-        self._next: deque[Batch] = deque()
+        self._next: list[Batch] = []
         """Of runs that began while the end of the run before is still on its way to us."""
-        self._kept: deque[Event] = deque()
+        self._kept = NOTHING
         self._kept_bytes = 0
         self._kept_after = 0
         self._task: asyncio.Task[None] | None = None
         self.head = 0
         """Number of the last event told."""
-        self.exists = asyncio.Event()
+        self._exists = False
         """The read model holds the thread."""
+        self._coming: asyncio.Future[None] | None = None
+        """… of those who wait until it does."""
 
     @property
     def thread_id(self) -> str:
@@ -115,6 +135,19 @@ class Feed:
 
     def leave(self, listener: Listener) -> None:
         self._listeners.pop(listener, None)
+
+    async def exists(self) -> None:
+        """Wait until the read model holds the thread."""
+        while not self._exists:
+            if self._coming is None:
+                self._coming = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._coming)
+
+    def _made(self) -> None:
+        self._exists = True
+        if self._coming is not None:
+            self._coming.set_result(None)
+            self._coming = None
 
     async def past(self, after: int, upto: int) -> AsyncIterator[list[Event]]:
         """Events that were told already: ``after < seq <= upto``. Raises ApiError 503."""
@@ -165,7 +198,7 @@ class Feed:
             standing = await self._settle()
         if standing is None:
             return
-        self.exists.set()
+        self._made()
         if standing.run_id is not None and standing.seq <= self.head:
             active = self._enter(standing.run_id, standing.seq, recorded=standing.resumable)
             self._tell(active, await active.order.fill())
@@ -208,7 +241,7 @@ class Feed:
 
     async def _happened(self, happening: Happening) -> None:
         event = happening.event
-        self.exists.set()
+        self._made()
         match event:
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunTimedOut() | ev.RunCancelled() | ev.RunRolledBack():
                 if event.last_seq > self.head:
@@ -222,12 +255,12 @@ class Feed:
                     self._release_all(derived(ending, self.head))
                     await self._go_on()
             case ev.ThreadDeleted():
-                self.exists.clear()
+                self._exists = False
                 for listener in tuple(self._listeners):
                     listener.gone()
                 self._active = None
                 self._next.clear()
-                self._kept.clear()
+                self._kept = NOTHING
                 self._kept_bytes = self._kept_after = self.head = 0
             case _:
                 pass
@@ -271,7 +304,7 @@ class Feed:
     async def _go_on(self) -> None:
         """With the run that began meanwhile."""
         while self._next and self._active is None and self._next[0].floor <= self.head:
-            waiting, self._next = self._next, deque()
+            waiting, self._next = self._next, []
             for batch in waiting:
                 if self._is_active(batch.run_id) or (self._active is None and not self._next):
                     await self._take(batch)
@@ -320,6 +353,8 @@ class Feed:
             listener.tell(event)
 
     def _keep(self, event: Event) -> None:
+        if self._kept is NOTHING:
+            self._kept = deque()
         self._kept.append(event)
         self._kept_bytes += len(event.text)
         while len(self._kept) > KEPT_EVENTS or self._kept_bytes > KEPT_BYTES:

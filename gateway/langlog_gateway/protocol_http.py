@@ -103,7 +103,7 @@ class Protocol:
             if not subscriber.certain:  # the thread has come to be meanwhile
                 try:
                     async with asyncio.timeout_at(beat):
-                        await feed.exists.wait()
+                        await feed.exists()
                 except TimeoutError:
                     continue
                 subscriber.certain = True

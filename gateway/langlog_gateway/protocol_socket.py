@@ -23,7 +23,7 @@ from .errors import ApiError
 from .protocol_access import may_follow
 from .protocol_commands import NO_ACTIVE_RUN, Commands, Object, Refused, error, read_envelope
 from .protocol_events import Event, tree
-from .protocol_feed import Feed, Feeds
+from .protocol_feed import NOTHING, Feed, Feeds
 from .protocol_filter import Filter, read_filter
 from .stream_out import CUT_OFF_WRITE_S
 from .validation import uuid_of
@@ -166,11 +166,12 @@ class Socket:
         self._certain = certain
         self._feed: Feed | None = None
         self._subscriptions: dict[str, _Subscription] = {}
-        self._waiting: deque[Event] = deque()
+        self._waiting = NOTHING
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._left = asyncio.Event()
+        self._left: asyncio.Future[None] | None = None
+        """That the client has left; made when it is told to."""
         self._held = False
         self._run: str | None = None
         self._started_after = 0
@@ -247,7 +248,8 @@ class Socket:
 
     async def leave(self) -> None:
         """The connection is gone, or is being closed, which is waited for."""
-        self._left.set()
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
         self._leave_feed()
         if self._writer is not None:
             self._writer.cancel()
@@ -302,6 +304,8 @@ class Socket:
         return sent
 
     def _put(self, event: Event) -> None:
+        if self._waiting is NOTHING:
+            self._waiting = deque()
         self._waiting.append(event)
         self._count(event)
         self._begin()
@@ -329,7 +333,7 @@ class Socket:
     async def _allowed(self) -> bool:
         """Whether this caller may be told. The thread may have come to be after the connection."""
         while not self._certain and self._feed is not None:
-            await self._feed.exists.wait()
+            await self._feed.exists()
             self._certain = True
             try:
                 self._certain = await may_follow(self._core, self._request, self._thread_id)
@@ -343,14 +347,15 @@ class Socket:
         if self._closing is None:
             self._leave_feed()
             self._waiting.clear()
-            self._closing = asyncio.ensure_future(self._close_soon(code, reason))
+            self._left = asyncio.get_running_loop().create_future()
+            self._closing = asyncio.ensure_future(self._close_soon(code, reason, self._left))
 
-    async def _close_soon(self, code: int, reason: bytes) -> None:
+    async def _close_soon(self, code: int, reason: bytes, left: asyncio.Future[None]) -> None:
         """Until the client has closed as well: closed before, it might never read the code. One that takes nothing is dropped."""
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
                 await self._out.send_frame(code.to_bytes(2) + reason, WSMsgType.CLOSE)
-                await self._left.wait()
+                await left
         except (TimeoutError, ConnectionResetError):
             if self._request.transport is not None:
                 self._request.transport.abort()

@@ -42,15 +42,35 @@ class Happening:
         self.time = time
 
 
+NOTHING: deque[Happening] = deque(maxlen=0)
+"""Of all who have heard nothing yet: a queue of its own is half a kilobyte for each of those who wait."""
+
+
 class Watch:
     """One watcher's queue. ``run_id`` None: everything on the thread."""
+
+    __slots__ = (
+        "_limits",
+        "_waiting_bytes",
+        "_waiting_frames",
+        "_waker",
+        "batches",
+        "closing",
+        "happenings",
+        "missed",
+        "on_overrun",
+        "overrun",
+        "run_id",
+        "thread_id",
+        "wants_frames",
+    )
 
     def __init__(self, thread_id: str, run_id: str | None, limits: Limits, *, frames: bool) -> None:
         self.thread_id = thread_id
         self.run_id = run_id
         self.wants_frames = frames
-        self.happenings: deque[Happening] = deque()
-        self.batches: deque[Batch] = deque()
+        self.happenings = NOTHING
+        self.batches: list[Batch] = []
         self.missed = False
         """Redis was away: something may not have arrived."""
         self.overrun = False
@@ -79,12 +99,13 @@ class Watch:
         self.wake()
 
     def tell(self, happening: Happening) -> None:
+        if self.happenings is NOTHING:
+            self.happenings = deque()
         self.happenings.append(happening)
         self.wake()
 
     def take_batches(self) -> list[Batch]:
-        found = list(self.batches)
-        self.batches.clear()
+        found, self.batches = self.batches, []
         self._waiting_frames = self._waiting_bytes = 0
         return found
 
@@ -108,6 +129,8 @@ class Watch:
 
 class _Thread:
     """Subscriptions of one thread and who shares them."""
+
+    __slots__ = ("framed", "frames", "life", "ready", "watches")
 
     def __init__(self, thread_id: str) -> None:
         self.life = channels.life(thread_id)
