@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from aiohttp import web
@@ -21,6 +22,9 @@ T = TypeVar("T")
 BAD_JSON = "Invalid JSON in request body"
 NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be stored"
 
+NO_SCHEMA = "is not valid under any of the schemas listed in the 'anyOf' keyword"
+CHOICES_SHOWN = 3
+"""More are counted: ``"a", "b" or 2 other candidates``."""
 _PATH = re.compile(r" - at `(key in )?\$(.*)`$")
 _HUGE = re.compile(rb"[eE]\+?\d{3}|\d{308}")
 """What a number beyond a float's range has in it."""
@@ -53,7 +57,7 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
             msgspec.json.decode(body)  # in Raw members numbers have not been tried yet
         return found
     except msgspec.ValidationError as error:
-        raise unprocessable(report(str(error), body)) from None
+        raise unprocessable(report(str(error), body, decoder.type)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise unprocessable(BAD_JSON) from None
 
@@ -69,10 +73,12 @@ def has_nul(value: Any) -> bool:
     return False
 
 
-def violation(message: str, keyword: str, path: list[str], value: Any) -> str:
-    """A report in the validator's form."""
+def violation(message: str, keyword: str, path: list[str], value: Any, entry: int | None = None) -> str:
+    """A report in the validator's form. ``entry``: of the list at the path."""
     schema = "".join(f'["properties"]["{step}"]' for step in path)
     instance = "".join(f'["{step}"]' for step in path)
+    if entry is not None:
+        schema, instance = f'{schema}["items"]', f"{instance}[{entry}]"
     return (
         f'{message}\n\nFailed validating "{keyword}" in schema{schema}\n\nOn instance{instance}:\n    {compact(value)}'
     )
@@ -82,8 +88,8 @@ def compact(value: Any) -> str:
     return msgspec.json.encode(value, order="sorted").decode()
 
 
-def report(message: str, body: bytes) -> str:
-    """The decoder's complaint as a validator's report."""
+def report(message: str, body: bytes, kind: Any = None) -> str:
+    """The decoder's complaint as a validator's report. ``kind``: what was to be decoded, for the choices that there are."""
     try:
         value: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -97,7 +103,45 @@ def report(message: str, body: bytes) -> str:
                 break  # inside a list the decoder does not say which entry: the list is shown
             path.append(name)
             value = value[name]
+    if message.startswith("Invalid enum value"):
+        return _unknown_choice(_kind_at(kind, path), path, value)
     return _phrase(message, path, value)
+
+
+def _unknown_choice(kind: Any, path: list[str], value: Any) -> str:
+    """Of a value, or of a list's first entry, that is none of those there are."""
+    choices = next((get_args(part) for part in _parts(kind) if get_origin(part) is Literal), ())
+    if get_origin(kind) in (Union, UnionType) and any(get_origin(part) is list for part in get_args(kind)):
+        return violation(f"{compact(value)} {NO_SCHEMA}", "anyOf", path, value)
+    if not isinstance(value, list):
+        return violation(f"{compact(value)} is not {_one_of(choices)}", "enum", path, value)
+    n = next((n for n, entry in enumerate(value) if entry not in choices), 0)
+    return violation(f"{compact(value[n])} is not {_one_of(choices)}", "enum", path, value[n], n)
+
+
+def _kind_at(kind: Any, path: Sequence[str]) -> Any:
+    """The type of a member of a Struct."""
+    for name in path:
+        kind = next((p for p in _parts(kind) if isinstance(p, type) and issubclass(p, msgspec.Struct)), None)
+        kind = get_type_hints(kind).get(name) if kind is not None else None
+    return kind
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """The type, and those that it is made of."""
+    yield kind
+    if get_origin(kind) is not Literal:
+        for part in get_args(kind):
+            yield from _parts(part)
+
+
+def _one_of(choices: Sequence[str]) -> str:
+    names = [compact(choice) for choice in choices]
+    if not names:
+        return "one of the values allowed here"
+    if len(names) > CHOICES_SHOWN:
+        names = [*names[: CHOICES_SHOWN - 1], f"{len(names) - CHOICES_SHOWN + 1} other candidates"]
+    return f"one of {', '.join(names[:-1])} or {names[-1]}"
 
 
 def _phrase(message: str, path: list[str], value: Any) -> str:
@@ -105,8 +149,6 @@ def _phrase(message: str, path: list[str], value: Any) -> str:
     missing = re.match(r"Object missing required field `(.+)`", message)
     if missing:
         return violation(f'"{missing.group(1)}" is a required property', "required", path, value)
-    if message.startswith("Invalid enum value"):
-        return violation(f"{shown} is not one of the values allowed here", "enum", path, value)
     bound = re.match(r"Expected `(\w+)` (of length )?([<>]=) (\S+)", message)
     if bound:
         length, sign, limit = bound.group(2), bound.group(3), bound.group(4)

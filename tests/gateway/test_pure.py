@@ -192,3 +192,40 @@ def test_latencies_fall_into_growing_buckets() -> None:
     assert f'lg_api_http_requests_latency_bucket{{{labels},le="0.01"}} 1\n' in text
     assert f'lg_api_http_requests_latency_bucket{{{labels},le="+Inf"}} 2\n' in text
     assert f"lg_api_http_requests_latency_count{{{labels}}} 2\n" in text
+
+
+@pytest.mark.parametrize(
+    ("decoder", "body", "told"),
+    [
+        (
+            bodies.THREAD_CREATE,
+            b'{"if_exists": "zzz"}',
+            '"zzz" is not one of "raise" or "do_nothing"\n\nFailed validating "enum" in schema["properties"]["if_exists"]'
+            '\n\nOn instance["if_exists"]:\n    "zzz"',
+        ),
+        (bodies.CANCEL_MANY, b'{"status": "zz"}', '"zz" is not one of "pending", "running" or "all"\n'),
+        (bodies.THREAD_COUNT, b'{"status": "zz"}', '"zz" is not one of "idle", "busy" or 2 other candidates\n'),
+        (
+            bodies.THREAD_SEARCH,
+            b'{"select": ["values", "zzz"]}',
+            '"zzz" is not one of "thread_id", "created_at" or 7 other candidates\n\n'
+            'Failed validating "enum" in schema["properties"]["select"]["items"]\n\nOn instance["select"][1]:\n    "zzz"',
+        ),
+        (
+            bodies.RUN_CREATE,
+            b'{"assistant_id": "a", "stream_mode": "zz"}',
+            "\"zz\" is not valid under any of the schemas listed in the 'anyOf' keyword\n\n"
+            'Failed validating "anyOf" in schema["properties"]["stream_mode"]',
+        ),
+        (
+            bodies.RUN_BATCH,
+            b'[{"assistant_id": "a", "durability": "zz"}]',
+            '{"assistant_id":"a","durability":"zz"} is not',
+        ),
+    ],
+)
+def test_a_value_that_is_no_choice_is_told_what_there_is(decoder: Any, body: bytes, told: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        validation.decode_body(body, decoder)
+    assert refused.value.status == 422
+    assert str(refused.value.detail).startswith(told)
