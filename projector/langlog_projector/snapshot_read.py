@@ -74,6 +74,8 @@ async def restore(log: Log, pool: asyncpg.Pool, schema: str, partitions: Collect
             if taken is None:
                 raise LogFault(f"partition {part} of the log was cut, and there is no snapshot of it")
             count += await restore_partition(log, pool, schema, part, taken)
+    if count:
+        logger.info("projector.restored", schema=schema, rows=count)
     return count
 
 
@@ -120,7 +122,7 @@ async def restore_partition(log: Log, pool: asyncpg.Pool, schema: str, partition
             [position.cause_index for position in of],
             [position.cause_count for position in of],
         )
-    logger.info("projector.restored", partition=partition, rows=loader.rows, snapshot=taken.snapshot_id)
+    logger.debug("projector.partition_restored", partition=partition, rows=loader.rows, snapshot=taken.snapshot_id)
     return loader.rows
 
 
