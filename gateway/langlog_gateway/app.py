@@ -250,8 +250,9 @@ async def _unrouted(request: web.Request) -> web.Response:
     path = request.path
     if path.endswith("/") and path.strip("/"):
         bare = request.rel_url.with_path(path.rstrip("/"), encoded=False).with_query(request.rel_url.query)
-        found = await request.app.router.resolve(request.clone(rel_url=bare))
-        if not isinstance(found.http_exception, web.HTTPNotFound):
+        # the request itself cannot be asked about another path: its body may have been read by the project's application
+        known = (resource._match(bare.raw_path) for resource in request.app.router.resources())  # type: ignore[attr-defined]
+        if any(match is not None for match in known):
             return web.Response(status=307, headers={"location": str(request.url.origin().join(bare))})
     return ApiError(404, "Not Found").response()
 

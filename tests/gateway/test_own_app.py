@@ -46,6 +46,19 @@ async def test_own_routes_come_first_and_the_middleware_sees_everything(make_sta
         assert set(document["paths"]["/own"]) == {"get", "post"}
 
 
+async def test_a_trailing_slash_is_redirected_behind_it_too_whatever_was_sent(
+    make_stack: MakeStack, tmp_path: Path
+) -> None:
+    async with make_stack(project=project(tmp_path)) as stack:
+        for method, path, body in (("POST", "/threads/search", {}), ("GET", f"/threads/{uuid.uuid4()}/state", None)):
+            data = None if body is None else b"{}"
+            async with stack.http.request(
+                method, f"{stack.url}{path}/?a=b", data=data, allow_redirects=False
+            ) as answer:
+                assert (answer.status, answer.headers["location"]) == (307, f"{stack.url}{path}?a=b")
+        assert (await stack.call("POST", "/nope/", {}))[0] == 404
+
+
 async def test_built_in_routes_work_as_ever_behind_it_streams_too(make_stack: MakeStack, tmp_path: Path) -> None:
     async with make_stack(project=project(tmp_path)) as stack:
         _, thread = await stack.call("POST", "/threads", {"metadata": {"a": 1}})
