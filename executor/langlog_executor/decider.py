@@ -46,7 +46,7 @@ from .aggregates import SQL, Aggregates
 from .consequences import Consequences, Decided, event_records, topic_of
 from .decide import THREAD_MISSING, decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
 from .decide_crons import decide_cron, fold_cron
-from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, letter, words
+from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, another_release, letter, words
 
 logger = structlog.get_logger(__name__)
 
@@ -291,11 +291,18 @@ class DeciderService:
             logger.error("decider.release_not_understood", offset=record.offset, error=words(error))
             return
         assert isinstance(asked, cmd.ReleaseParked)
-        end = self._parked.ends.get(record.partition, 0)
+        # our own letters, and what an operator wants of the key's events: that is asked for first
+        end = (await self._ends(ev.DEAD_LETTERS))[record.partition]
         await self._projected([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
         waiting = await self._sure(lambda: self._parked.letters(record.key))
-        decided, over, dropped = await self._decide_parked(waiting, asked.drop)
+        if waiting and waiting[0].topic != cmd.TOPIC:
+            self._tell(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
+            return
+        decided, over, dropped, full = await self._decide_parked(waiting, asked.drop)
         left = waiting[len(over) + len(dropped) :]
+        if full:
+            # ahead of the events: a decider that dies in between leaves no key half released that nobody goes on with
+            await self._append_for_sure([another_release(meta, asked)])
         told = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
         topic = next((type(event).TOPIC for d in decided for event in d.events), ev.RUN_EVENTS)
         count = sum(len(d.events) for d in decided) + 1
@@ -311,23 +318,30 @@ class DeciderService:
         self._parked.released(record.key, left[0] if left else None)
         logger.warning("decider.released", key=record.key, decided=len(over), dropped=len(dropped), left=len(left))
 
+    async def _ends(self, topic: str) -> list[int]:
+        while True:
+            try:
+                return await self._log.end_offsets(topic)
+            except LogUnavailable as error:
+                logger.warning("decider.waits", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
+
     async def _decide_parked(
         self, waiting: Sequence[Letter], drop: str | None
-    ) -> tuple[list[Decided], list[str], list[str]]:
-        """What the commands decide in order, up to one that cannot be or would not fit; origins of those decided and dropped."""
+    ) -> tuple[list[Decided], list[str], list[str], bool]:
+        """What the commands decide in order, up to one that cannot be or would not fit; origins of those decided and dropped;
+        whether it is one that would not fit."""
         decided: list[Decided] = []
         over: list[str] = []
         dropped: list[str] = []
         size = 0
         for parked in waiting:
-            if parked.topic != cmd.TOPIC:
-                break  # events of the key are to be folded first
             if parked.origin == drop:
                 dropped.append(parked.origin)
                 continue
             size += len(parked.value)
             if over and size > self._log.max_record_bytes // 4:
-                break
+                return decided, over, dropped, True
             try:
                 command = cmd.decode(envelope.type_of(parked.headers), parked.value)
                 meta = envelope.meta_of(parked.headers, parked.part, parked.offset)
@@ -338,7 +352,7 @@ class DeciderService:
                 logger.error("decider.still_bad", origin=parked.origin, error=words(error))
                 break
             over.append(parked.origin)
-        return decided, over, dropped
+        return decided, over, dropped, False
 
     def _read(self, record: Record) -> Read | None:
         """The command of a record; None when it has had its events or its letter."""

@@ -20,10 +20,12 @@ from langlog_backbone.clock import now_iso
 from langlog_backbone.log import NewRecord, Record
 from langlog_backbone.postgres import load_sql
 from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
 SQL = load_sql("langlog_executor", "parked.sql")
 
+SOURCE = "/langlog/decider"
 SAID_AGAIN = (cmd.RequeueRun, cmd.StartDueRun, cmd.TimeOutRun, cmd.ExpireThread)
 PARKED = (
     "{} is parked behind a record that cannot be handled. The command is in the log and will be carried out when an operator has "
@@ -110,6 +112,15 @@ def letter(record: Record, error: str | None) -> NewRecord:
     if error is not None:
         found["dead_error"] = error
     return NewRecord(ev.DEAD_LETTERS, record.key, record.value, found)
+
+
+def another_release(meta: envelope.CommandMeta, asked: cmd.ReleaseParked) -> NewRecord:
+    """For what waits beyond that which fits into one release."""
+    command = cmd.ReleaseParked(aggregate_id=asked.aggregate_id)
+    found = envelope.headers(
+        id=f"{meta.id}-more", type=command.TYPE, source=SOURCE, time=now_iso(), subject=command.key, actor=meta.actor
+    )
+    return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), found)
 
 
 def words(error: Exception) -> str:

@@ -12,6 +12,3 @@ GROUP BY key ORDER BY since, key
 SELECT topic, part, "offset", type, state, error, headers, value, at
 FROM dead_letters WHERE key = $1 AND state IN ('bad', 'behind')
 ORDER BY topic = 'commands', topic, part, "offset"
-
--- name: passed
-SELECT "offset" FROM positions WHERE topic = $1 AND part = $2
