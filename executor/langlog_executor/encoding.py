@@ -20,6 +20,7 @@ import msgspec
 from langgraph.types import Send
 
 from .credentials import hidden
+from .stored_messages import dumped
 
 MAX_DEPTH = 200
 """Nesting that `plain` follows before it gives up and takes the ``repr``."""
@@ -27,6 +28,9 @@ MAX_DEPTH = 200
 
 def _hook(value: Any) -> Any:
     """What msgspec does not know by itself, as something that it knows."""
+    values = dumped(value)
+    if values is not None:
+        return values
     dump = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
         return dump()

@@ -16,12 +16,19 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import ormsgpack
 import zstandard
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _create_msgpack_ext_hook
+from langgraph.checkpoint.serde.jsonplus import (
+    EXT_PYDANTIC_V2,
+    JsonPlusSerializer,
+    _create_msgpack_ext_hook,
+    _msgpack_default,
+    _option,
+)
 
 from .stored_checkpoint import Encoded
-from .stored_messages import message_hook
+from .stored_messages import dumped, message_hook
 
 COMPRESS_FROM_BYTES = 1024
 COMPRESSION_LEVEL = 1
@@ -78,12 +85,27 @@ class ProjectSerializer(JsonPlusSerializer):
         )
         self.allowed = allowed
 
+    def dumps_typed(self, obj: Any) -> Encoded:
+        """The same bytes as the library's. Raises ormsgpack.MsgpackEncodeError for what has none."""
+        if obj is None or isinstance(obj, bytes | bytearray):
+            return super().dumps_typed(obj)
+        return "msgpack", ormsgpack.packb(obj, default=_default, option=_option)
+
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> ProjectSerializer:
         """Itself, with more types allowed."""
         if not (isinstance(extra_allowlist, set | frozenset) and self.allowed.issuperset(extra_allowlist)):
             for entry in extra_allowlist:
                 self.allowed.add((entry.__module__, entry.__name__) if isinstance(entry, type) else entry)
         return self
+
+
+def _default(obj: Any) -> Any:
+    values = dumped(obj)
+    if values is None:
+        return _msgpack_default(obj)
+    kind = type(obj)
+    whole = (kind.__module__, kind.__name__, values, "model_validate_json")
+    return ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(whole, default=_msgpack_default, option=_option))
 
 
 def project_serializer(config: dict[str, Any] | None = None, roots: Collection[Path] = ()) -> ProjectSerializer:

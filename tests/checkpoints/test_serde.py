@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import ormsgpack
 import pytest
 from langchain_core.messages import (
@@ -22,6 +23,7 @@ from langchain_core.messages import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
+from langlog_executor import encoding
 from langlog_executor.serde import AllowedTypes, ProjectSerializer, pack, project_serializer, unpack
 from pydantic import BaseModel
 
@@ -92,6 +94,45 @@ def test_messages_come_back_as_their_class_would_make_them(message: BaseMessage)
     found.content = "changed"
     assert found.model_copy().content == "changed"
     assert pack(serde, found) != pack(serde, expected)
+
+
+class Own(HumanMessage):
+    """A project's own kind of message."""
+
+
+NESTED = HumanMessage("hi", id="6")
+SAID = [
+    *MESSAGES,
+    Own("hi"),
+    HumanMessage("hi", additional_kwargs={"nested": NESTED, "of": [NESTED]}),
+    HumanMessage("hi", response_metadata={"at": 1.5, "ok": True, "none": None, "big": 2**60}),
+    HumanMessage("hi", example=True),
+    AIMessage("hi", usage_metadata=dict(reversed(PLAIN.items()))),
+    AIMessage("hi", usage_metadata={**PLAIN, "output_token_details": {"reasoning": 1}, "input_token_details": {}}),
+    AIMessage("hi", response_metadata={"x": {"y": NESTED}}),
+    NESTED.model_copy(update={"content": ["changed", {"type": "text", "text": "later"}]}),
+    NESTED.model_copy(update={"id": 7}),
+    AIMessage("hi").model_copy(update={"tool_calls": [{"name": "t", "args": {}, "id": "c", "type": "tool_call"}]}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize("message", SAID, ids=lambda m: type(m).__name__)
+def test_messages_are_written_as_their_class_would_write_them(message: BaseMessage) -> None:
+    state = {"messages": [message], "last": message}
+    assert project_serializer().dumps_typed(state) == JsonPlusSerializer().dumps_typed(state)
+    said = message.model_dump()
+    assert encoding.encode(message) == encoding.encode(said)
+    assert msgspec.json.decode(encoding.encode(state)) == msgspec.json.decode(
+        encoding.encode({"messages": [said], "last": said})
+    )
+
+
+def test_plain_messages_are_not_dumped_by_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = [MESSAGES[0], MESSAGES[4], MESSAGES[5], MESSAGES[7]]
+    monkeypatch.setattr(BaseMessage, "model_dump", lambda *_, **__: pytest.fail("dumped"))
+    assert project_serializer().dumps_typed(plain)[1]
+    assert encoding.encode(plain)
 
 
 @pytest.mark.parametrize(
