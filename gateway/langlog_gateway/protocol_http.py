@@ -85,14 +85,13 @@ class Protocol:
         self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter
     ) -> web.StreamResponse:
         out = StreamOut(request, self._core.settings.heartbeat_s, {})
-        head = feed.listen(subscriber)
+        feed.listen(subscriber)
         out.guard(subscriber)
         await out.open()
         loop = asyncio.get_running_loop()
         beat = loop.time() + self._core.settings.heartbeat_s
         if subscriber.certain:
-            async for events in feed.past(filter.since or 0, head):
-                await out.write(b"".join([event.sse for event in events if filter.wants(event)]))
+            await catch_up(out, feed, subscriber, filter)
         while True:
             found = await subscriber.wait(beat)
             if loop.time() >= beat:
@@ -113,12 +112,27 @@ class Protocol:
                         continue
                 except ApiError:
                     return await out.close()
+                await catch_up(out, feed, subscriber, filter)
             await out.write(b"".join([event.sse for event in subscriber.take()]))
             if subscriber.overrun:
                 await out.cut_off()
                 out.break_off()
             if subscriber.ended:
                 out.break_off()
+
+
+async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter) -> None:
+    """Write what was before, and what happens meanwhile, until nothing is left but what comes."""
+    subscriber.fall_back()
+    while subscriber.certain:
+        head = feed.head
+        async for events in feed.past(subscriber.after, head):
+            await out.write(b"".join([event.sse for event in events if filter.wants(event)]))
+        if subscriber.certain:
+            subscriber.after = head
+        if feed.head == head:
+            break
+    subscriber.behind = False
 
 
 async def _json(request: web.Request) -> object:

@@ -112,13 +112,13 @@ class Sockets:
 
 
 class _Subscription:
-    __slots__ = ("after", "coming", "filter")
+    __slots__ = ("after", "behind", "filter")
 
     def __init__(self, filter: Filter) -> None:
         self.filter = filter
         self.after = filter.since or 0
-        self.coming: list[Event] | None = []
-        """What happened while older events are sent; None: it is up to date."""
+        self.behind = True
+        """Older events are sent; those that happen meanwhile will be read like them."""
 
 
 class Socket:
@@ -222,18 +222,9 @@ class Socket:
     # listener
 
     def tell(self, event: Event) -> None:
-        wanted = False
         for subscription in self._subscriptions.values():
-            if subscription.coming is None and subscription.filter.wants(event):
-                wanted = True
-                break
-        if wanted:
-            self._put(event)
-            return
-        for subscription in self._subscriptions.values():
-            if subscription.coming is not None and subscription.filter.wants(event):
-                subscription.coming.append(event)
-                self._count(event)
+            if not subscription.behind and subscription.filter.wants(event):
+                self._put(event)
                 return
 
     def gone(self) -> None:
@@ -281,27 +272,27 @@ class Socket:
         return self._feed
 
     async def _replay(self, subscription: _Subscription) -> int:
-        """Send what was told before, save for what another subscription has had; then what came meanwhile."""
+        """Send what was told before, and while it is sent, save for what another subscription has had."""
         feed = await self._followed()
-        others = [other for other in self._subscriptions.values() if other is not subscription and other.coming is None]
-        sent, head = 0, feed.head
-        async for events in feed.past(subscription.after, head):
-            for event in events:
-                if not subscription.filter.wants(event):
-                    continue
-                if any(other.filter.wants(event) and event.seq > other.after for other in others):
-                    continue
-                if not await self._allowed() or self.closing:
-                    return 0
-                await self._out.send_frame(event.text, WSMsgType.TEXT)
-                self.seq = max(self.seq, event.seq)
-                sent += 1
-        coming, subscription.coming = subscription.coming or [], None
-        for event in coming:
-            self._bytes -= len(event.text)
-            if event.seq > head:
-                self._put(event)
-        return sent
+        others = [other for other in self._subscriptions.values() if not other.behind]
+        sent, after = 0, subscription.after
+        while True:
+            head = feed.head
+            async for events in feed.past(after, head):
+                for event in events:
+                    if not subscription.filter.wants(event):
+                        continue
+                    if any(other.filter.wants(event) and event.seq > other.after for other in others):
+                        continue
+                    if not await self._allowed() or self.closing:
+                        return sent
+                    await self._out.send_frame(event.text, WSMsgType.TEXT)
+                    self.seq = max(self.seq, event.seq)
+                    sent += 1
+            after = head
+            if feed.head == head:
+                subscription.behind = False
+                return sent
 
     def _put(self, event: Event) -> None:
         if self._waiting is NOTHING:

@@ -20,6 +20,10 @@ class Subscriber:
         self._filter = filter
         self.certain = certain
         """The caller may be told; False: to be found out once there is such a thread."""
+        self.after = filter.since or 0
+        """Number of the last event that it is past, while it is `behind`."""
+        self.behind = False
+        """It reads what was before: nothing waits for it meanwhile, since it will read that too."""
         self._limits = limits
         self._waiting: deque[Event] = deque()
         self._bytes = 0
@@ -30,7 +34,7 @@ class Subscriber:
         """The server is going down."""
 
     def tell(self, event: Event) -> None:
-        if self.overrun or not self._filter.wants(event):
+        if self.behind or self.overrun or not self._filter.wants(event):
             return
         self._waiting.append(event)
         self._bytes += len(event.text)
@@ -42,11 +46,17 @@ class Subscriber:
         self._wake()
 
     def gone(self) -> None:
-        self.certain = False
+        self.certain = self.behind = False
+        self.after = 0
 
     def end(self) -> None:
         self.ended = True
         self._wake()
+
+    def fall_back(self) -> None:
+        """To reading what was before, and what waits with it."""
+        self.behind, self.overrun = True, False
+        self.take()
 
     def take(self) -> list[Event]:
         found = list(self._waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,7 +17,10 @@ from hypothesis import strategies as st
 from langlog_gateway import frame_order
 from langlog_gateway.protocol_events import Event, event_of
 from langlog_gateway.protocol_feed import Feed
+from langlog_gateway.protocol_filter import Filter
 from langlog_gateway.protocol_history import History, Standing
+from langlog_gateway.protocol_http import catch_up
+from langlog_gateway.protocol_subscriber import Subscriber
 from langlog_gateway.sse import Batch
 from langlog_gateway.watch import Happening, Limits, Watch
 from langlog_schemas import events as ev
@@ -347,3 +351,46 @@ def test_a_run_that_lost_its_worker_for_good_is_told_to_have_failed() -> None:
     assert first["seq"] == 1
     assert second["params"]["data"]["event"] == "failed"
     assert second["seq"] == 3 * ATTEMPT_SPAN + 1
+
+
+def test_who_reads_what_was_before_misses_nothing_of_what_happens_meanwhile_however_much() -> None:
+    """Nothing waits for a follower that is behind: no limit is hit, and no memory taken."""
+    frames = [Frame(n, n, 0, "@lifecycle/running" if n == 1 else "values", b'{"n":%d}' % n, n) for n in range(1, 101)]
+    batches = [Batch(FrameBatch("run0", 1, frames[at : at + 10])) for at in range(0, 100, 10)]
+
+    async def play() -> list[int]:
+        stored = Stored()
+        thread = Thread(stored)
+        stored.active = Run("run0", batches, 1, 100, 1, 100, "success", False)
+        stored.published = batches[:1]
+        await thread.feed.start()
+        wanted = Filter(frozenset({"values"}), since=3)
+        subscriber = Subscriber(wanted, Limits(3, 1_000_000), certain=True)
+        thread.feed.listen(subscriber)
+        coming = list(batches[1:-1])
+
+        class Out:
+            """Each time something is written, much more has happened."""
+
+            def __init__(self) -> None:
+                self.text = b""
+
+            async def write(self, data: bytes) -> None:
+                self.text += data
+                for _ in range(3):
+                    if coming:
+                        stored.published = [*stored.published, coming[0]]
+                        thread.watch.put(coming.pop(0))
+                await thread.settle()
+
+        out = Out()
+        await catch_up(out, thread.feed, subscriber, wanted)  # type: ignore[arg-type]
+        assert not subscriber.overrun and not subscriber.take()
+        last = Batch(FrameBatch("run0", 1, frames[90:93]))
+        thread.watch.put(last)
+        await thread.settle()
+        live = b"".join([event.sse for event in subscriber.take()])
+        await thread.feed.stop()
+        return [int(number) for number in re.findall(rb"^id: (\d+)", out.text + live, re.MULTILINE)]
+
+    assert asyncio.run(play()) == list(range(4, 94))
