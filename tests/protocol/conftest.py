@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.loss.cluster import SERVICES, Cluster, running_cluster
 from tests.protocol.following import Thread
-from tests.stack.server import Process, free_port
+from tests.stack.server import Process, free_port, kafka_env
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 BUFFER_FRAMES = 300
@@ -31,9 +31,23 @@ class Pair:
         self.second_url = second_url
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is told of a thread is the same on both logs; what a socket is and may do has nothing to do with the log."""
+    if "log_env" in metafunc.fixturenames:
+        both = metafunc.module.__name__.endswith("test_following")
+        kinds = ["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)] if both else ["sqlite"]
+        metafunc.parametrize("log_env", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def log_env(request: pytest.FixtureRequest) -> dict[str, str]:
+    return kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+async def pair(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     env = {
+        **log_env,
         "LANGLOG_PROJECT": str(PROJECT),
         "LANGLOG_STREAM_BUFFER_FRAMES": str(BUFFER_FRAMES),
         "LANGLOG_MAX_SUBSCRIPTIONS": str(MAX_SUBSCRIPTIONS),
