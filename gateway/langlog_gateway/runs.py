@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, get_args
 
 import msgspec
@@ -29,6 +30,8 @@ NONE_MATCHING = (
     "and the runs haven't been deleted or completed."
 )
 COLUMNS: tuple[str, ...] = get_args(bodies.RunColumn)
+CANCEL_GRACE_S = 0.05
+"""A cancel that does not wait is answered this late at most: who looks at once then mostly finds the run stopped."""
 
 
 class Runs:
@@ -174,15 +177,17 @@ class Runs:
         visible = await admit(request, "threads", "update", value, not_found(NONE_FOUND))
         await self._check_cancellable(thread_id, [run_id])
         command = cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action=action, visible=visible)
-        if not truthy(request.query.get("wait")):
-            await self._core.commands.execute(command, origin_of(request))
-            return no_content(202)
+        wait = truthy(request.query.get("wait"))
         watch = await self._core.watches.open(thread_id, run_id)
         try:
             await self._core.commands.execute(command, origin_of(request))
-            await self._waits.until_ended(watch, run_id)
+            with contextlib.suppress(*([] if wait else [TimeoutError, ConnectionResetError])):
+                async with asyncio.timeout(None if wait else CANCEL_GRACE_S):
+                    await self._waits.until_ended(watch, run_id)
         finally:
             self._core.watches.close(watch)
+        if not wait:
+            return no_content(202)
         path = f"/threads/{thread_id}/runs/{run_id}"
         return json_response(b"{}", headers={"content-location": path, "location": f"{path}/join"})
 

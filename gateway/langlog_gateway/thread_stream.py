@@ -172,7 +172,7 @@ class _ThreadReader:
         event = happening.event
         if isinstance(event, ev.StateUpdated):
             if self._states and not event.checkpoints_only:
-                await self._tell_state()
+                await self._tell_state(event.checkpoint_id)
             return
         run_id = getattr(event, "run_id", None)
         if run_id is None or not self._runs or run_id in self._over:
@@ -205,9 +205,10 @@ class _ThreadReader:
         if len(self._over) > KEPT_RUNS:
             del self._over[next(iter(self._over))]
 
-    async def _tell_state(self) -> None:
+    async def _tell_state(self, checkpoint_id: str | None) -> None:
+        """The state that an update made, which need not be the latest any more."""
         thread_id = self._watch.thread_id
-        state = await self._state.read(thread_id, bodies.Checkpoint(), subgraphs=False)
+        state = await self._state.read(thread_id, bodies.Checkpoint(checkpoint_id=checkpoint_id), subgraphs=False)
         if state is not None:
             data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})
             await self._out.write(sse.event("state_update", data, f"{now_ms()}-0"))

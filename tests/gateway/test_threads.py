@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Any
 
 import msgspec
+from langlog_backbone.clock import new_id
+from langlog_schemas import commands as cmd
+from langlog_schemas.messages import Answer
+from msgspec import Raw
 
-from .conftest import Stack
+from .conftest import Attempt, Stack, append, read_events
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -125,3 +130,41 @@ async def test_what_cannot_be_stored_is_refused(stack: Stack) -> None:
             assert answer.status == status, raw[:40]
             if status == 422:
                 assert isinstance((await answer.json())["detail"], str)
+
+
+async def test_who_follows_states_is_told_the_one_that_the_update_made_not_a_later_one(stack: Stack) -> None:
+    _, thread = await stack.call("POST", "/threads", {})
+    await stack.call("POST", f"/threads/{thread['thread_id']}/runs/wait", {"assistant_id": "echo", "input": {"a": 1}})
+    asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    def state(body: dict[str, Any]) -> Answer:
+        asked.put_nowait(body)
+        return Answer(id="", body=b'{"values": {"of": "the update"}}')
+
+    stack.answers["state"] = state
+    path = f"{stack.url}/threads/{thread['thread_id']}/stream?stream_modes=state_update"
+    async with stack.http.get(path) as stream:
+        command = cmd.UpdateState(
+            thread_id=thread["thread_id"], checkpoints=[], values=Raw(b"{}"), checkpoint_id="of-the-update"
+        )
+        await append(stack.backbone, cmd.TOPIC, command.key, command.TYPE, cmd.encode(command), new_id())
+        name, told, _ = await anext(read_events(stream))
+    assert (name, told["state"]) == ("state_update", {"values": {"of": "the update"}})
+    assert (await asked.get())["checkpoint_id"] == "of-the-update"
+
+
+async def test_a_cancel_that_does_not_wait_is_answered_at_once_by_a_run_that_does_not_stop(stack: Stack) -> None:
+    begun = asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.started()
+        begun.set()
+
+    stack.play = play
+    _, thread = await stack.call("POST", "/threads", {})
+    path = f"/threads/{thread['thread_id']}/runs"
+    _, run = await stack.call("POST", path, {"assistant_id": "slow", "input": {}})
+    await asyncio.wait_for(begun.wait(), 20)
+    async with asyncio.timeout(10):
+        assert await stack.call("POST", f"{path}/{run['run_id']}/cancel") == (202, "")
+    assert (await stack.call("GET", f"{path}/{run['run_id']}"))[1]["status"] in ("pending", "running")
