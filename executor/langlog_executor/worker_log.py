@@ -30,7 +30,7 @@ RETRY_PAUSE_S = 0.1
 MAX_RETRY_PAUSE_S = 2.0
 LINGER_S = 0.004
 """Records wait this long for company unless somebody waits for them: a short run's all share one commit and one fold."""
-FLOOD_RECORDS = 3
+FLOOD_RECORDS = 4
 FLOOD_LINGER_S = 0.012
 """… and this long after an append of at least `FLOOD_RECORDS`: a graph of many quick steps."""
 ENVELOPE_BYTES = 4_000
@@ -86,6 +86,7 @@ class RunRecords:
         self._durable = 0
         self._appender: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._linger_s = LINGER_S
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._offsets: dict[int, int] = {}
         self._error: BaseException | None = None
@@ -199,7 +200,7 @@ class RunRecords:
 
     def _start(self) -> None:
         if self._appender is None and self._lingering is None:
-            self._lingering = self._io.loop.call_later(LINGER_S, self._append_now)
+            self._lingering = self._io.loop.call_later(self._linger_s, self._append_now)
 
     def _append_now(self) -> None:
         if self._lingering is not None:
@@ -222,8 +223,11 @@ class RunRecords:
                 self._durable += len(batch)
                 self._release()
                 if not self._waiters:  # what came meanwhile waits for company again
-                    linger_s = LINGER_S if len(batch) < FLOOD_RECORDS else FLOOD_LINGER_S
-                    self._lingering = self._io.loop.call_later(linger_s, self._append_now)
+                    self._linger_s = LINGER_S if len(batch) < FLOOD_RECORDS else FLOOD_LINGER_S
+                    with self._lock:
+                        self._scheduled = bool(self._waiting)
+                    if self._scheduled:
+                        self._lingering = self._io.loop.call_later(self._linger_s, self._append_now)
                     return
         except asyncio.CancelledError:
             self._error = self._error or RecordsClosed()
