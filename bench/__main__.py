@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import uvloop
 from langlog_backbone.embedded import LOG_FILE
 from langlog_backbone.settings import Settings
 
+from bench.encrypted import ENV as ENCRYPTED
 from bench.history import fill
 from bench.load import Result, Server, warm_up
-from bench.measures import NAMES, ON_EXAMPLE, ON_HISTORY, ON_INDEX, ON_ONE, ON_OWN, ON_TWO, Measure, OnTwo
+from bench.measures import NAMES, ON_EXAMPLE, ON_HISTORY, ON_INDEX, ON_ONE, ON_OWN, ON_SEALED, ON_TWO, Measure, OnTwo
 from bench.processes import Stack
 from bench.rebuilding import EVENTS
 from bench.report import as_json, line, summary
@@ -79,6 +80,9 @@ class Bench:
         if own := [ON_HISTORY[name] for name in names if name in ON_HISTORY]:
             with self._up(PROJECT, events=EVENTS) as server:
                 self._run(self._on_one(server, own, warm=False))
+        for measure in (ON_SEALED[name] for name in names if name in ON_SEALED):
+            with self._up(PROJECT) as plain, self._up(PROJECT, more=ENCRYPTED) as sealed:
+                self._run(self._on_sealed(measure(plain, sealed)))
         if two := [ON_TWO[name] for name in names if name in ON_TWO]:
             with self._up(PROJECT) as filled, self._up(PROJECT) as empty:
                 self._run(self._on_two(filled, empty, two))
@@ -88,6 +92,9 @@ class Bench:
             await warm_up(server)
         for measure in measures:
             self._add(await measure(server))
+
+    async def _on_sealed(self, measured: Awaitable[list[Result]]) -> None:
+        self._add(await measured)
 
     async def _on_two(self, filled: Server, empty: Server, measures: list[OnTwo]) -> None:
         await warm_up(filled)
@@ -105,8 +112,8 @@ class Bench:
             print(line(result, self._args.log), flush=True)
 
     @contextlib.contextmanager
-    def _up(self, project: Path, events: int = 0) -> Iterator[Server]:
-        """``events``: how many lifecycle events there are before."""
+    def _up(self, project: Path, events: int = 0, more: Mapping[str, str] = {}) -> Iterator[Server]:
+        """``events``: how many lifecycle events there are before. ``more``: variables."""
         self._servers += 1
         number, env, options = self._servers, dict[str, str](), []
         if self._kafka:
@@ -116,7 +123,7 @@ class Bench:
             }
         if self._args.workers:
             options = ["--workers", str(self._args.workers)]
-        live = LiveServer(project, self._folder / str(number), env, *options)
+        live = LiveServer(project, self._folder / str(number), env | more, *options)
         port = int(self._kafka.rpartition(":")[2]) if self._kafka else None
         if events:
             self._run(self._past(live, events))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -106,6 +106,21 @@ async def closed_loop(
     for connection in connections:
         connection.close()
     return Result(name, len(latencies), unit, passed, latencies, cpu, errors)
+
+
+def joined(name: str, found: Sequence[Result], **more: float) -> Result:
+    """Loads of the same kind, as one."""
+    parts = {part for one in found for part in one.cpu_s}
+    return Result(
+        name,
+        sum(one.count for one in found),
+        found[0].unit,
+        sum(one.seconds for one in found),
+        [ms for one in found for ms in one.latencies_ms],
+        {part: sum(one.cpu_s.get(part, 0.0) for one in found) for part in parts},
+        sum(one.errors for one in found),
+        more=more,
+    )
 
 
 async def wait_run(connection: Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from bench.encrypted import encryption
 from bench.growth import growth
 from bench.load import Result, Server
 from bench.machine import idle, memory
@@ -57,4 +58,7 @@ ON_HISTORY: dict[str, Measure] = {"rebuild": rebuild}
 ON_OWN: dict[str, Measure] = {"growth": growth}
 """On a server that nothing else is measured on."""
 
-NAMES = (*ON_ONE, *ON_TWO, *ON_EXAMPLE, *ON_INDEX, *ON_HISTORY, *ON_OWN)
+ON_SEALED: dict[str, Callable[[Server, Server], Awaitable[list[Result]]]] = {"encryption": encryption}
+"""On two: one without encryption, one with it."""
+
+NAMES = (*ON_ONE, *ON_TWO, *ON_EXAMPLE, *ON_INDEX, *ON_HISTORY, *ON_OWN, *ON_SEALED)

@@ -10,7 +10,7 @@ import sys
 import time
 
 from bench.connection import Connection
-from bench.load import Result, Server, closed_loop, wait_run, warm_up
+from bench.load import Result, Server, closed_loop, joined, wait_run, warm_up
 from bench.processes import Meter
 
 EVENTS = 120_000
@@ -32,18 +32,9 @@ async def rebuild(server: Server) -> list[Result]:
     slices = []
     while not work.done():
         slices.append(await closed_loop(server, "", "run", 1, wait_run, seconds=SLICE_S))
-    latencies = [ms for one in slices for ms in one.latencies_ms]
-    during = Result(
-        "wait, 1 caller, while rebuilding",
-        len(latencies),
-        "run",
-        sum(one.seconds for one in slices),
-        latencies,
-        {},
-        sum(one.errors for one in slices),
-    )
+    during = joined("wait, 1 caller, while rebuilding", slices)
     ratios = {f"p{q}_of_before": during.percentile(q / 100) / before.percentile(q / 100) for q in (50, 99)}
-    return [before, quiet, await work, Result(**{**vars(during), "more": ratios})]
+    return [before, quiet, await work, joined(during.name, slices, **ratios)]
 
 
 async def _rebuilt(server: Server, name: str) -> Result:

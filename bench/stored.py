@@ -6,7 +6,7 @@ machine does meets both.
 
 from __future__ import annotations
 
-from bench.load import Result, Server, closed_loop, wait_run, warm_up
+from bench.load import Result, Server, closed_loop, joined, wait_run, warm_up
 from bench.threads import FEW, MANY, Filling, search
 
 TURNS = 5
@@ -31,20 +31,9 @@ async def holding(filling: Filling, filled: Server, empty: Server) -> list[Resul
         for name, server in order if turn % 2 else reversed(order):
             found = await closed_loop(server, name, "run", 32, wait_run, seconds=server.seconds / 3)
             turns[name].append(found)
-    results = []
-    for name, title in (("empty", "wait, 32 callers, empty"), ("filled", "wait, 32 callers, 20,000 threads stored")):
-        found = turns[name]
-        parts = {part for one in found for part in one.cpu_s}
-        whole = Result(
-            title,
-            sum(one.count for one in found),
-            "run",
-            sum(one.seconds for one in found),
-            [ms for one in found for ms in one.latencies_ms],
-            {part: sum(one.cpu_s.get(part, 0.0) for one in found) for part in parts},
-            sum(one.errors for one in found),
-            more={"of_empty": 1.0},
-        )
-        results.append(whole)
-    results[1] = Result(**{**vars(results[1]), "more": {"of_empty": results[1].rate / results[0].rate}})
-    return results
+    empty_one = joined("wait, 32 callers, empty", turns["empty"], of_empty=1.0)
+    rate = joined("", turns["filled"]).rate
+    return [
+        empty_one,
+        joined("wait, 32 callers, 20,000 threads stored", turns["filled"], of_empty=rate / empty_one.rate),
+    ]

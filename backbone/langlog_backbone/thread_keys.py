@@ -13,6 +13,7 @@ Death: nothing is lost; a key is in Postgres before a record that needs it is in
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
@@ -72,6 +73,8 @@ class ThreadKeys:
         self._pool: asyncpg.Pool | None = None
         self._known: OrderedDict[str, tuple[float, AESGCM | None]] = OrderedDict()
         """key id -> until when it is remembered, and the key; None: destroyed"""
+        self._wanted: list[tuple[Collection[str], Collection[str], asyncio.Future[Mapping[str, ThreadKey]]]] = []
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         if self._pool is not None:
@@ -94,11 +97,39 @@ class ThreadKeys:
 
     async def stop(self) -> None:
         pool, self._pool = self._pool, None
+        if self._looking is not None:
+            await asyncio.gather(self._looking, return_exceptions=True)
         if pool is not None:
             await pool.close()
 
     async def for_writing(self, threads: Collection[str], makers: Collection[str]) -> Mapping[str, ThreadKey]:
-        """The keys of these threads now; ``makers``: those that a record makes. Of an erased one, a key that nobody keeps."""
+        """The keys of these threads now; ``makers``: those that a record makes. Of an erased one, a key that nobody keeps.
+
+        Callers that come while others are answered share the next look.
+        """
+        answer: asyncio.Future[Mapping[str, ThreadKey]] = asyncio.get_running_loop().create_future()
+        self._wanted.append((threads, makers, answer))
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return await answer
+
+    async def _look(self) -> None:
+        while wanted := self._wanted:
+            self._wanted = []
+            threads = {id for asked, _, _ in wanted for id in asked}
+            makers = {id for _, making, _ in wanted for id in making}
+            try:
+                found = await self._for_writing(threads, makers)
+            except Exception as error:
+                for _, _, answer in wanted:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for _, _, answer in wanted:
+                if not answer.done():  # its caller was cancelled
+                    answer.set_result(found)
+
+    async def _for_writing(self, threads: Collection[str], makers: Collection[str]) -> Mapping[str, ThreadKey]:
         found = await self._of_threads(threads)
         missing = [id for id in threads if id not in found or (found[id] is None and id in makers)]
         if missing:
@@ -108,8 +139,14 @@ class ThreadKeys:
                 [key_id for _, key_id, _ in made],
                 [self._wrapped(key_id, key) for _, key_id, key in made],
             )
-            await self._ask("execute", self._sql["make"], *columns, list(makers), bool(self._masters))
-            found |= await self._of_threads(missing)
+            rows = await self._ask("fetch", self._sql["make"], *columns, list(makers), bool(self._masters))
+            ours = {row["thread_id"] for row in rows}
+            for id, key_id, key in made:
+                if id in ours:
+                    fresh = found[id] = ThreadKey(key_id, self._cipher(key))
+                    self._remember(key_id, fresh.cipher)
+            if theirs := [id for id in missing if id not in ours]:  # made by another meanwhile, or erased
+                found |= await self._of_threads(theirs)
         return {id: found.get(id) or self._throwaway() for id in threads}
 
     async def for_reading(self, ids: Collection[str]) -> Mapping[str, AESGCM | None]:
@@ -150,10 +187,12 @@ class ThreadKeys:
     async def _of_threads(self, threads: Collection[str]) -> dict[str, ThreadKey | None]:
         found: dict[str, ThreadKey | None] = {}
         for row in await self._ask("fetch", self._sql["of_threads"], list(threads)):
-            key = None if row["key"] is None else self._opened(row)
-            found[row["thread_id"]] = key
-            if key is not None:
-                self._remember(key.id, key.cipher)
+            if row["key"] is None:
+                found[row["thread_id"]] = None
+                continue
+            known = self._known.get(row["key_id"], (0.0, None))[1]  # unwrapping costs more than looking
+            key = found[row["thread_id"]] = self._opened(row) if known is None else ThreadKey(row["key_id"], known)
+            self._remember(key.id, key.cipher)
         return found
 
     async def _ask(self, how: str, sql: str, *args: object) -> list[asyncpg.Record]:

@@ -259,6 +259,35 @@ async def test_the_master_key_is_replaced_while_services_go_on(settings: Setting
         assert sum(record.key == thread and record.value != b"" for record in read) == records
 
 
+async def test_callers_that_come_at_once_share_a_look_at_the_keys(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, looks = ThreadKeys(settings), 0
+    await keys.start()
+    look = keys._for_writing
+
+    async def counted(threads: Any, makers: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await look(threads, makers)
+
+    monkeypatch.setattr(keys, "_for_writing", counted)
+    threads = [new_id() for _ in range(30)]
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            first = asyncio.create_task(keys.for_writing([threads[0]], []))
+            first.cancel()
+            found = await asyncio.gather(*(keys.for_writing([id], [id]) for id in threads))
+            again = await keys.for_writing(threads, [])
+    finally:
+        await keys.stop()
+    assert looks <= 3
+    assert len({each[id].id for id, each in zip(threads, found, strict=True)}) == len(threads)
+    assert {id: key.id for id, key in again.items()} == {
+        id: each[id].id for id, each in zip(threads, found, strict=True)
+    }
+
+
 async def test_keys_that_were_never_wrapped_are_wrapped_by_a_master_key_that_is_set_later(settings: Settings) -> None:
     async with stack_of(msgspec.structs.replace(settings, master_key="")) as stack:
         thread = await made(stack)

@@ -15,11 +15,12 @@ CREATE INDEX IF NOT EXISTS thread_keys_erased ON {schema}.thread_keys (erased_at
 SELECT thread_id, key_id, key, wrapped FROM {schema}.thread_keys WHERE thread_id = ANY ($1::text[])
 
 -- name: make
--- A thread that was erased gets another key when it is made again ($4).
+-- A thread that was erased gets another key when it is made again ($4). Gives those whose key this is.
 INSERT INTO {schema}.thread_keys AS k (thread_id, key_id, key, wrapped)
 SELECT n.thread_id, n.key_id, n.key, $5 FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (thread_id, key_id, key)
 ON CONFLICT (thread_id) DO UPDATE SET key_id = EXCLUDED.key_id, key = EXCLUDED.key, wrapped = EXCLUDED.wrapped, erased_at = NULL
 WHERE k.key IS NULL AND k.thread_id = ANY ($4::text[])
+RETURNING k.thread_id
 
 -- name: by_id
 SELECT key_id, key, wrapped FROM {schema}.thread_keys WHERE key_id = ANY ($1::text[])
