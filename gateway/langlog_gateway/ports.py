@@ -144,7 +144,8 @@ class Queries:
         )
         future = self._mail.expect(id)
         try:
-            await self._pipe.call("LPUSH", self._pipe.key("queries"), messages.encode(query))
+            sent = self._pipe.submit("LPUSH", self._pipe.key("queries"), messages.encode(query))
+            sent.add_done_callback(lambda done: _give_up(future, done))
             async with asyncio.timeout(self._timeout):
                 answer: Answer = messages.decode_answer(await future)
         except RedisUnavailable:
@@ -158,6 +159,13 @@ class Queries:
         if answer.status == 500:
             raise UserCodeError(answer.detail or "")
         raise ApiError(answer.status, answer.detail or "")
+
+
+def _give_up(waiting: asyncio.Future[bytes], sent: asyncio.Future[Any]) -> None:
+    """A question that did not get through has no answer."""
+    error = None if sent.cancelled() else sent.exception()
+    if error is not None and not waiting.done():
+        waiting.set_exception(error)
 
 
 class UserCodeError(Exception):
