@@ -84,6 +84,7 @@ def test_the_topics_are_those_of_the_design() -> None:
         "dead-letters",
         "graph-events",
         "run-events",
+        "snapshots",
         "store-events",
     ]
 
