@@ -138,6 +138,65 @@ def test_the_client_without_asyncio_holds_the_same_conversation(server: LiveServ
         assert said(thread.output)[-1] == counted(8)
 
 
+async def test_several_projections_are_read_in_the_order_of_the_server(
+    server: LiveServer, transport: Transport
+) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S), client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        await thread.run.start(input=human("count 3"), metadata={"why": "test"}, config={"tags": ["t"]})
+        told = [item async for item in thread.interleave_projections(["values", "messages", "tool_calls", "note"])]
+        assert [name for name, _ in told if name == "messages"] == ["messages"]
+        assert said([item for name, item in told if name == "values"][-1]) == ["count 3", counted(3)]
+        assert said(await thread.output.with_timeout(LIMIT_S)) == ["count 3", counted(3)]
+        thread.observe_applied_through_seq(10**6)
+    runs = await client.runs.list(thread.thread_id)
+    assert [(run["metadata"]["why"], run["kwargs"]["config"]["tags"]) for run in runs] == [("test", ["t"])]
+
+
+async def test_what_a_run_does_not_do_ends_without_a_word(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S):
+        for name in ("tool_calls", "subgraphs", "subagents", "extensions"):
+            async with client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+                await thread.run.start(input=human("count 2"))
+                projection: Any = getattr(thread, name)
+                assert [item async for item in (projection["note"] if name == "extensions" else projection)] == []
+
+
+async def test_the_drawing_of_the_assistant_is_to_be_had(server: LiveServer, transport: Transport) -> None:
+    client = get_client(url=server.url)
+    async with asyncio.timeout(LIMIT_S), client.threads.stream(assistant_id="assistant", transport=transport) as thread:
+        assert {node["id"] for node in (await thread.agent.get_tree())["nodes"]} >= {"answer", "library"}
+        assert any("shelf" in str(node["id"]) for node in (await thread.agent.get_tree(xray=True))["nodes"])
+        await thread.close()
+
+
+DRIVEN = {
+    "agent",
+    "close",
+    "events",
+    "extensions",
+    "interleave_projections",
+    "interrupted",
+    "interrupts",
+    "messages",
+} | {
+    *("observe_applied_through_seq", "output", "run", "subagents", "subgraphs", "subscribe", "tool_calls", "values"),
+    *("assistant_id", "thread_id"),
+}
+"""What is used of a thread stream in this file."""
+
+
+@pytest.mark.parametrize("make", [get_client, get_sync_client])
+def test_no_member_of_a_thread_stream_is_forgotten(server: LiveServer, transport: Transport, make: Any) -> None:
+    found = make(url=server.url).threads.stream(assistant_id="assistant", transport=transport)
+    assert {name for name in dir(type(found)) if not name.startswith("_")} <= DRIVEN
+    assert {name for name in vars(found) if not name.startswith("_")} <= DRIVEN
+    for name in ("run", "agent"):
+        members = {member for member in dir(getattr(found, name)) if not member.startswith("_")}
+        assert members <= {"start", "respond", "get_tree"}
+
+
 async def interrupted(thread: Any) -> None:
     """Until the stream's own watcher, which has no signal for it, has heard of the interrupt."""
     while not thread.interrupted:
