@@ -149,7 +149,7 @@ async def test_several_projections_are_read_in_the_order_of_the_server(
         assert said([item for name, item in told if name == "values"][-1]) == ["count 3", counted(3)]
         assert said(await thread.output.with_timeout(LIMIT_S)) == ["count 3", counted(3)]
         thread.observe_applied_through_seq(10**6)
-    runs = await client.runs.list(thread.thread_id)
+    runs: Any = await client.runs.list(thread.thread_id)
     assert [(run["metadata"]["why"], run["kwargs"]["config"]["tags"]) for run in runs] == [("test", ["t"])]
 
 

@@ -15,6 +15,7 @@ from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord
 from langlog_backbone.redis import connect
+from langlog_backbone.service import Service
 from langlog_backbone.settings import Settings
 from langlog_executor.decider import DeciderService
 from langlog_projector.service import ProjectorService
@@ -120,7 +121,7 @@ async def stack(make_settings: MakeSettings) -> AsyncIterator[Stack]:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Stack]:
     async with open_backbone(settings) as backbone:
-        services = [ProjectorService(backbone), DeciderService(backbone), SchedulerService(backbone)]
+        services: list[Service] = [ProjectorService(backbone), DeciderService(backbone), SchedulerService(backbone)]
         tasks = []
         for service in services:
             await service.start()
