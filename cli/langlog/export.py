@@ -93,25 +93,20 @@ def _moment(text: str | None, what: str) -> datetime | None:
 
 
 async def _export(settings: Settings, topics: list[str], wanted: Wanted, output: Path | None) -> int:
-    from langlog_backbone.log import open_log
-
-    from .tail import _existing, json_line
+    from .tail import json_line
+    from .whereabouts import log_alone
 
     done: Positions = {}
     if output is not None:
         done = _written(output)
     count = 0
     with _opened(output) as file:
-        log = open_log(_existing(settings))
-        await log.start()
-        try:
+        async with log_alone(settings) as log:
             async for records in _records(settings, log, topics, wanted, done):
                 for record in records:
                     if wanted.has(record):
                         file.write(json_line(record) + "\n")
                         count += 1
-        finally:
-            await log.stop()
     if output is not None:
         click.echo(f"{count:,} records written to {output}", err=True)
     return 0

@@ -44,19 +44,13 @@ def as_uuid(text: str, what: str) -> str:
 
 
 async def _show(settings: Settings, run_id: str, thread_id: str | None, as_json: bool, scan: bool) -> int:
-    from langlog_backbone.log import open_log
     from langlog_backbone.postgres import connect_pool
 
-    from .tail import _existing
-    from .whereabouts import log_and_read_model
+    from .whereabouts import log_alone, log_and_read_model
 
     if scan:
-        log = open_log(_existing(settings))
-        await log.start()
-        try:
+        async with log_alone(settings) as log:
             return await _tell(log, None, run_id, thread_id, as_json)
-        finally:
-            await log.stop()
     async with log_and_read_model(settings) as (found, log):
         pool = await connect_pool(found, size=1)
         try:

@@ -103,7 +103,7 @@ def json_line(record: Record) -> str:
         msgpack = record.headers.get("content-type") == envelope.MSGPACK_CONTENT
         body = (msgspec.msgpack if msgpack else msgspec.json).decode(record.value)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        body = base64.b64encode(record.value).decode()
+        body = None if envelope.ERASED in record.headers else base64.b64encode(record.value).decode()
     found = {
         "topic": record.topic,
         "partition": record.partition,
@@ -120,29 +120,11 @@ def json_line(record: Record) -> str:
 async def _tail(
     settings: Settings, topics: list[str], wanted: Wanted, from_start: bool, follow: bool, as_json: bool
 ) -> int:
-    from langlog_backbone.log import open_log
+    from .whereabouts import log_alone
 
-    log = open_log(_existing(settings))
-    await log.start()
-    try:
+    async with log_alone(settings) as log:
         await _print(log, topics, wanted, from_start, follow, json_line if as_json else line)
-    finally:
-        await log.stop()
     return 0
-
-
-def _existing(settings: Settings) -> Settings:
-    """With LOG_URI, the data folder's log if it is not set. Raises StartError when there is none: looking makes nothing."""
-    if settings.log_uri:
-        return settings
-    import msgspec
-    from langlog_backbone.embedded import LOG_FILE
-    from langlog_backbone.service import StartError
-
-    path = settings.data_dir.absolute() / LOG_FILE
-    if not path.is_file():
-        raise StartError(f"there is no log in {settings.data_dir} (say --data-dir, or set LOG_URI)")
-    return msgspec.structs.replace(settings, log_uri=f"sqlite://{path}")
 
 
 async def _print(log: Log, topics: list[str], wanted: Wanted, from_start: bool, follow: bool, render: Any) -> None:
