@@ -18,6 +18,8 @@ from .collector import tune_collector
 
 logger = structlog.get_logger(__name__)
 
+SLOW_START_S = 15.0
+"""A service that is not up after this is named, again and again: what it waits for may never come."""
 FAILED_START_S = 10.0
 """After a failed start: nothing is under way that could be lost, so all services together get this long to let go."""
 
@@ -69,7 +71,9 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
             started.append(service)
             starting = asyncio.create_task(service.start())
             # a start may wait for what another service does: a signal, or that one's end, ends the waiting
-            await asyncio.wait([starting, waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            ends = [starting, waiter, *tasks]
+            while not (await asyncio.wait(ends, timeout=SLOW_START_S, return_when=asyncio.FIRST_COMPLETED))[0]:
+                logger.warning("service.starts_slowly", service=service.name)
             if not starting.done():
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)

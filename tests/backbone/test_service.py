@@ -8,6 +8,7 @@ import signal
 
 import pytest
 from langlog_backbone.service import Service, StartError, run_services
+from structlog.testing import CapturingLogger
 
 WAIT_S = 20.0
 
@@ -120,6 +121,21 @@ async def test_a_signal_ends_a_start_that_waits() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     assert await asyncio.wait_for(running, WAIT_S) == 0
     assert diary == ["a start", "b start", *ENDED]
+
+
+async def test_a_start_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langlog_backbone.service.SLOW_START_S", 0.01)
+    _, b, services = two([])
+    b.start_waits_for.clear()
+    told = CapturingLogger()
+    monkeypatch.setattr("langlog_backbone.service.logger", told)
+    running = asyncio.create_task(run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    await asyncio.wait_for(b.starting.wait(), WAIT_S)
+    while not told.calls:
+        await asyncio.sleep(0)
+    b.start_waits_for.set()
+    assert await asyncio.wait_for(running, WAIT_S) == 0
+    assert (told.calls[0].args, told.calls[0].kwargs) == (("service.starts_slowly",), {"service": "b"})
 
 
 async def test_a_start_does_not_wait_for_a_service_that_has_failed() -> None:
