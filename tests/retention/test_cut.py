@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
+import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
 import requests
 from langlog_backbone.embedded import LOG_FILE, EmbeddedPostgres
-from langlog_backbone.log import Log, LogUnavailable, NewRecord, Position, TopicPartition, open_log
+from langlog_backbone.log import Log, LogUnavailable, NewRecord, Position, Record, TopicPartition, open_log
 from langlog_backbone.settings import Settings
 from langlog_projector import retention, swap
-from langlog_schemas.snapshots import RowsSnapshot, SnapshotTaken, ThreadSnapshot
+from langlog_schemas import envelope, snapshots
+from langlog_schemas.snapshots import SnapshotTaken, ThreadSnapshot
 
 from tests.e2e.conftest import PROJECT
 from tests.erasure.conftest import MASTER
@@ -33,6 +32,10 @@ class Done(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def nobody_looks(done: int, total: int) -> None:
+    """Implements `Progress`."""
 
 
 class Scene:
@@ -62,10 +65,6 @@ class Scene:
         now = datetime.now(UTC).isoformat()
         return self.langlog("log", "cut", "--before", now, *words)
 
-    def verified(self) -> None:
-        done = self.langlog("verify")
-        assert done.code == 0 and "No differences." in done.out, done
-
     def thread(self, text: str) -> str:
         thread: str = self.call("POST", "/threads", {"metadata": {"text": text}})["thread_id"]
         self.run(thread, text)
@@ -88,15 +87,49 @@ class Scene:
             master_key=MASTER,
         )
 
-    def snapshots_with(self, thread: str, text: bytes, file: Path) -> bool:
+    @contextlib.asynccontextmanager
+    async def log(self) -> AsyncIterator[tuple[Log, Settings]]:
+        """As a tool within this process has it."""
+        settings = self.settings()
+        log = open_log(settings)
+        await log.start()
+        try:
+            yield log, settings
+        finally:
+            await log.stop()
+
+    def cut_here(self) -> None:
+        """As `cut`, without a process of its own."""
+
+        async def cut() -> None:
+            async with self.log() as (log, settings):
+                assert (await retention.cut(log, settings, datetime.now(UTC), nobody_looks)).done
+
+        asyncio.run(cut())
+
+    def verified(self) -> None:
+        async def verify() -> None:
+            async with self.log() as (log, settings):
+                report = await swap.verify(log, settings, nobody_looks)
+                assert report.comparison is not None and report.comparison.same, report.comparison
+
+        asyncio.run(verify())
+
+    def snapshots_with(self, thread: str, text: bytes) -> bool:
         """Whether the thread's snapshot in the log holds the text for those who have the keys."""
-        keys = {"DATABASE_URI": EmbeddedPostgres(self.server.data).uri}
-        self.langlog("log", "export", "--topic", "snapshots", "-o", str(file), **keys)
-        records = [json.loads(line) for line in file.read_text().splitlines()]
-        assert any(record["type"] == SnapshotTaken.TYPE for record in records)
-        of = [record for record in records if record["key"] == thread]
-        assert of and {record["type"] for record in of} <= {ThreadSnapshot.TYPE, RowsSnapshot.TYPE}
-        return any(text in base64.b64decode(record["data"]["rows"]) for record in of if record["data"])
+
+        async def look() -> list[Record]:
+            async with self.log() as (log, _):
+                part = log.partition_of(thread)
+                end = (await log.end_offsets(snapshots.TOPIC))[part]
+                return await log.fetch(snapshots.TOPIC, part, range(end))
+
+        records = asyncio.run(look())
+        types = [envelope.type_of(record.headers) for record in records]
+        assert types[-1] == SnapshotTaken.TYPE and ThreadSnapshot.TYPE in types
+        of = [record for record in records if record.key == thread]
+        assert of
+        return any(text in record.value for record in of)
 
     def seen(self) -> dict[str, Any]:
         """What clients can see of it all."""
@@ -148,7 +181,7 @@ def test_clients_see_no_change_and_threads_go_on_after_a_cut_another_cut_and_a_r
     longer = scene.call("GET", f"/threads/{old}/history?limit=100")
     assert len(longer) > len(history) and longer[-len(history) :] == history
     deleted = scene.thread("deleted after the cut")
-    assert scene.cut().code == 0
+    scene.cut_here()
     younger = scene.langlog("log", "cut", "--before", "1d")
     assert younger.code == 0 and ": 0 of" in younger.out, younger
     scene.call("DELETE", f"/threads/{deleted}")
@@ -162,7 +195,7 @@ def test_clients_see_no_change_and_threads_go_on_after_a_cut_another_cut_and_a_r
 def test_what_was_cut_is_told_of_as_gone(scene: Scene) -> None:
     thread = scene.thread("to be looked at")
     state = scene.call("GET", f"/threads/{thread}/state")
-    assert scene.cut().code == 0
+    scene.cut_here()
     scene.run(thread, "after")
     events = scene.call("GET", f"/threads/{thread}/events")["events"]
     assert events[0]["type"] == "langlog.thread.created" and events[0]["data"] is None and events[0]["time"] is None
@@ -179,15 +212,15 @@ def test_what_was_cut_is_told_of_as_gone(scene: Scene) -> None:
     assert scene.call("GET", f"/threads/{thread}/state/{checkpoint}")["values"] == state["values"]
 
 
-def test_an_erased_thread_stays_erased_in_snapshots_too(scene: Scene, tmp_path: Path) -> None:
+def test_an_erased_thread_stays_erased_in_snapshots_too(scene: Scene) -> None:
     erased, kept = scene.thread("MARKER-OF-JUNE-51CC"), scene.thread("MARKER-OF-JULY-8A0D")
-    assert scene.cut().code == 0
-    assert scene.snapshots_with(erased, b"MARKER-OF-JUNE-51CC", tmp_path / "before.jsonl")
+    scene.cut_here()
+    assert scene.snapshots_with(erased, b"MARKER-OF-JUNE-51CC")
     scene.call("DELETE", f"/threads/{erased}")
-    assert not scene.snapshots_with(erased, b"MARKER-OF-JUNE-51CC", tmp_path / "after.jsonl")
-    assert scene.snapshots_with(kept, b"MARKER-OF-JULY-8A0D", tmp_path / "kept.jsonl")
+    assert not scene.snapshots_with(erased, b"MARKER-OF-JUNE-51CC")
+    assert scene.snapshots_with(kept, b"MARKER-OF-JULY-8A0D")
     scene.verified()
-    assert scene.cut().code == 0
+    scene.cut_here()
 
 
 class Breaks:
@@ -214,27 +247,19 @@ class Breaks:
 
 
 async def test_a_cut_that_is_broken_off_is_harmless_and_is_done_by_the_next(scene: Scene) -> None:
-    def progress(done: int, total: int) -> None:
-        """Nobody looks."""
-
-    settings = scene.settings()
-    log = open_log(settings)
-    await log.start()
-    try:
+    async with scene.log() as (log, settings):
         for after in (0, 1, 2):
             await asyncio.to_thread(scene.thread, f"broken off {after}")
             now = datetime.now(UTC)
             with pytest.raises(LogUnavailable, match="broken off"):
-                await retention.cut(Breaks(log, after), settings, now, progress)
-            report = await swap.verify(log, settings, progress)
+                await retention.cut(Breaks(log, after), settings, now, nobody_looks)
+            report = await swap.verify(log, settings, nobody_looks)
             assert report.comparison is not None and report.comparison.same, report.comparison
-            done = await retention.cut(log, settings, now, progress)
+            done = await retention.cut(log, settings, now, nobody_looks)
             assert done.done or after == 2, "the topics are cut before the snapshots that are replaced"
             # (of commands, what the decider has told by now goes)
             left = await retention.plan(log, settings, now)
             assert all(cut == left.starts[lane] for lane, cut in left.cuts.items() if lane[0] != "commands")
-    finally:
-        await log.stop()
 
 
 def test_nothing_is_cut_when_the_live_read_model_differs(scene: Scene) -> None:
@@ -254,7 +279,7 @@ def test_nothing_is_cut_when_the_live_read_model_differs(scene: Scene) -> None:
 
 
 def test_a_read_model_that_is_lost_comes_back_from_the_snapshot_and_the_rest(scene: Scene) -> None:
-    assert scene.cut().code == 0
+    scene.cut_here()
     scene.run(scene.seen()["threads"][0]["thread_id"], "after the cut")
     seen = scene.seen()
     scene.server.stop()

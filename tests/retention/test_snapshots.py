@@ -92,6 +92,35 @@ async def test_values_of_any_size_and_kind_come_back_as_they_were(model: Model, 
             "INSERT INTO graphs VALUES ('g', 1, E'line\\nline\\ttab\\\\', '{}', false, '[{\"b\": 1,  \"a\": 2}]', 'null')"
         )
         await connection.execute("INSERT INTO graphs VALUES ('h', 2, NULL, 'null', false, '[]', NULL)")
+        letters = [
+            ("run-events", 7, "t", "run.created.v1", "bad", "no such field", '{"ce_id":"1"}', b"\x00{"),
+            ("run-events", 8, "t", "thread.deleted.v1", "behind", None, '{"ce_id":"2"}', b""),
+            ("run-events", 9, "t", "", "dropped", None, None, None),
+            ("assistant-events", 0, "a", "assistant.created.v9", "bad", "unknown", "{}", b"{}"),
+            ("commands", 4, "n.m", "store.write.v1", "over", None, None, None),
+        ]
+        for topic, offset, key, *rest in letters:
+            part = log.partition_of(key)
+            await connection.execute(
+                "INSERT INTO dead_letters VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now())",
+                topic,
+                part,
+                offset,
+                key,
+                *rest,
+            )
+        for n, (topic, key, status) in enumerate(
+            [("run-events", "t", 200), ("run-events", "t", 409), ("cron-events", "c", 200)]
+        ):
+            await connection.execute(
+                "INSERT INTO outcomes VALUES ($1, $2, $3, $4, $5, NULL, 'x', '{}', now())",
+                *(f"id{n}", topic, log.partition_of(key), key, status),
+            )
+        await connection.execute(
+            "INSERT INTO webhooks (run_id, part, thread_id, url, status, assistant_id, metadata, multitask_strategy, attempt, "
+            "created_at, ended_at) VALUES ('r', $1, 't', 'http://x/', 'success', 'a', '{}', 'enqueue', 1, now(), now())",
+            log.partition_of("t"),
+        )
     before = await model.rows()
     found = await snapshot(log, model, settings.projection)
     await model.pool.execute(f"TRUNCATE {', '.join(model.tables)}")
