@@ -39,8 +39,8 @@ async def of_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: st
     """All that happened in a run; None when there is nothing of it. ``pool`` None: by scanning alone."""
     if pool is not None:
         found = await _indexed(log, pool, thread_id or await thread_of(pool, run_id), run_id)
-        if found is not None and found.entries:
-            return found
+        if found is not None and (found.entries or found.cut):
+            return found if found.entries else None
         click.echo("It is not in the read model (any more): scanning the log.", err=True)
     needle = run_id.encode()
     entries: list[Told] = []
@@ -63,8 +63,8 @@ async def of_thread(log: Log, pool: asyncpg.Pool | None, thread_id: str) -> Hist
     """All that happened on a thread; None when there is nothing of it."""
     if pool is not None:
         found = await _indexed(log, pool, thread_id, None)
-        if found is not None and found.entries:
-            return found
+        if found is not None and (found.entries or found.cut):
+            return found if found.entries else None
         click.echo("It is not in the read model (any more): scanning the log.", err=True)
     follower = _Follower()
     entries = [
