@@ -332,8 +332,9 @@ def _unanswerable(state: ThreadState, answers: Sequence[str]) -> tuple[int, str]
         resume = command.get("resume") if isinstance(command, dict) else None
         if isinstance(resume, dict):
             taken.update(resume)
+    left = set(state.asked) - taken
     for id in answers:
-        if id not in state.asked or id in taken:
+        if id not in left:
             return 409, thread_aggregate.INTERRUPT_CONSUMED.format(id)
     return None
 
