@@ -14,6 +14,7 @@ from .postgres import connect_pool, ensure_read_model
 from .redis import Bus, RedisPipe, check_redis
 from .service import StartError
 from .settings import Settings
+from .thread_keys import check_readable
 from .tracing import tracing
 
 CLOSE_S = 5.0
@@ -41,6 +42,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         pool = Pool(await connect_pool(settings))
         stack.push_async_callback(_close, pool)
         await ensure_read_model(pool, settings)
+        await check_readable(pool, settings)
         log = open_log(settings)
         try:
             await log.start()

@@ -33,6 +33,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+    from .pool import Pool
+
 POOL_SIZE = 4
 REMEMBERED = 20_000
 """Keys in memory."""
@@ -40,6 +42,7 @@ REMEMBERED_S = 300.0
 FORGOTTEN_DAYS = 7
 """After this nobody writes of an erased thread any more, and its row without a key goes."""
 NONCE_BYTES = 12
+PLAIN_NAME = r"[a-z_][a-z0-9_]*"
 MASTER_BYTES = 32
 PAGE_KEYS = 1_000
 """Of one transaction of a rewrapping."""
@@ -60,7 +63,7 @@ class ThreadKeys:
     """Raises LogUnavailable while Postgres is away, LogFault when keys cannot be unwrapped."""
 
     def __init__(self, settings: Settings) -> None:
-        if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.keys_schema):
+        if not re.fullmatch(PLAIN_NAME, settings.keys_schema):
             raise LogFault(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -237,6 +240,19 @@ class ThreadKeys:
 
     def _opened(self, row: asyncpg.Record) -> ThreadKey:
         return ThreadKey(row["key_id"], self._cipher(self._unwrapped(row)[0]))
+
+
+async def check_readable(pool: Pool, settings: Settings) -> None:
+    """Raises StartError where threads are encrypted and LANGLOG_ENCRYPTION is off: services would park all that they cannot read."""
+    if settings.encryption != "off" or not re.fullmatch(PLAIN_NAME, settings.keys_schema):
+        return
+    if await pool.fetchval("SELECT to_regclass($1)", f"{settings.keys_schema}.thread_keys") is None:
+        return
+    if await pool.fetchval(statements(settings)["has_keys"]):
+        raise StartError(
+            f"{settings.keys_schema} holds keys of encrypted threads: set LANGLOG_ENCRYPTION to read or on (or, if they are of another "
+            "langlog, LANGLOG_KEYS_SCHEMA to a schema of your own)"
+        )
 
 
 def statements(settings: Settings) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import Log, LogFault, NewRecord, Record, open_log
 from langlog_backbone.log.sealed import OTHERS, PLAIN, SealedLog, is_sealed
+from langlog_backbone.service import StartError
 from langlog_backbone.settings import SettingError, Settings, read_settings
 from langlog_backbone.thread_keys import ThreadKeys
 from langlog_projector.rebuild import building, follow_log
@@ -257,6 +258,19 @@ async def test_the_master_key_is_replaced_while_services_go_on(settings: Setting
         read = await everything(log)
     for thread, records in ((before, 6), (since, 4)):
         assert sum(record.key == thread and record.value != b"" for record in read) == records
+
+
+async def test_services_do_not_start_without_encryption_where_threads_are_encrypted(settings: Settings) -> None:
+    plain = msgspec.structs.replace(settings, encryption="off")
+    async with stack_of(settings) as stack:
+        thread = await made(stack)
+    with pytest.raises(StartError, match="set LANGLOG_ENCRYPTION to read or on"):
+        async with stack_of(plain):
+            pass
+    async with stack_of(msgspec.structs.replace(settings, encryption="read")) as stack:
+        await deleted(stack, thread)
+    async with stack_of(plain) as stack:
+        assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={}))).status == 404
 
 
 async def test_callers_that_come_at_once_share_a_look_at_the_keys(

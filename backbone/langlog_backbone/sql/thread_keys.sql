@@ -43,3 +43,6 @@ ORDER BY thread_id LIMIT $2
 UPDATE {schema}.thread_keys k SET key = n.key, wrapped = true
 FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (thread_id, key_id, key)
 WHERE k.thread_id = n.thread_id AND k.key_id = n.key_id
+
+-- name: has_keys
+SELECT EXISTS (SELECT FROM {schema}.thread_keys WHERE key IS NOT NULL)
