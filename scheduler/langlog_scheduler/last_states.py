@@ -1,7 +1,7 @@
 """Where a thread stands whose run ends without its worker: asked of another worker, so that the end tells it.
 
     lease lost for the last time │ time over ──► query "state" ──► any worker ──► run.finish with values
-                                                     └── no answer in `ASK_S` ──► the end without them, as it is known
+                                                     └── no answer in time ──► the end without them, as it is known
 
 A thread's values come of its graph, which only workers have. Without an answer they stay those from before the run, until the next
 one. Concurrency: one per scheduler, on its event loop. When it dies over a question, the run is found again by another look.
@@ -26,8 +26,8 @@ from msgspec import Raw
 
 logger = structlog.get_logger(__name__)
 
-ASK_S = 5.0
-"""For all questions of one look together; the pool has started another worker by then, if it can."""
+ASK_SHARE = 0.5
+"""Of a lease's time, for all questions of one look together: other schedulers do not take the run for forgotten yet."""
 
 
 class Task(msgspec.Struct):
@@ -55,6 +55,7 @@ class LastStates:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._id = new_id()
+        self._limit_s = backbone.settings.lease_s * ASK_SHARE
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
     async def start(self) -> None:
@@ -88,12 +89,12 @@ class LastStates:
             kind="state",
             reply_to=self._id,
             body=msgspec.json.encode(body),
-            deadline_ms=now_ms() + int(ASK_S * 1000),
+            deadline_ms=now_ms() + int(self._limit_s * 1000),
         )
         future = self._waiting[query.id] = asyncio.get_running_loop().create_future()
         try:
             await self._backbone.pipe.call("LPUSH", self._backbone.pipe.key("queries"), messages.encode(query))
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(self._limit_s):
                 answer = await future
             state = _state.decode(answer.body) if answer.status == 200 else None
             return None if state is None or state.checkpoint is None else state

@@ -9,6 +9,7 @@ another worker can say it (`LastStates`). When this dies between reaping and app
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import asyncpg
@@ -31,6 +32,7 @@ class Leases:
         self._pool, self._queue, self._settings, self._states = pool, queue, settings, states
         self._given_up: dict[str, int] = {}
         """Runs whose last attempt is lost -> that attempt; `given_up` says so."""
+        self.giving_up = asyncio.Event()
         self._missing_since: dict[tuple[str, int], float] = {}
 
     async def lost(self) -> list[tuple[str, cmd.Body]]:
@@ -45,8 +47,9 @@ class Leases:
             run = runs.get(run_id)
             if run is None:
                 continue
-            if run["attempt"] == int(attempt) and not run["temporary"] and self._is_last(run):
+            if run["attempt"] == int(attempt) and self._is_last(run):
                 self._given_up[run_id] = int(attempt)
+                self.giving_up.set()
             else:
                 found.append(self._requeue(run["thread_id"], run_id, int(attempt), "lease_lost"))
         logger.warning("scheduler.leases_lost", runs=len(found) + len(self._given_up))
@@ -54,16 +57,20 @@ class Leases:
 
     async def given_up(self) -> list[tuple[str, cmd.Body]]:
         """The ends of runs that `lost` has found to have lost their last attempt. A look of its own: it waits for workers."""
-        if not self._given_up:
-            return []
-        rows = await self._pool.fetch(SQL["runs_in_flight"], list(self._given_up))
-        rows = [row for row in rows if row["attempt"] == self._given_up[row["run_id"]]]
+        asked = dict(self._given_up)
+        rows = await self._pool.fetch(SQL["runs_in_flight"], list(asked))
+        rows = [row for row in rows if row["attempt"] == asked[row["run_id"]]]
         states = await self._states.of(rows)
-        self._given_up.clear()
+        for run_id in asked:
+            del self._given_up[run_id]
+        if not self._given_up:
+            self.giving_up.clear()
         return [self._end(row, state) for row, state in zip(rows, states, strict=True)]
 
     def _is_last(self, run: asyncpg.Record) -> bool:
         """Whether a crash of the present attempt is the end of the run, and leaves something to be told."""
+        if run["temporary"] or not run["started"]:
+            return False
         return run["cancel"] == "interrupt" or (
             run["cancel"] is None and run["crashes"] + 1 >= self._settings.max_attempts
         )
@@ -88,7 +95,7 @@ class Leases:
         since: dict[tuple[str, int], float] = {}
         found = []
         for run_id, thread_id, attempt, started in rows:
-            if f"{run_id}:{attempt}" in known:
+            if f"{run_id}:{attempt}" in known or run_id in self._given_up:
                 continue
             first = since[run_id, attempt] = self._missing_since.get((run_id, attempt), now)
             patience = self._settings.lease_s if started else self._settings.sweep_s / 2

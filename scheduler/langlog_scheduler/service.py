@@ -1,7 +1,7 @@
 """The scheduler: everything that happens because time passed. It reads Postgres and Redis and appends commands, nothing else.
 
-Loops of its own: one sleeps until the next delayed run is due (a new one wakes it), one looks every ``sweep_s`` for lost leases, lost
-dispatches and overdue runs, two look every few minutes for what is past its TTL; crons and webhooks have theirs. Several may run: all that they append is idempotent by run and attempt, so a duplicate decides nothing.
+Loops of its own: one sleeps until the next delayed run is due (a new one wakes it), one looks every ``sweep_s`` for lost leases and
+lost dispatches, one gives up runs that will not be tried again, one ends those that are overdue, two look every few minutes for what is past its TTL; crons and webhooks have theirs. Several may run: all that they append is idempotent by run and attempt, so a duplicate decides nothing.
 When it dies, what is due comes late and nothing is missed.
 """
 
@@ -64,6 +64,8 @@ class SchedulerService:
             group.create_task(self._every(self._expiry.threads_every_s, self._expiry.threads))
             group.create_task(self._every(self._expiry.items_every_s, self._expiry.items))
             group.create_task(self._sweep())
+            group.create_task(self._give_up())
+            group.create_task(self._every(self._backbone.settings.sweep_s, self._timers.overdue))
 
     async def drain(self) -> None:
         """Webhooks under way are sent; nothing else is under way that another scheduler would not do."""
@@ -100,8 +102,15 @@ class SchedulerService:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._backbone.settings.sweep_s)
-            for look in (self._leases.lost, self._leases.given_up, self._leases.missing, self._timers.overdue):
+            for look in (self._leases.lost, self._leases.missing):
                 await self._look(look)
+
+    async def _give_up(self) -> None:
+        """Beside the sweep, because it waits for workers; at once, because other schedulers look for the same runs."""
+        while True:
+            await self._leases.giving_up.wait()
+            if await self._look(self._leases.given_up) is None:
+                await asyncio.sleep(self._backbone.settings.sweep_s)
 
     async def _every(self, seconds: float, look: Look) -> None:
         while True:

@@ -162,7 +162,7 @@ STATE = {
 async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_checkpoint_says(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr("langlog_scheduler.last_states.ASK_S", 1.0 if end == "nobody answers" else 20.0)
+    monkeypatch.setattr("langlog_scheduler.last_states.ASK_SHARE", 0.5 if end == "nobody answers" else 40.0)
     monkeypatch.setattr("langlog_scheduler.timers.OVERDUE_GRACE_S", 0.0)
     attempts = 2 if end == "cancelled" else 1
     overdue_s = 0.2 if end == "time" else 86_400
@@ -171,11 +171,11 @@ async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_
     async with serving(settings) as stack, stack.watching(thread_id) as heard:
         run_id = await stack.create_run(thread_id)
         task = await stack.claim()
+        await stack.started(task)
+        await heard("run.started.v1")
         if end == "cancelled":
             await stack.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id]))
             await heard("run.cancel_requested.v1")
-        if end == "time":
-            await stack.started(task)
         if end != "nobody answers":
             asked = await stack.answer({**STATE, "checkpoint": None} if end == "nothing kept" else STATE)
             assert (asked["thread_id"], asked["graph_id"], asked["busy"]) == (thread_id, "g", True)

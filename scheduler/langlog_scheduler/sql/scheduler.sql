@@ -1,7 +1,8 @@
 -- What time has to say about runs. All of it by the partial indexes on runs in flight. Threads that are parked are left alone.
 
 -- name: runs_in_flight
-SELECT r.run_id, r.thread_id, r.attempt, r.crashes, r.cancel, r.graph_id, r.temporary, t.config
+SELECT r.run_id, r.thread_id, r.attempt, r.crashes, r.cancel, r.graph_id, r.temporary, r.status = 'running' AS started,
+       t.config
 FROM runs r JOIN threads t ON t.thread_id = r.thread_id
 WHERE r.run_id = ANY ($1::text[]) AND r.status IN ('pending', 'running') AND NOT EXISTS (
     SELECT 1 FROM dead_letters d WHERE d.key = r.thread_id AND d.state IN ('bad', 'behind')
