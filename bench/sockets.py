@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import uuid
+from typing import Any
 
 import psutil
 
-from bench.load import Result, Server
+from bench.load import Result, Server, open_connections, until_idle
 from bench.processes import Meter
 from bench.websocket import WebSocket
 
@@ -39,14 +40,33 @@ class Words:
             self._over.set()
 
 
-async def _opened(server: Server, count: int) -> list[WebSocket]:
-    """Sockets, each on a thread of its own, subscribed."""
+def _speaking(words: int) -> dict[str, Any]:
+    """What starts a model that says so many words."""
+    return {
+        "assistant_id": "speaker",
+        "input": {"messages": [{"role": "user", "content": f"{words} {1 / PER_S}"}]},
+    }
+
+
+async def _unheard(server: Server, words: int) -> None:
+    """The same runs with nobody who follows: what they leave in the process is not the sockets'."""
+    sockets = await _opened(server, ACTIVE, subscribed=False)
+    await asyncio.gather(*(socket.command("run.start", _speaking(words)) for socket in sockets))
+    _close(sockets)
+    [connection] = await open_connections(server, 1)
+    await until_idle(connection)
+    connection.close()
+
+
+async def _opened(server: Server, count: int, *, subscribed: bool = True) -> list[WebSocket]:
+    """Sockets, each on a thread of its own."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> WebSocket:
         async with limit:
             socket = await WebSocket.open(server.host, server.port, f"/threads/{uuid.uuid4()}/stream/events")
-            await socket.command("subscription.subscribe", {"channels": ["messages", "lifecycle"]})
+            if subscribed:
+                await socket.command("subscription.subscribe", {"channels": ["messages", "lifecycle"]})
             return socket
 
     return await asyncio.gather(*(one() for _ in range(count)))
@@ -58,7 +78,7 @@ def _close(sockets: list[WebSocket]) -> None:
 
 
 async def sockets(server: Server) -> list[Result]:
-    """A thousand that wait, a hundred on which a model speaks; the gateway's resident memory before, with the idle ones, with all."""
+    """A thousand that wait, a hundred on which a model speaks; what the gateway's resident memory grows by."""
     gateway = psutil.Process(server.stack.root)
     _close(await _opened(server, ACTIVE))  # what the first ones of a process cost is not theirs
     await asyncio.sleep(SETTLING_S)
@@ -66,31 +86,31 @@ async def sockets(server: Server) -> list[Result]:
     idle = await _opened(server, IDLE)
     await asyncio.sleep(SETTLING_S)
     with_idle = gateway.memory_info().rss
-    active = await _opened(server, ACTIVE)
     words = int(server.seconds * PER_S)
+    await _unheard(server, words)
+    await asyncio.sleep(SETTLING_S)
+    before_active = gateway.memory_info().rss
+    active = await _opened(server, ACTIVE)
     ends = [asyncio.Event() for _ in active]
     heard = [Words(end) for end in ends]
     for socket, hearing in zip(active, heard, strict=True):
         socket.on_event = hearing
-    asked = {"messages": [{"role": "user", "content": f"{words} {1 / PER_S}"}]}
     gc.collect()
     gc.disable()  # of this process, whose pauses are not the server's
     meter = Meter(server.stack)
     try:
-        await asyncio.gather(
-            *(socket.command("run.start", {"assistant_id": "speaker", "input": asked}) for socket in active)
-        )
+        await asyncio.gather(*(socket.command("run.start", _speaking(words)) for socket in active))
         await asyncio.gather(*(end.wait() for end in ends))
     finally:
         gc.enable()
     passed, cpu = meter.read()
-    with_all = gateway.memory_info().rss
+    grown = with_idle - before + gateway.memory_info().rss - before_active
     lost = sum(socket.close_code is not None for socket in (*idle, *active))
     _close(idle + active)
     delays = [ms for hearing in heard for ms in hearing.ms]
     missing = abs(ACTIVE * words - len(delays))
     idle_kb = (with_idle - before) / IDLE / 1000
-    every_kb = (with_all - before) / (IDLE + ACTIVE) / 1000
+    every_kb = grown / (IDLE + ACTIVE) / 1000
     return [
         Result(
             f"{IDLE:,} idle sockets",

@@ -25,7 +25,7 @@ class WebSocket(asyncio.Protocol):
         self._buffer = bytearray()
         self._open = False
         self._id = 0
-        self._waiter: asyncio.Future[dict[str, Any]] | None = None
+        self._waiter: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.on_event: OnMessage | None = None
         self.close_code: int | None = None
         """Why the server closed; 1006: it said nothing."""
@@ -38,7 +38,6 @@ class WebSocket(asyncio.Protocol):
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ).encode()
         _, socket = await asyncio.get_running_loop().create_connection(lambda: cls(head), host, port)
-        socket._waiter = asyncio.get_running_loop().create_future()
         await socket._waiter
         return socket
 
@@ -71,7 +70,7 @@ class WebSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close_code = self.close_code or 1006
-        if self._waiter is not None and not self._waiter.done():
+        if not self._waiter.done():
             self._waiter.set_exception(RuntimeError(f"closed by the server with {self.close_code}"))
 
     def data_received(self, data: bytes) -> None:
@@ -82,7 +81,6 @@ class WebSocket(asyncio.Protocol):
             end = buffer.find(b"\r\n\r\n")
             if end < 0:
                 return
-            assert self._waiter is not None
             if not buffer.startswith(b"HTTP/1.1 101 "):
                 self._waiter.set_exception(RuntimeError(bytes(buffer[:end]).decode(errors="replace")))
                 return
@@ -111,5 +109,5 @@ class WebSocket(asyncio.Protocol):
                 if self.on_event is not None:
                     self.on_event(body, now)
             case _:
-                if self._waiter is not None and not self._waiter.done():
+                if not self._waiter.done():
                     self._waiter.set_result(json.loads(body))
