@@ -38,10 +38,6 @@ async def test_a_cancelled_run_is_not_revived_when_its_worker_dies(
             async with asyncio.timeout(LIMIT_S):
                 await client.runs.join(thread, run)
         assert (await client.runs.get(*runs["interrupt"]))["status"] == "interrupted"
-        left = await client.threads.get(runs["interrupt"][0])
-        state = await client.threads.get_state(runs["interrupt"][0])
-        assert (left["values"], left["status"]) == (state["values"], "interrupted"), "as its last checkpoint says"
-        assert left["values"]["gate"] == gate
         with pytest.raises(NotFoundError):
             await client.runs.get(*runs["rollback"])
         for thread, _ in runs.values():
