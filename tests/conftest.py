@@ -13,16 +13,16 @@ from tests.stack import server
 
 pytest_plugins = ["tests.stack.fixtures"]
 
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
 
 @pytest.fixture(autouse=True)
 def surroundings() -> Iterator[None]:
-    """The environment is afterwards what it was before: a project that is loaded in this process adds its variables."""
-    before = dict(os.environ)
+    """The environment is afterwards as before all tests: a project that is loaded in this process adds its variables."""
     yield
-    before["PYTEST_CURRENT_TEST"] = os.environ["PYTEST_CURRENT_TEST"]
-    for name in os.environ.keys() - before.keys():
+    for name in os.environ.keys() - ENVIRONMENT.keys() - {"PYTEST_CURRENT_TEST"}:
         del os.environ[name]
-    os.environ.update(before)
+    os.environ.update(ENVIRONMENT)
 
 
 @pytest.hookimpl(wrapper=True)
