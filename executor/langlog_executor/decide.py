@@ -1,4 +1,4 @@
-"""Deciding: ``(state, command, meta) -> events``, pure. The rules of API.md sections 2, 3, 5 and 7 live here and nowhere else.
+"""Deciding of threads and runs: ``(state, command, meta) -> events``, pure. The rules of API.md sections 3, 5 and 7 live here.
 
 State model of a run (who moves it is in brackets):
 
@@ -19,18 +19,16 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 import msgspec
-from langlog_schemas import assistant as assistant_aggregate
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import thread as thread_aggregate
-from langlog_schemas.assistant import AssistantState
 from langlog_schemas.envelope import CommandMeta
 from langlog_schemas.frames import ATTEMPT_SPAN
 from langlog_schemas.thread import RunInFlight, ThreadState
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
-from .decide_access import assistant_refusal, thread_refusal
+from .decide_access import thread_refusal
 
 THREAD_EXISTS = "Thread with ID {} already exists"
 THREAD_MISSING = "Thread with ID {} not found"
@@ -148,80 +146,10 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *
             assert_never(command)
 
 
-def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandMeta) -> Events:
-    """Events of a command to an assistant (API.md section 2)."""
-    current, id = state.current, state.assistant_id
-    refusal = assistant_refusal(state, command)
-    if refusal is not None:
-        return _assistant_rejected(id, *refusal)
-    match command:
-        case cmd.CreateAssistant():
-            if current is not None:
-                if command.if_exists == "do_nothing":
-                    return [ev.AssistantCreated(assistant_id=id, content=current, existed=True)]
-                return _assistant_rejected(id, 409, f"Assistant {id} already exists")
-            return [
-                ev.AssistantCreated(
-                    assistant_id=id,
-                    content=ev.AssistantVersion(
-                        version=1,
-                        graph_id=command.graph_id,
-                        config=command.config,
-                        context=command.context,
-                        metadata=command.metadata,
-                        name=command.name,
-                        description=command.description,
-                        created_at=meta.time,
-                    ),
-                )
-            ]
-        case cmd.PatchAssistant():
-            if current is None:
-                return _assistant_rejected(id, 404, f"Assistant {id} not found")
-            given = {
-                name: value
-                for name in ("graph_id", "config", "context", "name", "description")
-                if (value := getattr(command, name)) is not UNSET
-            }
-            metadata = {**current.metadata, **({} if command.metadata is UNSET else command.metadata)}
-            content = replace(
-                current, version=max(state.versions) + 1, created_at=meta.time, metadata=metadata, **given
-            )
-            return [ev.AssistantVersioned(assistant_id=id, content=content)]
-        case cmd.SetLatestAssistant():
-            content_then = None if command.version is None else state.versions.get(command.version)
-            if content_then is None:
-                return _assistant_rejected(id, 404, f"Version {command.version} not found for assistant {id}")
-            return [ev.AssistantLatestSet(assistant_id=id, content=content_then)]
-        case cmd.DeleteAssistant():
-            if current is None:
-                return _assistant_rejected(id, 404, f"Assistant with ID {id} not found")
-            return [ev.AssistantDeleted(assistant_id=id)]
-        case _:
-            raise TypeError(f"{command.TYPE} is no command to an assistant")
-
-
-def decide_store(command: cmd.StoreCommand) -> Events:
-    """Events of a command to the store: whoever writes last is right, so there is no state to look at (API.md section 11)."""
-    match command:
-        case cmd.WriteStore():
-            return [ev.StoreWritten(namespace=command.namespace, ops=command.ops)]
-        case cmd.RefreshStore():
-            return [ev.StoreRefreshed(namespace=command.namespace, keys=command.keys, read_at=command.read_at)]
-        case _:
-            raise TypeError(f"{command.TYPE} is no command to the store")
-
-
 def fold_thread(state: ThreadState, events: Sequence[ev.AnyEvent], time: str) -> ThreadState:
     """The state after a command's events."""
     for event in events:
         state = thread_aggregate.evolve(state, event, time)
-    return state
-
-
-def fold_assistant(state: AssistantState, events: Sequence[ev.AnyEvent]) -> AssistantState:
-    for event in events:
-        state = assistant_aggregate.evolve(state, event)
     return state
 
 
@@ -540,7 +468,3 @@ def _held(state: ThreadState, run_id: str, attempt: int) -> RunInFlight | None:
 
 def _rejected(state: ThreadState, status: int, detail: str) -> Events:
     return [ev.CommandRejected(aggregate_id=state.thread_id, status=status, detail=detail)]
-
-
-def _assistant_rejected(assistant_id: str, status: int, detail: str) -> Events:
-    return [ev.AssistantRejected(assistant_id=assistant_id, status=status, detail=detail)]

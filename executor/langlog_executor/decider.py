@@ -44,8 +44,10 @@ from langlog_schemas.thread import ThreadState
 
 from .aggregates import SQL, Aggregates
 from .consequences import Consequences, Decided, event_records, topic_of
-from .decide import THREAD_MISSING, decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
+from .decide import THREAD_MISSING, decide_thread, fold_thread
+from .decide_assistants import decide_assistant, fold_assistant
 from .decide_crons import decide_cron, fold_cron
+from .decide_store import decide_store
 from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, another_release, letter, words
 
 logger = structlog.get_logger(__name__)

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from langlog_backbone.log import Record
-from langlog_executor.decide import decide_assistant, decide_store, decide_thread, fold_assistant, fold_thread
+from langlog_executor.decide import decide_thread, fold_thread
+from langlog_executor.decide_assistants import decide_assistant, fold_assistant
 from langlog_executor.decide_crons import decide_cron, fold_cron
+from langlog_executor.decide_store import decide_store
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
