@@ -165,8 +165,9 @@ async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_
     monkeypatch.setattr("langlog_scheduler.last_states.ASK_SHARE", 0.5 if end == "nobody answers" else 40.0)
     monkeypatch.setattr("langlog_scheduler.timers.OVERDUE_GRACE_S", 0.0)
     attempts = 2 if end == "cancelled" else 1
-    overdue_s = 0.2 if end == "time" else 86_400
-    settings = make_settings(lease_s=0.6, sweep_s=0.3, max_attempts=attempts, job_timeout_s=overdue_s)
+    # with its time over a run has its lease still, or it might be the lost lease that ends it
+    overdue_s, lease_s = (0.2, 60.0) if end == "time" else (86_400, 0.6)
+    settings = make_settings(lease_s=lease_s, sweep_s=0.3, max_attempts=attempts, job_timeout_s=overdue_s)
     thread_id, type = new_id(), {"cancelled": "run.cancelled.v1", "time": "run.timed_out.v1"}.get(end, "run.failed.v1")
     async with serving(settings) as stack, stack.watching(thread_id) as heard:
         run_id = await stack.create_run(thread_id)
