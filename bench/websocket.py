@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 OnMessage = Callable[[bytes, int], None]
 """A message, and the moment of arrival in nanoseconds of the monotonic clock."""
@@ -64,9 +64,8 @@ class WebSocket(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]
-        self._transport.write(self._head)  # type: ignore[union-attr]
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport.write(self._head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close_code = self.close_code or 1006

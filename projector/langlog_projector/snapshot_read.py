@@ -166,7 +166,9 @@ class _Loader:
 
     async def _insert(self, table: str, gathered: list[TableRows]) -> None:
         names = [column.name for column in gathered[0].columns]
-        types = self._tables.get(table, {})
+        types = self._tables.get(table)
+        if types is None:
+            raise LogFault(f"this langlog's read model has no table {table}, of which a snapshot has rows")
         strange = [name for name in names if name not in types]
         if strange:
             raise LogFault(f"this langlog's read model has no {table}.{strange[0]}, of which a snapshot has values")
@@ -185,6 +187,7 @@ class _Loader:
         arrays = ", ".join(
             f"${n}::{'bytea' if types[name] == 'bytea' else 'text'}[]" for n, name in enumerate(names, 1)
         )
+        # table and columns are those that the schema has (checked above); values travel as parameters
         await self._connection.execute(
             f"INSERT INTO {table} ({', '.join(quoted)}) SELECT {cast} "  # noqa: S608
             f"FROM unnest({arrays}) AS n ({', '.join(quoted)}) ON CONFLICT DO NOTHING",

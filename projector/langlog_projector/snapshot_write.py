@@ -229,6 +229,7 @@ async def _by_key(
     for source in sources:
         columns = tables[source.table]
         values = ", ".join(f't."{name}"' + ("" if type == "bytea" else "::text") for name, type in columns.items())
+        # tables and conditions are constants of this module, column names come from Postgres' own catalogue
         statement = (
             f'SELECT ({source.key}) COLLATE "C" AS snapshot_key, {values} FROM {source.table} t {source.join} '  # noqa: S608
             f"WHERE {source.where} ORDER BY 1"

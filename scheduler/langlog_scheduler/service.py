@@ -110,7 +110,7 @@ class SchedulerService:
         while True:
             await self._leases.giving_up.wait()
             if await self._look(self._leases.given_up) is None:
-                await asyncio.sleep(self._backbone.settings.sweep_s)
+                await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 
     async def _every(self, seconds: float, look: Look) -> None:
         while True:

@@ -115,7 +115,7 @@ async def test_what_follows_a_flood_waits_longer_for_company_unless_somebody_wai
             while sum(log.batches) != len(log.records) or not log.records or log.batches[-1] != count:
                 await asyncio.sleep(0.001)
     records.emit(started(0))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.02)  # five times what it would wait without company: that nothing comes has no signal
     assert log.batches == [2, 4]
     await records.flush()
     assert log.batches == [2, 4, 1]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,16 +12,11 @@ import requests
 from langlog_backbone.embedded import EmbeddedPostgres
 
 from tests.e2e.conftest import PROJECT
+from tests.stack import command_line
+from tests.stack.command_line import TOOL_S, Done
 from tests.stack.server import LiveServer, kafka_env
 
 LIVE = "langlog_live"
-TOOL_S = 120.0
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 class Scene:
@@ -47,16 +40,7 @@ class Scene:
         return [*words, "--data-dir", str(self.server.data)]
 
     def langlog(self, *words: str, **env: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "langlog", *self.command(*words)],
-            env={**self.server.env, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TOOL_S,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return command_line.langlog(self.server, *words, **env)
 
     async def alongside(self, *words: str) -> Done:
         """The same, while others are served."""

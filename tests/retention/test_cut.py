@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 import pytest
@@ -22,16 +20,11 @@ from langlog_schemas.snapshots import SnapshotTaken, ThreadSnapshot
 
 from tests.e2e.conftest import PROJECT
 from tests.erasure.conftest import MASTER
+from tests.stack import command_line
+from tests.stack.command_line import TOOL_S, Done
 from tests.stack.server import LiveServer, kafka_env
 
-TOOL_S = 120.0
 LIVE = "langlog_cut_test"
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 def nobody_looks(done: int, total: int) -> None:
@@ -50,16 +43,7 @@ class Scene:
         return answer.json() if answer.content else None
 
     def langlog(self, *words: str, **env: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "langlog", *words, "--data-dir", str(self.server.data)],
-            env={**self.server.env, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TOOL_S,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return command_line.langlog(self.server, *words, **env)
 
     def cut(self, *words: str) -> Done:
         now = datetime.now(UTC).isoformat()

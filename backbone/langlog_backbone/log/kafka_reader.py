@@ -89,7 +89,7 @@ class KafkaReader:
             except (KafkaError, OSError) as error:
                 logger.warning("kafka.reader_failed", error=str(error))
                 await self._disconnect()
-                await asyncio.sleep(RETRY_PAUSE_S)
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the broker is back
                 continue
             records = self._decode(fetched)
             if records:
@@ -263,7 +263,7 @@ class KafkaMember(KafkaReader):
                 break
             except KafkaError as error:
                 logger.warning("kafka.reader_failed", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the broker is back
         if self._changed_again():
             return
         # when they are taken away this moment, the listener will say so
