@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -98,6 +99,13 @@ class Scene:
                 assert report.comparison is not None and report.comparison.same, report.comparison
 
         asyncio.run(verify())
+
+    def caught_up(self) -> None:
+        """Once the read model is where the log is: a server is ready before, with what it has."""
+        until = time.monotonic() + TOOL_S
+        while self.call("GET", "/ok?check_db=1")["services"]["projector"]["events_behind"]:
+            assert time.monotonic() < until, "the projector is not where the log is"
+            time.sleep(0.05)  # nothing tells a client of it
 
     def snapshots_with(self, thread: str, text: bytes) -> bool:
         """Whether the thread's snapshot in the log holds the text for those who have the keys."""
@@ -280,5 +288,6 @@ def test_a_read_model_that_is_lost_comes_back_from_the_snapshot_and_the_rest(sce
 
     asyncio.run(lose())
     scene.server.start()
+    scene.caught_up()
     assert scene.seen() == seen
     scene.run(seen["threads"][0]["thread_id"], "still here")
