@@ -38,3 +38,17 @@ class Erasure:
         runs = list({row.run_id for row in changes.webhook_tries})
         if runs:
             await connection.execute(SQL["settled_webhooks"], runs)
+
+
+async def take_along(connection: asyncpg.Connection, live: str, rebuilt: str) -> None:
+    """Webhooks of erased threads that are not settled, from the live model into one beside it, at the same positions.
+
+    The log can no longer say what they hold. What it can, is there already and stays as it was built. Names of schemas are those
+    that `ensure_read_model` has checked.
+    """
+    names = ", ".join(f'"{name}"' for name in await connection.fetchval(SQL["columns_of_webhooks"], rebuilt))
+    await connection.execute(
+        f"INSERT INTO {rebuilt}.webhooks ({names}) SELECT {names} FROM {live}.webhooks w WHERE w.settled_at IS NULL "  # noqa: S608
+        f"AND NOT EXISTS (SELECT FROM {live}.threads t WHERE t.thread_id = w.thread_id AND t.created_at <= w.created_at) "
+        "ON CONFLICT DO NOTHING"
+    )

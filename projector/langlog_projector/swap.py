@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import asyncpg
-from langlog_backbone.log import Log
+from langlog_backbone.log import Log, Positions
 from langlog_backbone.postgres import connect_pool
 from langlog_backbone.settings import Settings
 
 from .comparison import Comparison, compare
+from .erasure import take_along
 from .rebuild import SQL, Builder, Progress, RebuildError, building, catch_up, follow_log, held, live_positions
 
 
@@ -129,7 +130,7 @@ async def compare_with_live(builder: Builder, live: asyncpg.Pool, name: str) -> 
     async with live.acquire() as reading:
         snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         async with held(live) as (_, positions):
-            await builder.fold_to(positions)
+            await _reach(builder, positions, name)
             await snapshot.start()
             # against plans that are kept from when a table was small; this reads all there is
             await reading.execute("SET LOCAL enable_seqscan = on")
@@ -140,12 +141,20 @@ async def compare_with_live(builder: Builder, live: asyncpg.Pool, name: str) -> 
             await snapshot.rollback()
 
 
+async def _reach(builder: Builder, positions: Positions, name: str) -> None:
+    """What is built, where the live model is held; with what the log can no longer say."""
+    await builder.fold_to(positions)
+    if builder.settings.encryption != "off":
+        async with builder.pool.acquire() as connection:
+            await take_along(connection, name, builder.schema)
+
+
 async def _swap(builder: Builder, live: asyncpg.Pool, name: str) -> None:
     await catch_up(builder, live)
     gone = f"{name}_gone"
     await live.execute(f"DROP SCHEMA IF EXISTS {gone} CASCADE")
     async with held(live) as (connection, positions):
-        await builder.fold_to(positions)
+        await _reach(builder, positions, name)
         await connection.execute(SQL["lock_names"])
         if builder.schema != old_schema(name) and await connection.fetchrow(SQL["schema"], old_schema(name)):
             await connection.execute(f"ALTER SCHEMA {old_schema(name)} RENAME TO {gone}")
