@@ -166,8 +166,7 @@ class ThreadState:
         before = None
         if body.before is not None:
             before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
-        ns = None if body.checkpoint is None else body.checkpoint.checkpoint_ns
-        return await self._history(request, thread_id, body.limit, before, body.metadata, ns)
+        return await self._history(request, thread_id, body.limit, before, body.metadata, body.checkpoint)
 
     async def _history(
         self,
@@ -176,16 +175,17 @@ class ThreadState:
         limit: int,
         before: str | None,
         metadata: dict[str, Any] | None = None,
-        ns: str | None = None,
+        at: bodies.Checkpoint | None = None,
     ) -> web.Response:
+        """As `get_state_history` of the library: a checkpoint's id in ``at`` leaves that checkpoint alone."""
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
             raise missing(thread_id)
         if limit <= 0 or row["graph_id"] is None or not row["has_checkpoints"]:
             return json_response(b"[]")
-        asked = {**_asked(thread_id, row), "limit": limit}
-        for name, value in (("before", before), ("metadata", metadata or None), ("checkpoint_ns", ns)):
+        asked = {**_asked(thread_id, row), **_place(at or bodies.Checkpoint()), "limit": limit}
+        for name, value in (("before", before), ("metadata", metadata or None)):
             if value is not None:
                 asked[name] = value
         return json_response(await self._core.queries.ask("history", asked))

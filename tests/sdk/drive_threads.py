@@ -155,6 +155,8 @@ async def get_history(sdk: Driver) -> None:
     assert [state["metadata"]["step"] for state in history] == [2, 1, 0, -1]
     assert await sdk("threads.get_history", thread, limit=10, before=history[1]["checkpoint"]) == history[2:]
     assert await sdk("threads.get_history", thread, limit=10, metadata={"step": 1}) == history[1:2]
+    # As langgraph's own `get_state_history`: a checkpoint's id leaves that checkpoint alone. AG-UI's client walks back by it.
+    assert await sdk("threads.get_history", thread, limit=10, checkpoint=history[1]["checkpoint"]) == history[1:2]
     whole = await sdk("threads.get_history", thread, limit=10, checkpoint={"checkpoint_ns": ""}, select=["values"])
     assert [state["values"] for state in whole] == [state["values"] for state in history]
 
