@@ -13,13 +13,14 @@ from langlog_backbone.pool import Pool
 from langlog_backbone.postgres import AWAY
 
 SIZE = 4
+LIMIT_S = 60.0
 
 
 @pytest.fixture
 async def pool(postgres: EmbeddedPostgres) -> AsyncIterator[Pool]:
     made = Pool(await asyncpg.create_pool(postgres.uri, min_size=1, max_size=SIZE))
     yield made
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         await made.close()
 
 
@@ -50,19 +51,19 @@ async def test_one_after_the_other_statements_share_a_connection(pool: Pool) -> 
 
 
 async def test_more_statements_than_connections_wait_for_their_turn(pool: Pool) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT_S):
         assert len(await busy(pool, 6 * SIZE)) <= SIZE
 
 
 async def test_who_needs_a_connection_for_longer_gets_one(pool: Pool) -> None:
     await busy(pool, SIZE)
-    async with asyncio.timeout(10), pool.acquire() as connection, connection.transaction():
+    async with asyncio.timeout(LIMIT_S), pool.acquire() as connection, connection.transaction():
         assert await connection.fetchval("SELECT 1") == 1
         assert len(await busy(pool, 2 * SIZE)) == SIZE - 1
 
 
 async def test_a_connection_whose_turn_was_given_up_goes_to_the_next(pool: Pool) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT_S):
         for _ in range(20):
             waiting = [asyncio.create_task(backend(pool)) for _ in range(4 * SIZE)]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +75,7 @@ async def test_a_connection_whose_turn_was_given_up_goes_to_the_next(pool: Pool)
 
 async def test_a_pool_of_one_serves_both_kinds(postgres: EmbeddedPostgres) -> None:
     pool = Pool(await asyncpg.create_pool(postgres.uri, min_size=1, max_size=1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         assert len(await busy(pool, 5, 0.001)) == 1
         async with pool.acquire() as connection:
             assert await connection.fetchval("SELECT 1") == 1
@@ -88,7 +89,7 @@ async def test_a_statement_that_fails_or_is_given_up_leaves_no_trace(pool: Pool)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await pool.fetch("SELECT pg_sleep(60)")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         assert await pool.fetchval("SELECT 1") == 1
 
 
@@ -99,7 +100,7 @@ async def test_lost_connections_are_replaced(pool: Pool, postgres: EmbeddedPostg
         for pid in lost:
             await other.execute("SELECT pg_terminate_backend($1)", pid)
         await other.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while True:
                 try:
                     assert await backend(pool) not in lost
@@ -111,10 +112,10 @@ async def test_lost_connections_are_replaced(pool: Pool, postgres: EmbeddedPostg
 async def test_connections_that_nobody_needs_any_more_go_back(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "REST_S", 0.05)
     await busy(pool, SIZE)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while pool.resting > 1:
             await backend(pool)
-    async with asyncio.timeout(10), pool.acquire(), pool.acquire(), pool.acquire():
+    async with asyncio.timeout(LIMIT_S), pool.acquire(), pool.acquire(), pool.acquire():
         assert await pool.fetchval("SELECT 1") == 1
 
 
@@ -123,6 +124,6 @@ async def test_closing_waits_for_what_is_under_way(postgres: EmbeddedPostgres) -
     await busy(pool, 2)
     under_way = [asyncio.create_task(pool.fetchval("SELECT 1 FROM pg_sleep(0.2)")) for _ in range(2)]
     await asyncio.sleep(0)  # they have begun
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         await pool.close()
     assert [task.result() for task in under_way] == [1, 1]

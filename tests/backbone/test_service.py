@@ -10,7 +10,7 @@ import pytest
 from langlog_backbone.service import Service, StartError, run_services
 from structlog.testing import CapturingLogger
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Told:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from langlog.reload import ReloadService, matters
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Reloads:

@@ -81,7 +81,7 @@ async def test_it_finds_who_holds_a_run_and_who_stands_before_it(
         facts = await gather(settings, pool, log, pipe, "first")
         assert facts.queue == QueueFacts(place=1, queued=2)
         await queue.lease("w", fresh=True)
-        assert len(await asyncio.wait_for(queue.claim("w", 2, 0), 5)) == 2
+        assert len(await asyncio.wait_for(queue.claim("w", 2, 0), 60)) == 2
         facts = await gather(settings, pool, log, pipe, "first")
         assert facts.queue is not None
         assert facts.queue.worker == "w"
