@@ -30,6 +30,9 @@ AWAY = (
 )
 """What a query raises when Postgres cannot be reached, or goes away over it: worth another try, unlike its other errors."""
 
+FAILED = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Whatever a query raises: for loops that do the same again in a while, and must outlive a statement that fails."""
+
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 

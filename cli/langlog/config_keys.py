@@ -12,6 +12,22 @@ from typing import Any
 import click
 from langlog_backbone.project import Project
 
+FOR_IMAGES = frozenset(
+    {
+        "python_version",
+        "node_version",
+        "base_image",
+        "image_distro",
+        "dockerfile_lines",
+        "pip_config_file",
+        "pip_installer",
+        "api_version",
+        "source",
+        "keep_pkg_tools",
+    }
+)
+"""Keys that say how an image is built."""
+
 KEYS: dict[str, frozenset[str]] = {
     "": frozenset(
         {
@@ -27,19 +43,10 @@ KEYS: dict[str, frozenset[str]] = {
             "webhooks",
             "ui",
             "ui_config",
-            "python_version",
-            "node_version",
-            "base_image",
-            "image_distro",
-            "dockerfile_lines",
-            "pip_config_file",
-            "pip_installer",
-            "api_version",
-            "source",
-            "keep_pkg_tools",
             "$schema",
         }
-    ),
+    )
+    | FOR_IMAGES,
     "store": frozenset({"index", "ttl", "path"}),
     "store.index": frozenset({"embed", "dims", "fields"}),
     "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
@@ -97,22 +104,6 @@ WITHOUT_EFFECT: dict[str, str] = {
     "ui_config": "user interfaces are not served",
 }
 """Keys that change something elsewhere and nothing here, and why."""
-
-FOR_IMAGES = frozenset(
-    {
-        "python_version",
-        "node_version",
-        "base_image",
-        "image_distro",
-        "dockerfile_lines",
-        "pip_config_file",
-        "pip_installer",
-        "api_version",
-        "source",
-        "keep_pkg_tools",
-    }
-)
-"""Keys that say how an image is built."""
 
 
 def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str | None]]:

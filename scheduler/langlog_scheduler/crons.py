@@ -16,13 +16,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogUnavailable, RecordTooLarge
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres import FAILED, load_sql
 from langlog_backbone.project import read_configuration
 from langlog_backbone.schedule import Schedule, ScheduleError
 from langlog_backbone.ttl import thread_ttl
@@ -69,7 +68,7 @@ class Crons:
                 try:
                     if not await self.fire():
                         wait = await self._next_due_s()
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except FAILED as error:
                     logger.warning("scheduler.postgres_away", error=str(error))
                 except LogUnavailable as error:
                     logger.warning("scheduler.log_away", error=str(error))

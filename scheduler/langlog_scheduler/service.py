@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.context import Backbone
+from langlog_backbone.last_states import LastStates
 from langlog_backbone.log import LogUnavailable
+from langlog_backbone.postgres import FAILED
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
@@ -22,7 +23,6 @@ from langlog_schemas import commands as cmd
 from .commands import append
 from .crons import Crons
 from .expiry import Expiry
-from .last_states import LastStates
 from .leases import Leases
 from .timers import Timers
 from .webhooks import Webhooks
@@ -91,7 +91,7 @@ class SchedulerService:
                     seconds = await self._timers.next_due_s()
                     longest = DUE_AGAIN_S if found else LONGEST_SLEEP_S
                     wait = longest if seconds is None else min(max(seconds, 0.0), longest)
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                except FAILED:
                     logger.warning("scheduler.postgres_away")
             try:
                 async with asyncio.timeout(wait):
@@ -124,7 +124,7 @@ class SchedulerService:
             await append(self._backbone.log, found)
             self._ok = True
             return len(found)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAILED as error:
             logger.warning("scheduler.postgres_away", error=str(error))
         except RedisUnavailable as error:
             logger.warning("scheduler.redis_away", error=str(error))

@@ -14,14 +14,13 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogUnavailable
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres import FAILED, load_sql
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.webhook_policy import webhook_headers, webhook_policy, webhook_section
@@ -41,7 +40,6 @@ AGAIN_S = 1.0
 BACKOFF_MAX_S = 300.0
 CLAIM_MARGIN_S = 5.0
 """A claim outlives the time limit of its try by this much: then another scheduler may take its holder for dead."""
-POSTGRES_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Webhooks:
@@ -74,7 +72,7 @@ class Webhooks:
                     self._wake.clear()
                     try:
                         wait = await self._begin(tries)
-                    except POSTGRES_AWAY as error:
+                    except FAILED as error:
                         logger.warning("webhooks.postgres_away", error=str(error))
                         wait = AGAIN_S  # nothing signals that Postgres is back
                     try:
@@ -148,7 +146,7 @@ class Webhooks:
         except asyncio.CancelledError:
             self._backbone.pipe.send("DEL", self._claim_key(run_id, number))  # whoever starts next need not wait
             raise
-        except POSTGRES_AWAY as error:
+        except FAILED as error:
             logger.warning("webhooks.postgres_away", error=str(error))
         except Exception:
             # one delivery that cannot be must not end the others
