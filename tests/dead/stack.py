@@ -21,7 +21,7 @@ from langlog_schemas import events as ev
 
 from tests.stack.waiting import until
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 OPEN = "SELECT topic, type, state FROM dead_letters WHERE key = $1 AND state IN ('bad', 'behind') ORDER BY topic = 'commands', topic, \"offset\""
 
 

@@ -223,6 +223,6 @@ async def register(backbone: Backbone) -> None:
 
     await backbone_bus.subscribe(channels.WATERMARK, told)
     while await look() < 2 * len(GRAPHS):
-        await asyncio.wait_for(known.wait(), 10)
+        await asyncio.wait_for(known.wait(), 60)
         known.clear()
     await backbone_bus.unsubscribe(channels.WATERMARK, told)

@@ -22,10 +22,10 @@ from typing import IO, Any
 
 import psutil
 
-READY_S = 60.0
+READY_S = 180.0
 """To make a data folder, start Postgres and import every graph, on a busy machine."""
-STOP_S = 30.0
-VERIFY_S = 120.0
+STOP_S = 60.0
+VERIFY_S = 240.0
 SHOWN_LINES = 80
 
 OWN = ("LOG_URI", "DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "PORT")

@@ -10,7 +10,7 @@ from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 
 T = TypeVar("T")
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 async def until(backbone: Backbone, look: Callable[[], Awaitable[T | None]], limit_s: float = LIMIT_S) -> T:

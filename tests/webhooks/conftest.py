@@ -60,7 +60,7 @@ class Receiver:
 
     async def got(self, count: int) -> list[Hook]:
         """The hooks, once there are so many."""
-        async with asyncio.timeout(20), self._came:
+        async with asyncio.timeout(60), self._came:
             await self._came.wait_for(lambda: len(self.hooks) >= count)
         return self.hooks
 
