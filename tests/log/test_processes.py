@@ -156,4 +156,4 @@ async def test_the_write_lock_is_free_after_its_holder_was_killed(settings: Sett
         victim = await Subprocess.start(settings, "append", f"victim{turn}", "0", "50")
         await victim.heard("acknowledged", 3 + turn)
         await victim.kill()
-        await asyncio.wait_for(log.append([record("a", "x")]), 1.0)
+        await asyncio.wait_for(log.append([record("a", "x")]), LIMIT_S)
