@@ -22,6 +22,7 @@ from langlog_backbone.service import StartError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from .asgi_socket import Socket
+from .custom_auth import Caller, Credentials
 
 logger = structlog.get_logger(__name__)
 
@@ -139,8 +140,8 @@ class CustomApp:
 
     def _scope(self, request: web.Request, user: Any) -> Scope:
         scope = scope_of(request, self._prefix)
-        if user is not None:
-            scope["user"], scope["auth"] = user, user
+        if user is not None:  # as Starlette's own middleware would: `request.user.identity`, `@requires("permission")`
+            scope["user"], scope["auth"] = Caller(user), Credentials(user["permissions"])
         scope["state"] = dict(self._state)
         return scope
 

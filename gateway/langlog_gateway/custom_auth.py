@@ -12,7 +12,7 @@ import inspect
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -46,7 +46,7 @@ PARAMETERS = frozenset(
 
 
 class Caller(Mapping[str, Any]):
-    """``ctx.user``: members by name and by key."""
+    """``ctx.user``, and ``request.user`` of a project's own routes: members by name and by key."""
 
     def __init__(self, members: User) -> None:
         self._members = members
@@ -70,6 +70,12 @@ class Caller(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"Caller({self._members['identity']!r})"
+
+
+class Credentials(NamedTuple):
+    """``request.auth`` of a project's own routes: what Starlette's ``requires`` looks at."""
+
+    scopes: list[str]
 
 
 class Studio(dict[str, Any]):

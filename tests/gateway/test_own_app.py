@@ -90,6 +90,17 @@ async def test_own_routes_are_authenticated_only_when_asked_for(make_stack: Make
         status, found = await stack.call("GET", "/own", headers={"authorization": "alice"})
         assert (status, found["user"]) == (200, "alice")
         assert (await stack.call("GET", "/threads", headers={"x-stop": "1"}))[0] == 401, "authentication first"
+        assert (await stack.call("GET", "/own/staff", headers={"authorization": "alice"}))[0] == 403
+        status, found = await stack.call("GET", "/own/staff", headers={"authorization": "ann"})
+        assert status == 200, "Starlette finds the permissions where it looks for scopes"
+        ann = {
+            "identity": "ann",
+            "display_name": "ann",
+            "is_authenticated": True,
+            "permissions": ["staff"],
+            "team": "red",
+        }
+        assert found == {"user": ann, "known": True, "team": "red"}
 
 
 async def test_switched_off_routes_are_not_there(make_stack: MakeStack, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 from langgraph_sdk import Auth
 from starlette.applications import Starlette
+from starlette.authentication import requires
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -22,8 +23,14 @@ class Stamp(BaseHTTPMiddleware):
 
 
 async def echo(request):
-    user = request.user["identity"] if "user" in request.scope else None
+    user = request.user.identity if "user" in request.scope else None
     return JSONResponse({"body": (await request.body()).decode(), "user": user, "lives": lives})
+
+
+@requires("staff")
+async def staff(request):
+    user = request.user
+    return JSONResponse({"user": dict(user), "known": user.is_authenticated, "team": getattr(user, "team", None)})
 
 
 async def parts(request):
@@ -76,6 +83,7 @@ async def lifespan(app):
 app = Starlette(
     routes=[
         Route("/own", echo, methods=["GET", "POST"]),
+        Route("/own/staff", staff),
         Route("/own/parts", parts),
         Route("/own/broken", broken),
         WebSocketRoute("/own/shout/{name}", shout),
@@ -104,4 +112,5 @@ auth = Auth()
 async def authenticate(request):
     if not request.headers.get("authorization"):
         raise Auth.exceptions.HTTPException(status_code=401, detail="who?")
-    return request.headers["authorization"]
+    name = request.headers["authorization"]
+    return {"identity": name, "team": "red", "permissions": ["staff"]} if name == "ann" else name
