@@ -25,13 +25,18 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
-from tests.scheduler.test_scheduler import Stack
+from tests.scheduler.test_scheduler import LEASE_S, LIMIT_S, Stack
 from tests.stack.fixtures import MakeSettings
 from tests.stack.server import Process
 
 ASSISTANT = cmd.CreateAssistant(
     assistant_id="a", graph_id="g", config={"configurable": {"tone": "dry"}}, metadata={"of": "assistant"}
 )
+
+
+LONG_AGO = timedelta(days=400)
+"""A yearly cron made so long ago is due once, and then not for the length of a test: no minute ends at a bad moment."""
+YEARLY = "0 0 1 1 *"
 
 
 class CronStack(Stack):
@@ -54,7 +59,7 @@ class CronStack(Stack):
 
     async def until(self, sql: str, *args: Any) -> Any:
         """Wait for a row."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             while (row := await self.backbone.pool.fetchrow(sql, *args)) is None:
                 await asyncio.sleep(0.02)  # rows have no signal of their own
             return row
@@ -62,7 +67,7 @@ class CronStack(Stack):
     async def created(self) -> AsyncIterator[ev.RunCreated]:
         """Runs as the log tells of them, from its beginning."""
         while True:
-            for record in await asyncio.wait_for(self.reader.read(), 30):
+            for record in await asyncio.wait_for(self.reader.read(), LIMIT_S):
                 event = ev.decode(envelope.type_of(record.headers), record.value)
                 if isinstance(event, ev.RunCreated):
                     yield event
@@ -75,7 +80,7 @@ class CronStack(Stack):
 
 @pytest.fixture
 async def stack(make_settings: MakeSettings) -> AsyncIterator[CronStack]:
-    async with open_backbone(make_settings(lease_s=5.0)) as backbone:
+    async with open_backbone(make_settings(lease_s=LEASE_S, cron_grace_s=LONG_AGO.total_seconds())) as backbone:
         services: list[Service] = [ProjectorService(backbone), DeciderService(backbone)]
         tasks = []
         for service in services:
@@ -111,6 +116,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 CRONS, DUE_SECONDS = 20, 10
 """Of a schedule that is due every second: 200 due times in ten seconds."""
+FIRED_S = 150.0
 
 
 @pytest.mark.slow
@@ -137,24 +143,29 @@ async def test_each_of_200_due_times_fires_exactly_once_whenever_a_scheduler_is_
     times: dict[int, Counter[int]] = {n: Counter() for n in range(CRONS)}
     killer, worker = asyncio.create_task(kill_at_random()), asyncio.create_task(stack.work())
     try:
-        async for event in stack.created():
-            times[event.metadata["cron"]][due_ms(event)] += 1
-            if min(map(len, times.values())) >= DUE_SECONDS:
-                break
+        async with asyncio.timeout(FIRED_S):
+            async for event in stack.created():
+                times[event.metadata["cron"]][due_ms(event)] += 1
+                if min(map(in_a_row, times.values())) >= DUE_SECONDS:
+                    break
     finally:
         enough.set()
         worker.cancel()
         await asyncio.gather(killer, worker, return_exceptions=True)
         for process in schedulers:
             process.kill()
-    assert sum(len(found) for found in times.values()) >= CRONS * DUE_SECONDS
     for found in times.values():
         assert set(found.values()) == {1}
-        assert sorted(found) == list(range(min(found), max(found) + 1000, 1000))
+
+
+def in_a_row(found: Counter[int]) -> int:
+    """Due times from the first one to the first that is missing. Runs are in partitions of their threads: later ones may be
+    told of before."""
+    return next((n for n in range(len(found)) if min(found) + 1000 * n not in found), len(found))
 
 
 async def test_schedulers_that_fire_at_once_make_one_run_between_them(stack: CronStack) -> None:
-    cron_id = await stack.create("* * * * *", datetime.now(UTC) - timedelta(minutes=2), on_run_completed="delete")
+    cron_id = await stack.create(YEARLY, datetime.now(UTC) - LONG_AGO, on_run_completed="delete")
     assert await asyncio.gather(*(Crons(stack.backbone).fire() for _ in range(3))) == [1, 1, 1]
     task = await stack.claim()
     await stack.finish(task)
@@ -191,8 +202,8 @@ async def test_the_run_has_the_kwargs_that_a_gateway_gives(stack: CronStack) -> 
     await stack.append(cmd.CreateThread(thread_id="t", metadata={"of": "thread", "t": 1}))
     await stack.until("SELECT FROM threads WHERE thread_id = 't'")
     cron_id = await stack.create(
-        "* * * * *",
-        datetime.now(UTC) - timedelta(minutes=2),
+        YEARLY,
+        datetime.now(UTC) - LONG_AGO,
         thread_id="t",
         metadata={"of": "cron"},
         payload={"context": {"user": "u"}, "stream_mode": "updates", "multitask_strategy": "reject"},
@@ -212,14 +223,14 @@ async def test_the_run_has_the_kwargs_that_a_gateway_gives(stack: CronStack) -> 
 
 
 async def test_a_paused_cron_and_one_past_its_end_do_not_fire(stack: CronStack) -> None:
-    past = datetime.now(UTC) - timedelta(minutes=2)
-    await stack.create("* * * * *", past, enabled=False)
-    await stack.create("* * * * *", past, end_time=past.isoformat())
+    past = datetime.now(UTC) - LONG_AGO
+    await stack.create(YEARLY, past, enabled=False)
+    await stack.create(YEARLY, past, end_time=past.isoformat())
     assert await Crons(stack.backbone).fire() == 0
 
 
 async def test_a_cron_that_is_resumed_does_not_make_up_for_its_pause(stack: CronStack) -> None:
-    cron_id = await stack.create("* * * * *", datetime.now(UTC) - timedelta(minutes=2), enabled=False)
+    cron_id = await stack.create(YEARLY, datetime.now(UTC) - LONG_AGO, enabled=False)
     await stack.append(cmd.PatchCron(cron_id=cron_id, payload={"enabled": True}, enabled=True))
     await stack.until("SELECT FROM crons WHERE cron_id = $1 AND enabled AND next_run_date > now()", cron_id)
 
