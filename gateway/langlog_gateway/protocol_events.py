@@ -76,6 +76,7 @@ def event_of(run_id: str, frame: Frame) -> Event | None:
             id = _known_id(run_id, "lc", name.namespace, name.hint)
         case "input.requested":
             channel, id = "input", _known_id(run_id, "input", name.namespace, name.hint)
+            data = shown_question(data)
         case "custom":
             channel = f"custom:{name.hint}"
     return _event(frame.seq, id, name.method, channel, name.namespace, frame.ms, data)
@@ -99,6 +100,12 @@ def _event(seq: int, id: str, method: str, channel: str, namespace: Namespace, m
         )
     )
     return Event(seq, method, channel, namespace, text)
+
+
+def shown_question(data: bytes) -> bytes:
+    """What ``input.requested`` asks, also as ``value``: there the Python SDK looks for it, the protocol says ``payload``."""
+    members = _members.decode(data)
+    return _encode({**members, "value": members["payload"]}) if "payload" in members else data
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -168,7 +175,7 @@ def derived(ending: Ending, after: int) -> list[Event]:
         assert ending.values is not None
         place = last - 1 - len(asked)
         for interrupt in asked:
-            data = _encode({"interrupt_id": interrupt.get("id"), "payload": interrupt.get("value")})
+            data = shown_question(_encode({"interrupt_id": interrupt.get("id"), "payload": interrupt.get("value")}))
             id = _known_id(ending.run_id, "input", (), str(interrupt.get("id")))
             found.append(_event(place, id, "input.requested", "input", (), ms, data))
             place += 1

@@ -129,7 +129,8 @@ def test_the_client_without_asyncio_holds_the_same_conversation(server: LiveServ
         while not thread.interrupted:
             time.sleep(0.01)
         state = client.threads.get_state(thread.thread_id)
-        assert [i["interrupt_id"] for i in thread.interrupts] == [i["id"] for i in state["interrupts"]]
+        asked = [{"id": i["interrupt_id"], "value": i["value"]} for i in thread.interrupts]
+        assert asked == [{"id": i["id"], "value": i["value"]} for i in state["interrupts"]]
         thread.run.respond("yes")
         assert said(thread.output)[-2:] == ["sunny in Oslo", "You said: sunny in Oslo"]
     with client.threads.stream(assistant_id="assistant", transport=transport) as thread:

@@ -81,6 +81,17 @@ def test_what_happens_once_in_a_run_has_the_same_id_for_everybody(
     assert (json.loads(event.text)["event_id"], event.channel, event.method) == (id, channel, method)
 
 
+def test_a_question_is_found_where_the_protocol_and_where_the_python_client_looks() -> None:
+    asked = {"interrupt_id": "i1", "payload": {"sure": [1, None]}}
+    assert json.loads(made("@@input.requested/i1", asked).text)["params"]["data"] == {
+        **asked,
+        "value": {"sure": [1, None]},
+    }
+    values = {"a": 1, "__interrupt__": [{"value": {"sure": [1, None]}, "id": "i1"}]}
+    [lost] = [e for e in derived(ending(values=json.dumps(values).encode()), 5) if e.method == "input.requested"]
+    assert json.loads(lost.text)["params"]["data"] == {**asked, "value": {"sure": [1, None]}}
+
+
 def test_frames_without_a_number_are_no_events() -> None:
     assert event_of("run", Frame(1, 1, 1, "updates", b"{}")) is None
 
