@@ -15,6 +15,7 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
+from langlog_backbone.last_states import Orphan
 from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.postgres import AWAY
 from langlog_backbone.redis import RedisUnavailable
@@ -27,6 +28,7 @@ from langlog_schemas.thread import ThreadState
 
 from .aggregates import Aggregates, Kept
 from .decide import fold_thread
+from .untold_ends import UntoldEnds, end_record
 
 logger = structlog.get_logger(__name__)
 
@@ -34,6 +36,14 @@ SOURCE = "/langlog/decider"
 
 SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
 """Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
+
+
+class Stopping(NamedTuple):
+    """A run to be stopped. ``orphan``: what is asked for when no worker has it; None: nothing has come of it that would stay."""
+
+    control: Control
+    orphan: Orphan | None = None
+    orphaned: bool = False
 
 
 class Decided(NamedTuple):
@@ -52,8 +62,15 @@ class Consequences:
         self._backbone = backbone
         self._aggregates = aggregates
         self._append = append
-        self._queue: asyncio.Queue[tuple[list[Task], list[Control], list[str]]] = asyncio.Queue()
+        self._ends = UntoldEnds(backbone, append)
+        self._queue: asyncio.Queue[tuple[list[Task], list[Stopping], list[str]]] = asyncio.Queue()
         """tasks for workers, runs to stop, threads that are gone"""
+
+    async def start(self) -> None:
+        await self._ends.start()
+
+    async def stop(self) -> None:
+        await self._ends.stop()
 
     async def join(self) -> None:
         """Until all that has followed so far is carried out."""
@@ -62,7 +79,7 @@ class Consequences:
     def follow(self, decided: Sequence[Decided], positions: Sequence[Position]) -> None:
         """Note where the events stand, and start what follows from them."""
         tasks: list[Task] = []
-        controls: list[Control] = []
+        controls: list[Stopping] = []
         gone: list[str] = []
         at = iter(positions)
         for d in decided:
@@ -101,14 +118,16 @@ class Consequences:
             finally:
                 self._queue.task_done()
 
-    async def _stop_runs(self, controls: Sequence[Control]) -> None:
+    async def _stop_runs(self, controls: Sequence[Stopping]) -> None:
         """Runs that nobody has claimed are taken out of the queue, the others' workers are told."""
-        for control in controls:
-            withdrawn = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
-            if withdrawn and control.action != "drop":
-                await self._append([_withdrawn_report(control)])
-            else:
+        for control, orphan, orphaned in controls:
+            alone = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
+            if not alone or control.action == "drop":
                 self._backbone.bus.publish(channels.CONTROL, messages.encode(control))
+            if orphan is not None and (alone or orphaned):
+                self._ends.find(orphan)
+            elif alone and control.action != "drop":
+                await self._append([_withdrawn_report(control)])
 
     async def _remove_crons(self, threads: Sequence[str]) -> None:
         """A thread takes its crons along. One that stays behind, when this dies before, only asks for runs that are refused."""
@@ -180,11 +199,12 @@ def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, positio
     )
 
 
-def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[Control]:
+def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[Stopping]:
     """Whom an event stops. An end that its worker did not report itself is news to the worker."""
     match event:
         case ev.RunCancelRequested():
-            return [_control(state, event.run_id, event.attempt, event.action)]
+            stopping = _control(state, event.run_id, event.attempt, event.action)
+            return [stopping._replace(orphan=_orphan(state, event), orphaned=event.orphaned)]
         case ev.ThreadDeleted():
             return [_control(state, run_id, attempt, "drop") for run_id, attempt in event.active]
         case ev.RunDeleted() if event.active_attempt is not None:
@@ -198,8 +218,17 @@ def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list
             return []
 
 
-def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Control:
-    return Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action)
+def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Stopping:
+    return Stopping(Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action))
+
+
+def _orphan(state: ThreadState, event: ev.RunCancelRequested) -> Orphan | None:
+    """A run that keeps what it has written, when an attempt may have written something."""
+    run = state.runs[event.run_id]
+    if event.action != "interrupt" or run.temporary or not (event.orphaned or run.attempt > 1):
+        return None
+    config = msgspec.json.encode(state.config)
+    return Orphan(state.thread_id, run.run_id, event.attempt, run.graph_id, config, temporary=False)
 
 
 def _temporary(state: ThreadState | None) -> bool:
@@ -222,12 +251,6 @@ def _withdrawn_report(control: Control) -> NewRecord:
         run_id=control.run_id,
         attempt=control.attempt,
         outcome="interrupted" if control.action == "interrupt" else "rolled_back",
+        state_known=False,
     )
-    found = envelope.headers(
-        id=f"{control.run_id}-{control.attempt}-finish",
-        type=report.TYPE,
-        source=SOURCE,
-        time=now_iso(),
-        subject=report.key,
-    )
-    return NewRecord(cmd.TOPIC, report.key, cmd.encode(report), found)
+    return end_record(report)

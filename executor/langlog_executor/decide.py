@@ -6,6 +6,8 @@ State model of a run (who moves it is in brackets):
                        │                        │   ▲  │
                        │                        │   └──┘ run.dispatched, attempt + 1                       [requeue]
                        │                        └──run.cancel_requested──► run.cancelled | run.rolled_back  [finish report, requeue]
+                       │                               ▲  │
+                       │                               └──┘ run.cancel_requested, orphaned                  [requeue]
                        └──────────────────────────────────────────────────► run.cancelled | run.rolled_back  [cancel, newer run]
 
 At most one run of a thread is dispatched at a time. A report of an attempt that is not the present one decides nothing: no
@@ -352,6 +354,8 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
             kind, status = ev.RunFailed, "error"
         case "interrupted":
             kind = ev.RunCancelled
+            if not command.state_known:
+                status = state.rest
         case "timeout":
             kind, status = ev.RunTimedOut, "error"
         case "rolled_back":
@@ -366,7 +370,7 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         status=status,
         values=cmd.ABSENT if gone else command.values,
         output=command.output or (command.values if gone else cmd.ABSENT),
-        interrupts=cmd.ABSENT if gone else command.interrupts,
+        interrupts=command.interrupts if command.state_known and not gone else cmd.ABSENT,
         error=command.error,
         started_at=command.started_at,
         last_sequence=command.last_sequence,
@@ -382,15 +386,24 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
     run = _held(state, command.run_id, command.attempt)
     if run is None:
         return []
+    if run.cancel == "interrupt" and not run.temporary:
+        # its checkpoints stay: the end waits for what they say of the thread
+        asked = ev.RunCancelRequested(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            action=run.cancel,
+            attempt=run.attempt,
+            superseded_by=run.superseded_by,
+            orphaned=True,
+        )
+        return [asked]
     if run.cancel is not None:
         kind = ev.RunCancelled if run.cancel == "interrupt" else ev.RunRolledBack
-        # a worker that died may have left steps undone; what was handed back unstarted, or is erased, leaves no trace
-        status: ev.ThreadStatus = "interrupted" if run.cancel == "interrupt" and command.crash else state.rest
         ended = kind(
             thread_id=state.thread_id,
             run_id=run.run_id,
             attempt=run.attempt,
-            status=status,
+            status=state.rest,
             superseded_by=run.superseded_by,
         )
         return _ending(state, run, ended, meta)

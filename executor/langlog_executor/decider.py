@@ -104,6 +104,7 @@ class DeciderService:
     async def start(self) -> None:
         await self._bus.subscribe(channels.WATERMARK, self._on_watermark, remote=False)
         await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
+        await self._consequences.start()
         self._reader = self._log.member(GROUP, [cmd.TOPIC], self)
 
     async def serve(self) -> None:
@@ -123,6 +124,7 @@ class DeciderService:
     async def stop(self) -> None:
         if self._committer is not None:
             self._committer.cancel()
+        await self._consequences.stop()
         if self._next:
             await self._commit()
         if self._reader is not None:

@@ -4,7 +4,8 @@ A lease that ran out gives up what its worker held (`HotQueue.reap`): each task 
 says is dispatched but Redis does not know (it was wiped, or a decider died between log and queue) is requeued too, without counting
 as a crash: a run that nobody has begun after it was missing in two looks, one that a worker has begun only after a lease's time,
 since a live worker says again what it holds. A run that will not be tried again ends with its thread's state as it was left, if
-another worker can say it (`LastStates`). When this dies between reaping and appending, the second way finds the runs.
+another worker can say it (`LastStates`); one that was asked to stop is the decider's to end. When this dies between reaping and
+appending, the second way finds the runs.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ import time
 import asyncpg
 import structlog
 from langlog_backbone.hot_queue import HotQueue
+from langlog_backbone.last_states import LastStates, Orphan, State, ended
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.settings import Settings
 from langlog_schemas import commands as cmd
 from langlog_schemas.thread import WORKER_LOST
-
-from .last_states import LastStates, State, ended
 
 logger = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class Leases:
         asked = dict(self._given_up)
         rows = await self._pool.fetch(SQL["runs_in_flight"], list(asked))
         rows = [row for row in rows if row["attempt"] == asked[row["run_id"]]]
-        states = await self._states.of(rows)
+        states = await self._states.of([orphan(row) for row in rows])
         for run_id in asked:
             del self._given_up[run_id]
         if not self._given_up:
@@ -69,20 +69,17 @@ class Leases:
 
     def _is_last(self, run: asyncpg.Record) -> bool:
         """Whether a crash of the present attempt is the end of the run, and leaves something to be told."""
-        if run["temporary"] or not run["started"]:
+        if run["temporary"] or not run["started"] or run["cancel"] is not None:
             return False
-        return run["cancel"] == "interrupt" or (
-            run["cancel"] is None and run["crashes"] + 1 >= self._settings.max_attempts
-        )
+        last: bool = run["crashes"] + 1 >= self._settings.max_attempts
+        return last
 
     def _end(self, run: asyncpg.Record, state: State | None) -> tuple[str, cmd.Body]:
         id, command = self._requeue(run["thread_id"], run["run_id"], run["attempt"], "lease_lost")
         if state is None:
             return id, command
-        if run["cancel"] == "interrupt":
-            return id, ended(run, state, "interrupted", None)
         error = cmd.RunError(error="WorkerLost", message=WORKER_LOST.format(run["crashes"] + 1))
-        return id, ended(run, state, "error", error)
+        return id, ended(orphan(run), state, "error", error)
 
     async def missing(self) -> list[tuple[str, cmd.Body]]:
         """Requeue commands for dispatched runs that Redis knows nothing of."""
@@ -117,3 +114,10 @@ class Leases:
             max_attempts=self._settings.max_attempts,
         )
         return f"{run_id}-{attempt}-requeue", command
+
+
+def orphan(row: asyncpg.Record) -> Orphan:
+    """Of a row with what `LastStates` asks by."""
+    return Orphan(
+        row["thread_id"], row["run_id"], row["attempt"], row["graph_id"], row["config"].encode(), row["temporary"]
+    )

@@ -34,6 +34,8 @@ Look = Callable[[], Awaitable[list[tuple[str, cmd.Body]]]]
 LONGEST_SLEEP_S = 3600.0
 DUE_AGAIN_S = 1.0
 """A due run that has not started after this is named again."""
+ASK_SHARE = 0.5
+"""Of a lease's time, for where threads stand: other schedulers do not take their runs for forgotten yet."""
 
 
 class SchedulerService:
@@ -41,7 +43,7 @@ class SchedulerService:
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._states = LastStates(backbone)
+        self._states = LastStates(backbone, backbone.settings.lease_s * ASK_SHARE)
         self._leases = Leases(backbone.pool, backbone.queue, backbone.settings, self._states)
         self._timers = Timers(backbone.pool, backbone.settings, self._states)
         self._crons = Crons(backbone)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import asyncpg
+from langlog_backbone.last_states import LastStates, ended
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.settings import Settings
 from langlog_schemas import commands as cmd
 from langlog_schemas.thread import TIME_OVER
 
-from .last_states import LastStates, ended
+from .leases import orphan
 
 SQL = load_sql("langlog_scheduler", "scheduler.sql")
 
@@ -41,12 +42,13 @@ class Timers:
     async def overdue(self) -> list[tuple[str, cmd.Body]]:
         """Time-out commands for runs that should have ended long ago."""
         rows = await self._pool.fetch(SQL["overdue_runs"], self._settings.job_timeout_s + OVERDUE_GRACE_S)
+        runs = [orphan(row) for row in rows]
         found: list[tuple[str, cmd.Body]] = []
-        for run, state in zip(rows, await self._states.of(rows), strict=True):
+        for run, state in zip(runs, await self._states.of(runs), strict=True):
             command: cmd.Body
             if state is None:
-                command = cmd.TimeOutRun(thread_id=run["thread_id"], run_id=run["run_id"], attempt=run["attempt"])
+                command = cmd.TimeOutRun(thread_id=run.thread_id, run_id=run.run_id, attempt=run.attempt)
             else:
                 command = ended(run, state, "timeout", cmd.RunError(error="TimeoutError", message=TIME_OVER))
-            found.append((f"{run['run_id']}-{run['attempt']}-timeout", command))
+            found.append((f"{run.run_id}-{run.attempt}-timeout", command))
         return found

@@ -190,6 +190,8 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     next: list[str] = []
     interrupts: Raw = Raw(b"{}")
     """Task id -> list of ``{id, value}``."""
+    state_known: bool = True
+    """False: ``next`` and ``interrupts`` say nothing, the thread's stay as they are."""
     error: RunError | None = None
     started_at: str | None = None
     last_sequence: int = 0

@@ -162,6 +162,8 @@ class RunCancelRequested(RunEvent, kw_only=True, frozen=True):
     action: CancelAction
     attempt: int
     superseded_by: str | None = None
+    orphaned: bool = False
+    """No worker has the attempt any more: the decider finds out where the thread stands and reports the end."""
 
 
 class RunEnded(RunEvent, kw_only=True, frozen=True):

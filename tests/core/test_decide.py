@@ -109,9 +109,9 @@ class Thread:
         self.state = fold_thread(self.state, events, meta.time)
         return events
 
-    def finish(self, run_id: str, outcome: str = "success", attempt: int = 1) -> list[ev.AnyEvent]:
+    def finish(self, run_id: str, outcome: str = "success", attempt: int = 1, **more: Any) -> list[ev.AnyEvent]:
         return self.tell(
-            cmd.FinishRun(thread_id="t", run_id=run_id, attempt=attempt, outcome=outcome)  # type: ignore[arg-type]
+            cmd.FinishRun(thread_id="t", run_id=run_id, attempt=attempt, outcome=outcome, **more)  # type: ignore[arg-type]
         )
 
 
@@ -156,7 +156,32 @@ def test_a_cancelled_run_is_not_revived_when_its_worker_dies() -> None:
     thread.tell(_run("r1"))
     thread.tell(cmd.CancelRuns(thread_id="t", run_ids=["r1"]))
     lost = cmd.RequeueRun(thread_id="t", run_id="r1", attempt=1, reason="lease_lost", crash=True)
-    assert names(thread.tell(lost)) == ["RunCancelled"]
+    (asked,) = thread.tell(lost)
+    assert isinstance(asked, ev.RunCancelRequested), "its end waits for what its checkpoints say"
+    assert (asked.attempt, asked.orphaned) == (1, True)
+    report = {"values": Raw(b'{"n":1}'), "next": ["b"], "interrupts": Raw(b"{}")}
+    (ended,) = thread.finish("r1", "interrupted", **report)
+    assert isinstance(ended, ev.RunCancelled)
+    assert (ended.status, bytes(ended.values)) == ("interrupted", b'{"n":1}')
+
+
+@pytest.mark.parametrize("rest", ["idle", "interrupted"])
+def test_a_run_that_ends_and_nobody_knows_what_it_left_leaves_its_thread_alone(rest: str) -> None:
+    thread = Thread()
+    thread.tell(_run("r1"))
+    thread.finish("r1", next=["b"] if rest == "interrupted" else [])
+    thread.tell(_run("r2"))
+    (ended,) = thread.finish("r2", "interrupted", state_known=False)
+    assert isinstance(ended, ev.RunCancelled)
+    assert (ended.status, bytes(ended.values), bytes(ended.interrupts)) == (rest, b"", b"")
+
+
+def test_a_cancelled_run_whose_thread_goes_with_it_is_not_asked_about() -> None:
+    thread = Thread()
+    thread.tell(_run("r1", temporary=True))
+    thread.tell(cmd.CancelRuns(thread_id="t", run_ids=["r1"]))
+    lost = cmd.RequeueRun(thread_id="t", run_id="r1", attempt=1, reason="lease_lost", crash=True)
+    assert names(thread.tell(lost)) == ["RunCancelled", "ThreadDeleted"]
     assert not thread.state.runs
 
 

@@ -174,8 +174,6 @@ class DoubleTexting(RuleBasedStateMachine):
         run = self.state.active
         assert run is not None
         stop, erase = self.promised[run.run_id].stop, self.promised[run.run_id].erase
-        if stop and not erase and crash:
-            self.rest = "interrupted"
         events = self.tell(
             cmd.RequeueRun(
                 thread_id=THREAD,
@@ -186,8 +184,12 @@ class DoubleTexting(RuleBasedStateMachine):
                 max_attempts=MAX_CRASHES,
             )
         )
-        if stop:
-            assert isinstance(events[0], (ev.RunCancelled, ev.RunRolledBack)), "it ends as if its worker had stopped it"
+        if stop and not erase:
+            (asked,) = events
+            assert isinstance(asked, ev.RunCancelRequested), "its end waits for what it has left"
+            assert asked.orphaned
+        elif stop:
+            assert isinstance(events[0], ev.RunRolledBack), "it ends as if its worker had stopped it"
         elif run.crashes + crash < MAX_CRASHES:
             assert isinstance(events[0], ev.RunDispatched)
 

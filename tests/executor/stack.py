@@ -132,11 +132,14 @@ class Stack:
         """Append a command and wait for its outcome in the read model."""
         id = new_id()
         self._replies[id] = asyncio.get_running_loop().create_future()
+        await self.append(command, id)
+        return await asyncio.wait_for(self._replies[id], 20)
+
+    async def append(self, command: commands.Body, id: str = "") -> None:
         headers = envelope.headers(
-            id=id, type=command.TYPE, source="/test", time=now_iso(), subject=command.key, reply_to=self._id
+            id=id or new_id(), type=command.TYPE, source="/test", time=now_iso(), subject=command.key, reply_to=self._id
         )
         await self.backbone.log.append([NewRecord(commands.TOPIC, command.key, commands.encode(command), headers)])
-        return await asyncio.wait_for(self._replies[id], 20)
 
     async def start(self, graph_id: str, thread_id: str = "", **kwargs: Any) -> Run:
         """A run, created and dispatched. ``kwargs`` as in API.md 5; the input's label is the thread's id."""

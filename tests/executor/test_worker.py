@@ -183,6 +183,32 @@ async def test_a_run_over_its_time_ends_as_timeout(project: Settings) -> None:
     assert (kind, body["values"]["log"]) == ("run.timed_out.v1", ["first"])
 
 
+async def test_a_run_that_is_cancelled_between_two_attempts_leaves_what_the_first_one_did(
+    project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langlog_executor.untold_ends.ANSWER_S", 60.0)
+    async with running_stack(msgspec.structs.replace(project, drain_s=0.1)) as stack:
+        run = await stack.start("steps")
+        await run.custom.wait()
+        await stack.pool.drain()
+        lost = commands.RequeueRun(thread_id=run.thread_id, run_id=run.run_id, attempt=1, reason="lease_lost")
+        await stack.append(lost)  # unless the worker came to hand it back before it went
+        await stack.send(commands.CancelRuns(thread_id=run.thread_id, run_ids=[run.run_id]))
+        others = WorkerPoolService(stack.backbone)
+        await others.start()
+        kind, body = await stack.end(run)
+        await others.stop()
+        row = await stack.backbone.pool.fetchrow(
+            "SELECT status, state_values FROM threads WHERE thread_id = $1", run.thread_id
+        )
+    assert (kind, body["attempt"], body["status"]) == ("run.cancelled.v1", 2, "interrupted")
+    assert (row["status"], json.loads(row["state_values"])) == (
+        "interrupted",
+        {"label": run.thread_id, "log": ["first"]},
+    )
+    assert "third" not in stack.done(run)
+
+
 async def test_a_drained_worker_hands_its_runs_on_and_no_step_is_done_twice(stack: Stack) -> None:
     run = await stack.start("steps")
     await run.custom.wait()

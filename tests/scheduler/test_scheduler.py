@@ -82,6 +82,14 @@ class Stack:
         )
         await self.backbone.log.append([NewRecord(ev.RUN_EVENTS, event.key, ev.encode(event), headers)])
 
+    async def hand_back(self, task: Task) -> None:
+        """As a worker that goes down: the next attempt is queued."""
+        command = cmd.RequeueRun(
+            thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained", max_attempts=9
+        )
+        await self.append(command, f"{task.id}-drained")
+        self.backbone.queue.release(self.worker, task.id)
+
     async def answer(self, state: dict[str, Any]) -> dict[str, Any]:
         """Tell whoever asks where the thread stands; what was asked."""
         client = connect(self.backbone.settings.redis_uri)
@@ -173,22 +181,27 @@ STATE = {
 }
 
 
-@pytest.mark.parametrize("end", ["attempts", "cancelled", "time", "nobody answers", "nothing kept"])
+@pytest.mark.parametrize("end", ["attempts", "cancelled", "queued again", "time", "nobody answers", "nothing kept"])
 async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_checkpoint_says(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr("langlog_scheduler.last_states.ASK_SHARE", 0.005 if end == "nobody answers" else 1.0)
+    monkeypatch.setattr("langlog_executor.untold_ends.ANSWER_S", LIMIT_S)
+    monkeypatch.setattr("langlog_scheduler.service.ASK_SHARE", 0.005 if end == "nobody answers" else 1.0)
     monkeypatch.setattr("langlog_scheduler.timers.OVERDUE_GRACE_S", 0.0)
-    attempts = 2 if end == "cancelled" else 1
+    cancelled = end in ("cancelled", "queued again")
+    attempts = 2 if cancelled else 1
     overdue_s = 0.2 if end == "time" else 86_400
     settings = make_settings(lease_s=LEASE_S, sweep_s=0.3, max_attempts=attempts, job_timeout_s=overdue_s)
-    thread_id, type = new_id(), {"cancelled": "run.cancelled.v1", "time": "run.timed_out.v1"}.get(end, "run.failed.v1")
+    thread_id = new_id()
+    type = "run.cancelled.v1" if cancelled else {"time": "run.timed_out.v1"}.get(end, "run.failed.v1")
     async with serving(settings) as stack, stack.watching(thread_id) as heard:
         run_id = await stack.create_run(thread_id)
         task = await stack.claim()
         await stack.started(task)
         await heard("run.started.v1")
-        if end == "cancelled":
+        if end == "queued again":
+            await stack.hand_back(task)
+        if cancelled:
             await stack.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id]))
             await heard("run.cancel_requested.v1")
         if end != "time":
@@ -200,8 +213,8 @@ async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_
         row = await stack.backbone.pool.fetchrow(
             "SELECT t.status, t.state_values, t.interrupts, t.error, r.status AS run FROM threads t JOIN runs r USING (thread_id)"
         )
-    run = {"cancelled": "interrupted", "time": "timeout"}.get(end, "error")
-    assert (row["run"], row["status"]) == (run, "interrupted" if end == "cancelled" else "error")
+    run = "interrupted" if cancelled else {"time": "timeout"}.get(end, "error")
+    assert (row["run"], row["status"]) == (run, "interrupted" if cancelled else "error")
     known = end not in ("nobody answers", "nothing kept")
     assert json.loads(row["state_values"] or "null") == ({"n": 1} if known else None)
     assert json.loads(row["interrupts"] or "{}") == ({"task": [{"id": "i", "value": "?"}]} if known else {})

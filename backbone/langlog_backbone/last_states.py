@@ -1,33 +1,45 @@
 """Where a thread stands whose run ends without its worker: asked of another worker, so that the end tells it.
 
-    lease lost for the last time │ time over ──► query "state" ──► any worker ──► run.finish with values
-                                                     └── no answer in time ──► the end without them, as it is known
+    lease lost for the last time │ time over │ cancelled, and no worker has it ──► query "state" ──► any worker ──► run.finish with values
+                                                                                      └── no answer in time ──► the end without them
 
 A thread's values come of its graph, which only workers have. Without an answer they stay those from before the run, until the next
-one. Concurrency: one per scheduler, on its event loop. When it dies over a question, the run is found again by another look.
+one. Concurrency: one per scheduler and decider, on its event loop. When it dies over a question, the run is found in flight without
+a worker, and its end is looked for again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
-from langlog_backbone import channels
-from langlog_backbone.clock import new_id, now_ms
-from langlog_backbone.context import Backbone
-from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 from msgspec import Raw
 
+from . import channels
+from .clock import new_id, now_ms
+from .context import Backbone
+from .redis import RedisUnavailable
+
 logger = structlog.get_logger(__name__)
 
-ASK_SHARE = 0.5
-"""Of a lease's time, for all questions of one look together: other schedulers do not take the run for forgotten yet."""
+
+class Orphan(NamedTuple):
+    """An attempt of a run that no worker will tell the end of."""
+
+    thread_id: str
+    run_id: str
+    attempt: int
+    graph_id: str
+    config: bytes
+    """The thread's, JSON."""
+    temporary: bool
+    """The thread goes with the run: nobody will ask where it stands."""
 
 
 class Task(msgspec.Struct):
@@ -52,10 +64,12 @@ _state = msgspec.json.Decoder(State)
 
 
 class LastStates:
-    def __init__(self, backbone: Backbone) -> None:
+    """``limit_s``: how long an answer is waited for, seconds."""
+
+    def __init__(self, backbone: Backbone, limit_s: float) -> None:
         self._backbone = backbone
         self._id = new_id()
-        self._limit_s = backbone.settings.lease_s * ASK_SHARE
+        self._limit_s = limit_s
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
     async def start(self) -> None:
@@ -64,26 +78,18 @@ class LastStates:
     async def stop(self) -> None:
         await self._backbone.bus.unsubscribe(channels.gateway(self._id), self._deliver)
 
-    async def of(self, runs: Sequence[Any]) -> list[State | None]:
-        """Where the threads of these runs stand now; None when no worker has said it, or nothing is kept of the thread.
-
-        ``runs``: rows with ``thread_id``, ``graph_id``, ``config`` (the thread's), ``temporary``.
-        """
+    async def of(self, runs: Sequence[Orphan]) -> list[State | None]:
+        """Where the threads of these runs stand now; None when no worker has said it. Without a checkpoint there are no values."""
         found = await asyncio.gather(*(self._ask(run) for run in runs))
-        unknown = sum(state is None and not run["temporary"] for run, state in zip(runs, found, strict=True))
+        unknown = sum(state is None and not run.temporary for run, state in zip(runs, found, strict=True))
         if unknown:
-            logger.warning("scheduler.states_unknown", runs=unknown)
+            logger.warning("last_states.unknown", runs=unknown)
         return found
 
-    async def _ask(self, run: Any) -> State | None:
-        if run["temporary"]:
+    async def _ask(self, run: Orphan) -> State | None:
+        if run.temporary:
             return None
-        body = {
-            "graph_id": run["graph_id"],
-            "thread_id": run["thread_id"],
-            "config": Raw(run["config"].encode()),
-            "busy": True,
-        }
+        body = {"graph_id": run.graph_id, "thread_id": run.thread_id, "config": Raw(run.config), "busy": True}
         query = Query(
             id=new_id(),
             kind="state",
@@ -96,8 +102,10 @@ class LastStates:
             await self._backbone.pipe.call("LPUSH", self._backbone.pipe.key("queries"), messages.encode(query))
             async with asyncio.timeout(self._limit_s):
                 answer = await future
-            state = _state.decode(answer.body) if answer.status == 200 else None
-            return None if state is None or state.checkpoint is None else state
+            if answer.status != 200:
+                return None
+            state = _state.decode(answer.body)
+            return State(values=cmd.ABSENT) if state.checkpoint is None else state
         except (TimeoutError, RedisUnavailable, msgspec.MsgspecError):
             return None
         finally:
@@ -110,15 +118,17 @@ class LastStates:
             future.set_result(answer)
 
 
-def ended(run: Any, state: State, outcome: cmd.Outcome, error: cmd.RunError | None) -> cmd.FinishRun:
-    """The end of a run's present attempt as its worker would have told it. ``run``: ``thread_id``, ``run_id``, ``attempt``."""
+def ended(run: Orphan, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None) -> cmd.FinishRun:
+    """The end of an attempt as its worker would have told it; ``state`` None: it leaves of the thread what is known of it."""
+    left = State(values=cmd.ABSENT) if state is None else state
     return cmd.FinishRun(
-        thread_id=run["thread_id"],
-        run_id=run["run_id"],
-        attempt=run["attempt"],
+        thread_id=run.thread_id,
+        run_id=run.run_id,
+        attempt=run.attempt,
         outcome=outcome,
-        values=state.values,
-        next=state.next,
-        interrupts=state.interrupts,
+        values=left.values,
+        next=left.next,
+        interrupts=left.interrupts,
+        state_known=state is not None,
         error=error,
     )
