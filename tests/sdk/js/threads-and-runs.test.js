@@ -187,6 +187,23 @@ const drives = {
       assert.deepEqual(await threads.getHistory(thread, { limit: 10, before }), history.slice(2));
       const filtered = { metadata: { step: 1 }, checkpoint: { checkpoint_ns: "" } };
       assert.deepEqual(await threads.getHistory(thread, { limit: 10, ...filtered }), history.slice(1, 2));
+      const at = { checkpoint: { checkpoint_id: history[2].checkpoint.checkpoint_id } };
+      assert.deepEqual(await threads.getHistory(thread, { limit: 10, ...at }), history.slice(2, 3));
+    },
+    async prune() {
+      const [kept, pruned] = [await counted(), await counted()];
+      assert.deepEqual(await threads.prune([pruned, randomUUID()]), { pruned_count: 1 });
+      assert.deepEqual((await threads.search({ ids: [kept, pruned] })).map((t) => t.thread_id), [kept]);
+    },
+    async stream() {
+      const thread = threads.stream({ assistantId: "interrupting", transport: "sse" });
+      await thread.run.start({ input: { draft: "x" }, metadata: { m: 1 } });
+      assert.deepEqual(await thread.output, { draft: "draft of x" });
+      const [{ interruptId, namespace }] = thread.interrupts;
+      await thread.respondInput({ namespace, interrupt_id: interruptId, response: "yes" });
+      const [run] = await runs.list(thread.threadId);
+      assert.equal((await runs.join(thread.threadId, run.run_id)).final, "draft of x -> yes");
+      await thread.close();
     },
     async joinStream() {
       const thread = await fresh();
@@ -290,6 +307,13 @@ const drives = {
       const [other, second] = await slow();
       await runs.cancel(other, second, true, "rollback");
       await gone(runs.get(other, second));
+    },
+    async cancelMany() {
+      const [thread, run] = await slow();
+      await runs.cancelMany({ threadId: thread, runIds: [run], action: "interrupt" });
+      await runs.join(thread, run);
+      assert.equal((await runs.get(thread, run)).status, "interrupted");
+      await gone(runs.cancelMany({ threadId: thread, runIds: [run] }));
     },
     async delete() {
       const thread = await counted();
