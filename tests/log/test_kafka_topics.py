@@ -12,6 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from langlog_backbone.log import LogFault, LogUnavailable, open_log
 from langlog_backbone.log.kafka import TOPICS
+from langlog_backbone.log.kafka_client import CONNECT_TIMEOUT_S
 from langlog_backbone.log.kafka_topics import _check
 from langlog_backbone.settings import Settings
 
@@ -124,7 +125,7 @@ async def test_nobody_at_the_address_is_said_at_once() -> None:
     began = time.perf_counter()
     with pytest.raises(LogUnavailable, match="Kafka cannot be reached") as refused:
         await open_log(Settings(log_uri="kafka://127.0.0.1:1")).start()
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < CONNECT_TIMEOUT_S
     assert "\n" not in str(refused.value)
 
 
@@ -134,4 +135,4 @@ async def test_somebody_who_does_not_answer_is_given_up_within_seconds() -> None
         began = time.perf_counter()
         with pytest.raises(LogUnavailable, match="Kafka cannot be reached"):
             await open_log(Settings(log_uri=f"kafka://127.0.0.1:{silent.getsockname()[1]}")).start()
-        assert time.perf_counter() - began < 8
+        assert time.perf_counter() - began < 4 * CONNECT_TIMEOUT_S

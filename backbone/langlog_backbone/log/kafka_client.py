@@ -115,7 +115,7 @@ def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:
     return AIOKafkaAdminClient(
         bootstrap_servers=bootstrap,
         client_id="langlog",
-        request_timeout_ms=int(CONNECT_TIMEOUT_S * 1000),
+        request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
         **security_options(settings),
     )
 
