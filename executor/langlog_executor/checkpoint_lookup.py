@@ -54,13 +54,6 @@ class Lineage(NamedTuple):
     seeds: dict[str, Encoded]
 
 
-class Ahead(NamedTuple):
-    """The first page of a listing, complete with blobs, read before it is asked for."""
-
-    wanted: Wanted
-    page: list[StoredCheckpoint]
-
-
 class CheckpointLookup:
     """``records``: what the saver writes to, so that reads wait for it where the overlay does not have it."""
 
@@ -70,14 +63,12 @@ class CheckpointLookup:
         overlay: Overlay | None,
         records: RecordSink | None,
         task: Task | None,
-        ahead: Ahead | None = None,
     ) -> None:
         self._reader = reader
         self._log = reader.io.backbone.log
         self._overlay = overlay
         self._records = records
         self._task = task
-        self._ahead = ahead
 
     async def checkpoint(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, fetch: Fetch
@@ -155,9 +146,7 @@ class CheckpointLookup:
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             page: list[StoredCheckpoint] = []
-            if self._ahead is not None and self._ahead.wanted == wanted:
-                page, self._ahead = self._ahead.page, None
-            elif not exhausted:
+            if not exhausted:
                 ask = partial(
                     self._reader.page,
                     thread_id,
@@ -170,7 +159,6 @@ class CheckpointLookup:
                     after=after,
                 )
                 page = await self._ask(ask, fetch)
-            if not exhausted:
                 exhausted = len(page) < size
                 ended = page[-1] if page else ended
             merged: list[StoredCheckpoint] = []

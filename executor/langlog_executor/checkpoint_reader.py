@@ -100,28 +100,6 @@ class CheckpointReader:
             )
         return [_checkpoint_of(row, row["thread_id"], row["ns"]) for row in rows]
 
-    async def whole_page(
-        self, thread_id: str, namespace: str, *, metadata: str | None = None, below: str | None = None, limit: int
-    ) -> list[StoredCheckpoint]:
-        """As `page`, complete with blobs, in one query: for pages of a few."""
-        rows = await self._pool.fetch(
-            _SQL["whole_page"], thread_id, namespace, below or AFTER_ALL, metadata or "{}", limit
-        )
-        found: list[StoredCheckpoint] = []
-        blobs: dict[tuple[str, str], Encoded] = {}
-        for row in rows:
-            if row["checkpoint_id"] is None:
-                blobs[row["channel"], row["version"]] = (row["type"], row["data"])
-            else:
-                found.append(_checkpoint_of(row, thread_id, namespace))
-        for checkpoint in found:
-            checkpoint.blobs = {
-                channel: blobs[channel, version]
-                for channel, version in checkpoint.versions.items()
-                if (channel, version) in blobs
-            }
-        return found
-
     async def blobs(self, keys: Iterable[BlobKey]) -> dict[BlobKey, Encoded]:
         """The values of channels at versions; those that are gone are absent."""
         columns = list(zip(*keys, strict=True))

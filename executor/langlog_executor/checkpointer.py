@@ -32,7 +32,7 @@ from langlog_schemas import checkpoints, commands
 from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 
 from . import encoding
-from .checkpoint_lookup import PAGE, Ahead, CheckpointLookup, Fetch, Wanted
+from .checkpoint_lookup import PAGE, CheckpointLookup, Fetch, Wanted
 from .command_sender import CommandSender
 from .overlay import Overlay
 from .serde import pack, unpack
@@ -52,7 +52,7 @@ DURABILITY = "__pregel_durability"
 class LogCheckpointer(BaseCheckpointSaver[str]):
     """``records`` None: read only. ``task`` None: outside a run, reads wait for the projection of own writes.
 
-    ``overlay`` keeps what was written and read for further reads; by default within a run only. ``ahead`` serves one listing.
+    ``overlay`` keeps what was written and read for further reads; by default within a run only.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         sender: CommandSender | None = None,
         overlay: Overlay | None = None,
-        ahead: Ahead | None = None,
     ) -> None:
         super().__init__(serde=serde or reader.serde)
         self._records = records
@@ -73,7 +72,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         self._task = task
         self._sender = sender
         self._overlay = overlay if overlay is not None or task is None else Overlay()
-        self._lookup = CheckpointLookup(reader, self._overlay, records, task, ahead)
+        self._lookup = CheckpointLookup(reader, self._overlay, records, task)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """Grows as text. The random half keeps branches apart that count on from the same version."""

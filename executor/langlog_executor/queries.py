@@ -84,11 +84,11 @@ class QueryServer:
             "schemas": (msgspec.json.Decoder(GraphQuestion).decode, drawings.schemas),
         }
 
-        self._before: dict[str, Callable[[Any], Awaitable[Any]]] = {
+        self._before: dict[str, Callable[[Any], Awaitable[tuple[Any, ...]]]] = {
             "state": threads.before_state,
             "history": threads.before_history,
         }
-        """What is read on the I/O loop before the graph is asked; the answer gets it as a further argument."""
+        """What is done on the I/O loop before the graph is asked; the answer gets what was found as further arguments."""
         # answered on the I/O loop, which hands on to the project's code by itself
         self._own: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]] = {}
         if embedder is not None:
@@ -154,7 +154,7 @@ class QueryServer:
             graph_id = _graph_id(query.body).graph_id
             before = self._before.get(query.kind)
             async with asyncio.timeout(limit_s):
-                more = () if before is None else (await before(asked),)
+                more = () if before is None else await before(asked)
                 work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked, *more)))
                 return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:

@@ -21,7 +21,6 @@ from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from msgspec import Raw
 
 from . import encoding
-from .checkpoint_lookup import Ahead, Wanted
 from .checkpointer import LogCheckpointer
 from .overlay import Overlay
 from .run_input import build_command
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from .graphs import AnyGraph, Graphs
 
 
-READ_AHEAD = 20
-"""Checkpoints of a history that are read with their blobs in one query, before the graph is asked."""
 CATCH_UP_S = 2.0
 """How long a question about a thread that is being run on waits for the read model, at most."""
 
@@ -122,21 +119,21 @@ class ThreadQueries:
         self._reader = reader
         self._store = store
 
-    # What a question about the thread itself will need is read on the I/O loop before its graph is asked, so that the graph loop
-    # need not come back for it. Whoever asks of a subgraph's namespace, or for much, is served as the graph goes along.
+    # The state of the thread itself is read on the I/O loop before its graph is asked, so that the graph loop need not come back for
+    # it. Whoever asks of a subgraph's namespace, or for a history, is served as the graph goes along.
 
-    async def before_state(self, asked: StateQuestion) -> Overlay | None:
+    async def before_state(self, asked: StateQuestion) -> tuple[Overlay | None]:
         """On the I/O loop: the checkpoint that `state` will ask for."""
         await self._caught_up(asked)
         if asked.checkpoint_ns:
-            return None
+            return (None,)
         known = Overlay()
         found = await self._reader.checkpoint(asked.thread_id, "", asked.checkpoint_id or None, None)
         if found is not None:
             known.learn(found)
         if not asked.checkpoint_id:
             known.learn_head(asked.thread_id, "", found.checkpoint_id if found is not None else None)
-        return known
+        return (known,)
 
     async def state(self, asked: StateQuestion, known: Overlay | None) -> bytes:
         saver = LogCheckpointer(None, self._reader, overlay=known)
@@ -144,20 +141,13 @@ class ThreadQueries:
             snapshot = await graph.aget_state(_read_place(asked, graph), subgraphs=asked.subgraphs)
             return encoding.encode(state_of(snapshot))
 
-    async def before_history(self, asked: HistoryQuestion) -> Ahead | None:
-        """On the I/O loop: the page that `history` will ask for."""
+    async def before_history(self, asked: HistoryQuestion) -> tuple[()]:
+        """On the I/O loop."""
         await self._caught_up(asked)
-        if asked.checkpoint_ns or asked.checkpoint_id or not 0 < asked.limit <= READ_AHEAD:
-            return None
-        metadata = encoding.encode_text(asked.metadata) if asked.metadata else None
-        wanted = Wanted(asked.thread_id, "", None, asked.before or None, metadata, asked.limit)
-        page = await self._reader.whole_page(
-            asked.thread_id, "", metadata=metadata, below=wanted.below, limit=asked.limit
-        )
-        return Ahead(wanted, page)
+        return ()
 
-    async def history(self, asked: HistoryQuestion, ahead: Ahead | None) -> bytes:
-        saver = LogCheckpointer(None, self._reader, ahead=ahead)
+    async def history(self, asked: HistoryQuestion) -> bytes:
+        saver = LogCheckpointer(None, self._reader)
         before: RunnableConfig | None = {"configurable": {"checkpoint_id": asked.before}} if asked.before else None
         async with self._open(asked, saver) as graph:
             found = graph.aget_state_history(

@@ -11,9 +11,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langlog_backbone import channels
 from langlog_backbone.clock import new_id
 from langlog_backbone.context import Backbone, open_backbone
-from langlog_backbone.log import Position
 from langlog_backbone.settings import Settings
-from langlog_executor.checkpoint_lookup import Ahead, Wanted
 from langlog_executor.checkpoint_reader import CheckpointReader
 from langlog_executor.checkpointer import LogCheckpointer
 from langlog_executor.command_sender import CommandSender
@@ -216,42 +214,3 @@ async def test_a_reply_that_is_lost_with_redis_is_found_in_the_read_model(
     await backbone.bus.unsubscribe(channels.gateway(sender._id), sender._on_message)
     (reply,) = await sender.send([command])
     assert reply.status == 200
-
-
-async def test_a_page_read_at_once_is_the_page_with_the_values_that_it_names(io: IoLoop) -> None:
-    reader, thread_id, records = Counted(io), new_id(), RunRecords(io, None, "")
-    saver = LogCheckpointer(records, reader)
-    ids: list[str] = []
-    for value in ("one", "two", "two", None, ["x" * 5_000]):
-        ids.append(await put(saver, thread_id, value, ids[-1] if ids else None))
-        await saver.aput_writes(place(thread_id, ids[-1]), [("c", value), ("d", 1)], "task")
-    await put(saver, thread_id, "elsewhere", ns="child")
-    after = Position(
-        io.backbone.log.partition_of(thread_id), records.last_offset(io.backbone.log.partition_of(thread_id))
-    )
-    for asked in (
-        {"limit": 2},
-        {"limit": 20},
-        {"limit": 3, "below": ids[3]},
-        {"limit": 20, "metadata": '{"source": "loop"}'},
-        {"limit": 20, "metadata": '{"source": "input"}'},
-    ):
-        page = await reader.page(thread_id, "", after=after, **asked)
-        blobs = await reader.blobs((thread_id, "", c, v) for found in page for c, v in found.versions.items())
-        for found in page:
-            found.blobs = {c: blobs[thread_id, "", c, v] for c, v in found.versions.items()}
-        assert await reader.whole_page(thread_id, "", **asked) == page
-
-
-async def test_a_listing_that_was_read_ahead_asks_for_nothing_and_serves_no_other(io: IoLoop) -> None:
-    reader, thread_id = Counted(io), new_id()
-    writer = LogCheckpointer(RunRecords(io, None, ""), reader)
-    for value in ("one", "two", "three"):
-        await put(writer, thread_id, value)
-    assert len([t async for t in writer.alist(place(thread_id))]) == 3
-    reader.asked = 0
-    ahead = Ahead(Wanted(thread_id, "", limit=2), await reader.whole_page(thread_id, "", limit=2))
-    saver = LogCheckpointer(None, reader, ahead=ahead)
-    for limit, values, asked in ((3, ["three", "two", "one"], 1), (2, ["three", "two"], 1), (2, ["three", "two"], 2)):
-        found = [t.checkpoint["channel_values"]["c"] async for t in saver.alist(place(thread_id), limit=limit)]
-        assert (found, reader.asked) == (values, asked)

@@ -73,32 +73,6 @@ LEFT JOIN LATERAL (
 ) w ON true
 ORDER BY h.checkpoint_id DESC
 
--- name: whole_page
--- As `page`; after the checkpoints come the blobs that they name, each once, as rows without a checkpoint's id.
-WITH h AS MATERIALIZED (
-    SELECT c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
-    FROM checkpoints c
-    WHERE c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id < $3 AND c.metadata @> $4::jsonb
-    ORDER BY c.checkpoint_id DESC
-    LIMIT $5
-), named AS (
-    SELECT DISTINCT v.key AS channel, v.value AS version FROM h CROSS JOIN LATERAL jsonb_each_text(h.versions) v
-)
-SELECT h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions, NULL AS channel, NULL AS version,
-       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
-FROM h
-LEFT JOIN LATERAL (
-    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
-           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
-    FROM checkpoint_writes o
-    WHERE o.thread_id = $1 AND o.ns = $2 AND o.checkpoint_id = h.checkpoint_id
-) w ON true
-UNION ALL
-SELECT NULL, NULL, NULL, x.type, x.data, NULL, NULL, x.channel, x.version, NULL, NULL, NULL, NULL, NULL, NULL
-FROM named n
-JOIN checkpoint_blobs x ON x.thread_id = $1 AND x.ns = $2 AND x.channel = n.channel AND x.version = n.version
-ORDER BY checkpoint_id DESC NULLS LAST
-
 -- name: page_anywhere
 -- As `page`, over namespaces and threads. $1 thread (null: all), $2 namespace (null: all), $3 only ids below,
 -- $4 metadata to contain, $5 limit, $6 only this id (null: any), ($7 id, $8 namespace, $9 thread) where the last page ended.
