@@ -77,15 +77,12 @@ class RunOrders:
         number: int = 0,
     ) -> Order:
         """As `order`, with the assistant at hand. ``number``: of a batch's runs."""
-        if waits and body.on_disconnect not in ("cancel", "continue"):
-            raise unprocessable(
-                violation(
-                    f'{msgspec.json.encode(body.on_disconnect).decode()} is not one of "cancel" or "continue"',
-                    "enum",
-                    ["on_disconnect"],
-                    body.on_disconnect,
-                )
-            )
+        # Each is looked at only where it means something: the JavaScript client's types make it say `on_completion: "complete"`
+        # or `"continue"`, which mean nothing on a thread.
+        if waits:
+            _one_of("on_disconnect", body.on_disconnect, "cancel", "continue")
+        if thread_id is None:
+            _one_of("on_completion", body.on_completion, "delete", "keep")
         if self._core.options.http.disable_webhooks:
             body.webhook = None
         if body.webhook is not None:
@@ -217,3 +214,10 @@ def _moment(after_s: float) -> str | None:
         return None
     moment = datetime.now(UTC) + timedelta(seconds=min(after_s, DELAY_MAX_S))
     return moment.isoformat(timespec="microseconds")
+
+
+def _one_of(name: str, value: Any, first: str, second: str) -> None:
+    """Raises ApiError."""
+    if value not in (first, second):
+        found = f'{msgspec.json.encode(value).decode()} is not one of "{first}" or "{second}"'
+        raise unprocessable(violation(found, "enum", [name], value))

@@ -54,7 +54,7 @@ class RunCreate(Struct):
     multitask_strategy: MultitaskStrategy = "enqueue"
     if_not_exists: Literal["reject", "create"] = "reject"
     on_disconnect: Any = "continue"
-    on_completion: Literal["delete", "keep"] = "delete"
+    on_completion: Any = "delete"
     after_seconds: float = 0
     checkpoint: Checkpoint | None = None
     checkpoint_id: str | None = None

@@ -63,6 +63,7 @@ async def test_a_new_run_shows_how_the_request_was_understood(stack: Stack) -> N
         "metadata": {"m": 1},
         "stream_mode": "updates",
         "checkpoint": {"checkpoint_id": "c"},
+        "on_completion": "complete",  # as the JavaScript client has it; it means something only without a thread
     }
     status, run = await stack.call("POST", f"/threads/{thread_id}/runs", body)
     assert (status, run["status"], run["multitask_strategy"]) == (200, "pending", "enqueue")
@@ -104,6 +105,7 @@ async def test_what_a_run_is_to_be_made_of_must_exist(stack: Stack) -> None:
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "interrupt_before": "a"}, 422),
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "langsmith_tracer": "a"}, 422),
         (f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "on_disconnect": "zz"}, 422),
+        ("/runs/wait", {"assistant_id": "echo", "on_completion": "complete"}, 422),
         (
             f"/threads/{thread_id}/runs",
             {"assistant_id": "echo", "context": {"a": 1}, "config": {"configurable": {"a": 1}}},
