@@ -46,7 +46,9 @@ SAMPLE_S = 0.005
 SAMPLES = 4
 """A loop found in the very same call this many times is blocked, not busy."""
 LATE_S = 0.004
-"""A look that comes later than this after its time says more of the machine than of the loop: it does not count."""
+"""A look that comes later than this after its time says more of the machine than of the loop: it does not count …"""
+LATE_SAMPLES = 20
+"""… unless the loop was in the very same call this many times: on a machine that is always late nothing else would count."""
 SUSPECT_S = 60.0
 """A graph that has blocked a loop keeps loops of its own for this long."""
 IDLE_S = 60.0
@@ -263,26 +265,33 @@ class GraphLoops:
         return loop
 
     def _look_later(
-        self, delay_s: float, work: Work[Any], loop: GraphLoop, last: tuple[int, ...] | None = None, same: int = 0
+        self,
+        delay_s: float,
+        work: Work[Any],
+        loop: GraphLoop,
+        last: tuple[int, ...] | None = None,
+        same: int = 0,
+        looks: int = 0,
     ) -> None:
         due = self._io.loop.time() + delay_s
-        self._io.loop.call_later(delay_s, self._check, work, loop, due, last, same)
+        self._io.loop.call_later(delay_s, self._check, work, loop, due, last, same, looks)
 
     def _check(
-        self, work: Work[Any], loop: GraphLoop, due: float, last: tuple[int, ...] | None = None, same: int = 0
+        self, work: Work[Any], loop: GraphLoop, due: float, last: tuple[int, ...] | None, same: int, looks: int
     ) -> None:
         """Work was not begun in time: blocked loops lose it to another one, busy ones are given more time."""
         if work.begun or work.loop is not loop:
             return
         position = loop.position()
+        looks = looks + 1 if position is not None and position == last else 1
         if self._io.loop.time() - due > LATE_S:
             same = 0  # nobody gets the processor in time: the loop may be waiting for it as we did
         elif position is not None and position == last:
             same += 1
         else:
             same = 1
-        if same < SAMPLES:
-            self._look_later(SAMPLE_S, work, loop, position, same)
+        if same < SAMPLES and looks < LATE_SAMPLES:
+            self._look_later(SAMPLE_S, work, loop, position, same, looks)
             return
         culprits = {other.graph_id for other in loop.work if other.begun}
         new = culprits - self.suspects

@@ -15,6 +15,8 @@ from langlog_executor.io_loop import IoLoop
 
 LIMIT_S = 0.05
 """What the issue allows a blocking node to delay others by."""
+TRIES = 40
+"""A delay of ours is there each time; one of a busy machine's is not."""
 
 
 @pytest.fixture
@@ -50,22 +52,49 @@ async def moment() -> float:
     return time.monotonic()
 
 
+async def within(limit_s: float, delay: Callable[[int], Awaitable[float]]) -> None:
+    """At least one of several delays is as short as that."""
+    found = []
+    for n in range(TRIES):
+        found.append(await delay(n))
+        if found[-1] < limit_s:
+            return
+    pytest.fail(f"never within {limit_s} s: {found}")
+
+
 async def test_work_of_the_same_graph_goes_around_a_blocked_loop(loops: GraphLoops) -> None:
+    async def delay(n: int) -> float:
+        work, release = await blocked(loops, f"g{n}")
+        asked = time.monotonic()
+        begun = await asyncio.gather(*(loops.submit(f"g{n}", moment).done for _ in range(5)))
+        release.set()
+        assert await work.done == "released"
+        return max(begun) - asked
+
+    await within(LIMIT_S * 3, delay)
+
+
+async def test_work_of_the_same_graph_goes_around_a_blocked_loop_on_a_machine_that_is_always_late(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_loops, "LATE_S", -1.0)
     work, release = await blocked(loops, "g")
-    asked = time.monotonic()
-    begun = await asyncio.gather(*(loops.submit("g", moment).done for _ in range(5)))
+    await loops.submit("g", moment).done
     release.set()
-    assert max(begun) - asked < LIMIT_S * 3  # three times: the machine of the test may be busy
-    assert await work.done == "released"
+    await work.done
+    assert loops.suspects == {"g"}
 
 
 async def test_work_of_other_graphs_does_not_notice_a_blocked_loop(loops: GraphLoops) -> None:
-    work, release = await blocked(loops, "g")
-    asked = time.monotonic()
-    begun = await loops.submit("h", moment).done
-    release.set()
-    await work.done
-    assert begun - asked < LIMIT_S
+    async def delay(n: int) -> float:
+        work, release = await blocked(loops, f"g{n}")
+        asked = time.monotonic()
+        begun = await loops.submit(f"h{n}", moment).done
+        release.set()
+        await work.done
+        return begun - asked
+
+    await within(LIMIT_S, delay)
     assert loops.suspects == frozenset()
 
 

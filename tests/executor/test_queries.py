@@ -27,6 +27,7 @@ from langlog_schemas.messages import Answer, Query
 
 PROJECT = Path(__file__).parents[1] / "contract" / "graphs" / "langgraph.json"
 Ask = Callable[..., Awaitable[Answer]]
+LIMIT_S = 60
 
 pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
 
@@ -52,11 +53,11 @@ async def ask(backbone: Backbone, io: IoLoop, graphs: Graphs) -> AsyncIterator[A
 
     async def ask(kind: str, /, **body: Any) -> Answer:
         query = Query(
-            id=new_id(), kind=kind, reply_to="g1", body=msgspec.json.encode(body), deadline_ms=now_ms() + 10_000
+            id=new_id(), kind=kind, reply_to="g1", body=msgspec.json.encode(body), deadline_ms=now_ms() + LIMIT_S * 1000
         )
         waiting[query.id] = asyncio.get_running_loop().create_future()
         await backbone.pipe.call("LPUSH", backbone.pipe.key("queries"), messages.encode(query))
-        return await asyncio.wait_for(waiting[query.id], 10)
+        return await asyncio.wait_for(waiting[query.id], LIMIT_S)
 
     yield ask
     server.cancel()
