@@ -15,6 +15,7 @@ from uuid_utils import uuid4
 
 from . import bodies, present
 from .access import admit, authorize
+from .bodies import given
 from .core import Core, json_response, no_content, origin_of, page_headers
 from .errors import ApiError, not_found, unprocessable
 from .layering import mirrored
@@ -159,35 +160,37 @@ class Assistants:
 
     async def search(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.ASSISTANT_SEARCH)
+        graph_id, name = given(body.graph_id), given(body.name)
         value: dict[str, Any] = {
-            "graph_id": body.graph_id,
+            "graph_id": graph_id,
             "metadata": body.metadata,
             "limit": body.limit,
             "offset": body.offset,
         }
         visible = await authorize(request, "assistants", "search", value)
         body.metadata = value["metadata"]
-        if body.graph_id is not None:
-            await self._check_graph(body.graph_id)
+        if graph_id is not None:
+            await self._check_graph(graph_id)
         order = "DESC" if body.sort_order == "desc" else "ASC"
         columns = [c for c in COLUMNS if not body.select or c in body.select]
         sql = SQL["search"].format(
             columns=", ".join(columns), visible="{visible}", order=f"{body.sort_by} {order}, assistant_id {order}"
         )
-        given = (_filter(body.metadata), body.graph_id, body.name, body.limit + 1, body.offset)
-        sql, values = narrowed(sql, visible, *given)
+        wanted = (_filter(body.metadata), graph_id, name, body.limit + 1, body.offset)
+        sql, values = narrowed(sql, visible, *wanted)
         rows = await self._core.reads.rows(sql, *values)
         page = present.array(present.assistant(row, columns) for row in rows[: body.limit])
         return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.ASSISTANT_COUNT)
-        value: dict[str, Any] = {"graph_id": body.graph_id, "metadata": body.metadata}
+        graph_id = given(body.graph_id)
+        value: dict[str, Any] = {"graph_id": graph_id, "metadata": body.metadata}
         visible = await authorize(request, "assistants", "search", value)
         body.metadata = value["metadata"]
-        if body.graph_id is not None:
-            await self._check_graph(body.graph_id)
-        sql, values = narrowed(SQL["count"], visible, _filter(body.metadata), body.graph_id, body.name)
+        if graph_id is not None:
+            await self._check_graph(graph_id)
+        sql, values = narrowed(SQL["count"], visible, _filter(body.metadata), graph_id, given(body.name))
         found = await self._core.reads.value(sql, *values)
         return json_response(str(found))
 
@@ -206,12 +209,13 @@ class Assistants:
     async def latest(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, bodies.ASSISTANT_LATEST)
-        value = {"assistant_id": assistant_id, "version": body.version}
+        version = given(body.version)
+        value = {"assistant_id": assistant_id, "version": version}
         gone = not_found(f"Assistant {assistant_id} not found")
         visible = await admit(request, "assistants", "update", value, gone)
         if not await self._exists(assistant_id):
             raise gone
-        command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=body.version, visible=visible)
+        command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=version, visible=visible)
         await self._core.commands.execute(command, origin_of(request))
         return json_response(present.assistant(await self._row(assistant_id)))
 

@@ -5,7 +5,7 @@ Members that are only handed on stay ``Raw``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from langlog_backbone.ttl import Minutes
@@ -19,6 +19,13 @@ Offset = Annotated[int, Meta(ge=0, le=2**62)]
 Object = dict[str, Any]
 SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")
+
+T = TypeVar("T")
+
+
+def given(value: T | UnsetType) -> T | None:
+    """A member that may be left out, and is not null when it is there."""
+    return None if value is UNSET else value
 
 
 def null() -> Raw:
@@ -64,8 +71,8 @@ class AssistantPatch(Struct):
 
 class AssistantSearch(Struct):
     metadata: Object = {}
-    graph_id: str | None = None
-    name: str | None = None
+    graph_id: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
     limit: Limit = 10
     offset: Offset = 0
     sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
@@ -75,8 +82,8 @@ class AssistantSearch(Struct):
 
 class AssistantCount(Struct):
     metadata: Object = {}
-    graph_id: str | None = None
-    name: str | None = None
+    graph_id: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
 
 
 class AssistantVersions(Struct):
@@ -86,7 +93,7 @@ class AssistantVersions(Struct):
 
 
 class AssistantLatest(Struct):
-    version: int | None = None
+    version: int | UnsetType = UNSET
 
 
 # --- threads ---------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ class ThreadSearch(Struct):
     ids: list[str] = []
     metadata: Object = {}
     values: Object = {}
-    status: ThreadStatus | None = None
+    status: ThreadStatus | UnsetType = UNSET
     limit: Limit = 10
     offset: Offset = 0
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
@@ -155,7 +162,7 @@ class ThreadSearch(Struct):
 class ThreadCount(Struct):
     metadata: Object = {}
     values: Object = {}
-    status: ThreadStatus | None = None
+    status: ThreadStatus | UnsetType = UNSET
 
 
 class ThreadPrune(Struct):
@@ -231,8 +238,8 @@ class StoreDelete(Struct):
 class StoreSearch(Struct):
     namespace_prefix: list[str] | None = None
     filter: Object | None = None
-    limit: int | None = None
-    offset: int | None = None
+    limit: int = 10
+    offset: int = 0
     query: str | None = None
     refresh_ttl: bool | None = None
 

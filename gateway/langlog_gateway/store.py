@@ -25,8 +25,6 @@ from .validation import read_body, violation
 
 logger = structlog.get_logger(__name__)
 
-SEARCH_LIMIT = 10
-
 _VECTORS = msgspec.json.Decoder(list[cmd.StoreVector])
 _VECTOR = msgspec.json.Decoder(bytes)
 
@@ -113,8 +111,8 @@ class Store:
             "namespace": tuple(prefix),
             "filter": body.filter,
             "query": body.query,
-            "limit": SEARCH_LIMIT if body.limit is None else body.limit,
-            "offset": body.offset or 0,
+            "limit": body.limit,
+            "offset": body.offset,
             "refresh_ttl": body.refresh_ttl,
         }
         await self._authorize(request, "search", value)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from langlog_backbone.postgres import load_sql
 from langlog_schemas.filters import Filter
+from msgspec import UNSET
 
 from . import present
 from .bodies import ThreadCount, ThreadSearch
@@ -36,7 +37,7 @@ def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters
         found.append(f"metadata @> {parameters.add(_json(body.metadata), '::jsonb')}")
     if body.values:
         found.append(f"state_values @> {parameters.add(_json(body.values), '::jsonb')}")
-    if body.status is not None:
+    if body.status is not UNSET:
         # said twice where the partial index has it, as text, so that the planner sees that it fits
         found.append(f"status = {parameters.add(body.status)}")
         if body.status != "idle":

@@ -12,6 +12,7 @@ from uuid_utils import uuid4
 
 from . import bodies, present, thread_search
 from .access import admit, authorize, guarded
+from .bodies import given
 from .core import Core, json_response, no_content, origin_of, page_headers
 from .crons import remove_crons_of
 from .errors import ApiError, not_found
@@ -135,7 +136,7 @@ class Threads:
         value: dict[str, Any] = {
             "metadata": body.metadata,
             "values": body.values,
-            "status": body.status,
+            "status": given(body.status),
             "limit": body.limit,
             "offset": body.offset,
         }
@@ -146,7 +147,7 @@ class Threads:
 
     async def count(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.THREAD_COUNT)
-        value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": body.status}
+        value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": given(body.status)}
         visible = await authorize(request, "threads", "search", value)
         body.metadata = value["metadata"]
         return json_response(str(await thread_search.count(self._core.reads, body, visible)))

@@ -157,7 +157,8 @@ def _phrase(message: str, path: list[str], value: Any) -> str:
             unit += "" if limit == "1" else "s"
             few = f"has less than {limit} {unit}" if unit.startswith("item") else f"is shorter than {limit} {unit}"
             many = f"has more than {limit} {unit}" if unit.startswith("item") else f"is longer than {limit} {unit}"
-            return violation(f"{shown} {few if sign == '>=' else many}", "length", path, value)
+            keyword = f"{'min' if sign == '>=' else 'max'}{'Items' if unit.startswith('item') else 'Length'}"
+            return violation(f"{shown} {few if sign == '>=' else many}", keyword, path, value)
         word = "less than the minimum" if sign == ">=" else "greater than the maximum"
         return violation(f"{shown} is {word} of {limit}", "minimum" if sign == ">=" else "maximum", path, value)
     wanted = re.match(r"Expected `([^`]+)`", message)

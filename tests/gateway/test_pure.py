@@ -147,10 +147,30 @@ def test_violations_are_reported_in_the_validators_form() -> None:
     assert refusal(b"{}", bodies.THREAD_PRUNE) == (
         '"thread_ids" is a required property\n\nFailed validating "required" in schema\n\nOn instance:\n    {}'
     )
-    assert refusal(b"[]", bodies.RUN_BATCH).startswith("[] has less than 1 item\n\n")
+    assert refusal(b"[]", bodies.RUN_BATCH) == (
+        '[] has less than 1 item\n\nFailed validating "minItems" in schema\n\nOn instance:\n    []'
+    )
     assert refusal(b'{"sort_by": "zzz"}', search).startswith('"zzz" is not one of ')
     assert refusal(b"nope", search) == validation.BAD_JSON
     assert refusal(b'{"metadata": {"a\\u0000": 1}}', search) == validation.NUL_INSIDE
+
+
+@pytest.mark.parametrize(
+    ("decoder", "member", "kind"),
+    [
+        (bodies.ASSISTANT_SEARCH, b"graph_id", "string"),
+        (bodies.ASSISTANT_COUNT, b"name", "string"),
+        (bodies.ASSISTANT_LATEST, b"version", "integer"),
+        (bodies.STORE_SEARCH, b"limit", "integer"),
+        (bodies.THREAD_SEARCH, b"status", "string"),
+        (bodies.THREAD_COUNT, b"status", "string"),
+    ],
+)
+def test_a_member_that_may_be_left_out_is_not_null(
+    decoder: msgspec.json.Decoder[Any], member: bytes, kind: str
+) -> None:
+    assert refusal(b'{"%b": null}' % member, decoder).startswith(f'null is not of type "{kind}"\n\n')
+    decoder.decode(b"{}")
 
 
 @pytest.mark.parametrize("number", [b"1e400", b"-1E+309", b"9" * 400 + b".0"])
