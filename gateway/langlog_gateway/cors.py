@@ -11,6 +11,8 @@ from .http_options import CorsOptions
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
 SAFE_HEADERS = frozenset({"Accept", "Accept-Language", "Content-Language", "Content-Type"})
 EXPOSED = ("x-pagination-total", "x-pagination-next", "content-location")
+THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
+"""The `Host` of a server that is reached where it runs."""
 
 
 class Cors:
@@ -33,9 +35,20 @@ class Cors:
         self._max_age = configured.max_age
 
     def _admits(self, origin: str) -> bool:
-        if self._any or origin in self._allowed:
+        return self._any or self._names(origin)
+
+    def _names(self, origin: str) -> bool:
+        return origin in self._allowed or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
+
+    def _admits_privately(self, request: web.Request) -> bool:
+        """Whether a public page may reach this server in a private network (WICG Private Network Access).
+
+        Chromium before 142 asks, so that pages do not probe what stands behind a firewall; a hosted studio that talks to
+        ``langlog dev`` is one that should. "Any origin" therefore opens the machine's own name alone: elsewhere name the origin.
+        """
+        if self._names(request.headers.get("origin", "")):
             return True
-        return self._pattern is not None and self._pattern.fullmatch(origin) is not None
+        return self._any and THIS_MACHINE.fullmatch(request.headers.get("host", "")) is not None
 
     def admits_socket(self, request: web.Request, origin: str) -> bool:
         """Whether a page of that origin may open a WebSocket: browsers ask nobody, and send cookies along.
@@ -44,7 +57,7 @@ class Cors:
         """
         if self._any and ("cookie" not in request.headers or self._credentials):
             return True
-        return origin in self._allowed or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
+        return self._names(origin)
 
     def preflight(self, request: web.Request) -> web.Response | None:
         """The answer to a preflight request; None when it is none."""
@@ -59,6 +72,8 @@ class Cors:
             headers["access-control-allow-headers"] = ", ".join(self._headers)
         elif asked is not None:
             headers["access-control-allow-headers"] = asked
+        if request.headers.get("access-control-request-private-network") == "true" and self._admits_privately(request):
+            headers["access-control-allow-private-network"] = "true"
         failures = []
         if not self._admits(request.headers.get("origin", "")):
             failures.append("origin")

@@ -54,6 +54,27 @@ async def test_any_origin_may_ask_by_default(stack: Stack) -> None:
         assert answer.headers["vary"] == "Origin"
 
 
+async def test_a_public_page_may_reach_a_private_server_on_its_own_machine_or_when_it_is_named(
+    stack: Stack, make_stack: MakeStack
+) -> None:
+    async def admitted(url: str, origin: str, host: str | None = None) -> str | None:
+        asked = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Private-Network": "true",
+            **({} if host is None else {"Host": host}),
+        }
+        async with stack.http.options(f"{url}/info", headers=asked) as answer:
+            return answer.headers.get("access-control-allow-private-network")
+
+    assert await admitted(stack.url, "https://x.example") == "true"
+    assert await admitted(stack.url, "https://x.example", "localhost") == "true"
+    assert await admitted(stack.url, "https://x.example", "agents.internal:2024") is None
+    async with make_stack(cors_allow_origins="https://good.example") as narrow:
+        assert await admitted(narrow.url, "https://good.example", "agents.internal:2024") == "true"
+        assert await admitted(narrow.url, "https://bad.example") is None
+
+
 async def test_configured_origins_shut_out_others(make_stack: MakeStack) -> None:
     async with make_stack(cors_allow_origins="http://good.example") as stack:
         asked = {"Origin": "http://bad.example", "Access-Control-Request-Method": "POST"}
