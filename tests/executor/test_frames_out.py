@@ -13,6 +13,7 @@ from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
 from langlog_backbone.compression import restored
 from langlog_backbone.context import Backbone
+from langlog_backbone.redis import RedisPipe
 from langlog_executor import frames_out
 from langlog_executor.frames_out import FramesOut
 from langlog_executor.io_loop import IoLoop
@@ -23,15 +24,28 @@ from langlog_schemas.messages import Task
 
 from tests.executor.test_run_stream import task_for
 
+LIMIT_S = 60.0
+"""Whatever else the machine does."""
+
 
 class Watch:
     """What a gateway would hear of a thread."""
 
     def __init__(self) -> None:
         self.batches: list[FrameBatch] = []
+        self._more = asyncio.Event()
 
     def on_message(self, data: bytes) -> None:
         self.batches.append(frames.decode(restored(data)))
+        self._more.set()
+
+    async def heard(self, count: int) -> list[Frame]:
+        """All frames so far, once there are that many."""
+        async with asyncio.timeout(LIMIT_S):
+            while len(self.frames) < count:
+                self._more.clear()
+                await self._more.wait()
+        return self.frames
 
     @property
     def frames(self) -> list[Frame]:
@@ -51,13 +65,6 @@ async def watch(backbone: Backbone, task: Task) -> AsyncIterator[Watch]:
     await backbone.bus.unsubscribe(channels.frames(task.thread_id), found.on_message)
 
 
-async def heard(watch: Watch, count: int) -> list[Frame]:
-    async with asyncio.timeout(10):
-        while len(watch.frames) < count:
-            await asyncio.sleep(0.005)
-    return watch.frames
-
-
 async def backlog(backbone: Backbone, task: Task) -> list[Frame]:
     """What the thread's Redis stream holds."""
     pipe = backbone.pipe
@@ -65,12 +72,22 @@ async def backlog(backbone: Backbone, task: Task) -> list[Frame]:
     return [frame for _, fields in entries for frame in frames.decode(restored(fields[1])).frames]
 
 
+async def kept(backbone: Backbone, task: Task) -> None:
+    """Until the thread's Redis stream holds something."""
+    client = RedisPipe(backbone.settings, patient=True)  # whoever shares a connection with a call that blocks waits too
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await client.call("XREAD", "BLOCK", 0, "STREAMS", backbone.pipe.key(channels.frames(task.thread_id)), "0")
+    finally:
+        client.drop()
+
+
 async def test_frames_are_numbered_published_and_kept(io: IoLoop, backbone: Backbone, task: Task, watch: Watch) -> None:
     out = FramesOut(io, task)
     for number in range(5):
         out.emit("custom", b"%d" % number)
     await out.finish()
-    got = await heard(watch, 5)
+    got = await watch.heard(5)
     assert [(f.sequence, f.event, f.data) for f in got] == [(n + 1, "custom", b"%d" % n) for n in range(5)]
     assert len({f.id for f in got}) == 5
     assert await backlog(backbone, task) == got
@@ -88,7 +105,7 @@ async def test_a_flood_travels_in_few_batches(io: IoLoop, task: Task, watch: Wat
     thread.start()
     await asyncio.to_thread(thread.join)
     await out.finish()
-    got = await heard(watch, 2000)
+    got = await watch.heard(2000)
     assert [f.sequence for f in got] == list(range(1, 2001))
     assert len(watch.batches) < 200
 
@@ -98,7 +115,7 @@ async def test_a_lone_frame_does_not_wait(
 ) -> None:
     monkeypatch.setattr(frames_out, "LINGER_S", 60.0)
     FramesOut(io, task).emit("metadata", b"{}")
-    assert [f.event for f in await heard(watch, 1)] == ["metadata"]
+    assert [f.event for f in await watch.heard(1)] == ["metadata"]
 
 
 async def test_finishing_sends_what_lingers(
@@ -108,10 +125,10 @@ async def test_finishing_sends_what_lingers(
     monkeypatch.setattr(frames_out, "FLOOD_S", 60.0)
     out = FramesOut(io, task)
     out.emit("metadata", b"{}")
-    await heard(watch, 1)
+    await watch.heard(1)
     out.emit("values", b"{}")
     await out.finish()
-    assert [f.event for f in await heard(watch, 2)] == ["metadata", "values"]
+    assert [f.event for f in await watch.heard(2)] == ["metadata", "values"]
 
 
 async def test_what_nobody_hears_waits_for_company_and_goes_out_at_once_when_somebody_does(
@@ -120,8 +137,7 @@ async def test_what_nobody_hears_waits_for_company_and_goes_out_at_once_when_som
     monkeypatch.setattr(frames_out, "UNHEARD_S", 60.0)
     out = FramesOut(io, task)
     out.emit("metadata", b"{}")
-    while not await backlog(backbone, task):
-        await asyncio.sleep(0.005)
+    await kept(backbone, task)
     for _ in range(3):
         out.emit("values", b"{}")
     assert len(await backlog(backbone, task)) == 1
@@ -133,10 +149,10 @@ async def test_what_nobody_hears_waits_for_company_and_goes_out_at_once_when_som
     await backbone.bus.subscribe(channels.frames(task.thread_id), watch.on_message)
     monkeypatch.setattr(frames_out, "UNHEARD_S", 0.01)
     out.emit("values", b"{}")
-    await heard(watch, 1)
+    await watch.heard(1)
     monkeypatch.setattr(frames_out, "UNHEARD_S", 60.0)
     out.emit("custom", b"{}")
-    assert [f.sequence for f in await heard(watch, 2)] == [5, 6]
+    assert [f.sequence for f in await watch.heard(2)] == [5, 6]
     await backbone.bus.unsubscribe(channels.frames(task.thread_id), watch.on_message)
 
 
@@ -146,7 +162,7 @@ async def test_ids_start_above_the_floor_also_when_that_is_in_the_future(io: IoL
     out.emit("metadata", b"{}")
     out.emit("values", b"{}")
     await out.finish()
-    assert [f.id for f in await heard(watch, 2)] == [f"{floor + 1}-0", f"{floor + 1}-1"]
+    assert [f.id for f in await watch.heard(2)] == [f"{floor + 1}-0", f"{floor + 1}-1"]
     assert out.last_ms == floor + 1
 
 
@@ -156,7 +172,7 @@ async def test_a_large_frame_travels_alone(io: IoLoop, task: Task, watch: Watch)
     for size in sizes:
         out.emit("custom", b"x" * size)
     await out.finish()
-    await heard(watch, 3)
+    await watch.heard(3)
     assert [[len(f.data) for f in batch.frames] for batch in watch.batches] == [[x] for x in sizes]
 
 
@@ -170,11 +186,11 @@ async def test_frames_of_a_resumable_run_are_handed_to_the_log_in_pieces_that_fi
         out.emit("custom", b"x" * 4_000)
     out.emit("custom", b"x" * 20_000)  # no record can hold it
     await out.finish()
-    kept: list[Any] = records.events
-    assert all(isinstance(event, events.RunFrames) and len(event.frames) <= 10_000 for event in kept)
-    batches = [frames.decode(event.frames) for event in kept]
+    found: list[Any] = records.events
+    assert all(isinstance(event, events.RunFrames) and len(event.frames) <= 10_000 for event in found)
+    batches = [frames.decode(event.frames) for event in found]
     assert [f.sequence for batch in batches for f in batch.frames] == list(range(1, 11))
-    assert [event.first_sequence for event in kept] == [batch.frames[0].sequence for batch in batches]
+    assert [event.first_sequence for event in found] == [batch.frames[0].sequence for batch in batches]
 
 
 async def test_nothing_is_sent_after_closing(io: IoLoop, backbone: Backbone, task: Task) -> None:
