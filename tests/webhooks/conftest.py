@@ -124,8 +124,8 @@ async def hooked(make_stack: MakeStack, make_project: MakeProject) -> AsyncItera
 
 @pytest.fixture
 async def impatient(make_stack: MakeStack, make_project: MakeProject) -> AsyncIterator[Stack]:
-    """A stack whose scheduler gives a receiver half a second."""
-    settings = {"webhook_backoff_s": 0.05, "webhook_timeout_s": 0.5}
+    """A stack whose scheduler gives a receiver two seconds."""
+    settings = {"webhook_backoff_s": 0.05, "webhook_timeout_s": 2.0}
     async with make_stack(project=make_project(webhooks=ALLOWED), **settings) as stack, scheduler(stack.backbone):
         yield stack
 
