@@ -20,7 +20,7 @@ from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 
 
 async def fetch(uri: str, query: str) -> object:
