@@ -16,6 +16,7 @@ import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Command, Durability, Send
+from langlog_backbone.run_view import HOST, PLAN
 from langlog_backbone.settings import Settings
 from langlog_schemas.messages import Task
 from langlog_schemas.run_request import EVENT_STREAMING
@@ -136,8 +137,8 @@ def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:
         "run_attempt": attempt,
         "langgraph_version": LANGGRAPH_VERSION,
         "langgraph_api_version": SERVER_VERSION,
-        "langgraph_plan": "developer",
-        "langgraph_host": "self-hosted",
+        "langgraph_plan": PLAN,
+        "langgraph_host": HOST,
         "langgraph_api_url": os.environ.get("LANGGRAPH_API_URL") or f"http://{settings.host}:{settings.port}",
     }
 
