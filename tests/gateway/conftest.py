@@ -147,6 +147,11 @@ class Stack:
             await client.aclose()
 
 
+async def make_thread(stack: Stack) -> str:
+    _, thread = await stack.call("POST", "/threads", {})
+    return str(thread["thread_id"])
+
+
 async def read_events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any, str | None]]:
     """(event, data, id) as they come; comments are left out."""
     found: dict[str, str] = {}

@@ -1,0 +1,254 @@
+"""Streams of runs and threads over HTTP: every frame once, joined, resumed, and ended with their run or by their reader."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import msgspec
+
+from .conftest import Attempt, MakeStack, Stack, echo, make_thread, read_events
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+async def test_a_stream_has_every_frame_once_and_ends(stack: Stack) -> None:
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {"attempt": 1}), live=False)  # published before anyone could listen
+        await attempt.emit(("values", {"n": 1}), ("updates|child:1", {"n": 2}))
+        await attempt.emit(("custom", "lost on the way"), live=False)
+        await attempt.emit(("values", {"n": 3}))
+        await attempt.emit(("values", {"n": 4}), live=False)
+        await attempt.finish({"n": 4})
+
+    stack.play = play
+    async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-store"
+        assert re.fullmatch("/runs/[0-9a-f-]{36}/stream", answer.headers["location"])
+        assert await stack.events(answer) == [
+            ("metadata", {"attempt": 1}),
+            ("values", {"n": 1}),
+            ("updates|child:1", {"n": 2}),
+            ("custom", "lost on the way"),
+            ("values", {"n": 3}),
+            ("values", {"n": 4}),
+        ]
+
+
+async def test_a_new_attempt_begins_the_stream_again(stack: Stack) -> None:
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {"attempt": attempt.task.attempt}), ("values", attempt.task.attempt))
+        if attempt.task.attempt == 1:
+            from langlog_schemas import commands as cmd
+
+            from .conftest import append
+
+            again = cmd.RequeueRun(
+                thread_id=attempt.task.thread_id, run_id=attempt.task.run_id, attempt=1, reason="drained"
+            )
+            await append(stack.backbone, cmd.TOPIC, again.key, again.TYPE, cmd.encode(again), "again")
+        else:
+            await attempt.finish({})
+
+    stack.play = play
+    async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+        assert await stack.events(answer) == [
+            ("metadata", {"attempt": 1}),
+            ("values", 1),
+            ("metadata", {"attempt": 2}),
+            ("values", 2),
+        ]
+
+
+async def test_joining_a_live_run_shows_what_comes_and_can_be_filtered(stack: Stack) -> None:
+    going, more = asyncio.Event(), asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {}), ("values", 1))
+        going.set()
+        await more.wait()
+        await attempt.emit(("values", 2), ("messages", [3]), ("messages/partial", [4]), ("updates|a:1", 5))
+        await attempt.finish({})
+
+    stack.play = play
+    thread_id = await make_thread(stack)
+    _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo"})
+    await going.wait()
+    path = f"{stack.url}/threads/{thread_id}/runs/{run['run_id']}/stream"
+    async with (
+        stack.http.get(path, headers={"Last-Event-ID": "-1"}) as everything,
+        stack.http.get(f"{path}?stream_mode=messages-tuple&stream_mode=updates") as some,
+        stack.http.get(f"{path}?stream_mode=zzz") as nothing,
+    ):
+        more.set()
+        assert await stack.events(everything) == [
+            ("values", 2),
+            ("messages", [3]),
+            ("messages/partial", [4]),
+            ("updates|a:1", 5),
+        ]
+        assert await stack.events(some) == [("messages", [3]), ("messages/partial", [4]), ("updates|a:1", 5)]
+        assert await stack.events(nothing) == []
+    async with stack.http.get(path) as late:
+        assert await stack.events(late) == []
+    async with stack.http.get(path.replace(run["run_id"], UNKNOWN)) as unknown:
+        assert await stack.events(unknown) == [("error", {"error": "HTTPException", "message": "404: Run not found"})]
+
+
+async def test_a_resumable_stream_goes_on_after_the_last_event_known(stack: Stack) -> None:
+    going, more = asyncio.Event(), asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {}), ("values", 1), ("values", 2))
+        going.set()
+        await more.wait()
+        await attempt.emit(("values", 3))
+        await attempt.finish({})
+
+    stack.play = play
+    body = msgspec.json.encode({"assistant_id": "echo", "stream_resumable": True, "on_completion": "keep"})
+    async with stack.http.post(f"{stack.url}/runs/stream", data=body) as answer:
+        run_id = answer.headers["location"].split("/")[2]
+        await going.wait()
+        thread_id = await stack.backbone.pool.fetchval("SELECT thread_id FROM runs WHERE run_id = $1", run_id)
+        path = f"{stack.url}/threads/{thread_id}/runs/{run_id}/stream"
+        events = read_events(answer)
+        seen = [await anext(events) for _ in range(3)]
+        assert all(re.fullmatch(r"\d{13}-\d+", id or "") for _, _, id in seen)
+        async with stack.http.get(path, headers={"Last-Event-ID": seen[1][2] or ""}) as joined:
+            more.set()
+            assert await stack.events(joined) == [("values", 2), ("values", 3)]
+        assert [(name, data) async for name, data, _ in events] == [("values", 3)]
+    async with stack.http.get(path, headers={"Last-Event-ID": "0"}) as again:
+        assert await stack.events(again) == [("metadata", {}), ("values", 1), ("values", 2), ("values", 3)]
+
+
+async def test_a_client_that_leaves_takes_its_run_along_when_it_said_so(stack: Stack) -> None:
+    from langlog_backbone import channels
+
+    running = asyncio.Event()
+    stopped: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def play(attempt: Attempt) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    await stack.backbone.bus.subscribe(channels.CONTROL, lambda data: stopped.put_nowait(data))
+    stack.play = play
+    for path in ("/runs/stream", "/runs/wait"):
+        running.clear()
+        body = {"assistant_id": "echo", "on_disconnect": "cancel"}
+        client = asyncio.create_task(stack.call("POST", path, body))
+        await running.wait()
+        client.cancel()
+        await asyncio.wait_for(stopped.get(), 60)
+
+
+async def test_silence_is_broken_by_heartbeats(make_stack: MakeStack) -> None:
+    async with make_stack(heartbeat_s=0.2) as stack:
+        heard = asyncio.Event()
+
+        async def play(attempt: Attempt) -> None:
+            await heard.wait()
+            await attempt.finish({"a": 1})
+
+        stack.play = play
+        for path, beat, rest in (("wait", b"\n", b'{"a":1}'), ("stream", b": heartbeat\r\n\r\n", b"")):
+            async with stack.http.post(f"{stack.url}/runs/{path}", data=b'{"assistant_id": "echo"}') as answer:
+                assert await answer.content.readexactly(3 * len(beat)) == 3 * beat
+                heard.set()
+                assert (await answer.content.read()).replace(beat, b"") == rest
+            heard.clear()
+
+
+async def test_one_stream_too_many_is_429_and_a_slow_reader_is_cut_off(make_stack: MakeStack) -> None:
+    async with make_stack(max_streams=1, stream_buffer_frames=3) as stack:
+        counted = asyncio.Event()
+
+        async def play(attempt: Attempt) -> None:
+            await counted.wait()
+            await attempt.emit(*(("custom", n) for n in range(5)))
+            await asyncio.Event().wait()
+
+        stack.play = play
+        async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+            assert (await stack.call("POST", "/runs/stream", {"assistant_id": "echo"}))[0] == 429
+            counted.set()
+            [(name, data)] = await stack.events(answer)
+            assert (name, data["error"]) == ("error", "SlowReader")
+
+
+async def test_the_thread_stream_shows_all_runs_from_start_to_end(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    path = f"{stack.url}/threads/{thread_id}/stream"
+    async with (
+        stack.http.get(path) as runs,
+        stack.http.get(f"{path}?stream_modes=lifecycle") as lifecycle,
+    ):
+        stack.play = echo
+        for n in range(2):
+            body = {"assistant_id": "echo", "input": n, "stream_resumable": n == 1}
+            await stack.call("POST", f"/threads/{thread_id}/runs/wait", body)
+        events = read_events(runs)
+        seen = [await anext(events) for _ in range(6)]
+        assert [name for name, _, _ in seen] == ["metadata", "values", "metadata"] * 2
+        assert seen[2][1]["status"] == "run_done"
+        ids = [tuple(map(int, (id or "").split("-"))) for _, _, id in seen]
+        assert ids == sorted(ids)
+        only = read_events(lifecycle)
+        assert [(await anext(only))[0] for _ in range(4)] == ["metadata"] * 4
+    async with stack.http.get(path, headers={"Last-Event-ID": "-"}) as again:
+        events = read_events(again)
+        assert [(await anext(events))[:2] for _ in range(3)] == [(name, data) for name, data, _ in seen[3:]]
+    assert (await stack.call("GET", f"/threads/{thread_id}/stream?stream_modes=zzz"))[0] == 422
+
+
+async def test_a_reader_that_stops_reading_is_dropped(make_stack: MakeStack) -> None:
+    async with make_stack(stream_buffer_frames=20) as stack:
+        gone = asyncio.Event()
+
+        async def play(attempt: Attempt) -> None:
+            while not gone.is_set():
+                await attempt.emit(*(("custom", "x" * 100_000) for _ in range(10)), kept=False)
+                await asyncio.sleep(0.01)
+
+        stack.play = play
+        port = int(stack.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        body = b'{"assistant_id": "echo"}'
+        writer.write(b"POST /runs/stream HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await reader.readuntil(b"\r\n")  # and then no more, so that the server's buffers fill up
+
+        async def dropped() -> None:
+            # the transport is paused: only probing with writes shows that the other side has let go
+            while True:
+                writer.write(b"\r\n")
+                await asyncio.sleep(0.1)
+                if writer.transport.is_closing():
+                    return
+
+        await asyncio.wait_for(dropped(), 60)
+        gone.set()
+
+
+async def test_a_run_that_fails_without_its_worker_says_so_on_its_stream(stack: Stack) -> None:
+    async def play(attempt: Attempt) -> None:
+        from langlog_schemas import commands as cmd
+
+        from .conftest import append
+
+        late = cmd.TimeOutRun(thread_id=attempt.task.thread_id, run_id=attempt.task.run_id, attempt=1)
+        await append(stack.backbone, cmd.TOPIC, late.key, late.TYPE, cmd.encode(late), "late")
+
+    stack.play = play
+    async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+        [(name, data)] = await stack.events(answer)
+        assert (name, data["error"]) == ("error", "TimeoutError")
+
+
+async def test_head_of_a_stream_does_not_wait_for_it(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    async with stack.http.head(f"{stack.url}/threads/{thread_id}/stream") as answer:
+        assert answer.status == 200
