@@ -163,7 +163,9 @@ def _phrase(message: str, path: list[str], value: Any) -> str:
         return violation(f"{shown} is {word} of {limit}", "minimum" if sign == ">=" else "maximum", path, value)
     wanted = re.match(r"Expected `([^`]+)`", message)
     if wanted:
-        names = [f'"{_TYPES.get(name, name)}"' for name in wanted.group(1).split(" | ")]
+        names = sorted(f'"{_TYPES.get(name, name)}"' for name in wanted.group(1).split(" | "))
+        if '"array"' in names and names not in (['"array"'], ['"array"', '"null"']):
+            return violation(f"{shown} {NO_SCHEMA}", "anyOf", path, value)
         kind = f"is not of type {names[0]}" if len(names) == 1 else f"is not of types {', '.join(names)}"
         return violation(f"{shown} {kind}", "type", path, value)
     return violation(message, "value", path, value)

@@ -150,6 +150,10 @@ def test_violations_are_reported_in_the_validators_form() -> None:
     assert refusal(b"[]", bodies.RUN_BATCH) == (
         '[] has less than 1 item\n\nFailed validating "minItems" in schema\n\nOn instance:\n    []'
     )
+    assert refusal(b'{"namespace":["a"],"key":"k","value":{},"ttl":"x"}', bodies.STORE_PUT).startswith(
+        '"x" is not of types "null", "number"\n\n'
+    )
+    assert refusal(b'{"values": "x"}', bodies.STATE_UPDATE).startswith(f'"x" {validation.NO_SCHEMA}\n\n')
     assert refusal(b'{"sort_by": "zzz"}', search).startswith('"zzz" is not one of ')
     assert refusal(b"nope", search) == validation.BAD_JSON
     assert refusal(b'{"metadata": {"a\\u0000": 1}}', search) == validation.NUL_INSIDE
