@@ -11,7 +11,11 @@ from .graph_drawings import drawing
 from .graph_schemas import schemas_of, subgraph_schemas
 
 if TYPE_CHECKING:
-    from .graphs import Graphs
+    from contextlib import AbstractAsyncContextManager
+
+    from langgraph.store.base import BaseStore
+
+    from .graphs import AnyGraph, Graphs
 
 
 class GraphQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,19 +39,24 @@ class SubgraphsQuestion(GraphQuestion, frozen=True, kw_only=True):
 class GraphQueries:
     """One for a process."""
 
-    def __init__(self, graphs: Graphs) -> None:
+    def __init__(self, graphs: Graphs, store: BaseStore | None = None) -> None:
+        """``store``: for factories that look into it."""
         self._graphs = graphs
+        self._store = store
 
     async def graph(self, asked: DrawingQuestion) -> bytes:
         """``{nodes, edges}``."""
-        async with self._graphs.open(asked.graph_id, asked.config, access_context="assistants.read") as graph:
+        async with self._open(asked) as graph:
             return encoding.encode(await drawing(graph, asked.xray))
 
     async def subgraphs(self, asked: SubgraphsQuestion) -> bytes:
         """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when there is none of that name."""
-        async with self._graphs.open(asked.graph_id, asked.config, access_context="assistants.read") as graph:
+        async with self._open(asked) as graph:
             return encoding.encode(await subgraph_schemas(graph, asked.namespace, recurse=asked.recurse))
 
     async def schemas(self, asked: GraphQuestion) -> bytes:
-        found = await schemas_of(self._graphs, asked.graph_id, asked.config)
+        found = await schemas_of(self._graphs, asked.graph_id, asked.config, self._store)
         return encoding.encode({"graph_id": asked.graph_id, **found})
+
+    def _open(self, asked: GraphQuestion) -> AbstractAsyncContextManager[AnyGraph]:
+        return self._graphs.open(asked.graph_id, asked.config, store=self._store, access_context="assistants.read")

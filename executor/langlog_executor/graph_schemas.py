@@ -11,6 +11,7 @@ from typing import Any, cast
 import structlog
 from langchain_core.utils.pydantic import create_model_v2
 from langgraph.channels.base import BaseChannel
+from langgraph.store.base import BaseStore
 
 from .graphs import AnyGraph, Graphs
 
@@ -19,10 +20,12 @@ logger = structlog.get_logger(__name__)
 MEMBERS = ("input_schema", "output_schema", "state_schema", "config_schema", "context_schema")
 
 
-async def schemas_of(graphs: Graphs, graph_id: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
+async def schemas_of(
+    graphs: Graphs, graph_id: str, config: dict[str, Any] | None = None, store: BaseStore | None = None
+) -> dict[str, Any]:
     """`graph_schemas` of a graph of the project. All null when its factory fails for this config."""
     try:
-        async with graphs.open(graph_id, config, access_context="assistants.read") as graph:
+        async with graphs.open(graph_id, config, store=store, access_context="assistants.read") as graph:
             return graph_schemas(graph)
     except Exception:
         logger.warning("graph.no_schemas", graph_id=graph_id, exc_info=True)

@@ -30,6 +30,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
 from langgraph_sdk import runtime as sdk_runtime
 from langlog_backbone.project import GraphSpec, Project
 
@@ -146,7 +147,7 @@ class Factory:
                 arguments[name] = sdk_runtime._ReadRuntime(
                     access_context=access_context,
                     user=user,
-                    store=store,  # type: ignore[arg-type]
+                    store=InMemoryStore() if store is None else store,  # described at start, before there is any
                 )
         made = self._function(**arguments)
         if inspect.isawaitable(made):
@@ -188,11 +189,12 @@ def _parameters(function: Callable[..., Any]) -> dict[str, str]:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
         hint = hints.get(parameter.name, parameter.annotation)
-        if _is_runtime(hint):
+        if _is_runtime(hint) or (parameter.name == "runtime" and hint is parameter.empty):
             found[parameter.name] = "runtime"
         elif (
             parameter.name == "config"
             or hint is RunnableConfig
+            or _names(hint, "RunnableConfig")
             or (parameter.default is parameter.empty and "config" not in found.values())
         ):
             found[parameter.name] = "config"
@@ -200,10 +202,17 @@ def _parameters(function: Callable[..., Any]) -> dict[str, str]:
 
 
 def _is_runtime(hint: object) -> bool:
+    if isinstance(hint, str):
+        return _names(hint, "ServerRuntime")
     origin = typing.get_origin(hint) or hint
     if origin is sdk_runtime.ServerRuntime:
         return True
     return isinstance(origin, type) and issubclass(origin, sdk_runtime._ServerRuntimeBase)
+
+
+def _names(hint: object, name: str) -> bool:
+    """Whether an annotation that nothing resolves (imported for type checkers alone) is of this class, ``sdk.Name[Context]`` too."""
+    return isinstance(hint, str) and hint.strip("'\" ").partition("[")[0].rpartition(".")[2] == name
 
 
 # --- loading ---------------------------------------------------------------------------------

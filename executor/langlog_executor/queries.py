@@ -72,7 +72,7 @@ class QueryServer:
         self._loops = loops
         self._free = asyncio.Semaphore(MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
-        threads, drawings = ThreadQueries(graphs, reader, store), GraphQueries(graphs)
+        threads, drawings = ThreadQueries(graphs, reader, store), GraphQueries(graphs, store)
         self._kinds: dict[str, tuple[Callable[[bytes], Any], Callable[..., Awaitable[bytes]]]] = {
             "state": (msgspec.json.Decoder(StateQuestion).decode, threads.state),
             "history": (msgspec.json.Decoder(HistoryQuestion).decode, threads.history),

@@ -135,10 +135,40 @@ async def test_a_factory_that_asks_for_the_server_runtime_is_given_it(folder: Pa
     await answer(graphs, store=store, context={"a": 1})
     async with graphs.open("g", {}, store=store, access_context="assistants.read"):
         pass
+    async with graphs.open("g", access_context="assistants.read"):  # described at start, before there is a store
+        pass
     module = next(m for m in sys.modules.values() if getattr(m, "__file__", "") == str(folder / "g.py"))
-    (run, run_store, execution), (read, _, reading) = module.seen
+    (run, run_store, execution), (read, read_store, reading), (_, early_store, _) = module.seen
     assert (run, run_store, execution.context) == ("threads.create_run", store, {"a": 1})
-    assert (read, reading) == ("assistants.read", None)
+    assert (read, read_store, reading) == ("assistants.read", store, None)
+    assert await early_store.asearch(()) == []
+
+
+@pytest.mark.parametrize(
+    ("imports", "parameters"),
+    [
+        ("from __future__ import annotations", "config: RunnableConfig, runtime: ServerRuntime"),
+        ("from __future__ import annotations", "runtime: sdk.ServerRuntime[Context], config: RunnableConfig"),
+        ("", "runtime: 'ServerRuntime[Context]', settings: 'RunnableConfig'"),
+        ("", "config, runtime"),
+    ],
+)
+async def test_a_factory_is_understood_whose_annotations_are_imported_for_type_checkers_alone(
+    folder: Path, imports: str, parameters: str
+) -> None:
+    first, second = (part.split(":")[0].strip() for part in parameters.split(", "))
+    config = next(name for name in (first, second) if name != "runtime")
+    text = f"""{imports}
+{GRAPH}
+seen = []
+def make({parameters}):
+    seen.append(({config}, runtime.access_context))
+    return graph
+"""
+    graphs = load(folder, "./g.py:make", {"g.py": text})
+    await answer(graphs, {"configurable": {"a": 1}})
+    module = next(m for m in sys.modules.values() if getattr(m, "__file__", "") == str(folder / "g.py"))
+    assert module.seen == [({"configurable": {"a": 1}}, "threads.create_run")]
 
 
 async def test_what_a_factory_opened_is_closed_when_the_use_ends(folder: Path) -> None:
