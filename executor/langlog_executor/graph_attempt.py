@@ -20,6 +20,7 @@ from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 from langlog_backbone import tracing
 from langlog_schemas.commands import RunError
+from msgspec.structs import replace
 
 from . import encoding
 from .credentials import hidden
@@ -63,6 +64,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     output: bytes | None = None
     next: list[str] = []
     interrupts: bytes = b"{}"
+    state_known: bool = True
+    """False: it never came to ask the graph, so ``next`` and ``interrupts`` say nothing of the thread."""
     error: RunError | None = None
     stopped: Stop | None = None
 
@@ -134,13 +137,17 @@ class GraphAttempt:
                 return self._failed(RunError(error="CancelledError", message="The run was cancelled by its own graph."))
             if self._stop in ("drain", "drop"):
                 raise
-            return self._stopped(None, None)
+            return self._unopened(self._stopped(None, None))
         except (KeyboardInterrupt, SystemExit) as error:
             # raised by user code: it must not reach the loop, which other runs share
-            return self._failed(_described(error))
+            return self._unopened(self._failed(_described(error)))
         except Exception as error:
             self._log(error)
-            return self._failed(_described(error))
+            return self._unopened(self._failed(_described(error)))
+
+    def _unopened(self, ended: Ended) -> Ended:
+        """The end of an attempt whose graph was never there: what the thread asked before, it still asks."""
+        return replace(ended, state_known=self._task.fresh)
 
     async def _run(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
         error: RunError | None = None
@@ -183,6 +190,8 @@ class GraphAttempt:
         else:
             input = build_input(kwargs)
         schema = graph.context_schema
+        if isinstance(stream, ProtocolStream):
+            stream.heed(getattr(graph, "stream_transformers", ()))
         options: dict[str, Any] = {
             "stream_mode": list(stream.library_modes),
             "subgraphs": kwargs.subgraphs,

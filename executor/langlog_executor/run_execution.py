@@ -290,6 +290,7 @@ class RunExecution:
             output=_raw(ended.output),
             next=ended.next,
             interrupts=Raw(ended.interrupts),
+            state_known=ended.state_known,
             error=ended.error,
             started_at=self._started_at,
             last_sequence=frames.last_sequence if frames is not None else 0,

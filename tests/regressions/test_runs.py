@@ -201,3 +201,15 @@ async def test_a_thread_that_waits_for_a_human_still_does_after_a_cancelled_run(
     assert [t["thread_id"] for t in await client.threads.search(ids=[thread], status="interrupted")] == [thread]
     values: Any = await client.runs.wait(thread, "interrupting", command={"resume": "yes"})
     assert values["final"] == "draft of x -> yes"
+
+
+async def test_a_thread_still_asks_what_it_asked_before_a_run_whose_graph_never_opened(
+    client: LangGraphClient, thread: str
+) -> None:
+    await client.runs.wait(thread, "interrupting", input={"draft": "x"})
+    before = await client.threads.get(thread)
+    await client.runs.wait(thread, "unstartable", input={}, raise_error=False)
+    found = await client.threads.get(thread)
+    assert (found["status"], found["interrupts"]) == ("error", before["interrupts"])
+    values: Any = await client.runs.wait(thread, "interrupting", command={"resume": "yes"})
+    assert values["final"] == "draft of x -> yes"
