@@ -77,7 +77,7 @@ def event_of(run_id: str, frame: Frame) -> Event | None:
         case "input.requested":
             channel, id = "input", _known_id(run_id, "input", name.namespace, name.hint)
             data = shown_question(data)
-        case "custom":
+        case "custom" if name.hint:
             channel = f"custom:{name.hint}"
     return _event(frame.seq, id, name.method, channel, name.namespace, frame.ms, data)
 
@@ -169,7 +169,7 @@ def derived(ending: Ending, after: int) -> list[Event]:
     asked = _asked(ending.values)
     found: list[Event] = []
     if first < last:
-        found.append(_lifecycle(ending, first, "running", ending.started_ms or ms))
+        found.append(running(ending.run_id, ending.graph_id, first, ending.started_ms or ms))
     place = last
     if asked is not None:
         assert ending.values is not None
@@ -179,12 +179,12 @@ def derived(ending: Ending, after: int) -> list[Event]:
             id = _known_id(ending.run_id, "input", (), str(interrupt.get("id")))
             found.append(_event(place, id, "input.requested", "input", (), ms, data))
             place += 1
-        found.append(_lifecycle(ending, place, "interrupted", ms))
+        found.append(_ended(ending, place, "interrupted"))
         found.append(_values(ending, last))
     else:
         if ending.values is not None and ending.status == "success" and last - first > 1:
             found.append(_values(ending, last - 1))
-        found.append(_lifecycle(ending, last, _status(ending), ms))
+        found.append(_ended(ending, last, _status(ending)))
     return [event for event in found if event.seq > after and event.seq >= first]
 
 
@@ -207,11 +207,21 @@ def _status(ending: Ending) -> str:
             return "interrupted"
 
 
-def _lifecycle(ending: Ending, seq: int, status: str, ms: int) -> Event:
+def running(run_id: str, graph_id: str, seq: int, ms: int) -> Event:
+    """The beginning of a run whose first frames nobody kept."""
+    return _lifecycle(run_id, seq, {"event": "running", "graph_name": graph_id}, ms)
+
+
+def _ended(ending: Ending, seq: int, status: str) -> Event:
     data: dict[str, Any] = {"event": status, "graph_name": ending.graph_id}
     if status == "failed" and ending.error is not None:
         data["error"] = ending.error
-    return _event(seq, _known_id(ending.run_id, "lc", (), status), "lifecycle", "lifecycle", (), ms, _encode(data))
+    return _lifecycle(ending.run_id, seq, data, ending.ended_ms)
+
+
+def _lifecycle(run_id: str, seq: int, data: dict[str, Any], ms: int) -> Event:
+    id = _known_id(run_id, "lc", (), data["event"])
+    return _event(seq, id, "lifecycle", "lifecycle", (), ms, _encode(data))
 
 
 def _values(ending: Ending, seq: int) -> Event:

@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from langlog_backbone.postgres import load_sql
+from langlog_schemas.frames import ATTEMPT_SPAN
 
 from .backlog import Backlog
 from .merge import whole
 from .ports import Reads
-from .protocol_events import Ending, Event, Name, derived, event_of
+from .protocol_events import Ending, Event, Name, derived, event_of, running
 from .sse import Batch
 
 SQL = load_sql("langlog_gateway", "protocol.sql")
@@ -32,6 +33,8 @@ class Standing(NamedTuple):
     resumable: bool
     ended: list[Any]
     """Rows of the runs that are over and have told something since."""
+    beginning: Event | None = None
+    """Of the run that a worker has, when its own word of it is lost."""
 
 
 class History:
@@ -52,12 +55,21 @@ class History:
         if not rows:
             return None
         first = rows[0]
+        seq, run_id, attempt = first["thread_seq"], first["active_run_id"], first["active_attempt"] or 0
         return Standing(
-            first["thread_seq"],
-            first["active_run_id"],
-            first["active_attempt"] or 0,
+            seq,
+            run_id,
+            attempt,
             bool(first["active_resumable"]),
             [row for row in rows if row["run_id"] is not None],
+            None
+            if run_id is None
+            else running(
+                run_id,
+                first["active_graph_id"],
+                seq + (attempt - 1) * ATTEMPT_SPAN + 1,
+                _ms(first["active_started_at"]),
+            ),
         )
 
     async def run(self, thread_id: str, run_id: str) -> Any:
@@ -84,6 +96,9 @@ class History:
         if run_id is not None:
             batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=standing.resumable)
             found = {e.seq: e for e in told(batches, standing.attempt)}
+            begun = standing.beginning
+            if begun is not None and found and begun.seq < min(found):  # Redis keeps the newest frames alone
+                found[begun.seq] = begun
             yield [found[seq] for seq in sorted(found) if after < seq <= upto]
 
     async def _batches(

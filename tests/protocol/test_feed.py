@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langlog_gateway import frame_order
-from langlog_gateway.protocol_events import Event, event_of
+from langlog_gateway.protocol_events import Event, event_of, running
 from langlog_gateway.protocol_feed import Feed
 from langlog_gateway.protocol_filter import Filter
 from langlog_gateway.protocol_history import History, Standing
@@ -134,7 +134,7 @@ class Stored(History):
         found = (
             Standing(seq, None, 0, False, ended)
             if active is None
-            else Standing(seq, active.id, 1, active.recorded, ended)
+            else Standing(seq, active.id, 1, active.recorded, ended, running(active.id, "agent", seq + 1, 0))
         )
         await asyncio.sleep(0)
         return found
@@ -394,3 +394,23 @@ def test_who_reads_what_was_before_misses_nothing_of_what_happens_meanwhile_howe
         return [int(number) for number in re.findall(rb"^id: (\d+)", out.text + live, re.MULTILINE)]
 
     assert asyncio.run(play()) == list(range(4, 94))
+
+
+def test_who_comes_late_is_told_that_a_run_has_begun_also_when_redis_has_its_newest_frames_alone() -> None:
+    names = ["@lifecycle/running", *["values"] * 4]
+    frames = [Frame(n, n, 0, name, b'{"n":%d}' % n, n) for n, name in enumerate(names, 1)]
+    batches = [Batch(FrameBatch("r", 1, [frame], False, 0)) for frame in frames]
+    run = Run("r", batches, 1, len(frames), 1, len(frames), "success", False)
+
+    async def play(wiped: set[int]) -> list[tuple[int, str]]:
+        stored = Stored()
+        stored.active, stored.published, stored.wiped = run, batches, wiped
+        thread = Thread(stored)
+        await thread.join()
+        await thread.settle()
+        await thread.feed.stop()
+        return [(event.seq, event.method) for event in [*thread.past, *thread.follower.told]]
+
+    values = [(n, "values") for n in range(2, 6)]
+    assert asyncio.run(play(set())) == [(1, "lifecycle"), *values]
+    assert asyncio.run(play({0, 1, 2})) == [(1, "lifecycle"), *values[2:]]

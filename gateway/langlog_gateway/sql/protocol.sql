@@ -16,6 +16,7 @@ FROM runs WHERE thread_id = $1 AND run_id = $2
 -- `place`, and with it the runs that are over and have told something after $2, as they went; with what they left, where
 -- nothing has changed it since. One statement: a run that ends just now is in one of both, never in neither.
 SELECT t.seq AS thread_seq, a.run_id AS active_run_id, a.attempt AS active_attempt,
+       a.graph_id AS active_graph_id, a.started_at AS active_started_at,
        (a.kwargs::json ->> 'resumable')::boolean AS active_resumable,
        r.run_id, r.graph_id, r.status, r.attempt, r.last_sequence, r.first_seq, r.last_seq, r.output,
        r.error ->> 'message' AS error, r.started_at, r.ended_at, (r.kwargs::json ->> 'resumable')::boolean AS resumable,
@@ -30,3 +31,6 @@ ORDER BY r.last_seq
 -- name: answered_with
 -- What a run that answers an interrupt is made of; whether there is one to be answered is decided, not looked up.
 SELECT config, metadata ->> 'assistant_id' AS assistant_id FROM threads WHERE thread_id = $1
+
+-- name: waits_for_answer
+SELECT status = 'interrupted' AND coalesce(interrupts, '{}') <> '{}' AS waits FROM threads WHERE thread_id = $1
