@@ -112,7 +112,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_page_bytes: int = 8_000_000
     """LANGLOG_AUDIT_PAGE_BYTES: records read for one page of a thread's events; a page over it is cut short."""
     base_url: str = ""
-    """LANGLOG_BASE_URL: where the scheduler reaches a gateway, for webhooks with relative addresses; ``langlog dev`` knows it."""
+    """LANGLOG_BASE_URL: where the scheduler and workers reach a gateway, for webhooks with relative addresses and for graphs'
+    clients without an address; ``langlog dev`` knows it."""
 
     workers: int = 1
     """LANGLOG_WORKERS: worker processes of one executor."""

@@ -264,12 +264,16 @@ async def serve(settings: Settings, report: Report) -> None:
     from langlog_backbone.context import open_backbone
 
     from .graphs import load_graphs
+    from .loopback import open_loopback
 
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
-    graphs = load_graphs(read_project(settings.project))
+    project = read_project(settings.project)
+    prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
+    open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
+    graphs = load_graphs(project)
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
         await _serve(backbone, graphs, asked, report)

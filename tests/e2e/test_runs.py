@@ -269,6 +269,12 @@ async def test_a_node_asks_another_graph_of_the_same_server(client: LangGraphCli
     assert values == {"text": "hi", "answer": "HI"}
 
 
+async def test_a_client_without_an_address_in_a_node_means_this_server(client: LangGraphClient) -> None:
+    for text in ("hi", "ho"):  # the client is made once and serves all runs
+        values: Any = await client.runs.wait(None, "itself", input={"text": text})
+        assert values == {"text": text, "answers": [text.upper()] * 2, "ticks": [0, 1]}
+
+
 async def test_a_graph_elsewhere_has_one_of_ours_as_a_node(server: LiveServer) -> None:
     class State(TypedDict, total=False):
         text: str

@@ -1,0 +1,78 @@
+"""Clients without an address: in a graph, they mean the server that runs it.
+
+`langgraph_sdk.get_client()` takes no URL where other servers run graphs, and the SDK asks
+`get_asgi_transport` for the way into the server's own process. Here graphs run elsewhere than HTTP is served: the way is HTTP to a
+gateway (LANGLOG_BASE_URL; ``langlog dev`` knows its own). Requests are then like any other client's: streams stream, and where
+the project authenticates, it asks for what the client has in its ``headers``.
+
+Concurrency: one transport for the process, on every graph loop. A client is often made once, where its module is imported, but
+connections belong to the loop they were made on: each loop has its own. What happens when a gateway dies: requests fail or their
+streams break off, and the client does what it does elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from typing import Any
+
+import httpx
+import structlog
+
+logger = structlog.get_logger(__name__)
+
+RETRIES = 5
+"""Of a connection that cannot be made; what clients with an address have."""
+NO_ADDRESS = "A client without a URL reaches this server itself: set LANGLOG_BASE_URL to where workers reach a gateway"
+
+
+class Loopback(httpx.AsyncBaseTransport):
+    def __init__(self, base_url: str, prefix: str = "") -> None:
+        """``prefix``: what all paths of the server begin with."""
+        self._server = httpx.URL(base_url) if base_url else None
+        self._secure = self._server is not None and self._server.scheme == "https"
+        self._prefix = prefix.encode()
+        self._of_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = {}
+        self._lock = threading.Lock()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises httpx.ConnectError also where nobody said where the server is."""
+        if self._server is None:
+            raise httpx.ConnectError(NO_ADDRESS, request=request)
+        url = self._server.copy_with(raw_path=self._prefix + request.url.raw_path)
+        headers = request.headers.copy()
+        headers["host"] = url.netloc.decode()
+        sent = httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
+        return await self._transport().handle_async_request(sent)
+
+    async def aclose(self) -> None:
+        """Nothing: other clients use the same connections."""
+
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        loop = asyncio.get_running_loop()
+        found = self._of_loop.get(loop)
+        if found is None:
+            found = httpx.AsyncHTTPTransport(verify=self._secure, retries=RETRIES)
+            with self._lock:
+                for ended in [other for other in self._of_loop if other.is_closed()]:
+                    del self._of_loop[ended]
+                self._of_loop[loop] = found
+        return found
+
+
+def open_loopback(base_url: str, prefix: str) -> None:
+    """From now on clients without an address reach that server. Once, before graphs are loaded."""
+    way = Loopback(base_url, prefix)
+
+    def make(*_: Any, **__: Any) -> Loopback:
+        return way
+
+    try:
+        client: Any = importlib.import_module("langgraph_sdk._async.client")
+    except ImportError:
+        client = None
+    if not hasattr(client, "get_asgi_transport"):
+        logger.warning("loopback.unavailable", reason="this langgraph-sdk has no known opening for servers")
+        return
+    client.get_asgi_transport = lambda: make
