@@ -29,13 +29,15 @@ Look = Callable[[str, str], Awaitable[Task]]
 """Thread and run -> the task."""
 
 MESSAGES = ("messages/partial", "messages/complete")
+EVENTS = "text/event-stream"
+"""Without a charset, unlike the streams of runs: as recorded."""
 
 
 class TaskOut(StreamOut):
     """Ends with what the task came to."""
 
     def __init__(self, request: web.Request, core: Core, watch: Watch, order: Order, id: Id, dialect: Dialect) -> None:
-        super().__init__(request, core.settings.heartbeat_s, {})
+        super().__init__(request, core.settings.heartbeat_s, {"content-type": EVENTS})
         self._watch = watch
         self._order = order
         self._id = id
