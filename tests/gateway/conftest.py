@@ -133,7 +133,7 @@ class Stack:
         """Answer queries as the test says, on a connection of our own: this waits."""
         from langlog_backbone.redis import connect
 
-        client = connect(self.backbone.settings.redis_uri)
+        client = connect(self.backbone.settings.redis_uri, socket_timeout=None)  # questions may be long in coming
         try:
             while True:
                 _, data = await client.execute_command("BRPOP", self.backbone.pipe.key("queries"), 0)
