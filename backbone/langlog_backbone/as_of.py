@@ -1,13 +1,14 @@
 """A thread as it was: its lifecycle folded up to a time or a position, and the checkpoint that was its head then.
 
 Reads what the index of positions names (`Audit`): the thread's decided events, and the last checkpoints before the moment. Costs
-one look-up a decided event of the thread up to then. Holds nothing between calls.
+one look-up a decided event of the thread up to then. Where its first events were cut it begins with the thread's snapshot
+(`thread_snapshot`), and what is not later than that cannot be shown. Holds nothing between calls.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -20,14 +21,19 @@ from langlog_schemas.event_index import Place
 from langlog_schemas.thread import ThreadState, evolve
 
 from .audit import Asked, Audit
-from .log import Record
+from .log import LogUnavailable, Record
+from .thread_snapshot import ThreadRows
 
 _FROM_WORKERS = frozenset(ix.CODES[ix.unversioned(e.TYPE)] for e in ev.WORKER_EVENTS)
 _WRITTEN, _PART, _UPDATED = (
     ix.CODES[ix.unversioned(e.TYPE)] for e in (ev.CheckpointWritten, ev.CheckpointPart, ev.StateUpdated)
 )
+_TABLES = ("threads", "runs", "checkpoints", "checkpoint_parts", "thread_events")
+"""What is needed of a snapshot."""
 LOOK_BACK = 8
 """Checkpoints looked at in one go, from the last one backwards."""
+Pieces = Mapping[str, Mapping[int, bytes]]
+"""Blob id -> index -> bytes."""
 
 
 class NotInLog(Exception):
@@ -66,11 +72,17 @@ async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf
     """The thread at a position of its partition, or at a time. Raises NotInLog, LogUnavailable."""
     places = [place async for found in audit.places(Asked(thread_id)) for place in found]
     start = await audit.cut_below(thread_id)
-    if places and places[0].offset < start:
-        raise NotInLog(f"events of thread {thread_id} below offset {start} were cut from the log")
-    position = await _position(audit, thread_id, places, at) if isinstance(at, datetime) else at
-    places = [place for place in places if place.offset <= position]
     state, time = ThreadState(thread_id=thread_id), None
+    base = await _base(audit, thread_id, places, start)
+    last = -1
+    if base is not None:
+        last = max(place.offset for place in places if place.offset < base.offset)
+        places = [place for place in places if place.offset >= base.offset]
+        state, time = base.state(), base.last_at().isoformat()
+        if at < last if isinstance(at, int) else at < base.last_at():
+            raise NotInLog(too_early(thread_id, last, base.last_at()))
+    position = at if isinstance(at, int) else await _position(audit, thread_id, places, at)
+    places = [place for place in places if place.offset <= position]
     gone: set[str] = set()
     cleared = -1
     decided = [place for place in places if place.code not in _FROM_WORKERS]
@@ -89,15 +101,37 @@ async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf
             elif not event.keep_latest:
                 cleared = place.offset
     kept = [p for p in places if p.run_id not in gone and p.offset > cleared]
-    found = await _head(audit, thread_id, kept)
+    found = await _head(audit, thread_id, kept, {} if base is None else base.pieces())
+    if found is None and base is not None and cleared < 0:
+        found = base.head(gone)
+    if places and await audit.cut_below(thread_id) > places[0].offset:
+        raise LogUnavailable("the log is being cut")
     return AsOf(
-        position=places[-1].offset if places else -1,
+        position=places[-1].offset if places else last,
         time=time,
         exists=state.exists,
         status=state.status,
         metadata=state.metadata,
         runs=[RunThen(run.run_id, run.attempt) for run in state.runs.values()],
         checkpoint_id=found,
+    )
+
+
+async def _base(audit: Audit, thread_id: str, places: Sequence[Place], start: int) -> ThreadRows | None:
+    """What stands in for the first events, if they were cut. Raises NotInLog when there is nothing that does."""
+    if not places or places[0].offset >= start:
+        return None
+    found = await audit.snapshot(thread_id, _TABLES)
+    if found is None:
+        raise NotInLog(f"events of thread {thread_id} below offset {start} were cut from the log")
+    return found
+
+
+def too_early(thread_id: str, position: int, time: datetime) -> str:
+    """Why a thread cannot be shown as it was before its snapshot, and as of when it can."""
+    return (
+        f"earlier events of thread {thread_id} were cut from the log: "
+        f"it can be shown as of position {position} ({time.isoformat()}) and later"
     )
 
 
@@ -115,8 +149,8 @@ async def _position(audit: Audit, thread_id: str, places: Sequence[Place], momen
     return -1
 
 
-async def _head(audit: Audit, thread_id: str, places: Sequence[Place]) -> str | None:
-    """The last checkpoint of the root namespace among these. Raises NotInLog."""
+async def _head(audit: Audit, thread_id: str, places: Sequence[Place], begun: Pieces) -> str | None:
+    """The last checkpoint of the root namespace among these; ``begun``: parts from before them. Raises NotInLog."""
     written = [place for place in places if place.code in (_WRITTEN, _PART, _UPDATED)]
     for end in range(len(written), 0, -LOOK_BACK):
         chunk = written[max(0, end - LOOK_BACK) : end]
@@ -125,14 +159,14 @@ async def _head(audit: Audit, thread_id: str, places: Sequence[Place]) -> str | 
             record = records.get(place.offset)
             if record is None:
                 raise NotInLog(f"the log no longer holds offset {place.offset} of thread {thread_id}")
-            found = await _checkpoint_of(audit, thread_id, _event(record), written[:n])
+            found = await _checkpoint_of(audit, thread_id, _event(record), written[:n], begun)
             if found is not None:
                 return found
     return None
 
 
 async def _checkpoint_of(
-    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[Place]
+    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[Place], begun: Pieces
 ) -> str | None:
     """Id of the root checkpoint that an event brought, if it did."""
     match event:
@@ -142,7 +176,7 @@ async def _checkpoint_of(
             bodies = [bundle.checkpoint for body in event.checkpoints if (bundle := cp.decode_bundle(body))]
             return max((id for body in bodies if body is not None and (id := _root(body)) is not None), default=None)
         case ev.CheckpointPart() if event.index == event.count - 1 and event.whole == ev.CheckpointWritten.TYPE:
-            pieces = {event.index: event.body}
+            pieces = {**begun.get(event.blob_id, {}), event.index: event.body}
             async for _, record in audit.records(thread_id, [p for p in before if p.code == _PART][-event.count * 4 :]):
                 piece = _event(record)
                 if isinstance(piece, ev.CheckpointPart) and piece.blob_id == event.blob_id:

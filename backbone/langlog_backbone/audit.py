@@ -8,7 +8,7 @@ what they raise. Events that were dropped when folded (duplicates, records of at
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from langlog_schemas.event_index import Place
 from .event_view import EventView, PositionView, causes, event_view, gone_view
 from .log import Log, Record
 from .postgres import load_sql
+from .thread_snapshot import ThreadRows, thread_rows
 
 SQL = load_sql("langlog_backbone", "audit.sql")
 
@@ -107,6 +108,10 @@ class Audit:
     async def cut_below(self, thread_id: str) -> int:
         """The offset at which the log begins for this thread: what the index knows below is gone. Raises LogUnavailable."""
         return (await self._log.start_offsets(ev.RUN_EVENTS))[self._log.partition_of(thread_id)]
+
+    async def snapshot(self, thread_id: str, tables: Collection[str]) -> ThreadRows | None:
+        """Rows of the thread that stand in for what was cut (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
+        return await thread_rows(self._log, thread_id, tables)
 
     async def records(self, thread_id: str, places: Sequence[Place]) -> AsyncIterator[tuple[Place, Record]]:
         """The records of these places that are still in the log, in the order given."""

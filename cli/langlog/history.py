@@ -14,10 +14,13 @@ import click
 if TYPE_CHECKING:
     import asyncpg
     from langlog_backbone.log import Log, Record, TopicPartition
+    from langlog_backbone.thread_snapshot import ThreadRows
     from langlog_schemas.events import AnyEvent
 
 
 CUT = "Earlier events of it were cut from the log (docs/retention.md)."
+SCANS = "It is not in the read model (any more): scanning the log."
+NO_SNAPSHOT = "langlog: earlier events of thread {} were cut from the log, and its snapshot cannot be read"
 
 
 class Told(NamedTuple):
@@ -33,6 +36,10 @@ class History(NamedTuple):
     entries: list[Told]
     cut: int = 0
     """Earlier events that the log no longer holds, as far as is known; who needs all of them cannot go on."""
+    last_cut: int = -1
+    """Offset of the last of them."""
+    base: ThreadRows | None = None
+    """The thread as of the snapshot, which stands in for what was cut; ``entries`` are what follows."""
 
 
 async def of_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None) -> History | None:
@@ -40,8 +47,9 @@ async def of_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: st
     if pool is not None:
         found = await _indexed(log, pool, thread_id or await thread_of(pool, run_id), run_id)
         if found is not None and (found.entries or found.cut):
+            _say_cut(found)
             return found if found.entries else None
-        click.echo("It is not in the read model (any more): scanning the log.", err=True)
+        click.echo(SCANS, err=True)
     needle = run_id.encode()
     entries: list[Told] = []
     follower = _Follower()
@@ -56,24 +64,47 @@ async def of_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: st
 async def of_thread_indexed(log: Log, pool: asyncpg.Pool, thread_id: str) -> list[Record]:
     """The thread's events by the index; empty when the read model does not know it."""
     found = await _indexed(log, pool, thread_id, None)
+    _say_cut(found)
     return [] if found is None else [told.record for told in found.entries]
 
 
-async def of_thread(log: Log, pool: asyncpg.Pool | None, thread_id: str) -> History | None:
-    """All that happened on a thread; None when there is nothing of it."""
-    if pool is not None:
-        found = await _indexed(log, pool, thread_id, None)
-        if found is not None and (found.entries or found.cut):
-            return found if found.entries else None
-        click.echo("It is not in the read model (any more): scanning the log.", err=True)
-    follower = _Follower()
+async def whole_thread(log: Log, pool: asyncpg.Pool | None, thread_id: str) -> History | None:
+    """All that happened on a thread, where its first events were cut from its snapshot on; None when there is nothing of it.
+
+    ``pool`` None: by scanning alone. ``cut`` is over 0 only if there is no snapshot that can be read, which is said on stderr.
+    """
+    from langlog_backbone.thread_snapshot import thread_rows
+
+    found = None if pool is None else await _indexed(log, pool, thread_id, None)
+    known = found is not None and bool(found.entries or found.cut)
+    if found is not None and known and not found.cut:
+        return found
+    if pool is not None and not known:
+        click.echo(SCANS, err=True)
+    start = (await log.start_offsets("run-events"))[log.partition_of(thread_id)]
+    base = await thread_rows(log, thread_id) if start else None
+    if found is None or not known:
+        found = await _scanned(log, thread_id, base)
+    if base is None:
+        if found.cut:
+            click.echo(NO_SNAPSHOT.format(thread_id), err=True)
+        return found if found.entries or found.cut else None
+    entries = [told for told in found.entries if told.record.offset >= base.offset]
+    passed = [told.record.offset for told in found.entries if told.record.offset < base.offset]
+    last = max(found.last_cut, *passed) if passed else found.last_cut
+    return History(thread_id, entries, 0, base.offset - 1 if last < 0 else last, base)
+
+
+async def _scanned(log: Log, thread_id: str, base: ThreadRows | None) -> History:
+    """What the log holds of a thread, on top of its snapshot if there is one."""
+    follower = _Follower(base)
     entries = [
         told
         async for records in scan(log, ["run-events"], thread_id)
         for record in records
         if record.key == thread_id and (told := follower.event(record)) is not None
     ]
-    return History(thread_id, entries, await _cut_off(log, thread_id, entries)) if entries else None
+    return History(thread_id, entries, await _cut_off(log, thread_id, entries) if entries and base is None else 0)
 
 
 async def _cut_off(log: Log, thread_id: str, entries: Sequence[Told]) -> int:
@@ -82,10 +113,7 @@ async def _cut_off(log: Log, thread_id: str, entries: Sequence[Told]) -> int:
 
     first = entries[0].event
     made = isinstance(first, ev.ThreadCreated) or (isinstance(first, ev.RunCreated) and first.creates_thread)
-    if made or not (await log.start_offsets(ev.RUN_EVENTS))[log.partition_of(thread_id)]:
-        return 0
-    click.echo(CUT, err=True)
-    return 1
+    return 0 if made or not (await log.start_offsets(ev.RUN_EVENTS))[log.partition_of(thread_id)] else 1
 
 
 async def thread_of(pool: asyncpg.Pool, run_id: str) -> str | None:
@@ -106,9 +134,14 @@ async def _indexed(log: Log, pool: asyncpg.Pool, thread_id: str | None, run_id: 
     entries = [
         Told(record, decoded(record), place.run_id or None) async for place, record in audit.records(thread_id, places)
     ]
-    if len(entries) < len(places):
+    held = {told.record.offset for told in entries}
+    gone = [place.offset for place in places if place.offset not in held]
+    return History(thread_id, entries, len(gone), max(gone, default=-1))
+
+
+def _say_cut(found: History | None) -> None:
+    if found is not None and found.cut:
         click.echo(CUT, err=True)
-    return History(thread_id, entries, len(places) - len(entries))
 
 
 def decoded(record: Record) -> AnyEvent | None:
@@ -122,12 +155,13 @@ def decoded(record: Record) -> AnyEvent | None:
 
 
 class _Follower:
-    """What counts of the records of one thread."""
+    """What counts of the records of one thread; of runs that were in flight then, what comes after the snapshot."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: ThreadRows | None = None) -> None:
         from langlog_schemas.consumer import Follower
 
-        self._follower = Follower()
+        in_flight = {} if base is None else base.state().runs
+        self._follower = Follower(attempts={id: run.attempt for id, run in in_flight.items() if run.attempt})
 
     def event(self, record: Record) -> Told | None:
         import msgspec

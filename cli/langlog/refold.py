@@ -1,7 +1,8 @@
 """One thread's events folded again, by the projector's own code, into a schema of their own, and compared with the live rows.
 
 Two ways are compared with the read model: the rows that folding gives, and the aggregate that deciders keep (`evolve`). The schema is
-made for this and dropped at the end; one that a crash left behind is in nobody's way and is named ``langlog_refold_…``.
+made for this and dropped at the end; one that a crash left behind is in nobody's way and is named ``langlog_refold_…``. A thread whose
+first events were cut begins with its rows of the snapshot.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import asyncpg
     from langlog_backbone.log import Log
     from langlog_backbone.settings import Settings
+    from langlog_backbone.thread_snapshot import ThreadRows
+    from langlog_projector.fold import Fences
 
     from .history import History
 
@@ -32,7 +35,7 @@ async def refold(settings: Settings, log: Log, pool: asyncpg.Pool, history: Hist
     scratch = await connect_pool(scratch_settings, size=1)
     try:
         await ensure_read_model(scratch, scratch_settings)
-        await _fold(scratch, log.partition_of(history.thread_id), history)
+        await _fold(scratch, schema, log.partition_of(history.thread_id), history)
         found = await _compare(pool, scratch, history.thread_id)
     finally:
         await scratch.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
@@ -40,23 +43,44 @@ async def refold(settings: Settings, log: Log, pool: asyncpg.Pool, history: Hist
     return found + await _aggregate(pool, history)
 
 
-async def _fold(scratch: asyncpg.Pool, partition: int, history: History) -> None:
+async def _fold(scratch: asyncpg.Pool, schema: str, partition: int, history: History) -> None:
     from langlog_projector.apply import SQL, Step, apply
     from langlog_projector.fold import Fences, Fold
 
     await scratch.execute(SQL["open_positions"], ["run-events"], [partition])
     fences = Fences()
+    if history.base is not None:
+        await _restore(scratch, schema, history.base, fences)
     before = 0
-    for n in range(0, len(history.entries), BATCH):
-        fold = Fold(fences)
-        batch = history.entries[n : n + BATCH]
-        for told in batch:
-            if told.event is not None:
-                fold.event(told.event, told.record.headers["ce_time"], told.record.offset, partition)
-        after = batch[-1].record.offset + 1
+    fold = Fold(fences)
+
+    async def write(after: int) -> None:
+        nonlocal before, fold
         async with scratch.acquire() as connection:
             await apply(connection, fold.changes, {("run-events", partition): Step(before, after, None)})
-        before = after
+        before, fold = after, Fold(fences)
+
+    for n, (record, event, _) in enumerate(history.entries, 1):
+        if event is not None:
+            if fold.must_wait(event):
+                await write(record.offset)
+            fold.event(event, record.headers["ce_time"], record.offset, partition)
+        if n % BATCH == 0 or n == len(history.entries):
+            await write(record.offset + 1)
+
+
+async def _restore(scratch: asyncpg.Pool, schema: str, base: ThreadRows, fences: Fences) -> None:
+    """Rows of the snapshot, and what of them the fold keeps in mind."""
+    from langlog_projector.fold import Pieces
+    from langlog_projector.snapshot_read import Loader
+    from langlog_projector.snapshot_write import columns_of
+    from langlog_schemas.snapshots import rows_of
+
+    async with scratch.acquire() as connection:
+        await Loader(connection, await columns_of(connection, schema)).insert(base.rows)
+    fences.attempts = {run.run_id: run.attempt for run in base.state().runs.values() if run.attempt}
+    owners = {row["blob_id"]: row["run_id"] for row in rows_of(base.rows, "checkpoint_parts")}
+    fences.parts = {blob_id: Pieces(owners[blob_id], pieces) for blob_id, pieces in base.pieces().items()}
 
 
 async def _compare(pool: asyncpg.Pool, scratch: asyncpg.Pool, thread_id: str) -> list[str]:
@@ -95,7 +119,7 @@ async def _aggregate(pool: asyncpg.Pool, history: History) -> list[str]:
     """What deciders know of the thread, against its row and its runs."""
     from langlog_schemas.thread import ThreadState, evolve
 
-    state = ThreadState(thread_id=history.thread_id)
+    state = ThreadState(thread_id=history.thread_id) if history.base is None else history.base.state()
     for told in history.entries:
         if told.event is not None:
             state = evolve(state, told.event, told.record.headers["ce_time"])

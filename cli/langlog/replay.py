@@ -77,14 +77,31 @@ def replay(
 
 
 async def _history(log: Log, pool: asyncpg.Pool, run_id: str, thread_id: str | None) -> History | None:
-    """The thread of a run, from its first event on."""
-    from .history import of_run, of_thread, thread_of
+    """The thread of a run, from its first event or its snapshot on; as `whole_thread`."""
+    from .history import of_run, thread_of, whole_thread
 
     found = thread_id or await thread_of(pool, run_id)
     if found is not None:
-        return await of_thread(log, pool, found)
+        return await whole_thread(log, pool, found)
     of = await of_run(log, pool, run_id, None)
-    return None if of is None else await of_thread(log, None, of.thread_id)
+    return None if of is None else await whole_thread(log, None, of.thread_id)
+
+
+def _declined(history: History, run_id: str) -> bool:
+    """Whether what is needed of the run was cut from the log; said on stderr."""
+    from langlog_schemas import events as ev
+
+    if history.base is None:
+        return history.cut > 0  # said already
+    if any(told.run_id == run_id and isinstance(told.event, ev.RunCreated) for told in history.entries):
+        return False
+    since = history.base.last_at().isoformat()
+    click.echo(
+        f"langlog: the beginning of run {run_id} was cut from the log, as all of its thread up to position {history.last_cut} ({since}): "
+        "only later runs can be replayed",
+        err=True,
+    )
+    return True
 
 
 # --- running it again -------------------------------------------------------------------------
@@ -111,8 +128,8 @@ async def _replay(
             history = await _history(log, pool, run_id, thread_id)
         finally:
             await pool.close()
-        if history is not None and history.cut:
-            return FAILED  # said already
+        if history is not None and _declined(history, run_id):
+            return FAILED
         if any(await log.start_offsets(STORE_EVENTS)):
             click.echo("The log was cut: of the store, the run sees what was written since.", err=True)
         order = None if history is None else order_of(history, run_id, str(settings.project.absolute()))
@@ -177,7 +194,13 @@ def order_of(history: History, run_id: str, project: str) -> ReplayOrder | None:
         temporary=event.temporary,
         actor=created.record.headers.get("ce_actor"),
     )
-    return ReplayOrder(project=project, task=task, events=events, store_until=store_until or task.created_at)
+    return ReplayOrder(
+        project=project,
+        task=task,
+        events=events,
+        snapshot=[] if history.base is None else [r for r in history.base.rows if r.table.startswith("checkpoint")],
+        store_until=store_until or task.created_at,
+    )
 
 
 async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
@@ -248,8 +271,8 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: 
             if history is None:
                 click.echo(f"langlog: there is no run {run_id} in the log", err=True)
                 return FAILED
-            if history.cut:
-                return FAILED  # said already
+            if _declined(history, run_id):
+                return FAILED
             found = await refold(reached, log, pool, history)
         finally:
             await pool.close()
@@ -260,6 +283,7 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: 
     else:
         for difference in found:
             click.echo(difference)
-        what = f"{len(history.entries):,} events of thread {history.thread_id}, folded again"
+        on = "" if history.base is None else " on top of its snapshot"
+        what = f"{len(history.entries):,} events of thread {history.thread_id}, folded again{on}"
         click.echo(f"{what}: {'as in the read model' if not found else f'{len(found)} differences'}.")
     return DIFFERENT if found else SAME

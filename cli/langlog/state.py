@@ -1,6 +1,7 @@
 """``langlog log state THREAD_ID --as-of …``: a thread as it was, from the log alone; also of threads that are gone.
 
-Its decided events are folded into the aggregate that deciders keep, its checkpoints in memory. Changes nothing.
+Its decided events are folded into the aggregate that deciders keep, its checkpoints in memory; where its first events were cut, on
+top of its snapshot. Changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from langlog_backbone.settings import Settings
 
-    from .history import Told
+    from .history import History, Told
 
 
 @click.command()
@@ -51,24 +52,40 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
     import msgspec
     from langlog_backbone.postgres import connect_pool
 
-    from .history import of_thread
+    from .history import whole_thread
     from .whereabouts import log_and_read_model
 
     async with log_and_read_model(settings) as (reached, log):
         pool = await connect_pool(reached, size=1)
         try:
-            history = await of_thread(log, pool, thread_id)
+            history = await whole_thread(log, pool, thread_id)
         finally:
             await pool.close()
     if history is not None and history.cut:
         return 1  # said already
-    entries = [] if history is None else until(history.entries, at)
-    found = told(thread_id, entries, settings.project) if entries else None
+    found = None
+    if history is not None:
+        early = _too_early(history, at)
+        if early is not None:
+            click.echo(f"langlog: {early}", err=True)
+            return 1
+        found = told(history, until(history.entries, at), settings.project)
     if found is None:
         click.echo(f"langlog: there was no thread {thread_id} then", err=True)
         return 1
     click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     return 0
+
+
+def _too_early(history: History, at: int | datetime | None) -> str | None:
+    """Why it cannot be shown as of then, if it was cut."""
+    from langlog_backbone.as_of import too_early
+
+    if history.base is None or at is None or not history.base.state().exists:
+        return None
+    since, last = history.base.last_at(), history.last_cut
+    early = at < last if isinstance(at, int) else at < since
+    return too_early(history.thread_id, last, since) if early else None
 
 
 def until(entries: Sequence[Told], at: int | datetime | None) -> Sequence[Told]:
@@ -84,13 +101,15 @@ def until(entries: Sequence[Told], at: int | datetime | None) -> Sequence[Told]:
     return entries[: last + 1]
 
 
-def told(thread_id: str, entries: Sequence[Told], project: Path) -> dict[str, Any] | None:
-    """The thread after these events; None when it was not there."""
+def told(history: History, entries: Sequence[Told], project: Path) -> dict[str, Any] | None:
+    """The thread after these events, which follow its snapshot if it has one; None when it was not there."""
     from langlog_executor.past_state import values_at
     from langlog_executor.recorded import Recorded
     from langlog_schemas.thread import ThreadState, evolve
 
-    state, recorded = ThreadState(thread_id=thread_id), Recorded(thread_id)
+    base = history.base
+    state = ThreadState(thread_id=history.thread_id) if base is None else base.state()
+    recorded = Recorded(history.thread_id, [] if base is None else base.rows)
     for entry in entries:
         if entry.event is not None:
             with contextlib.suppress(KeyError):  # of a run whose beginning is no longer in the log
@@ -98,11 +117,14 @@ def told(thread_id: str, entries: Sequence[Told], project: Path) -> dict[str, An
             recorded.note(entry.event)
     if not state.exists:
         return None
+    position, time = history.last_cut, None if base is None else base.last_at().isoformat()
+    if entries:
+        position, time = entries[-1].record.offset, entries[-1].record.headers["ce_time"]
     head = recorded.head()
     return {
-        "thread_id": thread_id,
-        "position": entries[-1].record.offset,
-        "time": entries[-1].record.headers["ce_time"],
+        "thread_id": history.thread_id,
+        "position": position,
+        "time": time,
         "status": state.status,
         "metadata": state.metadata,
         "runs": [{"run_id": run.run_id, "attempt": run.attempt} for run in state.runs.values()],

@@ -1,13 +1,18 @@
 """A thread's checkpoints as its events tell them: folded in memory, encoded as they are. Pure.
 
 What the projector does in Postgres, for one thread and without Postgres: for looking at the past and running it again. Events have to
-come in log order and only those that count (see `langlog_schemas.consumer.Follower`).
+come in log order and only those that count (see `langlog_schemas.consumer.Follower`). A thread whose first events were cut from the
+log begins with its rows of a snapshot.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
+from langlog_schemas.snapshots import TableRows, rows_of
 
 from .overlay import Overlay
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
@@ -20,7 +25,7 @@ Spot = tuple[str, str]
 
 
 class Recorded:
-    def __init__(self, thread_id: str) -> None:
+    def __init__(self, thread_id: str, snapshot: Sequence[TableRows] = ()) -> None:
         self.thread_id = thread_id
         self.checkpoints: dict[Spot, cp.CheckpointBody] = {}
         self.writes: dict[Spot, dict[tuple[str, int], tuple[StoredWrite, str | None]]] = {}
@@ -29,6 +34,7 @@ class Recorded:
         """(namespace, channel, version) -> value"""
         self._runs: dict[Spot, str | None] = {}
         self._parts: dict[str, dict[int, bytes]] = {}
+        self._begin(snapshot)
 
     def note(self, event: ev.AnyEvent) -> cp.CheckpointBody | cp.WritesBody | None:
         """Fold an event; the checkpoint or writes that a worker's record brought, if it did."""
@@ -101,6 +107,24 @@ class Recorded:
         kept = self.writes.get(spot, {})
         for key in [key for key, (_, of) in kept.items() if of == run_id]:
             del kept[key]
+
+    def _begin(self, snapshot: Sequence[TableRows]) -> None:
+        for row in rows_of(snapshot, "checkpoints"):
+            metadata, versions = row["metadata"].encode(), msgspec.json.decode(row["versions"])
+            self.checkpoints[row["ns"], row["checkpoint_id"]] = cp.CheckpointBody(
+                row["ns"], row["checkpoint_id"], row["parent_id"], row["type"], row["data"], metadata, versions, []
+            )
+            self._runs[row["ns"], row["checkpoint_id"]] = row["run_id"]
+        for row in rows_of(snapshot, "checkpoint_blobs"):
+            self.blobs[row["ns"], row["channel"], row["version"]] = (row["type"], row["data"])
+        for row in rows_of(snapshot, "checkpoint_writes"):
+            write = StoredWrite(
+                row["task_path"], row["task_id"], int(row["idx"]), row["channel"], row["type"], row["data"]
+            )
+            kept = self.writes.setdefault((row["ns"], row["checkpoint_id"]), {})
+            kept[write.task_id, write.idx] = (write, row["run_id"])
+        for row in rows_of(snapshot, "checkpoint_parts"):
+            self._parts.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
 
     def _checkpoint(self, body: cp.CheckpointBody, run_id: str | None) -> cp.CheckpointBody:
         spot = body.namespace, body.checkpoint_id

@@ -93,7 +93,7 @@ class Recording:
         from .recorded import Recorded
 
         task, wanted = order.task, order.from_checkpoint
-        self.base, self.all = Recorded(task.thread_id), Recorded(task.thread_id)
+        self.base, self.all = (Recorded(task.thread_id, order.snapshot) for _ in range(2))
         self.bodies: list[cp.CheckpointBody | cp.WritesBody] = []
         self.outcome = "in flight"
         self.values = b""

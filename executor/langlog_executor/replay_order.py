@@ -8,17 +8,20 @@ from typing import Literal
 
 import msgspec
 from langlog_schemas.messages import Task
+from langlog_schemas.snapshots import TableRows
 
 Verdict = Literal["same", "different", "recorded only", "replayed only"]
 
 
 class ReplayOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """``events``: type and body of all that happened on the thread up to the end of the run, as far as it counts."""
+    """``events``: type and body of all that happened on the thread up to the end of the run, as far as it counts; ``snapshot``: what
+    the thread was before them, where its first events were cut from the log."""
 
     project: str
     """Path of ``langgraph.json``."""
     task: Task
     events: list[tuple[str, bytes]]
+    snapshot: list[TableRows] = []
     store_until: str
     """The store is taken as of this moment (ISO 8601)."""
     graph: str | None = None

@@ -9,23 +9,22 @@ committed is done again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import asyncpg
 import structlog
 from langlog_backbone.log import Log, LogFault, Positions, Record, TopicPartition
+from langlog_backbone.thread_snapshot import latest
 from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
-from langlog_schemas.snapshots import RowsSnapshot, SnapshotTaken, TableRows, ThreadSnapshot
+from langlog_schemas.snapshots import Assembled, RowsSnapshot, SnapshotTaken, TableRows, ThreadSnapshot
 
 from .apply import SQL as APPLY
 from .snapshot_write import SNAPSHOT, Columns, columns_of
 
 logger = structlog.get_logger(__name__)
 
-LOOK_BACK = 16
-"""Records looked at in one go for the end of a snapshot, from the last one backwards."""
 READ_RECORDS = 64
 """Read and written in one go."""
 
@@ -79,21 +78,6 @@ async def restore(log: Log, pool: asyncpg.Pool, schema: str, partitions: Collect
     return count
 
 
-async def latest(log: Log, partition: int) -> SnapshotTaken | None:
-    """The last complete snapshot of a partition. Raises LogUnavailable."""
-    first = (await log.start_offsets(snapshots.TOPIC))[partition]
-    end = (await log.end_offsets(snapshots.TOPIC))[partition]
-    while end > first:
-        begin = max(first, end - LOOK_BACK)
-        for record in reversed(await log.fetch(snapshots.TOPIC, partition, range(begin, end))):
-            if envelope.type_of(record.headers) == SnapshotTaken.TYPE:
-                found = snapshots.decode(SnapshotTaken.TYPE, record.value)
-                assert isinstance(found, SnapshotTaken)
-                return found
-        end = begin
-    return None
-
-
 async def restore_partition(log: Log, pool: asyncpg.Pool, schema: str, partition: int, taken: SnapshotTaken) -> int:
     """Rows and positions of one partition, unless it has been begun meanwhile; how many rows. Raises as `restore`."""
     end = (await log.end_offsets(snapshots.TOPIC))[partition]
@@ -102,7 +86,7 @@ async def restore_partition(log: Log, pool: asyncpg.Pool, schema: str, partition
         await connection.execute(APPLY["open_positions"], topics, [partition] * len(topics))
         if any(offset > 0 for _, offset in await connection.fetch(SNAPSHOT["lock_positions"], partition)):
             return 0
-        loader = _Loader(connection, await columns_of(connection, schema), taken.snapshot_id)
+        loader = Loader(connection, await columns_of(connection, schema), taken.snapshot_id)
         for begin in range(taken.first, end, READ_RECORDS):
             if len(loader.seen) == taken.records:
                 break
@@ -126,25 +110,20 @@ async def restore_partition(log: Log, pool: asyncpg.Pool, schema: str, partition
     return loader.rows
 
 
-class _Loader:
+class Loader:
     """Records of a snapshot into tables."""
 
-    def __init__(self, connection: asyncpg.Connection, tables: Columns, snapshot_id: str) -> None:
+    def __init__(self, connection: asyncpg.Connection, tables: Columns, snapshot_id: str = "") -> None:
         self._connection = connection
         self._tables = tables
         self._id = snapshot_id
-        self._pieces: dict[int, dict[int, bytes]] = {}
+        self._assembled = Assembled()
         self.seen: set[str] = set()
         """Ids of its records: one that was appended twice counts once."""
         self.rows = 0
 
     async def load(self, records: Collection[Record]) -> None:
-        found: dict[tuple[str, ...], list[TableRows]] = {}
-        for record in records:
-            for rows in self._rows_of(record):
-                found.setdefault((rows.table, *(column.name for column in rows.columns)), []).append(rows)
-        for (table, *_), gathered in found.items():
-            await self._insert(table, gathered)
+        await self.insert(rows for record in records for rows in self._rows_of(record))
 
     def _rows_of(self, record: Record) -> list[TableRows]:
         id, kind = record.headers.get("ce_id", ""), envelope.type_of(record.headers)
@@ -155,14 +134,15 @@ class _Loader:
             return []  # its thread is erased, and stays so
         body = snapshots.decode(kind, record.value)
         assert isinstance(body, ThreadSnapshot | RowsSnapshot)
-        if body.count == 1:
-            return snapshots.decode_rows(body.rows)
-        pieces = self._pieces.setdefault(body.number, {})
-        pieces[body.index] = body.rows
-        if len(pieces) < body.count:
-            return []
-        del self._pieces[body.number]
-        return snapshots.decode_rows(b"".join(pieces[n] for n in range(body.count)))
+        return self._assembled.rows(body)
+
+    async def insert(self, found: Iterable[TableRows]) -> None:
+        """Into the tables. Raises LogFault for one, or a column, that the read model does not have."""
+        alike: dict[tuple[str, ...], list[TableRows]] = {}
+        for rows in found:
+            alike.setdefault((rows.table, *(column.name for column in rows.columns)), []).append(rows)
+        for (table, *_), gathered in alike.items():
+            await self._insert(table, gathered)
 
     async def _insert(self, table: str, gathered: list[TableRows]) -> None:
         names = [column.name for column in gathered[0].columns]

@@ -1,7 +1,7 @@
 """Writing a snapshot: every row of a read model, as records of the topic ``snapshots`` (`langlog_schemas.snapshots`).
 
 Rows are read table by table through cursors, in the order of their keys, and put together by key: one record holds what there is of
-a thread, or as much of it as fits. What belongs to threads is marked as theirs, so that it is sealed with their keys where records
+a thread, or as much of it as fits. Threads come first (`langlog_backbone.thread_snapshot` looks for one of them). What belongs to threads is marked as theirs, so that it is sealed with their keys where records
 are encrypted. Nothing is held but what one batch of records holds.
 
 Concurrency: for one schema that nobody writes meanwhile. Death: records that nothing follows count for nothing.
@@ -171,25 +171,14 @@ class _Writer:
         body = snapshots.encode_rows(rows)
         pieces = [body[n : n + self._piece] for n in range(0, len(body), self._piece)]
         for index, piece in enumerate(pieces):
-            whole: snapshots.AnySnapshot
-            if of_thread:
-                whole = ThreadSnapshot(
-                    thread_id=key,
-                    snapshot_id=self._id,
-                    number=number,
-                    index=index,
-                    count=len(pieces),
-                    rows=piece,
-                )
-            else:
-                whole = RowsSnapshot(
-                    aggregate_id=key,
-                    snapshot_id=self._id,
-                    number=number,
-                    index=index,
-                    count=len(pieces),
-                    rows=piece,
-                )
+            about: dict[str, Any] = {
+                "snapshot_id": self._id,
+                "number": number,
+                "index": index,
+                "count": len(pieces),
+                "rows": piece,
+            }
+            whole = ThreadSnapshot(thread_id=key, **about) if of_thread else RowsSnapshot(aggregate_id=key, **about)
             self._batch.append(_record(whole, f"{self._id}-{part}-{self.records[part]}"))
             self.records[part] += 1
             self._size += len(piece)

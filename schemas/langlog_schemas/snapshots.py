@@ -8,7 +8,7 @@ tables and columns (`langlog_backbone/sql/read_model.sql`). Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, ClassVar
 
@@ -131,6 +131,33 @@ def decode(type: str, value: bytes) -> AnySnapshot:
     """Raises KeyError for an unknown type, msgspec.MsgspecError for a body that does not fit it."""
     body: AnySnapshot = _decoders[type](value)
     return body
+
+
+class Assembled:
+    """Records of one snapshot into rows: pieces wait until all of them have come. Not safe for concurrent use."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, dict[int, bytes]] = {}
+
+    def rows(self, body: ThreadSnapshot | RowsSnapshot) -> list[TableRows]:
+        """What can be read with this record; empty when pieces are missing. Raises msgspec.MsgspecError."""
+        if body.count == 1:
+            return decode_rows(body.rows)
+        pieces = self._pieces.setdefault(body.number, {})
+        pieces[body.index] = body.rows
+        if len(pieces) < body.count:
+            return []
+        del self._pieces[body.number]
+        return decode_rows(b"".join(pieces[n] for n in range(body.count)))
+
+
+def rows_of(found: Iterable[TableRows], table: str) -> Iterator[dict[str, Any]]:
+    """Rows of one table: column -> text as Postgres writes it (bytes where it is bytea), or None."""
+    for rows in found:
+        if rows.table == table:
+            names = [column.name for column in rows.columns]
+            for values in zip(*(column.text or column.data for column in rows.columns), strict=True):
+                yield dict(zip(names, values, strict=True))
 
 
 def lane_key(partition: int, partition_of: Callable[[str], int]) -> str:

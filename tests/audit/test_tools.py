@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import requests
-from click.testing import CliRunner
-from langlog.main import cli
-from langlog_backbone.settings import Settings
-from langlog_executor.replay_order import Replayed, ReplayOrder
 
+from tests.stack.command_line import Done, carried_out_here, langlog_here
 from tests.stack.server import LiveServer, kafka_env
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
-LIMIT_S = 90.0
+LIMIT_S = 180.0
 
 
 class Scene:
@@ -50,18 +46,10 @@ class Scene:
         found: list[dict[str, Any]] = self.call("GET", f"{path}/events?limit=1000")["events"]
         return found
 
-    def langlog(self, *words: str, code: int = 0) -> Output:
-        """The command line, in this process: importing everything anew for each command would take longer than the command."""
-        env: dict[str, str | None] = {name: None for name in os.environ if name not in self.server.env}
-        env |= {**self.server.env, "LOG_JSON": None, "LOG_LEVEL": "error"}
-        done = CliRunner(env=env).invoke(cli, [*words, "--data-dir", str(self.server.data)])
-        assert done.exit_code == code, done.output
-        return Output(done.stdout, done.stderr)
-
-
-class Output(NamedTuple):
-    out: str
-    err: str
+    def langlog(self, *words: str, code: int = 0) -> Done:
+        done = langlog_here(self.server, *words)
+        assert done.code == code, done
+        return done
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -202,7 +190,7 @@ def test_a_strangers_group_on_kafka_is_shown_with_its_lag(scene: Scene) -> None:
     assert [x["lag"] for x in mine] == [end - 1]
 
 
-def replay(scene: Scene, *words: str, code: int) -> Output:
+def replay(scene: Scene, *words: str, code: int) -> Done:
     """It has nothing to do with the kind of log but for one test: that saves the time of starting the others."""
     if "LOG_URI" in scene.server.env and scene.gone not in words:
         pytest.skip("the same on both logs")
@@ -213,19 +201,7 @@ def replay(scene: Scene, *words: str, code: int) -> Output:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run graphs here instead of in a process of their own, which would import everything anew for each."""
 
-    async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
-        from langlog_executor.replay import CannotReplay
-        from langlog_executor.replay import replay as again
-
-        os.environ["LOG_URI"] = settings.log_uri  # as the process gets it; CliRunner puts back what was
-        try:
-            return await again(order)
-        except CannotReplay as error:
-            return Replayed(trouble=str(error))
-        finally:
-            del os.environ["LOG_URI"]
-
-    monkeypatch.setattr("langlog.replay.carry_out", carry_out)
+    monkeypatch.setattr("langlog.replay.carry_out", carried_out_here)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -287,6 +263,7 @@ def tampered(scene: Scene, sql: str) -> None:
 
     from langlog_backbone.embedded import EmbeddedPostgres
     from langlog_backbone.postgres import connect_pool
+    from langlog_backbone.settings import Settings
 
     async def change() -> None:
         uri = EmbeddedPostgres(scene.server.data).uri

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -21,8 +23,7 @@ from langlog_schemas.snapshots import SnapshotTaken, ThreadSnapshot
 
 from tests.e2e.conftest import PROJECT
 from tests.erasure.conftest import MASTER
-from tests.stack import command_line
-from tests.stack.command_line import TOOL_S, Done
+from tests.stack.command_line import TOOL_S, Done, carried_out_here, langlog_here
 from tests.stack.server import LiveServer, kafka_env
 
 LIVE = "langlog_cut_test"
@@ -43,8 +44,8 @@ class Scene:
         assert answer.ok, answer.text
         return answer.json() if answer.content else None
 
-    def langlog(self, *words: str, **env: str) -> Done:
-        return command_line.langlog(self.server, *words, **env)
+    def langlog(self, *words: str) -> Done:
+        return langlog_here(self.server, *words)
 
     def cut(self, *words: str) -> Done:
         now = datetime.now(UTC).isoformat()
@@ -57,6 +58,14 @@ class Scene:
 
     def run(self, thread: str, text: str, graph: str = "echo") -> None:
         self.call("POST", f"/threads/{thread}/runs/wait", {"assistant_id": graph, "input": {"text": text}})
+
+    def events(self, thread: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", f"/threads/{thread}/events?limit=1000")["events"]
+        return found
+
+    def then(self, thread: str, at: object) -> Any:
+        """The thread's state as of a position or a time."""
+        return self.call("GET", f"/threads/{thread}/state?as_of={quote(str(at))}")
 
     def settings(self) -> Settings:
         """Of the server, for tools within this process."""
@@ -184,24 +193,53 @@ def test_clients_see_no_change_and_threads_go_on_after_a_cut_another_cut_and_a_r
     assert scene.seen() == seen
 
 
-def test_what_was_cut_is_told_of_as_gone(scene: Scene) -> None:
-    thread = scene.thread("to be looked at")
-    state = scene.call("GET", f"/threads/{thread}/state")
+def test_the_past_of_a_thread_that_is_partly_cut_begins_with_its_snapshot(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = scene.thread("before the cut")
+    first = scene.call("GET", f"/threads/{thread}/runs")[0]["run_id"]
+    before, known = scene.call("GET", f"/threads/{thread}/state"), scene.events(thread)
     scene.cut_here()
-    scene.run(thread, "after")
-    events = scene.call("GET", f"/threads/{thread}/events")["events"]
+    last, since = known[-1]["position"]["offset"], max(event["time"] for event in known)
+    at_the_cut = scene.then(thread, last)
+    assert at_the_cut["values"] == before["values"] and at_the_cut["checkpoint"] == before["checkpoint"]
+    assert at_the_cut["as_of"]["status"] == "idle" and at_the_cut["as_of"]["metadata"]["text"] == "before the cut"
+    assert json.loads(scene.langlog("log", "state", thread).out)["values"] == before["values"], "there is nothing else"
+
+    scene.run(thread, "after the cut")
+    run = scene.call("GET", f"/threads/{thread}/runs")[0]["run_id"]
+    now, events = scene.call("GET", f"/threads/{thread}/state"), scene.events(thread)
     assert events[0]["type"] == "langlog.thread.created" and events[0]["data"] is None and events[0]["time"] is None
-    assert events[-1]["data"] is not None
-    as_of = f"{scene.server.url}/threads/{thread}/state?as_of={events[-1]['position']['offset']}"
-    answer = requests.get(as_of, timeout=TOOL_S)
-    assert answer.status_code == 410 and "cut" in answer.text, answer.text
-    shown = scene.langlog("log", "state", thread)
-    assert shown.code == 1 and "were cut from the log" in shown.err, shown
-    run = scene.call("GET", f"/threads/{thread}/runs")[-1]["run_id"]
-    replayed = scene.langlog("replay", run)
-    assert replayed.code == 2 and "were cut from the log" in replayed.err, replayed
-    checkpoint = state["checkpoint"]["checkpoint_id"]
-    assert scene.call("GET", f"/threads/{thread}/state/{checkpoint}")["values"] == state["values"]
+    rest = events[len(known) :]
+    assert all(event["data"] is not None for event in rest) and now["values"] != before["values"]
+    checkpoint = before["checkpoint"]["checkpoint_id"]
+    assert scene.call("GET", f"/threads/{thread}/state/{checkpoint}")["values"] == before["values"]
+    for at in (last, since):
+        assert scene.then(thread, at) == at_the_cut
+        shown = json.loads(scene.langlog("log", "state", thread, "--as-of", str(at)).out)
+        assert (shown["values"], shown["position"], shown["status"]) == (before["values"], last, "idle")
+    created = scene.then(thread, rest[0]["position"]["offset"])
+    assert created["as_of"]["status"] == "busy" and created["values"] == before["values"]
+    for at in (rest[-1]["position"]["offset"], rest[-1]["time"]):
+        assert scene.then(thread, at)["values"] == now["values"]
+    shown = json.loads(scene.langlog("log", "state", thread).out)
+    assert shown["values"] == now["values"] and shown["checkpoint_id"] == now["checkpoint"]["checkpoint_id"]
+
+    said = f"as of position {last} ({since}) and later"
+    for early in (str(last - 1), known[0]["time"]):
+        answer = requests.get(f"{scene.server.url}/threads/{thread}/state", {"as_of": early}, timeout=TOOL_S)
+        assert answer.status_code == 410 and said in answer.json()["detail"], answer.text
+        shown = scene.langlog("log", "state", thread, "--as-of", early)
+        assert shown.code == 1 and said in shown.err, shown
+
+    monkeypatch.setattr("langlog.replay.carry_out", carried_out_here)
+    again = scene.langlog("replay", run, "--config", str(PROJECT))
+    assert again.code == 0 and "The run goes as it went." in again.out, again
+    folded = scene.langlog("replay", run, "--dry")
+    assert folded.code == 0 and "folded again on top of its snapshot: as in the read model" in folded.out, folded
+    for words in (("replay", first), ("replay", first, "--dry")):
+        declined = scene.langlog(*words)
+        assert declined.code == 2 and f"up to position {last} (" in declined.err, declined
 
 
 def test_an_erased_thread_stays_erased_in_snapshots_too(scene: Scene) -> None:

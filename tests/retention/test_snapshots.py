@@ -14,11 +14,14 @@ from langlog_backbone.embedded import EmbeddedPostgres
 from langlog_backbone.log import Log, LogFault, NewRecord, Position, Positions, Record, open_log
 from langlog_backbone.postgres import connect_pool, ensure_read_model
 from langlog_backbone.settings import Settings
+from langlog_backbone.thread_snapshot import latest, thread_rows
+from langlog_executor.aggregates import Aggregates
 from langlog_projector.retention import bounded
-from langlog_projector.snapshot_read import behind, latest, restore, restore_partition
+from langlog_projector.snapshot_read import behind, restore, restore_partition
 from langlog_projector.snapshot_write import taken_record, write
 from langlog_schemas import events as ev
 from langlog_schemas import snapshots
+from langlog_schemas.snapshots import rows_of
 
 from tests.core.journal import PARTITIONS, Journal, journals
 from tests.core.test_projection import FEW, Model, chances, interleaved, plainly
@@ -64,6 +67,8 @@ async def test_a_snapshot_of_any_cut_with_the_rest_on_top_gives_the_same_rows(
     await model.fold(shuffled[:cut])
     at_the_cut = await model.rows()
     found = await snapshot(log, model, settings.projection)
+    await log.append([taken_record(taken) for taken in found.values()])
+    await each_thread_is_found(model, log)
     await model.pool.execute(f"TRUNCATE {', '.join(model.tables)}")
     for part, taken in found.items():
         await restore_partition(log, model.pool, settings.projection, part, taken)
@@ -71,6 +76,23 @@ async def test_a_snapshot_of_any_cut_with_the_rest_on_top_gives_the_same_rows(
     await model.restart()
     await model.fold(shuffled[cut:])
     assert await model.rows() == plain
+
+
+async def each_thread_is_found(model: Model, log: Log) -> None:
+    """By itself, in the last snapshot, as deciders know it."""
+    ids = [str(row["thread_id"]) for row in await model.pool.fetch("SELECT thread_id FROM threads")]
+    aggregates = Aggregates(model.pool)
+    parked = await aggregates.load(ids, ())
+    for id in ids:
+        found = await thread_rows(log, id)
+        assert found is not None
+        assert id in parked or found.state() == aggregates.thread(id).state
+        for table in ("runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "frames", "thread_events"):
+            count = await model.pool.fetchval(f"SELECT count(*) FROM {table} WHERE thread_id = $1", id)
+            assert len(list(rows_of(found.rows, table))) == count, table
+        head = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = $1 AND ns = ''"
+        assert found.head(()) == await model.pool.fetchval(head, id)
+    assert await thread_rows(log, "nobody's") is None
 
 
 async def test_values_of_any_size_and_kind_come_back_as_they_were(model: Model, log: Log, settings: Settings) -> None:
@@ -123,6 +145,10 @@ async def test_values_of_any_size_and_kind_come_back_as_they_were(model: Model, 
         )
     before = await model.rows()
     found = await snapshot(log, model, settings.projection)
+    await log.append([taken_record(taken) for taken in found.values()])
+    own = await thread_rows(log, "t", ("checkpoint_blobs",))
+    assert own is not None and [row["data"] for row in rows_of(own.rows, "checkpoint_blobs")] == [large, b""]
+    assert {rows.table for rows in own.rows} == {"checkpoint_blobs"}
     await model.pool.execute(f"TRUNCATE {', '.join(model.tables)}")
     for part, taken in found.items():
         await restore_partition(log, model.pool, settings.projection, part, taken)

@@ -1,10 +1,17 @@
-"""The ``langlog`` command beside a server under test, on its data folder and in its environment."""
+"""The ``langlog`` command beside a server under test, on its data folder and in its environment: as a process, or in this one."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import NamedTuple
+from unittest.mock import patch
+
+from click.testing import CliRunner
+from langlog.main import cli
+from langlog_backbone.settings import Settings
+from langlog_executor.replay_order import Replayed, ReplayOrder
 
 from .server import LiveServer
 
@@ -30,3 +37,27 @@ def langlog(server: LiveServer, *words: str, **env: str) -> Done:
         check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def langlog_here(server: LiveServer, *words: str) -> Done:
+    """The same in this process, where importing everything anew for each command would take longer than the command."""
+    env: dict[str, str | None] = {name: None for name in os.environ if name not in server.env}
+    env |= {**server.env, "LOG_JSON": None, "LOG_LEVEL": "error"}
+    with patch("langlog.running._end_anyway"):  # a command that fails must not end the tests with it
+        done = CliRunner(env=env).invoke(cli, [*words, "--data-dir", str(server.data)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
+async def carried_out_here(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
+    """Instead of `langlog.replay.carry_out`: the graph in this process too."""
+    from langlog_executor.replay import CannotReplay, replay
+
+    os.environ["LOG_URI"] = settings.log_uri  # as the process gets it; CliRunner puts back what was
+    try:
+        return await replay(order)
+    except CannotReplay as error:
+        return Replayed(trouble=str(error))
+    finally:
+        del os.environ["LOG_URI"]
