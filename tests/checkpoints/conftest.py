@@ -19,7 +19,7 @@ from tests.stack.fixtures import MakeSettings
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
     """A stack of the test's own, on both logs."""
-    return make_settings(reply_timeout_s=20.0)
+    return make_settings(reply_timeout_s=60.0)
 
 
 @contextlib.asynccontextmanager

@@ -146,7 +146,7 @@ async def test_a_read_waits_until_the_projection_has_passed_what_was_written(set
         projector = ProjectorService(backbone)
         await projector.start()
         serving = asyncio.create_task(projector.serve())
-        assert await asyncio.wait_for(reading, 4) == "one"
+        assert await asyncio.wait_for(reading, 60) == "one"
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         await projector.stop()

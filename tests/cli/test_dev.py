@@ -17,7 +17,7 @@ from langgraph_sdk.client import LangGraphClient
 from tests.stack.server import LiveServer, Process, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "chat" / "langgraph.json"
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 AGENT = """
 from typing import TypedDict
@@ -160,6 +160,13 @@ def test_a_graph_that_does_not_load_is_said_with_file_line_and_reason(tmp_path: 
 
 async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tmp_path: Path) -> None:
     config = project(tmp_path / "project", AGENT.format(word="before"))
+
+    def write(code: str) -> None:
+        """In one step: half a file would be loaded too."""
+        draft = tmp_path / "draft.py"
+        draft.write_text(code)
+        draft.replace(config.with_name("agent.py"))
+
     port = free_port()
     words = ["dev", "--config", str(config), "--port", str(port), "--data-dir", str(tmp_path / "data")]
     server = Process("reloading", words, tmp_path)
@@ -167,10 +174,10 @@ async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tm
     try:
         async with get_client(url=f"http://127.0.0.1:{port}") as client:
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "before"}
-            config.with_name("agent.py").write_text(AGENT.format(word="after"))
+            write(AGENT.format(word="after"))
             server.wait_for(lambda event: event.get("event") == "graphs.reloaded")
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}
-            config.with_name("agent.py").write_text("def broken(:\n")
+            write("def broken(:\n")
             failed = server.wait_for(lambda event: event.get("event") == "graphs.reload_failed")
             assert "agent.py, line 1" in failed["error"]
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}

@@ -12,7 +12,7 @@ from langlog.health import HealthService
 
 from tests.stack.server import free_port
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 class Patient:

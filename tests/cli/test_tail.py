@@ -18,7 +18,7 @@ from langlog_backbone.log import Log, NewRecord, Record, open_log
 from langlog_backbone.settings import Settings
 from langlog_schemas import commands, envelope, events
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 @pytest_asyncio.fixture

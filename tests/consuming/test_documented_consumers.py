@@ -25,7 +25,7 @@ from tests.stack.server import LiveServer, kafka_env
 pytestmark = pytest.mark.kafka
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 RUNS = 6
 
 

@@ -147,5 +147,5 @@ for name in {MODULES!r}:
 from langlog_schemas.consumer import Follower
 print(type(Follower().event("run-events", 0, {{"ce_type": "langlog.run.succeeded.v1"}}, b'{{"thread_id":"t","run_id":"r","status":"idle"}}')).__name__)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert done.stdout.strip() == "RunSucceeded", done.stderr

@@ -16,7 +16,7 @@ from tests.loss.witness import Witness
 from tests.stack.server import SURROUNDINGS, Process, free_port, verify
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
-LEASE_S = 2
+LEASE_S = 4
 """Short, so that a dead worker is noticed quickly; renewed several times within it."""
 SERVICES: dict[str, list[str]] = {
     "decider": ["executor", "--role", "decider"],

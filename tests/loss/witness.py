@@ -39,7 +39,7 @@ class Witness:
                 await task
             await reader.stop()
 
-    async def until(self, happened: Callable[[], bool], limit_s: float = 60.0) -> None:
+    async def until(self, happened: Callable[[], bool], limit_s: float = 120.0) -> None:
         """Wait until the log says so. Raises TimeoutError."""
         async with asyncio.timeout(limit_s), self._news:
             await self._news.wait_for(happened)

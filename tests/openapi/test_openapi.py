@@ -29,7 +29,7 @@ from tests.stack.server import LiveServer
 
 PROJECT = Path(__file__).parents[1] / "contract" / "graphs" / "langgraph.json"
 EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "300"))
-ANSWER_S = 30.0
+ANSWER_S = 120.0
 ENDLESS = ("/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events")
 PROTOCOLS = ("/mcp", "/a2a", "/.well-known", "/threads/{thread_id}/commands")
 """JSON-RPC and the like: their own tests know what they answer."""

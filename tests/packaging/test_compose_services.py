@@ -15,7 +15,7 @@ from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests.packaging.test_compose import OURS, ROOT, SERVICES
 from tests.stack.server import Process, free_port
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 @pytest.mark.kafka

@@ -56,7 +56,7 @@ def make_side(
         project = tmp_path / "langgraph.json"
         config = {"graphs": {"echo": "./echo.py:graph"}, "store": {"index": INDEX, "ttl": ttl}}
         project.write_text(json.dumps(config))
-        async with make_stack(project=project, reply_timeout_s=5.0) as stack:
+        async with make_stack(project=project, reply_timeout_s=60.0) as stack:
             stack.answers = {"embed_item": embed_item, "embed_query": embed_query}
             yield Http(stack)
 

@@ -82,7 +82,7 @@ async def stack(make_stack: MakeStack, tmp_path: Path) -> AsyncIterator[Stack]:
     (tmp_path / "auth.py").write_text(AUTH)
     config = {"graphs": {"echo": "./echo.py:graph"}, "auth": {"path": "./auth.py:auth"}, "store": {"index": INDEX}}
     (tmp_path / "langgraph.json").write_text(json.dumps(config))
-    async with make_stack(project=tmp_path / "langgraph.json", reply_timeout_s=5.0) as made:
+    async with make_stack(project=tmp_path / "langgraph.json", reply_timeout_s=60.0) as made:
         made.answers = {"embed_item": embed_item, "embed_query": embed_query}
         yield made
 

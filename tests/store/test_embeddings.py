@@ -132,13 +132,13 @@ async def test_a_function_that_blocks_holds_up_no_event_loop(make: Make) -> None
     release = threading.Event()
 
     def slow(asked: Sequence[str]) -> list[list[float]]:
-        release.wait(10)
+        release.wait(60)
         return embed(asked)
 
     asking = asyncio.ensure_future(make(slow).vectors(texts("a")))
     begun = time.monotonic()
     await asyncio.sleep(0.01)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     release.set()
     assert len(await asking) == 1
 
@@ -156,7 +156,7 @@ async def test_a_function_that_takes_too_long_is_cancelled(make: Make) -> None:
     embedder = make(never, limit_s=0.05)
     with pytest.raises(EmbeddingFailed, match=r"more than 0\.05 s"):
         await embedder.vectors(texts("a"))
-    assert await asyncio.to_thread(cancelled.wait, 10)
+    assert await asyncio.to_thread(cancelled.wait, 60)
 
 
 async def test_searches_are_embedded_as_such_by_models_that_tell_them_apart(make: Make) -> None:

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 
 
 class Found(NamedTuple):

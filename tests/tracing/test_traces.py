@@ -96,8 +96,9 @@ async def test_a_run_that_waits_its_turn_belongs_to_the_trace_that_asked_for_it(
     assert await post(url, body, f"00-{first}-{'1' * 16}-01") == 200
     body = {"assistant_id": "failing", "input": {"message": "secret words"}}
     assert await post(f"{url}/wait", body, f"00-{second}-{'2' * 16}-01") == 200
-    trace = Trace(collector, second, "run failing", "project run.failed.v1", "node boom")
-    assert trace.path("run failing") == ["POST /threads/{thread_id}/runs/wait", "run failing"]
+    asked = "POST /threads/{thread_id}/runs/wait"
+    trace = Trace(collector, second, asked, "run failing", "project run.failed.v1", "node boom")
+    assert trace.path("run failing") == [asked, "run failing"]
     assert trace.spans["run failing"].failed
     assert trace.spans["node boom"].failed
     assert "secret words" not in str(trace.spans), "what users write does not go to the collector"
@@ -158,7 +159,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("script", [OFF, MISSING], ids=["off", "not installed"])
 def test_without_it_nothing_is_imported_or_made(script: str) -> None:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     if script is MISSING:
         assert "tracing.not_installed" in done.stdout + done.stderr
