@@ -92,7 +92,7 @@ class Stack:
 
     async def answer(self, state: dict[str, Any]) -> dict[str, Any]:
         """Tell whoever asks where the thread stands; what was asked."""
-        client = connect(self.backbone.settings.redis_uri)
+        client = connect(self.backbone.settings.redis_uri, socket_timeout=None)
         try:
             _, data = await asyncio.wait_for(
                 client.execute_command("BRPOP", self.backbone.pipe.key("queries"), 0), LIMIT_S
