@@ -348,10 +348,22 @@ class KafkaLog:
     async def group_positions(self) -> dict[str, Positions]:
         topics = {self._stored(topic): topic for topic in self._topics}
         asking = asyncio.Semaphore(GROUPS_AT_ONCE)
+        failure: Exception | None = None
+
+        async def offsets_of(admin: AIOKafkaAdminClient, group: str) -> Any:
+            nonlocal failure
+            while True:
+                try:
+                    return await admin.list_consumer_group_offsets(group)
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    failure = error  # as above
+                    await asyncio.sleep(RETRY_PAUSE_S)
 
         async def of_group(admin: AIOKafkaAdminClient, group: str) -> Positions:
             async with asking:
-                offsets = await admin.list_consumer_group_offsets(group)
+                offsets = await offsets_of(admin, group)
             return {
                 (topics[place.topic], place.partition): entry.offset
                 for place, entry in offsets.items()
@@ -365,7 +377,7 @@ class KafkaLog:
                 groups = [name for name, _ in await self._admin.list_consumer_groups()]
                 found = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
+            raise LogUnavailable(f"Kafka cannot be asked: {failure or error or 'no answer'}") from None
         named = zip(groups, found, strict=True)
         return {group.removeprefix(self._prefix): positions for group, positions in named if positions}
 
