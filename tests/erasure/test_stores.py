@@ -25,6 +25,7 @@ from tests.stack.server import SURROUNDINGS, LiveServer, kafka_env
 
 ERASED, KEPT, PASSING = "MARKER-OF-JANE-9D1F", "MARKER-OF-JOAN-77AB", "MARKER-OF-JEAN-0C3E"
 TOMBSTONES = "langlog_keys.thread_keys"
+LIMIT_S = 60.0
 
 
 class Stores(NamedTuple):
@@ -142,7 +143,9 @@ async def test_what_was_said_in_an_erased_thread_is_in_no_store(
             for text in (ERASED, PASSING):
                 assert await stores.rows_with(text) == []
             assert await stores.rows_with(erased) == [TOMBSTONES]
-            assert await stores.keys_with(ERASED) == [] == await stores.keys_with(erased)
+            async with asyncio.timeout(LIMIT_S):
+                while await stores.keys_with(ERASED) or await stores.keys_with(erased):
+                    await asyncio.sleep(0.1)  # the decider takes them away beside: nothing tells of it
             for key in await stores.keys_with(PASSING):  # of a stateless run: readers may still be there; it expires
                 assert await stores.redis.ttl(key) > 0
             assert await stores.rows_with(KEPT) and await stores.keys_with(KEPT)
