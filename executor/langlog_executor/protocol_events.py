@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Namespace = Sequence[str]
 Status = Literal["completed", "failed", "interrupted"]
+CUSTOM_NAME_MAX = 200
+"""Characters of the name of a ``custom`` event, which is in the frame's."""
 
 
 class ProtocolEvents:
@@ -77,6 +79,15 @@ class ProtocolEvents:
 
     def tool(self, namespace: Namespace, event: Any) -> None:
         self._send("@tools", namespace, event)
+
+    def update(self, namespace: Namespace, data: Any) -> None:
+        self._send("@updates", namespace, data)
+
+    def custom(self, namespace: Namespace, data: Any) -> None:
+        """What a node wrote. Clients subscribe by its member ``name``, so that is told with it; only data itself where it cannot be."""
+        name = data.get("name") if isinstance(data, dict) else None
+        told = isinstance(name, str) and 0 < len(name) <= CUSTOM_NAME_MAX and "|" not in name
+        self._send(f"@custom/{name}" if told else "@custom", namespace, data)
 
     def _send(self, name: str, namespace: Namespace, data: Any) -> None:
         self._emit("|".join((name, *namespace)), encoding.encode(data))

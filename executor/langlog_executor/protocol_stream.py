@@ -7,10 +7,10 @@ remembers what the report at the end needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from . import encoding
 from .message_blocks import MessageBlocks
@@ -22,15 +22,20 @@ BLOCKS = "__pregel_stream_messages_v2"
 """Configurable by which the library has chat models speak in content blocks; without it they speak in chunks, which are translated."""
 
 
+OWN = frozenset({"custom", "updates"})
+"""Modes that are told of when a transformer of the graph's own asks for them (``compile(transformers=[CustomTransformer])``)."""
+
+
 class ProtocolStream:
     events = False
-    library_modes = ("messages", "tasks", "tools", "updates", "values")
+    library_modes: tuple[str, ...] = ("messages", "tasks", "tools", "updates", "values")
 
     def __init__(self, emit: Emit, protocol: ProtocolEvents) -> None:
         self._emit = emit
         self._protocol = protocol
         self._subgraphs = Subgraphs(protocol)
         self._blocks = MessageBlocks()
+        self._own: frozenset[str] = frozenset()
         self._values_json: bytes | None = None
         self.has_values = False
         self.interrupted = False
@@ -39,6 +44,12 @@ class ProtocolStream:
     def values_json(self) -> bytes | None:
         """The last values of the whole state, None when there were none."""
         return self._values_json
+
+    def heed(self, transformers: Iterable[Any]) -> None:
+        """What the graph was compiled with says what else it tells. Before `library_modes` is read."""
+        asked = {mode for made in transformers for mode in getattr(made, "required_stream_modes", ())}
+        self._own = OWN & asked
+        self.library_modes = tuple(sorted({*self.library_modes, *self._own}))
 
     async def follow(self, parts: AsyncIterator[Any]) -> None:
         """All parts of ``astream`` in its second form."""
@@ -55,8 +66,13 @@ class ProtocolStream:
                 self._subgraphs.task(namespace, data)
             case "tools":
                 self._protocol.tool(namespace, data)
-            case "updates" if not namespace and isinstance(data, dict) and INTERRUPT in data:
-                self.interrupted = True
+            case "updates":
+                if not namespace and isinstance(data, dict) and INTERRUPT in data:
+                    self.interrupted = True
+                if "updates" in self._own:
+                    self._protocol.update(namespace, data)
+            case "custom":
+                self._protocol.custom(namespace, data)
 
     def end(self, status: Status, error: str | None = None) -> None:
         """The graph is over: what is open ends with it."""
@@ -81,6 +97,8 @@ class ProtocolStream:
 
     def _on_message(self, namespace: tuple[str, ...], message: Any) -> None:
         if isinstance(message, BaseMessage):
+            if not isinstance(message, AIMessageChunk) and not message.text:
+                return  # a node that hands on a call of a tool: nobody speaks; it is among the values
             for event in self._blocks.take(namespace, message):
                 self._protocol.message(namespace, event)
         else:

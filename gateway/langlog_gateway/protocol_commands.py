@@ -163,7 +163,18 @@ class Commands:
         if not isinstance(params.get("assistant_id"), str):
             raise Refused("invalid_argument", "run.start requires an assistant_id.")
         kept: Object = {name: params[name] for name in RUN_PARAMS if name in params}
-        return await self._run(request, _thread(request), kept)
+        thread_id = _thread(request)
+        if kept.get("input") is not None and await self._answers_a_question(thread_id, kept):
+            kept["command"] = {"resume": kept.pop("input")}
+        return await self._run(request, thread_id, kept)
+
+    async def _answers_a_question(self, thread_id: str, params: Object) -> bool:
+        """Whether the input is for the ``interrupt()`` that the thread has stopped at: so the protocol has it, and so `RemoteGraph`
+        resumes. A run from an earlier checkpoint asks anew."""
+        if _object(_object(params.get("config")).get("configurable")).get("checkpoint_id") is not None:
+            return False
+        row = await self._core.reads.row(SQL["waits_for_answer"], thread_id)
+        return row is not None and bool(row["waits"])
 
     async def _respond(self, request: web.Request, params: Object) -> str:
         answers = _answers(params)

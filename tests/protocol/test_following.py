@@ -126,6 +126,44 @@ async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) ->
     await asyncio.gather(*(talk(number) for number in range(10)))
 
 
+async def test_an_input_for_a_thread_that_asks_is_the_answer(thread: Thread) -> None:
+    await thread.start("asker", {"text": "a"})
+    asked = await thread.follow(lambda event: event.method == "input.requested")
+    earlier = (await thread.get("/state"))["parent_checkpoint"]["checkpoint_id"]
+    await thread.start("asker", {"said": "yes"})
+    told = await thread.follow(lambda event: event.root("completed"), since=asked[-1].seq)
+    assert told[-1].data["event"] == "completed"
+    assert (await thread.get("/state"))["values"] == {"text": "a", "answer": {"said": "yes"}}
+    await thread.start("asker", {"text": "b"})
+    again = await thread.follow(lambda event: event.method == "input.requested", since=told[-1].seq)
+    assert again[-1].data["payload"] == {"about": "b"}, "nothing was asked: it was input"
+    await thread.start("asker", {"text": "c"}, config={"configurable": {"checkpoint_id": earlier}})
+    anew = await thread.follow(lambda event: event.method == "input.requested", since=again[-1].seq)
+    assert anew[-1].data["payload"] == {"about": "c"}, "from an earlier checkpoint it asks anew"
+
+
+async def test_what_nodes_write_is_told_when_the_graph_was_compiled_so(thread: Thread) -> None:
+    every = {"channels": ["lifecycle", "updates", "custom"]}
+    await thread.start("reporter", {"text": "a"})
+    found = await thread.follow(**every)
+    custom = [{"name": "progress", "done": 1}, {"name": "a|b"}, "plain"]
+    assert [e.data for e in found if e.method == "custom"] == custom
+    assert [e.data for e in found if e.method == "updates"] == [{"report": {"text": "reported"}}]
+    named = await thread.follow(channels=["lifecycle", "custom:progress"])
+    assert [e.data for e in named if e.method != "lifecycle"] == custom[:1]
+    await thread.start("quiet", {"text": "a"})
+    silent = await thread.follow(since=found[-1].seq, **every)
+    assert {e.method for e in silent} == {"lifecycle"}
+
+
+async def test_a_call_of_a_tool_that_a_node_hands_on_is_no_message(thread: Thread) -> None:
+    await thread.start("tooler", {"messages": []})
+    found = await thread.follow()
+    assert [event for event in found if event.method == "messages"] == []
+    last = [event.data for event in found if event.method == "values"][-1]
+    assert last["messages"][0]["tool_calls"][0]["args"] == {"n": 21}
+
+
 async def test_of_answers_given_at_once_at_two_gateways_exactly_one_wins(thread: Thread, pair: Pair) -> None:
     """And every other is told that the interrupt is taken, whichever gateway asks first and whatever the read model knows yet."""
 

@@ -8,8 +8,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.stream.transformers import CustomTransformer, UpdatesTransformer
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -103,3 +105,17 @@ def fail(state: Asked) -> Asked:
 
 
 failing = StateGraph(Asked).add_node("fail", fail).add_edge(START, "fail").add_edge("fail", END).compile()
+
+
+def report(state: Asked) -> Asked:
+    write = get_stream_writer()
+    write({"name": "progress", "done": 1})
+    write({"name": "a|b"})
+    write("plain")
+    return {"text": "reported"}
+
+
+reporting = StateGraph(Asked).add_node("report", report).add_edge(START, "report").add_edge("report", END)
+reporter = reporting.compile(transformers=[CustomTransformer, UpdatesTransformer])
+"""Tells of its steps and of what they write, since it was compiled so."""
+quiet = reporting.compile()
