@@ -22,7 +22,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
     env = {
         "LANGLOG_PROJECT": str(PROJECT),
         "LANGLOG_STREAM_BUFFER_FRAMES": str(BUFFER_FRAMES),
-        "LANGLOG_LEASE_SECS": "10",
+        "LANGLOG_LEASE_SECS": "15",
     }
     async with running_cluster(tmp_path_factory.mktemp("streams"), env) as found:
         yield found
@@ -30,7 +30,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def http(cluster: Cluster) -> AsyncIterator[aiohttp.ClientSession]:
-    timeout = aiohttp.ClientTimeout(total=60)
+    timeout = aiohttp.ClientTimeout(total=180)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(cluster.url, timeout=timeout, connector=connector) as session:
         yield session

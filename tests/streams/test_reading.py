@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,8 +12,9 @@ import pytest
 
 from tests.loss.cluster import Cluster
 from tests.streams.conftest import BUFFER_FRAMES
+from tests.streams.project.talkers import GATE_EVENTS
 from tests.streams.reading import Client, Event, events_of
-from tests.streams.test_resume import LOUD, TALK, done, ticks
+from tests.streams.test_resume import EVENTS, LOUD, TALK, done, ticks
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -60,18 +62,25 @@ async def test_the_stream_of_a_thread_has_all_of_a_run_that_begins_later(
 
 
 @pytest.mark.parametrize("resumable", [False, True])
-async def test_who_joins_a_run_sees_what_is_still_to_come(client: Client, resumable: bool) -> None:
-    run = await client.begin("talker", {**TALK, "pause": 0.05}, **{**LOUD, "stream_resumable": resumable})
+async def test_who_joins_a_run_sees_what_is_still_to_come(client: Client, resumable: bool, tmp_path: Path) -> None:
+    gated = {**TALK, "pause": 0, "gates": str(tmp_path)}
+    run = await client.begin("talker", gated, **{**LOUD, "stream_resumable": resumable})
     path = f"runs/{run}/stream"
-    joined = [asyncio.create_task(client.read(path, None))]
-    for count in (3, 5, 7):
-        await client.read(path, None, count=count)
-        joined.append(asyncio.create_task(client.read(path, None)))
+    joined = []
+    for gate in (places := range(0, EVENTS, GATE_EVENTS)):
+        opened = [asyncio.Event(), asyncio.Event()]
+        joined.append(asyncio.create_task(client.read(path, None, opened=opened[0])))
+        behind = client.read(path, None, opened=opened[1], until=lambda event, gate=gate: ticks([event]) == [gate])
+        passed = asyncio.create_task(behind)
+        for event in opened:
+            await event.wait()
+        (tmp_path / str(gate)).touch()
+        await passed
     first, *later = [events for events, _ in await asyncio.gather(*joined)]
-    assert first
-    for events in later:
-        assert events
+    assert ticks(first) == list(range(EVENTS))
+    for gate, events in zip(places[1:], later, strict=True):
         assert events == first[-len(events) :]
+        assert ticks(events)[-(EVENTS - gate) :] == list(range(gate, EVENTS))
     assert await client.read(path, None) == ([], True), "over: there is nothing to come"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+from pathlib import Path
 from typing import Annotated
 
 from langgraph.config import get_stream_writer
@@ -13,12 +14,19 @@ class State(TypedDict, total=False):
     events: int
     pause: float
     bytes: int
+    gates: str
     said: Annotated[list[str], operator.add]
+
+
+GATE_EVENTS = 15
+"""With ``gates``, a folder, there is one before each so many events: a file of the next event's number opens it."""
 
 
 async def talk(state: State) -> State:
     write = get_stream_writer()
     for n in range(state["events"]):
+        while "gates" in state and n % GATE_EVENTS == 0 and not (Path(state["gates"]) / str(n)).exists():
+            await asyncio.sleep(0.01)
         write({"n": n, "at": "child", "text": "é\n" * (n % 5)})
         if n % 3 == 0:
             await asyncio.sleep(state.get("pause", 0.01))
