@@ -265,6 +265,12 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     return Settings(**found)
 
 
+def own_url(settings: Settings) -> str:
+    """Where a process reaches the gateway that is in it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
 def _convert(field: str, text: str) -> Any:
     kind = Settings.__annotations__[field]
     if kind == "Path":

@@ -47,6 +47,7 @@ async def _run(settings: Settings, project: Project, reload: bool) -> int:
     from langlog_backbone.context import open_backbone
     from langlog_backbone.embedded import embedded_servers
     from langlog_backbone.service import Service, run_services
+    from langlog_backbone.settings import own_url
     from langlog_executor.decider import DeciderService
     from langlog_executor.workers import WorkerPoolService
     from langlog_gateway.service import GatewayService
@@ -58,7 +59,7 @@ async def _run(settings: Settings, project: Project, reload: bool) -> int:
 
     asked = settings
     if not settings.base_url:
-        settings = replace(settings, base_url=_own_url(settings))
+        settings = replace(settings, base_url=own_url(settings))
     async with embedded_servers(settings) as settings, open_backbone(settings, local=True) as backbone:
         pool = WorkerPoolService(backbone)
         services: list[Service] = [
@@ -83,12 +84,6 @@ def _say(settings: Settings, project: Project) -> None:
     click.echo(f"langlog listens on http://{host}:{settings.port}{settings.mount_prefix}")
     click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
     click.echo(f"  data    {where}")
-
-
-def _own_url(settings: Settings) -> str:
-    """Where this process reaches its own gateway."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _without_password(uri: str) -> str:

@@ -262,9 +262,9 @@ class Report:
 async def serve(settings: Settings, report: Report) -> None:
     """The worker's whole life. Raises StartError and GraphLoadError."""
     from langlog_backbone.context import open_backbone
+    from langlog_backbone.loopback import open_loopback
 
     from .graphs import load_graphs
-    from .loopback import open_loopback
 
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from langlog_backbone import tracing
+from langlog_backbone.settings import own_url
 
 from .a2a import A2a
 from .access import GATE, caller, identify
@@ -59,6 +60,11 @@ def build_app(core: Core) -> web.Application:
     """The application of one gateway. Raises StartError for what the project names and cannot be loaded."""
     settings, options = core.settings, core.options
     cors = Cors(settings.cors_allow_origins, options.http.cors)
+    if options.http.app is not None or options.auth.path is not None:
+        # here: it brings a lot into memory that only a project's own code needs
+        from langlog_backbone.loopback import open_loopback
+
+        open_loopback(settings.base_url or own_url(settings), options.prefix)
     custom = load_app(options)
     app = web.Application(middlewares=[_middleware(core, cors, custom)], client_max_size=settings.max_body_bytes)
     if custom is not None:

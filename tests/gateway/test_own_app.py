@@ -209,6 +209,7 @@ async def test_an_application_of_fastapi_is_part_of_the_document_and_lives_once(
         assert await stack.call("GET", "/api/info") == (200, {"version": "own"}), "it may shadow what is built in"
         assert "<title>langlog API" in (await stack.call("GET", "/api/docs"))[1]
         assert await stack.call("GET", "/api/lives") == (200, ["up"])
+        assert await stack.call("POST", "/api/enter/ann") == (200, "ann"), "by a client without an address"
         async with stack.http.ws_connect(f"{stack.url}/api/talk") as socket:
             await socket.send_str("hello")
             assert await socket.receive_str() == "hello"

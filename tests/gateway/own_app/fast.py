@@ -3,9 +3,11 @@
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, WebSocket
+from langgraph_sdk import get_client
 from pydantic import BaseModel
 
 lives = []
+server = get_client()
 
 
 class Order(BaseModel):
@@ -38,6 +40,13 @@ class Thread(BaseModel):
 @app.post("/sew")
 async def sew(body: Thread) -> list[Thread]:
     return [body]
+
+
+@app.post("/enter/{name}")
+async def enter(name: str) -> str:
+    """By the server's own API."""
+    thread = await server.threads.create(metadata={"entered": name})
+    return (await server.threads.get(thread["thread_id"]))["metadata"]["entered"]
 
 
 @app.get("/lives")

@@ -1,13 +1,13 @@
-"""Clients without an address: in a graph, they mean the server that runs it.
+"""Clients without an address: in a project's code, they mean the server that runs it.
 
-`langgraph_sdk.get_client()` takes no URL where other servers run graphs, and the SDK asks
-`get_asgi_transport` for the way into the server's own process. Here graphs run elsewhere than HTTP is served: the way is HTTP to a
-gateway (LANGLOG_BASE_URL; ``langlog dev`` knows its own). Requests are then like any other client's: streams stream, and where
-the project authenticates, it asks for what the client has in its ``headers``.
+`langgraph_sdk.get_client()` takes no URL in graphs and in a project's own application on other servers, and the SDK asks
+`get_asgi_transport` for the way into the server's own process. Here the way is HTTP to a gateway: from graphs to LANGLOG_BASE_URL,
+from a gateway to itself. Requests are then like any other client's: streams stream, and where the project authenticates, it asks
+for what the client has in its ``headers``.
 
-Concurrency: one transport for the process, on every graph loop. A client is often made once, where its module is imported, but
-connections belong to the loop they were made on: each loop has its own. What happens when a gateway dies: requests fail or their
-streams break off, and the client does what it does elsewhere.
+Concurrency: one transport for the process, on every event loop of it. A client is often made once, where its module is imported,
+but connections belong to the loop they were made on: each loop has its own. What happens when a gateway dies: requests fail or
+their streams break off, and the client does what it does elsewhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ logger = structlog.get_logger(__name__)
 
 RETRIES = 5
 """Of a connection that cannot be made; what clients with an address have."""
-NO_ADDRESS = "A client without a URL reaches this server itself: set LANGLOG_BASE_URL to where workers reach a gateway"
+NO_ADDRESS = (
+    "A client without a URL reaches this server itself: set LANGLOG_BASE_URL to where its graphs reach a gateway"
+)
 
 
 class Loopback(httpx.AsyncBaseTransport):
@@ -62,7 +64,7 @@ class Loopback(httpx.AsyncBaseTransport):
 
 
 def open_loopback(base_url: str, prefix: str) -> None:
-    """From now on clients without an address reach that server. Once, before graphs are loaded."""
+    """From now on clients without an address reach that server. Before the project's code is loaded."""
     way = Loopback(base_url, prefix)
 
     def make(*_: Any, **__: Any) -> Loopback:
