@@ -29,7 +29,7 @@ _encode = msgspec.json.encode
 class Event:
     """One event: what subscriptions choose by, and its JSON."""
 
-    __slots__ = ("_sse", "channel", "method", "namespace", "seq", "text")
+    __slots__ = ("_sdk", "_sse", "channel", "method", "namespace", "seq", "text")
 
     def __init__(self, seq: int, method: str, channel: str, namespace: Namespace, text: bytes) -> None:
         self.seq = seq
@@ -39,6 +39,19 @@ class Event:
         self.namespace = namespace
         self.text = text
         self._sse: bytes | None = None
+        self._sdk: Event | None = None
+
+    @property
+    def for_sdk(self) -> Event:
+        """As the Python SDK reads it: it looks for what is asked as ``value``, where the protocol says ``payload``."""
+        if self.channel != "input":
+            return self
+        if self._sdk is None:
+            told = msgspec.json.decode(self.text)
+            data = told["params"]["data"]
+            data["value"] = data.get("payload")
+            self._sdk = Event(self.seq, self.method, self.channel, self.namespace, _encode(told))
+        return self._sdk
 
     @property
     def sse(self) -> bytes:
@@ -76,7 +89,6 @@ def event_of(run_id: str, frame: Frame) -> Event | None:
             id = _known_id(run_id, "lc", name.namespace, name.hint)
         case "input.requested":
             channel, id = "input", _known_id(run_id, "input", name.namespace, name.hint)
-            data = shown_question(data)
         case "custom" if name.hint:
             channel = f"custom:{name.hint}"
     return _event(frame.seq, id, name.method, channel, name.namespace, frame.ms, data)
@@ -102,10 +114,9 @@ def _event(seq: int, id: str, method: str, channel: str, namespace: Namespace, m
     return Event(seq, method, channel, namespace, text)
 
 
-def shown_question(data: bytes) -> bytes:
-    """What ``input.requested`` asks, also as ``value``: there the Python SDK looks for it, the protocol says ``payload``."""
-    members = _members.decode(data)
-    return _encode({**members, "value": members["payload"]}) if "payload" in members else data
+def is_python_sdk(user_agent: str) -> bool:
+    """Whether a client looks for what is asked where the Python SDK does. Its WebSockets do not carry its own name."""
+    return user_agent.startswith("langgraph-sdk-py/") or " websockets/" in user_agent
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -175,7 +186,7 @@ def derived(ending: Ending, after: int) -> list[Event]:
         assert ending.values is not None
         place = last - 1 - len(asked)
         for interrupt in asked:
-            data = shown_question(_encode({"interrupt_id": interrupt.get("id"), "payload": interrupt.get("value")}))
+            data = _encode({"interrupt_id": interrupt.get("id"), "payload": interrupt.get("value")})
             id = _known_id(ending.run_id, "input", (), str(interrupt.get("id")))
             found.append(_event(place, id, "input.requested", "input", (), ms, data))
             place += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
@@ -11,6 +12,7 @@ from .core import Core, json_response
 from .errors import ApiError
 from .protocol_access import may_follow
 from .protocol_commands import Commands, NoSession, read_envelope
+from .protocol_events import Event, is_python_sdk
 from .protocol_feed import Feed, Feeds
 from .protocol_filter import BadFilter, Filter, read_filter
 from .protocol_socket import Sockets, wants_socket
@@ -85,13 +87,14 @@ class Protocol:
         self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter
     ) -> web.StreamResponse:
         out = StreamOut(request, self._core.settings.heartbeat_s, {})
+        sdk = is_python_sdk(request.headers.get("user-agent", ""))
         feed.listen(subscriber)
         out.guard(subscriber)
         await out.open()
         loop = asyncio.get_running_loop()
         beat = loop.time() + self._core.settings.heartbeat_s
         if subscriber.certain:
-            await catch_up(out, feed, subscriber, filter)
+            await catch_up(out, feed, subscriber, filter, sdk=sdk)
         while True:
             found = await subscriber.wait(beat)
             if loop.time() >= beat:
@@ -112,8 +115,8 @@ class Protocol:
                         continue
                 except ApiError:
                     return await out.close()
-                await catch_up(out, feed, subscriber, filter)
-            await out.write(b"".join([event.sse for event in subscriber.take()]))
+                await catch_up(out, feed, subscriber, filter, sdk=sdk)
+            await out.write(_told(subscriber.take(), sdk=sdk))
             if subscriber.overrun:
                 await out.cut_off()
                 out.break_off()
@@ -121,18 +124,22 @@ class Protocol:
                 out.break_off()
 
 
-async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter) -> None:
+async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter, *, sdk: bool) -> None:
     """Write what was before, and what happens meanwhile, until nothing is left but what comes."""
     subscriber.fall_back()
     while subscriber.certain:
         head = feed.head
         async for events in feed.past(subscriber.after, head):
-            await out.write(b"".join([event.sse for event in events if filter.wants(event)]))
+            await out.write(_told([event for event in events if filter.wants(event)], sdk=sdk))
         if subscriber.certain:
             subscriber.after = head
         if feed.head == head:
             break
     subscriber.behind = False
+
+
+def _told(events: Sequence[Event], *, sdk: bool) -> bytes:
+    return b"".join([(event.for_sdk if sdk else event).sse for event in events])
 
 
 async def _json(request: web.Request) -> object:

@@ -22,7 +22,7 @@ from .cors import Cors
 from .errors import ApiError
 from .protocol_access import may_follow
 from .protocol_commands import NO_ACTIVE_RUN, Commands, Object, Refused, error, read_envelope
-from .protocol_events import Event, tree
+from .protocol_events import Event, is_python_sdk, tree
 from .protocol_feed import NOTHING, Feed, Feeds
 from .protocol_filter import Filter, read_filter
 from .stream_out import CUT_OFF_WRITE_S
@@ -137,6 +137,7 @@ class Socket:
         "_out",
         "_request",
         "_run",
+        "_sdk",
         "_started_after",
         "_subscriptions",
         "_thread_id",
@@ -161,6 +162,7 @@ class Socket:
         self._feeds = feeds
         self._limits = limits
         self._request = request
+        self._sdk = is_python_sdk(request.headers.get("user-agent", ""))
         self._out = out
         self._thread_id = thread_id
         self._certain = certain
@@ -286,7 +288,7 @@ class Socket:
                         continue
                     if not await self._allowed() or self.closing:
                         return sent
-                    await self._out.send_frame(event.text, WSMsgType.TEXT)
+                    await self._out.send_frame((event.for_sdk if self._sdk else event).text, WSMsgType.TEXT)
                     self.seq = max(self.seq, event.seq)
                     sent += 1
             after = head
@@ -316,7 +318,7 @@ class Socket:
             while self._waiting and not self._held and await self._allowed():
                 event = self._waiting.popleft()
                 self._bytes -= len(event.text)
-                await self._out.send_frame(event.text, WSMsgType.TEXT)
+                await self._out.send_frame((event.for_sdk if self._sdk else event).text, WSMsgType.TEXT)
                 self.seq = max(self.seq, event.seq)
         except (ConnectionResetError, RuntimeError):  # the client has left, or is being closed
             self._waiting.clear()

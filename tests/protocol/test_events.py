@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_protocol import protocol
-from langlog_gateway.protocol_events import Ending, Event, derived, event_of, shown_values, tree
+from langlog_gateway.protocol_events import Ending, Event, derived, event_of, is_python_sdk, shown_values, tree
 from langlog_gateway.protocol_filter import CHANNELS, BadFilter, Filter, read_filter
 from langlog_schemas.frames import Frame
 
@@ -81,15 +81,24 @@ def test_what_happens_once_in_a_run_has_the_same_id_for_everybody(
     assert (json.loads(event.text)["event_id"], event.channel, event.method) == (id, channel, method)
 
 
-def test_a_question_is_found_where_the_protocol_and_where_the_python_client_looks() -> None:
+def test_a_question_is_told_as_the_protocol_has_it_and_the_python_client_finds_it_where_it_looks() -> None:
     asked = {"interrupt_id": "i1", "payload": {"sure": [1, None]}}
-    assert json.loads(made("@@input.requested/i1", asked).text)["params"]["data"] == {
-        **asked,
-        "value": {"sure": [1, None]},
-    }
     values = {"a": 1, "__interrupt__": [{"value": {"sure": [1, None]}, "id": "i1"}]}
     [lost] = [e for e in derived(ending(values=json.dumps(values).encode()), 5) if e.method == "input.requested"]
-    assert json.loads(lost.text)["params"]["data"] == {**asked, "value": {"sure": [1, None]}}
+    for event in (made("@@input.requested/i1", asked), lost):
+        assert json.loads(event.text)["params"]["data"] == asked
+        sdk = event.for_sdk
+        assert json.loads(sdk.text)["params"]["data"] == {**asked, "value": {"sure": [1, None]}}
+        assert (sdk.seq, sdk.channel, json.loads(sdk.text)["event_id"]) == (
+            event.seq,
+            event.channel,
+            json.loads(event.text)["event_id"],
+        )
+    other = made("@lifecycle/running", {"event": "running"})
+    assert other.for_sdk is other
+    assert is_python_sdk("langgraph-sdk-py/0.4.14")
+    assert is_python_sdk("Python/3.11 websockets/15.0.1")
+    assert not is_python_sdk("Mozilla/5.0 langgraph-sdk-js")
 
 
 def test_frames_without_a_number_are_no_events() -> None:
