@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import subprocess
-import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from langlog_backbone.embedded import LOG_FILE
 
+from bench.command_line import langlog
 from bench.connection import Connection
 from bench.load import ECHO, Call, Result, Server, closed_loop, wait_run
 from bench.stored_bytes import StoredBytes
@@ -96,19 +94,9 @@ def _log_bytes(data: Path) -> int:
 
 
 async def _cut(server: Server) -> float:
-    began = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "langlog", "log", "cut", "--before", datetime.now(UTC).isoformat()),
-        *("--data-dir", str(server.stack.data)),
-        env=server.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    if process.returncode != 0 or b"were cut" not in out:
-        raise RuntimeError(f"the cut ended with {process.returncode}: {out.decode()[-500:]} {err.decode()[-500:]}")
-    return time.perf_counter() - began
+    """Seconds that it took."""
+    now = datetime.now(UTC).isoformat()
+    return (await langlog(server, "log", "cut", "--before", now, says=b"were cut")).seconds
 
 
 async def _thread_and_run(connection: Connection, body: bytes) -> str:

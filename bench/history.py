@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 from langlog_backbone.clock import new_id, now_iso
-from langlog_backbone.log import Log, NewRecord, open_log
+from langlog_backbone.log import Log, NewRecord, started_log
 from langlog_backbone.settings import Settings
 from langlog_executor.consequences import Decided, event_records
 from langlog_executor.decide import decide_thread, fold_thread
@@ -50,16 +50,12 @@ VALUES = Raw(b'{"text":"HELLO"}')
 
 async def fill(settings: Settings, events: int) -> int:
     """Append so many lifecycle events (or a few more) to the log, and the commands they come from. How many there are."""
-    log = open_log(settings)
-    await log.start()
-    try:
+    async with started_log(settings) as log:
         written = 0
         while written < events:
             threads = min(THREADS_AT_ONCE, -(-(events - written) // (RUNS_PER_THREAD * EVENTS_PER_RUN)))
             written += await _lives(log, [ThreadState(thread_id=new_id()) for _ in range(threads)])
         return written
-    finally:
-        await log.stop()
 
 
 async def _lives(log: Log, states: list[ThreadState]) -> int:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import resource
-import subprocess
-import sys
-import time
 
+from bench.command_line import langlog
 from bench.connection import Connection
 from bench.load import Result, Server, closed_loop, joined, wait_run, warm_up
 from bench.processes import Meter
@@ -38,22 +36,13 @@ async def rebuild(server: Server) -> list[Result]:
 
 
 async def _rebuilt(server: Server, name: str) -> Result:
-    began, used, meter = time.perf_counter(), _children_cpu_s(), Meter(server.stack)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "langlog", "rebuild", "--data-dir", str(server.stack.data)),
-        env=server.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    if process.returncode != 0 or b"Swapped" not in out:
-        raise RuntimeError(f"the rebuild ended with {process.returncode}: {out.decode()[-500:]} {err.decode()[-500:]}")
+    used, meter = _children_cpu_s(), Meter(server.stack)
+    done = await langlog(server, "rebuild", says=b"Swapped")
     _, cpu = meter.read()
     spent = {"rebuild": _children_cpu_s() - used, "postgres": cpu.get("postgres", 0.0)}
-    folded = [(_number(count), _number(rate)) for count, rate in FOLDED.findall(err.decode())]
+    folded = [(_number(count), _number(rate)) for count, rate in FOLDED.findall(done.err)]
     count, rate = max(folded)
-    return Result(name, count, "event", count / rate, [], spent, more={"total_s": time.perf_counter() - began})
+    return Result(name, count, "event", count / rate, [], spent, more={"total_s": done.seconds})
 
 
 def _children_cpu_s() -> float:

@@ -18,16 +18,13 @@ if TYPE_CHECKING:
 async def log_and_read_model(settings: Settings) -> AsyncIterator[tuple[Settings, Log]]:
     """Settings with both URIs, and the log, started. Makes nothing: raises StartError where there is no log, or no Postgres."""
     import msgspec
-    from langlog_backbone.embedded import LOG_FILE, EmbeddedPostgres, data_folder_lock
-    from langlog_backbone.log import open_log
+    from langlog_backbone.embedded import EmbeddedPostgres, data_folder_lock
+    from langlog_backbone.log import started_log
     from langlog_backbone.service import StartError
 
     folder = settings.data_dir.absolute()
     async with contextlib.AsyncExitStack() as stack:
-        if not settings.log_uri:
-            if not (folder / LOG_FILE).is_file():
-                raise StartError(f"there is no log in {settings.data_dir} (say --data-dir, or set LOG_URI)")
-            settings = msgspec.structs.replace(settings, log_uri=f"sqlite://{folder / LOG_FILE}")
+        settings = _with_log(settings)
         if not settings.database_uri:
             if not folder.is_dir():
                 raise StartError(f"there is no data folder {settings.data_dir} (say --data-dir, or set DATABASE_URI)")
@@ -40,33 +37,32 @@ async def log_and_read_model(settings: Settings) -> AsyncIterator[tuple[Settings
                 await server.start()
                 stack.push_async_callback(server.stop)
             settings = msgspec.structs.replace(settings, database_uri=server.uri)
-        log = open_log(settings)
-        await log.start()
-        stack.push_async_callback(log.stop)
-        yield settings, log
+        yield settings, await stack.enter_async_context(started_log(settings))
 
 
 @contextlib.asynccontextmanager
 async def log_alone(settings: Settings) -> AsyncIterator[Log]:
     """The log, started, without Postgres if that can be: an encrypted one is read with the keys that are there, and shows what is
     sealed as it is where no Postgres is known. Makes nothing: raises StartError where there is no log."""
-    import msgspec
-    from langlog_backbone.embedded import LOG_FILE
-    from langlog_backbone.log import open_log
-    from langlog_backbone.service import StartError
+    from langlog_backbone.log import started_log
 
-    folder = settings.data_dir.absolute()
-    if settings.encryption != "off" and not settings.database_uri and folder.is_dir():
+    if settings.encryption != "off" and not settings.database_uri and settings.data_dir.is_dir():
         async with log_and_read_model(settings) as (_, log):
             yield log
         return
-    if not settings.log_uri:
-        if not (folder / LOG_FILE).is_file():
-            raise StartError(f"there is no log in {settings.data_dir} (say --data-dir, or set LOG_URI)")
-        settings = msgspec.structs.replace(settings, log_uri=f"sqlite://{folder / LOG_FILE}")
-    log = open_log(settings)
-    await log.start()
-    try:
+    async with started_log(_with_log(settings)) as log:
         yield log
-    finally:
-        await log.stop()
+
+
+def _with_log(settings: Settings) -> Settings:
+    """With LOG_URI, if only that of the data folder's file. Raises StartError."""
+    import msgspec
+    from langlog_backbone.embedded import LOG_FILE
+    from langlog_backbone.service import StartError
+
+    file = settings.data_dir.absolute() / LOG_FILE
+    if settings.log_uri:
+        return settings
+    if not file.is_file():
+        raise StartError(f"there is no log in {settings.data_dir} (say --data-dir, or set LOG_URI)")
+    return msgspec.structs.replace(settings, log_uri=f"sqlite://{file}")

@@ -165,14 +165,12 @@ def stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]
 
 
 async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
-    from langlog_backbone.log import open_log
+    from langlog_backbone.log import started_log
     from langlog_backbone.settings import read_settings
 
     moment = datetime.fromisoformat(until)
     items: dict[tuple[tuple[str, ...], str], dict[str, Any]] = {}
-    log = open_log(read_settings())
-    await log.start()
-    try:
+    async with started_log(read_settings()) as log:
         starts = await log.start_offsets(ev.STORE_EVENTS)
         ends = {
             (ev.STORE_EVENTS, n): end for n, end in enumerate(await log.end_offsets(ev.STORE_EVENTS)) if end > starts[n]
@@ -188,8 +186,6 @@ async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str
                         del ends[lane]
         finally:
             await reader.stop()
-    finally:
-        await log.stop()
     return [(namespace, key, value) for (namespace, key), value in items.items()]
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
 from langlog_backbone.clock import new_id, now_iso
-from langlog_backbone.log import Log, LogFault, NewRecord, Record, open_log
+from langlog_backbone.log import Log, LogFault, NewRecord, Record, open_log, started_log
 from langlog_backbone.log.sealed import OTHERS, PLAIN, SealedLog, is_sealed
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import SettingError, Settings, read_settings
@@ -33,16 +31,6 @@ OTHER = base64.b64encode(bytes(range(32, 64))).decode()
 TABLES = ("threads", "runs", "thread_events", "outcomes", "dead_letters", "checkpoints", "frames", "webhooks")
 
 
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Log]:
-    log = open_log(settings)
-    await log.start()
-    try:
-        yield log
-    finally:
-        await log.stop()
-
-
 async def everything(log: Log, topics: tuple[str, ...] = (cmd.TOPIC, ev.RUN_EVENTS, ev.DEAD_LETTERS)) -> list[Record]:
     """All records of these topics as this log reads them."""
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic)) if end}
@@ -56,7 +44,7 @@ async def everything(log: Log, topics: tuple[str, ...] = (cmd.TOPIC, ev.RUN_EVEN
 
 
 async def raw(settings: Settings) -> list[Record]:
-    async with opened(msgspec.structs.replace(settings, encryption="off")) as log:
+    async with started_log(msgspec.structs.replace(settings, encryption="off")) as log:
         return await everything(log)
 
 
@@ -96,7 +84,7 @@ async def test_a_thread_that_goes_takes_its_key_along_and_reads_as_erased(stack:
     thread, other = await made(stack), await made(stack)
     await deleted(stack, thread)
     assert [key for _, key, _, _ in await keys(stack, thread)] == [None]
-    async with opened(settings) as log:
+    async with started_log(settings) as log:
         read = await everything(log)
     gone = [record for record in read if record.key == thread and envelope.ERASED in record.headers]
     assert len(gone) == 4 and not any(record.value for record in gone)
@@ -184,7 +172,7 @@ async def test_a_sealed_body_cannot_be_moved_to_another_record(stack: Stack, set
     thread = await made(stack)
     stolen = next(r for r in await raw(settings) if envelope.type_of(r.headers) == "thread.updated.v1")
     position = None
-    async with opened(msgspec.structs.replace(settings, encryption="off")) as log:
+    async with started_log(msgspec.structs.replace(settings, encryption="off")) as log:
         moved = {**stolen.headers, "ce_id": new_id()}
         moved.pop("ce_cause")
         (position,) = await log.append([NewRecord(ev.RUN_EVENTS, thread, stolen.value, moved)])
@@ -254,7 +242,7 @@ async def test_the_master_key_is_replaced_while_services_go_on(settings: Setting
         assert [key for _, key, _, _ in await keys(stack, gone)] == [None], "what is destroyed stays so"
     with pytest.raises(LogFault, match="is not the one"):
         await open_log(settings).start()
-    async with opened(msgspec.structs.replace(settings, master_key=OTHER)) as log:
+    async with started_log(msgspec.structs.replace(settings, master_key=OTHER)) as log:
         read = await everything(log)
     for thread, records in ((before, 6), (since, 4)):
         assert sum(record.key == thread and record.value != b"" for record in read) == records

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ import msgspec
 import pytest
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
-from langlog_backbone.log import Log, open_log
+from langlog_backbone.log import started_log
 from langlog_backbone.settings import Settings
 from langlog_projector import retention, swap
 from langlog_schemas import commands as cmd
@@ -37,17 +36,6 @@ async def stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: Embedd
 
 def settings_of(stack: Stack) -> Settings:
     return stack.backbone.settings
-
-
-@contextlib.asynccontextmanager
-async def tools_log(stack: Stack) -> AsyncIterator[Log]:
-    """As another process has it, which remembers no keys."""
-    log = open_log(settings_of(stack))
-    await log.start()
-    try:
-        yield log
-    finally:
-        await log.stop()
 
 
 def nobody_looks(done: int, total: int) -> None:
@@ -94,7 +82,7 @@ async def due(stack: Stack) -> dict[str, tuple[Any, ...]]:
 
 
 async def verified(stack: Stack) -> bool:
-    async with tools_log(stack) as log:
+    async with started_log(settings_of(stack)) as log:  # as another process has it, which remembers no keys
         report = await swap.verify(log, settings_of(stack), nobody_looks)
     assert report.comparison is not None
     return report.comparison.same
@@ -105,7 +93,7 @@ async def rebuilt(stack: Stack) -> None:
         assert found.same, found
         return True
 
-    async with tools_log(stack) as log:
+    async with started_log(settings_of(stack)) as log:
         report = await swap.rebuild(log, settings_of(stack), nobody_looks, same)
     assert report.swapped
 
@@ -125,7 +113,7 @@ async def test_it_is_delivered_whatever_is_rebuilt_or_cut_meanwhile(stack: Stack
     assert await verified(stack)
     await rebuilt(stack)
     assert await due(stack) == before
-    async with tools_log(stack) as log:
+    async with started_log(settings_of(stack)) as log:
         assert (await retention.cut(log, settings_of(stack), datetime.now(UTC), nobody_looks)).done
     assert await verified(stack)
     await rebuilt(stack)

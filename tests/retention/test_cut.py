@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 import requests
 from langlog_backbone.embedded import LOG_FILE, EmbeddedPostgres
-from langlog_backbone.log import Log, LogUnavailable, NewRecord, Position, Record, TopicPartition, open_log
+from langlog_backbone.log import Log, LogUnavailable, NewRecord, Position, Record, TopicPartition, started_log
 from langlog_backbone.settings import Settings
 from langlog_projector import retention, swap
 from langlog_schemas import envelope, snapshots
@@ -85,12 +85,8 @@ class Scene:
     async def log(self) -> AsyncIterator[tuple[Log, Settings]]:
         """As a tool within this process has it."""
         settings = self.settings()
-        log = open_log(settings)
-        await log.start()
-        try:
+        async with started_log(settings) as log:
             yield log, settings
-        finally:
-            await log.stop()
 
     def cut_here(self) -> None:
         """As `cut`, without a process of its own."""

@@ -1,6 +1,6 @@
 """The log port, its two adapters, and `open_log`, which picks one by URI."""
 
-from .open import open_log
+from .open import open_log, started_log
 from .port import (
     AppendUnknown,
     Assignment,
@@ -30,4 +30,5 @@ __all__ = [
     "RecordTooLarge",
     "TopicPartition",
     "open_log",
+    "started_log",
 ]

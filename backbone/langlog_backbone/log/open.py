@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ..settings import Settings
@@ -20,6 +22,17 @@ def open_log(settings: Settings) -> Log:
     from .sealed import SealedLog
 
     return SealedLog(found, ThreadKeys(settings), writes=settings.encryption == "on")
+
+
+@contextlib.asynccontextmanager
+async def started_log(settings: Settings) -> AsyncIterator[Log]:
+    """The same, started, for the length of a block. Raises LogFault, LogUnavailable."""
+    log = open_log(settings)
+    await log.start()
+    try:
+        yield log
+    finally:
+        await log.stop()
 
 
 def _open(settings: Settings) -> Log:
