@@ -7,7 +7,7 @@ remembers what the report at the end needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -21,6 +21,9 @@ from .subgraphs import Subgraphs
 BLOCKS = "__pregel_stream_messages_v2"
 """Configurable by which the library has chat models speak in content blocks; without it they speak in chunks, which are translated."""
 
+
+OF_A_MODEL = "ls_model_type"
+"""What the metadata of a message has that a chat model has made, with or without streaming it."""
 
 OWN = frozenset({"custom", "updates"})
 """Modes that are told of when a transformer of the graph's own asks for them (``compile(transformers=[CustomTransformer])``)."""
@@ -61,7 +64,7 @@ class ProtocolStream:
             case "values":
                 self._on_values(namespace, data, interrupts)
             case "messages":
-                self._on_message(namespace, data[0])
+                self._on_message(namespace, *data)
             case "tasks":
                 self._subgraphs.task(namespace, data)
             case "tools":
@@ -95,9 +98,9 @@ class ProtocolStream:
             self.has_values, self._values_json = True, encoded
         self._emit("values", encoded)
 
-    def _on_message(self, namespace: tuple[str, ...], message: Any) -> None:
+    def _on_message(self, namespace: tuple[str, ...], message: Any, about: Mapping[str, Any]) -> None:
         if isinstance(message, BaseMessage):
-            if not isinstance(message, AIMessageChunk) and not message.text:
+            if not isinstance(message, AIMessageChunk) and not message.text and OF_A_MODEL not in about:
                 return  # a node that hands on a call of a tool: nobody speaks; it is among the values
             for event in self._blocks.take(namespace, message):
                 self._protocol.message(namespace, event)

@@ -164,6 +164,13 @@ async def test_a_call_of_a_tool_that_a_node_hands_on_is_no_message(thread: Threa
     assert last["messages"][0]["tool_calls"][0]["args"] == {"n": 21}
 
 
+async def test_a_call_of_a_tool_by_a_model_that_cannot_stream_is_one(thread: Thread) -> None:
+    await thread.start("silent", {"messages": []})
+    told = [event.data for event in await thread.follow() if event.method == "messages"]
+    assert [data["event"] for data in told][:1] == ["message-start"]
+    assert any((data.get("content") or {}).get("name") == "double" for data in told), told
+
+
 async def test_of_answers_given_at_once_at_two_gateways_exactly_one_wins(thread: Thread, pair: Pair) -> None:
     """And every other is told that the interrupt is taken, whichever gateway asks first and whatever the read model knows yet."""
 
@@ -249,8 +256,7 @@ async def test_a_follower_loses_nothing_when_its_gateway_is_killed(thread: Threa
     await thread.start("steps", {"count": 80, "pause": 0.02})
     await thread.follow(lambda event: event.data.get("n") == 20)
     await asyncio.to_thread(pair.second.kill)
-    found = await following
-    await asyncio.to_thread(pair.second.start)
+    found, _ = await asyncio.gather(following, asyncio.to_thread(pair.second.start))
     assert [event.seq for event in found] == list(range(1, len(found) + 1))
     assert found == await other.follow(times(2))
 
@@ -263,8 +269,7 @@ async def test_a_gateway_that_goes_down_breaks_streams_off_so_that_they_go_on_el
     await thread.start("steps", {"count": 100, "pause": 0.02})
     await thread.follow(lambda event: event.data.get("n") == 20)
     assert await asyncio.to_thread(pair.second.stop) == 0
-    found = await following
-    await asyncio.to_thread(pair.second.start)
+    found, _ = await asyncio.gather(following, asyncio.to_thread(pair.second.start))
     assert states(found) == list(range(101))
 
 

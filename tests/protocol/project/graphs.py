@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
@@ -98,6 +99,18 @@ tooler = (
     .add_edge("tools", END)
     .compile()
 )
+
+caller = FakeMessagesListChatModel(
+    responses=[AIMessage("", tool_calls=[{"name": "double", "args": {"n": 21}, "id": "call-1"}])]
+)
+
+
+async def ask_model(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [await caller.ainvoke(state["messages"] or "double 21")]}
+
+
+silent = StateGraph(MessagesState).add_node("ask", ask_model).add_edge(START, "ask").add_edge("ask", END).compile()
+"""A model that cannot stream calls a tool and says nothing."""
 
 
 def fail(state: Asked) -> Asked:
