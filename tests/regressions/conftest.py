@@ -1,6 +1,6 @@
-"""One server per log for all regressions: two slots in one worker process, few database connections, short leases.
+"""One server per log for all regressions: two slots in one worker process, few database connections.
 
-It has a Postgres of its own that the tests look into, and a folder in which its graphs leave notes and look for gates.
+It has Postgres and Redis of its own that the tests look into, and a folder in which its graphs leave notes and look for gates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import psutil
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from redis import Redis
 
 from tests.stack.server import LiveServer, kafka_env
 
@@ -22,18 +23,21 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 SLOTS = 2
 CONNECTIONS = 2
 """Of each process to Postgres."""
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 LOOK_S = 0.05
+LEASES = "langlog:leases"
 
 
 class Server:
     """The server under test, its gates and its database."""
 
-    def __init__(self, live: LiveServer, gates: Path, database_uri: str) -> None:
+    def __init__(self, live: LiveServer, gates: Path, database_uri: str, redis_uri: str) -> None:
         self.live = live
         self.url = live.url
         self.database_uri = database_uri
         self._gates = gates
+        self._redis_uri = redis_uri
+        self._dead: set[bytes] = set()
 
     async def entered(self, gate: str, times: int = 1) -> None:
         """Returns once the node behind the gate has been executed that often."""
@@ -49,7 +53,9 @@ class Server:
         (self._gates / gate).touch()
 
     def kill_worker(self) -> None:
-        """SIGKILL to the process that runs graphs; its parent starts another one."""
+        """SIGKILL to the process that runs graphs; its parent starts another one. Until `end_leases` it may be alive."""
+        with Redis.from_url(self._redis_uri) as redis:
+            self._dead |= set(redis.zrange(LEASES, 0, -1))  # type: ignore[arg-type]
         for child in self.live.children():
             try:
                 words = child.cmdline()
@@ -58,27 +64,36 @@ class Server:
             if "langlog_executor.worker" in words:
                 child.kill()
 
+    def end_leases(self) -> None:
+        """Those of workers that were killed: as if their time had passed."""
+        with Redis.from_url(self._redis_uri) as redis:
+            redis.zadd(LEASES, dict.fromkeys(self._dead, 0), xx=True)
+        self._dead.clear()
+
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp(f"regressions-{request.param}")
     gates = folder / "gates"
     gates.mkdir()
-    own = EmbeddedPostgres(folder)
+    own, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
     with asyncio.Runner() as runner:
         runner.run(own.start())
+        runner.run(redis.start())
         env = {
             "DATABASE_URI": own.uri,
+            "REDIS_URI": redis.uri,
             "LANGGRAPH_POSTGRES_POOL_MAX_SIZE": str(CONNECTIONS),
             "N_JOBS_PER_WORKER": str(SLOTS),
-            "LANGLOG_LEASE_SECS": "2",
+            "LANGLOG_LEASE_SECS": "30",
             "LANGLOG_SWEEP_SECS": "1",
             "LANGLOG_TEST_GATES": str(gates),
         }
         if request.param == "kafka":
             env |= kafka_env(request.getfixturevalue("kafka"))
         with LiveServer(PROJECT, folder, env).up() as live:
-            yield Server(live, gates, own.uri)
+            yield Server(live, gates, own.uri, redis.uri)
+        runner.run(redis.stop())
         runner.run(own.stop())
 
 

@@ -34,6 +34,7 @@ async def test_a_cancelled_run_is_not_revived_when_its_worker_dies(
             await client.runs.cancel(thread, run, action=action)
         if cancelled == "before":
             server.kill_worker()
+        server.end_leases()
         for thread, run in runs.values():
             async with asyncio.timeout(LIMIT_S):
                 await client.runs.join(thread, run)
