@@ -14,7 +14,7 @@ from langgraph_sdk import get_client, get_sync_client
 from tests.stack.server import LiveServer
 
 Transport = Literal["sse", "websocket"]
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 ENDS = ("completed", "failed", "interrupted")
 
 pytestmark = pytest.mark.parametrize("transport", ["sse", "websocket"])

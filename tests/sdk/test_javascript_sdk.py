@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.stack.node_package import run_node_tests
 from tests.stack.server import LiveServer
 
-RUN_LIMIT_S = 120
+RUN_LIMIT_S = 300
 
 
 def test_every_method_of_the_javascript_client_does_what_it_is_for(server: LiveServer) -> None:

@@ -337,6 +337,6 @@ for (const [part, methods] of Object.entries(drives)) {
     assert.deepEqual(publicMethods(client[part]), Object.keys(methods).sort());
   });
   for (const [name, drive] of Object.entries(methods)) {
-    test(`${part}.${name} does what it is for`, { timeout: 30_000 }, drive);
+    test(`${part}.${name} does what it is for`, { timeout: 90_000 }, drive);
   }
 }
