@@ -1,0 +1,129 @@
+"""A run that is in flight when the log is cut: its past goes on from the snapshot, in the middle of whatever it was at."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from langlog.history import whole_thread
+from langlog.refold import refold
+from langlog.state import told, until
+from langlog_backbone.as_of import NotInLog, RunThen, thread_as_of
+from langlog_backbone.audit import Audit
+from langlog_backbone.clock import new_id
+from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.log import Position
+from langlog_projector import retention
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from msgspec import Raw
+
+from tests.dead.stack import Stack, stack_of
+from tests.stack.fixtures import isolated
+
+NO_PROJECT = Path("nowhere")
+
+
+@pytest.fixture
+async def stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis) -> AsyncIterator[Stack]:
+    """On the embedded log; the test is the worker."""
+    servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri}
+    async with stack_of(isolated(None, tmp_path, {**servers, "partitions": 2})) as found:
+        yield found
+
+
+class Worker:
+    """What a worker appends of one run."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._number = 0
+        self.thread_id, self.run_id = new_id(), new_id()
+
+    async def begin(self) -> None:
+        create = cmd.CreateRun(
+            thread_id=self.thread_id,
+            run_id=self.run_id,
+            assistant_id="a",
+            graph_id="g",
+            kwargs=Raw(b"{}"),
+            if_not_exists="create",
+        )
+        assert (await self._stack.send(create)).status == 200
+        await self._append(ev.RunStarted(thread_id=self.thread_id, run_id=self.run_id, attempt=1, worker="w"))
+
+    async def checkpoint(self, n: int) -> Position:
+        return await self._append(
+            ev.CheckpointWritten(thread_id=self.thread_id, run_id=self.run_id, attempt=1, body=self._body(n))
+        )
+
+    async def half(self, n: int, index: int) -> Position:
+        """One of two parts of a checkpoint."""
+        body = self._body(n)
+        middle = len(body) // 2
+        part = ev.CheckpointPart(
+            thread_id=self.thread_id,
+            run_id=self.run_id,
+            attempt=1,
+            blob_id=f"{self.run_id}-{n}",
+            index=index,
+            count=2,
+            whole="checkpoint.written.v1",
+            body=body[middle:] if index else body[:middle],
+        )
+        return await self._append(part)
+
+    async def end(self) -> None:
+        end = cmd.FinishRun(thread_id=self.thread_id, run_id=self.run_id, attempt=1, outcome="success")
+        assert (await self._stack.send(end)).status == 200
+
+    def _body(self, n: int) -> bytes:
+        blob = cp.ChannelBlob("x", f"v{n}", "msgpack", bytes([n]))
+        parent = f"k{n - 1}" if n else None
+        return cp.encode(cp.CheckpointBody("", f"k{n}", parent, "msgpack", b"", b"{}", {"x": f"v{n}"}, [blob]))
+
+    async def _append(self, event: ev.Event) -> Position:
+        self._number += 1
+        id = f"{self.run_id}-1-{self._number}"
+        position = await self._stack.append(ev.RUN_EVENTS, event.key, event.TYPE, ev.encode(event), id=id)
+        await self._stack.folded(position)
+        return position
+
+
+def nobody_looks(done: int, total: int) -> None:
+    """Implements `Progress`."""
+
+
+async def test_its_checkpoints_are_put_together_across_the_cut_also_when_the_thread_is_gone(stack: Stack) -> None:
+    log, pool, settings = stack.backbone.log, stack.backbone.pool, stack.backbone.settings
+    audit, worker = Audit(log, pool.fetch, 0), Worker(stack)
+    thread_id = worker.thread_id
+    await worker.begin()
+    await worker.checkpoint(1)
+    last = (await worker.half(2, 0)).offset
+    assert (await retention.cut(log, settings, datetime.now(UTC), nobody_looks)).done
+
+    then = await thread_as_of(audit, thread_id, last)
+    assert (then.position, then.status, then.checkpoint_id) == (last, "busy", "k1")
+    assert then.runs == [RunThen(worker.run_id, 1)]
+    with pytest.raises(NotInLog, match=f"as of position {last} "):
+        await thread_as_of(audit, thread_id, last - 1)
+
+    second = (await worker.half(2, 1)).offset
+    assert (await thread_as_of(audit, thread_id, second)).checkpoint_id == "k2"
+    history = await whole_thread(log, pool, thread_id)
+    assert history is not None and history.last_cut == last and not history.cut
+    shown = told(history, history.entries, NO_PROJECT)
+    assert shown is not None and (shown["checkpoint_id"], shown["values"]["x"]) == ("k2", Raw(b"2"))
+    assert shown["runs"] == [{"run_id": worker.run_id, "attempt": 1}]
+    assert await refold(settings, log, pool, history) == []
+
+    await worker.end()
+    assert (await stack.send(cmd.DeleteThread(thread_id=thread_id))).status == 200
+    history = await whole_thread(log, pool, thread_id)
+    assert history is not None and told(history, history.entries, NO_PROJECT) is None
+    assert told(history, until(history.entries, second), NO_PROJECT) == shown
+    assert await whole_thread(log, pool, new_id()) is None
