@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import redis.asyncio as aioredis
@@ -40,9 +40,26 @@ class Cluster:
         self._env = env | {"PORT": str(port), "LANGLOG_TEST_COUNTS": str(self.counts)}
         self.processes = {name: self.process(name, args) for name, args in SERVICES.items()}
 
-    def process(self, name: str, args: list[str]) -> Process:
+    def process(self, name: str, args: list[str], **env: str) -> Process:
         """Another process of this cluster, not started."""
-        return Process(name, args, self._folder, self._env)
+        return Process(name, args, self._folder, self._env | env)
+
+    def second_gateway(self) -> tuple[Process, str]:
+        """Another gateway, started and stopped with the others, and its URL."""
+        port = free_port()
+        found = self.processes["second"] = self.process("second", SERVICES["gateway"], PORT=str(port))
+        return found, f"http://127.0.0.1:{port}"
+
+    async def start(self) -> None:
+        """All at once: what each of them does meanwhile is mostly imports."""
+        await asyncio.gather(*(asyncio.to_thread(process.start) for process in self.processes.values()))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(asyncio.to_thread(p.stop) for p in self.processes.values() if p.alive))
+
+    def kill_all(self) -> None:
+        for process in self.processes.values():
+            process.kill()
 
     async def kill(self, kind: str) -> None:
         """SIGKILL one kind with its children and start it again; or take everything out of Redis."""
@@ -60,24 +77,26 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def running_cluster(folder: Path, log_env: dict[str, str]) -> AsyncIterator[Cluster]:
-    """Postgres, Redis, every service, and a witness who reads the log along."""
+async def running_cluster(
+    folder: Path, log_env: dict[str, str], arrange: Callable[[Cluster], object] | None = None
+) -> AsyncIterator[Cluster]:
+    """Postgres, Redis, every service, and a witness who reads the log along. ``arrange``: called before they start."""
     env = {
         "LOG_URI": f"sqlite://{folder / 'log.sqlite'}",
         "LANGLOG_DATA_DIR": str(folder),
         "LANGLOG_PROJECT": str(PROJECT),
         "LANGLOG_LEASE_SECS": str(LEASE_S),
         "LANGLOG_SWEEP_SECS": "1",
-        "LANGLOG_GROUP_SESSION_SECS": "2",
         "N_JOBS_PER_WORKER": "16",
         "BG_JOB_MAX_RETRIES": "5",
         **log_env,
+        "LANGLOG_GROUP_SESSION_SECS": "2",
     }
     async with contextlib.AsyncExitStack() as stack:
         postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
         for server in (postgres, redis):
-            await server.start()
             stack.push_async_callback(server.stop)
+        await asyncio.gather(postgres.start(), redis.start())
         env |= {"DATABASE_URI": postgres.uri, "REDIS_URI": redis.uri}
         log: Log = open_log(read_settings(env))
         await log.start()
@@ -85,10 +104,10 @@ async def running_cluster(folder: Path, log_env: dict[str, str]) -> AsyncIterato
         witness = Witness()
         cluster = Cluster(folder, env, redis.uri, witness)
         await stack.enter_async_context(witness.following(log))
-        for process in cluster.processes.values():
-            process.start()
-            stack.callback(process.kill)
+        if arrange is not None:
+            arrange(cluster)
+        stack.callback(cluster.kill_all)
+        await cluster.start()
         yield cluster
         await asyncio.to_thread(verify, SURROUNDINGS | env)
-        for process in reversed(cluster.processes.values()):
-            process.stop()
+        await cluster.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,16 +9,19 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
+import redis.asyncio as aioredis
 
-from tests.loss.cluster import SERVICES, Cluster, running_cluster
+from tests.loss.cluster import Cluster, running_cluster
 from tests.protocol.following import Thread
-from tests.stack.server import Process, free_port, kafka_env
+from tests.stack.server import Process, kafka_env
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 BUFFER_FRAMES = 300
 MAX_SUBSCRIPTIONS = 4
 MAX_MESSAGE_BYTES = 20_000
-PING_S = 2
+LEASES = "langlog:leases"
+LIMIT_S = 180.0
+"""A stream, whatever else the machine does."""
 
 
 class Pair:
@@ -29,6 +31,13 @@ class Pair:
         self.cluster = cluster
         self.second = second
         self.second_url = second_url
+
+    async def lose_worker(self) -> None:
+        """SIGKILL to the worker and another one started; the dead one's lease is over at once."""
+        async with aioredis.from_url(self.cluster._redis_uri) as redis:
+            dead = await redis.zrange(LEASES, 0, -1)
+            await self.cluster.kill("worker")
+            await redis.zadd(LEASES, dict.fromkeys(dead, 0), xx=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,23 +61,17 @@ async def pair(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
         "LANGLOG_STREAM_BUFFER_FRAMES": str(BUFFER_FRAMES),
         "LANGLOG_MAX_SUBSCRIPTIONS": str(MAX_SUBSCRIPTIONS),
         "LANGLOG_MAX_SOCKET_MESSAGE_BYTES": str(MAX_MESSAGE_BYTES),
-        "LANGLOG_SOCKET_PING_SECS": str(PING_S),
-        "LANGLOG_LEASE_SECS": "4",
+        "LANGLOG_LEASE_SECS": "30",
     }
-    async with running_cluster(tmp_path_factory.mktemp("protocol"), env) as cluster:
-        port = free_port()
-        second = cluster.process("second", SERVICES["gateway"])
-        second.env["PORT"] = str(port)
-        await asyncio.to_thread(second.start)
-        try:
-            yield Pair(cluster, second, f"http://127.0.0.1:{port}")
-        finally:
-            await asyncio.to_thread(second.kill)
+    pairs: list[Pair] = []
+    folder = tmp_path_factory.mktemp("protocol")
+    async with running_cluster(folder, env, lambda found: pairs.append(Pair(found, *found.second_gateway()))):
+        yield pairs[0]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def http(pair: Pair) -> AsyncIterator[aiohttp.ClientSession]:
-    timeout = aiohttp.ClientTimeout(total=30)
+    timeout = aiohttp.ClientTimeout(total=LIMIT_S)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
         yield session
 

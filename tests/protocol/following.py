@@ -143,7 +143,7 @@ class Socket:
 
     async def receive(self) -> Told | dict[str, Any] | None:
         """The next event or answer; None: closed."""
-        message = await self.socket.receive(30)
+        message = await self.socket.receive(120)  # whatever else the machine does
         if message.type is not aiohttp.WSMsgType.TEXT:
             return None
         found: dict[str, Any] = json.loads(message.data)

@@ -313,7 +313,7 @@ async def test_a_run_that_loses_its_worker_goes_on_under_other_numbers(thread: T
     following = asyncio.create_task(thread.follow())
     await thread.start("steps", {"count": 60, "pause": 0.05})
     await thread.follow(lambda event: event.data.get("n") == 10)
-    await pair.cluster.kill("worker")
+    await pair.lose_worker()
     found = await following
     numbers = [event.seq for event in found]
     assert numbers == sorted(set(numbers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.protocol.conftest import MAX_MESSAGE_BYTES, MAX_SUBSCRIPTIONS, Pair
+from tests.gateway.conftest import MakeStack, make_stack
+from tests.protocol.conftest import LIMIT_S, MAX_MESSAGE_BYTES, MAX_SUBSCRIPTIONS, Pair
 from tests.protocol.following import ALL, Socket, Thread, Told, over, times
+
+__all__ = ["make_stack"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -122,15 +126,17 @@ async def test_binary_messages_break_the_connection(thread: Thread) -> None:
         assert await closed(socket) == aiohttp.WSCloseCode.UNSUPPORTED_DATA
 
 
-async def test_a_client_that_answers_no_ping_is_dropped(thread: Thread) -> None:
-    async with opened(thread, autoping=False) as socket:
-        while (message := await socket.socket.receive(10)).type is aiohttp.WSMsgType.PING:
-            pass
+async def test_a_client_that_answers_no_ping_is_dropped(make_stack: MakeStack) -> None:
+    async with make_stack(socket_ping_s=0.2) as stack:
+        url = f"{stack.url}/threads/{uuid.uuid4()}/stream/events"
+        async with stack.http.ws_connect(url, autoping=False) as socket:
+            while (message := await socket.receive(LIMIT_S)).type is aiohttp.WSMsgType.PING:
+                pass
         assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
 
 async def test_a_slow_reader_is_closed_with_a_code_of_its_own_and_goes_on_from_its_number(thread: Thread) -> None:
-    count, size = 3000, 10_000
+    count, size = 1000, 30_000  # more than the sockets' buffers and the gateway's hold, in few steps
     async with opened(thread) as socket:
         await socket.command("subscription.subscribe", channels=["values", "lifecycle"])
         connection = socket.socket._response.connection
@@ -140,7 +146,7 @@ async def test_a_slow_reader_is_closed_with_a_code_of_its_own_and_goes_on_from_i
         await thread.start("steps", {"count": count, "bytes": size})
         others = await thread.follow(channels=["lifecycle"], until=lambda event: event.root("running"))
         assert others
-        await thread.follow(lambda event: event.data.get("n", 0) >= 2500)
+        await thread.follow(lambda event: event.data.get("n", 0) >= 900)
         connection.transport.resume_reading()  # type: ignore[attr-defined]
         assert await closed(socket) in (SLOW_READER, 1006)
         got = socket.events
@@ -161,10 +167,11 @@ async def test_a_gateway_that_goes_down_says_so_and_another_goes_on(thread: Thre
         assert await closed(idle) == GOING_DOWN
         assert await stopping == 0
         got = socket.events
+    starting = asyncio.create_task(asyncio.to_thread(pair.second.start))
     async with opened(thread) as socket:
         await socket.command("subscription.subscribe", channels=ALL, since=got[-1].seq)
         rest = await socket.follow()
-    await asyncio.to_thread(pair.second.start)
+    await starting
     assert [event.seq for event in [*got, *rest]] == list(range(1, 64))
 
 
