@@ -35,7 +35,9 @@ class Stack:
     async def listen(self) -> None:
         def on_reply(data: bytes) -> None:
             reply = messages.decode_reply(data[1:])
-            self._replies[reply.command_id].set_result(reply)
+            asked = self._replies.get(reply.command_id)
+            if asked is not None and not asked.done():  # a decider that takes over may say it again
+                asked.set_result(reply)
 
         await self.backbone.bus.subscribe(channels.gateway(self._id), on_reply)
 

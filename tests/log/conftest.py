@@ -35,8 +35,7 @@ async def open_started() -> AsyncIterator[OpenLog]:
 
 @pytest.fixture
 def settings(make_log_settings: Callable[..., Settings]) -> Settings:
-    """Nobody loses his partitions because the machine is busy."""
-    return make_log_settings(group_session_s=30.0)
+    return make_log_settings()
 
 
 @pytest.fixture

@@ -127,7 +127,6 @@ def isolated(broker: str | None, tmp_path: Path, changes: dict[str, Any]) -> Set
         "projection": name,
         "redis_prefix": f"{name}:",
         "partitions": PARTITIONS,
-        "group_session_s": 2.0,
     }
     return Settings(**(found | changes))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ READY_S = 180.0
 STOP_S = 60.0
 VERIFY_S = 240.0
 SHOWN_LINES = 80
+PORTS = range(16_000, 32_000)
 
 OWN = ("LOG_URI", "DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "PORT")
 """Variables of the surroundings that a test must not inherit, besides those that begin with ``LANGLOG_``."""
@@ -39,11 +41,13 @@ running: list[Process] = []
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on at this moment, below those that a system gives away: no connection takes it before its
+    server is up, or while that is away."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def kafka_env(bootstrap: str) -> dict[str, str]:
@@ -52,7 +56,6 @@ def kafka_env(bootstrap: str) -> dict[str, str]:
         "LOG_URI": f"kafka://{bootstrap}",
         "LANGLOG_TOPIC_PREFIX": f"t{uuid.uuid4().hex[:12]}.",
         "LANGLOG_PARTITIONS": "8",
-        "LANGLOG_GROUP_SESSION_SECS": "2",
     }
 
 
