@@ -66,7 +66,8 @@ def describe(told: Told) -> tuple[str, str]:
             return "frames", _frames(event)
         case ev.RunCancelRequested():
             by = f" by run {event.superseded_by}" if event.superseded_by else ""
-            return "stop asked", _joined(_by(record), f"{event.action}{by}")
+            alone = "no worker has it" if event.orphaned else ""
+            return "stop asked", _joined(_by(record), f"{event.action}{by}", alone)
         case ev.RunEnded():
             return event.TYPE.split(".")[1].replace("_", " "), _joined(_by(record), _ended(event))
         case ev.RunDeleted():
