@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 from langlog_backbone.child import Child
+
+from tests.stack.server import free_port
 
 POM = Path(__file__).with_name("pom.xml")
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -68,7 +69,7 @@ class KafkaBroker:
         self._jars = jars()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.port, controller = _free_ports(2)
+        self.port, controller = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._config = folder / "server.properties"
         properties = {
@@ -140,12 +141,3 @@ class KafkaBroker:
         java = shutil.which("java")
         assert java is not None
         return [java, *JAVA, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{self._jars}/*", main, *args]
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
