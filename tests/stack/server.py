@@ -56,7 +56,6 @@ def kafka_env(bootstrap: str) -> dict[str, str]:
         "LOG_URI": f"kafka://{bootstrap}",
         "LANGLOG_TOPIC_PREFIX": f"t{uuid.uuid4().hex[:12]}.",
         "LANGLOG_PARTITIONS": "8",
-        "LANGLOG_GROUP_SESSION_SECS": "2",
     }
 
 
