@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -24,22 +25,28 @@ logger = structlog.get_logger(__name__)
 
 RETRIES = 5
 """Of a connection that cannot be made; what clients with an address have."""
+CLOSED = (
+    "A client without a URL cannot be used where the server asks who is calling: it would be asked again, without end"
+)
 NO_ADDRESS = (
     "A client without a URL reaches this server itself: set LANGLOG_BASE_URL to where its graphs reach a gateway"
 )
 
 
 class Loopback(httpx.AsyncBaseTransport):
-    def __init__(self, base_url: str, prefix: str = "") -> None:
-        """``prefix``: what all paths of the server begin with."""
+    def __init__(self, base_url: str, prefix: str = "", closed: ContextVar[bool] | None = None) -> None:
+        """``prefix``: what all paths of the server begin with. ``closed``: where it is true nothing is sent."""
         self._server = httpx.URL(base_url) if base_url else None
         self._secure = self._server is not None and self._server.scheme == "https"
         self._prefix = prefix.encode()
+        self._closed = closed
         self._of_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = {}
         self._lock = threading.Lock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises httpx.ConnectError also where nobody said where the server is."""
+        """Raises httpx.ConnectError also where nobody said where the server is, and where it is closed."""
+        if self._closed is not None and self._closed.get():
+            raise httpx.ConnectError(CLOSED, request=request)
         if self._server is None:
             raise httpx.ConnectError(NO_ADDRESS, request=request)
         url = self._server.copy_with(raw_path=self._prefix + request.url.raw_path)
@@ -63,9 +70,9 @@ class Loopback(httpx.AsyncBaseTransport):
         return found
 
 
-def open_loopback(base_url: str, prefix: str) -> None:
+def open_loopback(base_url: str, prefix: str, closed: ContextVar[bool] | None = None) -> None:
     """From now on clients without an address reach that server. Before the project's code is loaded."""
-    way = Loopback(base_url, prefix)
+    way = Loopback(base_url, prefix, closed)
 
     def make(*_: Any, **__: Any) -> Loopback:
         return way

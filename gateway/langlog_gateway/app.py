@@ -24,7 +24,7 @@ from .audit import ThreadEvents
 from .core import Core
 from .cors import Cors
 from .crons import Crons
-from .custom_auth import load_auth
+from .custom_auth import ASKING, load_auth
 from .errors import ApiError, internal_error, unprocessable
 from .http_options import HttpOptions, Options
 from .mcp import Mcp
@@ -64,7 +64,7 @@ def build_app(core: Core) -> web.Application:
         # here: it brings a lot into memory that only a project's own code needs
         from langlog_backbone.loopback import open_loopback
 
-        open_loopback(settings.base_url or own_url(settings), options.prefix)
+        open_loopback(settings.base_url or own_url(settings), options.prefix, closed=ASKING)
     custom = load_app(options)
     app = web.Application(middlewares=[_middleware(core, cors, custom)], client_max_size=settings.max_body_bytes)
     if custom is not None:

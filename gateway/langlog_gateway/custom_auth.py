@@ -12,6 +12,8 @@ import inspect
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -87,6 +89,19 @@ STUDIO_SCHEME = "langsmith"
 STUDIO_USER = "langgraph-studio-user"
 
 
+ASKING: ContextVar[bool] = ContextVar("langlog_asking", default=False)
+"""Whether the project's code is being asked about a caller."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    before = ASKING.set(True)
+    try:
+        yield
+    finally:
+        ASKING.reset(before)
+
+
 class CustomAuth:
     """`access.Gate` by an Auth object."""
 
@@ -140,12 +155,13 @@ class CustomAuth:
     async def _ask(self, request: web.Request) -> User:
         given = await self._arguments(request)
         try:
-            if inspect.iscoroutinefunction(self._authenticate):
-                found = await self._authenticate(**given)
-            else:
-                found = await asyncio.to_thread(self._authenticate, **given)
-                if inspect.isawaitable(found):
-                    found = await found
+            with _asking():
+                if inspect.iscoroutinefunction(self._authenticate):
+                    found = await self._authenticate(**given)
+                else:
+                    found = await asyncio.to_thread(self._authenticate, **given)
+                    if inspect.isawaitable(found):
+                        found = await found
         except Exception as error:
             raise _refusal(error) or error from None
         return user_of(found)
@@ -189,7 +205,8 @@ class CustomAuth:
             shown = self._auth.types.StudioUser(user["identity"], is_authenticated=True)
         ctx = self._context(permissions=user["permissions"], user=shown, resource=resource, action=action)
         try:
-            answer = await handler(ctx=ctx, value=value)
+            with _asking():
+                answer = await handler(ctx=ctx, value=value)
         except Exception as error:
             raise _refusal(error) or error from None
         if answer is None or answer is True:
