@@ -44,7 +44,7 @@ def make_side(
             io = IoLoop(backbone)
             loops = GraphLoops(io, threads=8)
             index = StoreIndex(**INDEX)  # type: ignore[arg-type]
-            store = LogStore(io, ttl=ttl, embedder=Embedder(ensure_embeddings(embed), index, loops, 10.0))  # type: ignore[arg-type]
+            store = LogStore(io, ttl=ttl, embedder=Embedder(ensure_embeddings(embed), index, loops, 60.0))  # type: ignore[arg-type]
             try:
                 yield Nodes(backbone, store)
             finally:
