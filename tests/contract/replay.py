@@ -41,9 +41,11 @@ Cases = Mapping[tuple[str, str], Sequence[Step]]
 HERE = Path(__file__).parent
 RECORDINGS = HERE / "recordings"
 HOOK_PORT = 2129
-"""Where recorded webhook addresses point."""
-STEP_LIMIT_S = 40.0
+"""Where recorded webhook addresses point; here they point to whichever port was free."""
+STEP_LIMIT_S = 90.0
 """An exchange that takes longer is a difference."""
+LATE_S = 20.0
+"""By so much more than recorded a busy machine may take until a client has seen enough to leave."""
 PARALLEL = 6
 """Cases at once: enough to fill the recorded pauses, few enough to keep the recorded order of overlapping steps."""
 
@@ -224,6 +226,7 @@ class Replay:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self._hook_port = HOOK_PORT
         self._hooks: list[dict[str, Json]] = []
         self._hooked = asyncio.Condition()
 
@@ -235,13 +238,14 @@ class Replay:
         runner = web.AppRunner(app)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", HOOK_PORT).start()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self._hook_port = runner.addresses[0][1]
             yield
         finally:
             await runner.cleanup()
 
     async def _hook(self, request: web.Request) -> web.Response:
-        body = await request.text()
+        body = (await request.text()).replace(f":{self._hook_port}/", f":{HOOK_PORT}/")
         async with self._hooked:
             self._hooks.append({"method": request.method, "path": request.path_qs, "json": json.loads(body or "null")})
             self._hooked.notify_all()
@@ -249,7 +253,7 @@ class Replay:
 
     async def _webhooks(self, recorded: list[dict[str, Json]]) -> list[str]:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(10), self._hooked:
+            async with asyncio.timeout(LATE_S), self._hooked:
                 await self._hooked.wait_for(lambda: len(self._hooks) >= len(recorded))
         got, self._hooks = self._hooks, []
         return differences([{k: h[k] for k in ("method", "path", "json")} for h in recorded], got, "webhook")
@@ -269,7 +273,7 @@ class Replay:
                     await socket.send_str(names.put(frame["text"] if "text" in frame else json.dumps(frame["json"])))
                     continue
                 try:
-                    message = await asyncio.wait_for(socket.receive(), 8)
+                    message = await asyncio.wait_for(socket.receive(), LATE_S)
                 except TimeoutError:
                     break
                 if message.type is not aiohttp.WSMsgType.TEXT:
@@ -296,6 +300,7 @@ class Replay:
         data = None
         if "raw" in request or "json" in request:
             data = names.put(request["raw"] if "raw" in request else json.dumps(request["json"]))
+            data = data.replace(f":{HOOK_PORT}/", f":{self._hook_port}/")
             headers.setdefault("content-type", "application/json")
         async with session.request(
             request["method"], self.url + path, params=query, data=data, headers=headers, allow_redirects=False
@@ -305,7 +310,7 @@ class Replay:
             if "sse" in want:
                 found += await self._stream(answer, step, names)
             elif "json" in want:
-                text = await answer.text()
+                text = (await answer.text()).replace(f":{self._hook_port}/", f":{HOOK_PORT}/")
                 try:
                     body = json.loads(text)
                 except ValueError:
@@ -335,7 +340,7 @@ class Replay:
         recorded = [e for e in want["sse"] if "comment" not in e]
         left_early = want.get("closed_by") not in (None, "server")
         duration_s = (step["at_ms"][1] - step["at_ms"][0]) / 1000
-        limit_s = min(STEP_LIMIT_S, duration_s + 3) if left_early else STEP_LIMIT_S
+        limit_s = min(STEP_LIMIT_S, duration_s + LATE_S) if left_early else STEP_LIMIT_S
         events = await read_sse(answer, len(recorded) if left_early else None, limit_s)
         names.learn(recorded, events)
         order_want, order_got = ([blur(e.get("event")) for e in es] for es in (recorded, events))
