@@ -17,7 +17,7 @@ from tests.stack.server import LiveServer
 BLOCK_S = 3.0
 DELAY_LIMIT_MS = 50.0
 """No other request is delayed by more than this while a node blocks."""
-PASSES = 4
+PASSES = 16
 """A delay that langlog makes is there each time; one of the machine's is not."""
 
 
@@ -68,10 +68,12 @@ async def test_the_server_says_that_it_is_well(http: aiohttp.ClientSession) -> N
 
 
 async def test_a_blocking_node_delays_no_other_request(http: aiohttp.ClientSession) -> None:
+    late = await delayed_by_a_blocking_node(http)
     for _ in range(PASSES - 1):
-        if not await delayed_by_a_blocking_node(http):
-            return
-    assert await delayed_by_a_blocking_node(http) == {}
+        if late:
+            again = await delayed_by_a_blocking_node(http)
+            late = {kind: again[kind] for kind in late.keys() & again.keys()}
+    assert late == {}
 
 
 async def delayed_by_a_blocking_node(http: aiohttp.ClientSession) -> dict[str, str]:
