@@ -26,7 +26,10 @@ LOUD: dict[str, Any] = {
 }
 
 FEW = hypothesis_settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    database=None,
 )
 FEWER = hypothesis_settings(FEW, max_examples=4)
 """Where Redis forgets a run that is still to be dispatched, the scheduler takes a while to notice."""
