@@ -105,6 +105,10 @@ PROJECT = {
 }
 
 
+LIMIT_S = 60.0
+"""Whatever else the machine does."""
+
+
 class Run(NamedTuple):
     thread_id: str
     run_id: str
@@ -133,7 +137,7 @@ class Stack:
         id = new_id()
         self._replies[id] = asyncio.get_running_loop().create_future()
         await self.append(command, id)
-        return await asyncio.wait_for(self._replies[id], 20)
+        return await asyncio.wait_for(self._replies[id], LIMIT_S)
 
     async def append(self, command: commands.Body, id: str = "") -> None:
         headers = envelope.headers(
@@ -187,7 +191,7 @@ class Stack:
         return (self.folder / f"{run.thread_id}.log").read_text().split()
 
     async def end(self, run: Run) -> tuple[str, dict[str, Any]]:
-        return await asyncio.wait_for(run.ended, 20)
+        return await asyncio.wait_for(run.ended, LIMIT_S)
 
     def _on_reply(self, data: bytes) -> None:
         reply = messages.decode_reply(data[1:])
