@@ -17,7 +17,7 @@ def test_imports_point_one_way() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert found.returncode == 0, found.stdout + found.stderr
 

@@ -27,6 +27,8 @@ READY_S = 180.0
 """To make a data folder, start Postgres and import every graph, on a busy machine."""
 STOP_S = 60.0
 VERIFY_S = 240.0
+REPLY_S = 90
+"""For a command of a client's, which on Kafka may have to wait until its group has met."""
 SHOWN_LINES = 80
 PORTS = range(16_000, 32_000)
 
@@ -186,7 +188,8 @@ class LiveServer(Process):
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = folder / "data"
         args = ["dev", "--config", str(project), "--port", str(self.port), "--data-dir", str(self.data), "--no-reload"]
-        super().__init__(name, [*args, *options], folder, {"LANGLOG_TEST_URL": self.url, **(env or {})})
+        own = {"LANGLOG_TEST_URL": self.url, "LANGLOG_REPLY_TIMEOUT_SECS": str(REPLY_S)}
+        super().__init__(name, [*args, *options], folder, own | dict(env or {}))
 
     @contextlib.contextmanager
     def up(self, *, verified: bool = True) -> Iterator[LiveServer]:
