@@ -192,7 +192,8 @@ class RunExecution:
     def _result(self, work: Work[Ended]) -> Ended | None:
         if work.done.done():
             if work.done.cancelled():
-                if self._stop == "drain":
+                if self._stop == "drain" or (self._stop == "interrupt" and self.task.attempt > 1):
+                    # never begun here: what earlier attempts have left is found out where the requeue is decided
                     return Ended(stopped="drain")
                 return None if self._stop == "drop" else self._left_behind()
             error = work.done.exception()
@@ -206,15 +207,16 @@ class RunExecution:
     def _left_behind(self) -> Ended:
         """The graph did not stop, or was never begun: report what is known without it."""
         values = self._attempt.stream.values_json if self._attempt is not None else None
+        known = values is not None or self.task.fresh
         match self._stop:
             case "drain" | "drop":
                 return Ended(stopped=self._stop)
             case "rollback":
                 return Ended(outcome="rolled_back", output=values)
             case "timeout":
-                return Ended(outcome="timeout", values=values)
+                return Ended(outcome="timeout", values=values, state_known=known)
             case _:
-                return Ended(outcome="interrupted", values=values)
+                return Ended(outcome="interrupted", values=values, state_known=known)
 
     async def _report(self, ended: Ended) -> None:
         """Frames out, then checkpoints and report into the log; waits as long as the log is away."""
