@@ -384,7 +384,7 @@ def test_who_reads_what_was_before_misses_nothing_of_what_happens_meanwhile_howe
                 await thread.settle()
 
         out = Out()
-        await catch_up(out, thread.feed, subscriber, wanted)  # type: ignore[arg-type]
+        await catch_up(out, thread.feed, subscriber, wanted, sdk=False)  # type: ignore[arg-type]
         assert not subscriber.overrun and not subscriber.take()
         last = Batch(FrameBatch("run0", 1, frames[90:93]))
         thread.watch.put(last)
