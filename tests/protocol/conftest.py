@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,7 +36,8 @@ class Pair:
     async def lose_worker(self) -> None:
         """SIGKILL to the worker and another one started; the dead one's lease is over at once."""
         async with aioredis.from_url(self.cluster._redis_uri) as redis:
-            dead = await redis.zrange(LEASES, 0, -1)
+            while not (dead := await redis.zrange(LEASES, 0, -1)):
+                await asyncio.sleep(0.05)  # after a wipe it is there with the next renewal
             await self.cluster.kill("worker")
             await redis.zadd(LEASES, dict.fromkeys(dead, 0), xx=True)
 
@@ -61,7 +63,7 @@ async def pair(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
         "LANGLOG_STREAM_BUFFER_FRAMES": str(BUFFER_FRAMES),
         "LANGLOG_MAX_SUBSCRIPTIONS": str(MAX_SUBSCRIPTIONS),
         "LANGLOG_MAX_SOCKET_MESSAGE_BYTES": str(MAX_MESSAGE_BYTES),
-        "LANGLOG_LEASE_SECS": "30",
+        "LANGLOG_LEASE_SECS": "15",
     }
     pairs: list[Pair] = []
     folder = tmp_path_factory.mktemp("protocol")
