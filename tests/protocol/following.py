@@ -153,6 +153,10 @@ class Socket:
         self.events.append(event)
         return event
 
+    async def whole(self, until: Until = over) -> list[Told]:
+        """All events so far, once one of them is ``until``: what was before comes ahead of the answer to a subscription."""
+        return self.events if any(map(until, self.events)) else await self.follow(until)
+
     async def follow(self, until: Until = over) -> list[Told]:
         """All events so far, once one of those to come is ``until``."""
         while True:

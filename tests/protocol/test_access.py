@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 def session(name: str | None) -> aiohttp.ClientSession:
     headers = {} if name is None else {"authorization": f"Bearer {name}"}
-    return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30))
+    return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=120))
 
 
 @pytest_asyncio.fixture(loop_scope="module")
