@@ -11,6 +11,8 @@ import pytest
 from tests.rebuild.conftest import LIVE, Scene
 from tests.rebuild.stopping import AFTER_BATCHES, BATCH_RECORDS, PLACES, REACHED
 
+LOCK = f"langlog.rebuild.{LIVE}_new"
+"""What a rebuild holds while it is at work."""
 CONTENT = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {} t"
 
 
@@ -25,8 +27,8 @@ async def content(postgres: asyncpg.Connection) -> dict[str, str]:
     return {table: await postgres.fetchval(CONTENT.format(f"{LIVE}.{table}")) for (table,) in tables}
 
 
-async def killed(scene: Scene, place: str) -> None:
-    """A rebuild, killed at that place."""
+async def killed(scene: Scene, postgres: asyncpg.Connection, place: str) -> None:
+    """A rebuild, killed at that place; Postgres knows of it."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.rebuild.stopping", place, *scene.command("rebuild")],
         env=scene.server.env,
@@ -39,6 +41,8 @@ async def killed(scene: Scene, place: str) -> None:
         process.kill()
         rest = process.stdout.read()
     assert said == f"{REACHED}\n", said + rest
+    await postgres.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", LOCK)
+    await postgres.execute("SELECT pg_advisory_unlock_all()")
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -46,7 +50,7 @@ async def test_a_rebuild_that_is_killed_leaves_the_live_schema_alone_and_the_nex
     scene: Scene, postgres_of: asyncpg.Connection, place: str
 ) -> None:
     before, rows = await schemas(postgres_of), await content(postgres_of)
-    await killed(scene, place)
+    await killed(scene, postgres_of, place)
     after = await schemas(postgres_of)
     assert after.pop(f"{LIVE}_new")
     assert after == before
@@ -65,7 +69,7 @@ async def test_a_rebuild_that_is_killed_leaves_the_live_schema_alone_and_the_nex
 
 
 async def test_begun_anew_it_folds_everything(scene: Scene, postgres_of: asyncpg.Connection) -> None:
-    await killed(scene, "between batches")
+    await killed(scene, postgres_of, "between batches")
     done = scene.langlog("rebuild", "--fresh")
     total = await postgres_of.fetchval(f'SELECT sum("offset") FROM {LIVE}.positions')
     assert done.code == 0 and f"Folded {total:,} records." in done.out, done
@@ -74,7 +78,7 @@ async def test_begun_anew_it_folds_everything(scene: Scene, postgres_of: asyncpg
 
 async def test_two_at_a_time_are_one_too_many(scene: Scene, postgres_of: asyncpg.Connection) -> None:
     before = await schemas(postgres_of)
-    await postgres_of.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", f"langlog.rebuild.{LIVE}_new")
+    await postgres_of.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", LOCK)
     try:
         done = scene.langlog("rebuild")
     finally:

@@ -54,7 +54,7 @@ class Client:
 @contextlib.asynccontextmanager
 async def busy(scene: Scene) -> AsyncIterator[list[Client]]:
     """Clients at work for the length of a block, every one of which has gone round at least once after it."""
-    timeout = aiohttp.ClientTimeout(60)
+    timeout = aiohttp.ClientTimeout(240)
     async with aiohttp.ClientSession(scene.server.url, timeout=timeout) as http:
         clients = [Client(http) for _ in range(CLIENTS)]
         enough = asyncio.Event()
