@@ -47,8 +47,10 @@ async def test_the_services_of_the_compose_file_serve_the_example_and_are_health
             stack.callback(processes[service].kill)
         for service in OURS:
             words = [sys.executable, "-m", "langlog", "health", "--port", str(health[service])]
-            asked = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S)
-            assert asked.stdout == "ok\n", f"{service}: {asked}"
+            asked = [subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S)]
+            while asked[-1].stdout != "ok\n" and "no answer" in asked[-1].stderr and len(asked) < 5:
+                asked.append(subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S))  # it was too busy
+            assert asked[-1].stdout == "ok\n", f"{service}: {asked}"
         async with get_client(url=f"http://127.0.0.1:{port}") as client:
             say = {"messages": [{"role": "user", "content": "hello"}]}
             values = await client.runs.wait(None, "chat", input=say)
