@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from langlog_schemas.vectors import cosine, unpack
+
 from .postgres import Parameters, load_sql
 from .store_conditions import pattern_filter, prefix_filter, value_filter
 
@@ -74,8 +76,8 @@ class StoreReader:
         candidates = min((SPARE_FILTERED if wanted else SPARE) + (limit + offset) * 2, OFFSET_MAX)
         found = await self._rows("similar", prefix, wanted, limit, offset, vector, candidates)
         if len(found) < limit:  # the page may be filled from further away
-            return await self._rows("similar_filtered" if wanted else "similar", prefix, wanted, limit, offset, vector)
-        return found
+            found = await self._rows("similar_filtered" if wanted else "similar", prefix, wanted, limit, offset, vector)
+        return [_scored(row, vector) for row in found]
 
     async def namespaces(
         self, patterns: Sequence[tuple[str, Sequence[str]]], max_depth: int | None, limit: int, offset: int
@@ -123,3 +125,9 @@ class StoreReader:
             fragments["limit"] = parameters.add(limit, "::bigint")
             fragments["offset"] = parameters.add(offset, "::bigint")
         return await self._fetch(sql.format(**fragments), *parameters.values)
+
+
+def _scored(row: Row, vector: Sequence[float]) -> Row:
+    """With how near it is, of the numbers as the model gave them: what orders the rows are those that pgvector holds, of 32 bits."""
+    of = row["embedding"] if row["exact"] is None else unpack(row["exact"], 64)
+    return {**row, "score": cosine(vector, of)}

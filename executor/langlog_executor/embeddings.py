@@ -14,6 +14,7 @@ import contextlib
 import importlib
 import math
 import sys
+from array import array
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ from langgraph.store.base import ensure_embeddings, get_text_at_path, tokenize_p
 from langlog_backbone.service import StartError
 from langlog_backbone.store_index import StoreIndex
 from langlog_schemas.commands import StoreVector
-from langlog_schemas.vectors import pack, unpack
+from langlog_schemas.vectors import pack
 
 from .graphs import execute_file, module_name
 
@@ -68,7 +69,7 @@ class Text(NamedTuple):
 
 class _Request(NamedTuple):
     texts: list[str]
-    vectors: asyncio.Future[list[bytes]]
+    vectors: asyncio.Future[list[list[float]]]
 
 
 class Embedder:
@@ -100,12 +101,12 @@ class Embedder:
         pieces = [texts[n : n + TEXTS_AT_ONCE] for n in range(0, len(texts), TEXTS_AT_ONCE)]
         found = await asyncio.gather(*(self._documents([text for _, text in piece]) for piece in pieces))
         return [
-            StoreVector(path, vector)
+            StoreVector(path, *pack(vector))
             for piece, vectors in zip(pieces, found, strict=True)
             for (path, _), vector in zip(piece, vectors, strict=True)
         ]
 
-    async def query(self, text: str) -> bytes:
+    async def query(self, text: str) -> list[float]:
         """The vector of what is searched for: some models tell it from what is stored. Raises EmbeddingFailed."""
         return self._vector(await self._run(lambda: self._embeddings.aembed_query(text)))
 
@@ -116,12 +117,12 @@ class Embedder:
         return msgspec.json.encode(await self.vectors(self.texts_of(asked.value, asked.index)))
 
     async def search(self, asked: QueryQuestion) -> bytes:
-        """JSON: the vector's bytes."""
+        """JSON: the vector's numbers."""
         return msgspec.json.encode(await self.query(asked.text))
 
     # batches
 
-    def _documents(self, texts: list[str]) -> asyncio.Future[list[bytes]]:
+    def _documents(self, texts: list[str]) -> asyncio.Future[list[list[float]]]:
         request = _Request(texts, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         if len(self._calls) < CALLS_AT_ONCE:
@@ -180,16 +181,17 @@ class Embedder:
             if not work.done.done():
                 work.cancel()
 
-    def _vector(self, found: Any) -> bytes:
+    def _vector(self, found: Any) -> list[float]:
         """Raises EmbeddingFailed for what is no vector of the configured length."""
         to_list = getattr(found, "tolist", None)
         numbers = found if to_list is None else to_list()
         if not isinstance(numbers, list | tuple) or len(numbers) != self._dims:
             raise EmbeddingFailed(f"store.index.embed gave {_count(numbers)} where store.index.dims says {self._dims}")
         with contextlib.suppress(TypeError):
-            packed = pack(numbers)
-            if all(map(math.isfinite, unpack(packed))):  # 32 bits may hold less than what was given
-                return packed
+            if all(
+                map(math.isfinite, array("f", numbers))
+            ):  # as Postgres compares them: 32 bits may hold less than what was given
+                return array("d", numbers).tolist()
         raise EmbeddingFailed("store.index.embed gave a vector that is not made of finite numbers")
 
 

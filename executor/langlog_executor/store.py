@@ -32,7 +32,6 @@ from langlog_backbone.store_conditions import address_fault, value_filter
 from langlog_backbone.store_reader import Row, StoreReader
 from langlog_backbone.store_refresh import Refreshes
 from langlog_schemas.commands import ABSENT, StoreOp, WriteStore
-from langlog_schemas.vectors import unpack
 from msgspec.structs import replace
 
 from . import encoding
@@ -172,7 +171,7 @@ class LogStore(BaseStore):
     async def _search(self, op: SearchOp) -> Result:
         vector = None
         if op.query and self._embedder is not None:
-            vector = unpack(await self._embedder.query(op.query))
+            vector = await self._embedder.query(op.query)
         rows = await self._reader.search(op.namespace_prefix, op.filter, op.limit, op.offset, vector)
         if op.refresh_ttl:
             self._refreshes.note(rows)

@@ -14,7 +14,6 @@ from aiohttp import web
 from langlog_backbone.store_conditions import BadFilter, address_fault
 from langlog_backbone.store_reader import StoreReader
 from langlog_schemas import commands as cmd
-from langlog_schemas.vectors import unpack
 from msgspec import UNSET, Raw
 
 from . import bodies, present
@@ -26,7 +25,7 @@ from .validation import read_body, violation
 logger = structlog.get_logger(__name__)
 
 _VECTORS = msgspec.json.Decoder(list[cmd.StoreVector])
-_VECTOR = msgspec.json.Decoder(bytes)
+_VECTOR = msgspec.json.Decoder(list[float])
 
 
 class Store:
@@ -119,7 +118,7 @@ class Store:
         vector = None
         if value["query"] and self._core.store_index is not None:
             found = await self._core.queries.ask("embed_query", {"text": value["query"]})
-            vector = unpack(_VECTOR.decode(found))
+            vector = _VECTOR.decode(found)
         try:
             rows = await self._reader.search(
                 _namespace(value), value["filter"], value["limit"], value["offset"], vector

@@ -32,7 +32,7 @@ class Item(NamedTuple):
     updated_at: datetime
     expires_at: datetime | None
     ttl_minutes: float | None
-    vectors: tuple[tuple[str, list[float]], ...]
+    vectors: tuple[tuple[str, list[float], bytes | None], ...]
 
 
 class Timed(NamedTuple):
@@ -78,7 +78,10 @@ class StoreChanges:
             updated_at=at,
             expires_at=None if op.ttl is None else at + lifetime(op.ttl),
             ttl_minutes=op.ttl,
-            vectors=tuple((vector.path, unpack(vector.embedding)) for vector in op.vectors),
+            vectors=tuple(
+                (vector.path, unpack(vector.embedding, vector.bits), vector.embedding if vector.bits == 64 else None)
+                for vector in op.vectors
+            ),
         )
 
     def _remove(self, place: Place) -> None:

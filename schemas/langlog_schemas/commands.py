@@ -300,7 +300,9 @@ class StoreVector(msgspec.Struct, frozen=True):
     path: str
     """Where in the item's value the text stands, as ``index`` and ``store.index.fields`` name it."""
     embedding: bytes
-    """32-bit floats, little endian."""
+    """Floats, little endian."""
+    bits: Literal[32, 64] = 32
+    """Of each float."""
 
 
 class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):

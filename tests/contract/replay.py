@@ -111,8 +111,7 @@ def blur(value: Json) -> Json:
         value = TIME.sub("<time>", HEX.sub("<hex>", UUID.sub("<id>", value)))
         return "<event id>" if EVENT_ID.match(value) else value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # scores are computed of 32-bit floats here, of 64-bit ones there
-        return "<ms>" if value > 1e11 else round(value, 6)
+        return "<ms>" if value > 1e11 else value
     return value
 
 

@@ -97,12 +97,12 @@ def embed_item(asked: dict[str, Any]) -> Answer:
     vectors = []
     for path in asked["index"] if asked["index"] is not None else ["text", "tags[*]"]:
         for n, text in enumerate(get_text_at_path(asked["value"], path)):
-            vectors.append(StoreVector(f"{path}.{n}", pack(embed([text])[0])))
+            vectors.append(StoreVector(f"{path}.{n}", *pack(embed([text])[0])))
     return Answer(id="", body=msgspec.json.encode(vectors))
 
 
 def embed_query(asked: dict[str, Any]) -> Answer:
-    return Answer(id="", body=msgspec.json.encode(pack(embed([asked["text"]])[0])))
+    return Answer(id="", body=msgspec.json.encode(embed([asked["text"]])[0]))
 
 
 async def expiry(pool: asyncpg.Pool, key: str) -> Any:

@@ -20,7 +20,7 @@ from langlog_projector.changes import Changes
 from langlog_projector.store import StoreChanges
 from langlog_schemas import events as ev
 from langlog_schemas.commands import StoreOp, StoreVector
-from langlog_schemas.vectors import pack, unpack
+from langlog_schemas.vectors import cosine, pack, unpack
 from msgspec import Raw
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ def puts(draw: st.DrawFn) -> StoreOp:
         key=draw(KEYS),
         value=Raw(b'{"n":%d}' % draw(st.integers(0, 9))),
         ttl=draw(MINUTES),
-        vectors=[StoreVector(f"p{n}", pack([float(n), draw(st.integers(0, 3)) / 2])) for n in range(count)],
+        vectors=[StoreVector(f"p{n}", *pack([float(n), draw(st.integers(0, 3)) / 5])) for n in range(count)],
     )
 
 
@@ -79,7 +79,7 @@ async def folded(connection: asyncpg.Connection, batches: list[list[tuple[ev.Any
             await changes.apply(connection)
         items = await connection.fetch("SELECT * FROM store_items ORDER BY namespace, key")
         vectors = await connection.fetch(
-            "SELECT namespace, key, n, path, embedding::text FROM store_vectors ORDER BY namespace, key, n"
+            "SELECT namespace, key, n, path, embedding::text, exact FROM store_vectors ORDER BY namespace, key, n"
         )
         return [tuple(row) for row in (*items, *vectors)]
     finally:
@@ -105,8 +105,18 @@ def test_a_batch_without_anything_of_the_store_leaves_nothing_to_write() -> None
     assert not changes.empty
 
 
-def test_an_embedding_travels_as_32_bit_unpack() -> None:
-    assert pack([1.0, -0.5]) == b"\0\0\x80\x3f\0\0\0\xbf"
-    assert unpack(pack([0.1])) == [pytest.approx(0.1, abs=1e-8)]
+def test_an_embedding_travels_in_as_many_bits_as_it_needs() -> None:
+    assert pack([1.0, -0.5]) == (b"\0\0\x80\x3f\0\0\0\xbf", 32)
+    assert unpack(*pack([1, 0.1])) == [1.0, 0.1]
     with pytest.raises(ValueError):
-        unpack(b"abc")
+        unpack(b"abc", 32)
+
+
+@given(st.lists(st.floats(allow_nan=False), max_size=5))
+def test_an_embedding_arrives_as_it_was(numbers: list[float]) -> None:
+    assert unpack(*pack(numbers)) == numbers
+
+
+def test_how_near_vectors_are() -> None:
+    assert cosine([3, 4], [3, 4]) == 1 and cosine([1, 0], [0, 2]) == 0 and cosine([1, 1], [-2, -2]) == pytest.approx(-1)
+    assert cosine([0, 0], [1, 1]) == 0, "no direction"

@@ -37,11 +37,11 @@ async def test_vectors_that_were_kept_without_pgvector_are_searched_once_it_is_t
     await pool.execute("ALTER TABLE store_vectors ALTER COLUMN embedding TYPE real[] USING embedding::real[]")
     with pytest.raises(StartError, match="CREATE EXTENSION vector"):
         await check_pgvector(pool)
-    await pool.execute(SQL["put_vector"], ["n"], "k", 0, "text", [1.0, 2.0])
+    await pool.execute(SQL["put_vector"], ["n"], "k", 0, "text", [1.0, 2.0], None)
     await ensure_read_model(pool, settings)
     await check_pgvector(pool)
     assert await pool.fetchval("SELECT embedding::text FROM store_vectors") == "[1,2]"
-    await pool.execute(SQL["put_vector"], ["n"], "k", 0, "text", [1.0, 2.0, 3.0])
+    await pool.execute(SQL["put_vector"], ["n"], "k", 0, "text", [1.0, 2.0, 3.0], None)
     assert await pool.fetchval("SELECT embedding::text FROM store_vectors") == "[1,2,3]"
 
 

@@ -9,9 +9,10 @@ ON CONFLICT (namespace, key) DO UPDATE
 SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at, expires_at = EXCLUDED.expires_at, ttl_minutes = EXCLUDED.ttl_minutes
 
 -- name: put_vector
-INSERT INTO store_vectors AS v (namespace, key, n, path, embedding)
-VALUES ($1, $2, $3, $4, $5::real[])
-ON CONFLICT (namespace, key, n) DO UPDATE SET path = EXCLUDED.path, embedding = EXCLUDED.embedding
+INSERT INTO store_vectors AS v (namespace, key, n, path, embedding, exact)
+VALUES ($1, $2, $3, $4, $5::real[], $6)
+ON CONFLICT (namespace, key, n) DO UPDATE
+SET path = EXCLUDED.path, embedding = EXCLUDED.embedding, exact = EXCLUDED.exact
 
 -- name: remove_item
 WITH vectors_gone AS (DELETE FROM store_vectors WHERE namespace = $1 AND key = $2)
