@@ -125,7 +125,16 @@ def test_values_show_messages_without_what_says_nothing_and_no_interrupts() -> N
     }
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+SMALL = st.text(max_size=8)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | SMALL,
+        lambda x: st.lists(x, max_size=4) | st.dictionaries(SMALL, x, max_size=4),
+        max_leaves=12,
+    )
+)
 def test_values_without_messages_stay_as_they_are(value: Any) -> None:
     assert json.loads(shown_values(json.dumps(value).encode())) == value
 
