@@ -11,7 +11,7 @@ from langlog_schemas.messages import Answer
 
 from tests.gateway.conftest import Attempt, Stack, read_events
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 RUN = {"assistant_id": "echo", "input": {"a": 1}}
 ONE_RUN = ["created", "dispatched", "started", "succeeded"]
 

@@ -16,7 +16,7 @@ from tests.erasure.conftest import MASTER
 from tests.stack.server import LiveServer, kafka_env
 
 MARKER = "MARKER-OF-JUNE-41C2"
-LIMIT_S = 90.0
+LIMIT_S = 180.0
 SEALED_FROM_US = "LANGLOG_MASTER_KEY is needed"
 
 
