@@ -17,7 +17,7 @@ from langlog_backbone.settings import Settings
 from langlog_executor.workers import WorkerPoolService
 from langlog_schemas import commands, envelope, events, frames
 
-from tests.executor.stack import GRAPHS, Stack, running_stack, write_project
+from tests.executor.stack import GRAPHS, LIMIT_S, Stack, running_stack, write_project
 
 
 @pytest.fixture
@@ -151,6 +151,9 @@ async def test_a_run_of_a_deleted_thread_stops_and_reports_nothing(stack: Stack)
     run = await stack.start("steps")
     await run.custom.wait()
     await stack.send(commands.DeleteThread(thread_id=run.thread_id))
+    async with asyncio.timeout(LIMIT_S):
+        while f"{run.run_id}:1" in await stack.backbone.queue.known():
+            await asyncio.sleep(0.01)  # the worker has been told when it lets go of the run
     stack.go(run)
     other = await stack.start("steps")
     stack.go(other)
