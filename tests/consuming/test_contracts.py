@@ -19,7 +19,7 @@ from tests.consuming.golden import bytes_of
 from tests.stack.node_package import installed
 
 FOLDER = Path(__file__).parents[2] / "docs" / "contracts"
-LIMIT_S = 60
+LIMIT_S = 180
 
 
 def read(path: str) -> Any:
