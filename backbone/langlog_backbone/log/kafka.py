@@ -112,14 +112,17 @@ class KafkaLog:
                 await admin.start()
             await prepare_topics(admin, [self._stored(topic) for topic in self._topics], self._settings)
             self._open = True
-            await self._ready_producer()
+            try:
+                await self._ready_producer()
+            except LogUnavailable:
+                await self._ready_producer()  # the broker was there just now: it, or we, stood still for a moment
         except (IncompatibleBrokerVersion, UnsupportedVersionError) as error:
             await self.stop()
             raise LogFault(f"Kafka at {self._bootstrap} is too old: {error}") from None
         except (KafkaError, OSError, TimeoutError, ValueError) as error:
             await self.stop()
             raise LogUnavailable(
-                f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {error or 'no answer'}"
+                f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
             ) from None
         except BaseException:
             await self.stop()
@@ -409,7 +412,7 @@ class KafkaLog:
             if isinstance(error, IncompatibleBrokerVersion | UnsupportedVersionError):
                 raise LogFault(f"Kafka at {self._bootstrap} is too old: {error}") from None
             raise LogUnavailable(
-                f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {error or 'no answer'}"
+                f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
             ) from None
         except BaseException:
             self._bury_later(producer)
