@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -103,7 +104,12 @@ async def test_following_prints_records_as_they_arrive_and_ends_quietly_on_ctrl_
     await log.append([record(events.RUN_EVENTS, "one", "old.v1")])
     words, env = command(tmp_path, "--from-start")
     process = await asyncio.create_subprocess_exec(
-        *words, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *words,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        # a shell has whatever it starts in the background ignore it: these tests, and so all that they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert b"old.v1" in await asyncio.wait_for(process.stdout.readline(), WAIT_S)
