@@ -133,7 +133,9 @@ async def read_model(postgres: EmbeddedPostgres) -> AsyncIterator[ReadModel]:
     await pool.close()
 
 
-FEW = hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = hypothesis_settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @given(history=histories, data=st.data())

@@ -86,7 +86,9 @@ async def folded(connection: asyncpg.Connection, batches: list[list[tuple[ev.Any
         await transaction.rollback()
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(history=st.lists(EVENTS, min_size=1, max_size=8), cuts=st.sets(st.integers(1, 7)))
 async def test_batches_come_to_the_same_as_events_one_by_one(
     pool: asyncpg.Pool, history: list[ev.AnyEvent], cuts: set[int]
