@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from langlog_schemas.vectors import cosine, unpack
+from langlog_schemas.vectors import similarity, unpack
 
 from .postgres import Parameters, load_sql
 from .store_conditions import pattern_filter, prefix_filter, value_filter
@@ -77,7 +77,8 @@ class StoreReader:
         found = await self._rows("similar", prefix, wanted, limit, offset, vector, candidates)
         if len(found) < limit:  # the page may be filled from further away
             found = await self._rows("similar_filtered" if wanted else "similar", prefix, wanted, limit, offset, vector)
-        return [_scored(row, vector) for row in found]
+        near = similarity(vector)
+        return [_scored(row, near) for row in found]
 
     async def namespaces(
         self, patterns: Sequence[tuple[str, Sequence[str]]], max_depth: int | None, limit: int, offset: int
@@ -127,7 +128,6 @@ class StoreReader:
         return await self._fetch(sql.format(**fragments), *parameters.values)
 
 
-def _scored(row: Row, vector: Sequence[float]) -> Row:
-    """With how near it is, of the numbers as the model gave them: what orders the rows are those that pgvector holds, of 32 bits."""
-    of = row["embedding"] if row["exact"] is None else unpack(row["exact"], 64)
-    return {**row, "score": cosine(vector, of)}
+def _scored(row: Row, near: Callable[[Sequence[float]], float]) -> Row:
+    """With how near it is: of the numbers as they were given, where they are kept; else as pgvector says, of 32-bit numbers."""
+    return row if row["exact"] is None else {**row, "score": near(unpack(row["exact"], 64))}

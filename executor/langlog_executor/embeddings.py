@@ -117,8 +117,8 @@ class Embedder:
         return msgspec.json.encode(await self.vectors(self.texts_of(asked.value, asked.index)))
 
     async def search(self, asked: QueryQuestion) -> bytes:
-        """JSON: the vector's numbers."""
-        return msgspec.json.encode(await self.query(asked.text))
+        """JSON: a `StoreVector` of the text."""
+        return msgspec.json.encode(StoreVector("$", *pack(await self.query(asked.text))))
 
     # batches
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from langlog_backbone.store_conditions import BadFilter, address_fault
 from langlog_backbone.store_reader import StoreReader
 from langlog_schemas import commands as cmd
+from langlog_schemas.vectors import unpack
 from msgspec import UNSET, Raw
 
 from . import bodies, present
@@ -25,7 +26,7 @@ from .validation import read_body, violation
 logger = structlog.get_logger(__name__)
 
 _VECTORS = msgspec.json.Decoder(list[cmd.StoreVector])
-_VECTOR = msgspec.json.Decoder(list[float])
+_VECTOR = msgspec.json.Decoder(cmd.StoreVector)
 
 
 class Store:
@@ -118,7 +119,8 @@ class Store:
         vector = None
         if value["query"] and self._core.store_index is not None:
             found = await self._core.queries.ask("embed_query", {"text": value["query"]})
-            vector = _VECTOR.decode(found)
+            packed = _VECTOR.decode(found)
+            vector = unpack(packed.embedding, packed.bits)
         try:
             rows = await self._reader.search(
                 _namespace(value), value["filter"], value["limit"], value["offset"], vector

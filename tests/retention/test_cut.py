@@ -307,6 +307,7 @@ def test_nothing_is_cut_when_the_live_read_model_differs(scene: Scene) -> None:
 
 
 def test_a_read_model_that_is_lost_comes_back_from_the_snapshot_and_the_rest(scene: Scene) -> None:
+    scene.thread("in the snapshot")
     scene.cut_here()
     scene.run(scene.seen()["threads"][0]["thread_id"], "after the cut")
     seen = scene.seen()

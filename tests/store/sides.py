@@ -102,7 +102,7 @@ def embed_item(asked: dict[str, Any]) -> Answer:
 
 
 def embed_query(asked: dict[str, Any]) -> Answer:
-    return Answer(id="", body=msgspec.json.encode(embed([asked["text"]])[0]))
+    return Answer(id="", body=msgspec.json.encode(StoreVector("$", *pack(embed([asked["text"]])[0]))))
 
 
 async def expiry(pool: asyncpg.Pool, key: str) -> Any:

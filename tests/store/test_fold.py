@@ -20,7 +20,7 @@ from langlog_projector.changes import Changes
 from langlog_projector.store import StoreChanges
 from langlog_schemas import events as ev
 from langlog_schemas.commands import StoreOp, StoreVector
-from langlog_schemas.vectors import cosine, pack, unpack
+from langlog_schemas.vectors import pack, similarity, unpack
 from msgspec import Raw
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -107,18 +107,20 @@ def test_a_batch_without_anything_of_the_store_leaves_nothing_to_write() -> None
     assert not changes.empty
 
 
-def test_an_embedding_travels_in_as_many_bits_as_it_needs() -> None:
-    assert pack([1.0, -0.5]) == (b"\0\0\x80\x3f\0\0\0\xbf", 32)
-    assert unpack(*pack([1, 0.1])) == [1.0, 0.1]
+def test_a_long_embedding_travels_in_32_bits() -> None:
+    packed, bits = pack([1.0, -0.5] * 33)
+    assert (packed[:8], bits) == (b"\0\0\x80\x3f\0\0\0\xbf", 32)
+    assert unpack(*pack([0.1] * 65)) == pytest.approx([0.1] * 65, abs=1e-8)
     with pytest.raises(ValueError):
         unpack(b"abc", 32)
 
 
 @given(st.lists(st.floats(allow_nan=False), max_size=5))
-def test_an_embedding_arrives_as_it_was(numbers: list[float]) -> None:
+def test_a_short_embedding_arrives_as_it_was(numbers: list[float]) -> None:
     assert unpack(*pack(numbers)) == numbers
 
 
 def test_how_near_vectors_are() -> None:
-    assert cosine([3, 4], [3, 4]) == 1 and cosine([1, 0], [0, 2]) == 0 and cosine([1, 1], [-2, -2]) == pytest.approx(-1)
-    assert cosine([0, 0], [1, 1]) == 0, "no direction"
+    assert similarity([3, 4])([3, 4]) == 1 and similarity([1, 0])([0, 2]) == 0
+    assert similarity([1, 1])([-2, -2]) == pytest.approx(-1)
+    assert similarity([0, 0])([1, 1]) == 0, "no direction"

@@ -23,11 +23,11 @@ LIMIT {limit} OFFSET {offset}
 -- is as far away as can be (its distance is NaN, which sorts last).
 WITH wanted AS MATERIALIZED (SELECT {vector}::real[]::vector AS embedding)
 SELECT i.namespace, i.key, i.value, i.created_at, i.updated_at, i.expires_at, i.ttl_minutes,
-       x.embedding, x.exact
+       coalesce(nullif(1 - r.distance, 'NaN'), 0) AS score, r.exact
 FROM (
     SELECT v.*, round(v.distance * 1e6) AS rank
     FROM (
-        SELECT s.namespace, s.key, s.n, s.embedding <=> (SELECT embedding FROM wanted) AS distance
+        SELECT s.namespace, s.key, s.n, s.exact, s.embedding <=> (SELECT embedding FROM wanted) AS distance
         FROM store_vectors s
         WHERE {place} AND vector_dims(s.embedding) = {dims}
         ORDER BY distance, s.namespace, s.key, s.n
@@ -45,10 +45,6 @@ CROSS JOIN LATERAL (
       ) = 0
     LIMIT 1
 ) i
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN x.exact IS NULL THEN x.embedding::real[] END AS embedding, x.exact
-    FROM store_vectors x WHERE x.namespace = r.namespace AND x.key = r.key AND x.n = r.n LIMIT 1
-) x
 ORDER BY r.rank, r.namespace, r.key, r.n
 LIMIT {limit} OFFSET {offset}
 
@@ -56,21 +52,17 @@ LIMIT {limit} OFFSET {offset}
 -- The same where the filter leaves few items: the filter first. OFFSET 0: the distance is computed once.
 WITH wanted AS MATERIALIZED (SELECT {vector}::real[]::vector AS embedding)
 SELECT f.namespace, f.key, f.value, f.created_at, f.updated_at, f.expires_at, f.ttl_minutes,
-       x.embedding, x.exact
+       coalesce(nullif(1 - f.distance, 'NaN'), 0) AS score, f.exact
 FROM (
     SELECT DISTINCT ON (m.namespace, m.key) m.*, round(m.distance * 1e6) AS rank
     FROM (
-        SELECT i.*, s.n, s.embedding <=> (SELECT embedding FROM wanted) AS distance
+        SELECT i.*, s.exact, s.embedding <=> (SELECT embedding FROM wanted) AS distance
         FROM store_items i JOIN store_vectors s ON s.namespace = i.namespace AND s.key = i.key
         WHERE {filters} AND (i.expires_at IS NULL OR i.expires_at > now()) AND vector_dims(s.embedding) = {dims}
         OFFSET 0
     ) m
     ORDER BY m.namespace, m.key, rank
 ) f
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN x.exact IS NULL THEN x.embedding::real[] END AS embedding, x.exact
-    FROM store_vectors x WHERE x.namespace = f.namespace AND x.key = f.key AND x.n = f.n LIMIT 1
-) x
 ORDER BY f.rank, f.namespace, f.key
 LIMIT {limit} OFFSET {offset}
 
