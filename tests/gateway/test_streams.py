@@ -212,7 +212,7 @@ async def test_a_reader_that_stops_reading_is_dropped(make_stack: MakeStack) -> 
         async def play(attempt: Attempt) -> None:
             while not gone.is_set():
                 await attempt.emit(*(("custom", "x" * 100_000) for _ in range(10)), kept=False)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # a pace that others on the loop can keep
 
         stack.play = play
         port = int(stack.url.rpartition(":")[2])

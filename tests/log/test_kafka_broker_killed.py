@@ -130,7 +130,7 @@ async def test_while_no_broker_answers_appends_fail_at_once_and_afterwards_work_
     await own_kafka.start()
     async with asyncio.timeout(LIMIT_S):
         while not await appended(log, "after"):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # nothing signals that the broker is back
     while not any(r.value == b"after" for r in following.records):
         await following.until(len(following.records) + 1)
     assert not any(r.value == b"never" for r in following.records)

@@ -362,7 +362,7 @@ class KafkaLog:
                     if not error.retriable:
                         raise
                     failure = error  # as above
-                    await asyncio.sleep(RETRY_PAUSE_S)
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the coordinator has moved
 
         async def of_group(admin: AIOKafkaAdminClient, group: str) -> Positions:
             async with asking:

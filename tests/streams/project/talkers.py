@@ -26,7 +26,7 @@ async def talk(state: State) -> State:
     write = get_stream_writer()
     for n in range(state["events"]):
         while "gates" in state and n % GATE_EVENTS == 0 and not (Path(state["gates"]) / str(n)).exists():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a file is all that reaches a graph in another process
         write({"n": n, "at": "child", "text": "é\n" * (n % 5)})
         if n % 3 == 0:
             await asyncio.sleep(state.get("pause", 0.01))
