@@ -3,7 +3,7 @@ FROM python:3.12-slim
 
 RUN useradd --create-home --uid 10001 langlog
 WORKDIR /langlog
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY schemas schemas
 COPY backbone backbone
 COPY gateway gateway
@@ -11,7 +11,7 @@ COPY executor executor
 COPY projector projector
 COPY scheduler scheduler
 COPY cli cli
-RUN pip install --no-cache-dir .
+RUN pip install --no-cache-dir -c constraints.txt .
 
 # The project to serve. Your own: build FROM this image, install its packages, copy it to /project.
 COPY examples/chat /project

@@ -1,7 +1,9 @@
 # Two commands do everything: `make dev` starts langlog with the example project, `make test` runs all checks.
+# Both install the versions that constraints.txt names, which `make lock` exports from uv.lock.
 
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := bash
 HOST ?= 127.0.0.1
 PORT ?= 2024
 
@@ -9,7 +11,7 @@ PORT ?= 2024
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: dev test again check types imports format clean
+.PHONY: dev test again test-newest lock check types imports format clean
 
 dev: $(VENV)/.installed
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -23,6 +25,23 @@ again:
 	@failed=$$(grep -c :: .pytest_cache/v/cache/lastfailed); test $$failed -ge 1 && test $$failed -le 3
 	@echo "failed once, run again by themselves:" && grep :: .pytest_cache/v/cache/lastfailed
 	$(BIN)/pytest --last-failed --last-failed-no-failures none
+
+# The same tests against the newest release of every dependency, in an environment of their own. It stops nothing else:
+# its output names each package whose version differs from the lock, and each test that fails with it.
+test-newest:
+	rm -rf .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "other than in the lock:"
+	@diff <(sed 's/ ;.*//' constraints.txt | tr 'A-Z_' 'a-z-' | sort) \
+		<(.venv-newest/bin/python -m pip freeze --exclude-editable | tr 'A-Z_' 'a-z-' | sort) | grep '^>' || echo "> nothing"
+	.venv-newest/bin/pytest
+
+# Resolves every dependency anew within pyproject.toml's bounds. Commit both files.
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv lock --upgrade
+	$(BIN)/uv export --quiet --all-extras --no-emit-project --no-hashes --no-header --no-annotate --output-file constraints.txt
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -39,16 +58,16 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-newest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "langlog needs Python 3.11 or newer with venv (on Debian: apt install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed

@@ -73,6 +73,7 @@ LOOSE_KEYS = frozenset(
     [
         "version",
         "langgraph_version",
+        "lc_versions",
         "langgraph_api_version",
         "langgraph_py_version",
         "langgraph_plan",

@@ -22,7 +22,16 @@ from langlog_schemas.messages import Task
 
 CONTRACT = Path(__file__).parent.parent / "contract"
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
-VOLATILE = {"timestamp", "langgraph_api_version", "langgraph_plan", "langgraph_api_url", "__request_start_time_ms__"}
+VOLATILE = {
+    "timestamp",
+    "langgraph_api_version",
+    "langgraph_version",
+    "lc_versions",
+    "langgraph_plan",
+    "langgraph_api_url",
+    "__request_start_time_ms__",
+}
+"""Free in value: versions of libraries are not part of the contract, so the recorded ones need not be the installed ones."""
 SERVER_KEYS = {
     "langgraph_auth_user": None,
     "langgraph_auth_user_id": "",
