@@ -14,23 +14,12 @@ import asyncpg
 
 from .service import StartError
 from .settings import Settings
+from .unavailable import UNAVAILABLE_ERRORS
 
 MIN_VERSION = 14
 CONNECT_TIMEOUT_S = 10.0
 
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-)
-"""What a query raises when Postgres cannot be reached, or goes away over it: worth another try, unlike its other errors."""
-
-FAILED = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+FAILED = (*UNAVAILABLE_ERRORS, asyncpg.PostgresError)
 """Whatever a query raises: for loops that do the same again in a while, and must outlive a statement that fails."""
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)

@@ -74,7 +74,7 @@ class RedisPipe:
         return self.prefix + ":".join(parts)
 
     async def call(self, *command: Any) -> Any:
-        """One command's answer. Raises RedisUnavailable, or redis ResponseError for a refused command."""
+        """One command's answer. Raises RedisUnavailable, or redis ResponseError for a command that is wrong."""
         return await self.submit(*command)
 
     def submit(self, *command: Any) -> asyncio.Future[Any]:

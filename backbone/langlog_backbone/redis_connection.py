@@ -11,6 +11,7 @@ Concurrency: belongs to the event loop that opened it. When it dies every call t
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -24,11 +25,46 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_S = 5.0
 """A Redis that is silent for this long with calls waiting is given up."""
 
+STALE_S = 1.0
+"""A connection this old is closed when Redis says that it became a replica."""
+
 Listener = Callable[[list[Any]], None]
 
 
 class RedisUnavailable(Exception):
-    """The call did not get through, or its answer was lost."""
+    """The call did not get through, its answer was lost, or Redis refuses its work (`RedisRefused`)."""
+
+
+class RedisRefused(RedisUnavailable):
+    """Redis answers, but does not do its work at the moment: it is full, read-only, loading, cannot save.
+
+    Nothing is wrong with the command, which changed nothing.
+    """
+
+
+_REFUSALS = (
+    "OOM",  # maxmemory is reached, and the policy is noeviction
+    "READONLY",  # a replica: what a primary becomes in a failover
+    "MISCONF",  # the last snapshot could not be saved
+    "LOADING",
+    "BUSY",  # a script has been running for long
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOAUTH",  # a password was set after this connection was opened
+)
+_REFUSED = re.compile(rf"(?:ERR max number of clients|(?:{'|'.join(_REFUSALS)})\b)")
+_REFUSED_IN_SCRIPT = re.compile(rf"ERR Error running script .*-(?:{'|'.join(_REFUSALS)}) ")
+"""As Redis 6 words it."""
+_STALE = ("READONLY", "NOAUTH")
+"""Refusals that another connection may not meet."""
+
+
+def _reply_error(text: str) -> Exception:
+    if _REFUSED.match(text) or _REFUSED_IN_SCRIPT.match(text):
+        return RedisRefused(text)
+    return ResponseError(text)
 
 
 class RedisConnection(asyncio.Protocol):
@@ -36,20 +72,21 @@ class RedisConnection(asyncio.Protocol):
 
     def __init__(self, *, patient: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(replyError=ResponseError, notEnoughData=_NOTHING)
+        self._reader = hiredis.Reader(replyError=_reply_error, notEnoughData=_NOTHING)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._waiting: deque[asyncio.Future[Any] | None] = deque()
         self._listener: Listener | None = None
         self._patient = patient
         self._heard = 0.0
+        self._opened = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     # calls
 
     def submit(self, *command: Any) -> asyncio.Future[Any]:
-        """Send; the future gets the answer, ResponseError or RedisUnavailable."""
+        """Send; the future gets the answer, RedisUnavailable, or ResponseError for a command that is wrong."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._send(command, future)
         return future
@@ -85,6 +122,11 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is not None and out:
             self._transport.write(b"".join(out))
 
+    def _close_stale(self) -> None:
+        """After a failover the address may lead to another server: the owner is to open another connection, but not all the time."""
+        if self._loop.time() - self._opened >= STALE_S:
+            self._loop.call_soon(self.close)
+
     def _check(self) -> None:
         self._watch = None
         if not self._waiting:
@@ -115,10 +157,15 @@ class RedisConnection(asyncio.Protocol):
             if self._listener is not None:
                 self._listener(answer)
                 continue
+            if not waiting:  # Redis says on its own why it hangs up, as it does when it has too many clients
+                self.close()
+                return
             future = waiting.popleft()
+            if isinstance(answer, RedisRefused) and str(answer).startswith(_STALE):
+                self._close_stale()
             if future is None or future.done():
                 continue
-            if isinstance(answer, ResponseError):
+            if isinstance(answer, ResponseError | RedisRefused):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
@@ -160,7 +207,7 @@ async def open_connection(uri: str, *, patient: bool = False) -> RedisConnection
                 await connection.submit("AUTH", *user, where["password"])
             if where.get("db"):
                 await connection.submit("SELECT", int(where["db"]))
-    except ResponseError as error:
+    except (ResponseError, RedisRefused) as error:
         connection.close()
         raise RedisUnavailable(str(error)) from None
     except (OSError, TimeoutError) as error:

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import asyncpg
 
 from .log.port import LogFault, LogUnavailable
-from .postgres import AWAY, connect_pool, load_sql
+from .postgres import connect_pool, load_sql
 from .service import StartError
 from .settings import Settings
+from .unavailable import UNAVAILABLE_ERRORS
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -203,7 +204,7 @@ class ThreadKeys:
             if self._pool is None:
                 await self.start()
             found: list[asyncpg.Record] = await getattr(self._pool, how)(sql, *args)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             raise LogUnavailable(f"the keys of threads cannot be reached: {error}") from None
         return found
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 import structlog
 from langlog_backbone.log import Position
-from langlog_backbone.postgres import AWAY
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
 
@@ -253,7 +253,7 @@ class CheckpointLookup:
             try:
                 found: T = await fetch(question())
                 return found
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 if self._task is None:
                     raise
                 logger.warning("checkpointer.waits_for_postgres", thread_id=self._task.thread_id, error=str(error))

@@ -17,7 +17,8 @@ import structlog
 from langlog_backbone import channels, tracing
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import AppendUnknown, LogUnavailable, NewRecord, Position
-from langlog_backbone.postgres import AWAY, load_sql
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import commands, envelope, messages
 from langlog_schemas.events import RUN_EVENTS, STORE_EVENTS
 from langlog_schemas.messages import Reply
@@ -138,7 +139,7 @@ class CommandSender:
             future = self._waiting.get(id)
             if future is None or future.done():
                 continue
-            with contextlib.suppress(*AWAY):
+            with contextlib.suppress(*UNAVAILABLE_ERRORS):
                 cause = await self._backbone.pool.fetchval(_CAUSE, topic, position.partition)
                 if cause is not None and cause >= position.offset and not future.done():
                     future.set_result(Reply(command_id=id))

@@ -17,8 +17,8 @@ from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.last_states import Orphan
 from langlog_backbone.log import NewRecord, Position
-from langlog_backbone.postgres import AWAY
 from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, frames, messages
 from langlog_schemas import events as ev
@@ -135,7 +135,7 @@ class Consequences:
             return
         try:
             crons = await self._aggregates.crons_of(threads)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             logger.warning("decider.crons_left", threads=len(threads), error=str(error))
             return
         await self._append([_cron_removal(id) for id in crons])

@@ -34,7 +34,7 @@ from langlog_backbone.log import (
     TopicPartition,
 )
 from langlog_backbone.log.sealed import SealedLog
-from langlog_backbone.postgres import AWAY
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
@@ -171,7 +171,7 @@ class DeciderService:
             self._moved.clear()
             try:
                 rows = await self._pool.fetch(SQL["read_causes"], parts)
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 logger.warning("decider.postgres_away", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
                 continue
@@ -401,7 +401,7 @@ class DeciderService:
                         self._retried[id] = None
                 self._known_runs = await self._aggregates.known_runs(runs) if runs else set()
                 return
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 logger.warning("decider.postgres_away", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
@@ -466,7 +466,7 @@ class DeciderService:
         while True:
             try:
                 return await ask()
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 logger.warning("decider.postgres_away", error=str(error))
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 

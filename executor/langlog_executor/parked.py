@@ -58,7 +58,7 @@ class ParkedKeys:
         """partition of ``dead-letters`` -> the offset after our own last letter"""
 
     async def read(self, parts: Collection[int]) -> None:
-        """What Postgres holds of these partitions. Raises what `postgres.AWAY` lists."""
+        """What Postgres holds of these partitions. Raises what `UNAVAILABLE_ERRORS` lists."""
         rows = await self._pool.fetch(SQL["letters_of"], list(parts))
         self._first.clear()
         self._written.clear()
@@ -89,7 +89,7 @@ class ParkedKeys:
         self.ends[record.partition] = letter_offset + 1
 
     async def letters(self, key: str) -> list[Letter]:
-        """Records of the key that wait, events first, each topic in order. Raises what `postgres.AWAY` lists."""
+        """Records of the key that wait, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
         return [
             Letter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value)
             for topic, part, offset, headers, value in await self._pool.fetch(SQL["open_letters"], key)

@@ -17,8 +17,8 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
-from langlog_backbone.postgres import AWAY
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
@@ -170,7 +170,7 @@ class QueryServer:
             return Answer(id=query.id, status=404, detail=str(error))
         except (msgspec.MsgspecError, TooManyTexts) as error:
             return Answer(id=query.id, status=422, detail=str(error))
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             logger.warning("query.postgres_away", kind=query.kind, error=str(error))
             return Answer(id=query.id, status=503, detail="The read model is away")
         except Exception as error:

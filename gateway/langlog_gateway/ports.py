@@ -16,6 +16,7 @@ from langlog_backbone import channels, tracing
 from langlog_backbone.clock import new_id, now_iso, now_ms
 from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
 from langlog_backbone.redis import Bus, RedisPipe, RedisUnavailable
+from langlog_backbone.unavailable import is_unavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, ids, messages
 from langlog_schemas.messages import Answer, Query, Reply
@@ -221,16 +222,20 @@ class Reads:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 return await self._pool.fetchrow(sql, *args)
-        except LOST as error:
-            raise _lost(error) from error
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise
 
     async def rows(self, sql: str, *args: Any) -> list[Any]:
         """All rows. Raises ApiError 503."""
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 found: list[Any] = await self._pool.fetch(sql, *args)
-        except LOST as error:
-            raise _lost(error) from error
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise
         return found
 
     async def value(self, sql: str, *args: Any) -> Any:
@@ -238,23 +243,7 @@ class Reads:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 return await self._pool.fetchval(sql, *args)
-        except LOST as error:
-            raise _lost(error) from error
-
-
-LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
-"""What asyncpg raises when Postgres is away, and other trouble that `_lost` tells apart."""
-
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
-
-
-def _lost(error: BaseException) -> BaseException:
-    away = isinstance(error, _AWAY) and not isinstance(error, asyncpg.DataError)
-    return unavailable("Postgres") if away else error
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise

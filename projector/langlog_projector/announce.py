@@ -12,8 +12,9 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.log import Record
-from langlog_backbone.postgres import AWAY, load_sql
+from langlog_backbone.postgres import load_sql
 from langlog_backbone.redis import Bus
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import events as ev
 from langlog_schemas import messages
 from langlog_schemas.envelope import Cause
@@ -116,7 +117,7 @@ class Announcer:
             return replies
         try:
             rows = await self._pool.fetch(SQL["read_outcomes"], repeated)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             logger.warning("projector.replies_lost", repeated=len(repeated), error=str(error))
             return [(waiting, r) for waiting, r in replies if r.type != ev.CommandRepeated.TYPE]
         first = {row["command_id"]: row for row in rows}

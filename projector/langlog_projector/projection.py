@@ -22,8 +22,8 @@ import msgspec
 import structlog
 from langlog_backbone import tracing
 from langlog_backbone.log import LogUnavailable, Record, TopicPartition
-from langlog_backbone.postgres import AWAY
 from langlog_backbone.settings import Settings
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
@@ -107,7 +107,7 @@ class Projection:
         """The next offset to fold of each partition that is open."""
 
     async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Positions from Postgres; what outlives a batch is read anew. Raises what `postgres.AWAY` lists."""
+        """Positions from Postgres; what outlives a batch is read anew. Raises what `UNAVAILABLE_ERRORS` lists."""
         async with self._pool.acquire() as connection:
             return await self._open(connection, partitions)
 
@@ -172,7 +172,7 @@ class Projection:
                 self._listener.dropped()
                 await self.open(list(self.positions))
                 records = self.next(records)
-            except (asyncpg.PostgresError, *AWAY, LogUnavailable, _Unfoldable) as error:
+            except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS, LogUnavailable, _Unfoldable) as error:
                 self._listener.dropped()
                 if isinstance(error, _Unfoldable):
                     await self._reopen()
@@ -279,7 +279,7 @@ class Projection:
                 await self.open(list(self.positions))
                 if not self.next([release]):
                     return
-            except (asyncpg.PostgresError, *AWAY) as error:
+            except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS) as error:
                 logger.warning("projector.waits", error=str(error))
                 self._listener.dropped()
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
@@ -323,7 +323,7 @@ class Projection:
         except PositionsMoved:
             raise
         except Exception as error:
-            if isinstance(error, (asyncpg.PostgresError, *AWAY)) and not own_fault(error):
+            if isinstance(error, (asyncpg.PostgresError, *UNAVAILABLE_ERRORS)) and not own_fault(error):
                 raise
             logger.error("projector.still_bad", topic=record.topic, offset=record.offset, error=words(error))
             await self._open(connection, list(self.positions))  # what the fold changed along the way is not true
@@ -369,7 +369,7 @@ class Projection:
                 self._fences.causes.clear()
                 await self.open(list(self.positions))
                 return
-            except AWAY:
+            except UNAVAILABLE_ERRORS:
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
 

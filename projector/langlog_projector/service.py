@@ -15,7 +15,8 @@ import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogReader, LogUnavailable, NewRecord, Record, TopicPartition
-from langlog_backbone.postgres import AWAY, connect_pool
+from langlog_backbone.postgres import connect_pool
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
@@ -118,7 +119,7 @@ class ProjectorService:
                     schema = self._backbone.settings.projection
                     await restore(self._log, self._pool, schema, {part for _, part in partitions})
                     return await self._projection.open(partitions)
-                except AWAY as error:
+                except UNAVAILABLE_ERRORS as error:
                     logger.warning("projector.postgres_away", error=str(error))
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
                 except LogUnavailable as error:

@@ -10,7 +10,7 @@ import pytest
 from langlog_backbone import pool as pool_module
 from langlog_backbone.embedded import EmbeddedPostgres
 from langlog_backbone.pool import Pool
-from langlog_backbone.postgres import AWAY
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 
 SIZE = 4
 LIMIT_S = 60.0
@@ -105,7 +105,7 @@ async def test_lost_connections_are_replaced(pool: Pool, postgres: EmbeddedPostg
                 try:
                     assert await backend(pool) not in lost
                     break
-                except AWAY:
+                except UNAVAILABLE_ERRORS:
                     continue
 
 

@@ -1,0 +1,141 @@
+"""Calls of servers that may be unavailable for a while: repeated until they succeed, and what a loop says of it meanwhile.
+
+An `Availability` belongs to one loop of a service. The loop makes its calls within `Availability.attempt`, or by `until_available`
+if it cannot go on without the answer. The first failure and the first success after it are logged, nothing in between; the
+service reports `Availability.reason` as why it is not ready, and `/metrics` shows every one of them.
+
+Concurrency: several calls may be under way on one `Availability`, from any thread. It holds nothing that must survive a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TypeVar
+
+import structlog
+
+from .unavailable import Dependency, dependency_of, is_unavailable
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+PAUSE_S = 0.2
+"""Before the second attempt; doubled after each one, up to `MAX_PAUSE_S`."""
+MAX_PAUSE_S = 2.0
+HANGING_S = 10.0
+"""A call that has taken this long counts as unavailable while it goes on."""
+
+NAMES: dict[Dependency, str] = {"postgres": "Postgres", "redis": "Redis", "log": "The log"}
+
+
+class Availability:
+    """Whether one loop gets through to the servers that it needs.
+
+    ``loop``: its name in logs and metrics. ``uses``: the server that errors of sockets and time limits are ascribed to.
+    """
+
+    def __init__(self, loop: str, uses: Dependency = "postgres", *, hanging_s: float = HANGING_S) -> None:
+        self.loop = loop
+        self.uses: Dependency = uses
+        self.failures = 0
+        """Attempts that failed since the start of the process."""
+        self._hanging_s = hanging_s
+        self._error: BaseException | None = None
+        self._since = 0.0
+        self._numbers = itertools.count()
+        self._under_way: dict[int, float] = {}
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """One call, or several that belong together. Notes whether it went through; what it raises goes on."""
+        number = next(self._numbers)
+        self._under_way[number] = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            if is_unavailable(error):
+                self.failed(error)
+            raise
+        else:
+            self.succeeded()
+        finally:
+            del self._under_way[number]
+
+    def failed(self, error: BaseException) -> None:
+        """A call failed because its server is unavailable."""
+        self.failures += 1
+        first, self._error = self._error is None, error
+        if first:
+            self._since = time.monotonic()
+            logger.warning(
+                "dependency.unavailable",
+                loop=self.loop,
+                dependency=dependency_of(error, self.uses),
+                error=f"{type(error).__name__}: {error}",
+            )
+
+    def succeeded(self) -> None:
+        """A call went through."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            logger.info(
+                "dependency.available",
+                loop=self.loop,
+                dependency=dependency_of(error, self.uses),
+                after_s=round(time.monotonic() - self._since, 1),
+            )
+
+    @property
+    def failing_s(self) -> float:
+        """Seconds since calls began to fail, or since the oldest one that hangs began; 0 while all is well."""
+        now = time.monotonic()
+        if self._error is not None:
+            return now - self._since
+        oldest = min(self._under_way.copy().values(), default=now)
+        return now - oldest if now - oldest >= self._hanging_s else 0.0
+
+    @property
+    def dependency(self) -> Dependency:
+        """The server that is unavailable, or that the loop mostly uses."""
+        return self.uses if self._error is None else dependency_of(self._error, self.uses)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the loop makes no progress, without what the server's message may quote; None while it does."""
+        seconds = self.failing_s
+        if not seconds:
+            return None
+        who = NAMES[self.dependency]
+        error = self._error
+        if error is None:
+            return f"{who} has not answered for {seconds:.0f} s"
+        state = getattr(error, "sqlstate", None)
+        what = f"{type(error).__name__} {state}" if state else type(error).__name__
+        return f"{who} is unavailable since {seconds:.0f} s ({what})"
+
+
+async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability) -> T:
+    """What ``call`` gives, however long a server is unavailable. It must be harmless to repeat. Raises whatever else it raises."""
+    pause = PAUSE_S
+    while True:
+        try:
+            with on.attempt():
+                return await call()
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+        # nothing signals that a server is back; not all loops of all processes in the same moment
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - nothing secret
+        pause = min(2 * pause, MAX_PAUSE_S)
+
+
+def reason_of(availabilities: Iterable[Availability]) -> str | None:
+    """Why a service is not ready: the reason of the loop that fails for longest; None when none fails."""
+    failing = max(availabilities, key=lambda found: found.failing_s, default=None)
+    return None if failing is None else failing.reason

@@ -1,0 +1,215 @@
+"""Errors of real servers: which of them say that the server is unavailable, and what a loop says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from langlog_backbone import retry
+from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.log import LogUnavailable
+from langlog_backbone.redis import RedisPipe, RedisUnavailable, connect
+from langlog_backbone.retry import Availability, reason_of, until_available
+from langlog_backbone.settings import Settings
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS, dependency_of, is_unavailable
+from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
+
+LIMIT_S = 60.0
+
+
+@pytest.fixture
+async def connection(postgres: EmbeddedPostgres) -> AsyncIterator[asyncpg.Connection]:
+    made = await asyncpg.connect(postgres.uri)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def own_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedRedis]:
+    """One that a test may fill or demote."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def failure(connection: asyncpg.Connection, *statements: str, args: tuple[object, ...] = ()) -> Exception:
+    """What the last statement fails with."""
+    for statement in statements[:-1]:
+        await connection.execute(statement)
+    with pytest.raises(Exception) as caught:
+        await connection.execute(statements[-1], *args)
+    assert isinstance(caught.value, Exception)
+    return caught.value
+
+
+def as_reported(sqlstate: str, file: str = "") -> Exception:
+    """An error as Postgres reports it, for states that cannot be brought about at will."""
+    error: Exception = asyncpg.PostgresError.new({"C": sqlstate, "M": "of a server", "F": file, "S": "ERROR"})
+    return error
+
+
+READ_ONLY = ("SET default_transaction_read_only = on", "CREATE TABLE refused (n int)")
+TIME_OVER = ("SET statement_timeout = 1", "SELECT pg_sleep(60)")
+ENDED = ("SELECT pg_terminate_backend(pg_backend_pid())",)
+
+
+@pytest.mark.parametrize("statements", [READ_ONLY, TIME_OVER, ENDED, ("SELECT * FROM not_there_yet",)])
+async def test_a_server_that_refuses_or_ends_a_session_is_unavailable(
+    connection: asyncpg.Connection, statements: tuple[str, ...]
+) -> None:
+    error = await failure(connection, *statements)
+    assert is_unavailable(error)
+    assert isinstance(error, UNAVAILABLE_ERRORS)
+    assert dependency_of(error) == "postgres"
+
+
+@pytest.mark.parametrize(
+    ("statement", "args"),
+    [
+        ("SELECT 1/0", ()),
+        ("SELECT 'x'::int", ()),
+        ("SELEKT 1", ()),
+        ("SELECT $1::int", ("not a number",)),
+        ("SELECT $1::text", ("\x00",)),
+        ("SELECT repeat('x', 2000000000)", ()),
+    ],
+)
+async def test_a_statement_or_value_that_is_wrong_by_itself_is_not_weather(
+    connection: asyncpg.Connection, statement: str, args: tuple[object, ...]
+) -> None:
+    assert not is_unavailable(await failure(connection, statement, args=args))
+
+
+@pytest.mark.parametrize(
+    "sqlstate",
+    [
+        "08006",
+        "25006",
+        "25P03",
+        "28P01",
+        "3D000",
+        "40001",
+        "40P01",
+        "42501",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57014",
+        "57P01",
+        "57P02",
+        "57P03",
+        "58030",
+        "58P01",
+    ],
+)
+def test_states_of_a_server_in_trouble(sqlstate: str) -> None:
+    assert is_unavailable(as_reported(sqlstate))
+
+
+@pytest.mark.parametrize("sqlstate", ["0A000", "22001", "22003", "22P05", "23505", "42601", "42703", "54000", "XX000"])
+def test_states_of_a_statement_that_is_wrong(sqlstate: str) -> None:
+    assert not is_unavailable(as_reported(sqlstate, "mcxt.c"))
+
+
+def test_an_internal_error_of_postgres_storage_is_weather() -> None:
+    assert is_unavailable(as_reported("XX000", "md.c"))
+
+
+def test_what_asyncpg_and_uvloop_raise_of_a_connection_that_ends_is_weather() -> None:
+    assert is_unavailable(asyncpg.InternalClientError("cannot switch to state 15"))
+    assert is_unavailable(RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed"))
+    assert not is_unavailable(RuntimeError("a defect"))
+
+
+async def test_a_full_redis_refuses_and_takes_work_again(own_redis: EmbeddedRedis) -> None:
+    pipe = RedisPipe(Settings(redis_uri=own_redis.uri, redis_prefix=f"{uuid.uuid4().hex}:"))
+    admin = connect(own_redis.uri)
+    await admin.config_set("maxmemory", 1)
+    with pytest.raises(RedisUnavailable, match="OOM"):
+        await pipe.call("SET", pipe.key("a"), "x")
+    with pytest.raises(RedisUnavailable, match="OOM"):
+        await pipe.call("EVAL", "return redis.call('SET', KEYS[1], 'x')", 1, pipe.key("a"))
+    await admin.config_set("maxmemory", 0)
+    assert await pipe.call("SET", pipe.key("a"), "x") == b"OK"
+    with pytest.raises(ResponseError):
+        await pipe.call("INCR", pipe.key("a"))
+    await admin.aclose()
+    await pipe.stop()
+
+
+async def test_a_demoted_redis_is_left_for_the_server_that_is_there_then(own_redis: EmbeddedRedis) -> None:
+    pipe = RedisPipe(Settings(redis_uri=own_redis.uri, redis_prefix=f"{uuid.uuid4().hex}:"))
+    admin = connect(own_redis.uri)
+    await pipe.call("PING")
+    first = await pipe.call("CLIENT", "ID")
+    await admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+    async with asyncio.timeout(LIMIT_S):
+        while await _refused_id(pipe) == first:  # a connection of less than a second is kept
+            await asyncio.sleep(0.1)
+    await admin.execute_command("REPLICAOF", "NO", "ONE")
+    assert await pipe.call("SET", pipe.key("a"), "x") == b"OK"
+    await admin.aclose()
+    await pipe.stop()
+
+
+async def _refused_id(pipe: RedisPipe) -> int | None:
+    with contextlib.suppress(RedisUnavailable):
+        await pipe.call("SET", pipe.key("a"), "x")
+    with contextlib.suppress(RedisUnavailable):
+        found: int = await pipe.call("CLIENT", "ID")
+        return found
+    return None
+
+
+async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retry, "PAUSE_S", 0.001)
+    errors: list[Exception] = [LogUnavailable("a"), LogUnavailable("b"), LogUnavailable("c")]
+    seen: list[str | None] = []
+    found = Availability("a loop")
+
+    async def call() -> int:
+        seen.append(found.reason)
+        if errors:
+            raise errors.pop()
+        return 7
+
+    with capture_logs() as logs:
+        assert await until_available(call, on=found) == 7
+        assert await until_available(call, on=found) == 7
+    assert [(entry["event"], entry["dependency"]) for entry in logs] == [
+        ("dependency.unavailable", "log"),
+        ("dependency.available", "log"),
+    ]
+    assert seen[0] is None
+    assert seen[1] is not None
+    assert "The log is unavailable" in seen[1]
+    assert found.reason is None
+    assert found.failures == 3
+
+
+async def test_a_defect_is_not_repeated() -> None:
+    async def call() -> None:
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        await until_available(call, on=Availability("a loop"))
+
+
+async def test_a_call_that_hangs_is_said_while_it_hangs() -> None:
+    found, well = Availability("a loop", "redis", hanging_s=0.0), Availability("another")
+    assert reason_of([found, well]) is None
+    with found.attempt():
+        await asyncio.sleep(0.01)
+        reason = reason_of([found, well])
+    assert reason is not None
+    assert reason.startswith("Redis has not answered for")
+    assert reason_of([found, well]) is None
