@@ -8,6 +8,7 @@ watermark            positions of the projection (JSON: topic -> {partition: off
 control              stop a run (Control), from the decider to workers
 timers               a delayed run was made, or a webhook is due, from the projector to the scheduler
 graphs               the set of graphs changed, from the projector
+unheard              replies to send once more (Unheard), from who waits for them to the projectors
 parked               the key of an event that cannot be folded, from the projector to the deciders
 """
 
@@ -16,6 +17,7 @@ CONTROL = "control"
 TIMERS = "timers"
 GRAPHS = "graphs"
 PARKED = "parked"
+UNHEARD = "unheard"
 WORKER_ID = "worker-"
 """What ids of workers that wait for replies begin with."""
 

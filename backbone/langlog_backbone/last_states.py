@@ -17,14 +17,12 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 from langlog_schemas import commands as cmd
-from langlog_schemas import messages
-from langlog_schemas.messages import Answer, Query
 from msgspec import Raw
 
-from . import channels
-from .clock import new_id, now_ms
 from .context import Backbone
+from .queries import QueryClient
 from .redis import RedisUnavailable
+from .replies import ReplyRouter
 
 logger = structlog.get_logger(__name__)
 
@@ -67,16 +65,15 @@ class LastStates:
     """``limit_s``: how long an answer is waited for, seconds."""
 
     def __init__(self, backbone: Backbone, limit_s: float) -> None:
-        self._backbone = backbone
-        self._id = new_id()
+        self._replies = ReplyRouter(backbone.bus)
+        self._queries = QueryClient(backbone.pipe, self._replies)
         self._limit_s = limit_s
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
     async def start(self) -> None:
-        await self._backbone.bus.subscribe(channels.gateway(self._id), self._deliver)
+        await self._replies.start()
 
     async def stop(self) -> None:
-        await self._backbone.bus.unsubscribe(channels.gateway(self._id), self._deliver)
+        await self._replies.stop()
 
     async def of(self, runs: Sequence[Orphan]) -> list[State | None]:
         """Where the threads of these runs stand now; None when no worker has said it. Without a checkpoint there are no values."""
@@ -90,32 +87,14 @@ class LastStates:
         if run.temporary:
             return None
         body = {"graph_id": run.graph_id, "thread_id": run.thread_id, "config": Raw(run.config), "busy": True}
-        query = Query(
-            id=new_id(),
-            kind="state",
-            reply_to=self._id,
-            body=msgspec.json.encode(body),
-            deadline_ms=now_ms() + int(self._limit_s * 1000),
-        )
-        future = self._waiting[query.id] = asyncio.get_running_loop().create_future()
         try:
-            await self._backbone.pipe.call("LPUSH", self._backbone.pipe.key("queries"), messages.encode(query))
-            async with asyncio.timeout(self._limit_s):
-                answer = await future
+            answer = await self._queries.ask("state", msgspec.json.encode(body), self._limit_s)
             if answer.status != 200:
                 return None
             state = _state.decode(answer.body)
             return State(values=cmd.ABSENT) if state.checkpoint is None else state
         except (TimeoutError, RedisUnavailable, msgspec.MsgspecError):
             return None
-        finally:
-            del self._waiting[query.id]
-
-    def _deliver(self, data: bytes) -> None:
-        answer = messages.decode_answer(data[1:])
-        future = self._waiting.get(answer.id)
-        if future is not None and not future.done():
-            future.set_result(answer)
 
 
 def ended(run: Orphan, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None) -> cmd.FinishRun:

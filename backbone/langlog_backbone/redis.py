@@ -173,7 +173,14 @@ class Bus:
         """Channels that are subscribed to in Redis; done once Redis has said so on the present connection."""
         self._connection: RedisConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._caught_up: asyncio.Future[None] | None = None
+        """Done once Redis has carried out all that was sent on a new connection."""
         self.on_reconnect: list[Callable[[], None]] = []
+        """Called once all channels are subscribed to again after a loss: what is published from then on arrives."""
+
+    @property
+    def local(self) -> bool:
+        return self._local
 
     async def start(self) -> None:
         """Raises RedisUnavailable."""
@@ -251,14 +258,26 @@ class Bus:
                     break
                 except RedisUnavailable:
                     await asyncio.sleep(RECONNECT_PAUSE_S)  # nothing signals that Redis is back
-            if self._acks:
-                self._connection.send("SUBSCRIBE", *(self._pipe.key(channel) for channel in self._acks))
+            if self._acks and not await self._subscribe_again(self._connection):
+                continue
             logger.info("bus.back")
             for told in self.on_reconnect:
                 told()
 
+    async def _subscribe_again(self, connection: RedisConnection) -> bool:
+        """False: the connection was lost meanwhile."""
+        self._caught_up = asyncio.get_running_loop().create_future()
+        connection.send("SUBSCRIBE", *(self._pipe.key(channel) for channel in self._acks))
+        connection.send("PING")
+        await asyncio.wait([self._caught_up, connection.closed], return_when=asyncio.FIRST_COMPLETED)
+        return self._caught_up.done()
+
     def _on_message(self, message: Any) -> None:
         if not isinstance(message, list):
+            return
+        if message[0] == b"pong":
+            if self._caught_up is not None and not self._caught_up.done():
+                self._caught_up.set_result(None)
             return
         channel = message[1].decode()[len(self._pipe.prefix) :]
         if message[0] == b"message":

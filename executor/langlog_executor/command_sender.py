@@ -2,7 +2,8 @@
 
 The same exchange as a gateway's: the command names a channel of this process to reply to, and the projector replies once the
 read model holds the outcome. Ids begin with ``worker-``: such a channel is never in the projector's own process. A reply may be
-lost with Redis: then the projection's last cause tells whether the command is behind it. While the log is away, senders wait.
+lost with Redis: then the router asks the projector for it again, and the projection's last cause tells whether the command is
+behind it. While the log is away, senders wait.
 Concurrency: belongs to the I/O loop. What happens when it dies: commands that are in the log are carried out all the same.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,6 +19,7 @@ from langlog_backbone import channels, tracing
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import AppendUnknown, LogUnavailable, NewRecord, Position
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.replies import ReplyRouter
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import commands, envelope, messages
 from langlog_schemas.events import RUN_EVENTS, STORE_EVENTS
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/executor"
-ASK_AGAIN_S = 2.0
-"""Without a reply for this long, Postgres is asked whether the command is carried out."""
+ASK_AGAIN_S = 5.0
+"""Without a reply for this long, Postgres is asked whether the command is carried out. The router has asked the projector for the
+reply before: Postgres does not know whether a command was refused."""
 RETRY_PAUSE_S = 0.1
 MAX_RETRY_PAUSE_S = 2.0
 
@@ -54,24 +57,21 @@ class OutcomeUnknown(Exception):
 class CommandSender:
     def __init__(self, io: IoLoop) -> None:
         self._backbone = io.backbone
-        self._id = f"{channels.WORKER_ID}{new_id()}"
-        self._waiting: dict[str, asyncio.Future[Reply]] = {}
-        self._subscribed: asyncio.Future[None] | None = None
+        self._replies = ReplyRouter(io.backbone.bus, f"{channels.WORKER_ID}{new_id()}")
 
     async def send(self, sent: Sequence[Body], *, actor: str | None = None) -> list[Reply]:
         """Append the commands in one go and wait for all outcomes.
 
         Waits as long as the log is away. Raises CommandRefused for the first one refused, and OutcomeUnknown.
         """
-        await self._subscribe()
-        loop = asyncio.get_running_loop()
+        await self._replies.start()
         time = now_iso()
         records = []
-        futures: dict[str, asyncio.Future[Reply]] = {}
+        futures: dict[str, asyncio.Future[bytes]] = {}
         topics = [STORE_EVENTS if isinstance(command, commands.StoreCommand) else RUN_EVENTS for command in sent]
         for command in sent:
             id = new_id()
-            futures[id] = loop.create_future()
+            futures[id] = self._replies.expect_reply(id)
             records.append(
                 NewRecord(
                     commands.TOPIC,
@@ -83,26 +83,25 @@ class CommandSender:
                         source=SOURCE,
                         time=time,
                         subject=command.key,
-                        reply_to=self._id,
+                        reply_to=self._replies.id,
                         actor=actor,
                         traceparent=tracing.current(),
                     ),
                 )
             )
-        self._waiting.update(futures)
         try:
             await self._append(records, futures, topics)
-            replies = [await future for future in futures.values()]
+            replies = [messages.decode_reply(await future) for future in futures.values()]
         finally:
-            for id in futures:
-                self._waiting.pop(id, None)
+            for id, future in futures.items():
+                self._replies.discard(id, future)
         for reply in replies:
             if reply.status != 200:
                 raise CommandRefused(reply.status, reply.detail)
         return replies
 
     async def _append(
-        self, records: Sequence[NewRecord], futures: Mapping[str, asyncio.Future[Reply]], topics: Sequence[str]
+        self, records: Sequence[NewRecord], futures: Mapping[str, asyncio.Future[bytes]], topics: Sequence[str]
     ) -> None:
         """Into the log, and until every outcome is there."""
         positions: Sequence[Position] = ()
@@ -116,7 +115,7 @@ class CommandSender:
                 while waiting:
                     _, waiting = await asyncio.wait(waiting, timeout=ASK_AGAIN_S)
                     if waiting:
-                        await self._look(dict(zip(futures, zip(topics, positions, strict=False), strict=False)))
+                        await self._look(futures, zip(topics, positions, strict=False))
         except TimeoutError:
             raise OutcomeUnknown("no outcome in time; the command is in the log and will be carried out") from None
 
@@ -133,28 +132,12 @@ class CommandSender:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_PAUSE_S)
 
-    async def _look(self, sent: Mapping[str, tuple[str, Position]]) -> None:
+    async def _look(self, futures: Mapping[str, asyncio.Future[bytes]], places: Iterable[tuple[str, Position]]) -> None:
         """Take commands whose events the projection has behind it for carried out: their reply was lost."""
-        for id, (topic, position) in sent.items():
-            future = self._waiting.get(id)
-            if future is None or future.done():
+        for (id, future), (topic, position) in zip(futures.items(), places, strict=False):
+            if future.done():
                 continue
             with contextlib.suppress(*UNAVAILABLE_ERRORS):
                 cause = await self._backbone.pool.fetchval(_CAUSE, topic, position.partition)
                 if cause is not None and cause >= position.offset and not future.done():
-                    future.set_result(Reply(command_id=id))
-
-    async def _subscribe(self) -> None:
-        if self._subscribed is None:
-            self._subscribed = asyncio.ensure_future(
-                self._backbone.bus.subscribe(channels.gateway(self._id), self._on_message)
-            )
-        await asyncio.shield(self._subscribed)
-
-    def _on_message(self, data: bytes) -> None:
-        if data[:1] != b"R":
-            return
-        reply = messages.decode_reply(data[1:])
-        future = self._waiting.get(reply.command_id)
-        if future is not None and not future.done():
-            future.set_result(reply)
+                    future.set_result(messages.encode(Reply(command_id=id)))

@@ -3,13 +3,14 @@
     gateway ─LPUSH queries─► Redis ─BRPOP─► one worker ─► graph loop ─► PUBLISH on the gateway's channel
 
 Concurrency: `QueryServer.serve` takes questions on the I/O loop, at most `MAX_AT_ONCE` at a time; graph code answers them on a
-graph loop. What happens when it dies: the question is lost, the gateway answers 504 at its deadline. A question whose deadline
-has passed is not answered any more.
+graph loop. What happens when it dies: the gateway asks once more after a third of its time, and answers 504 at its deadline. A
+worker that stops puts what it has not answered back into Redis. A question whose deadline has passed is not answered any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,13 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
+from langlog_backbone.queries import QUERIES
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
+from langlog_backbone.replies import ANSWER
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
+from redis.exceptions import ResponseError
 
 from .credentials import hidden
 from .embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts
@@ -51,9 +55,10 @@ MAX_AT_ONCE = 64
 """Questions that one worker answers at the same time; others wait in Redis for whoever is free."""
 RETRY_PAUSE_S = 0.2
 """Between two tries while Redis is away."""
+PUBLISH_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 0.8)
+"""After each try to publish an answer that nobody has received. A gateway whose subscription comes back later asks again."""
 DEFAULT_LIMIT_S = 30.0
 """For questions without a deadline."""
-ANSWER = b"A"
 
 _graph_id = msgspec.json.Decoder(GraphQuestion).decode
 
@@ -98,7 +103,7 @@ class QueryServer:
     async def serve(self) -> None:
         """Take and answer questions until cancelled; those under way are cancelled too."""
         client = RedisPipe(self._backbone.settings, patient=True)
-        key = self._backbone.pipe.key("queries")
+        key = self._backbone.pipe.key(QUERIES)
         down = False
         try:
             while True:
@@ -117,9 +122,11 @@ class QueryServer:
                 self._answering.add(task)
                 task.add_done_callback(self._taken)
         finally:
-            for task in self._answering:
-                task.cancel()
             client.drop()
+            answering = list(self._answering)
+            for task in answering:
+                task.cancel()
+            await asyncio.gather(*answering, return_exceptions=True)
 
     def _taken(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)
@@ -134,9 +141,23 @@ class QueryServer:
         limit_s = (query.deadline_ms - now_ms()) / 1000 if query.deadline_ms else DEFAULT_LIMIT_S
         if limit_s <= 0:
             return
-        answer = await self._answer(query, limit_s)
+        try:
+            answer = await self._answer(query, limit_s)
+        except asyncio.CancelledError:  # this worker stops: another one answers
+            self._backbone.pipe.send("RPUSH", self._backbone.pipe.key(QUERIES), data)
+            raise
         if answer is not None:
-            self._backbone.bus.publish(channels.gateway(query.reply_to), ANSWER + messages.encode(answer))
+            await self._publish(query, ANSWER + messages.encode(answer))
+
+    async def _publish(self, query: Query, data: bytes) -> None:
+        """Until somebody has received it: Redis, or the gateway's subscription, may be away for a moment."""
+        channel = self._backbone.pipe.key(channels.gateway(query.reply_to))
+        for pause in PUBLISH_PAUSES_S:
+            with contextlib.suppress(RedisUnavailable, ResponseError):
+                if await self._backbone.pipe.call("PUBLISH", channel, data):
+                    return
+            await asyncio.sleep(pause)  # nothing signals that the subscription is back
+        logger.warning("query.answer_lost", query_id=query.id, kind=query.kind)
 
     async def _answer(self, query: Query, limit_s: float) -> Answer | None:
         """None: nobody waits for it any more."""

@@ -12,6 +12,7 @@ from langlog_backbone.audit import Audit
 from langlog_backbone.context import Backbone
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
+from langlog_backbone.replies import ReplyRouter
 from langlog_backbone.settings import Settings
 from langlog_backbone.store_index import StoreIndex, check_pgvector, store_index
 from langlog_backbone.store_refresh import Refreshes
@@ -25,7 +26,7 @@ from .backlog import Backlog
 from .errors import JSON, ApiError
 from .http_options import read_options
 from .metrics import Metrics
-from .ports import SOURCE, Commands, Mail, Origin, Queries, Reads
+from .ports import SOURCE, Commands, Origin, Queries, Reads
 from .queue_depth import QueueDepth
 from .watch import Watches
 
@@ -53,10 +54,10 @@ class Core:
         self.pipe: RedisPipe = backbone.pipe
         self._pool = backbone.pool
         self.log = backbone.log
-        self.mail = Mail(backbone.bus)
-        self.commands = Commands(backbone.log, self.mail, self.settings.reply_timeout_s)
-        self.queries = Queries(backbone.pipe, self.mail, self.settings.reply_timeout_s)
         self.reads = Reads(backbone.pool)
+        self.replies = ReplyRouter(backbone.bus)
+        self.commands = Commands(backbone.log, self.replies, self.reads, self.settings.reply_timeout_s)
+        self.queries = Queries(backbone.pipe, self.replies, self.settings.reply_timeout_s)
         self.audit = Audit(backbone.log, self.reads.rows, self.settings.audit_page_bytes)
         self.watermark = Watermark(backbone.bus)
         self.watches = Watches(backbone.bus, self.settings)
@@ -72,7 +73,7 @@ class Core:
     async def start(self) -> None:
         if self.store_index is not None:
             await check_pgvector(self._pool)
-        await self.mail.start()
+        await self.replies.start()
 
     async def stop(self) -> None:
         if self._tasks:
@@ -81,7 +82,7 @@ class Core:
             task.cancel()
         await self.refreshes.stop()
         await self.watches.stop()
-        await self.mail.stop()
+        await self.replies.stop()
 
     def background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Something that goes on when the request that began it is gone. Its failure is logged."""

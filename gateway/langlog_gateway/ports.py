@@ -1,25 +1,30 @@
 """What the gateway reaches the rest of the system by: commands to the log, queries to workers, reads from Postgres.
 
-One of each per process, on its event loop. A lost reply or answer becomes 504; an unreachable log or Postgres 503. The command
-itself is never lost once appended: only its outcome may go unheard.
+One of each per process, on its event loop. A reply or answer that Redis lost is asked for again (`replies`, `queries`); one that
+does not come in time is 504, an unreachable log or Postgres 503. The command itself is never lost once appended: only its outcome
+may go unheard.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
-from langlog_backbone import channels, tracing
-from langlog_backbone.clock import new_id, now_iso, now_ms
+from langlog_backbone import tracing
+from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
-from langlog_backbone.redis import Bus, RedisPipe, RedisUnavailable
+from langlog_backbone.postgres import load_sql
+from langlog_backbone.queries import QueryClient
+from langlog_backbone.redis import RedisPipe, RedisUnavailable
+from langlog_backbone.replies import ReplyRouter
 from langlog_backbone.unavailable import is_unavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, ids, messages
-from langlog_schemas.messages import Answer, Query, Reply
+from langlog_schemas.messages import Reply
 
 from .errors import ApiError, unavailable
 
@@ -31,6 +36,7 @@ UNHEARD = (
 UNKNOWN = (
     "It is not known whether the request was accepted. Repeat it with the same Idempotency-Key, or look the object up."
 )
+_SQL = load_sql("langlog_gateway", "outcomes.sql")
 UNANSWERED = "No worker has answered in time"
 
 
@@ -51,9 +57,10 @@ NOBODY = Origin()
 class Commands:
     """Appends commands and waits for their outcome."""
 
-    def __init__(self, log: Log, mail: Mail, reply_timeout_s: float) -> None:
+    def __init__(self, log: Log, replies: ReplyRouter, reads: Reads, reply_timeout_s: float) -> None:
         self._log = log
-        self._mail = mail
+        self._replies = replies
+        self._reads = reads
         self._timeout = reply_timeout_s
 
     async def execute(self, command: cmd.Body, origin: Origin = NOBODY, what: str = "command") -> Reply:
@@ -79,16 +86,26 @@ class Commands:
         named = [
             (origin.mint(what if len(commands) == 1 else f"{what} {n}"), command) for n, command in enumerate(commands)
         ]
-        waiting = {id: self._mail.expect(id) for id, _ in named}
+        waiting = {id: self._replies.expect_reply(id) for id, _ in named}
         try:
             await self._append([self._record(id, *command, origin) for id, command in named])
             async with asyncio.timeout(self._timeout):
                 return [messages.decode_reply(await waiting[id]) for id, _ in named]
         except TimeoutError:
+            if origin.key is not None and (kept := await self._kept([id for id, _ in named])) is not None:
+                return kept
             raise ApiError(504, UNHEARD) from None
         finally:
             for id, future in waiting.items():
-                self._mail.forget(id, future)
+                self._replies.discard(id, future)
+
+    async def _kept(self, ids: Sequence[str]) -> list[Reply] | None:
+        """The outcomes of commands with a key, which the read model keeps; None when one is missing."""
+        with contextlib.suppress(ApiError):
+            rows = {row["command_id"]: row for row in await self._reads.rows(_SQL["kept"], ids)}
+            if all(id in rows for id in ids):
+                return [_outcome(rows[id]) for id in ids]
+        return None
 
     async def append(self, command: cmd.Body, origin: Origin = NOBODY) -> None:
         """Append without waiting for the outcome."""
@@ -107,7 +124,7 @@ class Commands:
                 source=SOURCE,
                 time=now_iso(),
                 subject=key,
-                reply_to=self._mail.gateway_id if reply_to == "" else reply_to,
+                reply_to=self._replies.id if reply_to == "" else reply_to,
                 actor=origin.actor,
                 retry=origin.key is not None,
                 traceparent=tracing.current(),
@@ -125,36 +142,32 @@ class Commands:
             raise ApiError(413, f"One record of the log holds at most {self._log.max_record_bytes} bytes") from None
 
 
+def _outcome(row: Any) -> Reply:
+    return Reply(
+        command_id=row["command_id"],
+        status=row["status"],
+        detail=row["detail"],
+        type=row["type"],
+        body=row["body"].encode(),
+        time=row["at"].isoformat(timespec="microseconds"),
+    )
+
+
 class Queries:
     """Asks any worker what needs the graph object."""
 
-    def __init__(self, pipe: RedisPipe, mail: Mail, timeout_s: float) -> None:
-        self._pipe = pipe
-        self._mail = mail
+    def __init__(self, pipe: RedisPipe, replies: ReplyRouter, timeout_s: float) -> None:
+        self._client = QueryClient(pipe, replies)
         self._timeout = timeout_s
 
     async def ask(self, kind: str, body: dict[str, Any]) -> bytes:
         """The answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
-        id = new_id()
-        query = Query(
-            id=id,
-            kind=kind,
-            reply_to=self._mail.gateway_id,
-            body=msgspec.json.encode(body),
-            deadline_ms=now_ms() + int(self._timeout * 1000),
-        )
-        future = self._mail.expect(id)
         try:
-            sent = self._pipe.submit("LPUSH", self._pipe.key("queries"), messages.encode(query))
-            sent.add_done_callback(lambda done: _give_up(future, done))
-            async with asyncio.timeout(self._timeout):
-                answer: Answer = messages.decode_answer(await future)
+            answer = await self._client.ask(kind, msgspec.json.encode(body), self._timeout)
         except RedisUnavailable:
             raise unavailable("Redis") from None
         except TimeoutError:
             raise ApiError(504, UNANSWERED) from None
-        finally:
-            self._mail.forget(id, future)
         if answer.status == 200:
             return answer.body
         if answer.status == 500:
@@ -162,49 +175,8 @@ class Queries:
         raise ApiError(answer.status, answer.detail or "")
 
 
-def _give_up(waiting: asyncio.Future[bytes], sent: asyncio.Future[Any]) -> None:
-    """A question that did not get through has no answer."""
-    error = None if sent.cancelled() else sent.exception()
-    if error is not None and not waiting.done():
-        waiting.set_exception(error)
-
-
 class UserCodeError(Exception):
     """Code of the user's graph raised while answering a query: 500 in plain text."""
-
-
-class Mail:
-    """This gateway's channel on the bus: who waits for which reply or answer."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.gateway_id = new_id()
-        self._bus = bus
-        self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
-
-    async def start(self) -> None:
-        await self._bus.subscribe(channels.gateway(self.gateway_id), self._deliver)
-
-    async def stop(self) -> None:
-        await self._bus.unsubscribe(channels.gateway(self.gateway_id), self._deliver)
-
-    def expect(self, id: str) -> asyncio.Future[bytes]:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(id, []).append(future)
-        return future
-
-    def forget(self, id: str, future: asyncio.Future[bytes]) -> None:
-        waiting = self._waiting.get(id)
-        if waiting is not None and future in waiting:
-            waiting.remove(future)
-            if not waiting:
-                del self._waiting[id]
-
-    def _deliver(self, data: bytes) -> None:
-        body = data[1:]
-        id = messages.decode_reply(body).command_id if data[:1] == b"R" else messages.decode_answer(body).id
-        for future in self._waiting.get(id, ()):
-            if not future.done():
-                future.set_result(body)
 
 
 READ_TIMEOUT_S = 20.0

@@ -1,6 +1,7 @@
 """Telling those who wait that the read model holds something: replies, life messages, watermark. Always after the commit.
 
-What is lost here is not lost for good: a gateway whose reply never comes answers 504, and readers look into Postgres.
+What Redis loses here is not lost for good: replies are sent again to who still waits for one (`recent_replies`), and readers look
+into Postgres.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from langlog_schemas import events as ev
 from langlog_schemas import messages
 from langlog_schemas.envelope import Cause
 from langlog_schemas.messages import Life, Reply
+
+from .recent_replies import RecentReplies
 
 logger = structlog.get_logger(__name__)
 
@@ -48,6 +51,7 @@ class Announcer:
 
     def __init__(self, pool: asyncpg.Pool, bus: Bus) -> None:
         self._pool, self._bus = pool, bus
+        self.replies = RecentReplies(bus)
         self._pending: dict[Command, tuple[str, Reply]] = {}
         """the reply that goes out when the command's last event is folded"""
         self._settled: list[Command] = []
@@ -98,8 +102,11 @@ class Announcer:
         bus.deliver_local(channels.WATERMARK, watermark)
         bus.publish(channels.WATERMARK, watermark)
         for waiting, reply in await self._first_outcomes(replies):
-            publish = bus.publish if waiting.startswith(channels.WORKER_ID) else bus.publish_local
-            publish(channels.gateway(waiting), REPLY + messages.encode(reply))
+            channel, data = channels.gateway(waiting), REPLY + messages.encode(reply)
+            if bus.local and not waiting.startswith(channels.WORKER_ID):
+                bus.deliver_local(channel, data)
+            else:
+                self.replies.publish(reply.command_id, channel, data)
         for life in lives:
             bus.publish_local(channels.life(life.thread_id), messages.encode(life))
         for key in parked:

@@ -23,6 +23,7 @@ from langlog_schemas import events as ev
 from .announce import AWAITED, Announcer
 from .erasure import Erasure
 from .projection import RETRY_PAUSE_S, Projection, Refused
+from .recent_replies import RecentReplies
 from .snapshot_read import restore
 
 logger = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class ProjectorService:
         self._log = backbone.log
         self._pool: asyncpg.Pool | None = None
         self._projection: Projection
+        self._replies: RecentReplies | None = None
         self._turn = asyncio.Lock()
         """A read may be under way while a batch is folded: partitions change hands between batches all the same."""
         self._reader: LogReader | None = None
@@ -55,6 +57,8 @@ class ProjectorService:
         # its statements take arrays: planned anew for each batch, as Postgres would, planning costs more than carrying out
         self._pool = await connect_pool(self._backbone.settings, size=2, plan_cache_mode="force_generic_plan")
         announcer, kept_s = Announcer(self._pool, self._backbone.bus), self._backbone.settings.outcomes_kept_s
+        self._replies = announcer.replies
+        await self._replies.start()
         settings = self._backbone.settings
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
         self._projection = Projection(self._pool, self._bury, announcer, kept_s, erasure)
@@ -98,6 +102,8 @@ class ProjectorService:
     async def stop(self) -> None:
         if self._reader is not None:
             await self._reader.stop()
+        if self._replies is not None:
+            await self._replies.stop()
         if self._pool is not None:
             try:
                 async with asyncio.timeout(CLOSE_S):

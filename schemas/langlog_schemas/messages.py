@@ -1,6 +1,6 @@
 """What travels through Redis and may be lost: tasks, replies, life messages, controls, queries.
 
-Nothing here is the truth: a lost task is dispatched again, a lost reply becomes a 504 that says so.
+Nothing here is the truth: a lost task is dispatched again, a lost reply is sent again when the receiver asks for it.
 All in msgpack, except that ``Raw`` members would be msgpack too: JSON is carried as bytes.
 """
 
@@ -55,6 +55,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Time of the event: created_at or updated_at of what changed."""
 
 
+class Unheard(msgspec.Struct, frozen=True, kw_only=True):
+    """To the projectors: send the replies to these commands to ``reply_to`` once more, they may have been lost."""
+
+    reply_to: str
+    command_ids: list[str]
+
+
 class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something in a thread's life that the read model now holds: a lifecycle event (``type``, JSON ``body``)."""
 
@@ -98,6 +105,7 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_task = msgspec.msgpack.Decoder(Task).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_unheard = msgspec.msgpack.Decoder(Unheard).decode
 decode_life = msgspec.msgpack.Decoder(Life).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode

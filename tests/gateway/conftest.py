@@ -173,12 +173,12 @@ MakeStack = Callable[..., contextlib.AbstractAsyncContextManager[Stack]]
 @pytest.fixture
 def make_stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis) -> MakeStack:
     @contextlib.asynccontextmanager
-    async def make(**changes: Any) -> AsyncIterator[Stack]:
+    async def make(*, local: bool = True, **changes: Any) -> AsyncIterator[Stack]:
         servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri, "port": free_port()}
         # the worker that the test plays does not renew its lease
         settings = isolated(None, tmp_path, {**servers, "lease_s": 3600.0, **changes})
         async with contextlib.AsyncExitStack() as stack:
-            backbone = await stack.enter_async_context(open_backbone(settings, local=True))
+            backbone = await stack.enter_async_context(open_backbone(settings, local=local))
             tasks = []
             gateway = GatewayService(backbone)
             for service in (ProjectorService(backbone), DeciderService(backbone), gateway):

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import AppendUnknown, LogUnavailable, NewRecord, Position
+from langlog_projector.recent_replies import RecentReplies
 from langlog_schemas.messages import Answer
 
 from .conftest import MakeStack, Stack
+
+LIMIT_S = 60.0
+"""Whatever else the machine does."""
 
 
 async def test_reads_are_503_while_postgres_is_away_and_come_back(make_stack: MakeStack, tmp_path: Path) -> None:
@@ -59,6 +63,67 @@ async def test_an_outcome_that_is_not_heard_in_time_is_504(
         status, body = await stack.call("POST", "/threads", {})
         assert status == 504
         assert "will be carried out" in body["detail"]
+
+
+async def test_an_outcome_that_redis_lost_is_sent_again_when_redis_is_back(
+    make_stack: MakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = asyncio.Event()
+    publish = RecentReplies.publish
+
+    def publishing(self: RecentReplies, command_id: str, channel: str, data: bytes) -> None:
+        publish(self, command_id, channel, data)
+        published.set()
+
+    server = EmbeddedRedis(tmp_path / "own")
+    await server.start()
+    try:
+        async with make_stack(redis_uri=server.uri, local=False, reply_timeout_s=3600.0) as stack:
+            monkeypatch.setattr(RecentReplies, "publish", publishing)
+            await server.stop()
+            made = asyncio.create_task(stack.call("POST", "/threads", {}))
+            async with asyncio.timeout(LIMIT_S):
+                await published.wait()
+                await server.start()
+                status, thread = await made
+            assert status == 200
+            assert (await stack.call("GET", f"/threads/{thread['thread_id']}"))[0] == 200
+    finally:
+        await server.stop()
+
+
+async def test_a_refusal_that_redis_lost_is_sent_again_while_the_gateway_waits(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_stack(local=False, reply_timeout_s=3600.0) as stack:
+        thread_id = (await stack.call("POST", "/threads", {}))[1]["thread_id"]
+        lost = stack.backbone.bus.publish
+
+        def publish(channel: str, data: bytes) -> None:
+            if channel.startswith("gw:"):
+                monkeypatch.undo()  # this one is lost
+            else:
+                lost(channel, data)
+
+        monkeypatch.setattr(stack.backbone.bus, "publish", publish)
+        async with asyncio.timeout(LIMIT_S):
+            status, _ = await stack.call("POST", "/threads", {"thread_id": thread_id})
+        assert status == 409
+
+
+async def test_a_keyed_outcome_is_found_in_the_read_model_while_redis_is_away(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_stack(local=False, reply_timeout_s=1.0) as stack:
+        lost = stack.backbone.bus.publish
+        monkeypatch.setattr(
+            stack.backbone.bus, "publish", lambda channel, data: channel[:3] == "gw:" or lost(channel, data)
+        )
+        status, thread = await stack.call("POST", "/threads", {}, headers={"Idempotency-Key": "k"})
+        while status == 504:  # a slow machine: the read model did not have it within the second
+            status, thread = await stack.call("POST", "/threads", {}, headers={"Idempotency-Key": "k"})
+        assert status == 200
+        assert thread["status"] == "idle"
 
 
 async def test_a_question_that_no_worker_answers_is_504_and_its_errors_are_passed_on(

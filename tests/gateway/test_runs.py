@@ -220,7 +220,7 @@ async def test_nothing_is_kept_of_requests_that_are_over(stack: Stack) -> None:
         await asyncio.gather(*(stack.call("POST", path, body) for _ in range(4)))
     core = stack.gateway._core
     assert not core.watches._threads
-    assert not core.mail._waiting
+    assert core.replies.idle
     assert core._streams == 0
     handlers = [channel for channel in stack.backbone.bus._handlers if channel.startswith(("life:", "frames:"))]
     assert not handlers
