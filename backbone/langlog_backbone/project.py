@@ -6,6 +6,7 @@ TTLs. Read once at start; a change means a restart (``langlog dev`` reloads work
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Mapping
@@ -58,37 +59,54 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def import_paths(self) -> list[Path]:
-        """Folders that go on the import path: local ``dependencies`` (and their ``src``), in order.
+        """Folders for the import path, in order: each dependency that is a folder (and its ``src``), then the project's own.
 
         Names of packages are left out: they are installed beforehand, not by a running server.
         """
-        found: list[Path] = []
-        for name in self.config.get("dependencies") or ["."]:
-            if not isinstance(name, str) or not (name == "." or name.startswith(("./", "../", "/"))):
-                continue
-            folder = (self.root / name).resolve()
-            if not folder.is_dir():
-                raise StartError(f"{self.file}: dependency {name!r} is not a folder")
-            found.append(folder)
-            if (folder / "src").is_dir():
-                found.append(folder / "src")
+        folders = [(self.root / name).resolve() for name in self._dependencies()]
+        folders.append(self.root)
+        found = [x for folder in folders for x in (folder, folder / "src") if x.is_dir()]
         return list(dict.fromkeys(found))
 
     def environment(self) -> dict[str, str]:
-        """The variables of ``env``: a map, or a dotenv file's content. Raises StartError for a missing file."""
+        """The variables of ``env``: a map, or a dotenv file's content; none of a list, which names variables of the shell.
+
+        A dotenv file that does not exist gives none: it is usually ignored by git, and the variables come from elsewhere
+        (`warnings` names it). Raises StartError for anything else.
+        """
         env = self.config.get("env")
-        if not env:
+        if not env or isinstance(env, list):
             return {}
         if isinstance(env, Mapping):
             return {str(k): "" if v is None else str(v) for k, v in env.items()}
         if not isinstance(env, str):
-            raise StartError(f"{self.file}: 'env' must be an object or the path of a dotenv file")
+            raise StartError(f"{self.file}: 'env' must be an object, a list of names or the path of a dotenv file")
         path = self.root / env
         if not path.is_file():
-            raise StartError(f"{self.file}: env file {env!r} does not exist")
+            return {}
         from dotenv import dotenv_values
 
-        return {k: v for k, v in dotenv_values(path).items() if v is not None}
+        return {k: v for k, v in dotenv_values(path, encoding="utf-8-sig").items() if v is not None}
+
+    def warnings(self) -> list[str]:
+        """What the file asks for and this machine lacks, a line each: the server starts without it."""
+        found = [
+            f"dependency {name!r} is not a folder: nothing is added to the import path"
+            for name in self._dependencies()
+            if (name == "." or name.startswith(("./", "../", "/"))) and not (self.root / name).is_dir()
+        ]
+        env = self.config.get("env")
+        if isinstance(env, str) and not (self.root / env).is_file():
+            found.append(f"the env file {env!r} does not exist: variables come from this process's environment alone")
+        if isinstance(env, list):
+            missing = [str(name) for name in env if str(name) not in os.environ]
+            if missing:
+                found.append(f"'env' names variables that are not set: {', '.join(missing)}")
+        return found
+
+    def _dependencies(self) -> list[str]:
+        names = self.config.get("dependencies") or ["."]
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else ["."]
 
     def path_of(self, spec: GraphSpec) -> Path:
         return (self.root / spec.source).resolve()
@@ -108,7 +126,7 @@ def read_project(file: Path) -> Project:
     """
     graphs_given = given_in_environment(GRAPHS)
     try:
-        data = file.read_bytes()
+        data = file.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors on Windows write one
     except FileNotFoundError:
         if graphs_given is not None:
             return _project(file, {"graphs": graphs_given})

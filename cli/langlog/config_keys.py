@@ -24,6 +24,7 @@ FOR_IMAGES = frozenset(
         "api_version",
         "source",
         "keep_pkg_tools",
+        "package_manager",
     }
 )
 """Keys that say how an image is built."""
@@ -86,8 +87,8 @@ KEYS: dict[str, frozenset[str]] = {
             "max_age",
         }
     ),
-    "http.configurable_headers": frozenset({"includes", "excludes"}),
-    "http.logging_headers": frozenset({"includes", "excludes"}),
+    "http.configurable_headers": frozenset({"includes", "excludes", "include", "exclude"}),
+    "http.logging_headers": frozenset({"includes", "excludes", "include", "exclude"}),
     "webhooks": frozenset({"env_prefix", "url", "headers"}),
     "webhooks.url": frozenset(
         {"require_https", "allowed_domains", "allowed_ports", "max_url_length", "disable_loopback"}
@@ -129,7 +130,9 @@ def keys_without_effect(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def warn_of_unknown_keys(project: Project) -> None:
-    """One line on stderr for each, and for each that is known and changes nothing."""
+    """One line on stderr for each, for each that is known and changes nothing, and for each thing that this machine lacks."""
+    for warning in project.warnings():
+        click.echo(f"langlog: {project.file.name}: {warning}", err=True)
     for key, near in unknown_keys(project.config):
         hint = f" (did you mean {near!r}?)" if near else ""
         click.echo(f"langlog: {project.file.name}: the key {key!r} is not known{hint}", err=True)

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import ensure_embeddings, get_text_at_path, tokenize_path
+from langlog_backbone.project_import import import_file, imported_file
 from langlog_backbone.service import StartError
 from langlog_backbone.store_index import StoreIndex
 from langlog_schemas.commands import StoreVector
 from langlog_schemas.vectors import pack
-
-from .graphs import execute_file, module_name
 
 if TYPE_CHECKING:
     from langlog_backbone.project import Project
@@ -210,7 +209,7 @@ def load_embeddings(project: Project, index: StoreIndex) -> Embeddings:
         source, colon, name = index.embed.rpartition(":")
         if colon and (source.endswith(".py") or "/" in source):
             path = (project.root / source).resolve()
-            found: Any = sys.modules.get(module_name(path)) or execute_file(path)
+            found: Any = imported_file(path) or import_file(path)
         elif colon and "." in source:
             found = sys.modules.get(source) or importlib.import_module(source)
         else:

@@ -4,8 +4,7 @@ Loading happens once, at the start of a worker process, on its main thread; a gr
 `GraphLoadError`, which says file, line and why. `Graphs.open` gives a compiled graph with this run's checkpointer and store:
 a shallow copy of a static graph, or what a factory makes. It may be called on any loop; factories run on the caller's.
 
-Files are imported under names of their own, so that a project may have a ``schemas.py``, a ``gateway.py`` or a folder
-``executor`` without meeting anything of langlog.
+`langlog_backbone.project_import` says under which names files are imported.
 """
 
 from __future__ import annotations
@@ -13,10 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-import importlib.util
 import inspect
-import os
-import sys
 import sysconfig
 import traceback
 import types
@@ -32,10 +28,10 @@ from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph_sdk import runtime as sdk_runtime
+from langlog_backbone import project_import
 from langlog_backbone.project import GraphSpec, Project
+from langlog_backbone.project_import import NotPython, import_file, prepare_process
 
-MODULE_PREFIX = "langlog_project."
-"""Name space of modules loaded by path."""
 DEFAULT_NAME = "LangGraph"
 """The library's name for a graph that was given none; clients see the graph id instead."""
 
@@ -223,11 +219,7 @@ def load_graphs(project: Project) -> Graphs:
 
     Changes the process: import path and environment become what the project says. Variables that are set already win.
     """
-    for name, value in project.environment().items():
-        os.environ.setdefault(name, value)
-    for folder in reversed(project.import_paths()):
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+    prepare_process(project)
     modules: dict[Path, types.ModuleType] = {}
     return Graphs(project.graphs, {name: _load(project, spec, modules) for name, spec in project.graphs.items()})
 
@@ -274,7 +266,7 @@ def _usable(spec: GraphSpec, found: object, where: str) -> AnyGraph | Factory:
 
 def _import_file(spec: GraphSpec, path: Path) -> types.ModuleType:
     try:
-        return execute_file(path)
+        return import_file(path)
     except KeyboardInterrupt:
         raise
     except NotPython as error:
@@ -283,35 +275,7 @@ def _import_file(spec: GraphSpec, path: Path) -> types.ModuleType:
         raise _failure(spec, error, str(path)) from error
 
 
-class NotPython(Exception):
-    """A file that, by its name, is none of Python's."""
-
-
-def module_name(path: Path) -> str:
-    """What a file of the project is called as a module."""
-    return MODULE_PREFIX + "".join(c if c.isalnum() else "_" for c in str(path.with_suffix("")))
-
-
-def execute_file(path: Path) -> types.ModuleType:
-    """A file of the project as a new module, `module_name`. Raises NotPython, and whatever the file raises."""
-    name = module_name(path)
-    module_spec = importlib.util.spec_from_file_location(name, path)
-    if module_spec is None or module_spec.loader is None:
-        raise NotPython("it is not a Python file")
-    module = importlib.util.module_from_spec(module_spec)
-    # pickling by reference, dataclasses and pydantic look classes up in sys.modules
-    sys.modules[name] = module
-    folder = str(path.parent)
-    if folder not in sys.path:  # siblings of the file, when no dependency names its folder; behind everything else
-        sys.path.append(folder)
-    try:
-        module_spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-    return module
-
-
+_LOADERS = (__file__, project_import.__file__)
 _FOREIGN = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
@@ -321,7 +285,7 @@ def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphL
         return GraphLoadError(spec, f"{type(error).__name__}: {error.msg}", error.filename, error.lineno)
     file, line = where, None
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith("<") or frame.filename.startswith(_FOREIGN) or frame.filename == __file__:
+        if frame.filename.startswith("<") or frame.filename.startswith(_FOREIGN) or frame.filename in _LOADERS:
             continue
         file, line = frame.filename, frame.lineno
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -40,13 +40,19 @@ class HeaderPatterns(msgspec.Struct, frozen=True):
 
     includes: list[str] | None = None
     excludes: list[str] | None = None
+    include: list[str] | None = None
+    """Another spelling of ``includes``, as other servers read it; both together add up."""
+    exclude: list[str] | None = None
+    """Another spelling of ``excludes``."""
 
     def pick(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers that match, their names in lower case."""
         found = {}
         for name, value in headers.items():
             name = name.lower()
-            if _any(name, self.includes) and not _any(name, self.excludes):
+            if (_any(name, self.includes) or _any(name, self.include)) and not (
+                _any(name, self.excludes) or _any(name, self.exclude)
+            ):
                 found[name] = value
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import subprocess
@@ -268,9 +269,26 @@ def test_env_is_a_map_or_a_dotenv_file(folder: Path) -> None:
     assert project.environment() == {"A": "1", "B": "two words"}
     project = read_project(write(folder, {"g": "./g.py:graph"}, {}, env={"A": 1}))
     assert project.environment() == {"A": "1"}
+
+
+def test_a_missing_env_file_is_a_warning_and_the_start_goes_on(folder: Path) -> None:
     project = read_project(write(folder, {"g": "./g.py:graph"}, {}, env="./none.env"))
-    with pytest.raises(StartError, match="does not exist"):
-        project.environment()
+    assert project.environment() == {}
+    assert [line for line in project.warnings() if "none.env" in line]
+
+
+def test_a_list_as_env_names_variables_of_the_shell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGLOG_TEST_SET", "1")
+    names = ["LANGLOG_TEST_SET", "LANGLOG_TEST_UNSET"]
+    project = read_project(write(folder, {"g": "./g.py:graph"}, {}, env=names))
+    assert project.environment() == {}
+    assert project.warnings() == ["'env' names variables that are not set: LANGLOG_TEST_UNSET"]
+
+
+def test_a_byte_order_mark_before_the_project_file_is_passed_over(folder: Path) -> None:
+    file = write(folder, {"g": "./g.py:graph"}, {})
+    file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    assert list(read_project(file).graphs) == ["g"]
 
 
 def test_a_project_with_names_like_ours_loads_and_runs(folder: Path) -> None:

@@ -1,9 +1,11 @@
 -- Assistants as other protocols know them: with what their graphs take. Newest first.
 
 -- name: all
-SELECT a.assistant_id, a.graph_id, a.name, a.description, g.schemas -> 'input_schema' AS input_schema
+-- A graph whose input has no schema takes any object.
+SELECT a.assistant_id, a.graph_id, a.name, a.description,
+  coalesce(nullif(g.schemas -> 'input_schema', 'null'::jsonb), '{"type": "object"}'::jsonb) AS input_schema
 FROM assistants a JOIN graphs g ON g.graph_id = a.graph_id
-WHERE g.schemas -> 'input_schema' <> 'null'::jsonb AND {visible}
+WHERE {visible}
 ORDER BY a.created_at DESC, a.assistant_id DESC
 
 -- name: one

@@ -1,0 +1,182 @@
+"""Layouts of projects in the wild: what `langgraph dev` imports, a worker imports, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NODES = "def speak(state):\n    return {'out': 'ok'}\n"
+STATE = "from typing_extensions import TypedDict\n\nclass S(TypedDict, total=False):\n    out: str\n"
+GRAPH = """
+{imports}
+from typing_extensions import TypedDict
+from langgraph.graph import START, StateGraph
+
+class S(TypedDict, total=False):
+    out: str
+
+graph = StateGraph(S).add_node("speak", speak).add_edge(START, "speak").compile()
+"""
+SCRIPT = """
+import asyncio, sys
+from pathlib import Path
+from langlog_backbone.project import read_project
+from langlog_executor.graphs import load_graphs
+graphs = load_graphs(read_project(Path(sys.argv[1])))
+async def main():
+    async with graphs.open("g") as graph:
+        print((await graph.ainvoke({}))["out"])
+asyncio.run(main())
+"""
+
+
+def run(
+    folder: Path, graph: str, files: dict[str, str], dependencies: Any = (".",)
+) -> subprocess.CompletedProcess[str]:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    config = folder / "langgraph.json"
+    config.write_text(json.dumps({"graphs": {"g": graph}, "dependencies": dependencies}))
+    command = [sys.executable, "-P", "-c", SCRIPT, str(config)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def graph(imports: str) -> str:
+    return GRAPH.replace("{imports}", imports)
+
+
+LAYOUTS: dict[str, tuple[str, dict[str, str], list[str]]] = {
+    "the project's folder is importable whatever the dependencies are": (
+        "./my_app/agent.py:graph",
+        {
+            "my_app/__init__.py": "",
+            "my_app/agent.py": graph("from my_app.words import speak"),
+            "my_app/words.py": NODES,
+        },
+        ["./my_app"],
+    ),
+    "a folder without a dot": (
+        "./graphs/agent.py:graph",
+        {"graphs/agent.py": graph("from words import speak"), "lib/words.py": NODES},
+        ["lib"],
+    ),
+    "packages alone": (
+        "./my_app/agent.py:graph",
+        {"my_app/agent.py": graph("from my_app.words import speak"), "my_app/words.py": NODES},
+        ["langchain_core"],
+    ),
+    "src below a folder without a dot": (
+        "./nested/src/pkg/g.py:graph",
+        {
+            "nested/src/pkg/__init__.py": "",
+            "nested/src/pkg/g.py": graph("from pkg.nodes import speak"),
+            "nested/src/pkg/nodes.py": NODES,
+        },
+        ["nested"],
+    ),
+    "a sibling by a relative import": (
+        "./src/my_agent/graph.py:graph",
+        {
+            "src/my_agent/__init__.py": "",
+            "src/my_agent/graph.py": graph("from .nodes import speak"),
+            "src/my_agent/nodes.py": NODES,
+        },
+        ["."],
+    ),
+    "a parent by a relative import": (
+        "./src/my_agent/graphs/main.py:graph",
+        {
+            "src/my_agent/__init__.py": "",
+            "src/my_agent/graphs/__init__.py": "",
+            "src/my_agent/graphs/main.py": graph("from ..nodes import speak"),
+            "src/my_agent/nodes.py": NODES,
+        },
+        ["."],
+    ),
+    "a package that no dependency leads to": (
+        "./services/bot/app/graph.py:graph",
+        {
+            "services/bot/app/__init__.py": "",
+            "services/bot/app/graph.py": graph("from .nodes import speak"),
+            "services/bot/app/nodes.py": NODES,
+        },
+        ["."],
+    ),
+    "a relative import in a folder without __init__": (
+        "./agent/graph.py:graph",
+        {"agent/graph.py": graph("from .nodes import speak"), "agent/nodes.py": NODES},
+        ["."],
+    ),
+    "an __init__ beside langgraph.json": (
+        "./graph.py:graph",
+        {"__init__.py": "", "graph.py": graph("from .nodes import speak"), "nodes.py": NODES},
+        ["."],
+    ),
+    "a package that is called like an installed one": (
+        "./src/yaml/graph.py:graph",
+        {
+            "src/yaml/__init__.py": "",
+            "src/yaml/graph.py": graph("from .nodes import speak"),
+            "src/yaml/nodes.py": NODES,
+        },
+        ["."],
+    ),
+    "the graph stands in the package itself": (
+        "./src/my_agent/__init__.py:graph",
+        {"src/my_agent/__init__.py": graph("from .nodes import speak"), "src/my_agent/nodes.py": NODES},
+        ["."],
+    ),
+    "the package's __init__ imports what is not installed": (
+        "./my_app/agent.py:graph",
+        {
+            "my_app/__init__.py": "import a_package_that_nobody_installed",
+            "my_app/agent.py": graph("from nodes import speak"),
+            "my_app/nodes.py": NODES,
+        },
+        ["."],
+    ),
+    "a folder whose name is no identifier": (
+        "./my-agent/graph.py:graph",
+        {
+            "my-agent/__init__.py": "",
+            "my-agent/graph.py": graph("from .nodes import speak"),
+            "my-agent/nodes.py": NODES,
+        },
+        ["."],
+    ),
+    "a dependency that is not there": ("./g.py:graph", {"g.py": graph(NODES)}, [".", "./gone"]),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_loads_and_runs(name: str, tmp_path: Path) -> None:
+    done = run(tmp_path, *LAYOUTS[name])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "ok"
+
+
+def test_classes_of_a_relative_import_are_those_of_the_absolute_one(tmp_path: Path) -> None:
+    files = {
+        "src/my_agent/__init__.py": "",
+        "src/my_agent/state.py": STATE,
+        "src/my_agent/graph.py": graph(
+            "from .state import S as ONE\nfrom my_agent.state import S as TWO\nassert ONE is TWO\n" + NODES
+        ),
+    }
+    done = run(tmp_path, "./src/my_agent/graph.py:graph", files)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["graph.ts", "graph.mjs", "graph.tsx"])
+def test_a_graph_in_javascript_is_refused_with_what_langlog_runs(name: str, tmp_path: Path) -> None:
+    done = run(tmp_path, f"./{name}:graph", {name: "export const graph = 1"})
+    assert done.returncode == 1
+    assert "JavaScript or TypeScript, and langlog runs Python graphs only" in done.stderr
