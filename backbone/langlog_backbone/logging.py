@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
+from .lone_surrogates import encodable
 from .service import StartError
 from .settings import Settings
 
@@ -62,7 +63,36 @@ def _encode_unknown(value: Any) -> str:
 
 
 def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    return msgspec.json.encode(event, enc_hook=_encode_unknown).decode()
+    try:
+        return msgspec.json.encode(event, enc_hook=_encode_unknown).decode()
+    except Exception:  # a lone surrogate, a key or a nesting that JSON does not have, a `repr` that raises
+        return msgspec.json.encode({_written(k): _written(v) for k, v in event.items()}).decode()
+
+
+def _written(value: Any) -> str:
+    try:
+        return encodable(value if type(value) is str else repr(value))
+    except Exception:
+        return f"<{encodable(type(value).__name__)}>"
+
+
+class _Writing:
+    """Renders an event and makes it text that the stream takes. What cannot be rendered is replaced: logging never raises."""
+
+    def __init__(self, render: structlog.typing.Processor, encoding: str) -> None:
+        self._render = render
+        self._encoding = encoding
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        try:
+            line = str(self._render(logger, method, event))
+        except Exception:
+            line = " ".join(f"{_written(name)}={_written(value)}" for name, value in event.items())
+        try:
+            line.encode(self._encoding)
+        except UnicodeError:
+            return line.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        return line
 
 
 def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
@@ -83,6 +113,7 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         colours = out.isatty()
         plain = structlog.dev.plain_traceback
         render = [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False)]
+    render = [*render[:-1], _Writing(render[-1], getattr(out, "encoding", None) or "utf-8")]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -7,6 +7,7 @@ state of a call). Shapes are those of the wire contract (API.md 6.2): a message 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 import enum
@@ -19,11 +20,16 @@ from typing import Any
 import msgspec
 from langgraph.types import Send
 
-from .credentials import hidden
+from .credentials import shown
+from .error_text import class_name, said, written
 from .stored_messages import dumped
 
 MAX_DEPTH = 200
-"""Nesting that `plain` follows before it gives up and takes the ``repr``."""
+"""Nesting that `plain` follows before it gives up and takes the ``repr`` of the type."""
+MAX_VALUES = 1_000_000
+"""Values that `plain` visits in one call. A graph of objects that refer to each other has more ways through it than memory has room."""
+INTEGER_BITS_MAX = 1_000
+"""Larger integers become text: readers of JSON refuse them, and writing their digits takes time with the square of their number."""
 
 
 def _hook(value: Any) -> Any:
@@ -35,7 +41,7 @@ def _hook(value: Any) -> Any:
     if dump is not None and not isinstance(value, type):
         return dump()
     if isinstance(value, BaseException):
-        return hidden(repr(value))
+        return shown(written(value))
     if isinstance(value, Send):
         return {"node": value.node, "arg": value.arg}
     if isinstance(value, PurePath):
@@ -60,9 +66,7 @@ def encode(value: Any) -> bytes:
     """The value as JSON. Whatever cannot be encoded as it is, is encoded by way of `plain`."""
     try:
         return _encoder.encode(value)
-    except RecursionError:
-        return _encoder.encode(plain(value))
-    except Exception:  # a key that is no string, a lone surrogate, a user's model_dump that raises
+    except BaseException:  # a key that is no string, a lone surrogate, a cycle, a user's model_dump that raises anything
         return _encoder.encode(plain(value))
 
 
@@ -70,45 +74,79 @@ def encode_text(value: Any) -> str:
     return encode(value).decode()
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """The value made of dict, list, str, int, float, bool and None alone."""
-    if value is None or isinstance(value, bool):
+def plain(value: Any) -> Any:
+    """The value made of dict, list, str, int, float, bool and None alone. Never raises."""
+    return _Plain().of(value, 0)
+
+
+class _Plain:
+    """One walk through a value."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+        self._above: set[int] = set()
+        """Ids of the objects that the walk is inside of: an object within itself is a cycle."""
+
+    def of(self, value: Any, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH or id(value) in self._above:
+            return f"<{class_name(value)}>"
+        self._above.add(id(value))
+        try:
+            return self._value(value, depth)
+        except BaseException:  # methods of the graph's own classes, of subclasses of str, int and dict too
+            return f"<{class_name(value)}>"
+        finally:
+            self._above.discard(id(value))
+
+    def _value(self, value: Any, depth: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, enum.Enum):
+            return self.of(value.value, depth + 1)
+        if isinstance(value, str):
+            return _text(value)
+        if isinstance(value, int):
+            return _integer(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        if isinstance(value, bytes | bytearray | memoryview):
+            return base64.b64encode(value).decode()
+        if isinstance(value, datetime.date | datetime.time | datetime.timedelta | uuid.UUID):
+            return msgspec.to_builtins(value)
+        if isinstance(value, Mapping):
+            return {_key(k): self.of(v, depth + 1) for k, v in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.of(v, depth + 1) for v in value]
+        if isinstance(value, type):
+            return _text(repr(value))
+        if dataclasses.is_dataclass(value):
+            return {_key(f.name): self.of(getattr(value, f.name, None), depth + 1) for f in dataclasses.fields(value)}
+        if isinstance(value, msgspec.Struct):
+            return {_key(name): self.of(getattr(value, name, None), depth + 1) for name in value.__struct_fields__}
+        return self.of(_hook(value), depth + 1)
+
+
+def _text(value: str) -> str:
+    return "".join((value,)).encode("utf-8", "replace").decode()
+
+
+def _integer(value: int) -> Any:
+    value = int(value)
+    if -(2**63) <= value < 2**64:
         return value
-    if isinstance(value, enum.Enum):
-        return plain(value.value, depth)
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, int):
-        return int(value) if -(2**63) <= value < 2**64 else msgspec.Raw(str(int(value)).encode())
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if depth > MAX_DEPTH:
-        return repr(type(value))
-    if isinstance(value, bytes | bytearray | memoryview | datetime.date | datetime.time | uuid.UUID):
-        return value
-    if isinstance(value, Mapping):
-        return {_key(k): plain(v, depth + 1) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v, depth + 1) for v in value]
-    if isinstance(value, type):
-        return repr(value)
-    if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name, None), depth + 1) for f in dataclasses.fields(value)}
-    if isinstance(value, msgspec.Struct | datetime.timedelta):
-        return msgspec.to_builtins(value, enc_hook=_hook)
-    try:
-        return plain(_hook(value), depth + 1)
-    except Exception:
-        return f"<{type(value).__name__}>"
+    return value if value.bit_length() <= INTEGER_BITS_MAX else hex(value)
 
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return key.encode("utf-8", "replace").decode()
+        return _text(key)
     if key is None:
         return "null"
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, enum.Enum):
         return _key(key.value)
-    return str(key)
+    if isinstance(key, int):
+        return str(_integer(key))
+    return _text(said(key)) or f"<{class_name(key)}>"

@@ -21,6 +21,7 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
 from langlog_backbone.compression import compressed
+from langlog_backbone.lone_surrogates import encodable
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import frames
 from langlog_schemas.events import RunFrames
@@ -96,7 +97,8 @@ class FramesOut:
         return self._seq if self._seq > self._seq_floor else 0
 
     def emit(self, event: str, data: bytes) -> None:
-        """Number a frame and send it soon. Any thread."""
+        """Number a frame and send it soon. Any thread. Lone surrogates in its name, which has names of nodes in it, are escaped."""
+        event = encodable(event)
         with self._numbering:
             if self._sealed or self._closed:
                 return

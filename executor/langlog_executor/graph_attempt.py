@@ -8,7 +8,6 @@ publishes nothing itself: frames go to an emitter, checkpoints to the checkpoint
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +22,7 @@ from langlog_schemas.commands import RunError
 from msgspec.structs import replace
 
 from . import encoding
-from .credentials import hidden
+from .error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from .graphs import AnyGraph, Graphs
 from .protocol_events import ProtocolEvents
 from .protocol_stream import BLOCKS, ProtocolStream
@@ -47,13 +46,8 @@ USER_ROLLBACK = RunError(
     error="UserRollback", message="rollback requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 )
 TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
-NO_FEEDBACK = RunError(error="LangSmithConnectionError", message="An internal error occurred")
+NO_FEEDBACK = RunError(error="LangSmithConnectionError", message=INTERNAL_ERROR)
 """Feedback URLs come from a tracing back end; without one the run ends so (API.md 5.1)."""
-
-MESSAGE_LIMIT = 4_000
-"""Characters of an exception's message that are kept."""
-_INTERNAL = ("langlog_", "asyncpg", "redis", "aiokafka")
-"""Modules whose exceptions are about the server, not about the graph: logged, and told to clients without their text."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,12 +132,11 @@ class GraphAttempt:
             if self._stop in ("drain", "drop"):
                 raise
             return self._unopened(self._stopped(None, None))
-        except (KeyboardInterrupt, SystemExit) as error:
-            # raised by user code: it must not reach the loop, which other runs share
-            return self._unopened(self._failed(_described(error)))
-        except Exception as error:
+        except GeneratorExit:
+            raise  # nothing can be awaited from here on; the supervisor reports it
+        except BaseException as error:  # SystemExit as well: it must not reach the loop, which other runs share
             self._log(error)
-            return self._unopened(self._failed(_described(error)))
+            return self._unopened(self._failed(described(error)))
 
     def _unopened(self, ended: Ended) -> Ended:
         """The end of an attempt whose graph was never there: what the thread asked before, it still asks."""
@@ -162,11 +155,11 @@ class GraphAttempt:
                 error = RunError(error="CancelledError", message="The run was cancelled by its own graph.")
             else:
                 return await self._after_stop(graph, config)
-        except (KeyboardInterrupt, SystemExit) as raised:
-            error = _described(raised)
-        except Exception as raised:
+        except GeneratorExit:
+            raise
+        except BaseException as raised:
             self._log(raised)
-            error = _described(raised)
+            error = described(raised)
         if error is None and self._kwargs.feedback_keys:
             error = NO_FEEDBACK
         if error is not None:
@@ -255,8 +248,8 @@ class GraphAttempt:
             "run.failed",
             run_id=self._task.run_id,
             graph_id=self._task.graph_id,
-            error=type(error).__name__,
-            traceback="".join(traceback.format_exception(error)),
+            error=class_name(error),
+            traceback=traceback_of(error),
         )
 
 
@@ -295,16 +288,3 @@ def _paused(state: StateSnapshot) -> Ended:
 
 def _finished(state: StateSnapshot) -> Ended:
     return Ended(values=encoding.encode(state.values))
-
-
-def _described(error: BaseException) -> RunError:
-    """Class and message of an exception, without credentials and without the server's own affairs."""
-    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        return _described(error.exceptions[0])
-    if type(error).__module__.partition(".")[0].startswith(_INTERNAL):
-        return RunError(error=type(error).__name__, message="An internal error occurred")
-    try:
-        message = str(error)
-    except Exception:
-        message = ""
-    return RunError(error=type(error).__name__, message=hidden(message[:MESSAGE_LIMIT]))

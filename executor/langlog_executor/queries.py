@@ -26,8 +26,9 @@ from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 from redis.exceptions import ResponseError
 
-from .credentials import hidden
+from .credentials import shown
 from .embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts
+from .error_text import said, traceback_of, written
 from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .graphs import UnknownGraph
 from .thread_queries import (
@@ -179,24 +180,29 @@ class QueryServer:
                 work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked, *more)))
                 return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:
-            logger.warning("query.embedding_failed", query_id=query.id, error=hidden(str(error))[:500])
-            return Answer(id=query.id, status=500, detail=str(error))
+            logger.warning("query.embedding_failed", query_id=query.id, error=shown(said(error), 500))
+            return Answer(id=query.id, status=500, detail=shown(said(error)))
         except TimeoutError:
             if work is None or work.done.cancelled() or not work.done.done():
                 return None
             return Answer(id=query.id, status=500, detail="TimeoutError()")
         except Refused as error:
-            return Answer(id=query.id, status=error.status, detail=error.detail)
+            return Answer(id=query.id, status=error.status, detail=shown(error.detail))
         except UnknownGraph as error:
-            return Answer(id=query.id, status=404, detail=str(error))
+            return Answer(id=query.id, status=404, detail=shown(str(error)))
         except (msgspec.MsgspecError, TooManyTexts) as error:
-            return Answer(id=query.id, status=422, detail=str(error))
+            return Answer(id=query.id, status=422, detail=shown(str(error)))
         except UNAVAILABLE_ERRORS as error:
             logger.warning("query.postgres_away", kind=query.kind, error=str(error))
             return Answer(id=query.id, status=503, detail="The read model is away")
-        except Exception as error:
-            logger.warning("query.failed", kind=query.kind, query_id=query.id, exc_info=True)
-            return Answer(id=query.id, status=500, detail=repr(error))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return Answer(id=query.id, status=500, detail="CancelledError()")  # raised by the graph's code
+        except BaseException as error:  # the graph's code may raise anything; whoever asked gets an answer
+            logger.warning("query.failed", kind=query.kind, query_id=query.id, traceback=traceback_of(error))
+            return Answer(id=query.id, status=500, detail=shown(written(error)))
         finally:
             if work is not None and not work.done.done():
                 work.cancel()

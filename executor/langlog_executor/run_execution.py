@@ -17,13 +17,15 @@ import msgspec
 import structlog
 from langlog_backbone import tracing
 from langlog_backbone.clock import now_iso
-from langlog_backbone.log import NewRecord
+from langlog_backbone.log import LogFault, NewRecord
+from langlog_backbone.lone_surrogates import encodable
 from langlog_schemas import commands, envelope
 from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
 from langlog_schemas.events import RunStarted
 from msgspec import MsgspecError, Raw
 
 from .checkpointer import LogCheckpointer
+from .error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from .frames_out import FramesOut
 from .graph_attempt import Ended, GraphAttempt, Stop
 from .protocol_events import Status
@@ -44,7 +46,7 @@ logger = structlog.get_logger(__name__)
 SOURCE = "/langlog/worker"
 ENVELOPE_BYTES = 8_192
 """Room in a record for what the report says besides values, output and interrupts."""
-BROKEN = RunError(error="InternalError", message="An internal error occurred")
+BROKEN = RunError(error="InternalError", message=INTERNAL_ERROR)
 STOP_GRACE_S = 5.0
 """A graph that has not stopped this long after being told to is reported as stopped and left behind."""
 
@@ -107,7 +109,7 @@ class RunExecution:
             raise
         except Exception:
             logger.exception("run.broke", run_id=self.task.run_id)
-            ended = Ended(outcome="error", error=BROKEN)
+            ended = Ended(outcome="error", error=BROKEN, state_known=self.task.fresh)
         if ended is None or self._stop == "drop":
             span.set({"langlog.outcome": "dropped"})
             self._close()
@@ -199,8 +201,8 @@ class RunExecution:
             error = work.done.exception()
             if error is None:
                 return work.done.result()
-            logger.error("run.broke", run_id=self.task.run_id, exc_info=error)
-            return Ended(outcome="error", error=RunError(error=type(error).__name__, message=str(error)))
+            logger.error("run.broke", run_id=self.task.run_id, traceback=traceback_of(error))
+            return Ended(outcome="error", error=described(error), state_known=self.task.fresh)
         logger.warning("run.left_behind", run_id=self.task.run_id, graph_id=self.task.graph_id, reason=self._stop)
         return self._left_behind()
 
@@ -219,7 +221,10 @@ class RunExecution:
                 return Ended(outcome="interrupted", values=values, state_known=known)
 
     async def _report(self, ended: Ended) -> None:
-        """Frames out, then checkpoints and report into the log; waits as long as the log is away."""
+        """Frames out, then checkpoints and report into the log; waits as long as the log is away.
+
+        A report that cannot be encoded or appended is replaced by one that always can: a run that ended must not stay running.
+        """
         ended = self._fitting(ended)
         self._tell_end(ended)
         if self._frames is not None:
@@ -227,18 +232,41 @@ class RunExecution:
             await self._frames.finish()
         if ended.stopped == "drop":
             return
+        try:
+            await self._records.flush_with(self._record(self._command(ended)))
+        except (RecordsClosed, LogFault):
+            raise
+        except Exception as error:
+            logger.error("run.report_impossible", run_id=self.task.run_id, traceback=traceback_of(error))
+            await self._report_instead(self._record(self._finish(_unreported(error))))
+
+    async def _report_instead(self, record: NewRecord) -> None:
+        try:
+            await self._records.flush_with(record)
+        except (RecordsClosed, LogFault):
+            raise
+        except Exception:  # what the attempt wrote before is what cannot be appended: it is left out
+            records = RunRecords(self._tools.io, self.task, self.task.thread_id, suffix="end")
+            records.traceparent = self._records.traceparent
+            self._records = records
+            await records.flush_with(record)
+
+    def _command(self, ended: Ended) -> FinishRun | RequeueRun:
         task = self.task
-        command: FinishRun | RequeueRun
         if ended.stopped == "drain":
-            command = RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
-            suffix = "drained"
-        else:
-            command = self._finish(ended)
-            suffix = "finish"
-        record = NewRecord(
+            return RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
+        return self._finish(ended)
+
+    def _record(self, command: FinishRun | RequeueRun) -> NewRecord:
+        """Raises what the encoder raises, and what the decider's decoder would raise."""
+        task = self.task
+        value = commands.encode(command)
+        commands.decode(command.TYPE, value)
+        suffix = "finish" if isinstance(command, FinishRun) else "drained"
+        return NewRecord(
             commands.TOPIC,
             command.key,
-            commands.encode(command),
+            value,
             envelope.headers(
                 id=f"{task.run_id}-{task.attempt}-{suffix}",
                 type=command.TYPE,
@@ -248,12 +276,17 @@ class RunExecution:
                 traceparent=self._records.traceparent,
             ),
         )
-        await self._records.flush_with(record)
 
     def _tell_end(self, ended: Ended) -> None:
         """The end, to those who follow the thread by the streaming protocol."""
         if self._attempt is None or ended.stopped is not None:
             return
+        try:
+            self._tell(self._attempt, ended)
+        except Exception:  # of what is open in the graph's messages and subgraphs; the report has to go out all the same
+            logger.exception("run.end_not_streamed", run_id=self.task.run_id)
+
+    def _tell(self, attempt: GraphAttempt, ended: Ended) -> None:
         status: Status
         match ended.outcome:
             case "success":
@@ -263,8 +296,8 @@ class RunExecution:
             case _:
                 status = "interrupted"
         error = ended.error.message if status == "failed" and ended.error is not None else None
-        self._attempt.stream.end(status, error)
-        self._attempt.protocol.closed(status, error)
+        attempt.stream.end(status, error)
+        attempt.protocol.closed(status, error)
 
     def _fitting(self, ended: Ended) -> Ended:
         """A report, and the event it leads to, are one record each: a state over that is an error that says so."""
@@ -290,7 +323,7 @@ class RunExecution:
             outcome=ended.outcome,
             values=_raw(ended.values),
             output=_raw(ended.output),
-            next=ended.next,
+            next=[encodable(name) for name in ended.next],
             interrupts=Raw(ended.interrupts),
             state_known=ended.state_known,
             error=ended.error,
@@ -305,6 +338,12 @@ class RunExecution:
         self._records.close()
         if self._frames is not None:
             self._frames.close()
+
+
+def _unreported(error: Exception) -> Ended:
+    """The end of an attempt whose own end cannot be reported. Nothing in it comes from the graph."""
+    message = f"The end of the run could not be stored: {class_name(error)}. The state is that of the last checkpoint stored."
+    return Ended(outcome="error", error=RunError(error="ReportError", message=message), state_known=False)
 
 
 def _raw(data: bytes | None) -> Raw:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .credentials import hidden
+from .credentials import shown
+from .error_text import written
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -70,7 +71,7 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": list(task.path),
-        "error": None if error is None else hidden(error if isinstance(error, str) else repr(error)),
+        "error": None if error is None else shown(error if isinstance(error, str) else written(error)),
         "interrupts": [_interrupt(i) for i in task.interrupts],
         "checkpoint": checkpoint,
         "state": state,

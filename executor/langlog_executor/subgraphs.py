@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .credentials import hidden
+from .credentials import shown
+from .error_text import said
 from .protocol_events import ProtocolEvents, Status
 
 AGENT_NAME = "lc_agent_name"
@@ -65,7 +66,7 @@ class Subgraphs:
             if data.get("interrupts"):
                 self._events.subgraph_closed(inner, opened.graph_name, "interrupted")
             elif data.get("error"):
-                self._events.subgraph_closed(inner, opened.graph_name, "failed", hidden(str(data["error"])))
+                self._events.subgraph_closed(inner, opened.graph_name, "failed", shown(said(data["error"])))
             else:
                 self._events.subgraph_closed(inner, opened.graph_name, "completed")
 

@@ -69,12 +69,13 @@ class RecordSink(Protocol):
 class RunRecords:
     """Appender of one attempt's records (``task`` None: of somebody outside any run)."""
 
-    def __init__(self, io: IoLoop, task: Task | None, thread_id: str) -> None:
+    def __init__(self, io: IoLoop, task: Task | None, thread_id: str, *, suffix: str = "") -> None:
+        """``suffix``: tells the ids of these records from those of other `RunRecords` of the same attempt."""
         self.thread_id = thread_id
         self.traceparent: str | None = None
         """The trace that the records belong to. Set before the first one."""
         self._io = io
-        self._prefix = f"{task.run_id}-{task.attempt}-" if task is not None else f"{new_id()}-0-"
+        self._prefix = f"{task.run_id}-{task.attempt}-{suffix}" if task is not None else f"{new_id()}-0-"
         limit = io.backbone.settings.max_record_bytes
         self._part_bytes = max(limit - ENVELOPE_BYTES, limit // 2)
         self._lock = threading.Lock()

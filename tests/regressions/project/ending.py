@@ -1,0 +1,174 @@
+"""A graph that ends in the way that its input names: with exceptions and values that no encoder takes as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Annotated, Any
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+from langgraph_sdk.runtime import ServerRuntime
+from typing_extensions import TypedDict
+
+SURROGATE = os.fsdecode(b"caf\xe9.txt")
+
+
+def last(_: Any, new: Any) -> Any:
+    return new
+
+
+class State(TypedDict, total=False):
+    how: str
+    value: Annotated[Any, last]
+
+
+class Unsayable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(4)
+
+    __repr__ = __str__
+
+
+class Numeric(Exception):
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]
+
+
+class Own(BaseException):
+    pass
+
+
+class Opaque:
+    def __repr__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class Group(ExceptionGroup):
+    @property
+    def exceptions(self) -> Any:  # type: ignore[override]
+        raise ValueError("not to be seen")
+
+
+def nested_groups(depth: int) -> BaseException:
+    found: BaseException = ValueError("innermost")
+    for _ in range(depth):
+        found = BaseExceptionGroup("outer", [found])
+    return found
+
+
+def recursing() -> None:
+    recursing()
+
+
+def cycle() -> list[Any]:
+    found: list[Any] = []
+    found += [found, found, {"again": found}]
+    return found
+
+
+def nested(depth: int) -> Any:
+    found: Any = "x"
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+RAISED: dict[str, Any] = {
+    "surrogate": lambda: RuntimeError(f"cannot parse {SURROGATE}"),
+    "surrogate group": lambda: ExceptionGroup(SURROGATE, [ValueError(SURROGATE), TypeError()]),
+    "surrogate class": lambda: type("Bad\ud800", (Exception,), {"__module__": 7})("text"),
+    "surrogate argument": lambda: KeyError(SURROGATE),
+    "note": lambda: _noted(ValueError("noted")),
+    "nul": lambda: ValueError("a\x00b"),
+    "unsayable": Unsayable,
+    "numeric": Numeric,
+    "huge": lambda: ValueError("x" * 30_000_000),
+    "own": lambda: Own("own"),
+    "keyboard": KeyboardInterrupt,
+    "exit": lambda: SystemExit(SURROGATE),
+    "generator": GeneratorExit,
+    "iteration": lambda: StopIteration(SURROGATE),
+    "async iteration": StopAsyncIteration,
+    "cancelled": asyncio.CancelledError,
+    "timeout": lambda: TimeoutError(SURROGATE),
+    "groups": lambda: nested_groups(2000),
+    "odd group": lambda: Group("odd", [ValueError()]),
+    "opaque argument": lambda: ValueError(Opaque()),
+}
+VALUES: dict[str, Any] = {
+    "surrogate": lambda: SURROGATE,
+    "surrogate key": lambda: {SURROGATE: 1},
+    "nul": lambda: {"a\x00": "b\x00"},
+    "nan": lambda: [float("nan"), float("inf"), -float("inf")],
+    "cycle": cycle,
+    "nested": lambda: nested(400),
+    "deep": lambda: nested(50_000),
+    "huge integer": lambda: 10**5000,
+    "long integer": lambda: 2**70,
+    "bytes": lambda: b"\xff\x00",
+    "set": lambda: {1, 2},
+    "object": object,
+    "opaque": Opaque,
+    "odd keys": lambda: {(1, 2): 1, None: 2, 1.5: 3},
+    "exception": lambda: ValueError(SURROGATE),
+}
+
+
+def _noted(error: ValueError) -> ValueError:
+    error.add_note(SURROGATE)
+    error.__cause__ = error
+    return error
+
+
+def sync(state: State) -> Any:
+    kind, _, what = state["how"].partition(":")
+    match kind:
+        case "raise":
+            raise RAISED[what]()
+        case "recurse":
+            recursing()
+        case "value":
+            return {"value": VALUES[what]()}
+        case "stream":
+            get_stream_writer()(VALUES[what]())
+            get_stream_writer()({"name": VALUES[what]()})
+        case "ask":
+            interrupt(VALUES[what]())
+    return {"value": "done"}
+
+
+async def asynchronous(state: State) -> Any:
+    return sync(state)
+
+
+def compiled(node: Any, name: str = "node") -> Any:
+    builder = StateGraph(State)
+    builder.add_node(name, node)
+    builder.add_edge(START, name)
+    builder.add_edge(name, END)
+    return builder.compile()
+
+
+threaded = compiled(sync)
+looped = compiled(asynchronous)
+misnamed = compiled(asynchronous, SURROGATE)
+
+
+def misroute(state: State) -> str:
+    sync(state)
+    raise RuntimeError(SURROGATE)
+
+
+builder = StateGraph(State)
+builder.add_node("node", lambda state: {"value": 1})
+builder.add_edge(START, "node")
+builder.add_conditional_edges("node", misroute, ["node", END])
+misrouted = builder.compile()
+
+
+def misbuilt(runtime: ServerRuntime[Any]) -> Any:
+    if runtime.execution_runtime is not None:
+        raise Own(SURROGATE)
+    return looped

@@ -1,0 +1,65 @@
+"""Whatever a run ends with, its end is reported: no exception and no value of a graph leaves its run running."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langgraph_sdk.client import LangGraphClient
+
+from .conftest import LIMIT_S, Server
+from .project.ending import RAISED, VALUES
+
+AT_ONCE = 4
+"""Runs under way at the same time: an end that is never reported holds a place of the worker's."""
+ODD_GRAPHS = ("misnamed", "misrouted", "misbuilt")
+
+
+async def ends(client: LangGraphClient, graph: str, hows: list[str]) -> dict[str, str]:
+    """How each run ended."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(how: str) -> str:
+        async with places:
+            thread = (await client.threads.create())["thread_id"]
+            run = await client.runs.create(
+                thread, graph, input={"how": how}, stream_mode=["values", "updates", "custom", "debug"], stream_resumable=True
+            )
+            async with asyncio.timeout(LIMIT_S):
+                await client.runs.join(thread, run["run_id"])
+            status: str = (await client.runs.get(thread, run["run_id"]))["status"]
+            assert (await client.threads.get(thread))["status"] != "busy", how
+            return status
+
+    return dict(zip(hows, await asyncio.gather(*map(one, hows)), strict=True))
+
+
+@pytest.mark.parametrize("graph", ["threaded", "looped"])
+async def test_a_run_ends_whatever_its_node_raises(client: LangGraphClient, graph: str) -> None:
+    found = await ends(client, graph, ["recurse", *(f"raise:{what}" for what in RAISED)])
+    assert found == dict.fromkeys(found, "error")
+    assert await client.runs.wait(None, "echo", input={"text": "next"})
+
+
+@pytest.mark.parametrize("kind", ["value", "stream", "ask"])
+async def test_a_run_ends_whatever_its_node_returns_streams_or_asks(client: LangGraphClient, kind: str) -> None:
+    found = await ends(client, "looped", [f"{kind}:{what}" for what in VALUES])
+    assert set(found.values()) <= {"success", "error", "interrupted"}, found
+    if kind == "stream":
+        assert found == dict.fromkeys(found, "success"), "what a node streams is shown as well as it can be"
+
+
+@pytest.mark.parametrize("graph", ODD_GRAPHS)
+async def test_a_run_ends_whatever_its_graph_is_like(client: LangGraphClient, graph: str) -> None:
+    found = await ends(client, graph, ["return", "raise:surrogate", "value:surrogate", "stream:surrogate", "ask:object"])
+    assert set(found.values()) <= {"success", "error", "interrupted"}, found
+
+
+async def test_the_text_of_an_exception_is_shown_with_its_lone_surrogates_escaped(
+    server: Server, client: LangGraphClient, thread: str
+) -> None:
+    answer: Any = await client.runs.wait(thread, "looped", input={"how": "raise:surrogate"}, raise_error=False)
+    assert answer["__error__"] == {"error": "RuntimeError", "message": "cannot parse caf\\udce9.txt"}
+    state: Any = await client.threads.get_state(thread)
+    assert "caf\\udce9.txt" in state["tasks"][0]["error"]
