@@ -66,7 +66,9 @@ def encode(value: Any) -> bytes:
     """The value as JSON. Whatever cannot be encoded as it is, is encoded by way of `plain`."""
     try:
         return _encoder.encode(value)
-    except BaseException:  # a key that is no string, a lone surrogate, a cycle, a user's model_dump that raises anything
+    except (
+        BaseException
+    ):  # a key that is no string, a lone surrogate, a cycle, a user's model_dump that raises anything
         return _encoder.encode(plain(value))
 
 

@@ -283,7 +283,9 @@ class RunExecution:
             return
         try:
             self._tell(self._attempt, ended)
-        except Exception:  # of what is open in the graph's messages and subgraphs; the report has to go out all the same
+        except (
+            Exception
+        ):  # of what is open in the graph's messages and subgraphs; the report has to go out all the same
             logger.exception("run.end_not_streamed", run_id=self.task.run_id)
 
     def _tell(self, attempt: GraphAttempt, ended: Ended) -> None:
@@ -342,7 +344,9 @@ class RunExecution:
 
 def _unreported(error: Exception) -> Ended:
     """The end of an attempt whose own end cannot be reported. Nothing in it comes from the graph."""
-    message = f"The end of the run could not be stored: {class_name(error)}. The state is that of the last checkpoint stored."
+    message = (
+        f"The end of the run could not be stored: {class_name(error)}. The state is that of the last checkpoint stored."
+    )
     return Ended(outcome="error", error=RunError(error="ReportError", message=message), state_known=False)
 
 

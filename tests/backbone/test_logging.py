@@ -90,3 +90,23 @@ def test_without_a_terminal_there_are_no_colour_codes() -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(StartError, match="LOG_LEVEL must be one of debug, info"):
         configure_logging(Settings(log_level="loud"))
+
+
+class Unsayable:
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_logging_never_raises_whatever_is_logged(as_json: bool, encoding: str) -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding, errors="strict", write_through=True)
+    configure_logging(Settings(log_json=as_json), stream=out)
+    deep: list[Any] = []
+    deep.append(deep)
+    logger = structlog.get_logger("x")
+    logger.warning("half \ud83d", name="caf\udce9 漢")
+    logger.warning("odd", **{"k\ud800": 1}, value=Unsayable(), keys={(1, 2): 3}, deep=deep, number=10**400)
+    logging.getLogger("somebody").warning("%s", "caf\udce9")
+    assert len(raw.getvalue().splitlines()) == 3

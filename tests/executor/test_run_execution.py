@@ -1,4 +1,4 @@
-"""How a run is supervised whose graph was never begun: it says nothing of the thread that it does not know."""
+"""How a run is supervised: what is reported of a graph that never began, and of an end that cannot be reported as it is."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from langlog_backbone.log import RecordTooLarge
 from langlog_executor.graph_attempt import Ended
 from langlog_executor.graph_loops import Work
 from langlog_executor.io_loop import IoLoop
 from langlog_executor.run_execution import RunExecution, RunTools
+from langlog_schemas import commands, envelope
 from msgspec.structs import replace
 
 from tests.executor.test_run_stream import task_for
-
-pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
 
 NOTHING: Any = None
 
@@ -23,6 +23,7 @@ async def never() -> Ended:
     raise AssertionError("not begun")
 
 
+@pytest.mark.parametrize("log_kind", ["sqlite"])
 @pytest.mark.parametrize(("attempt", "fresh"), [(1, True), (1, False), (2, False)])
 async def test_a_run_that_is_cancelled_before_it_is_begun_leaves_its_thread_alone(
     io: IoLoop, attempt: int, fresh: bool
@@ -38,3 +39,26 @@ async def test_a_run_that_is_cancelled_before_it_is_begun_leaves_its_thread_alon
         assert ended.stopped == "drain", "handed back: the decider finds out what the first attempt has left"
     else:
         assert (ended.outcome, ended.values, ended.state_known) == ("interrupted", None, fresh)
+
+
+@pytest.mark.parametrize("broken", ["values", "records"])
+async def test_an_end_that_cannot_be_reported_as_it_is_is_reported_all_the_same(io: IoLoop, broken: str) -> None:
+    task = task_for({"assistant_id": "echo"})
+    run = RunExecution(RunTools(io, NOTHING, NOTHING, NOTHING, None), task, "worker")
+    reader = io.backbone.log.reader([commands.TOPIC])
+    try:
+        if broken == "records":
+            run._records._error = RecordTooLarge("an earlier record was refused")
+        await run._report(Ended(values=b'{"not": JSON' if broken == "values" else b"{}", next=["caf\udce9"]))
+        async with asyncio.timeout(60):
+            while True:
+                for record in await reader.read():
+                    if record.key == task.thread_id:
+                        found = commands.decode(envelope.type_of(record.headers), record.value)
+                        assert isinstance(found, commands.FinishRun)
+                        assert (found.run_id, found.outcome) == (task.run_id, "error")
+                        assert found.error is not None
+                        assert found.error.error == "ReportError"
+                        return
+    finally:
+        await reader.stop()

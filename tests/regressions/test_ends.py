@@ -24,7 +24,11 @@ async def ends(client: LangGraphClient, graph: str, hows: list[str]) -> dict[str
         async with places:
             thread = (await client.threads.create())["thread_id"]
             run = await client.runs.create(
-                thread, graph, input={"how": how}, stream_mode=["values", "updates", "custom", "debug"], stream_resumable=True
+                thread,
+                graph,
+                input={"how": how},
+                stream_mode=["values", "updates", "custom", "debug"],
+                stream_resumable=True,
             )
             async with asyncio.timeout(LIMIT_S):
                 await client.runs.join(thread, run["run_id"])
@@ -52,8 +56,17 @@ async def test_a_run_ends_whatever_its_node_returns_streams_or_asks(client: Lang
 
 @pytest.mark.parametrize("graph", ODD_GRAPHS)
 async def test_a_run_ends_whatever_its_graph_is_like(client: LangGraphClient, graph: str) -> None:
-    found = await ends(client, graph, ["return", "raise:surrogate", "value:surrogate", "stream:surrogate", "ask:object"])
+    found = await ends(
+        client, graph, ["return", "raise:surrogate", "value:surrogate", "stream:surrogate", "ask:object"]
+    )
     assert set(found.values()) <= {"success", "error", "interrupted"}, found
+
+
+async def test_a_run_ends_that_wrote_what_no_record_can_hold(client: LangGraphClient, thread: str) -> None:
+    answer: Any = await client.runs.wait(thread, "looped", input={"how": "elsewhere"}, raise_error=False)
+    assert answer["__error__"]["error"] == "UnicodeEncodeError"
+    again: Any = await client.runs.wait(thread, "looped", input={"how": "return"})
+    assert again["value"] == "done"
 
 
 async def test_the_text_of_an_exception_is_shown_with_its_lone_surrogates_escaped(

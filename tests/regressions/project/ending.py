@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import Annotated, Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
@@ -139,7 +140,11 @@ def sync(state: State) -> Any:
     return {"value": "done"}
 
 
-async def asynchronous(state: State) -> Any:
+async def asynchronous(state: State, config: RunnableConfig) -> Any:
+    if state["how"] == "elsewhere":
+        saver = config["configurable"]["__pregel_checkpointer"]
+        elsewhere = {"configurable": {"thread_id": SURROGATE, "checkpoint_id": "1"}}
+        await saver.aput_writes(elsewhere, [("value", 1)], "task")
     return sync(state)
 
 
