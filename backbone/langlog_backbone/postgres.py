@@ -7,6 +7,7 @@ new projection version can be built beside the old one. JSON travels as text: no
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
 
@@ -48,7 +49,13 @@ async def _nothing_to_reset(connection: object) -> None:
     """Nobody here leaves session state behind: asyncpg's own reset would be a round trip for every query."""
 
 
-async def connect_pool(settings: Settings, *, size: int | None = None, **session: str) -> asyncpg.Pool:
+Opened = Callable[[asyncpg.Connection], Awaitable[None]]
+"""Called with each new connection before it is used. What it raises, whoever wanted the connection gets."""
+
+
+async def connect_pool(
+    settings: Settings, *, size: int | None = None, opened: Opened | None = None, **session: str
+) -> asyncpg.Pool:
     """A pool on the read model; ``session`` are settings of its connections.
 
     Raises StartError when Postgres cannot be reached or is too old.
@@ -60,6 +67,7 @@ async def connect_pool(settings: Settings, *, size: int | None = None, **session
             max_size=size or settings.postgres_pool_size,
             timeout=CONNECT_TIMEOUT_S,
             reset=_nothing_to_reset,
+            init=opened,
             server_settings={
                 "search_path": f"{settings.projection},public",
                 "application_name": "langlog",

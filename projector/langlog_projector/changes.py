@@ -187,6 +187,8 @@ class Changes:
 
     def make_thread(self, thread_id: str, at: datetime) -> ThreadRow:
         self.index.forget(thread_id)
+        # what this batch thinned under the id before was not this thread
+        self.kept_latest.pop(thread_id, None)
         row = self.threads[thread_id] = ThreadRow(at)
         row.created_at = row.state_updated_at = at
         if thread_id not in self.removed_threads:

@@ -4,9 +4,11 @@ The live projector and a rebuild use the same: what differs is who listens. A ba
 transaction with the positions. A record that cannot be folded, or that Postgres refuses (found by halving the batch), parks its
 key (`parking`): the position goes past it and all later records of the key, the others go on.
 
-Concurrency: one call of `open` or `project` at a time, by the one who owns the partitions. Another who moved the positions
+Concurrency: one call of `open`, `project` or `check` at a time, by the one who owns the partitions. Another who moved the positions
 meanwhile is noticed (`PositionsMoved`), and what he has folded is left out.
-Death: what was not committed is folded again from the saved positions.
+Death: what was not committed is folded again from the saved positions. Postgres may also lose what it has committed (a crash with
+``synchronous_commit=off``, a failover to an asynchronous replica): the saved positions went back then, and `went_back` asks the
+owner to read the log again from there. A batch is written only where it begins at the saved positions.
 """
 
 from __future__ import annotations
@@ -105,6 +107,8 @@ class Projection:
         self._parked = Parked()
         self.positions: dict[TopicPartition, int] = {}
         """The next offset to fold of each partition that is open."""
+        self.went_back = False
+        """Whether records are missing between the positions and what is read: the log is to be read again from the positions."""
 
     async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Positions from Postgres; what outlives a batch is read anew. Raises what `UNAVAILABLE_ERRORS` lists."""
@@ -139,18 +143,43 @@ class Projection:
             self._fences.causes.pop(partition, None)
 
     def next(self, records: Sequence[Record]) -> list[Record]:
-        """Those that go on from our positions: what was read before a partition changed hands is read again by its owner."""
+        """Those that go on from our positions: what was read before a partition changed hands is read again by its owner.
+
+        A record that begins beyond them sets `went_back`.
+        """
         expected = dict(self.positions)
         found = []
         for record in records:
             lane = (record.topic, record.partition)
-            if record.offset == expected.get(lane):
+            offset = expected.get(lane)
+            if offset is None:
+                continue
+            if record.offset == offset:
                 expected[lane] += 1
                 found.append(record)
+            elif record.offset > offset:
+                self.went_back = True
         return found
 
+    async def check(self) -> None:
+        """Compare our positions with the saved ones: after a lost connection Postgres may have forgotten the last commits."""
+        lanes = list(self.positions)
+        try:
+            async with self._pool.acquire() as connection:
+                rows = await connection.fetch(SQL["read_positions"], [t for t, _ in lanes], [p for _, p in lanes])
+        except UNAVAILABLE_ERRORS as error:
+            logger.warning("projector.waits", error=str(error))
+        else:
+            if {(row["topic"], row["part"]): row["offset"] for row in rows} == self.positions:
+                return
+        await self._reopen()
+
     async def project(self, records: Sequence[Record]) -> None:
-        """Fold and write. Comes back only when the batch is behind us."""
+        """Fold and write those of the records that go on from our positions.
+
+        When it returns, they are committed, or the positions went back and `went_back` is set.
+        """
+        records = self.next(records)
         while records:
             if _releases_events(records[0]):
                 await self._release(records[0])
@@ -158,6 +187,7 @@ class Projection:
                 continue
             fold = Fold(self._fences)
             batch: Sequence[Record] = records
+            steps: dict[TopicPartition, Step] = {}
             began_ns = time_ns()
             try:
                 count, bad = self._fold(records, fold)
@@ -170,42 +200,48 @@ class Projection:
             except PositionsMoved:
                 logger.warning("projector.positions_moved", partitions=len(steps))
                 self._listener.dropped()
-                await self.open(list(self.positions))
+                await self._reopen()
                 records = self.next(records)
             except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS, LogUnavailable, _Unfoldable) as error:
-                self._listener.dropped()
-                if isinstance(error, _Unfoldable):
-                    await self._reopen()
-                elif not own_fault(error):
+                if not isinstance(error, _Unfoldable) and not own_fault(error):
                     logger.warning("projector.waits", error=str(error))
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
                     await self._reopen()
+                    if steps and all(self.positions[lane] >= step.after for lane, step in steps.items()):
+                        # the connection was lost over the commit, which has happened
+                        await self._listener.committed(_marks(steps))
+                    else:
+                        self._listener.dropped()
+                    records = self.next(records)
+                    continue
+                self._listener.dropped()
+                await self._reopen()
+                if isinstance(error, _Unfoldable):
+                    records = self.next(records)
                 elif len(batch) == 1:
-                    await self._reopen()
                     self._parked.refused[_place(batch[0])] = words(error)
+                    records = self.next(records)
                 else:
-                    await self._reopen()
                     logger.warning("projector.batch_refused", records=len(batch), error=words(error))
                     middle = len(batch) // 2
                     await self.project(batch[:middle])
                     await self.project(batch[middle:])
-                    records = rest
+                    records = self.next(rest)
             else:
-                marks: dict[str, dict[int, int]] = {}
-                for (topic, part), step in steps.items():
-                    self.positions[topic, part] = step.after
-                    marks.setdefault(topic, {})[part] = step.after
+                self.positions.update({lane: step.after for lane, step in steps.items()})
                 if tracing.on():
                     _trace(batch, began_ns)
-                await self._listener.committed(marks)
+                await self._listener.committed(_marks(steps))
                 records = rest
 
     def _steps(self, records: Sequence[Record]) -> dict[TopicPartition, Step]:
-        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
-        return {
-            lane: Step(self.positions.get(lane, 0), after, self._fences.causes.get(lane))
-            for lane, after in ends.items()
-        }
+        begins: dict[TopicPartition, int] = {}
+        ends: dict[TopicPartition, int] = {}
+        for record in records:
+            lane = (record.topic, record.partition)
+            begins.setdefault(lane, record.offset)
+            ends[lane] = record.offset + 1
+        return {lane: Step(begins[lane], after, self._fences.causes.get(lane)) for lane, after in ends.items()}
 
     def _fold(self, records: Sequence[Record], fold: Fold) -> tuple[int, list[tuple[Record, str]]]:
         """Fold as many as may be written together: how many that are, and what cannot be folded with what is wrong with it.
@@ -271,12 +307,12 @@ class Projection:
             try:
                 async with self._pool.acquire() as connection:
                     await self._release_events(connection, release)
-                    step = Step(self.positions.get(lane, 0), release.offset + 1, self._fences.causes.get(lane))
+                    step = Step(release.offset, release.offset + 1, self._fences.causes.get(lane))
                     await apply(connection, Fold(Fences()).changes, {lane: step})
                     await self._parked.read(connection)
             except PositionsMoved:
                 self._listener.dropped()
-                await self.open(list(self.positions))
+                await self._reopen()
                 if not self.next([release]):
                     return
             except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS) as error:
@@ -284,6 +320,8 @@ class Projection:
                 self._listener.dropped()
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
                 await self._reopen()
+                if not self.next([release]):
+                    return
             else:
                 self.positions[lane] = step.after
                 await self._listener.committed({release.topic: {release.partition: step.after}})
@@ -363,14 +401,26 @@ class Projection:
         fold.changes.outcomes.note(command_id, found, self._outcomes_kept)
 
     async def _reopen(self) -> None:
-        """After a failed commit: what the fold changed along the way is not true; read it anew."""
+        """After a failed commit: what the fold changed along the way is not true; read it anew. Sets `went_back`."""
+        before = dict(self.positions)
         while True:
             try:
                 self._fences.causes.clear()
                 await self.open(list(self.positions))
-                return
+                break
             except UNAVAILABLE_ERRORS:
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+        lost = sum(max(0, offset - self.positions[lane]) for lane, offset in before.items())
+        if lost:
+            logger.warning("projector.positions_went_back", records=lost)
+            self.went_back = True
+
+
+def _marks(steps: Mapping[TopicPartition, Step]) -> Marks:
+    marks: dict[str, dict[int, int]] = {}
+    for (topic, part), step in steps.items():
+        marks.setdefault(topic, {})[part] = step.after
+    return marks
 
 
 def _releases_events(record: Record) -> bool:

@@ -109,9 +109,11 @@ class Builder:
         while True:
             while len(batch) < min(left, BATCH_RECORDS) and _size(batch) < BATCH_BYTES:
                 batch += self._within(ends, await self._read())
-            await self._projection.project(self._projection.next(batch))
-            self.done += len(batch)
-            left -= len(batch)
+            await self._projection.project(batch)
+            if self._projection.went_back:
+                await self._read_again()
+            left = self.left(ends)
+            self.done = total - left
             self._progress(self.done, total)
             if not left:
                 return
@@ -123,6 +125,13 @@ class Builder:
             await asyncio.gather(self._reading, return_exceptions=True)
         if self._reader is not None:
             await self._reader.stop()
+
+    async def _read_again(self) -> None:
+        """From the positions that Postgres has: it lost commits."""
+        await self.stop()
+        self._reader = self._reading = None
+        self._ahead = []
+        self._projection.went_back = False
 
     async def _read(self) -> list[Record]:
         """What comes next; the read after it is under way while this is folded."""

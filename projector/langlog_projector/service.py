@@ -3,6 +3,9 @@
 One loop: take what has gathered, have it folded and written (`projection`), tell those who wait (`announce`). Partitions come
 from the log's consumer group; a former owner that still writes finds the positions moved and drops its batch. When it dies, its
 partitions go to another, which goes on from the saved positions. What cannot be folded goes to ``dead-letters``.
+
+Postgres may lose its last commits. After every lost connection, and every `CHECK_S` in which nothing is to be folded, the saved
+positions are read; where they went back, the log is read again from there.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ GROUP = "projectors"
 BATCH_RECORDS = 2_000
 CLOSE_S = 2.0
 """For a batch under way at `stop`; one that is broken off is folded again."""
+CHECK_S = 10.0
+"""A connection that hangs (the server's machine is gone) does not say that it was lost: look at the positions after this."""
 LINGER_S = 0.015
 """Records that nobody waits for (checkpoints, starts) are folded after this at the latest. Most often the end of their run comes
 first: what a stateless run wrote on the way then never gets to Postgres."""
@@ -51,11 +56,15 @@ class ProjectorService:
         self._turn = asyncio.Lock()
         """A read may be under way while a batch is folded: partitions change hands between batches all the same."""
         self._reader: LogReader | None = None
+        self._lost = asyncio.Event()
+        """A connection to Postgres has ended."""
 
     async def start(self) -> None:
         """Raises StartError."""
         # its statements take arrays: planned anew for each batch, as Postgres would, planning costs more than carrying out
-        self._pool = await connect_pool(self._backbone.settings, size=2, plan_cache_mode="force_generic_plan")
+        self._pool = await connect_pool(
+            self._backbone.settings, size=2, opened=self._watch, plan_cache_mode="force_generic_plan"
+        )
         announcer, kept_s = Announcer(self._pool, self._backbone.bus), self._backbone.settings.outcomes_kept_s
         self._replies = announcer.replies
         await self._replies.start()
@@ -70,16 +79,41 @@ class ProjectorService:
         try:
             while True:
                 reading = reading or asyncio.create_task(self._reader.read(BATCH_RECORDS))
-                records = await reading
+                if not await self._arrived(reading):
+                    async with self._turn:
+                        await self._projection.check()
+                        await self._read_again(self._reader)
+                    continue
+                records = reading.result()
                 reading = None
                 if not _awaited(records):
                     records, reading = await self._gather(self._reader, records)
                 async with self._turn:
-                    await self._projection.project(self._projection.next(records))
+                    await self._projection.project(records)
+                    await self._read_again(self._reader)
         finally:
             if reading is not None:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
+
+    async def _arrived(self, reading: asyncio.Task[list[Record]]) -> bool:
+        """Whether there are records; False when the saved positions are to be looked at instead."""
+        lost = asyncio.create_task(self._lost.wait())
+        try:
+            await asyncio.wait([reading, lost], timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+        self._lost.clear()
+        return reading.done()
+
+    async def _read_again(self, reader: LogReader) -> None:
+        """From the saved positions, where Postgres has lost commits."""
+        while self._projection.went_back:
+            self._projection.went_back = False
+            reader.seek(await self._positions(list(self._projection.positions)))
+
+    async def _watch(self, connection: asyncpg.Connection) -> None:
+        connection.add_termination_listener(lambda _: self._lost.set())
 
     async def _gather(
         self, reader: LogReader, records: list[Record]
@@ -119,18 +153,21 @@ class ProjectorService:
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Positions from Postgres; what is kept between batches is read anew. An empty read model begins where the log does."""
         async with self._turn:
-            while True:
-                try:
-                    assert self._pool is not None
-                    schema = self._backbone.settings.projection
-                    await restore(self._log, self._pool, schema, {part for _, part in partitions})
-                    return await self._projection.open(partitions)
-                except UNAVAILABLE_ERRORS as error:
-                    logger.warning("projector.postgres_away", error=str(error))
-                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
-                except LogUnavailable as error:
-                    logger.warning("projector.log_away", error=str(error))
-                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
+            return await self._positions(partitions)
+
+    async def _positions(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        while True:
+            try:
+                assert self._pool is not None
+                schema = self._backbone.settings.projection
+                await restore(self._log, self._pool, schema, {part for _, part in partitions})
+                return await self._projection.open(partitions)
+            except UNAVAILABLE_ERRORS as error:
+                logger.warning("projector.postgres_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+            except LogUnavailable as error:
+                logger.warning("projector.log_away", error=str(error))
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         async with self._turn:

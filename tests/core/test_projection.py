@@ -63,7 +63,7 @@ class Model:
 
     async def fold(self, records: list[Record]) -> None:
         projection = self._projection or await self.restart()
-        await projection.project(projection.next(records))
+        await projection.project(records)
 
     async def crash(self, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
         """Dead just before a commit of this batch."""
@@ -77,6 +77,20 @@ class Model:
             patched.setattr(projection_module, "apply", dying)
             await self.fold(records)
         self._projection = None
+
+    async def save(self) -> None:
+        """What is committed now is on disk."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            for table in self.tables:
+                await connection.execute(f"DROP TABLE IF EXISTS saved_{table}")
+                await connection.execute(f"CREATE TABLE saved_{table} AS TABLE {table}")
+
+    async def lose(self) -> None:
+        """Postgres crashes and comes back with what was on disk; the projector lives."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            for table in self.tables:
+                await connection.execute(f"TRUNCATE {table}")
+                await connection.execute(f"INSERT INTO {table} SELECT * FROM saved_{table}")
 
     async def rows(self, *, with_places: bool = True) -> Rows:
         """All rows of all tables."""
@@ -167,6 +181,103 @@ async def test_any_prefix_in_any_batches_with_any_crashes_and_any_order_of_parti
     prefix = journal.records[: chance.randint(0, len(journal.records))]
     plain = await plainly(model, prefix)
     assert await somehow(model, interleaved(prefix, chance), chance, monkeypatch) == plain
+
+
+@given(journal=journals, chance=chances)
+@FEW
+async def test_commits_that_postgres_loses_are_folded_again_from_the_log(
+    model: Model, journal: Journal, chance: random.Random
+) -> None:
+    """The batch at hand begins beyond what Postgres still has; so does what was read ahead."""
+    plain = await plainly(model, journal.records)
+    await model.empty()
+    projection = await model.restart()
+    await model.save()
+    records = interleaved(journal.records, chance)
+    unread = list(records)
+    losses = 0
+    while True:
+        event = chance.randint(0, 7)
+        if event == 0:
+            await model.save()
+        elif event == 1 and losses < 5:
+            losses += 1
+            await model.lose()
+            if chance.randint(0, 1):
+                await projection.check()
+        if not unread:
+            await projection.check()
+            if not projection.went_back:
+                break
+        count = chance.randint(1, 40)
+        batch, unread = unread[:count], unread[count:]
+        await projection.project(batch)
+        if projection.went_back:
+            projection.went_back = False
+            unread = [r for r in records if r.offset >= projection.positions[r.topic, r.partition]]
+    assert await model.rows() == plain
+
+
+async def test_a_batch_in_hand_is_not_folded_over_what_postgres_has_lost(model: Model) -> None:
+    records = [thread_created(f"t{n}", n) for n in range(6)]
+    await model.empty()
+    projection = await model.restart()
+    await projection.project(records[:2])
+    await model.save()
+    await projection.project(records[2:4])
+    await model.lose()
+    await projection.project(records[4:])
+    assert projection.went_back
+    assert projection.positions[ev.RUN_EVENTS, 0] == 2
+    projection.went_back = False
+    await projection.project(records[2:])
+    assert not projection.went_back
+    found = await model.pool.fetch("SELECT thread_id FROM threads ORDER BY thread_id")
+    assert [row["thread_id"] for row in found] == [f"t{n}" for n in range(6)]
+
+
+async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Heard(Nobody):
+        def __init__(self) -> None:
+            self.events: list[str] = []
+            self.marks: list[Any] = []
+
+        def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
+            self.events.append(event.key)
+
+        def dropped(self) -> None:
+            self.events.clear()
+
+        async def committed(self, marks: Any) -> None:
+            self.marks.append((marks, list(self.events)))
+            self.events.clear()
+
+    async def committing(connection: asyncpg.Connection, *what: Any) -> None:
+        await apply(connection, *what)
+        monkeypatch.undo()
+        raise ConnectionResetError("lost over the commit")
+
+    await model.empty()
+    heard = Heard()
+    projection = Projection(model.pool, refuse, heard)
+    await projection.open(LANES)
+    monkeypatch.setattr(projection_module, "apply", committing)
+    await projection.project([thread_created(f"t{n}", n) for n in range(2)])
+    await projection.project([thread_created("t2", 2)])
+    assert not projection.went_back
+    assert heard.marks == [({ev.RUN_EVENTS: {0: 2}}, ["t0", "t1"]), ({ev.RUN_EVENTS: {0: 3}}, ["t2"])]
+
+
+def thread_created(id: str, offset: int) -> Record:
+    event = ev.ThreadCreated(thread_id=id, metadata={}, ttl=None)
+    headers = {
+        "ce_type": f"langlog.{event.TYPE}",
+        "ce_time": "2026-01-01T00:00:00+00:00",
+        "ce_cause": Cause(0, offset, 0, 1).header(),
+    }
+    return Record(ev.RUN_EVENTS, 0, offset, id, ev.encode(event), headers)
 
 
 @given(journal=journals)

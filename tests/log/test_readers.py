@@ -6,10 +6,12 @@ import asyncio
 import time
 
 import pytest
-from langlog_backbone.log import Log, LogFault
+from langlog_backbone.log import Log, LogFault, Record
 from langlog_backbone.settings import Settings
 
-from tests.log.conftest import LIMIT_S, Following, OpenLog, record, stopped_after, take
+from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record, stopped_after, take
+
+TOPICS = ("commands", "run-events")
 
 WAKE_S = 0.2
 """A wake-up takes a millisecond or two, on a machine under load mostly less than this; polling would mostly take longer. One that
@@ -176,3 +178,53 @@ async def test_a_position_beyond_the_end_is_a_fault(log: Log) -> None:
     async with stopped_after(log.reader(["commands"], {("commands", position.partition): 1_000})) as reader:
         with pytest.raises(LogFault):
             await asyncio.wait_for(reader.read(), LIMIT_S)
+
+
+async def test_a_reader_that_is_sent_back_gives_everything_from_there_again(log: Log) -> None:
+    await log.append([record(f"key {i}", f"{i}", topic) for i in range(60) for topic in TOPICS])
+    async with stopped_after(log.reader(TOPICS)) as reader:
+        await take(reader, 120)
+        ends = {(topic, p): end for topic in TOPICS for p, end in enumerate(await log.end_offsets(topic))}
+        back = {lane: end // 2 for lane, end in ends.items()}
+        reader.seek(back)
+        again = await take(reader, sum(end - back[lane] for lane, end in ends.items()))
+        assert places(again) == {lane: list(range(back[lane], end)) for lane, end in ends.items() if end > back[lane]}
+        await log.append([record("after", "it")])
+        assert [r.value for r in await take(reader, 1)] == [b"it"]
+
+
+async def test_a_reader_can_be_sent_back_while_a_read_waits_and_on_beyond_what_it_has_read(log: Log) -> None:
+    await log.append([record(f"key {i}", f"{i}") for i in range(40)])
+    ends = {("commands", p): end for p, end in enumerate(await log.end_offsets("commands"))}
+    async with stopped_after(log.reader(["commands"], ends)) as reader:
+        (position,) = await log.append([record("first", "last")])
+        assert len(await take(reader, 1)) == 1
+        waiting = asyncio.create_task(take(reader, 41))
+        await asyncio.sleep(0)
+        reader.seek(dict.fromkeys(ends, 0))
+        assert places(await waiting)["commands", position.partition][-1] == position.offset
+        reader.seek(dict.fromkeys(ends, 0))
+        reader.seek(ends | {("commands", position.partition): position.offset, ("of others", 0): 7})
+        assert [r.value for r in await take(reader, 1)] == [b"last"]
+
+
+async def test_a_member_that_is_sent_back_gives_everything_from_there_again(log: Log) -> None:
+    await log.append([record(f"key {i}", f"{i}") for i in range(40)])
+    lanes = [("commands", p) for p in range(log.partitions)]
+    async with stopped_after(log.member("projectors", ["commands"], Told())) as member:
+        await take(member, 40)
+        member.seek(dict.fromkeys(lanes, 0))
+        again = places(await take(member, 40))
+        assert again == {lane: list(range(len(again[lane]))) for lane in again}
+        waiting = asyncio.create_task(take(member, 40))
+        await asyncio.sleep(0)
+        member.seek(dict.fromkeys(lanes, 0))
+        assert places(await waiting) == again
+
+
+def places(records: list[Record]) -> dict[tuple[str, int], list[int]]:
+    """Offsets of each partition, in the order in which they came."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for r in records:
+        found.setdefault((r.topic, r.partition), []).append(r.offset)
+    return found

@@ -71,6 +71,8 @@ class KafkaReader:
             for stored, topic in names.items()
             for p in range(partitions)
         }
+        self._sought: dict[KafkaPartition, int] = {}
+        """Offsets that `seek` asked for, until the record at each arrives: what was fetched before is not wanted."""
         self._consumer: AIOKafkaConsumer | None = None
 
     async def read(self, max_records: int = 1000) -> list[Record]:
@@ -96,6 +98,17 @@ class KafkaReader:
                 complaints.well()
                 return records
 
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        for (topic, number), offset in positions.items():
+            partition = KafkaPartition(self._stored.get(topic, ""), number)
+            if partition not in self._next:
+                continue
+            self._next[partition] = self._sought[partition] = offset
+            if self._consumer is not None:
+                # not ours at this moment: whoever gets it next is told where to begin
+                with contextlib.suppress(IllegalStateError):
+                    self._consumer.seek(partition, offset)
+
     async def stop(self) -> None:
         await self._disconnect()
 
@@ -107,6 +120,7 @@ class KafkaReader:
         try:
             await consumer.start()
             consumer.assign(list(self._next))
+            self._sought.clear()
             self._next = await _from_the_beginning(consumer, self._next)
             for partition, offset in self._next.items():
                 consumer.seek(partition, offset)
@@ -128,12 +142,15 @@ class KafkaReader:
     def _decode(self, fetched: Fetched) -> list[Record]:
         records: list[Record] = []
         for partition, found in fetched.items():
-            if partition not in self._next:
+            if partition not in self._next or not found:
                 continue
+            if partition in self._sought:
+                if found[0].offset != self._sought[partition]:
+                    continue
+                del self._sought[partition]
             topic, number = self._names[partition.topic], partition.partition
             records += [decode_record(topic, number, record) for record in found]
-            if found:
-                self._next[partition] = found[-1].offset + 1
+            self._next[partition] = found[-1].offset + 1
         return records
 
 
@@ -250,6 +267,7 @@ class KafkaMember(KafkaReader):
             gone = [self._lane(partition) for partition in sorted(self._owned)]
             self._owned = set()
             self._next = {}
+            self._sought.clear()
             await self._assignment.revoked(gone)
         if not given:
             return

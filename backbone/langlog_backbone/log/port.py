@@ -86,6 +86,14 @@ class LogReader(Protocol):
         """
         ...
 
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Go on from these offsets, earlier or later ones. They name every partition that is followed; others are ignored.
+
+        May be called while a `read` waits, which then goes on from there. A read that has taken its records may still return
+        them. A later `read` raises LogFault where the log was cut beyond the offsets.
+        """
+        ...
+
     async def stop(self) -> None:
         """Leave the group, if any, and free resources. A blocked `read` ends with CancelledError by its caller."""
         ...

@@ -191,10 +191,10 @@ class _Reader:
         self._held: list[Record] = []
 
     async def read(self, max_records: int = 1000) -> list[Record]:
-        if not self._held:
-            self._held = await self._inner.read(max_records)
         said = False
         while True:
+            if not self._held:
+                self._held = await self._inner.read(max_records)
             try:
                 found = await self._log.unsealed(self._held)
             except LogUnavailable as error:
@@ -205,6 +205,10 @@ class _Reader:
                 continue
             self._held = []
             return found
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._held = [record for record in self._held if (record.topic, record.partition) not in positions]
+        self._inner.seek(positions)
 
     async def stop(self) -> None:
         await self._inner.stop()

@@ -264,7 +264,8 @@ class SqliteReader:
         """Everything up to this sequence number has been queued or is of no interest."""
         self._source = source
         self._partitions = partitions
-        self._start = start
+        self._sought: Mapping[TopicPartition, int] | None = start
+        """Where to go on from, until `cursor` is found for it."""
         self._lock = lock
         self._assignment = assignment
         self._ready = False
@@ -278,8 +279,10 @@ class SqliteReader:
         if not self._ready:
             await self._prepare()
         queue = self._queue
-        while not queue:
-            if self._live:
+        while self._sought is not None or not queue:
+            if self._sought is not None:
+                await self._find(self._sought)
+            elif self._live:
                 self._waiter = asyncio.get_running_loop().create_future()
                 try:
                     await self._waiter
@@ -295,6 +298,14 @@ class SqliteReader:
             taken = [queue.popleft() for _ in range(max_records)]
             self._size -= sum(len(record.value) + RECORD_OVERHEAD for record in taken)
         return taken
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._leave_tail()
+        self._queue.clear()
+        self._size = 0
+        self._sought = dict(positions)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def stop(self) -> None:
         self._leave_tail()
@@ -336,19 +347,26 @@ class SqliteReader:
         if self._lock is not None and self._assignment is not None:
             await self._lock.acquire()
             lanes = [(topic, p) for topic in self.names.values() for p in range(self._partitions)]
-            self._start = await self._assignment.assigned(lanes)
+            self._sought = await self._assignment.assigned(lanes)
         self._source.listen()
-        start = self._start
-        self.cursor, starts = await self._source.in_thread(
+        self._ready = True
+
+    async def _find(self, start: Mapping[TopicPartition, int]) -> None:
+        cursor, starts = await self._source.in_thread(
             lambda db: (find_start(db, self.names, self._partitions, start), read_starts(db))
         )
+        if self._sought is not start:
+            return  # sought again meanwhile
         begins = {(self.names[stored], p): offset for (stored, p), offset in starts.items() if stored in self.names}
         self._wanted = begins | {lane: offset for lane, offset in start.items() if offset > 0}
-        self._ready = True
+        self.cursor = cursor
+        self._sought = None
 
     async def _catch_up(self) -> None:
         after = self.cursor
         fetched = await self._source.in_thread(lambda db: fetch_many(db, self.names, after))
+        if self._sought is not None:
+            return
         self._take(fetched.rows)
         self.cursor = fetched.seen
         if not self._queue:
