@@ -173,8 +173,8 @@ async def _checkpoint_of(
         case ev.CheckpointWritten():
             return _root(cp.decode_checkpoint(event.body))
         case ev.StateUpdated():
-            bodies = [bundle.checkpoint for body in event.checkpoints if (bundle := cp.decode_bundle(body))]
-            return max((id for body in bodies if body is not None and (id := _root(body)) is not None), default=None)
+            bodies = [cp.decode_bundle(body).checkpoint for body in reversed(event.checkpoints)]
+            return next((id for body in bodies if body is not None and (id := _root(body)) is not None), None)
         case ev.CheckpointPart() if event.index == event.count - 1 and event.whole == ev.CheckpointWritten.TYPE:
             pieces = {**begun.get(event.blob_id, {}), event.index: event.body}
             async for _, record in audit.records(thread_id, [p for p in before if p.code == _PART][-event.count * 4 :]):

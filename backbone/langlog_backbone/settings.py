@@ -72,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     postgres_pool_size: int = 10
     """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: connections of one process."""
-    projection: str = "langlog_v3"
+    projection: str = "langlog_v4"
     """LANGLOG_PROJECTION: the Postgres schema of the read model."""
 
     host: str = "127.0.0.1"

@@ -8,9 +8,9 @@ Concurrency: holds nothing between calls; a cut that replaces the snapshot meanw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from langlog_schemas import envelope, snapshots
@@ -84,14 +84,15 @@ class ThreadRows(NamedTuple):
 
     def head(self, gone: Collection[str]) -> str | None:
         """Id of the last root checkpoint that is none of these runs'."""
-        return max(
+        _, found = max(
             (
-                row["checkpoint_id"]
+                log_order(row)
                 for row in rows_of(self.rows, "checkpoints")
                 if row["ns"] == "" and row["run_id"] not in gone
             ),
-            default=None,
+            default=(-1, None),
         )
+        return found
 
     def pieces(self) -> dict[str, dict[int, bytes]]:
         """Parts of bodies over the record limit that were not complete: blob id -> index -> bytes."""
@@ -162,6 +163,11 @@ def _is_of(record: Record, taken: SnapshotTaken) -> bool:
     """Whether it has rows of a thread, in this snapshot."""
     own = record.headers.get("ce_id", "").startswith(f"{taken.snapshot_id}-")
     return own and envelope.type_of(record.headers) == ThreadSnapshot.TYPE
+
+
+def log_order(row: Mapping[str, Any]) -> tuple[int, str]:
+    """Sorts a snapshot's rows of ``checkpoints`` by their order in the log; snapshots of older releases know ids alone."""
+    return int(row.get("log_position") or -1), row["checkpoint_id"]
 
 
 def _iso(text: str) -> str:

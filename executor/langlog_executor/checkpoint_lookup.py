@@ -16,7 +16,7 @@ import structlog
 from langlog_backbone.log import Position
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 
-from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
+from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite, by_id, in_log_order
 
 if TYPE_CHECKING:
     from langlog_schemas.messages import Task
@@ -37,7 +37,7 @@ PAGE = 100
 
 
 class Wanted(NamedTuple):
-    """What a listing is about; None: any. ``below``: only ids under this one; ``metadata``: JSON to contain."""
+    """What a listing is about; None: any. ``below``: only those before this one; ``metadata``: JSON to contain."""
 
     thread_id: str | None
     namespace: str | None
@@ -98,7 +98,7 @@ class CheckpointLookup:
         if found is not None:
             overlay.learn(found)
         if checkpoint_id is None:
-            overlay.learn_head(thread_id, namespace, found.checkpoint_id if found is not None else None)
+            overlay.learn_head(thread_id, namespace, found)
             checkpoint_id = overlay.latest(thread_id, namespace)
         if checkpoint_id is None:
             return None
@@ -140,8 +140,15 @@ class CheckpointLookup:
         thread_id, namespace, checkpoint_id, below, metadata, left = wanted
         exhausted = thread_id is not None and self._all_here(thread_id)
         after = await self.settled(thread_id, fetch) if thread_id is not None and not exhausted else None
-        mine = self._known(wanted)
-        seen = {_order(found) for found in mine}
+        before: tuple[int, str] | None = None
+        if below is not None and thread_id is not None:
+            position = await self._position_of(thread_id, namespace or "", below, after, fetch, ask=not exhausted)
+            if position is not None:
+                before, below = (position, below), None
+        order = by_id if thread_id is None else in_log_order
+        known = self._overlay.all(thread_id, namespace) if self._overlay is not None else []
+        mine = sorted(_matching(known, wanted, below, before), key=order)
+        here = {by_id(found) for found in known}
         ended: StoredCheckpoint | None = None
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
@@ -154,6 +161,7 @@ class CheckpointLookup:
                     metadata=metadata,
                     checkpoint_id=checkpoint_id,
                     below=below,
+                    before=before,
                     ended=ended,
                     limit=size,
                     after=after,
@@ -163,9 +171,9 @@ class CheckpointLookup:
                 ended = page[-1] if page else ended
             merged: list[StoredCheckpoint] = []
             for found in page:
-                while mine and _order(mine[-1]) > _order(found):
+                while mine and order(mine[-1]) > order(found):
                     merged.append(mine.pop())
-                if _order(found) not in seen:
+                if by_id(found) not in here:
                     if self._overlay is not None:
                         self._overlay.merge_writes(found)
                     merged.append(found)
@@ -181,19 +189,17 @@ class CheckpointLookup:
             if exhausted:
                 return
 
-    def _known(self, wanted: Wanted) -> list[StoredCheckpoint]:
-        """What the overlay has of a listing, oldest first."""
-        if self._overlay is None:
-            return []
-        metadata = msgspec.json.decode(wanted.metadata) if wanted.metadata else {}
-        found = [
-            c
-            for c in self._overlay.all(wanted.thread_id, wanted.namespace)
-            if (wanted.checkpoint_id is None or c.checkpoint_id == wanted.checkpoint_id)
-            and (wanted.below is None or c.checkpoint_id < wanted.below)
-            and _contains(msgspec.json.decode(c.metadata), metadata)
-        ]
-        return sorted(found, key=_order)
+    async def _position_of(
+        self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None, fetch: Fetch, *, ask: bool
+    ) -> int | None:
+        """Where a checkpoint is in the log. None when it is not known in the namespace: then ids are compared, as savers do.
+
+        A graph that is replayed asks in this way for the state of a subgraph before a checkpoint of its parent.
+        """
+        known = self._overlay.get(thread_id, namespace, checkpoint_id) if self._overlay is not None else None
+        if known is not None or not ask:
+            return known.log_position if known is not None else None
+        return await self._ask(lambda: self._reader.position_of(thread_id, namespace, checkpoint_id, after), fetch)
 
     async def lineage(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str], fetch: Fetch
@@ -270,8 +276,19 @@ class CheckpointLookup:
                 await self._reader.wait_for(Position(partition, offset))
 
 
-def _order(found: StoredCheckpoint) -> tuple[str, str, str]:
-    return found.checkpoint_id, found.namespace, found.thread_id
+def _matching(
+    known: Sequence[StoredCheckpoint], wanted: Wanted, below: str | None, before: tuple[int, str] | None
+) -> list[StoredCheckpoint]:
+    """Those of a listing, as the read model picks them (`CheckpointReader.page`)."""
+    metadata = msgspec.json.decode(wanted.metadata) if wanted.metadata else {}
+    return [
+        c
+        for c in known
+        if (wanted.checkpoint_id is None or c.checkpoint_id == wanted.checkpoint_id)
+        and (below is None or c.checkpoint_id < below)
+        and (before is None or (c.log_position, c.checkpoint_id) < before)
+        and _contains(msgspec.json.decode(c.metadata), metadata)
+    ]
 
 
 def _gather(found: Sequence[StoredWrite], wanted: Sequence[str], into: dict[str, list[StoredWrite]]) -> None:

@@ -15,6 +15,7 @@ from langlog_backbone.postgres import load_sql
 from langlog_backbone.watermark import Watermark
 from langlog_schemas.events import RUN_EVENTS
 
+from .checkpoint_ids import issue_ids_after
 from .serde import project_serializer
 from .stored_checkpoint import Ancestor, Encoded, StoredCheckpoint, StoredWrite
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _SQL = load_sql("langlog_executor", "checkpoints.sql")
 _LATEST, _ONE, _PAGE, _POSITION = _SQL["latest"], _SQL["one"], _SQL["page"], _SQL["position"]
+
+LAST_POSITION = (1 << 63) - 1
+"""A log position that sorts after every other."""
 
 AFTER_ALL = "\U0010ffff"
 """An id that sorts after every other."""
@@ -61,6 +65,8 @@ class CheckpointReader:
             return row["position"], row
 
         row = await self._current(ask, after)
+        if row["greatest_id"] is not None:
+            issue_ids_after(row["greatest_id"])
         if row["checkpoint_id"] is None:
             return None
         found = _checkpoint_of(row, thread_id, namespace)
@@ -75,20 +81,29 @@ class CheckpointReader:
         metadata: str | None = None,
         checkpoint_id: str | None = None,
         below: str | None = None,
+        before: tuple[int, str] | None = None,
         ended: StoredCheckpoint | None = None,
         limit: int,
         after: Position | None = None,
     ) -> list[StoredCheckpoint]:
-        """The next checkpoints, newest first, with writes but without blobs; ``ended`` is the last one of the page before."""
+        """The next checkpoints, newest first, with writes but without blobs. Without a thread: by id.
+
+        ``before``: only those before this (log position, id); ``below``: only ids below; ``ended``: the last one of the page before.
+        """
         await self.wait_for(after)
-        if thread_id is not None and namespace is not None and checkpoint_id is None:
+        if thread_id is not None:
+            bound = before if before is not None else (LAST_POSITION, "")
             if ended is not None:
-                below = ended.checkpoint_id
-            rows = await self._pool.fetch(_PAGE, thread_id, namespace, below or AFTER_ALL, metadata or "{}", limit)
+                bound = ended.log_position, ended.checkpoint_id
+            values = (thread_id, namespace, *bound, metadata or "{}", limit, below or AFTER_ALL)
+            if namespace is not None and checkpoint_id is None:
+                rows = await self._pool.fetch(_PAGE, *values)
+            else:
+                last = ended.namespace if ended is not None else ""
+                rows = await self._pool.fetch(_SQL["page_of_thread"], *values, checkpoint_id, last)
         else:
             rows = await self._pool.fetch(
                 _SQL["page_anywhere"],
-                thread_id,
                 namespace,
                 below or AFTER_ALL,
                 metadata or "{}",
@@ -99,6 +114,14 @@ class CheckpointReader:
                 ended.thread_id if ended is not None else None,
             )
         return [_checkpoint_of(row, row["thread_id"], row["ns"]) for row in rows]
+
+    async def position_of(
+        self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None
+    ) -> int | None:
+        """Where a checkpoint is in the log; None when the read model does not have it."""
+        await self.wait_for(after)
+        position: int | None = await self._pool.fetchval(_SQL["position_of"], thread_id, namespace, checkpoint_id)
+        return position
 
     async def blobs(self, keys: Iterable[BlobKey]) -> dict[BlobKey, Encoded]:
         """The values of channels at versions; those that are gone are absent."""
@@ -173,6 +196,7 @@ def _checkpoint_of(row: Any, thread_id: str, namespace: str) -> StoredCheckpoint
         thread_id=thread_id,
         namespace=namespace,
         checkpoint_id=row["checkpoint_id"],
+        log_position=row["log_position"],
         parent_id=row["parent_id"],
         run_id=row["run_id"],
         type=row["type"],

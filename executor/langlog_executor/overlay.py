@@ -8,10 +8,13 @@ after all. Used by the threads of one run, one at a time per step. It dies with 
 
 from __future__ import annotations
 
-from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
+from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite, in_log_order
 
 KEPT_BYTES = 16_000_000
 """Encoded bytes that one attempt keeps before it drops older checkpoints."""
+
+APPENDED = 1 << 62
+"""Log positions of what this attempt has appended start here, past all that the read model knows: it comes last in the log."""
 
 Space = tuple[str, str]
 """(thread, namespace)"""
@@ -26,10 +29,14 @@ class Overlay:
         self._checkpoints: dict[Space, dict[str, StoredCheckpoint]] = {}
         self._blobs: dict[tuple[str, str, str, str], Encoded] = {}
         self._writes: dict[tuple[str, str, str], dict[tuple[str, int], StoredWrite]] = {}
-        self._heads: dict[Space, str | None] = {}
+        self._heads: dict[Space, StoredCheckpoint | None] = {}
+        self._appended = APPENDED
 
     def put(self, checkpoint: StoredCheckpoint) -> None:
-        """A checkpoint written by this attempt; its ``blobs`` are those of new versions."""
+        """A checkpoint written by this attempt; its ``blobs`` are those of new versions. One that is written again keeps its place."""
+        known = self._checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {}).get(checkpoint.checkpoint_id)
+        self._appended += 1
+        checkpoint.log_position = self._appended if known is None else known.log_position
         for channel, blob in checkpoint.blobs.items():
             self._blobs[checkpoint.thread_id, checkpoint.namespace, channel, checkpoint.versions[channel]] = blob
         self._keep(checkpoint)
@@ -56,9 +63,9 @@ class Overlay:
                 if write.idx >= 0 or key not in kept:
                     kept[key] = write
 
-    def learn_head(self, thread_id: str, namespace: str, checkpoint_id: str | None) -> None:
+    def learn_head(self, thread_id: str, namespace: str, checkpoint: StoredCheckpoint | None) -> None:
         """The latest checkpoint that the read model has of a namespace; None: it has none."""
-        self._heads.setdefault((thread_id, namespace), checkpoint_id)
+        self._heads.setdefault((thread_id, namespace), checkpoint)
 
     def learn_blob(self, key: tuple[str, str, str, str], blob: Encoded) -> None:
         self._blobs.setdefault(key, blob)
@@ -69,11 +76,11 @@ class Overlay:
     def latest(self, thread_id: str, namespace: str) -> str | None:
         """Id of the latest checkpoint of all that is known here."""
         space = (thread_id, namespace)
-        known = [*self._checkpoints.get(space, ())]
+        known = [*self._checkpoints.get(space, {}).values()]
         head = self._heads.get(space)
         if head is not None:
             known.append(head)
-        return max(known, default=None)
+        return max(known, key=in_log_order).checkpoint_id if known else None
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str) -> StoredCheckpoint | None:
         """The checkpoint with its writes, in order, and those of its blobs that are known; None if it is not here."""
@@ -89,6 +96,7 @@ class Overlay:
             thread_id=thread_id,
             namespace=namespace,
             checkpoint_id=checkpoint_id,
+            log_position=found.log_position,
             parent_id=found.parent_id,
             run_id=found.run_id,
             type=found.type,
@@ -134,8 +142,8 @@ class Overlay:
         self.thinned = True
         self._checkpoints, self._blobs, self._writes, self._bytes = {}, {}, {}, 0
         for (thread_id, namespace), kept in checkpoints.items():
-            latest = max(kept)
-            found = kept[latest]
+            found = max(kept.values(), key=in_log_order)
+            latest = found.checkpoint_id
             self._checkpoints[thread_id, namespace] = {latest: found}
             self._bytes += len(found.data)
             for channel, version in found.versions.items():

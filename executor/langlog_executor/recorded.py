@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from langlog_backbone.thread_snapshot import log_order
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
 from langlog_schemas.snapshots import TableRows, rows_of
@@ -28,6 +29,7 @@ class Recorded:
     def __init__(self, thread_id: str, snapshot: Sequence[TableRows] = ()) -> None:
         self.thread_id = thread_id
         self.checkpoints: dict[Spot, cp.CheckpointBody] = {}
+        """In log order."""
         self.writes: dict[Spot, dict[tuple[str, int], tuple[StoredWrite, str | None]]] = {}
         """Writes on a checkpoint, with the run that they are of."""
         self.blobs: dict[tuple[str, str, str], Encoded] = {}
@@ -73,8 +75,8 @@ class Recorded:
         return None
 
     def head(self, namespace: str = "") -> str | None:
-        """Id of the latest checkpoint of a namespace."""
-        return max((id for ns, id in self.checkpoints if ns == namespace), default=None)
+        """Id of the latest checkpoint of a namespace: the last one in the log."""
+        return next((id for ns, id in reversed(self.checkpoints) if ns == namespace), None)
 
     def stored(self, spot: Spot) -> StoredCheckpoint:
         """A checkpoint with its blobs and writes. Raises KeyError."""
@@ -98,8 +100,10 @@ class Recorded:
     def overlay(self) -> Overlay:
         """All of it, as a checkpointer reads it."""
         overlay = Overlay(EVERYTHING)
-        for spot in self.checkpoints:
-            overlay.learn(self.stored(spot))
+        for number, spot in enumerate(self.checkpoints):
+            checkpoint = self.stored(spot)
+            checkpoint.log_position = number
+            overlay.learn(checkpoint)
         return overlay
 
     def drop_writes(self, spot: Spot, run_id: str) -> None:
@@ -109,7 +113,7 @@ class Recorded:
             del kept[key]
 
     def _begin(self, snapshot: Sequence[TableRows]) -> None:
-        for row in rows_of(snapshot, "checkpoints"):
+        for row in sorted(rows_of(snapshot, "checkpoints"), key=log_order):
             metadata, versions = row["metadata"].encode(), msgspec.json.decode(row["versions"])
             self.checkpoints[row["ns"], row["checkpoint_id"]] = cp.CheckpointBody(
                 row["ns"], row["checkpoint_id"], row["parent_id"], row["type"], row["data"], metadata, versions, []

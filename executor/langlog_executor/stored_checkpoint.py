@@ -10,6 +10,10 @@ Encoded = tuple[str, bytes]
 """The serde's (type, bytes), compressed where the type says so."""
 
 
+UNPLACED = -1
+"""Log position of a checkpoint whose place is not known: from a snapshot of an older release."""
+
+
 class StoredWrite(NamedTuple):
     """One write of a task. Ordering them as tuples is the order in which they are applied."""
 
@@ -27,6 +31,8 @@ class StoredCheckpoint(msgspec.Struct, kw_only=True):
     thread_id: str
     namespace: str
     checkpoint_id: str
+    log_position: int = UNPLACED
+    """Where it is in the log (`langlog_schemas.checkpoints.log_position`): of two in a thread the newer one has the larger."""
     parent_id: str | None
     run_id: str | None
     type: str
@@ -43,3 +49,13 @@ class Ancestor(msgspec.Struct):
 
     seeds: dict[str, Encoded]
     writes: list[StoredWrite]
+
+
+def in_log_order(found: StoredCheckpoint) -> tuple[int, str, str]:
+    """Sorts checkpoints of one thread, oldest first."""
+    return found.log_position, found.checkpoint_id, found.namespace
+
+
+def by_id(found: StoredCheckpoint) -> tuple[str, str, str]:
+    """Sorts checkpoints of several threads, whose log positions do not compare."""
+    return found.checkpoint_id, found.namespace, found.thread_id

@@ -132,7 +132,7 @@ class ThreadQueries:
         if found is not None:
             known.learn(found)
         if not asked.checkpoint_id:
-            known.learn_head(asked.thread_id, "", found.checkpoint_id if found is not None else None)
+            known.learn_head(asked.thread_id, "", found)
         return (known,)
 
     async def state(self, asked: StateQuestion, known: Overlay | None) -> bytes:
@@ -170,7 +170,7 @@ class ThreadQueries:
             return encoding.encode({"values": None, "next": [], "interrupts": {}})
         known = Overlay()
         known.learn(left)
-        known.learn_head(asked.thread_id, "", left.checkpoint_id)
+        known.learn_head(asked.thread_id, "", left)
         saver = LogCheckpointer(None, self._reader, overlay=known)
         async with self._open(asked, saver) as graph:
             snapshot = await graph.aget_state(asked.place())

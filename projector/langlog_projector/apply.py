@@ -193,7 +193,7 @@ async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Chang
 async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -> None:
     checkpoints = [(t, *key, *row) for t, rows in changes.checkpoints.items() for key, row in rows.items()]
     if checkpoints:
-        await connection.execute(SQL["insert_checkpoints"], *_columns(checkpoints, 9))
+        await connection.execute(SQL["insert_checkpoints"], *_columns(checkpoints, 10))
     blobs = [(t, *key, *row) for t, rows in changes.blobs.items() for key, row in rows.items()]
     if blobs:
         await connection.execute(SQL["insert_blobs"], *_columns(blobs, 6))

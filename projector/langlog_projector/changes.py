@@ -252,9 +252,9 @@ class Changes:
             del writes[write]
 
 
-ORIGIN = 2
-"""Columns of a checkpoint row that stay when it is written again: (parent_id, run_id)."""
+ORIGIN = 3
+"""Columns of a checkpoint row that stay when it is written again: (parent_id, run_id, log_position)."""
 CHECKPOINT_RUN = 1
-"""Index of the run id in a checkpoint row: (parent_id, run_id, type, data, metadata, versions)."""
+"""Index of the run id in a checkpoint row: (parent_id, run_id, log_position, type, data, metadata, versions)."""
 WRITE_RUN = 4
 """Index of the run id in a write row: (task_path, channel, type, data, run_id)."""

@@ -90,7 +90,7 @@ class Fold:
             ):
                 if event.run_id is not None and self.fences.attempts.get(event.run_id) != event.attempt:
                     return False
-                self._worker_record(event, at)
+                self._worker_record(event, at, offset)
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut() | ev.RunRolledBack():
                 self._run_ended(event, at, offset, partition)
             case ev.WebhookAttempted():
@@ -141,10 +141,10 @@ class Fold:
                     self._release(run_id)
                 changes.remove_thread(event.thread_id)
             case ev.StateUpdated():
-                for body in event.checkpoints:
+                for index, body in enumerate(event.checkpoints):
                     bundle = cp.decode_bundle(body)
                     if bundle.checkpoint is not None:
-                        self._checkpoint(event.thread_id, bundle.checkpoint)
+                        self._checkpoint(event.thread_id, bundle.checkpoint, cp.log_position(offset, index))
                     for writes in bundle.writes:
                         self._writes(event.thread_id, writes, None)
                 thread = changes.thread(event.thread_id, at)
@@ -303,6 +303,7 @@ class Fold:
         self,
         event: ev.RunStarted | ev.RunFrames | ev.CheckpointWritten | ev.CheckpointWrites | ev.CheckpointPart,
         at: datetime,
+        offset: int,
     ) -> None:
         match event:
             case ev.RunStarted():
@@ -312,7 +313,9 @@ class Fold:
                 frames = self.changes.frames.setdefault(event.thread_id, {})
                 frames.setdefault((event.run_id, event.attempt, event.first_sequence), event.frames)
             case ev.CheckpointWritten():
-                self._checkpoint(event.thread_id, cp.decode_checkpoint(event.body), event.run_id)
+                self._checkpoint(
+                    event.thread_id, cp.decode_checkpoint(event.body), cp.log_position(offset), event.run_id
+                )
             case ev.CheckpointWrites():
                 self._writes(event.thread_id, cp.decode_writes(event.body), event.run_id)
             case ev.CheckpointPart():
@@ -324,7 +327,7 @@ class Fold:
                 body = b"".join(pieces.found[n] for n in range(event.count))
                 self._forget_pieces(event.blob_id)
                 if event.whole == ev.CheckpointWritten.TYPE:
-                    self._checkpoint(event.thread_id, cp.decode_checkpoint(body), event.run_id)
+                    self._checkpoint(event.thread_id, cp.decode_checkpoint(body), cp.log_position(offset), event.run_id)
                 else:
                     self._writes(event.thread_id, cp.decode_writes(body), event.run_id)
 
@@ -339,11 +342,13 @@ class Fold:
             self.changes.parts.pop((blob_id, index), None)
         self.changes.parts_done.add(blob_id)
 
-    def _checkpoint(self, thread_id: str, body: cp.CheckpointBody, run_id: str | None = None) -> None:
+    def _checkpoint(
+        self, thread_id: str, body: cp.CheckpointBody, log_position: int, run_id: str | None = None
+    ) -> None:
         gathered = self.changes.checkpoints.setdefault(thread_id, {})
         key = body.namespace, body.checkpoint_id
-        # written again, it stays whose it was
-        origin = gathered[key][:ORIGIN] if key in gathered else (body.parent_id, body.run_id or run_id)
+        # a checkpoint that is written again keeps its parent, its run and its place in the order
+        origin = gathered[key][:ORIGIN] if key in gathered else (body.parent_id, body.run_id or run_id, log_position)
         gathered[key] = (
             *origin,
             body.type,

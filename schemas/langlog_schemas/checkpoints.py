@@ -65,6 +65,19 @@ class Bundle(msgspec.Struct, frozen=True):
     writes: list[WritesBody] = []
 
 
+POSITION_INDEX_BITS = 20
+"""Bits of a log position that number the checkpoints of one event."""
+
+
+def log_position(offset: int, index: int = 0) -> int:
+    """Where a checkpoint is in its thread's partition: the newest checkpoint of a thread is the last one in the log.
+
+    ``offset``: of the event in ``run-events`` that completed it; ``index``: among the checkpoints of that event. Checkpoint ids
+    say nothing about order: workers make them from their own clocks, which differ.
+    """
+    return (offset << POSITION_INDEX_BITS) + min(index, (1 << POSITION_INDEX_BITS) - 1)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _checkpoint = msgspec.msgpack.Decoder(CheckpointBody)
 _writes = msgspec.msgpack.Decoder(WritesBody)

@@ -141,8 +141,10 @@ CREATE TABLE IF NOT EXISTS checkpoints (
     data bytea NOT NULL,                -- the serde's bytes, without channel_values
     metadata jsonb NOT NULL,
     versions jsonb NOT NULL,            -- channel -> version of the blob that holds its value
+    log_position bigint NOT NULL DEFAULT -1,  -- orders a thread's checkpoints (schemas/checkpoints.py); -1: from a snapshot without it
     PRIMARY KEY (thread_id, ns, checkpoint_id)
 );
+CREATE INDEX IF NOT EXISTS checkpoints_in_log_order ON checkpoints (thread_id, ns, log_position, checkpoint_id);
 
 CREATE TABLE IF NOT EXISTS checkpoint_blobs (
     thread_id text COLLATE "C" NOT NULL,

@@ -1,17 +1,20 @@
 -- Checkpoints as the read model holds them. $1 thread, $2 namespace throughout.
+-- Their order is that of the log (log_position). Ids come from the clocks of workers, which differ, so they only break ties, among
+-- rows of a snapshot that was taken before positions were kept.
 
 -- name: latest
--- $3 partition of the thread in run-events: its position comes along, from the same snapshot.
-SELECT p.position, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+-- $3 partition of the thread in run-events: its position comes along, from the same snapshot; so does the greatest id.
+SELECT p.position, g.greatest_id, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $3), 0) AS position) p
 LEFT JOIN LATERAL (
-    SELECT c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    SELECT c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
     WHERE c.thread_id = $1 AND c.ns = $2
-    ORDER BY c.checkpoint_id DESC
+    ORDER BY c.log_position DESC, c.checkpoint_id DESC
     LIMIT 1
 ) h ON true
+LEFT JOIN LATERAL (SELECT max(c.checkpoint_id) AS greatest_id FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2) g ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
     FROM jsonb_each_text(h.versions) v
@@ -26,14 +29,15 @@ LEFT JOIN LATERAL (
 
 -- name: one
 -- $3 partition, $4 checkpoint id.
-SELECT p.position, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+SELECT p.position, g.greatest_id, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $3), 0) AS position) p
 LEFT JOIN LATERAL (
-    SELECT c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    SELECT c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
     WHERE c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id = $4
 ) h ON true
+LEFT JOIN LATERAL (SELECT max(c.checkpoint_id) AS greatest_id FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2) g ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
     FROM jsonb_each_text(h.versions) v
@@ -55,15 +59,16 @@ SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND p
 SELECT cause_offset FROM positions WHERE topic = $1 AND part = $2
 
 -- name: page
--- Newest first, without blobs: below id $3, metadata containing $4, at most $5.
-SELECT h.thread_id, h.ns, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+-- Newest first, without blobs: before (position $3, id $4), metadata containing $5, at most $6, only ids below $7.
+SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (
-    SELECT c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    SELECT c.thread_id, c.ns, c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
-    WHERE c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id < $3 AND c.metadata @> $4::jsonb
-    ORDER BY c.checkpoint_id DESC
-    LIMIT $5
+    WHERE c.thread_id = $1 AND c.ns = $2 AND (c.log_position, c.checkpoint_id) < ($3::bigint, $4) AND c.metadata @> $5::jsonb
+      AND c.checkpoint_id < $7
+    ORDER BY c.log_position DESC, c.checkpoint_id DESC
+    LIMIT $6
 ) h
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
@@ -71,24 +76,45 @@ LEFT JOIN LATERAL (
     FROM checkpoint_writes o
     WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
 ) w ON true
-ORDER BY h.checkpoint_id DESC
+ORDER BY h.log_position DESC, h.checkpoint_id DESC
 
--- name: page_anywhere
--- As `page`, over namespaces and threads. $1 thread (null: all), $2 namespace (null: all), $3 only ids below,
--- $4 metadata to contain, $5 limit, $6 only this id (null: any), ($7 id, $8 namespace, $9 thread) where the last page ended.
-SELECT h.thread_id, h.ns, h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+-- name: page_of_thread
+-- As `page`, over namespaces ($2 null: all), and only id $8 (null: any); $9 namespace where the last page ended.
+SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (
-    SELECT c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    SELECT c.thread_id, c.ns, c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
-    WHERE ($1::text IS NULL OR c.thread_id = $1)
-      AND ($2::text IS NULL OR c.ns = $2)
-      AND c.checkpoint_id < $3
-      AND c.metadata @> $4::jsonb
-      AND ($6::text IS NULL OR c.checkpoint_id = $6)
-      AND ($7::text IS NULL OR (c.checkpoint_id, c.ns, c.thread_id) < ($7, $8, $9))
+    WHERE c.thread_id = $1 AND ($2::text IS NULL OR c.ns = $2)
+      AND (c.log_position, c.checkpoint_id, c.ns) < ($3::bigint, $4, $9) AND c.metadata @> $5::jsonb
+      AND c.checkpoint_id < $7
+      AND ($8::text IS NULL OR c.checkpoint_id = $8)
+    ORDER BY c.log_position DESC, c.checkpoint_id DESC, c.ns DESC
+    LIMIT $6
+) h
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
+) w ON true
+ORDER BY h.log_position DESC, h.checkpoint_id DESC, h.ns DESC
+
+-- name: page_anywhere
+-- Over all threads, by id: positions of different partitions do not compare. $1 namespace (null: all), $2 only ids below,
+-- $3 metadata to contain, $4 limit, $5 only this id (null: any), ($6 id, $7 namespace, $8 thread) where the last page ended.
+SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+FROM (
+    SELECT c.thread_id, c.ns, c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    FROM checkpoints c
+    WHERE ($1::text IS NULL OR c.ns = $1)
+      AND c.checkpoint_id < $2
+      AND c.metadata @> $3::jsonb
+      AND ($5::text IS NULL OR c.checkpoint_id = $5)
+      AND ($6::text IS NULL OR (c.checkpoint_id, c.ns, c.thread_id) < ($6, $7, $8))
     ORDER BY c.checkpoint_id DESC, c.ns DESC, c.thread_id DESC
-    LIMIT $5
+    LIMIT $4
 ) h
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
@@ -97,6 +123,10 @@ LEFT JOIN LATERAL (
     WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
 ) w ON true
 ORDER BY h.checkpoint_id DESC, h.ns DESC, h.thread_id DESC
+
+-- name: position_of
+-- Where checkpoint $3 is in the log.
+SELECT log_position FROM checkpoints WHERE thread_id = $1 AND ns = $2 AND checkpoint_id = $3
 
 -- name: blobs
 -- The blobs named by ($1 threads, $2 namespaces, $3 channels, $4 versions), taken together line by line.
@@ -144,13 +174,13 @@ SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ANY ($1::text[])
 
 -- name: latest_without_run
 -- The latest checkpoint of the root namespace that is not of run $2, without that run's writes on it.
-SELECT h.checkpoint_id, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+SELECT h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (
-    SELECT c.checkpoint_id, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
+    SELECT c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
     WHERE c.thread_id = $1 AND c.ns = '' AND c.run_id IS DISTINCT FROM $2
-    ORDER BY c.checkpoint_id DESC
+    ORDER BY c.log_position DESC, c.checkpoint_id DESC
     LIMIT 1
 ) h
 LEFT JOIN LATERAL (

@@ -33,10 +33,10 @@ FROM checkpoint_blobs WHERE thread_id = $1 GROUP BY channel ORDER BY channel
 SELECT count(*) AS count, coalesce(sum(octet_length(data)), 0) AS bytes FROM checkpoint_writes WHERE thread_id = $1
 
 -- name: checkpoints
--- For a copy: metadata names the new thread ($2) where it named the old one.
+-- For a copy, oldest first: metadata names the new thread ($2) where it named the old one.
 SELECT ns, checkpoint_id, parent_id, run_id, type, data, versions,
        CASE WHEN metadata ? 'thread_id' THEN metadata || jsonb_build_object('thread_id', $2::text) ELSE metadata END AS metadata
-FROM checkpoints WHERE thread_id = $1 ORDER BY ns, checkpoint_id
+FROM checkpoints WHERE thread_id = $1 ORDER BY log_position, checkpoint_id
 
 -- name: blobs
 SELECT ns, channel, version, type, data FROM checkpoint_blobs WHERE thread_id = $1

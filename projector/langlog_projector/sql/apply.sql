@@ -118,7 +118,7 @@ DELETE FROM runs WHERE run_id = ANY ($1::text[])
 WITH RECURSIVE heads AS (
     SELECT DISTINCT ON (thread_id, ns) thread_id, ns, checkpoint_id, parent_id, metadata ? 'counters_since_delta_snapshot' AS delta
     FROM checkpoints WHERE thread_id = ANY ($1::text[])
-    ORDER BY thread_id, ns, checkpoint_id DESC
+    ORDER BY thread_id, ns, log_position DESC, checkpoint_id DESC
 ), kept AS (
     SELECT thread_id, ns, checkpoint_id, parent_id, delta FROM heads
     UNION
@@ -222,10 +222,10 @@ FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6:
 WHERE r.run_id = n.run_id
 
 -- name: insert_checkpoints
-INSERT INTO checkpoints (thread_id, ns, checkpoint_id, parent_id, run_id, type, data, metadata, versions)
-SELECT n.thread_id, n.ns, n.checkpoint_id, n.parent_id, n.run_id, n.type, n.data, n.metadata::jsonb, n.versions::jsonb
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[])
-    AS n (thread_id, ns, checkpoint_id, parent_id, run_id, type, data, metadata, versions)
+INSERT INTO checkpoints (thread_id, ns, checkpoint_id, parent_id, run_id, log_position, type, data, metadata, versions)
+SELECT n.thread_id, n.ns, n.checkpoint_id, n.parent_id, n.run_id, n.log_position, n.type, n.data, n.metadata::jsonb, n.versions::jsonb
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::text[], $10::text[])
+    AS n (thread_id, ns, checkpoint_id, parent_id, run_id, log_position, type, data, metadata, versions)
 ON CONFLICT (thread_id, ns, checkpoint_id) DO UPDATE
 SET type = EXCLUDED.type, data = EXCLUDED.data, metadata = EXCLUDED.metadata, versions = EXCLUDED.versions
 
