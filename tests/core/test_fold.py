@@ -111,7 +111,7 @@ class ReadModel:
         self.position += len(batch)
 
     async def rows(self, *, with_places: bool = True) -> dict[str, list[str]]:
-        """All rows as text. ``settled`` is a place in the log: it differs where duplicates stand before it."""
+        """All rows as text. ``settled`` and ``log_position`` are places in the log: they differ where duplicates stand before it."""
         found = {}
         for table in TABLES:
             rows = [dict(row) for row in await self.pool.fetch(f"SELECT * FROM {table}")]
@@ -120,6 +120,7 @@ class ReadModel:
                     continue
                 for row in rows:
                     row.pop("settled", None)
+                    row.pop("log_position", None)
             found[table] = sorted(map(repr, rows))
         return found
 
