@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from langgraph.checkpoint.base import id as langgraph_ids
@@ -37,12 +38,9 @@ def own_clock() -> Iterator[None]:
 def id_at(moved_s: float) -> str:
     """As a worker makes it whose clock is moved."""
     vars(langgraph_ids)[LAST] = None
-    real = time.time_ns
-    try:
-        langgraph_ids.time.time_ns = lambda: real() + int(moved_s * 1e9)  # type: ignore[method-assign]
+    now = time.time_ns() + int(moved_s * 1e9)
+    with mock.patch.object(time, "time_ns", return_value=now):
         return str(uuid6())
-    finally:
-        langgraph_ids.time.time_ns = real  # type: ignore[method-assign]
 
 
 async def put(saver: LogCheckpointer, thread_id: str, checkpoint_id: str, value: Any, parent: str | None) -> str:
@@ -74,11 +72,15 @@ async def test_reads_go_by_the_log_and_not_by_ids(io: IoLoop) -> None:
     assert await values(outside, thread_id) == newest_first
     for number, checkpoint_id in enumerate(made):
         assert await values(outside, thread_id, before=place(thread_id, checkpoint_id)) == list(reversed(range(number)))
-        assert await values(outside, thread_id, before=place(thread_id, checkpoint_id), limit=1) == [number - 1][:number]
+        assert (
+            await values(outside, thread_id, before=place(thread_id, checkpoint_id), limit=1) == [number - 1][:number]
+        )
 
     partition = io.backbone.log.partition_of(thread_id)
     records = RunRecords(io, None, "")
-    own = task(thread_id, partition=partition, read_after=(await io.backbone.log.end_offsets("run-events"))[partition] - 1)
+    own = task(
+        thread_id, partition=partition, read_after=(await io.backbone.log.end_offsets("run-events"))[partition] - 1
+    )
     run = LogCheckpointer(CapturedRecords(), reader, task=own)
     assert await value_of(run, place(thread_id)) == len(made) - 1
     made.append(await put(run, thread_id, id_at(-2 * DAY_S), len(made), made[-1]))

@@ -33,7 +33,11 @@ from langlog_schemas.envelope import Cause
 from .journal import PARTITIONS, Journal, decide, journals, place
 
 LANES = [(topic, part) for topic in ev.FOLDED_TOPICS for part in range(PARTITIONS)]
-PLACES = {"threads": ("settled",), "checkpoints": ("log_position",), "thread_events": ("bucket", "entries", "last_at", "first_at")}
+PLACES = {
+    "threads": ("settled",),
+    "checkpoints": ("log_position",),
+    "thread_events": ("bucket", "entries", "last_at", "first_at"),
+}
 """Columns that hold places in the log: they differ where duplicates stand before. (And times, since a duplicate of a worker's record
 is an event of its own in the index.)"""
 
