@@ -32,6 +32,8 @@ ANSWER_S = 5.0
 _LEASE = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
 if ARGV[3] == '0' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+-- a script that has written may go on writing in a Redis that is full: renewing takes no more memory
+redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 return 1
 """
@@ -112,6 +114,10 @@ class HotQueue:
         """Ids of the tasks of workers whose lease ran out; the workers are forgotten."""
         found = await self._pipe.call("EVAL", _REAP, 2, self._pipe.key("leases"), self._pipe.key("held", ""))
         return [x.decode() for x in found]
+
+    async def check_writable(self) -> None:
+        """Raises RedisUnavailable when Redis cannot be reached, or takes no writes."""
+        await self._pipe.call("SET", self._pipe.key("writable"), 1, "PX", 1000)
 
     async def known(self) -> set[str]:
         """Ids of all tasks, queued or held."""

@@ -18,8 +18,15 @@ from typing import Any
 
 import asyncpg
 
+from .unavailable import is_unavailable
+
 REST_S = 60.0
 """Connections that nobody needed for this long go back to asyncpg's pool, which closes them in time; one stays."""
+
+ACQUIRE_S = 30.0
+"""For a connection to be free, and again for its last statement to be cancelled when it is given back; then it is closed."""
+RELEASE_S = 2.0
+"""As the latter, for single statements. A Postgres that hangs does not cancel, and nobody waits for that."""
 
 
 class Pool:
@@ -79,12 +86,24 @@ class Pool:
 
     async def execute(self, query: str, *args: Any) -> str:
         """The command's status."""
-        status: str = await self._pool.execute(query, *args)
+        connection = await self._taken()
+        if connection is None:
+            status: str = await self._pool.execute(query, *args)
+            return status
+        try:
+            status = await connection.execute(query, *args)
+        except BaseException as error:
+            await self._failed(connection, error)
+            raise
+        await self._rest(connection)
         return status
 
     def acquire(self) -> Any:
-        """A connection for the length of an ``async with`` block. Not within another such block: there may be but one."""
-        return self._pool.acquire()
+        """A connection for the length of an ``async with`` block. Not within another such block: there may be but one.
+
+        Raises TimeoutError when none is free within `ACQUIRE_S`.
+        """
+        return self._pool.acquire(timeout=ACQUIRE_S)
 
     async def close(self) -> None:
         """Wait for what is under way, then close all connections; at once, when the wait is given up."""
@@ -158,16 +177,23 @@ class Pool:
                 self._look_later()
 
     async def _failed(self, connection: Any, error: BaseException) -> None:
-        if isinstance(error, asyncpg.InternalClientError):
-            # Postgres has said good-bye and not hung up yet, which asyncpg takes for the beginning of an answer
-            connection.terminate()
+        if isinstance(error, asyncpg.PostgresError | ValueError):
+            # an answer, or a value that was never sent: the connection is well, or known to be closed
             await self._give_back(connection)
+            return
+        lost = is_unavailable(error)
+        if lost:
+            # also when Postgres has said good-bye and not hung up yet, which asyncpg takes for the beginning of an answer
+            connection.terminate()
+        # beside the caller: a statement that was cancelled goes on until Postgres has heard of it
+        giving = asyncio.ensure_future(self._give_back(connection))
+        giving.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if lost and not isinstance(error, OSError | asyncpg.InterfaceError):
             raise asyncpg.InterfaceError("the connection was lost") from error
-        await self._give_back(connection)
 
     async def _give_back(self, connection: Any) -> None:
         try:
-            await self._pool.release(connection)
+            await self._pool.release(connection, timeout=RELEASE_S)
         finally:
             self._make_room()
 

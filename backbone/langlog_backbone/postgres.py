@@ -15,13 +15,9 @@ import asyncpg
 
 from .service import StartError
 from .settings import Settings
-from .unavailable import UNAVAILABLE_ERRORS
 
 MIN_VERSION = 14
 CONNECT_TIMEOUT_S = 10.0
-
-FAILED = (*UNAVAILABLE_ERRORS, asyncpg.PostgresError)
-"""Whatever a query raises: for loops that do the same again in a while, and must outlive a statement that fails."""
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 

@@ -17,6 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from .redis_connection import CONNECT_TIMEOUT_S, RedisConnection, RedisUnavailable, open_connection
+from .retry import Availability, until_available
 from .service import StartError
 from .settings import Settings
 
@@ -175,6 +176,7 @@ class Bus:
         self._task: asyncio.Task[None] | None = None
         self._caught_up: asyncio.Future[None] | None = None
         """Done once Redis has carried out all that was sent on a new connection."""
+        self.availability = Availability("bus", "redis")
         self.on_reconnect: list[Callable[[], None]] = []
         """Called once all channels are subscribed to again after a loss: what is published from then on arrives."""
 
@@ -251,16 +253,11 @@ class Bus:
         while True:
             assert self._connection is not None
             await self._connection.closed
-            logger.warning("bus.lost")
-            while True:
-                try:
-                    self._connection = await self._connect()
-                    break
-                except RedisUnavailable:
-                    await asyncio.sleep(RECONNECT_PAUSE_S)  # nothing signals that Redis is back
+            self.availability.failed(RedisUnavailable("the subscription's connection was closed"))
+            await asyncio.sleep(RECONNECT_PAUSE_S)  # Redis may accept connections only to close them
+            self._connection = await until_available(self._connect, on=self.availability)
             if self._acks and not await self._subscribe_again(self._connection):
                 continue
-            logger.info("bus.back")
             for told in self.on_reconnect:
                 told()
 
@@ -273,6 +270,10 @@ class Bus:
         return self._caught_up.done()
 
     def _on_message(self, message: Any) -> None:
+        if isinstance(message, Exception):  # a subscription was refused: try again on another connection
+            if self._connection is not None:
+                self._connection.close()
+            return
         if not isinstance(message, list):
             return
         if message[0] == b"pong":

@@ -28,6 +28,8 @@ T = TypeVar("T")
 PAUSE_S = 0.2
 """Before the second attempt; doubled after each one, up to `MAX_PAUSE_S`."""
 MAX_PAUSE_S = 2.0
+READ_LIMIT_S = 30.0
+"""For one attempt to read from Postgres, by loops that repeat it."""
 HANGING_S = 10.0
 """A call that has taken this long counts as unavailable while it goes on."""
 
@@ -120,13 +122,17 @@ class Availability:
         return f"{who} is unavailable since {seconds:.0f} s ({what})"
 
 
-async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability) -> T:
-    """What ``call`` gives, however long a server is unavailable. It must be harmless to repeat. Raises whatever else it raises."""
+async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability, limit_s: float | None = None) -> T:
+    """What ``call`` gives, however long a server is unavailable. It must be harmless to repeat. Raises whatever else it raises.
+
+    ``limit_s``: seconds after which an attempt is given up for the next one, which may find another connection.
+    """
     pause = PAUSE_S
     while True:
         try:
             with on.attempt():
-                return await call()
+                async with asyncio.timeout(limit_s):
+                    return await call()
         except Exception as error:
             if not is_unavailable(error):
                 raise

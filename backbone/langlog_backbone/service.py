@@ -47,8 +47,8 @@ class Service(Protocol):
         """Let go of everything."""
         ...
 
-    async def healthy(self) -> bool:
-        """Whether it makes progress."""
+    async def not_ready(self) -> str | None:
+        """Why it makes no progress, in words for operators; None while it does. Answers at once: it calls no server."""
         ...
 
 

@@ -76,14 +76,15 @@ class HealthService:
         if self._server is not None:
             self._server.close()
 
-    async def healthy(self) -> bool:
-        return True
+    async def not_ready(self) -> str | None:
+        return None
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 await reader.readuntil(b"\r\n\r\n")
-                ill = [service.name for service in self._services if not await service.healthy()]
+                reasons = [(service.name, await service.not_ready()) for service in self._services]
+                ill = [f"{name} ({reason})" for name, reason in reasons if reason is not None]
                 status, body = (
                     (b"503 Service Unavailable", f"not healthy: {', '.join(ill)}") if ill else (b"200 OK", "ok")
                 )

@@ -76,8 +76,8 @@ class ReloadService:
     async def stop(self) -> None:
         """Nothing to let go of: cancelling `serve` ends the watchers."""
 
-    async def healthy(self) -> bool:
-        return True
+    async def not_ready(self) -> str | None:
+        return None
 
     async def _act(self) -> None:
         while True:

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.log import NewRecord
+from langlog_backbone.retry import Availability, until_available
 from langlog_schemas import commands, envelope, events
 from langlog_schemas.ids import default_assistant_id
 
@@ -32,7 +33,7 @@ DESCRIPTION_BYTES_MAX = 1_000_000
 
 
 async def announce(backbone: Backbone, graphs: Graphs) -> None:
-    """Append registrations and default assistants. Raises LogUnavailable."""
+    """Append registrations and default assistants; waits as long as the log is unavailable."""
     now = datetime.fromisoformat(now_iso())
     records: list[NewRecord] = []
     for spec in graphs.specs.values():
@@ -61,7 +62,7 @@ async def announce(backbone: Backbone, graphs: Graphs) -> None:
                 ),
             )
         )
-    await backbone.log.append(records)
+    await until_available(lambda: backbone.log.append(records), on=Availability("worker.announcement", "log"))
 
 
 async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
-import structlog
 from langlog_backbone.log import Position
+from langlog_backbone.retry import Availability
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite, by_id, in_log_order
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .checkpoint_reader import CheckpointReader
     from .overlay import Overlay
     from .worker_log import RecordSink
-
-logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Fetch = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
@@ -65,6 +63,7 @@ class CheckpointLookup:
         task: Task | None,
     ) -> None:
         self._reader = reader
+        self._availability = Availability("worker.checkpoints")
         self._log = reader.io.backbone.log
         self._overlay = overlay
         self._records = records
@@ -258,12 +257,14 @@ class CheckpointLookup:
         while True:
             try:
                 found: T = await fetch(question())
-                return found
             except UNAVAILABLE_ERRORS as error:
                 if self._task is None:
                     raise
-                logger.warning("checkpointer.waits_for_postgres", thread_id=self._task.thread_id, error=str(error))
+                self._availability.failed(error)
                 await fetch(asyncio.sleep(RETRY_PAUSE_S))  # nothing signals that Postgres is back
+            else:
+                self._availability.succeeded()
+                return found
 
     async def caught_up(self) -> None:
         """On the I/O loop: until the read model holds everything that was written here."""

@@ -18,6 +18,7 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.last_states import Orphan
 from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.retry import Availability
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, frames, messages
@@ -63,6 +64,9 @@ class Consequences:
         self._aggregates = aggregates
         self._append = append
         self._ends = UntoldEnds(backbone, append)
+        self._redis = Availability("decider.effects", "redis")
+        self._postgres = Availability("decider.effects")
+        self.availabilities = (self._redis, self._postgres)
         self._queue: asyncio.Queue[tuple[list[Task], list[Stopping], list[str]]] = asyncio.Queue()
         """tasks for workers, runs to stop, threads that are gone"""
 
@@ -108,20 +112,24 @@ class Consequences:
         while True:
             tasks, controls, gone = await self._queue.get()
             try:
-                await self._backbone.queue.push(tasks)
+                if tasks:
+                    with self._redis.attempt():
+                        await self._backbone.queue.push(tasks)
                 await self._stop_runs(controls)
                 await self._remove_crons(gone)
                 for thread_id in gone:
                     self._backbone.pipe.send("UNLINK", self._backbone.pipe.key(channels.frames(thread_id)))
-            except RedisUnavailable as error:
-                logger.warning("decider.effects_lost", tasks=len(tasks), controls=len(controls), error=str(error))
+            except RedisUnavailable:
+                # the scheduler finds these runs missing in Redis, and has them dispatched again
+                logger.debug("decider.effects_lost", tasks=len(tasks), controls=len(controls))
             finally:
                 self._queue.task_done()
 
     async def _stop_runs(self, controls: Sequence[Stopping]) -> None:
         """Runs that nobody has claimed are taken out of the queue, the others' workers are told."""
         for control, orphan, orphaned in controls:
-            alone = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
+            with self._redis.attempt():
+                alone = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
             if not alone or control.action == "drop":
                 self._backbone.bus.publish(channels.CONTROL, messages.encode(control))
             if orphan is not None and (alone or orphaned):
@@ -134,9 +142,10 @@ class Consequences:
         if not threads:
             return
         try:
-            crons = await self._aggregates.crons_of(threads)
-        except UNAVAILABLE_ERRORS as error:
-            logger.warning("decider.crons_left", threads=len(threads), error=str(error))
+            with self._postgres.attempt():
+                crons = await self._aggregates.crons_of(threads)
+        except UNAVAILABLE_ERRORS:
+            logger.warning("decider.crons_left", threads=len(threads))
             return
         await self._append([_cron_removal(id) for id in crons])
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -34,7 +35,7 @@ from langlog_backbone.log import (
     TopicPartition,
 )
 from langlog_backbone.log.sealed import SealedLog
-from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.retry import READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
@@ -100,6 +101,9 @@ class DeciderService:
         self._reader: LogReader | None = None
         self._consequences = Consequences(backbone, self._aggregates, self._append_for_sure)
         self._committer: asyncio.Task[None] | None = None
+        self._availability = Availability("decider")
+        self._behind = 0
+        """Partitions that a take-over waits for, because the projector has not folded them to their end."""
 
     async def start(self) -> None:
         await self._bus.subscribe(channels.WATERMARK, self._on_watermark, remote=False)
@@ -130,31 +134,28 @@ class DeciderService:
         if self._reader is not None:
             await self._reader.stop()
 
-    async def healthy(self) -> bool:
-        return self._reader is not None
+    async def not_ready(self) -> str | None:
+        if self._reader is None:
+            return "it has not started"
+        reason = reason_of([self._availability, *self._consequences.availabilities])
+        if reason is None and self._behind:
+            return f"it waits for the projector in {self._behind} partitions"
+        return reason
 
     # --- ownership ---------------------------------------------------------------------------
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        while True:
-            try:
-                return await self._take_over(partitions)
-            except LogUnavailable as error:
-                logger.warning("decider.log_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
-
-    async def _take_over(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         parts = sorted({part for _, part in partitions})
         ends = {
             (topic, part): end
             for topic in (*DECIDED_TOPICS, ev.DEAD_LETTERS)
-            for part, end in enumerate(await self._log.end_offsets(topic))
+            for part, end in enumerate(await self._ends(topic))
             if part in parts and end > 0
         }
         await self._projected(parts, ends)
         self._aggregates.clear()
-        await self._sure(lambda: self._parked.read(parts))
-        committed = await self._log.committed(GROUP, list(partitions))
+        await self._read_surely(lambda: self._parked.read(parts))
+        committed = await until_available(lambda: self._log.committed(GROUP, list(partitions)), on=self._availability)
         logger.info("decider.assigned", partitions=len(partitions))
         return {place: committed.get(place, 0) for place in partitions}
 
@@ -169,17 +170,13 @@ class DeciderService:
         said = False
         while True:
             self._moved.clear()
-            try:
-                rows = await self._pool.fetch(SQL["read_causes"], parts)
-            except UNAVAILABLE_ERRORS as error:
-                logger.warning("decider.postgres_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
-                continue
+            rows = await self._read_surely(lambda: self._pool.fetch(SQL["read_causes"], parts))
             for topic, part, offset, cause_offset, index, count in rows:
                 self._aggregates.passed((topic, part), offset)
                 if cause_offset >= 0:
                     self._done[topic, part] = Cause(part, cause_offset, index, count)
             behind = [place for place, end in ends.items() if self._aggregates.watermark(place) < end]
+            self._behind = len(behind)
             if not behind:
                 return
             if not said:
@@ -208,7 +205,7 @@ class DeciderService:
                 await self._release(record)
                 done = n + 1
             elif isinstance(self._log, SealedLog) and envelope.type_of(record.headers) in REMOVALS:
-                keys = await self._keys_of(self._log, record.key)
+                keys = await self._read_surely(functools.partial(self._log.key_ids, record.key))
                 await self._decide_all(records[done : n + 1])
                 done = n + 1
                 if self._aggregates.is_gone(record.key):
@@ -219,14 +216,6 @@ class DeciderService:
         self._aggregates.shrink()
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_soon())
-
-    async def _keys_of(self, log: SealedLog, thread_id: str) -> set[str]:
-        while True:
-            try:
-                return await log.key_ids(thread_id)
-            except LogUnavailable as error:
-                logger.warning("decider.keys_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
 
     def _end_keys(self, keys: Collection[str]) -> None:
         """The projector destroys them any moment: a command that was sealed with one must not make the thread again."""
@@ -298,7 +287,7 @@ class DeciderService:
         # our own letters, and what an operator wants of the key's events: that is asked for first
         end = (await self._ends(ev.DEAD_LETTERS))[record.partition]
         await self._projected([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
-        waiting = await self._sure(lambda: self._parked.letters(record.key))
+        waiting = await self._read_surely(lambda: self._parked.letters(record.key))
         if waiting and waiting[0].topic != cmd.TOPIC:
             self._tell(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
             return
@@ -323,12 +312,7 @@ class DeciderService:
         logger.warning("decider.released", key=record.key, decided=len(over), dropped=len(dropped), left=len(left))
 
     async def _ends(self, topic: str) -> list[int]:
-        while True:
-            try:
-                return await self._log.end_offsets(topic)
-            except LogUnavailable as error:
-                logger.warning("decider.waits", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
+        return await until_available(lambda: self._log.end_offsets(topic), on=self._availability)
 
     async def _decide_parked(
         self, waiting: Sequence[Letter], drop: str | None
@@ -392,18 +376,16 @@ class DeciderService:
                 retried.append(meta.id)
                 if isinstance(command, cmd.CreateRun):
                     runs.append(command.run_id)
-        while True:
-            try:
-                for key in await self._aggregates.load(threads, assistants, crons):
-                    self._parked.park(key)
-                if retried:
-                    for id in await self._aggregates.known_commands(retried):
-                        self._retried[id] = None
-                self._known_runs = await self._aggregates.known_runs(runs) if runs else set()
-                return
-            except UNAVAILABLE_ERRORS as error:
-                logger.warning("decider.postgres_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+
+        async def load() -> None:
+            for key in await self._aggregates.load(threads, assistants, crons):
+                self._parked.park(key)
+            if retried:
+                for id in await self._aggregates.known_commands(retried):
+                    self._retried[id] = None
+            self._known_runs = await self._aggregates.known_runs(runs) if runs else set()
+
+        await self._read_surely(load)
 
     def _traced(self, command: cmd.Command, meta: CommandMeta) -> Decided:
         """Decide, as a part of the trace that the command belongs to."""
@@ -461,23 +443,13 @@ class DeciderService:
             size += weight
         return positions + await self._append_for_sure(piece)
 
-    async def _sure(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What Postgres answers, however long it is away."""
-        while True:
-            try:
-                return await ask()
-            except UNAVAILABLE_ERRORS as error:
-                logger.warning("decider.postgres_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+    async def _read_surely(self, read: Callable[[], Awaitable[T]]) -> T:
+        """What Postgres answers, however long it is unavailable."""
+        return await until_available(read, on=self._availability, limit_s=READ_LIMIT_S)
 
     async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
         """Append until it is certain: a second time is harmless, since ids and causes are the same."""
-        while True:
-            try:
-                return await self._log.append(records)
-            except LogUnavailable as error:
-                logger.warning("decider.log_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
+        return await until_available(lambda: self._log.append(records), on=self._availability)
 
     # --- committed positions -----------------------------------------------------------------
 

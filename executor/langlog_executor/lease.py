@@ -17,6 +17,7 @@ from collections.abc import Callable
 import structlog
 from langlog_backbone.clock import new_id
 from langlog_backbone.hot_queue import renew_blocking
+from langlog_backbone.retry import Availability
 from langlog_backbone.settings import Settings
 from redis import Redis
 from redis.exceptions import RedisError
@@ -39,6 +40,7 @@ class Lease:
         self._client = Redis.from_url(
             settings.redis_uri, socket_timeout=settings.lease_s / RENEWALS, socket_connect_timeout=settings.lease_s
         )
+        self.availability = Availability("worker.lease", "redis")
         self._stopping = False
         self._wake = threading.Event()
         self._taken = threading.Event()
@@ -85,9 +87,10 @@ class Lease:
                     self._client, self._settings.redis_prefix, self.worker, self._settings.lease_s, fresh=fresh
                 )
             except (RedisError, OSError) as error:
-                logger.warning("lease.redis_away", error=str(error))
+                self.availability.failed(error)
                 self._pause(RETRY_S)
                 continue
+            self.availability.succeeded()
             if held:
                 self._renewed = asked
                 self._taken.set()

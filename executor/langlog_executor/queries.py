@@ -21,6 +21,7 @@ from langlog_backbone.clock import now_ms
 from langlog_backbone.queries import QUERIES
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_backbone.replies import ANSWER
+from langlog_backbone.retry import Availability
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
@@ -105,7 +106,7 @@ class QueryServer:
         """Take and answer questions until cancelled; those under way are cancelled too."""
         client = RedisPipe(self._backbone.settings, patient=True)
         key = self._backbone.pipe.key(QUERIES)
-        down = False
+        available = Availability("worker.queries", "redis")
         try:
             while True:
                 await self._free.acquire()
@@ -113,12 +114,10 @@ class QueryServer:
                     found = await client.call("BRPOP", key, 0)
                 except RedisUnavailable as error:
                     self._free.release()
-                    if not down:
-                        logger.warning("queries.redis_away", error=str(error))
-                    down = True
-                    await asyncio.sleep(RETRY_PAUSE_S)
+                    available.failed(error)
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
                     continue
-                down = False
+                available.succeeded()
                 task = asyncio.create_task(self._take(found[1]))
                 self._answering.add(task)
                 task.add_done_callback(self._taken)

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,7 @@ from langlog_backbone.logging import configure_logging
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import Configuration, read_project
 from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.retry import READ_LIMIT_S, Availability, until_available
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings, read_settings
 from langlog_schemas import commands, envelope, messages
@@ -72,14 +74,19 @@ class Worker:
         self._controls: dict[str, tuple[float, Control]] = {}
         self._ended: dict[str, None] = {}
         """Ids of tasks that ended here lately."""
+        self._beside: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
         self._draining = False
+        self._redis = Availability("worker.claims", "redis")
+        self._postgres = Availability("worker.controls")
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the error of a defect that ended claiming."""
 
     async def start(self) -> None:
         await self._backbone.bus.subscribe(channels.CONTROL, self._on_control)
         self._backbone.bus.on_reconnect.append(self._on_reconnect)
-        self._claiming = asyncio.create_task(self._claim_all(), name="claim")
+        self._begin_claiming()
 
     async def drain(self) -> None:
         """Claim no more; let runs reach a step boundary within the time for that; hand back those that did not end."""
@@ -96,6 +103,8 @@ class Worker:
         await self._wait_for_runs(self._backbone.settings.drain_s)
         for _, running in self._runs.values():
             running.cancel()
+        for task in tuple(self._beside):
+            task.cancel()
         await self._return_unopened()
 
     # the lease's callbacks, on the I/O loop
@@ -106,14 +115,23 @@ class Worker:
             execution.stop("drop")
         if self._claiming is not None and not self._draining:
             self._claiming.cancel()
-            self._claiming = asyncio.create_task(self._claim_all(), name="claim")
+            self._begin_claiming()
 
     def wiped(self, worker: str) -> None:
         held = [execution.task for execution, _ in self._runs.values()]
-        again = asyncio.ensure_future(self._backbone.queue.hold_again(worker, held))
-        again.add_done_callback(lambda done: done.cancelled() or done.exception())
+        holding = until_available(lambda: self._backbone.queue.hold_again(worker, held), on=self._redis)
+        self._aside(holding, "worker.hold_again_failed")
 
     # claiming
+
+    def _begin_claiming(self) -> None:
+        self._claiming = asyncio.create_task(self._claim_all(), name="claim")
+        self._claiming.add_done_callback(self._claiming_ended)
+
+    def _claiming_ended(self, claiming: asyncio.Task[None]) -> None:
+        error = None if claiming.cancelled() else claiming.exception()
+        if error is not None and not self.failed.done():
+            self.failed.set_exception(error)
 
     async def _claim_all(self) -> None:
         failed = False
@@ -130,10 +148,11 @@ class Worker:
                 tasks += await self._backbone.queue.claim(worker, free, CLAIM_WAIT_S) if not tasks else []
                 failed = False
             except RedisUnavailable as error:
-                logger.debug("claim.failed", error=str(error))
+                self._redis.failed(error)
                 failed = True
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S)  # nothing signals that Redis is back
                 continue
+            self._redis.succeeded()
             for task in tasks:
                 self._begin(task, worker)
 
@@ -203,8 +222,20 @@ class Worker:
 
     def _on_reconnect(self) -> None:
         self._lease.hurry()
-        asker = asyncio.ensure_future(self._ask_for_controls())
-        asker.add_done_callback(lambda done: done.cancelled() or done.exception())
+        asking = until_available(self._ask_for_controls, on=self._postgres, limit_s=READ_LIMIT_S)
+        self._aside(asking, "worker.controls_failed")
+
+    def _aside(self, work: Coroutine[Any, Any, None], failure: str) -> None:
+        """Something that goes on by itself; ``failure``: how a defect of it is logged."""
+        task = asyncio.ensure_future(work)
+        self._beside.add(task)
+
+        def done(_: asyncio.Future[None]) -> None:
+            self._beside.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error(failure, exc_info=error)
+
+        task.add_done_callback(done)
 
     async def _ask_for_controls(self) -> None:
         """Controls may have been missed while the subscription was down: the read model has them too."""
@@ -328,9 +359,11 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(asked.wait())]
         if report.pool:
             waits.append(asyncio.create_task(_orphaned()))
-        await asyncio.wait([*waits, queries], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*waits, queries, worker.failed], return_when=asyncio.FIRST_COMPLETED)
         if queries.done() and not queries.cancelled() and queries.exception() is not None:
             logger.error("worker.queries_failed", exc_info=queries.exception())
+        if worker.failed.done():
+            logger.error("worker.claims_failed", exc_info=worker.failed.exception())
         for task in waits:
             task.cancel()
         await worker.drain()

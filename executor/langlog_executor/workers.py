@@ -23,6 +23,7 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import read_project
+from langlog_backbone.retry import Availability, until_available
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import VARIABLES, Settings
 from langlog_schemas.ids import default_assistant_id
@@ -148,8 +149,8 @@ class WorkerPoolService:
         await asyncio.gather(*self._workers.values(), return_exceptions=True)
         await asyncio.gather(*(w.kill() for w in self._workers if w.process.returncode is None))
 
-    async def healthy(self) -> bool:
-        return any(w.process.returncode is None for w in self._workers)
+    async def not_ready(self) -> str | None:
+        return None if any(w.process.returncode is None for w in self._workers) else "no worker process runs"
 
     async def reload(self) -> None:
         """New workers with the graphs as they now are; then the old ones drain. Raises StartError, and the old ones stay."""
@@ -202,12 +203,12 @@ class WorkerPoolService:
         def folded(_: bytes) -> None:
             moved.set()
 
-        bus = self._backbone.bus
+        bus, on = self._backbone.bus, Availability("workers.start")
         await bus.subscribe(channels.WATERMARK, folded)
         try:
             async with asyncio.timeout(START_LIMIT_S):
                 while True:
-                    row = await self._backbone.pool.fetchrow(_ANNOUNCED, ids, graph_ids)
+                    row = await until_available(lambda: self._backbone.pool.fetchrow(_ANNOUNCED, ids, graph_ids), on=on)
                     if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):
                         return
                     with contextlib.suppress(TimeoutError):

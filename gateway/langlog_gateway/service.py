@@ -73,12 +73,14 @@ class GatewayService:
             await self._runner.cleanup()
         await self._core.stop()
 
-    async def healthy(self) -> bool:
+    async def not_ready(self) -> str | None:
         """Whether it listens and Postgres answers."""
-        if self._site is None or self._core.draining:
-            return False
+        if self._site is None:
+            return "it does not listen yet"
+        if self._core.draining:
+            return "it is going down"
         try:
             await self._core.reads.value("SELECT 1")
-        except Exception:
-            return False
-        return True
+        except Exception as error:
+            return f"Postgres is unavailable ({type(error).__name__})"
+        return None

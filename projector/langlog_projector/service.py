@@ -145,8 +145,8 @@ class ProjectorService:
             except TimeoutError:
                 self._pool.terminate()
 
-    async def healthy(self) -> bool:
-        return self._reader is not None
+    async def not_ready(self) -> str | None:
+        return "it has not started" if self._reader is None else None
 
     # --- ownership ---------------------------------------------------------------------------
 

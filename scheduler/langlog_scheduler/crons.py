@@ -21,8 +21,9 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogUnavailable, RecordTooLarge
-from langlog_backbone.postgres import FAILED, load_sql
+from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import read_configuration
+from langlog_backbone.retry import Availability
 from langlog_backbone.schedule import Schedule, ScheduleError
 from langlog_backbone.ttl import thread_ttl
 from langlog_schemas import commands as cmd
@@ -30,6 +31,7 @@ from langlog_schemas.ids import cron_id_at
 from langlog_schemas.run_request import Assistant, Object, RunCreate, Server, layer
 
 from .commands import append
+from .looks import LOOK_LIMIT_S, outlived
 
 logger = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ class Crons:
         self._thread_ttl = thread_ttl(configuration).default
         self._webhooks = not configuration.section("http").get("disable_webhooks")
         self._wake = asyncio.Event()
+        self.availability = Availability("scheduler.crons")
         self._moving: dict[tuple[str, datetime], float] = {}
         """(cron, due time) that has been asked to move on -> until when it is passed over"""
 
@@ -65,13 +68,10 @@ class Crons:
             while True:
                 self._wake.clear()
                 wait = AGAIN_S
-                try:
-                    if not await self.fire():
-                        wait = await self._next_due_s()
-                except FAILED as error:
-                    logger.warning("scheduler.postgres_away", error=str(error))
-                except LogUnavailable as error:
-                    logger.warning("scheduler.log_away", error=str(error))
+                with outlived(), self.availability.attempt():
+                    async with asyncio.timeout(LOOK_LIMIT_S):
+                        if not await self.fire():
+                            wait = await self._next_due_s()
                 try:
                     async with asyncio.timeout(wait):
                         await self._wake.wait()

@@ -11,6 +11,7 @@ appending, the second way finds the runs.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import asyncpg
@@ -18,6 +19,7 @@ import structlog
 from langlog_backbone.hot_queue import HotQueue
 from langlog_backbone.last_states import LastStates, Orphan, State, ended
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.settings import Settings
 from langlog_schemas import commands as cmd
 from langlog_schemas.thread import WORKER_LOST
@@ -33,10 +35,15 @@ class Leases:
         self._given_up: dict[str, int] = {}
         """Runs whose last attempt is lost -> that attempt; `given_up` says so."""
         self.giving_up = asyncio.Event()
+        self._refused_at = -math.inf
+        """When Redis was last found to refuse writes."""
         self._missing_since: dict[tuple[str, int], float] = {}
 
     async def lost(self) -> list[tuple[str, cmd.Body]]:
         """Requeue commands for tasks of workers whose lease ran out."""
+        await self._check_redis()
+        if time.monotonic() - self._refused_at < self._settings.lease_s:
+            return []  # leases ran out because Redis did not let workers renew them: those who live do so first
         tasks = [id.rpartition(":") for id in await self._queue.reap()]
         if not tasks:
             return []
@@ -87,6 +94,7 @@ class Leases:
         if not rows:
             self._missing_since.clear()
             return []
+        await self._check_redis()  # while nothing can be dispatched, another dispatch would get lost as well
         known = await self._queue.known()
         now = time.monotonic()
         since: dict[tuple[str, int], float] = {}
@@ -102,6 +110,13 @@ class Leases:
         if found:
             logger.warning("scheduler.dispatches_lost", runs=len(found))
         return found
+
+    async def _check_redis(self) -> None:
+        try:
+            await self._queue.check_writable()
+        except RedisUnavailable:
+            self._refused_at = time.monotonic()
+            raise
 
     def _requeue(self, thread_id: str, run_id: str, attempt: int, reason: str) -> tuple[str, cmd.Body]:
         crash = reason == "lease_lost"

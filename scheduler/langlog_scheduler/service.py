@@ -14,16 +14,15 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 from langlog_backbone.last_states import LastStates
-from langlog_backbone.log import LogUnavailable
-from langlog_backbone.postgres import FAILED
 from langlog_backbone.project import read_configuration
-from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.retry import HANGING_S, Availability, reason_of
 from langlog_schemas import commands as cmd
 
 from .commands import append
 from .crons import Crons
 from .expiry import Expiry
 from .leases import Leases
+from .looks import LOOK_LIMIT_S, outlived
 from .timers import Timers
 from .webhooks import Webhooks
 
@@ -50,7 +49,20 @@ class SchedulerService:
         self._expiry = Expiry(backbone.pool, read_configuration(backbone.settings.project))
         self._webhooks = Webhooks(backbone)
         self._wake = asyncio.Event()
-        self._ok = True
+        self._delays = Availability("scheduler.delays")
+        self._sweeps = Availability("scheduler.leases")
+        patience = HANGING_S + backbone.settings.lease_s * ASK_SHARE
+        self._ends = Availability("scheduler.ends", hanging_s=patience)
+        """Of looks that also wait for workers."""
+        self._ttl = Availability("scheduler.expiry")
+        self._availabilities = [
+            self._delays,
+            self._sweeps,
+            self._ends,
+            self._ttl,
+            self._crons.availability,
+            self._webhooks.availability,
+        ]
 
     async def start(self) -> None:
         await self._backbone.bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
@@ -63,11 +75,11 @@ class SchedulerService:
             if self._backbone.settings.crons_enabled:
                 group.create_task(self._crons.follow())
             group.create_task(self._webhooks.follow())
-            group.create_task(self._every(self._expiry.threads_every_s, self._expiry.threads))
-            group.create_task(self._every(self._expiry.items_every_s, self._expiry.items))
+            group.create_task(self._every(self._expiry.threads_every_s, self._expiry.threads, self._ttl))
+            group.create_task(self._every(self._expiry.items_every_s, self._expiry.items, self._ttl))
             group.create_task(self._sweep())
             group.create_task(self._give_up())
-            group.create_task(self._every(self._backbone.settings.sweep_s, self._timers.overdue))
+            group.create_task(self._every(self._backbone.settings.sweep_s, self._timers.overdue, self._ends))
 
     async def drain(self) -> None:
         """Webhooks under way are sent; nothing else is under way that another scheduler would not do."""
@@ -77,8 +89,8 @@ class SchedulerService:
         await self._states.stop()
         await self._backbone.bus.unsubscribe(channels.TIMERS, self._on_timer)
 
-    async def healthy(self) -> bool:
-        return self._ok
+    async def not_ready(self) -> str | None:
+        return reason_of(self._availabilities)
 
     def _on_timer(self, _: bytes) -> None:
         self._wake.set()
@@ -87,14 +99,12 @@ class SchedulerService:
         while True:
             self._wake.clear()
             wait = self._backbone.settings.sweep_s
-            found = await self._look(self._timers.due)
+            found = await self._look(self._timers.due, self._delays)
             if found is not None:
-                try:
+                with outlived():
                     seconds = await self._timers.next_due_s()
                     longest = DUE_AGAIN_S if found else LONGEST_SLEEP_S
                     wait = longest if seconds is None else min(max(seconds, 0.0), longest)
-                except FAILED:
-                    logger.warning("scheduler.postgres_away")
             try:
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
@@ -105,32 +115,25 @@ class SchedulerService:
         while True:
             await asyncio.sleep(self._backbone.settings.sweep_s)
             for look in (self._leases.lost, self._leases.missing):
-                await self._look(look)
+                await self._look(look, self._sweeps)
 
     async def _give_up(self) -> None:
         """Beside the sweep, because it waits for workers; at once, because other schedulers look for the same runs."""
         while True:
             await self._leases.giving_up.wait()
-            if await self._look(self._leases.given_up) is None:
+            if await self._look(self._leases.given_up, self._ends) is None:
                 await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 
-    async def _every(self, seconds: float, look: Look) -> None:
+    async def _every(self, seconds: float, look: Look, on: Availability) -> None:
         while True:
-            await self._look(look)
+            await self._look(look, on)
             await asyncio.sleep(seconds)
 
-    async def _look(self, look: Look) -> int | None:
+    async def _look(self, look: Look, on: Availability) -> int | None:
         """Append what one look found, and how much that was; trouble (None) is waited out until the next look."""
-        try:
-            found = await look()
+        with outlived(), on.attempt():
+            async with asyncio.timeout(LOOK_LIMIT_S):
+                found = await look()
             await append(self._backbone.log, found)
-            self._ok = True
             return len(found)
-        except FAILED as error:
-            logger.warning("scheduler.postgres_away", error=str(error))
-        except RedisUnavailable as error:
-            logger.warning("scheduler.redis_away", error=str(error))
-        except LogUnavailable as error:
-            logger.warning("scheduler.log_away", error=str(error))
-        self._ok = False
         return None

@@ -19,14 +19,16 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.context import Backbone
-from langlog_backbone.log import LogUnavailable
-from langlog_backbone.postgres import FAILED, load_sql
+from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.retry import Availability, until_available
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.webhook_policy import webhook_headers, webhook_policy, webhook_section
 from langlog_schemas import commands as cmd
 
 from .commands import append
+from .looks import LOOK_LIMIT_S, outlived
 from .webhook_body import webhook_body
 from .webhook_sender import Try, WebhookSender
 
@@ -54,6 +56,8 @@ class Webhooks:
         self._id = new_id()
         self._wake, self._ended = asyncio.Event(), asyncio.Event()
         self._draining = False
+        self.availability = Availability("scheduler.webhooks")
+        self._outcomes = Availability("scheduler.webhooks.outcomes", "log")
         self._under_way: set[str] = set()
         self._said: dict[str, int] = {}
         """run -> try whose outcome is in the log and may not be folded yet"""
@@ -70,11 +74,10 @@ class Webhooks:
             async with asyncio.TaskGroup() as tries:
                 while True:
                     self._wake.clear()
-                    try:
-                        wait = await self._begin(tries)
-                    except FAILED as error:
-                        logger.warning("webhooks.postgres_away", error=str(error))
-                        wait = AGAIN_S  # nothing signals that Postgres is back
+                    wait = AGAIN_S  # nothing signals that Postgres is back
+                    with outlived(), self.availability.attempt():
+                        async with asyncio.timeout(LOOK_LIMIT_S):
+                            wait = await self._begin(tries)
                     try:
                         async with asyncio.timeout(wait):
                             await self._wake.wait()
@@ -146,8 +149,9 @@ class Webhooks:
         except asyncio.CancelledError:
             self._backbone.pipe.send("DEL", self._claim_key(run_id, number))  # whoever starts next need not wait
             raise
-        except FAILED as error:
-            logger.warning("webhooks.postgres_away", error=str(error))
+        except UNAVAILABLE_ERRORS as error:
+            self.availability.failed(error)
+            await asyncio.sleep(AGAIN_S)  # nothing signals that the server is back, and the try is still due
         except Exception:
             # one delivery that cannot be must not end the others
             logger.exception("webhooks.try_failed", run_id=run_id, attempt=number)
@@ -197,10 +201,5 @@ class Webhooks:
 
     async def _say(self, command: cmd.RecordWebhookAttempt) -> None:
         """Append the outcome until it is certain: what is not said is sent again."""
-        while True:
-            try:
-                await append(self._backbone.log, [(f"{command.run_id}-webhook-{command.attempt}", command)])
-                return
-            except LogUnavailable as error:
-                logger.warning("webhooks.log_away", error=str(error))
-                await asyncio.sleep(AGAIN_S)  # nothing signals that the log is back
+        id = f"{command.run_id}-webhook-{command.attempt}"
+        await until_available(lambda: append(self._backbone.log, [(id, command)]), on=self._outcomes)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from langlog_backbone.embedded import EmbeddedRedis
 from langlog_backbone.hot_queue import HotQueue
-from langlog_backbone.redis import RedisPipe
+from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_backbone.settings import Settings
 from langlog_schemas.messages import Task
 
@@ -114,3 +114,23 @@ async def test_after_a_wipe_a_live_worker_says_again_what_it_holds(queue: HotQue
     assert await queue.known() == set()
     await queue.hold_again("w", held)
     assert await queue.known() == {"r1:1"}
+
+
+async def test_a_full_redis_does_not_cost_a_worker_its_lease(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    await server.start()
+    settings = Settings(redis_uri=server.uri, redis_prefix="full:")
+    pipe = RedisPipe(settings)
+    queue = HotQueue(pipe, settings)
+    assert await queue.lease("w", fresh=True)
+    await pipe.call("CONFIG", "SET", "maxmemory", 1)
+    with pytest.raises(RedisUnavailable, match="OOM"):
+        await queue.check_writable()
+    with pytest.raises(RedisUnavailable, match="OOM"):
+        await queue.claim("w", 1, 1.0)
+    assert await queue.lease("w")
+    await pipe.call("CONFIG", "SET", "maxmemory", 0)
+    await queue.check_writable()
+    await queue.stop()
+    await pipe.stop()
+    await server.stop()

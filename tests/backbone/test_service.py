@@ -41,8 +41,8 @@ class Told:
     async def stop(self) -> None:
         self._diary.append(f"{self.name} stop")
 
-    async def healthy(self) -> bool:
-        return True
+    async def not_ready(self) -> str | None:
+        return None
 
 
 ENDED = ["b drain", "a drain", "b stop", "a stop"]

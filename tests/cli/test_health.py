@@ -20,7 +20,7 @@ class Patient:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.well = True
+        self.reason: str | None = None
 
     async def start(self) -> None: ...
 
@@ -30,8 +30,8 @@ class Patient:
 
     async def stop(self) -> None: ...
 
-    async def healthy(self) -> bool:
-        return self.well
+    async def not_ready(self) -> str | None:
+        return self.reason
 
 
 class Surgery:
@@ -63,8 +63,8 @@ async def test_it_is_healthy_when_all_services_of_the_process_are(surgery: Surge
 
 
 async def test_the_one_that_is_not_is_named(surgery: Surgery) -> None:
-    surgery.patients[1].well = False
-    assert await surgery.asked() == (1, "not healthy: workers")
+    surgery.patients[1].reason = "no worker process runs"
+    assert await surgery.asked() == (1, "not healthy: workers (no worker process runs)")
 
 
 async def test_nonsense_and_silence_do_no_harm(surgery: Surgery) -> None:

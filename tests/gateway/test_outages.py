@@ -162,4 +162,4 @@ async def test_closing_breaks_streams_off_and_leaves_their_runs_alone(
                 await stack.events(answer)
         assert not [record for record in caplog.records if record.name == "aiohttp.server"]
         assert await stack.backbone.pool.fetchval("SELECT cancel FROM runs") is None
-        assert not await stack.gateway.healthy()
+        assert await stack.gateway.not_ready() == "it is going down"
