@@ -32,11 +32,17 @@ INTEGER_BITS_MAX = 1_000
 """Larger integers become text: readers of JSON refuse them, and writing their digits takes time with the square of their number."""
 
 
+MASK = "**********"
+"""What pydantic's ``SecretStr``, ``SecretBytes`` and their like show of any value."""
+
+
 def _hook(value: Any) -> Any:
     """What msgspec does not know by itself, as something that it knows."""
     values = dumped(value)
     if values is not None:
         return values
+    if callable(getattr(value, "get_secret_value", None)) and not isinstance(value, type):
+        return MASK
     dump = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
         return dump()

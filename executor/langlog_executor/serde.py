@@ -20,6 +20,7 @@ import ormsgpack
 import zstandard
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import (
+    EXT_CONSTRUCTOR_SINGLE_ARG,
     EXT_PYDANTIC_V2,
     JsonPlusSerializer,
     _create_msgpack_ext_hook,
@@ -36,6 +37,8 @@ COMPRESSED = "+zstd"
 
 SAFE_PREFIXES = ("langchain_core.messages.", "langchain_core.documents.", "langchain_core.outputs.")
 """Plain data classes of langchain beyond those that the serde knows by name."""
+SECRETS = frozenset({("pydantic.types", name) for name in ("Secret", "SecretStr", "SecretBytes")})
+"""Classes that hold a value and show a mask. A class that comes back as the plain data it was made of would show the value."""
 
 _local = threading.local()
 
@@ -49,7 +52,7 @@ class AllowedTypes(set[tuple[str, ...]]):
         self._judged: dict[str, bool] = {}
 
     def __contains__(self, key: object) -> bool:
-        if super().__contains__(key):
+        if super().__contains__(key) or key in SECRETS:
             return True
         if not (isinstance(key, tuple) and len(key) == 2 and all(isinstance(x, str) for x in key)):
             return False
@@ -89,7 +92,27 @@ class ProjectSerializer(JsonPlusSerializer):
         """The same bytes as the library's. Raises ormsgpack.MsgpackEncodeError for what has none."""
         if obj is None or isinstance(obj, bytes | bytearray):
             return super().dumps_typed(obj)
-        return "msgpack", ormsgpack.packb(obj, default=_default, option=_option)
+        return "msgpack", ormsgpack.packb(obj, default=self._default, option=_option)
+
+    def _default(self, obj: Any) -> Any:
+        values = dumped(obj)
+        kind = type(obj)
+        if values is not None:
+            whole: Any = (kind.__module__, kind.__name__, values, "model_validate_json")
+            return ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(whole, default=_msgpack_default, option=_option))
+        if callable(getattr(obj, "get_secret_value", None)) and not hasattr(obj, "model_dump"):
+            value = obj.get_secret_value()
+            name = kind.__module__, kind.__name__
+            if name not in self.allowed:  # a class that may not come back: one that masks the value does
+                secret = (
+                    "SecretStr" if isinstance(value, str) else "SecretBytes" if isinstance(value, bytes) else "Secret"
+                )
+                name = "pydantic.types", secret
+            whole = (*name, value)
+            return ormsgpack.Ext(
+                EXT_CONSTRUCTOR_SINGLE_ARG, ormsgpack.packb(whole, default=self._default, option=_option)
+            )
+        return _msgpack_default(obj)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> ProjectSerializer:
         """Itself, with more types allowed."""
@@ -97,15 +120,6 @@ class ProjectSerializer(JsonPlusSerializer):
             for entry in extra_allowlist:
                 self.allowed.add((entry.__module__, entry.__name__) if isinstance(entry, type) else entry)
         return self
-
-
-def _default(obj: Any) -> Any:
-    values = dumped(obj)
-    if values is None:
-        return _msgpack_default(obj)
-    kind = type(obj)
-    whole = (kind.__module__, kind.__name__, values, "model_validate_json")
-    return ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(whole, default=_msgpack_default, option=_option))
 
 
 def project_serializer(config: dict[str, Any] | None = None, roots: Collection[Path] = ()) -> ProjectSerializer:

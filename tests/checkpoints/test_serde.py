@@ -25,7 +25,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
 from langlog_executor import encoding
 from langlog_executor.serde import AllowedTypes, ProjectSerializer, pack, project_serializer, unpack
-from pydantic import BaseModel
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 
 @dataclasses.dataclass
@@ -227,3 +227,51 @@ def test_the_library_still_lets_us_say_which_types_come_back() -> None:
     assert issubclass(ProjectSerializer, JsonPlusSerializer)
     serde = ProjectSerializer(AllowedTypes([(__name__, "Mine")]))
     assert unpack(serde, *pack(serde, Mine(2))) == Mine(2)
+
+
+class Vault:
+    """A third party's secret: no class that may come back."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> Any:
+        return self._value
+
+
+class WithKey(BaseModel):
+    key: SecretStr
+    raw: SecretBytes
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "held"),
+    [
+        (SecretStr("hush"), SecretStr, "hush"),
+        (SecretBytes(b"hush"), SecretBytes, b"hush"),
+        (Secret("hush"), Secret, "hush"),
+        (Secret[int](4), Secret, 4),
+        (Vault("hush"), SecretStr, "hush"),
+        (Vault(b"hush"), SecretBytes, b"hush"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: {"deep": [v]}, lambda v: (v,)], ids=["bare", "dict", "tuple"])
+def test_a_secret_comes_back_as_a_secret_and_is_shown_masked(value: Any, kind: type, held: Any, wrap: Any) -> None:
+    serde = project_serializer({})
+    back = unpack(serde, *pack(serde, wrap(value)))
+    assert b"hush" not in encoding.encode(back)
+    assert b"hush" not in encoding.encode(wrap(value))
+    while not hasattr(back, "get_secret_value"):
+        back = back["deep"] if isinstance(back, dict) else back[0]
+    assert type(back) is kind
+    assert back.get_secret_value() == held
+
+
+@pytest.mark.parametrize("roots", [[], HERE], ids=["a class that may not come back", "a class of the project"])
+def test_secrets_inside_a_model_stay_secrets(roots: list[Path]) -> None:
+    serde = project_serializer({}, roots)
+    back = unpack(serde, *pack(serde, WithKey(key="hush", raw=b"hush")))  # type: ignore[arg-type]  # pydantic converts
+    assert b"hush" not in encoding.encode(back)
+    key = back["key"] if isinstance(back, dict) else back.key
+    assert isinstance(key, SecretStr)
