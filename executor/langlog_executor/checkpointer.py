@@ -10,7 +10,6 @@ nothing that must survive: a new attempt starts from the read model.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -332,14 +331,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
 
     async def _blocking(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """`Fetch` for the sync methods: holds the calling thread."""
-        try:
-            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is self._io.loop:
-            coroutine.close()
-            raise RuntimeError("a synchronous checkpointer call would block the I/O loop")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._io.loop).result()
+        return self._io.call_blocking(coroutine, "checkpointer")
 
     # removing and copying
 

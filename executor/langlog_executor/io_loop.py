@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+
+def came_from_io(error: BaseException) -> bool:
+    """Whether the error crossed over from the I/O loop: then a server of langlog's raised it, and otherwise the graph's own code."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_code.co_filename == __file__ for frame in frames)
 
 
 class Inbox:
@@ -88,6 +95,17 @@ class IoLoop:
         except asyncio.CancelledError:
             self.post(_cancel, started)
             raise
+
+    def call_blocking(self, coroutine: Coroutine[Any, Any, T], what: str) -> T:
+        """As `call`, for synchronous code: holds the calling thread. Raises RuntimeError on the I/O loop's own thread."""
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is self.loop:
+            coroutine.close()
+            raise RuntimeError(f"a synchronous {what} call would block the I/O loop")
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
         """A graph loop ended: nothing goes back to it any more."""

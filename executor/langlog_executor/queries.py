@@ -32,6 +32,7 @@ from .embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTex
 from .error_text import said, traceback_of, written
 from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .graphs import UnknownGraph
+from .io_loop import came_from_io
 from .thread_queries import (
     HistoryQuestion,
     Refused,
@@ -191,15 +192,15 @@ class QueryServer:
             return Answer(id=query.id, status=404, detail=shown(str(error)))
         except (msgspec.MsgspecError, TooManyTexts) as error:
             return Answer(id=query.id, status=422, detail=shown(str(error)))
-        except UNAVAILABLE_ERRORS as error:
-            logger.warning("query.postgres_away", kind=query.kind, error=str(error))
-            return Answer(id=query.id, status=503, detail="The read model is away")
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             return Answer(id=query.id, status=500, detail="CancelledError()")  # raised by the graph's code
         except BaseException as error:  # the graph's code may raise anything; whoever asked gets an answer
+            if isinstance(error, UNAVAILABLE_ERRORS) and (work is None or came_from_io(error)):
+                logger.warning("query.postgres_away", kind=query.kind, error=str(error))
+                return Answer(id=query.id, status=503, detail="The read model is away")
             logger.warning("query.failed", kind=query.kind, query_id=query.id, traceback=traceback_of(error))
             return Answer(id=query.id, status=500, detail=shown(written(error)))
         finally:

@@ -71,13 +71,7 @@ class LogStore(BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """As `abatch`; holds the calling thread, which must not be that of the I/O loop."""
-        try:
-            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is self._io.loop:
-            raise RuntimeError("a synchronous store call would block the I/O loop")
-        return asyncio.run_coroutine_threadsafe(self._perform(self._checked(ops)), self._io.loop).result()
+        return self._io.call_blocking(self._perform(self._checked(ops)), "store")
 
     async def stop(self) -> None:
         """On the I/O loop: what reads have put off is appended."""
