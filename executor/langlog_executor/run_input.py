@@ -144,7 +144,10 @@ def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:
 
 
 def build_config(task: Task, kwargs: Kwargs, settings: Settings) -> RunnableConfig:
-    """The config of the run: configurable and tags from the kwargs, metadata from run and server."""
+    """The config of the run: configurable, tags, name and limits from the kwargs, metadata from run and server.
+
+    ``callbacks`` are objects of a process, which JSON does not carry.
+    """
     configurable = dict(kwargs.config.get("configurable") or {})
     configurable["run_id"] = task.run_id
     configurable["thread_id"] = task.thread_id
@@ -165,6 +168,10 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings) -> RunnableConf
         config["tags"] = list(kwargs.config["tags"])
     if kwargs.config.get("recursion_limit") is not None:
         config["recursion_limit"] = int(kwargs.config["recursion_limit"])
+    if kwargs.config.get("max_concurrency") is not None:
+        config["max_concurrency"] = int(kwargs.config["max_concurrency"])
+    if kwargs.config.get("run_name"):
+        config["run_name"] = str(kwargs.config["run_name"])
     return cast(RunnableConfig, config)
 
 

@@ -23,31 +23,30 @@ BOTH_GIVEN = (
 Object = dict[str, Any]
 
 
+_MEMBERS: tuple[tuple[str, type, str, bool], ...] = (
+    ("configurable", dict, "object", False),
+    ("tags", list, "array", False),
+    ("metadata", dict, "object", False),
+    ("run_name", str, "string", True),
+    ("recursion_limit", int, "integer", False),
+    ("max_concurrency", int, "integer", True),
+)
+"""What the server itself reads of a config: name, type, JSON's word for it, and whether null means absent."""
+
+
 def check_config(config: Object) -> None:
     """The types of what the server itself reads of a config. Raises ApiError 422."""
-    for name, kind, word in (
-        ("configurable", dict, "object"),
-        ("tags", list, "array"),
-        ("metadata", dict, "object"),
-    ):
-        if name in config and not isinstance(config[name], kind):
-            raise unprocessable(
-                violation(
-                    f'{msgspec.json.encode(config[name]).decode()} is not of type "{word}"',
-                    "type",
-                    ["config", name],
-                    config[name],
-                )
-            )
-    limit = config.get("recursion_limit", 1)
-    if not isinstance(limit, int) or isinstance(limit, bool):
+    for name, kind, word, nullable in _MEMBERS:
+        value = config.get(name)
+        if name not in config or (nullable and value is None):
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool):
+            shown = msgspec.json.encode(value).decode()
+            raise unprocessable(violation(f'{shown} is not of type "{word}"', "type", ["config", name], value))
+    limit = config.get("max_concurrency")
+    if limit is not None and limit < 1:
         raise unprocessable(
-            violation(
-                f'{msgspec.json.encode(limit).decode()} is not of type "integer"',
-                "type",
-                ["config", "recursion_limit"],
-                limit,
-            )
+            violation(f"{limit} is less than the minimum of 1", "minimum", ["config", "max_concurrency"], limit)
         )
 
 

@@ -134,7 +134,8 @@ def layer(
             "thread_id": server.thread_id,
             "graph_id": assistant.graph_id,
             "assistant_id": assistant.assistant_id,
-            "user_id": server.user_id,
+            # without an authenticated user the caller's own stays: memory of many projects is kept under it
+            "user_id": server.user_id or own.get("user_id") or "",
         },
     }
     durability, during = _durability(body)

@@ -94,6 +94,13 @@ def test_the_config_names_this_run_and_its_own_graph() -> None:
     assert "recursion_limit" not in config
 
 
+def test_the_config_carries_what_the_library_reads_of_it() -> None:
+    given = {"max_concurrency": 2, "run_name": "mine", "recursion_limit": 7, "tags": ["t"]}
+    task = task_for({"assistant_id": "echo"})
+    config: Any = build_config(task, msgspec.structs.replace(read_kwargs(task), config=given), Settings())
+    assert {name: config[name] for name in given} == given
+
+
 def test_the_user_has_attributes_and_keys_and_is_json() -> None:
     user = AuthUser({"identity": "alice", "permissions": ["user"], "team": "blue"})
     assert (user.identity, user["identity"], user.display_name) == ("alice", "alice", "alice")

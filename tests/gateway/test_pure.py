@@ -57,6 +57,47 @@ def test_a_runs_keys_win_and_its_tags_replace() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "config", "shown"),
+    [
+        ({"config": {"configurable": {"user_id": "u1"}}}, {}, "u1"),
+        ({"context": {"user_id": "u1"}}, {}, "u1"),
+        ({}, {"configurable": {"user_id": "u2"}}, "u2"),
+        ({"config": {"configurable": {"user_id": "u1"}}}, {"configurable": {"user_id": "u2"}}, "u1"),
+        ({}, {}, ""),
+    ],
+)
+def test_without_an_authenticated_user_the_callers_user_id_stays(
+    body: dict[str, Any], config: dict[str, Any], shown: str
+) -> None:
+    assert layered(body, config)["config"]["configurable"]["user_id"] == shown
+
+
+def test_the_authenticated_user_wins_over_a_user_id_that_a_client_sends() -> None:
+    run = bodies.RUN_CREATE.decode(
+        msgspec.json.encode({"assistant_id": "a", "config": {"configurable": {"user_id": "somebody else"}}})
+    )
+    server = SERVER._replace(user={"identity": "alice"}, user_id="alice")
+    found = layer(run, Assistant("a", "g", {"configurable": {"user_id": "u2"}}, {}, {}), server, temporary=False)
+    assert msgspec.json.decode(found.kwargs)["config"]["configurable"]["user_id"] == "alice"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"max_concurrency": "2"},
+        {"max_concurrency": 0},
+        {"max_concurrency": True},
+        {"run_name": 3},
+        {"recursion_limit": None},
+    ],
+)
+def test_a_config_member_of_another_type_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ApiError) as refused:
+        layered({"config": config})
+    assert refused.value.status == 422
+
+
+@pytest.mark.parametrize(
     ("body", "durability", "during"),
     [
         ({}, "async", True),
