@@ -81,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """PORT: that the gateway listens on."""
     health_port: int = 0
     """LANGLOG_HEALTH_PORT: a service alone answers ``GET /ok`` here; 0: nowhere."""
+    tls_cert_file: str = ""
+    """LANGLOG_TLS_CERT_FILE: PEM certificate (and chain) with which the gateway serves HTTPS; unset: it serves HTTP."""
+    tls_key_file: str = ""
+    """LANGLOG_TLS_KEY_FILE: the certificate's private key, PEM; unset: it is in the certificate's file."""
     mount_prefix: str = ""
     """MOUNT_PREFIX: path before all routes."""
     cors_allow_origins: str = "*"
@@ -117,6 +121,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     workers: int = 1
     """LANGLOG_WORKERS: worker processes of one executor."""
+    worker_start_s: float = 120.0
+    """LANGLOG_WORKER_START_SECS: a worker process that has not imported the graphs by then has failed to start."""
+    debug_port: int = 0
+    """LANGLOG_DEBUG_PORT: port on 127.0.0.1 on which the worker process waits for a debugger (needs debugpy and one worker);
+    0: none."""
+    debug_wait: bool = False
+    """LANGLOG_DEBUG_WAIT: the worker imports the graphs once a debugger is attached."""
     jobs_per_worker: int = 128
     """N_JOBS_PER_WORKER: runs at once in one worker process."""
     job_timeout_s: float = 86_400.0
@@ -194,6 +205,8 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "host": ("LANGLOG_HOST",),
     "port": ("PORT",),
     "health_port": ("LANGLOG_HEALTH_PORT",),
+    "tls_cert_file": ("LANGLOG_TLS_CERT_FILE",),
+    "tls_key_file": ("LANGLOG_TLS_KEY_FILE",),
     "mount_prefix": ("MOUNT_PREFIX",),
     "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
     "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),
@@ -211,6 +224,9 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "audit_page_bytes": ("LANGLOG_AUDIT_PAGE_BYTES",),
     "base_url": ("LANGLOG_BASE_URL",),
     "workers": ("LANGLOG_WORKERS",),
+    "worker_start_s": ("LANGLOG_WORKER_START_SECS",),
+    "debug_port": ("LANGLOG_DEBUG_PORT",),
+    "debug_wait": ("LANGLOG_DEBUG_WAIT",),
     "jobs_per_worker": ("N_JOBS_PER_WORKER",),
     "job_timeout_s": ("BG_JOB_TIMEOUT_SECS",),
     "max_attempts": ("BG_JOB_MAX_RETRIES",),
@@ -268,7 +284,8 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 def own_url(settings: Settings) -> str:
     """Where a process reaches the gateway that is in it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    scheme = "https" if settings.tls_cert_file else "http"
+    return f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"
 
 
 def _convert(field: str, text: str) -> Any:

@@ -18,15 +18,29 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--config", "project", type=click.Path(path_type=Path), help="The project.  [LANGLOG_PROJECT; langgraph.json]"
+    "-c", "--config", "project", type=click.Path(path_type=Path), help="The project.  [LANGLOG_PROJECT; langgraph.json]"
 )
 @click.option("--host", help="Address to listen on.  [LANGLOG_HOST; 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT; 2024]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where all data is.  [LANGLOG_DATA_DIR; .langlog]")
 @click.option("--workers", type=click.IntRange(1), help="Processes that run graphs.  [LANGLOG_WORKERS; 1]")
 @click.option("--reload/--no-reload", default=True, help="Load graphs again when the project's files change.")
-def dev(reload: bool, **options: Any) -> None:
-    """Everything on this machine, with embedded log, PostgreSQL and Redis."""
+@click.option(
+    "--n-jobs-per-worker", "jobs_per_worker", type=click.IntRange(1), help="Runs at once in one worker.  [128]"
+)
+@click.option("--server-log-level", "log_level", help="debug, info, warning, error or critical.  [LOG_LEVEL; info]")
+@click.option("--ssl-certfile", "tls_cert_file", help="Serve HTTPS with this certificate.  [LANGLOG_TLS_CERT_FILE]")
+@click.option("--ssl-keyfile", "tls_key_file", help="The certificate's private key.  [LANGLOG_TLS_KEY_FILE]")
+@click.option("--debug-port", type=click.IntRange(1, 65535), help="Wait for a debugger here (needs debugpy).")
+@click.option("--wait-for-client", "debug_wait", is_flag=True, help="Import graphs once a debugger is attached.")
+@click.option("--studio-url", help="Print the address of this server in that Studio.")
+@click.option("--no-browser", is_flag=True, help="Accepted: langlog opens no browser.")
+@click.option("--allow-blocking", is_flag=True, help="Accepted: blocking nodes never stall langlog.")
+@click.option("--tunnel", is_flag=True, help="Accepted without effect: langlog opens no tunnel.")
+def dev(
+    reload: bool, studio_url: str | None, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any
+) -> None:
+    """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
     from langlog_backbone.logging import configure_logging
     from langlog_backbone.project import read_project
     from langlog_backbone.settings import read_settings
@@ -35,15 +49,23 @@ def dev(reload: bool, **options: Any) -> None:
     from .ports import ensure_free
     from .running import run
 
+    options["debug_wait"] = options["debug_wait"] or None  # without the flag, what the environment says
     settings = read_settings(**options)
     configure_logging(settings)
+    if tunnel:
+        click.echo("langlog: --tunnel has no effect: langlog opens no tunnel; put your own in front of it", err=True)
+    if settings.debug_port:
+        if settings.workers != 1:
+            raise click.UsageError(f"--debug-port needs --workers 1, not {settings.workers}: one process has one port")
+        reload = False  # a fresh worker could not listen on the port of the one that it replaces
+        click.echo("langlog: graphs are not loaded again on changes while a debug port is open", err=True)
     project = read_project(settings.project)
     warn_of_unknown_keys(project)
     ensure_free(settings.host, settings.port)
-    run(_run(settings, project, reload))
+    run(_run(settings, project, reload, studio_url))
 
 
-async def _run(settings: Settings, project: Project, reload: bool) -> int:
+async def _run(settings: Settings, project: Project, reload: bool, studio_url: str | None) -> int:
     from langlog_backbone.context import open_backbone
     from langlog_backbone.embedded import embedded_servers
     from langlog_backbone.service import Service, run_services
@@ -71,19 +93,23 @@ async def _run(settings: Settings, project: Project, reload: bool) -> int:
         ]
         if reload:
             services.append(ReloadService(project.root, settings.data_dir, pool.reload))
-        return await run_services(services, ready=lambda: _say(asked, project))
+        return await run_services(services, ready=lambda: _say(asked, project, studio_url))
 
 
-def _say(settings: Settings, project: Project) -> None:
+def _say(settings: Settings, project: Project, studio_url: str | None) -> None:
     """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
     servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
     where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())
     if not all(servers.values()):
         where = f"{settings.data_dir.resolve()}  ({where})"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    click.echo(f"langlog listens on http://{host}:{settings.port}{settings.mount_prefix}")
+    scheme = "https" if settings.tls_cert_file else "http"
+    address = f"{scheme}://{host}:{settings.port}{settings.mount_prefix}"
+    click.echo(f"langlog listens on {address}")
     click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
     click.echo(f"  data    {where}")
+    if studio_url:
+        click.echo(f"  studio  {studio_url.rstrip('/')}/studio/?baseUrl={address}")
 
 
 def _without_password(uri: str) -> str:

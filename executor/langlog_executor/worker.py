@@ -396,6 +396,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = read_settings()
         configure_logging(settings)
+        _open_debugger(settings)
         _run(settings, report)
     except Exception as error:
         from .graphs import GraphLoadError
@@ -405,6 +406,20 @@ def main(arguments: list[str] | None = None) -> int:
         report.say({"error": f"{error}" if str(error) else type(error).__name__})
         return 1
     return 0
+
+
+def _open_debugger(settings: Settings) -> None:
+    """Raises StartError when debugpy is not installed."""
+    if not settings.debug_port:
+        return
+    try:
+        import debugpy
+    except ImportError:
+        raise StartError("a debug port needs debugpy: run `pip install debugpy`") from None
+    debugpy.listen(("127.0.0.1", settings.debug_port))
+    logger.info("worker.debugger", host="127.0.0.1", port=settings.debug_port, waits=settings.debug_wait)
+    if settings.debug_wait:
+        debugpy.wait_for_client()
 
 
 def _run(settings: Settings, report: Report) -> None:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-START_LIMIT_S = 120.0
-"""A worker that has not said that it is ready after this is taken for failed: graphs may be slow to import."""
 BACKOFF_S = 0.2
 MAX_BACKOFF_S = 10.0
 STEADY_S = 30.0
@@ -77,11 +75,15 @@ class WorkerProcess:
             os.close(writing)
         worker = cls(process)
         try:
-            async with asyncio.timeout(START_LIMIT_S):
+            limit_s = None if settings.debug_wait else settings.worker_start_s
+            async with asyncio.timeout(limit_s):
                 said = await _read_line(reading)
         except TimeoutError:
             await worker.kill()
-            raise StartError(f"a worker was not ready within {START_LIMIT_S:.0f} s") from None
+            raise StartError(
+                f"a worker process has not imported the graphs within {limit_s:.0f} s: "
+                "if they need longer, set LANGLOG_WORKER_START_SECS"
+            ) from None
         except asyncio.CancelledError:
             await worker.kill()
             raise
@@ -206,7 +208,7 @@ class WorkerPoolService:
         bus, on = self._backbone.bus, Availability("workers.start")
         await bus.subscribe(channels.WATERMARK, folded)
         try:
-            async with asyncio.timeout(START_LIMIT_S):
+            async with asyncio.timeout(self._settings.worker_start_s):
                 while True:
                     row = await until_available(lambda: self._backbone.pool.fetchrow(_ANNOUNCED, ids, graph_ids), on=on)
                     if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):

@@ -7,11 +7,13 @@ by ``Last-Event-ID``. Draining closes the listening socket first, then lets stre
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import structlog
 from aiohttp import web
 from langlog_backbone.context import Backbone
 from langlog_backbone.service import StartError
+from langlog_backbone.settings import Settings
 
 from .app import build_app
 from .core import Core
@@ -22,6 +24,21 @@ KEEPALIVE_S = 75.0
 CLOSE_S = 5.0
 """How long requests under way may take to end when the server goes down."""
 BACKLOG = 1024
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """The server's side of HTTPS; None without a certificate. Raises StartError."""
+    if not settings.tls_cert_file:
+        if settings.tls_key_file:
+            raise StartError("LANGLOG_TLS_KEY_FILE is set without LANGLOG_TLS_CERT_FILE: set both, or neither")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file or None)
+    except (OSError, ssl.SSLError) as error:
+        files = " and ".join(filter(None, (settings.tls_cert_file, settings.tls_key_file)))
+        raise StartError(f"cannot read the TLS certificate and key in {files}: {error}") from None
+    return context
 
 
 class GatewayService:
@@ -46,7 +63,13 @@ class GatewayService:
             shutdown_timeout=CLOSE_S,
         )
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self._settings.host, self._settings.port, backlog=BACKLOG)
+        self._site = web.TCPSite(
+            self._runner,
+            self._settings.host,
+            self._settings.port,
+            backlog=BACKLOG,
+            ssl_context=_tls(self._settings),
+        )
         try:
             await self._site.start()
         except OSError as error:
