@@ -76,6 +76,13 @@ def _written(value: Any) -> str:
         return f"<{encodable(type(value).__name__)}>"
 
 
+def _traceback_as_lines(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A graph's traceback below its event, where people read it line by line."""
+    if isinstance(event.get("traceback"), str) and "exception" not in event:
+        event["exception"] = event.pop("traceback").rstrip("\n")
+    return event
+
+
 class _Writing:
     """Renders an event and makes it text that the stream takes. What cannot be rendered is replaced: logging never raises."""
 
@@ -112,7 +119,10 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     else:
         colours = out.isatty()
         plain = structlog.dev.plain_traceback
-        render = [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False)]
+        render = [
+            _traceback_as_lines,
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False),
+        ]
     render = [*render[:-1], _Writing(render[-1], getattr(out, "encoding", None) or "utf-8")]
     structlog.configure(
         processors=[*shared, *render],

@@ -45,6 +45,8 @@ _CAUSE = load_sql("langlog_executor", "checkpoints.sql")["cause"]
 class CommandRefused(Exception):
     """The command changed nothing. ``status`` as in HTTP."""
 
+    for_clients = True
+
     def __init__(self, status: int, detail: str | None) -> None:
         super().__init__(detail or f"refused with status {status}")
         self.status = status

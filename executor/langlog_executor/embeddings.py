@@ -45,9 +45,13 @@ VECTORS_MAX = 500
 class EmbeddingFailed(Exception):
     """The project's function raised, took too long, or gave something else than vectors."""
 
+    for_clients = True
+
 
 class TooManyTexts(ValueError):
     """An item with more texts than are embedded of one."""
+
+    for_clients = True
 
 
 class ItemQuestion(msgspec.Struct, frozen=True):

@@ -6,14 +6,17 @@ Pure, but for that code.
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from langlog_backbone.lone_surrogates import encodable
+from langlog_backbone.project_import import MODULE_PREFIX
 from langlog_schemas.commands import RunError
 
 from .credentials import shown
+from .io_loop import came_from_io
 
 MESSAGE_LIMIT = 4_000
 """Characters of an exception's message that are kept."""
@@ -22,25 +25,57 @@ TRACEBACK_CHARACTERS_MAX = 100_000
 NAME_LIMIT = 200
 """Characters of the name of an exception's class that are kept."""
 INTERNAL_ERROR = "An internal error occurred"
-_INTERNAL = ("langlog_", "asyncpg", "redis", "aiokafka")
-"""Modules whose exceptions are about the server, not about the graph: logged, and told to clients without their text."""
+LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+"""Folders of code that is not the project's."""
+_OURS = "langlog_"
+"""Modules whose exceptions are about the server, not about the graph: clients get their class, the log their text. A class of ours
+with ``for_clients = True`` is about what the graph did, and clients get its text."""
+_DRIVERS = frozenset({"asyncpg", "redis", "aiokafka"})
+"""The same where they come from the I/O loop; a graph may use these libraries itself."""
 
 
 def described(error: BaseException) -> RunError:
     """Class and message of an exception, without credentials and without the server's own affairs. Never raises."""
     error = _innermost(error)
     name = class_name(error)
-    if _module(error).partition(".")[0].startswith(_INTERNAL):
+    if _is_internal(error):
         return RunError(error=name, message=INTERNAL_ERROR)
     return RunError(error=name, message=shown(said(error), MESSAGE_LIMIT))
 
 
+def _is_internal(error: BaseException) -> bool:
+    module = _module(error)
+    if module.startswith(MODULE_PREFIX):  # a file of the project
+        return False
+    package = module.partition(".")[0]
+    if package.startswith(_OURS):
+        return not getattr(type(error), "for_clients", False)
+    return package in _DRIVERS and came_from_io(error)
+
+
 def traceback_of(error: BaseException) -> str:
-    """The traceback for the log. Formatting it calls the exception's own methods. Never raises."""
+    """The traceback for the log, the frames of the project's own code before the whole of it.
+
+    Formatting it calls the exception's own methods. Never raises.
+    """
     try:
-        return encodable("".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS_MAX:])
+        own = "".join(traceback.format_list(_project_frames(error)))
+        whole = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS_MAX:]
+        return encodable(f"In the project:\n{own[-TRACEBACK_CHARACTERS_MAX:]}{whole}" if own else whole)
     except BaseException as raised:
         return f"{class_name(error)}, whose traceback cannot be formatted: {class_name(raised)}"
+
+
+def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Those that are neither langlog's nor a library's. An exception made deep in a library keeps the line that called it."""
+    found = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        name = str(frame.f_globals.get("__name__", ""))
+        ours = name.startswith(_OURS) and not name.startswith(MODULE_PREFIX)
+        if not ours and not file.startswith(("<", *LIBRARIES)):
+            found.append(traceback.FrameSummary(file, line, frame.f_code.co_name))
+    return found
 
 
 def said(value: Any) -> str:

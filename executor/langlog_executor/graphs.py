@@ -13,7 +13,6 @@ import contextlib
 import copy
 import importlib
 import inspect
-import sysconfig
 import traceback
 import types
 import typing
@@ -31,6 +30,8 @@ from langgraph_sdk import runtime as sdk_runtime
 from langlog_backbone import project_import
 from langlog_backbone.project import GraphSpec, Project
 from langlog_backbone.project_import import NotPython, import_file, prepare_process
+
+from .error_text import LIBRARIES
 
 DEFAULT_NAME = "LangGraph"
 """The library's name for a graph that was given none; clients see the graph id instead."""
@@ -276,7 +277,6 @@ def _import_file(spec: GraphSpec, path: Path) -> types.ModuleType:
 
 
 _LOADERS = (__file__, project_import.__file__)
-_FOREIGN = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
 def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphLoadError:
@@ -285,7 +285,7 @@ def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphL
         return GraphLoadError(spec, f"{type(error).__name__}: {error.msg}", error.filename, error.lineno)
     file, line = where, None
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith("<") or frame.filename.startswith(_FOREIGN) or frame.filename in _LOADERS:
+        if frame.filename.startswith("<") or frame.filename.startswith(LIBRARIES) or frame.filename in _LOADERS:
             continue
         file, line = frame.filename, frame.lineno
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -181,7 +181,8 @@ class QueryServer:
                 return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:
             logger.warning("query.embedding_failed", query_id=query.id, error=shown(said(error), 500))
-            return Answer(id=query.id, status=500, detail=shown(said(error)))
+            # the provider behind the project's function refused, not this server: its text is for who asked
+            return Answer(id=query.id, status=502, detail=shown(said(error)))
         except TimeoutError:
             if work is None or work.done.cancelled() or not work.done.done():
                 return None

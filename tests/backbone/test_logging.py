@@ -110,3 +110,12 @@ def test_logging_never_raises_whatever_is_logged(as_json: bool, encoding: str) -
     logger.warning("odd", **{"k\ud800": 1}, value=Unsayable(), keys={(1, 2): 3}, deep=deep, number=10**400)
     logging.getLogger("somebody").warning("%s", "caf\udce9")
     assert len(raw.getvalue().splitlines()) == 3
+
+
+def test_people_read_a_graphs_traceback_line_by_line() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(), stream=out)
+    structlog.get_logger("x").warning("run.failed", run_id="r1", traceback="Traceback:\n  line 1\nKeyError: 'a'\n")
+    lines = out.getvalue().splitlines()
+    assert "traceback" not in lines[0]
+    assert lines[1:] == ["Traceback:", "  line 1", "KeyError: 'a'"]
