@@ -19,6 +19,7 @@ from langlog_backbone.postgres import load_sql
 from langlog_schemas.assistant import AssistantState
 from langlog_schemas.commands import Ttl
 from langlog_schemas.cron import CronState
+from langlog_schemas.cron_authority import CronAuthority
 from langlog_schemas.events import AssistantVersion, CronContent
 from langlog_schemas.thread import RunInFlight, ThreadState
 from msgspec import Raw
@@ -30,6 +31,7 @@ KEPT = 20_000
 """Aggregates kept in memory; those that Postgres does not hold yet are kept beyond that."""
 
 _json = msgspec.json.decode
+_authority = msgspec.json.Decoder(CronAuthority)
 
 
 class Kept(msgspec.Struct):
@@ -213,6 +215,7 @@ class Aggregates:
                 next_run_date=_iso(row["next_run_date"]),
                 created_at=_iso(row["created_at"]),
                 updated_at=_iso(row["updated_at"]),
+                authority=None if row["authority"] is None else _authority.decode(row["authority"]),
             )
             self._kept["cron", row["cron_id"]] = Kept(CronState(cron_id=row["cron_id"], content=content))
 

@@ -20,6 +20,17 @@ from msgspec.structs import replace
 
 CRON_EXISTS = "Cron '{}' already exists"
 CRON_MISSING = "Cron '{}' not found"
+PATCHED = (
+    "assistant_id",
+    "schedule",
+    "timezone",
+    "end_time",
+    "on_run_completed",
+    "enabled",
+    "user_id",
+    "authority",
+)
+"""Members of a patch that replace those of the cron."""
 
 
 def decide_cron(state: CronState, command: cmd.CronCommand, meta: CommandMeta) -> list[ev.AnyEvent]:
@@ -42,6 +53,7 @@ def decide_cron(state: CronState, command: cmd.CronCommand, meta: CommandMeta) -
                 metadata=command.metadata,
                 on_run_completed=command.on_run_completed,
                 enabled=command.enabled,
+                authority=command.authority,
                 next_run_date=_next(command.schedule, command.timezone, meta),
                 created_at=meta.time,
                 updated_at=meta.time,
@@ -71,11 +83,7 @@ def fold_cron(state: CronState, events: Sequence[ev.AnyEvent]) -> CronState:
 
 
 def _patched(current: ev.CronContent, command: cmd.PatchCron, meta: CommandMeta) -> ev.CronContent:
-    given = {
-        name: value
-        for name in ("assistant_id", "schedule", "timezone", "end_time", "on_run_completed", "enabled")
-        if (value := getattr(command, name)) is not UNSET
-    }
+    given = {name: value for name in PATCHED if (value := getattr(command, name)) is not UNSET}
     metadata = {**current.metadata, **({} if command.metadata is UNSET else command.metadata)}
     payload = {**current.payload, **command.payload}
     changed = replace(current, payload=payload, metadata=metadata, updated_at=meta.time, **given)

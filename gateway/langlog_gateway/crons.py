@@ -12,18 +12,20 @@ from langlog_backbone.postgres import load_sql
 from langlog_backbone.schedule import Schedule, ScheduleError, moment_of
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas import ids
-from msgspec import UNSET
+from langlog_schemas.cron_authority import CronAuthority
+from langlog_schemas.run_request import Assistant, RunCreate
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from . import bodies, cron_bodies
-from .access import admit, authorize, caller
+from .access import admit, authorize, caller, guarded
 from .core import Core, json_response, no_content, origin_of, page_headers
+from .cron_access import CronAccess
 from .errors import ApiError, not_found, unprocessable
 from .layering import mirrored
 from .present import Row, array, stamp, text
+from .run_create import RunOrders
 from .validation import decode_body, path_uuid, read_body, uuid_of
-from .visibility import narrowed
 
 SQL = load_sql("langlog_gateway", "crons.sql")
 
@@ -43,6 +45,8 @@ COLUMNS = (
     "created_at",
     "updated_at",
 )
+ONLY_WHEN = frozenset({"schedule", "timezone", "end_time", "metadata", "on_run_completed", "enabled"})
+"""Members of a patch that say when the cron runs, not what."""
 THREAD_MISSING = (
     "Thread with ID '{}' not found. Please verify the ID is correct and the thread hasn't been deleted or expired."
 )
@@ -51,6 +55,8 @@ THREAD_MISSING = (
 class Crons:
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._orders = RunOrders(core)
+        self._access = CronAccess(core, self._orders)
 
     def routes(self) -> list[web.RouteDef]:
         one = "/runs/crons/{cron_id}"
@@ -71,11 +77,11 @@ class Crons:
         mirrored(body.config, body.context)
         if body.webhook is not None:
             self._core.check_webhook(body.webhook)
-        assistant_id = await self._assistant(body.assistant_id)
+        assistant = await self._assistant(request, body.assistant_id)
         origin = origin_of(request)
         cron_id = origin.mint("cron")
         payload: dict[str, Any] = msgspec.json.decode(await request.read())
-        payload["assistant_id"] = assistant_id
+        payload["assistant_id"] = assistant.assistant_id
         payload["config"] = _with_cron_id(body.config, cron_id)
         user = caller(request)
         user_id = "" if user is None else user["identity"]
@@ -89,14 +95,17 @@ class Crons:
             "metadata": body.metadata,
         }
         await authorize(request, "crons", "create", value)
+        missing = not_found(THREAD_MISSING.format(thread_id))
         if thread_id is not None:
-            missing = not_found(THREAD_MISSING.format(thread_id))
             await admit(request, "threads", "read", {"thread_id": thread_id}, missing)
             if not await self._core.reads.value(SQL["thread_exists"], thread_id):
                 raise missing
+        run = _run_of(value["payload"], value["metadata"])
+        temporary = thread_id is None and body.on_run_completed == "delete"
+        authority = await self._access.authority(request, run, assistant, thread_id, missing, temporary=temporary)
         command = cmd.CreateCron(
             cron_id=cron_id,
-            assistant_id=assistant_id,
+            assistant_id=assistant.assistant_id,
             thread_id=thread_id,
             user_id=user_id,
             schedule=body.schedule,
@@ -106,18 +115,20 @@ class Crons:
             metadata=value["metadata"],
             on_run_completed=body.on_run_completed if thread_id is None else None,
             enabled=body.enabled,
+            authority=authority,
         )
         reply = await self._core.commands.execute(command, origin)
         event = ev.decode(reply.type, reply.body)
         if not isinstance(event, ev.CronCreated):  # a repetition whose outcome is no longer kept
             return json_response(present_cron(await self._row(cron_id)))
         shown = {"cron_id": cron_id, **asdict(event.content)}
+        del shown["authority"]
         shown["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
         return json_response(msgspec.json.encode(shown))
 
     async def get(self, request: web.Request) -> web.Response:
         cron_id = path_uuid(request, "cron")
-        await admit(request, "crons", "read", {"cron_id": cron_id}, not_found())
+        await self._access.admit(request, "read", cron_id, not_found())
         return json_response(present_cron(await self._row(cron_id)))
 
     async def patch(self, request: web.Request) -> web.Response:
@@ -127,6 +138,7 @@ class Crons:
         if not given:
             raise ApiError(400, "Request body cannot be empty")
         missing = not_found(f"Cron '{cron_id}' not found")
+        pauses, runs_change = given == {"enabled": False}, not given.keys() <= ONLY_WHEN
         value: dict[str, Any] = {"cron_id": cron_id, "payload": given}
         for name in ("schedule", "metadata"):
             if name in given:
@@ -142,15 +154,31 @@ class Crons:
             None if body.end_time is UNSET else body.end_time,
         )
         mirrored(body.config, body.context)
-        if body.assistant_id is not UNSET:
-            body.assistant_id = given["assistant_id"] = await self._assistant(body.assistant_id)
+        assistant: Assistant | None = None
+        if body.assistant_id is not UNSET or (guarded(request) and not pauses):
+            named = row["assistant_id"] if body.assistant_id is UNSET else body.assistant_id
+            assistant = await self._assistant(request, named)
+        if body.assistant_id is not UNSET and assistant is not None:
+            body.assistant_id = given["assistant_id"] = assistant.assistant_id
         if "config" in given:
             given["config"] = _with_cron_id(body.config, cron_id)
         # the payload that comes of it must still be a run's body
         whole = {**msgspec.json.decode(row["payload"]), **given}
-        run = decode_body(msgspec.json.encode(whole), bodies.RUN_CREATE)
+        run = _run_of(whole, {**msgspec.json.decode(row["metadata"]), **(value.get("metadata") or {})})
         if run.webhook is not None:
             self._core.check_webhook(run.webhook)
+        user_id: str | UnsetType = UNSET
+        authority: CronAuthority | UnsetType | None = UNSET
+        user = caller(request)
+        if user is not None and assistant is not None:
+            keeps = row["on_run_completed"] if body.on_run_completed is UNSET else body.on_run_completed
+            temporary = row["thread_id"] is None and keeps != "keep"
+            allowed = await self._access.authority(
+                request, run, assistant, row["thread_id"], missing, temporary=temporary
+            )
+            # who changes what is run is whom it runs for; who only changes when, must be allowed to run it and changes nothing else
+            if runs_change or user["identity"] == row["user_id"]:
+                user_id, authority = user["identity"], allowed
         command = cmd.PatchCron(
             cron_id=cron_id,
             payload=given,
@@ -161,6 +189,8 @@ class Crons:
             metadata=value.get("metadata", UNSET),
             on_run_completed=body.on_run_completed if row["thread_id"] is None else UNSET,
             enabled=body.enabled,
+            user_id=user_id,
+            authority=authority,
             visible=visible,
         )
         await self._core.commands.execute(command, origin_of(request))
@@ -168,7 +198,7 @@ class Crons:
 
     async def delete(self, request: web.Request) -> web.Response:
         cron_id = path_uuid(request, "cron")
-        visible = await admit(request, "crons", "delete", {"cron_id": cron_id}, not_found())
+        visible = await self._access.admit(request, "delete", cron_id, not_found())
         await self._core.commands.execute(cmd.DeleteCron(cron_id=cron_id, visible=visible), origin_of(request))
         return no_content()
 
@@ -185,9 +215,11 @@ class Crons:
         order = "DESC" if body.sort_order == "desc" else "ASC"
         by = "ends_at" if body.sort_by == "end_time" else body.sort_by
         columns = [c for c in COLUMNS if not body.select or c in body.select]
-        sql, values = narrowed(
+        sql, values = await self._access.narrowed(
+            request,
             SQL["search"].replace("{columns}", ", ".join(columns)).replace("{order}", f"{by} {order}, cron_id {order}"),
             visible,
+            value["thread_id"],
             value["assistant_id"],
             value["thread_id"],
             body.enabled,
@@ -207,20 +239,25 @@ class Crons:
             "metadata": body.metadata or {},
         }
         visible = await authorize(request, "crons", "search", value)
-        sql, values = narrowed(
-            SQL["count"], visible, value["assistant_id"], value["thread_id"], _filter(value["metadata"])
+        sql, values = await self._access.narrowed(
+            request,
+            SQL["count"],
+            visible,
+            value["thread_id"],
+            value["assistant_id"],
+            value["thread_id"],
+            _filter(value["metadata"]),
         )
         return json_response(str(await self._core.reads.value(sql, *values)))
 
-    async def _assistant(self, name: str) -> str:
-        """The id of an assistant that is there, by id or graph name. Raises ApiError 404."""
+    async def _assistant(self, request: web.Request, name: str) -> Assistant:
+        """An assistant that is there for the caller, by id or graph name. Raises ApiError 404, or where a handler refuses."""
         try:
-            assistant_id = uuid_of(name, "assistant")
-        except ApiError:
-            assistant_id = ids.default_assistant_id(name)
-        if not await self._core.reads.value(SQL["assistant_exists"], assistant_id):
-            raise not_found(f"Assistant '{name}' not found")
-        return assistant_id
+            return (await self._orders.assistants(request, [name]))[0]
+        except ApiError as error:
+            if error.status not in (404, 422):
+                raise
+            raise not_found(f"Assistant '{name}' not found") from None
 
     async def _row(self, cron_id: str) -> Any:
         row = await self._core.reads.row(SQL["get"], cron_id)
@@ -238,6 +275,13 @@ async def remove_crons_of(core: Core, thread_id: str) -> None:
 def present_cron(row: Row, columns: Collection[str] = COLUMNS) -> str:
     """A row of ``crons``, or those columns of one."""
     return "{" + ",".join(f'"{name}":{_member(name, row[name])}' for name in columns) + "}"
+
+
+def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
+    """A cron's payload as the body of its runs. Raises ApiError 422."""
+    run: RunCreate = decode_body(msgspec.json.encode(payload), bodies.RUN_CREATE)
+    run.metadata = metadata
+    return run
 
 
 def _member(name: str, value: Any) -> str:

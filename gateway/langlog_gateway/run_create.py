@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from langlog_backbone.postgres import load_sql
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import ids
+from langlog_schemas.filters import Filter, admits
 from langlog_schemas.messages import Reply
-from langlog_schemas.run_request import Assistant, RunCreate, Server
+from langlog_schemas.run_request import Assistant, Layered, RunCreate, Server
 from uuid_utils import uuid4
 
 from . import present
@@ -54,6 +55,15 @@ class Order(NamedTuple):
         return f"/threads/{self.thread_id}/runs/{self.run_id}"
 
 
+class Asked(NamedTuple):
+    """A run as the project's handlers of ``threads.create_run`` have seen it."""
+
+    layered: Layered
+    value: dict[str, Any]
+    """As the handler left it: ``metadata`` and ``kwargs`` may have changed."""
+    visible: Filter | None
+
+
 class RunOrders:
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -63,7 +73,7 @@ class RunOrders:
         self, request: web.Request, body: RunCreate, thread_id: str | None, *, waits: bool = False, number: int = 0
     ) -> Order:
         """The command for a run; ``thread_id`` None: stateless. Raises ApiError."""
-        assistant = (await self.assistants([body.assistant_id]))[0]
+        assistant = (await self.assistants(request, [body.assistant_id]))[0]
         return await self.order_for(request, body, assistant, thread_id, waits=waits, number=number)
 
     async def order_for(
@@ -94,6 +104,41 @@ class RunOrders:
         if thread_id is None:
             thread_id = origin.mint(f"run thread{suffix}")
         temporary = stateless and body.on_completion == "delete"
+        layered, value, visible = await self.ask(
+            request, body, assistant, thread_id, run_id, stateless=stateless, temporary=temporary
+        )
+        kwargs = value["kwargs"]
+        command = cmd.CreateRun(
+            thread_id=thread_id,
+            run_id=run_id,
+            assistant_id=assistant.assistant_id,
+            graph_id=assistant.graph_id,
+            kwargs=kwargs if isinstance(kwargs, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(kwargs)),
+            assistant_metadata=assistant.metadata,
+            metadata=value["metadata"],
+            thread_config=layered.thread_config,
+            multitask_strategy=body.multitask_strategy,
+            if_not_exists="create" if stateless else body.if_not_exists,
+            not_before=_moment(body.after_seconds),
+            temporary=temporary,
+            fresh=stateless and origin.key is None,
+            thread_ttl=self._core.default_ttl,
+            visible=visible,
+        )
+        return Order(thread_id, run_id, command, origin, waits and body.on_disconnect == "cancel", stateless)
+
+    async def ask(
+        self,
+        request: web.Request,
+        body: RunCreate,
+        assistant: Assistant,
+        thread_id: str,
+        run_id: str,
+        *,
+        stateless: bool,
+        temporary: bool,
+    ) -> Asked:
+        """Put the run together and ask the handlers whether the caller may make it. Raises ApiError."""
         user = caller(request)
         layered = layer(
             body,
@@ -125,28 +170,14 @@ class RunOrders:
             "prevent_insert_if_inflight": body.multitask_strategy == "reject",
         }
         visible = await authorize(request, "threads", "create_run", value)
-        kwargs = value["kwargs"]
-        command = cmd.CreateRun(
-            thread_id=thread_id,
-            run_id=run_id,
-            assistant_id=assistant.assistant_id,
-            graph_id=assistant.graph_id,
-            kwargs=kwargs if isinstance(kwargs, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(kwargs)),
-            assistant_metadata=assistant.metadata,
-            metadata=value["metadata"],
-            thread_config=layered.thread_config,
-            multitask_strategy=body.multitask_strategy,
-            if_not_exists="create" if stateless else body.if_not_exists,
-            not_before=_moment(body.after_seconds),
-            temporary=temporary,
-            fresh=stateless and origin.key is None,
-            thread_ttl=self._core.default_ttl,
-            visible=visible,
-        )
-        return Order(thread_id, run_id, command, origin, waits and body.on_disconnect == "cancel", stateless)
+        return Asked(layered, value, visible)
 
-    async def assistants(self, names: Sequence[str]) -> list[Assistant]:
-        """The assistants meant by ids or graph names. Raises ApiError 422 for a name of no graph, 404 for what is gone."""
+    async def assistants(self, request: web.Request, names: Sequence[str]) -> list[Assistant]:
+        """The assistants meant by ids or graph names. Raises ApiError 422 for a name of no graph, 404 for what is gone.
+
+        An assistant that the caller may not read is as if it were not there (API.md 18). The one that the server makes of each graph
+        is everybody's: whoever may make runs may run the project's graphs.
+        """
         wanted = []
         named = {}
         for name in names:
@@ -156,6 +187,8 @@ class RunOrders:
                 wanted.append(ids.default_assistant_id(name))
                 named[wanted[-1]] = name
         found = await self._lookup.find(wanted)
+        if guarded(request):
+            found = await self._readable(request, wanted, named, found)
         known = []
         for assistant_id, assistant in zip(wanted, found, strict=True):
             if assistant is not None:
@@ -170,6 +203,31 @@ class RunOrders:
                     )
             raise not_found(TARGET_MISSING)
         return known
+
+    async def assistant_filter(self, request: web.Request, assistant: Assistant) -> Filter | None:
+        """What the assistant must match for runs that are made later without asking again. Raises ApiError."""
+        if is_default(assistant):
+            return DEFAULTS_METADATA
+        return await authorize(request, "assistants", "read", {"assistant_id": assistant.assistant_id})
+
+    async def _readable(
+        self, request: web.Request, ids: Sequence[str], named: Mapping[str, str], found: Sequence[Assistant | None]
+    ) -> list[Assistant | None]:
+        """Those that the caller may read; None in place of the others. Raises ApiError where a handler refuses."""
+        asked: dict[str, Filter | None] = {}
+        readable: list[Assistant | None] = []
+        for assistant_id, assistant in zip(ids, found, strict=True):
+            if assistant is None and assistant_id in named:
+                readable.append(None)
+                continue
+            if assistant is None or not is_default(assistant):
+                if assistant_id not in asked:  # also of one that is not there: a refusal must not tell the difference
+                    value: dict[str, Any] = {"assistant_id": assistant_id}
+                    asked[assistant_id] = await authorize(request, "assistants", "read", value)
+                if assistant is not None and not admits(asked[assistant_id], assistant.metadata):
+                    assistant = None
+            readable.append(assistant)
+        return readable
 
     async def _context_members(self, graph_id: str) -> list[str] | None:
         """What the graph's context schema names; None: it has none, or takes anything."""
@@ -207,6 +265,17 @@ class RunOrders:
         if row is None:
             raise not_found()
         return present.run(row).encode()
+
+
+DEFAULTS_METADATA = {"created_by": "system"}
+"""Metadata of the assistant that an executor creates for each graph at start."""
+
+
+def is_default(assistant: Assistant) -> bool:
+    """Whether it is the one that the server made of its graph."""
+    return assistant.assistant_id == ids.default_assistant_id(assistant.graph_id) and admits(
+        DEFAULTS_METADATA, assistant.metadata
+    )
 
 
 def _moment(after_s: float) -> str | None:

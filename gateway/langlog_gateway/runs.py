@@ -100,7 +100,7 @@ class Runs:
 
     async def batch(self, request: web.Request) -> web.Response:
         wanted = await read_body(request, bodies.RUN_BATCH)
-        assistants = await self._orders.assistants([body.assistant_id for body in wanted])
+        assistants = await self._orders.assistants(request, [body.assistant_id for body in wanted])
         orders = [
             await self._orders.order_for(request, body, assistant, None, number=n)
             for n, (body, assistant) in enumerate(zip(wanted, assistants, strict=True))

@@ -67,4 +67,5 @@ def _row(cron_id: str, content: ev.CronContent) -> tuple[object, ...]:
         content.on_run_completed,
         content.enabled,
         *map(datetime.fromisoformat, (content.next_run_date, content.created_at, content.updated_at)),
+        None if content.authority is None else _dumps(content.authority).decode(),
     )

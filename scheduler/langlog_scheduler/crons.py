@@ -27,6 +27,8 @@ from langlog_backbone.retry import Availability
 from langlog_backbone.schedule import Schedule, ScheduleError
 from langlog_backbone.ttl import thread_ttl
 from langlog_schemas import commands as cmd
+from langlog_schemas.cron_authority import CronAuthority, apply_changes
+from langlog_schemas.filters import FilterError, admits
 from langlog_schemas.ids import cron_id_at
 from langlog_schemas.run_request import Assistant, Object, RunCreate, Server, layer
 
@@ -45,6 +47,7 @@ AGAIN_S = 1.0
 """A cron that has not moved on after this is due again; after this Postgres or the log is asked again, too."""
 
 _payload = msgspec.json.Decoder(RunCreate)
+_authority = msgspec.json.Decoder(CronAuthority)
 _decode = msgspec.json.decode
 
 
@@ -135,6 +138,11 @@ class Crons:
             logger.warning("scheduler.cron_without_assistant", cron_id=row["cron_id"], assistant_id=row["assistant_id"])
             return []
         try:
+            if not may_run(row):
+                logger.warning(
+                    "scheduler.cron_assistant_refused", cron_id=row["cron_id"], assistant_id=row["assistant_id"]
+                )
+                return []
             return [
                 (
                     cron_id_at(row["cron_id"], _iso(due), "command"),
@@ -142,7 +150,7 @@ class Crons:
                 )
                 for due in times
             ]
-        except msgspec.MsgspecError as error:  # checked when it was made, perhaps by an older version
+        except (msgspec.MsgspecError, FilterError) as error:  # checked when it was made, perhaps by an older version
             logger.error("scheduler.cron_unreadable", cron_id=row["cron_id"], error=str(error))
             return []
 
@@ -161,6 +169,20 @@ def times_to_fire(schedule: Schedule, due: datetime, now: datetime, until: datet
         return times
     last = schedule.latest(max(due, now - timedelta(seconds=grace_s)), until)
     return [] if last is None else [last]
+
+
+def may_run(row: Any) -> bool:
+    """Whether the cron's owner may read the assistant as it is now. Raises FilterError.
+
+    The thread is checked where the run is decided: between this look and the decision it may become somebody else's.
+    """
+    authority = authority_of(row)
+    return authority is None or admits(authority.assistant, _decode(row["assistant_metadata"]))
+
+
+def authority_of(row: Any) -> CronAuthority | None:
+    """What the project's handlers allowed the cron's runs; None: no authorization, or a cron of an older version."""
+    return None if row["authority"] is None else _authority.decode(row["authority"])
 
 
 def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: bool = True) -> cmd.CreateRun:
@@ -197,19 +219,29 @@ def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: boo
         ),
         temporary=temporary,
     )
+    run: Object = {
+        "metadata": {**(body.config.get("metadata") or {}), **_decode(row["metadata"])},
+        "kwargs": layered.kwargs,
+    }
+    authority = authority_of(row)
+    if authority is not None and authority.changes:
+        run["kwargs"] = _decode(layered.kwargs)
+        apply_changes(run, authority.changes)
+        run["kwargs"] = msgspec.Raw(msgspec.json.encode(run["kwargs"]))
     return cmd.CreateRun(
         thread_id=thread_id,
         run_id=run_id,
         assistant_id=assistant.assistant_id,
         graph_id=assistant.graph_id,
-        kwargs=layered.kwargs,
+        kwargs=run["kwargs"],
         assistant_metadata=assistant.metadata,
-        metadata={**(body.config.get("metadata") or {}), **_decode(row["metadata"])},
+        metadata=run["metadata"],
         thread_config=layered.thread_config,
         multitask_strategy=body.multitask_strategy,
         if_not_exists="create" if stateless else "reject",
         temporary=temporary,
         thread_ttl=thread_ttl,
+        visible=None if authority is None else authority.thread,
     )
 
 

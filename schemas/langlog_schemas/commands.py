@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from .cron_authority import CronAuthority
 from .upcasts import bring_up
 
 TOPIC = "commands"
@@ -366,10 +367,15 @@ class CreateCron(CronCommand, kw_only=True, frozen=True):
     metadata: Metadata = {}
     on_run_completed: Literal["delete", "keep"] | None = None
     enabled: bool = True
+    authority: CronAuthority | None = None
+    """None: the project has no authorization."""
 
 
 class PatchCron(CronCommand, kw_only=True, frozen=True):
-    """Absent members stay as they are. ``payload``: members that replace those of the cron's payload."""
+    """Absent members stay as they are. ``payload``: members that replace those of the cron's payload.
+
+    ``user_id`` and ``authority`` come together: whom the cron's runs belong to from now on, and what that caller is allowed.
+    """
 
     TYPE: ClassVar[str] = "cron.patch.v1"
     payload: Metadata
@@ -380,6 +386,8 @@ class PatchCron(CronCommand, kw_only=True, frozen=True):
     metadata: Metadata | UnsetType = UNSET
     on_run_completed: Literal["delete", "keep"] | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+    user_id: str | UnsetType = UNSET
+    authority: CronAuthority | UnsetType | None = UNSET
 
 
 class AdvanceCron(CronCommand, kw_only=True, frozen=True):

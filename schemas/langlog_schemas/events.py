@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from .commands import ABSENT, CancelAction, Metadata, MultitaskStrategy, RunError, StoreOp, Ttl
+from .cron_authority import CronAuthority
 from .upcasts import bring_up
 
 RUN_EVENTS = "run-events"
@@ -361,6 +362,8 @@ class CronContent(msgspec.Struct, frozen=True, kw_only=True):
     next_run_date: str
     created_at: str
     updated_at: str
+    authority: CronAuthority | None = None
+    """What the project's handlers allowed its runs; not shown to clients. None: no authorization, or an older cron."""
 
 
 class CronEvent(Event, kw_only=True, frozen=True):

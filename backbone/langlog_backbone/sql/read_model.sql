@@ -253,8 +253,16 @@ CREATE TABLE IF NOT EXISTS crons (
     enabled boolean NOT NULL,
     next_run_date timestamptz NOT NULL,
     created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL
+    updated_at timestamptz NOT NULL,
+    authority text                      -- JSON: what the project's handlers allowed its runs
 );
+DO $$ BEGIN   -- a read model of before this column; looked up first, because ALTER TABLE locks the table even if there is nothing to do
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'crons'::regclass AND attname = 'authority' AND NOT attisdropped
+    ) THEN
+        ALTER TABLE crons ADD COLUMN authority text;
+    END IF;
+END $$;
 CREATE INDEX IF NOT EXISTS crons_due ON crons (next_run_date) WHERE enabled AND (ends_at IS NULL OR next_run_date <= ends_at);
 CREATE INDEX IF NOT EXISTS crons_thread ON crons (thread_id) WHERE thread_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS crons_metadata ON crons USING gin (metadata jsonb_path_ops);

@@ -26,7 +26,7 @@ FROM assistant_versions WHERE assistant_id = ANY ($1::text[])
 
 -- name: load_crons
 SELECT cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, payload, metadata, on_run_completed, enabled,
-       next_run_date, created_at, updated_at
+       next_run_date, created_at, updated_at, authority
 FROM crons WHERE cron_id = ANY ($1::text[])
 
 -- name: crons_of

@@ -23,8 +23,8 @@ WHERE ($1::text IS NULL OR assistant_id = $1)
 -- name: of_thread
 SELECT cron_id FROM crons WHERE thread_id = $1
 
--- name: assistant_exists
-SELECT EXISTS (SELECT FROM assistants WHERE assistant_id = $1)
-
 -- name: thread_exists
 SELECT EXISTS (SELECT FROM threads WHERE thread_id = $1)
+
+-- name: thread_of
+SELECT thread_id FROM crons WHERE cron_id = $1

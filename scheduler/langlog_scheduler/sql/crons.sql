@@ -3,7 +3,7 @@
 -- name: due
 -- With what their runs need of their assistants; now() is the moment that all of it is about. Parked crons are left alone.
 SELECT c.cron_id, c.assistant_id, c.thread_id, c.user_id, c.schedule, c.timezone, c.ends_at, c.payload, c.metadata,
-       c.on_run_completed, c.next_run_date, now() AS now,
+       c.on_run_completed, c.next_run_date, c.authority, now() AS now,
        a.graph_id, a.config AS assistant_config, a.context AS assistant_context, a.metadata AS assistant_metadata
 FROM crons c LEFT JOIN assistants a ON a.assistant_id = c.assistant_id
 WHERE c.enabled AND (c.ends_at IS NULL OR c.next_run_date <= c.ends_at) AND c.next_run_date <= now()
