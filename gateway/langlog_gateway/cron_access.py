@@ -7,6 +7,7 @@ A cron on a thread can also be seen and removed by the callers who may update th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -91,12 +92,20 @@ class CronAccess:
         raise missing
 
     async def narrowed(
-        self, request: web.Request, sql: str, visible: Filter | None, thread_id: str | None, *values: Any
+        self, request: web.Request, sql: str, value: Mapping[str, Any], *values: Any
     ) -> tuple[str, list[Any]]:
-        """A statement about ``crons`` whose ``{visible}`` is a condition, with its parameters. ``thread_id``: asked for alone."""
+        """A statement about ``crons`` whose ``{visible}`` is a condition, with its parameters. Raises ApiError.
+
+        ``value`` is what the handlers of ``crons.search`` are shown: what they add to its metadata narrows the caller's own crons.
+        """
+        shown: dict[str, Any] = {**value, "metadata": dict(value["metadata"])}
+        visible = await authorize(request, "crons", "search", shown)
         parameters = Parameters(*values)
-        found = " AND ".join(conditions(visible, parameters)) or "TRUE"
-        threads = await self._threads(request, thread_id) if visible else None
+        own = conditions(visible, parameters)
+        if shown["metadata"] != value["metadata"]:
+            own.append(f"metadata @> {parameters.add(msgspec.json.encode(shown['metadata']).decode(), '::jsonb')}")
+        found = " AND ".join(own) or "TRUE"
+        threads = await self._threads(request, value["thread_id"]) if own else None
         if threads:
             found = f"({found} OR {_on_thread(threads, parameters)})"
         return sql.replace("{visible}", found), parameters.values

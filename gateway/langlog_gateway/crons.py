@@ -211,15 +211,13 @@ class Crons:
             "limit": body.limit,
             "offset": body.offset,
         }
-        visible = await authorize(request, "crons", "search", value)
         order = "DESC" if body.sort_order == "desc" else "ASC"
         by = "ends_at" if body.sort_by == "end_time" else body.sort_by
         columns = [c for c in COLUMNS if not body.select or c in body.select]
         sql, values = await self._access.narrowed(
             request,
             SQL["search"].replace("{columns}", ", ".join(columns)).replace("{order}", f"{by} {order}, cron_id {order}"),
-            visible,
-            value["thread_id"],
+            value,
             value["assistant_id"],
             value["thread_id"],
             body.enabled,
@@ -238,12 +236,10 @@ class Crons:
             "thread_id": _uuid(body.thread_id, "thread"),
             "metadata": body.metadata or {},
         }
-        visible = await authorize(request, "crons", "search", value)
         sql, values = await self._access.narrowed(
             request,
             SQL["count"],
-            visible,
-            value["thread_id"],
+            value,
             value["assistant_id"],
             value["thread_id"],
             _filter(value["metadata"]),

@@ -1,3 +1,3 @@
-from tests.gateway.conftest import make_stack
+from tests.gateway.conftest import make_stack, make_stack_on_both
 
-__all__ = ["make_stack"]
+__all__ = ["make_stack", "make_stack_on_both"]

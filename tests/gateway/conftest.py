@@ -16,6 +16,7 @@ from langlog_backbone.clock import new_id, now_iso, now_ms
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import NewRecord
+from langlog_backbone.settings import Settings
 from langlog_executor.decider import DeciderService
 from langlog_gateway.service import GatewayService
 from langlog_projector.service import ProjectorService
@@ -26,7 +27,7 @@ from langlog_schemas.frames import Frame, FrameBatch
 from langlog_schemas.ids import default_assistant_id
 from langlog_schemas.messages import Answer, Query, Task
 
-from tests.stack.fixtures import isolated
+from tests.stack.fixtures import MakeSettings, isolated
 from tests.stack.server import free_port
 
 GRAPHS = ("echo", "slow")
@@ -172,31 +173,48 @@ MakeStack = Callable[..., contextlib.AbstractAsyncContextManager[Stack]]
 
 @pytest.fixture
 def make_stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis) -> MakeStack:
-    @contextlib.asynccontextmanager
-    async def make(*, local: bool = True, **changes: Any) -> AsyncIterator[Stack]:
-        servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri, "port": free_port()}
-        # the worker that the test plays does not renew its lease
-        settings = isolated(None, tmp_path, {**servers, "lease_s": 3600.0, **changes})
-        async with contextlib.AsyncExitStack() as stack:
-            backbone = await stack.enter_async_context(open_backbone(settings, local=local))
-            tasks = []
-            gateway = GatewayService(backbone)
-            for service in (ProjectorService(backbone), DeciderService(backbone), gateway):
-                await service.start()
-                stack.push_async_callback(service.stop)
-                tasks.append(asyncio.create_task(service.serve()))
-            http = await stack.enter_async_context(aiohttp.ClientSession())
-            made = Stack(backbone, gateway, f"http://127.0.0.1:{settings.port}", http)
-            tasks += [asyncio.create_task(made.work()), asyncio.create_task(made.answer())]
-            await register(backbone)
-            try:
-                yield made
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+    def make(*, local: bool = True, **changes: Any) -> contextlib.AbstractAsyncContextManager[Stack]:
+        servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri}
+        settings = isolated(None, tmp_path, {**servers, **OF_STACKS, "port": free_port(), **changes})
+        return opened(settings, local=local)
 
     return make
+
+
+@pytest.fixture
+def make_stack_on_both(make_settings: MakeSettings) -> MakeStack:
+    """As `make_stack`, on both logs."""
+
+    def make(**changes: Any) -> contextlib.AbstractAsyncContextManager[Stack]:
+        return opened(make_settings(**{**OF_STACKS, "port": free_port(), **changes}))
+
+    return make
+
+
+OF_STACKS = {"lease_s": 3600.0}
+"""The worker that the test plays does not renew its lease."""
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, *, local: bool = True) -> AsyncIterator[Stack]:
+    async with contextlib.AsyncExitStack() as stack:
+        backbone = await stack.enter_async_context(open_backbone(settings, local=local))
+        tasks = []
+        gateway = GatewayService(backbone)
+        for service in (ProjectorService(backbone), DeciderService(backbone), gateway):
+            await service.start()
+            stack.push_async_callback(service.stop)
+            tasks.append(asyncio.create_task(service.serve()))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        made = Stack(backbone, gateway, f"http://127.0.0.1:{settings.port}", http)
+        tasks += [asyncio.create_task(made.work()), asyncio.create_task(made.answer())]
+        await register(backbone)
+        try:
+            yield made
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
