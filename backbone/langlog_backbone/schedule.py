@@ -9,17 +9,31 @@ Pure; depends on the time zone database of the machine. Nothing here waits.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
 
+SCHEDULE_CHARACTERS_MAX = 1_000
+"""Characters of a schedule: every minute, hour, day and month by its number take 400. Reading one takes time with its length."""
 BAD_SCHEDULE = (
     "Invalid cron schedule: '{}'. Reason: Invalid cron schedule. Ensure the schedule uses the standard cron format "
     "(minute hour day_of_month month day_of_week). Example: '*/5 * * * *' for every 5 minutes."
 )
+LONG_SCHEDULE = (
+    f"Invalid cron schedule: it has {{}} characters, more than {SCHEDULE_CHARACTERS_MAX}. Use a shorter one."
+)
 BAD_TIMEZONE = "Invalid timezone: '{}'. Use IANA timezone format (e.g. 'America/New_York')."
 BAD_MOMENT = "Invalid end_time: '{}'. Use an ISO 8601 date and time (e.g. '2027-01-01T00:00:00Z')."
+
+SHOWN_CHARACTERS_MAX = 200
+"""Characters of a bad schedule, time zone or moment that an error repeats."""
+_FIELD = re.compile(r"[0-9A-Za-z*/,#?-]+", re.ASCII)
+_LONG_NUMBER = re.compile(r"\d{5}")
+_LETTERS = re.compile(r"[A-Za-z]+")
+_WORDS = frozenset("jan feb mar apr may jun jul aug sep oct nov dec sun mon tue wed thu fri sat l w".split())
+"""Words of a field. croniter knows ``H`` and ``R`` too: by those a cron would be due at other times at each look."""
 
 FREE_HOURS = ("@hourly",)
 LONGEST_GAP_YEARS = 50
@@ -38,16 +52,19 @@ class Schedule:
 
     def __init__(self, text: str, timezone: str | None = None) -> None:
         self._zone = zone_of(timezone)
+        if len(text) > SCHEDULE_CHARACTERS_MAX:
+            raise ScheduleError(LONG_SCHEDULE.format(len(text)))
         fields = text.split()
         names = len(fields) == 1 and text.startswith("@") and text.lower() != "@reboot"
-        if not (names or len(fields) in (5, 6)) or not croniter.is_valid(text):
-            raise ScheduleError(BAD_SCHEDULE.format(text))
-        self._text = text
+        if not (names or (len(fields) in (5, 6) and all(map(_plain, fields)))) or not croniter.is_valid(text):
+            raise ScheduleError(BAD_SCHEDULE.format(shown(text)))
+        # read once: reading takes longer than looking for the next time
+        self._cron = croniter(text, datetime(2024, 1, 1), max_years_between_matches=LONGEST_GAP_YEARS)
         self._free = fields[1].startswith("*") if len(fields) > 1 else text.lower() in FREE_HOURS
         try:
             self.after(datetime(2024, 1, 1, tzinfo=UTC))
         except (ValueError, OverflowError):  # croniter's errors are ValueErrors: 30 February
-            raise ScheduleError(BAD_SCHEDULE.format(text)) from None
+            raise ScheduleError(BAD_SCHEDULE.format(shown(text))) from None
 
     def after(self, moment: datetime) -> datetime:
         """The first time that is due after ``moment`` (aware); UTC."""
@@ -76,7 +93,8 @@ class Schedule:
 
     def _next(self, wall: datetime) -> datetime:
         """The next time on a clock that is never changed."""
-        found: datetime = croniter(self._text, wall, max_years_between_matches=LONGEST_GAP_YEARS).get_next(datetime)
+        self._cron.set_current(wall, force=True)
+        found: datetime = self._cron.get_next(datetime)
         return found
 
     def _at_times_of_day(self, moment: datetime) -> datetime:
@@ -119,6 +137,20 @@ class Schedule:
         return high.replace(microsecond=0)
 
 
+def _plain(field: str) -> bool:
+    """Whether a field has nothing in it but what fields are made of, so that croniter reads it in little time."""
+    return (
+        _FIELD.fullmatch(field) is not None
+        and _LONG_NUMBER.search(field) is None
+        and all(word.lower() in _WORDS for word in _LETTERS.findall(field))
+    )
+
+
+def shown(text: str) -> str:
+    """A client's text as an error repeats it."""
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}… ({len(text)} characters)"
+
+
 def zone_of(name: str | None) -> tzinfo:
     """The time zone of an IANA name; UTC when there is none. Raises ScheduleError."""
     if name is None:
@@ -126,7 +158,7 @@ def zone_of(name: str | None) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ScheduleError(BAD_TIMEZONE.format(name)) from None
+        raise ScheduleError(BAD_TIMEZONE.format(shown(name))) from None
 
 
 def moment_of(text: str) -> datetime:
@@ -135,4 +167,4 @@ def moment_of(text: str) -> datetime:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ScheduleError(BAD_MOMENT.format(text)) from None
+        raise ScheduleError(BAD_MOMENT.format(shown(text))) from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langlog_backbone.schedule import Schedule, ScheduleError, moment_of, zone_of
+from langlog_backbone.schedule import SCHEDULE_CHARACTERS_MAX, Schedule, ScheduleError, moment_of, zone_of
 from langlog_scheduler.crons import times_to_fire
 
 NEW_YORK = "America/New_York"
@@ -111,3 +111,41 @@ def test_after_a_downtime_the_last_missed_time_fires_once() -> None:
 def test_a_missed_time_beyond_the_grace_is_skipped() -> None:
     assert fired("@daily", "2026-01-02T00:00:00+00:00", "2026-01-02T00:05:01+00:00") == []
     assert fired("@daily", "2026-01-02T00:00:00+00:00", "2026-01-02T00:05:01+00:00", 3600) == ["00:00:00"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",".join(["*/1"] * 40_000) + " * * * *",
+        "*" * 10_000_000,
+        " " * 10_000_000,
+        "* " * 1_000_000,
+        "@" + "a" * 10_000_000,
+        "0-59/99999999999999 * * * *",
+        "0-9999999999 * * * *",
+        "R * * * *",
+        "r(0-9) 0 * * *",
+        "H/5 * * * *",
+        "\u0660 * * * *",
+        "0 0 1 1 every",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_schedule_that_is_too_long_or_not_plain_is_refused_at_once(text: str) -> None:
+    with pytest.raises(ScheduleError) as refused:
+        Schedule(text)
+    assert len(str(refused.value)) < 1_000, "what was sent is not repeated whole"
+
+
+@pytest.mark.parametrize("entry", ["*/1", "0-59/1", "0", "59"])
+def test_the_longest_schedule_is_read_as_any_other(entry: str) -> None:
+    minutes = ",".join([entry] * ((SCHEDULE_CHARACTERS_MAX - 8) // (len(entry) + 1)))
+    found = Schedule(f"{minutes} * * * *").between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    assert len(found) in (24, 25, 1_000)
+
+
+@pytest.mark.parametrize("name", ["A" * 10_000_000, "../../etc/passwd", "a/" * 100_000, "\udce9"])
+def test_a_time_zone_of_no_place_is_refused_without_repeating_it(name: str) -> None:
+    with pytest.raises(ScheduleError) as refused:
+        Schedule("@daily", name)
+    assert len(str(refused.value)) < 1_000
