@@ -32,7 +32,31 @@ SHOWN_CHARACTERS_MAX = 200
 _FIELD = re.compile(r"[0-9A-Za-z*/,#?-]+", re.ASCII)
 _LONG_NUMBER = re.compile(r"\d{5}")
 _LETTERS = re.compile(r"[A-Za-z]+")
-_WORDS = frozenset("jan feb mar apr may jun jul aug sep oct nov dec sun mon tue wed thu fri sat l w".split())
+_WORDS = frozenset(
+    [
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "may",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "oct",
+        "nov",
+        "dec",
+        "sun",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "l",
+        "w",
+    ]
+)
 """Words of a field. croniter knows ``H`` and ``R`` too: by those a cron would be due at other times at each look."""
 
 FREE_HOURS = ("@hourly",)
