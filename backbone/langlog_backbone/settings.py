@@ -72,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     postgres_pool_size: int = 10
     """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: connections of one process."""
+    read_timeout_s: float = 10.0
+    """LANGLOG_READ_TIMEOUT_SECS: a gateway's read that Postgres has not answered by then is 503 with Retry-After."""
+    projector_give_up_s: float = 20.0
+    """LANGLOG_PROJECTOR_GIVE_UP_SECS: a projector to which Postgres is unavailable for this long leaves its partitions to others."""
     projection: str = "langlog_v4"
     """LANGLOG_PROJECTION: the Postgres schema of the read model."""
 
@@ -211,6 +215,8 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
     "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),
     "outcomes_kept_s": ("LANGLOG_IDEMPOTENCY_SECS",),
+    "read_timeout_s": ("LANGLOG_READ_TIMEOUT_SECS",),
+    "projector_give_up_s": ("LANGLOG_PROJECTOR_GIVE_UP_SECS",),
     "reply_timeout_s": ("LANGLOG_REPLY_TIMEOUT_SECS",),
     "heartbeat_s": ("LANGLOG_HEARTBEAT_SECS",),
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),

@@ -54,7 +54,7 @@ class Core:
         self.pipe: RedisPipe = backbone.pipe
         self._pool = backbone.pool
         self.log = backbone.log
-        self.reads = Reads(backbone.pool)
+        self.reads = Reads(backbone.pool, self.settings.read_timeout_s)
         self.replies = ReplyRouter(backbone.bus)
         self.commands = Commands(backbone.log, self.replies, self.reads, self.settings.reply_timeout_s)
         self.queries = Queries(backbone.pipe, self.replies, self.settings.reply_timeout_s)

@@ -179,20 +179,20 @@ class UserCodeError(Exception):
     """Code of the user's graph raised while answering a query: 500 in plain text."""
 
 
-READ_TIMEOUT_S = 20.0
-"""A read that takes longer, the wait for a connection counted in, is given up with 503."""
-
-
 class Reads:
-    """Postgres, for reading. No connection is held beyond one statement."""
+    """Postgres, for reading. No connection is held beyond one statement.
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    ``limit_s``: a read that takes longer, the wait for a connection counted in, is given up with 503.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, limit_s: float) -> None:
         self._pool = pool
+        self._limit_s = limit_s
 
     async def row(self, sql: str, *args: Any) -> Any:
         """The first row or None. Raises ApiError 503."""
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
+            async with asyncio.timeout(self._limit_s):
                 return await self._pool.fetchrow(sql, *args)
         except Exception as error:
             if is_unavailable(error):
@@ -202,7 +202,7 @@ class Reads:
     async def rows(self, sql: str, *args: Any) -> list[Any]:
         """All rows. Raises ApiError 503."""
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
+            async with asyncio.timeout(self._limit_s):
                 found: list[Any] = await self._pool.fetch(sql, *args)
         except Exception as error:
             if is_unavailable(error):
@@ -213,7 +213,7 @@ class Reads:
     async def value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None. Raises ApiError 503."""
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
+            async with asyncio.timeout(self._limit_s):
                 return await self._pool.fetchval(sql, *args)
         except Exception as error:
             if is_unavailable(error):

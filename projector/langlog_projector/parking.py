@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 from langlog_backbone.log import Record
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.unavailable import is_unavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 
@@ -114,7 +115,12 @@ def place_of(origin: str) -> Place | None:
 
 
 def own_fault(error: Exception) -> bool:
-    """Whether it is the record that Postgres (or its client, which checks what it sends) does not take."""
+    """Whether it is the record that Postgres (or its client, which checks what it sends) does not take.
+
+    A server in trouble is never taken for a bad record: a disk that is full or broken refuses records that are well.
+    """
+    if is_unavailable(error):
+        return False
     if isinstance(error, asyncpg.InterfaceError):
         return isinstance(error, ValueError)
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in OWN_FAULT

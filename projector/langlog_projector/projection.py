@@ -17,15 +17,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from time import time_ns
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncpg
 import msgspec
 import structlog
 from langlog_backbone import tracing
-from langlog_backbone.log import LogUnavailable, Record, TopicPartition
+from langlog_backbone.log import Record, TopicPartition
+from langlog_backbone.pool import ACQUIRE_S
+from langlog_backbone.retry import READ_LIMIT_S, Availability, until_available
 from langlog_backbone.settings import Settings
-from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.unavailable import is_unavailable
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
@@ -42,6 +44,8 @@ from .parking import Parked, ParkedEvent, own_fault, parked_events, place_of, wo
 logger = structlog.get_logger(__name__)
 
 RETRY_PAUSE_S = 0.5
+WRITE_LIMIT_S = 120.0
+"""For writing one batch. A connection whose other end is gone says nothing: the batch is written again on another one."""
 
 Refused = Sequence[tuple[Record, str]]
 """Records that cannot be folded, with what is wrong with them."""
@@ -96,6 +100,7 @@ class Projection:
         outcomes_kept_s: float = Settings().outcomes_kept_s,
         erasure: Erasure | None = None,
     ) -> None:
+        self.availability = Availability("projector")
         self._pool = pool
         self._erasure = erasure
         self._gone: list[str] = []
@@ -112,8 +117,11 @@ class Projection:
 
     async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Positions from Postgres; what outlives a batch is read anew. Raises what `UNAVAILABLE_ERRORS` lists."""
-        async with self._pool.acquire() as connection:
+        async with self._connection() as connection:
             return await self._open(connection, partitions)
+
+    def _connection(self) -> Any:
+        return self._pool.acquire(timeout=ACQUIRE_S)
 
     async def _open(
         self, connection: asyncpg.Connection, partitions: Collection[TopicPartition]
@@ -142,6 +150,12 @@ class Projection:
             self.positions.pop(partition, None)
             self._fences.causes.pop(partition, None)
 
+    def abandon(self) -> None:
+        """Forget the batch that was broken off, and all partitions."""
+        self._listener.dropped()
+        self.close(list(self.positions))
+        self.went_back = False
+
     def next(self, records: Sequence[Record]) -> list[Record]:
         """Those that go on from our positions: what was read before a partition changed hands is read again by its owner.
 
@@ -165,10 +179,12 @@ class Projection:
         """Compare our positions with the saved ones: after a lost connection Postgres may have forgotten the last commits."""
         lanes = list(self.positions)
         try:
-            async with self._pool.acquire() as connection:
-                rows = await connection.fetch(SQL["read_positions"], [t for t, _ in lanes], [p for _, p in lanes])
-        except UNAVAILABLE_ERRORS as error:
-            logger.warning("projector.waits", error=str(error))
+            with self.availability.attempt():
+                async with asyncio.timeout(READ_LIMIT_S), self._connection() as connection:
+                    rows = await connection.fetch(SQL["read_positions"], [t for t, _ in lanes], [p for _, p in lanes])
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
         else:
             if {(row["topic"], row["part"]): row["offset"] for row in rows} == self.positions:
                 return
@@ -193,18 +209,21 @@ class Projection:
                 count, bad = self._fold(records, fold)
                 batch, rest = records[:count], records[count:]
                 steps = self._steps(batch)
-                if bad:
-                    await self._bury(bad)
-                async with self._pool.acquire() as connection:
-                    await self._write(connection, fold.changes, steps)
+                with self.availability.attempt():
+                    if bad:
+                        await self._bury(bad)
+                    async with asyncio.timeout(WRITE_LIMIT_S), self._connection() as connection:
+                        await self._write(connection, fold.changes, steps)
             except PositionsMoved:
                 logger.warning("projector.positions_moved", partitions=len(steps))
                 self._listener.dropped()
                 await self._reopen()
                 records = self.next(records)
-            except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS, LogUnavailable, _Unfoldable) as error:
+            except Exception as error:
+                if not isinstance(error, _Unfoldable | asyncpg.PostgresError) and not is_unavailable(error):
+                    raise
                 if not isinstance(error, _Unfoldable) and not own_fault(error):
-                    logger.warning("projector.waits", error=str(error))
+                    self.availability.failed(error)
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
                     await self._reopen()
                     if steps and all(self.positions[lane] >= step.after for lane, step in steps.items()):
@@ -305,18 +324,21 @@ class Projection:
         lane = (release.topic, release.partition)
         while True:
             try:
-                async with self._pool.acquire() as connection:
-                    await self._release_events(connection, release)
-                    step = Step(release.offset, release.offset + 1, self._fences.causes.get(lane))
-                    await apply(connection, Fold(Fences()).changes, {lane: step})
-                    await self._parked.read(connection)
+                with self.availability.attempt():
+                    async with self._connection() as connection:
+                        await self._release_events(connection, release)
+                        step = Step(release.offset, release.offset + 1, self._fences.causes.get(lane))
+                        await apply(connection, Fold(Fences()).changes, {lane: step})
+                        await self._parked.read(connection)
             except PositionsMoved:
                 self._listener.dropped()
                 await self._reopen()
                 if not self.next([release]):
                     return
-            except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS) as error:
-                logger.warning("projector.waits", error=str(error))
+            except Exception as error:
+                if not isinstance(error, asyncpg.PostgresError) and not is_unavailable(error):
+                    raise
+                self.availability.failed(error)
                 self._listener.dropped()
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
                 await self._reopen()
@@ -361,7 +383,7 @@ class Projection:
         except PositionsMoved:
             raise
         except Exception as error:
-            if isinstance(error, (asyncpg.PostgresError, *UNAVAILABLE_ERRORS)) and not own_fault(error):
+            if is_unavailable(error) or (isinstance(error, asyncpg.PostgresError) and not own_fault(error)):
                 raise
             logger.error("projector.still_bad", topic=record.topic, offset=record.offset, error=words(error))
             await self._open(connection, list(self.positions))  # what the fold changed along the way is not true
@@ -403,13 +425,12 @@ class Projection:
     async def _reopen(self) -> None:
         """After a failed commit: what the fold changed along the way is not true; read it anew. Sets `went_back`."""
         before = dict(self.positions)
-        while True:
-            try:
-                self._fences.causes.clear()
-                await self.open(list(self.positions))
-                break
-            except UNAVAILABLE_ERRORS:
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+
+        async def reopen() -> None:
+            self._fences.causes.clear()
+            await self.open(list(self.positions))
+
+        await until_available(reopen, on=self.availability, limit_s=READ_LIMIT_S)
         lost = sum(max(0, offset - self.positions[lane]) for lane, offset in before.items())
         if lost:
             logger.warning("projector.positions_went_back", records=lost)

@@ -2,7 +2,8 @@
 
 One loop: take what has gathered, have it folded and written (`projection`), tell those who wait (`announce`). Partitions come
 from the log's consumer group; a former owner that still writes finds the positions moved and drops its batch. When it dies, its
-partitions go to another, which goes on from the saved positions. What cannot be folded goes to ``dead-letters``.
+partitions go to another, which goes on from the saved positions; so they do when Postgres is unavailable to this one for
+`Settings.projector_give_up_s`. What cannot be folded goes to ``dead-letters``.
 
 Postgres may lose its last commits. After every lost connection, and every `CHECK_S` in which nothing is to be folded, the saved
 positions are read; where they went back, the log is read again from there.
@@ -11,21 +12,23 @@ positions are read; where they went back, the log is read again from there.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
 import structlog
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
-from langlog_backbone.log import LogReader, LogUnavailable, NewRecord, Record, TopicPartition
+from langlog_backbone.log import LogReader, NewRecord, Record, TopicPartition
+from langlog_backbone.pool import ACQUIRE_S
 from langlog_backbone.postgres import connect_pool
-from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.retry import READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
 from .announce import AWAITED, Announcer
 from .erasure import Erasure
-from .projection import RETRY_PAUSE_S, Projection, Refused
+from .projection import Projection, Refused
 from .recent_replies import RecentReplies
 from .snapshot_read import restore
 
@@ -56,6 +59,9 @@ class ProjectorService:
         self._turn = asyncio.Lock()
         """A read may be under way while a batch is folded: partitions change hands between batches all the same."""
         self._reader: LogReader | None = None
+        self._restoring = Availability("projector.restore", hanging_s=math.inf)
+        self._gave_up = False
+        """Postgres was unavailable for so long that the partitions are left to others."""
         self._lost = asyncio.Event()
         """A connection to Postgres has ended."""
 
@@ -74,6 +80,42 @@ class ProjectorService:
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
 
     async def serve(self) -> None:
+        while True:
+            following = asyncio.create_task(self._follow(), name="projector")
+            try:
+                await self._until_stalled(following)
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+            await self._give_up()
+
+    async def _until_stalled(self, following: asyncio.Task[None]) -> None:
+        """Returns when Postgres has been unavailable for too long. Raises what following the log ends with."""
+        limit_s = self._backbone.settings.projector_give_up_s
+        while (left := limit_s - self._projection.availability.failing_s) > 0:
+            await asyncio.wait([following], timeout=max(left, 1.0))
+            if following.done():
+                following.result()
+
+    async def _give_up(self) -> None:
+        """Let another projector have the partitions, who may reach Postgres; join again when we do."""
+        assert self._reader is not None
+        logger.warning("projector.gave_up", reason=self._projection.availability.reason)
+        self._gave_up = True
+        await self._reader.stop()
+        self._projection.abandon()
+        await until_available(self._check_postgres, on=self._projection.availability, limit_s=READ_LIMIT_S)
+        self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
+        self._gave_up = False
+        logger.info("projector.joins_again")
+
+    async def _check_postgres(self) -> None:
+        """Raises what writing a batch would, where tables are locked or the server is read-only; changes nothing."""
+        assert self._pool is not None
+        async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
+            await connection.execute('UPDATE positions SET "offset" = "offset" WHERE false')
+
+    async def _follow(self) -> None:
         assert self._reader is not None
         reading: asyncio.Task[list[Record]] | None = None
         try:
@@ -146,7 +188,12 @@ class ProjectorService:
                 self._pool.terminate()
 
     async def not_ready(self) -> str | None:
-        return "it has not started" if self._reader is None else None
+        if self._reader is None:
+            return "it has not started"
+        reason = reason_of([self._projection.availability, self._restoring])
+        if reason is not None and self._gave_up:
+            return f"{reason}; its partitions are left to other projectors"
+        return reason
 
     # --- ownership ---------------------------------------------------------------------------
 
@@ -156,18 +203,14 @@ class ProjectorService:
             return await self._positions(partitions)
 
     async def _positions(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        while True:
-            try:
-                assert self._pool is not None
-                schema = self._backbone.settings.projection
-                await restore(self._log, self._pool, schema, {part for _, part in partitions})
-                return await self._projection.open(partitions)
-            except UNAVAILABLE_ERRORS as error:
-                logger.warning("projector.postgres_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
-            except LogUnavailable as error:
-                logger.warning("projector.log_away", error=str(error))
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the log is back
+        pool, schema = self._pool, self._backbone.settings.projection
+        assert pool is not None
+        parts = {part for _, part in partitions}
+        # may take minutes where the log was cut: no sign of trouble
+        await until_available(lambda: restore(self._log, pool, schema, parts), on=self._restoring)
+        return await until_available(
+            lambda: self._projection.open(partitions), on=self._projection.availability, limit_s=READ_LIMIT_S
+        )
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         async with self._turn:

@@ -1,0 +1,21 @@
+"""Waiting for what no message announces, such as readiness: looked at again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+LIMIT_S = 120.0
+PAUSE_S = 0.05
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], limit_s: float = LIMIT_S) -> T:
+    """What ``look`` finds, once it finds something true. Raises TimeoutError."""
+    async with asyncio.timeout(limit_s):
+        while True:
+            found = await look()
+            if found:
+                return found
+            await asyncio.sleep(PAUSE_S)

@@ -1,0 +1,134 @@
+"""A projector that cannot reach its database leaves its partitions to others, says why, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
+
+import pytest
+from langlog_backbone.clock import new_id
+from langlog_backbone.context import Backbone, open_backbone
+from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.log import NewRecord, TopicPartition
+from langlog_backbone.settings import Settings
+from langlog_projector.service import GROUP, ProjectorService
+from langlog_schemas import envelope
+from langlog_schemas import events as ev
+
+from tests.outage.eventually import eventually
+from tests.stack.fixtures import MakeSettings
+
+GIVE_UP_S = 1.0
+
+
+@pytest.fixture
+async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+class Other:
+    """Another member of the group, that only takes partitions."""
+
+    def __init__(self) -> None:
+        self.taken = asyncio.Event()
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self.taken.set()
+        return {}
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Nothing was kept."""
+
+
+async def append_thread(backbone: Backbone, partition: int) -> str:
+    """A thread that the projector is to fold."""
+    thread_id = new_id()
+    while backbone.log.partition_of(thread_id) != partition:
+        thread_id = new_id()
+    event = ev.ThreadCreated(thread_id=thread_id, metadata={})
+    headers = envelope.headers(
+        id=new_id(), type=event.TYPE, source="/test", time="2026-01-01T00:00:00.000000+00:00", subject=thread_id
+    )
+    await backbone.log.append([NewRecord(event.TOPIC, thread_id, ev.encode(event), headers)])
+    return thread_id
+
+
+@contextlib.asynccontextmanager
+async def serving(backbone: Backbone) -> AsyncIterator[ProjectorService]:
+    service = ProjectorService(backbone)
+    await service.start()
+    task = asyncio.create_task(service.serve())
+    try:
+        yield service
+        assert not task.done()
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await service.stop()
+
+
+async def folded(backbone: Backbone, thread_id: str) -> None:
+    async def there() -> bool:
+        row = await backbone.pool.fetchrow("SELECT 1 FROM threads WHERE thread_id = $1", thread_id)
+        return row is not None
+
+    await eventually(there)
+
+
+async def test_partitions_go_to_another_while_postgres_is_unavailable(
+    make_settings: MakeSettings, own_postgres: EmbeddedPostgres
+) -> None:
+    settings: Settings = make_settings(
+        database_uri=own_postgres.uri, projector_give_up_s=GIVE_UP_S, group_session_s=2.0, partitions=1
+    )
+    async with open_backbone(settings, local=True) as backbone, serving(backbone) as projector:
+        await folded(backbone, await append_thread(backbone, 0))
+        assert await projector.not_ready() is None
+        other = Other()
+        standing_by = backbone.log.member(GROUP, ev.FOLDED_TOPICS, other)
+        reading = asyncio.create_task(standing_by.read())
+        await own_postgres.stop()
+        await append_thread(backbone, 0)
+
+        async def gave_up() -> bool:
+            reason = await projector.not_ready()
+            return reason is not None and "its partitions are left to other projectors" in reason
+
+        await eventually(gave_up)
+        await other.taken.wait()
+        await own_postgres.start()
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+        await standing_by.stop()
+        await folded(backbone, await append_thread(backbone, 0))
+        assert await projector.not_ready() is None
+
+
+async def test_a_read_only_postgres_parks_nothing(make_settings: MakeSettings, own_postgres: EmbeddedPostgres) -> None:
+    settings: Settings = make_settings(database_uri=own_postgres.uri, partitions=1)
+    async with open_backbone(settings, local=True) as backbone, serving(backbone) as projector:
+        await folded(backbone, await append_thread(backbone, 0))
+        await backbone.pool.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        await backbone.pool.execute("SELECT pg_reload_conf()")
+        thread_id = await append_thread(backbone, 0)
+
+        async def refused() -> bool:
+            reason = await projector.not_ready()
+            return reason is not None and "ReadOnlySQLTransactionError 25006" in reason
+
+        await eventually(refused)
+        await backbone.pool.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        await backbone.pool.execute("SELECT pg_reload_conf()")
+        await folded(backbone, thread_id)
+        assert await backbone.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+
+        async def well() -> bool:
+            return await projector.not_ready() is None
+
+        await eventually(well)
