@@ -34,3 +34,8 @@ def life(thread_id: str) -> str:
 def frames(thread_id: str) -> str:
     """Channel of live frames; also the key of the Redis stream that keeps the recent ones (field ``f``)."""
     return f"frames:{thread_id}"
+
+
+def one_receiver(channel: str) -> bool:
+    """Whether one process alone subscribes to the channel."""
+    return channel.startswith("gw:")

@@ -42,7 +42,10 @@ local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local found = {}
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   local held = KEYS[2] .. worker
-  for _, id in ipairs(redis.call('LRANGE', held, 0, -1)) do found[#found + 1] = id end
+  for _, id in ipairs(redis.call('LRANGE', held, 0, -1)) do
+    found[#found + 1] = id
+    redis.call('DEL', KEYS[3] .. id)
+  end
   redis.call('DEL', held)
   redis.call('ZREM', KEYS[1], worker)
 end
@@ -111,8 +114,9 @@ class HotQueue:
         )
 
     async def reap(self) -> list[str]:
-        """Ids of the tasks of workers whose lease ran out; the workers are forgotten."""
-        found = await self._pipe.call("EVAL", _REAP, 2, self._pipe.key("leases"), self._pipe.key("held", ""))
+        """Ids of the tasks of workers whose lease ran out; workers and tasks are forgotten."""
+        keys = (self._pipe.key("leases"), self._pipe.key("held", ""), self._pipe.key("task", ""))
+        found = await self._pipe.call("EVAL", _REAP, len(keys), *keys)
         return [x.decode() for x in found]
 
     async def check_writable(self) -> None:

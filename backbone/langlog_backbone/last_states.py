@@ -18,9 +18,10 @@ import msgspec
 import structlog
 from langlog_schemas import commands as cmd
 from msgspec import Raw
+from redis.exceptions import ResponseError
 
 from .context import Backbone
-from .queries import QueryClient
+from .queries import QueryClient, TooManyQueries
 from .redis import RedisUnavailable
 from .replies import ReplyRouter
 
@@ -93,7 +94,7 @@ class LastStates:
                 return None
             state = _state.decode(answer.body)
             return State(values=cmd.ABSENT) if state.checkpoint is None else state
-        except (TimeoutError, RedisUnavailable, msgspec.MsgspecError):
+        except (TimeoutError, RedisUnavailable, ResponseError, TooManyQueries, msgspec.MsgspecError):
             return None
 
 

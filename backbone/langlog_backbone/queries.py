@@ -21,8 +21,16 @@ logger = structlog.get_logger(__name__)
 
 QUERIES = "queries"
 """Redis list of queries, taken by any worker."""
+QUERIES_MAX = 1_000
+"""Queries that may wait for a worker; one more is refused at once."""
+LIST_KEPT_S = 600
+"""Redis forgets queries this long after the last one: no worker takes them."""
 ASK_AGAIN_SHARE = 1 / 3
 """Share of the time after which a query that was taken, but not answered, is asked a second time."""
+
+
+class TooManyQueries(Exception):
+    """Workers do not keep up with queries, or there are none."""
 
 
 class QueryClient:
@@ -35,7 +43,8 @@ class QueryClient:
     async def ask(self, kind: str, body: bytes, limit_s: float) -> Answer:
         """A worker's answer. ``body``: JSON, as the kind says.
 
-        Raises RedisUnavailable when the query cannot be put into Redis, and TimeoutError without an answer within ``limit_s``.
+        Raises RedisUnavailable (or redis ResponseError) when the query cannot be put into Redis, TooManyQueries when too many wait
+        there, and TimeoutError without an answer within ``limit_s``.
         """
         query = Query(
             id=new_id(),
@@ -52,6 +61,9 @@ class QueryClient:
                 self._push(data, future)
                 self._under_way[query.id] = data
                 return messages.decode_answer(await future)
+        except (TimeoutError, asyncio.CancelledError, TooManyQueries):
+            self._pipe.send("LREM", self._pipe.key(QUERIES), 0, data)  # no worker need take it any more
+            raise
         finally:
             again.cancel()
             self._under_way.pop(query.id, None)
@@ -60,12 +72,15 @@ class QueryClient:
     def _push(self, data: bytes, future: asyncio.Future[bytes]) -> None:
         """Does not wait: the answer may come first. A query that does not get into Redis has no answer."""
 
-        def pushed(done: asyncio.Future[object]) -> None:
+        def pushed(done: asyncio.Future[int]) -> None:
             error = None if done.cancelled() else done.exception()
+            if error is None and not done.cancelled() and done.result() > QUERIES_MAX:
+                error = TooManyQueries(f"more than {QUERIES_MAX} queries wait for a worker")
             if error is not None and not future.done():
                 future.set_exception(error)
 
         self._pipe.submit("LPUSH", self._pipe.key(QUERIES), data).add_done_callback(pushed)
+        self._pipe.send("EXPIRE", self._pipe.key(QUERIES), LIST_KEPT_S)
 
     def _ask_all_again(self) -> None:
         for data in self._under_way.values():

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import redis.asyncio as aioredis
 import structlog
-from redis.exceptions import RedisError
+from msgspec import MsgspecError
+from redis.exceptions import RedisError, ResponseError
 
+from . import channels
+from .large_messages import INLINE_BYTES, REFERENCE_MARK, LargeMessages, decode, encode
 from .redis_connection import CONNECT_TIMEOUT_S, RedisConnection, RedisUnavailable, open_connection
 from .retry import Availability, until_available
 from .service import StartError
@@ -28,6 +32,10 @@ logger = structlog.get_logger(__name__)
 MIN_VERSION = (6, 2)
 """BLMOVE."""
 RECONNECT_PAUSE_S = 0.2
+MAX_WAITING_BYTES = 256_000_000
+"""Large messages that one process may have on their way into Redis; one more is lost."""
+CLOSE_S = 2.0
+"""For large messages under way when the bus stops."""
 
 
 def connect(uri: str, **options: Any) -> aioredis.Redis:
@@ -174,6 +182,13 @@ class Bus:
         """Channels that are subscribed to in Redis; done once Redis has said so on the present connection."""
         self._connection: RedisConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._large = LargeMessages(RedisPipe(settings))
+        self._outgoing: dict[str, deque[bytes]] = {}
+        """Per channel, while a large message is on its way: what is sent after it."""
+        self._outgoing_bytes = 0
+        self._incoming: dict[str, deque[bytes]] = {}
+        """Per channel, while the body of a large message is fetched: what came after it."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._caught_up: asyncio.Future[None] | None = None
         """Done once Redis has carried out all that was sent on a new connection."""
         self.availability = Availability("bus", "redis")
@@ -193,12 +208,82 @@ class Bus:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        for task in self._tasks:
+            task.cancel()
+        await self._large.stop()
         if self._connection is not None:
             self._connection.close()
 
     def publish(self, channel: str, data: bytes) -> None:
-        """To subscribers in all processes; lost when Redis is away."""
-        self._pipe.send("PUBLISH", self._pipe.key(channel), data)
+        """To subscribers in all processes, of any size, in the order of the calls; lost when Redis is away."""
+        if len(data) <= INLINE_BYTES and channel not in self._outgoing:
+            self._pipe.send("PUBLISH", self._pipe.key(channel), data)
+            return
+        waiting = self._outgoing.get(channel)
+        if waiting is None:
+            waiting = self._outgoing[channel] = deque()
+            self._background(self._send_out(channel, waiting))
+        if self._outgoing_bytes + len(data) > MAX_WAITING_BYTES:
+            logger.warning("bus.message_dropped", channel=channel.partition(":")[0], bytes=len(data))
+            return
+        self._outgoing_bytes += len(data)
+        waiting.append(data)
+
+    async def publish_heard(self, channel: str, data: bytes) -> int:
+        """Publish a message of any size; how many subscribers it went to.
+
+        Raises RedisUnavailable, or redis ResponseError when Redis refuses the body of a large message (it is full).
+        """
+        if len(data) > INLINE_BYTES:
+            data = encode(await self._large.put(data, once=channels.one_receiver(channel)))
+        heard: int = await self._pipe.call("PUBLISH", self._pipe.key(channel), data)
+        return heard
+
+    async def _send_out(self, channel: str, waiting: deque[bytes]) -> None:
+        """Large messages of one channel, and those that came after them."""
+        while waiting:
+            data = waiting.popleft()
+            self._outgoing_bytes -= len(data)
+            try:
+                await self.publish_heard(channel, data)
+            except (RedisUnavailable, ResponseError) as error:
+                logger.warning("bus.message_lost", channel=channel.partition(":")[0], bytes=len(data), error=str(error))
+        del self._outgoing[channel]
+
+    def _receive(self, channel: str, data: bytes) -> None:
+        """Deliver a message once its body is there; what comes after it on its channel waits for that."""
+        waiting = self._incoming.get(channel)
+        if waiting is not None:
+            waiting.append(data)
+        elif data.startswith(REFERENCE_MARK):
+            self._incoming[channel] = deque([data])
+            self._background(self._fetch(channel, self._incoming[channel]))
+        else:
+            self.deliver(channel, data)
+
+    async def _fetch(self, channel: str, waiting: deque[bytes]) -> None:
+        while waiting:
+            data: bytes | None = waiting.popleft()
+            assert data is not None
+            try:
+                reference = decode(data)
+                if reference is not None:
+                    data = await self._large.get(reference)
+                    if data is None:
+                        logger.warning("bus.message_gone", channel=channel.partition(":")[0], bytes=reference.bytes)
+            except (RedisUnavailable, ResponseError, MsgspecError) as error:
+                logger.warning("bus.message_lost", channel=channel.partition(":")[0], error=str(error))
+                data = None
+            if data is not None:
+                self.deliver(channel, data)
+        del self._incoming[channel]
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def publish_local(self, channel: str, data: bytes) -> None:
         """As `publish`; within the process when the bus is local."""
@@ -282,7 +367,7 @@ class Bus:
             return
         channel = message[1].decode()[len(self._pipe.prefix) :]
         if message[0] == b"message":
-            self.deliver(channel, message[2])
+            self._receive(channel, message[2])
         elif message[0] == b"subscribe":
             ack = self._acks.get(channel)
             if ack is not None and not ack.done():

@@ -117,6 +117,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_MAX_QUEUED_RUNS: pending runs of the whole server; one more is 429; 0: no limit."""
     max_page: int = 10_000
     """LANGLOG_MAX_PAGE: entries of one answer that lists runs or store items; searches take at most 1,000 in any case."""
+    max_answer_bytes: int = 100_000_000
+    """LANGLOG_MAX_ANSWER_BYTES: largest state or page of a history that is answered, in bytes of JSON; a larger one is 413."""
     audit_page_bytes: int = 8_000_000
     """LANGLOG_AUDIT_PAGE_BYTES: records read for one page of a thread's events; a page over it is cut short."""
     base_url: str = ""
@@ -144,6 +146,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_DRAIN_SECS: how long a stopping worker lets runs reach a step boundary."""
     frame_retention: int = 10_000
     """LANGLOG_FRAME_RETENTION: frame batches kept in Redis for one thread."""
+    frames_max_bytes: int = 256_000_000
+    """LANGLOG_FRAMES_MAX_BYTES: frames of all runs kept in Redis, in bytes; over it the oldest go first, and those of runs that are
+    followed last. Where Redis has a ``maxmemory``, at most half of that is used."""
+    frames_kept_s: float = 3_600.0
+    """LANGLOG_FRAMES_KEPT_SECS: Redis forgets the frames of a thread this long after its last frame."""
+    frames_unfollowed_s: float = 120.0
+    """LANGLOG_FRAMES_UNFOLLOWED_SECS: the same for a run that has ended, and that nobody followed."""
     sweep_s: float = 5.0
     """LANGLOG_SWEEP_SECS: between two looks at leases and lost dispatches."""
 
@@ -227,6 +236,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "socket_ping_s": ("LANGLOG_SOCKET_PING_SECS",),
     "max_queued_runs": ("LANGLOG_MAX_QUEUED_RUNS",),
     "max_page": ("LANGLOG_MAX_PAGE",),
+    "max_answer_bytes": ("LANGLOG_MAX_ANSWER_BYTES",),
     "audit_page_bytes": ("LANGLOG_AUDIT_PAGE_BYTES",),
     "base_url": ("LANGLOG_BASE_URL",),
     "workers": ("LANGLOG_WORKERS",),
@@ -239,6 +249,9 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "lease_s": ("LANGLOG_LEASE_SECS",),
     "drain_s": ("LANGLOG_DRAIN_SECS",),
     "frame_retention": ("LANGLOG_FRAME_RETENTION",),
+    "frames_max_bytes": ("LANGLOG_FRAMES_MAX_BYTES",),
+    "frames_kept_s": ("LANGLOG_FRAMES_KEPT_SECS",),
+    "frames_unfollowed_s": ("LANGLOG_FRAMES_UNFOLLOWED_SECS",),
     "sweep_s": ("LANGLOG_SWEEP_SECS",),
     "embed_timeout_s": ("LANGLOG_EMBED_TIMEOUT_SECS",),
     "webhook_secret": ("LANGLOG_WEBHOOK_SECRET",),

@@ -15,6 +15,7 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
+from langlog_backbone.kept_frames import KeptFrames
 from langlog_backbone.last_states import Orphan
 from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.redis import RedisUnavailable
@@ -63,6 +64,7 @@ class Consequences:
         self._backbone = backbone
         self._aggregates = aggregates
         self._append = append
+        self._frames = KeptFrames(backbone.pipe, backbone.settings)
         self._ends = UntoldEnds(backbone, append)
         self._redis = Availability("decider.effects", "redis")
         self._postgres = Availability("decider.effects")
@@ -118,7 +120,7 @@ class Consequences:
                 await self._stop_runs(controls)
                 await self._remove_crons(gone)
                 for thread_id in gone:
-                    self._backbone.pipe.send("UNLINK", self._backbone.pipe.key(channels.frames(thread_id)))
+                    self._frames.remove(thread_id)
             except RedisUnavailable:
                 # the scheduler finds these runs missing in Redis, and has them dispatched again
                 logger.debug("decider.effects_lost", tasks=len(tasks), controls=len(controls))

@@ -18,14 +18,17 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
-from langlog_backbone import channels
+from langlog_backbone import channels, large_messages
 from langlog_backbone.clock import now_ms
 from langlog_backbone.compression import compressed
+from langlog_backbone.kept_frames import BATCH_BYTES, NOTE_BYTES, KeptFrames
+from langlog_backbone.large_messages import INLINE_BYTES, Reference
 from langlog_backbone.lone_surrogates import encodable
 from langlog_backbone.redis import RedisUnavailable
 from langlog_schemas import frames
 from langlog_schemas.events import RunFrames
 from langlog_schemas.frames import Frame, FrameBatch
+from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
     from langlog_schemas.messages import Task
@@ -35,10 +38,8 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-KEEP_S = 3600
-"""The Redis stream of a thread is forgotten this long after its last frame."""
-KEEP_AGAIN_S = 60.0
-"""The expiry is pushed out at most this often."""
+NOTE_AGAIN_S = 60.0
+"""While frames come, their expiry is pushed out at least this often."""
 RECORD_EVERY_S = 1.0
 """Frames of a resumable run are in the log at latest this long after they were sent."""
 LINGER_S = 0.001
@@ -81,7 +82,11 @@ class FramesOut:
         self._left = 0.0
         self._recorder: asyncio.TimerHandle | None = None
         self._unrecorded: list[Frame] = []
-        self._kept_until = 0.0
+        self._kept = KeptFrames(io.backbone.pipe, io.backbone.settings)
+        self._note_at = 0.0
+        self._unnoted = 0
+        self._followed = False
+        """Somebody has listened to a batch."""
         self._lost = False
         self._heard = True
         """Somebody listened when the last batch went out; whoever subscribes meanwhile is noticed with the next one."""
@@ -125,6 +130,8 @@ class FramesOut:
 
     def close(self) -> None:
         """Nothing is sent from now on: the attempt was given up."""
+        if self._unnoted:
+            self._note(running=False)
         self._closed = True
         self._gathered.clear()
         for timer in (self._lingering, self._recorder):
@@ -137,6 +144,7 @@ class FramesOut:
             self._begin()
             if self._flusher is not None:
                 await asyncio.wait([self._flusher])
+        self._note(running=False)
         self._record()
 
     def _wake(self) -> None:
@@ -184,18 +192,30 @@ class FramesOut:
         backbone = self._io.backbone
         made = FrameBatch(self._task.run_id, self._task.attempt, batch, self._resumable, self._floor)
         body = compressed(frames.encode(made))
-        backbone.pipe.send("XADD", self._key, "MAXLEN", "~", backbone.settings.frame_retention, "*", "f", body)
-        now = time.monotonic()
-        if now > self._kept_until:
-            self._kept_until = now + KEEP_AGAIN_S
-            backbone.pipe.send("EXPIRE", self._key, KEEP_S)
+        large = len(body) > INLINE_BYTES
+        if not large:
+            self._kept.add(self._task.thread_id, body)
+        self._unnoted += len(body) + BATCH_BYTES
         try:
-            self._heard = await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), body) > 0
+            message = body
+            if large:
+                entry = await self._kept.entry(self._task.thread_id, body)
+                message = large_messages.encode(Reference(self._key, len(body), entry=entry))
+            self._heard = await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), message) > 0
+            self._followed = self._followed or self._heard
             self._lost = False
-        except RedisUnavailable:
+        except (RedisUnavailable, ResponseError) as error:
             if not self._lost:
-                logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch))
+                logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch), error=str(error))
                 self._lost = True
+        now = time.monotonic()
+        if now > self._note_at or self._unnoted > NOTE_BYTES:
+            self._note_at = now + NOTE_AGAIN_S
+            self._note(running=True)
+
+    def _note(self, *, running: bool) -> None:
+        added, self._unnoted = self._unnoted, 0
+        self._kept.note(self._task.thread_id, added, running=running, followed=self._followed)
 
     def _record(self) -> None:
         if self._recorder is not None:

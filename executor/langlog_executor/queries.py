@@ -10,7 +10,6 @@ worker that stops puts what it has not answered back into Redis. A question whos
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,12 @@ from langlog_backbone import channels
 from langlog_backbone.clock import now_ms
 from langlog_backbone.queries import QUERIES
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
+from langlog_backbone.redis_connection import RedisRefused
 from langlog_backbone.replies import ANSWER
 from langlog_backbone.retry import Availability
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
-from redis.exceptions import ResponseError
 
 from .credentials import shown
 from .embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts
@@ -34,6 +33,7 @@ from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, Subgrap
 from .graphs import UnknownGraph
 from .io_loop import came_from_io
 from .thread_queries import (
+    TOO_LARGE,
     HistoryQuestion,
     Refused,
     StateQuestion,
@@ -60,6 +60,7 @@ RETRY_PAUSE_S = 0.2
 """Between two tries while Redis is away."""
 PUBLISH_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 0.8)
 """After each try to publish an answer that nobody has received. A gateway whose subscription comes back later asks again."""
+NO_ROOM = "Redis has no room for this answer of {} bytes, try again shortly"
 DEFAULT_LIMIT_S = 30.0
 """For questions without a deadline."""
 
@@ -80,7 +81,8 @@ class QueryServer:
         self._loops = loops
         self._free = asyncio.Semaphore(MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
-        threads, drawings = ThreadQueries(graphs, reader, store), GraphQueries(graphs, store)
+        threads = ThreadQueries(graphs, reader, store, max_bytes=io.backbone.settings.max_answer_bytes)
+        drawings = GraphQueries(graphs, store)
         self._kinds: dict[str, tuple[Callable[[bytes], Any], Callable[..., Awaitable[bytes]]]] = {
             "state": (msgspec.json.Decoder(StateQuestion).decode, threads.state),
             "history": (msgspec.json.Decoder(HistoryQuestion).decode, threads.history),
@@ -148,15 +150,29 @@ class QueryServer:
             self._backbone.pipe.send("RPUSH", self._backbone.pipe.key(QUERIES), data)
             raise
         if answer is not None:
-            await self._publish(query, ANSWER + messages.encode(answer))
+            await self._publish(query, self._fitting(answer))
 
-    async def _publish(self, query: Query, data: bytes) -> None:
+    def _fitting(self, answer: Answer) -> Answer:
+        """The answer, or that it is too large."""
+        limit = self._backbone.settings.max_answer_bytes
+        if len(answer.body) <= limit:
+            return answer
+        return Answer(id=answer.id, status=413, detail=TOO_LARGE.format(f"{len(answer.body)} bytes", limit))
+
+    async def _publish(self, query: Query, answer: Answer) -> None:
         """Until somebody has received it: Redis, or the gateway's subscription, may be away for a moment."""
-        channel = self._backbone.pipe.key(channels.gateway(query.reply_to))
+        channel = channels.gateway(query.reply_to)
+        data = ANSWER + messages.encode(answer)
         for pause in PUBLISH_PAUSES_S:
-            with contextlib.suppress(RedisUnavailable, ResponseError):
-                if await self._backbone.pipe.call("PUBLISH", channel, data):
+            try:
+                if await self._backbone.bus.publish_heard(channel, data):
                     return
+            except RedisRefused as error:  # it is full: there is no room for a large answer
+                logger.warning("query.answer_refused", query_id=query.id, bytes=len(data), error=str(error))
+                data = ANSWER + messages.encode(Answer(id=query.id, status=503, detail=NO_ROOM.format(len(data))))
+                continue
+            except RedisUnavailable as error:
+                logger.debug("query.answer_waits", query_id=query.id, error=str(error))
             await asyncio.sleep(pause)  # nothing signals that the subscription is back
         logger.warning("query.answer_lost", query_id=query.id, kind=query.kind)
 

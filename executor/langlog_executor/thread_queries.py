@@ -39,6 +39,13 @@ CATCH_UP_S = 2.0
 """How long a question about a thread that is being run on waits for the read model, at most."""
 
 
+TOO_LARGE = "The answer is {}, more than the limit of {} bytes (LANGLOG_MAX_ANSWER_BYTES)"
+HISTORY_TOO_LARGE = (
+    "The first {} entries of the history are {} bytes, more than the limit of {} bytes for one answer "
+    "(LANGLOG_MAX_ANSWER_BYTES). Ask for fewer entries by a smaller `limit`, and for the next ones with `before`."
+)
+
+
 class Refused(Exception):
     """The question cannot be answered. ``status`` as in HTTP."""
 
@@ -114,7 +121,11 @@ class WithoutRunQuestion(ThreadQuestion, frozen=True, kw_only=True):
 class ThreadQueries:
     """One for a process."""
 
-    def __init__(self, graphs: Graphs, reader: CheckpointReader, store: BaseStore | None) -> None:
+    def __init__(
+        self, graphs: Graphs, reader: CheckpointReader, store: BaseStore | None, *, max_bytes: int = 100_000_000
+    ) -> None:
+        """``max_bytes``: the largest history that is answered, as JSON."""
+        self._max_bytes = max_bytes
         self._graphs = graphs
         self._reader = reader
         self._store = store
@@ -153,7 +164,15 @@ class ThreadQueries:
             found = graph.aget_state_history(
                 _read_place(asked, graph), filter=asked.metadata, before=before, limit=asked.limit
             )
-            return encoding.encode([state_of(snapshot) async for snapshot in found])
+            states: list[bytes] = []
+            size = 0
+            async for snapshot in found:
+                state = encoding.encode(state_of(snapshot))
+                states.append(state)
+                size += len(state) + 1
+                if size > self._max_bytes:
+                    raise Refused(413, HISTORY_TOO_LARGE.format(len(states), size, self._max_bytes))
+            return b"[%b]" % b",".join(states)
 
     async def _caught_up(self, asked: ReadQuestion) -> None:
         """What a run in flight has recorded by now is part of the answer: its stream may have told of it already."""

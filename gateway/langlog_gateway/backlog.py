@@ -6,6 +6,7 @@ merges by sequence number.
 
 from __future__ import annotations
 
+import structlog
 from langlog_backbone import channels
 from langlog_backbone.compression import restored
 from langlog_backbone.postgres import load_sql
@@ -15,6 +16,8 @@ from langlog_schemas import frames
 from .merge import whole
 from .ports import Reads
 from .sse import Batch
+
+logger = structlog.get_logger(__name__)
 
 _SQL = load_sql("langlog_gateway", "frames.sql")
 
@@ -26,6 +29,13 @@ class Backlog:
     def __init__(self, pipe: RedisPipe, reads: Reads) -> None:
         self._pipe = pipe
         self._reads = reads
+        self.missing_events = 0
+        """Events that streams passed over since the start, because nobody has them."""
+
+    def count_missing(self, run_id: str, events: int) -> None:
+        """A stream tells less than was published."""
+        self.missing_events += events
+        logger.info("stream.events_missing", run_id=run_id, events=events)
 
     async def tip(self, thread_id: str, run_id: str) -> tuple[int, int]:
         """(attempt, sequence) of the run's newest frame in Redis; (0, 0) when there is none."""

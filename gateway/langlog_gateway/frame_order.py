@@ -1,7 +1,7 @@
 """What one reader is still to be told of a run: live frames in their order, with gaps filled from the backlog.
 
 Frames of a resumable run that Redis has lost come from the log by way of Postgres, up to a second after they were sent: a
-reader that meets such a gap waits for them. Whatever else is lost is passed over. One task per reader, no locks.
+reader that meets such a gap waits for them. Whatever else is lost is passed over, and the stream says so by a comment. One task per reader, no locks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from .backlog import Backlog
 from .merge import FrameId, Merge, Piece
-from .sse import Batch
+from .sse import UNKNOWN, Batch, missing
 
 GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Between looks for recorded frames that have to come; in all, what recording and folding take on a busy machine."""
@@ -54,6 +54,14 @@ class FrameOrder:
     def reached(self, attempt: int, sequence: int) -> bool:
         return self._merge.reached(attempt, sequence)
 
+    def missing_until(self, attempt: int, sequence: int) -> bytes:
+        """What a stream says when it ends without the run's last frames; nothing when it has them."""
+        events = self._merge.missing_until(attempt, sequence)
+        if not events:
+            return b""
+        self._backlog.count_missing(self._run_id, events)
+        return missing(events)
+
     def _gap(self, batch: Batch) -> bool:
         """Whether the client misses frames before this batch."""
         if not batch.frames or not self._merge.gap_before(batch):
@@ -84,9 +92,12 @@ class FrameOrder:
         return await self._backlog.of_run(self._thread_id, self._run_id, recorded=self._recorded, upto=upto)
 
     def _taken(self, batch: Batch) -> list[Piece]:
+        lost = self._lost_before(batch)
         piece = self._merge.take(batch)
         if piece is None:
             return []
+        if lost:
+            self._backlog.count_missing(self._run_id, max(lost, 1))
         newest = batch.frames[-1]
         self.last = (newest.ms, newest.n)
         after = piece.after
@@ -95,4 +106,12 @@ class FrameOrder:
                 if (frame.ms, frame.n) > self._known:
                     break
                 after = max(after, frame.sequence)
-        return [Piece(batch, after)] if after < batch.last else []
+        return [Piece(batch, after, lost)] if after < batch.last else []
+
+    def _lost_before(self, batch: Batch) -> int:
+        """How many frames before the batch are passed over."""
+        if not self._gap(batch):
+            return 0
+        # where the client's last frame is in the numbers is not known
+        unknown = self._known is not None and self._merge.attempt == 0
+        return UNKNOWN if unknown else self._merge.missing_before(batch)

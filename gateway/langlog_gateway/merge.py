@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .sse import Batch, Modes
+from .sse import Batch, Modes, missing
 
 FrameId = tuple[int, int]
 """(milliseconds, n) of a frame's public id."""
 
 
 class Piece(NamedTuple):
-    """The part of a batch that is new to the reader: the frames with a sequence number over ``after``."""
+    """The part of a batch that is new to the reader: the frames with a sequence number over ``after``.
+
+    ``missing``: events before them that were passed over, or `sse.UNKNOWN`.
+    """
 
     batch: Batch
     after: int
+    missing: int = 0
 
     def encoded(self, modes: Modes | None = None, *, ids: bool | None = None) -> bytes:
-        return self.batch.encoded(self.after, modes, ids=ids)
+        found = self.batch.encoded(self.after, modes, ids=ids)
+        return missing(self.missing) + found if self.missing else found
 
 
 class Merge:
@@ -39,8 +44,20 @@ class Merge:
             return False
         return batch.first > (self.sequence + 1 if batch.attempt == self.attempt else 1)
 
+    def missing_before(self, batch: Batch) -> int:
+        """How many frames are missing between what was taken and this batch."""
+        if not self.gap_before(batch):
+            return 0
+        return batch.first - 1 - (self.sequence if batch.attempt == self.attempt else 0)
+
+    def missing_until(self, attempt: int, sequence: int) -> int:
+        """How many frames are missing between what was taken and that frame, the run's last."""
+        if self.reached(attempt, sequence):
+            return 0
+        return sequence - (self.sequence if attempt == self.attempt else 0)
+
     def take(self, batch: Batch) -> Piece | None:
-        """What is new of the batch; None when nothing is. A gap before it is passed over."""
+        """What is new of the batch; None when nothing is. A gap before it is passed over: see `missing_before`."""
         if not batch.frames or batch.attempt < self.attempt:
             return None
         self.anchored = True

@@ -9,6 +9,7 @@ import resource
 import time
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,16 @@ class Metrics:
             for (method, path, status), count in sorted(self._requests.items())
         ]
 
-    def prometheus(self, workers: dict[str, int], parked: tuple[int, int] | None = None) -> str:
-        """The text exposition format, version 0.0.4. ``parked``: keys and records behind ones that cannot be handled."""
+    def prometheus(
+        self,
+        workers: dict[str, int],
+        parked: tuple[int, int] | None = None,
+        more: Sequence[tuple[str, str, str, float]] = (),
+    ) -> str:
+        """The text exposition format, version 0.0.4. ``parked``: keys and records behind ones that cannot be handled.
+
+        ``more``: name, kind, help and value of further figures.
+        """
         usage = resource.getrusage(resource.RUSAGE_SELF)
         lines = []
 
@@ -72,6 +81,8 @@ class Metrics:
             strict=False,
         ):
             family(f"langlog_parked_{name}", "gauge", help, [("", found)])
+        for name, kind, help, value in more:
+            family(name, kind, help, [("", value)])
         family(
             "lg_api_http_requests_total",
             "counter",

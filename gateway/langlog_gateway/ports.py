@@ -18,13 +18,14 @@ from langlog_backbone import tracing
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
 from langlog_backbone.postgres import load_sql
-from langlog_backbone.queries import QueryClient
+from langlog_backbone.queries import QueryClient, TooManyQueries
 from langlog_backbone.redis import RedisPipe, RedisUnavailable
 from langlog_backbone.replies import ReplyRouter
 from langlog_backbone.unavailable import is_unavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, ids, messages
 from langlog_schemas.messages import Reply
+from redis.exceptions import ResponseError
 
 from .errors import ApiError, unavailable
 
@@ -37,6 +38,7 @@ UNKNOWN = (
     "It is not known whether the request was accepted. Repeat it with the same Idempotency-Key, or look the object up."
 )
 _SQL = load_sql("langlog_gateway", "outcomes.sql")
+OVERLOADED = "Too many requests wait for a worker, try again shortly"
 UNANSWERED = "No worker has answered in time"
 
 
@@ -164,8 +166,10 @@ class Queries:
         """The answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
         try:
             answer = await self._client.ask(kind, msgspec.json.encode(body), self._timeout)
-        except RedisUnavailable:
+        except (RedisUnavailable, ResponseError):
             raise unavailable("Redis") from None
+        except TooManyQueries:
+            raise ApiError(503, OVERLOADED, {"retry-after": "1"}) from None
         except TimeoutError:
             raise ApiError(504, UNANSWERED) from None
         if answer.status == 200:

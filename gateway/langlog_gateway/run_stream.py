@@ -80,6 +80,7 @@ class Reader:
                 await self.replay(end)
                 settled = loop.time() + SETTLE_S
             if self._frames.reached(*end) or not await out.wait(watch, settled):
+                await out.write(self._frames.missing_until(*end))
                 return await out.close()
 
     async def _look(self) -> End | None:

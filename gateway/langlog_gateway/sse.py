@@ -12,6 +12,16 @@ from langlog_schemas.frames import Frame, FrameBatch, private
 
 HEARTBEAT = b": heartbeat\r\n\r\n"
 
+UNKNOWN = -1
+
+
+def missing(events: int) -> bytes:
+    """A comment, which clients pass over: this many events of the run are no longer to be had; `UNKNOWN`: perhaps some are."""
+    if events == UNKNOWN:
+        return b": events may be missing here, neither Redis nor the log has what was before\r\n\r\n"
+    return b": %d events are missing here, neither Redis nor the log has them\r\n\r\n" % events
+
+
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-store",

@@ -6,9 +6,12 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.kept_frames import KeptFrames
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.redis_memory import redis_memory
 from langlog_backbone.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
+from redis.exceptions import ResponseError
 
 from .core import Core, json_response
 from .errors import ApiError
@@ -17,6 +20,13 @@ from .readiness import services
 from .validation import query_int
 
 SQL = load_sql("langlog_gateway", "runs.sql")
+
+
+MISSING_EVENTS = (
+    "langlog_stream_events_missing_total",
+    "counter",
+    "Events that streams passed over because neither Redis nor the log has them",
+)
 
 
 class System:
@@ -55,8 +65,11 @@ class System:
         workers = await self._workers()
         if request.query.get("format") != "json":
             headers = {"content-type": "text/plain; version=1.0.0; charset=utf-8"}
-            parked = await self._parked()
-            return web.Response(body=self._core.metrics.prometheus(workers, parked).encode(), headers=headers)
+            parked, more = (
+                await self._parked(),
+                [*await self._redis(), (*MISSING_EVENTS, self._core.backlog.missing_events)],
+            )
+            return web.Response(body=self._core.metrics.prometheus(workers, parked, more).encode(), headers=headers)
         row = await self._core.reads.row(SQL["queue"])
         found = {
             "queue": {
@@ -78,6 +91,26 @@ class System:
         except ApiError:
             return None
         return row["keys"], row["records"]
+
+    async def _redis(self) -> list[tuple[str, str, str, float]]:
+        """What Redis holds, as families of metrics; none while it is away."""
+        try:
+            memory = await redis_memory(self._core.pipe)
+            frames = await KeptFrames(self._core.pipe, self._core.settings).counts()
+        except (RedisUnavailable, ResponseError):
+            return []
+        return [
+            ("langlog_redis_used_bytes", "gauge", "Memory that Redis uses", memory.used),
+            ("langlog_redis_max_bytes", "gauge", "Memory that Redis may use; 0: no limit", memory.maximum),
+            ("langlog_redis_frames_bytes", "gauge", "Stream events of runs that Redis keeps", frames.bytes),
+            ("langlog_redis_frames_streams", "gauge", "Threads whose stream events Redis keeps", frames.streams),
+            (
+                "langlog_redis_frames_dropped_total",
+                "counter",
+                "Streams removed or halved for the bound",
+                frames.dropped,
+            ),
+        ]
 
     async def _workers(self) -> dict[str, int]:
         """How many runs the workers that are alive can hold, and hold."""

@@ -190,6 +190,8 @@ class _ThreadReader:
         order = self._order(run_id)
         if order.last is not None and not order.reached(*end):
             await self._write(await order.fill(end))
+            if self._whole:
+                await self._out.write(order.missing_until(*end))
         self._forget(run_id)
         ms, n = order.last or (max(now_ms(), self._written[0] + 1), -1)
         self._written = (ms, n + 1)

@@ -23,6 +23,7 @@ from .crons import Crons
 from .expiry import Expiry
 from .leases import Leases
 from .looks import LOOK_LIMIT_S, outlived
+from .redis_memory import RedisMemoryWatch
 from .timers import Timers
 from .webhooks import Webhooks
 
@@ -48,6 +49,7 @@ class SchedulerService:
         self._crons = Crons(backbone)
         self._expiry = Expiry(backbone.pool, read_configuration(backbone.settings.project))
         self._webhooks = Webhooks(backbone)
+        self._redis_memory = RedisMemoryWatch(backbone)
         self._wake = asyncio.Event()
         self._delays = Availability("scheduler.delays")
         self._sweeps = Availability("scheduler.leases")
@@ -80,6 +82,7 @@ class SchedulerService:
             group.create_task(self._sweep())
             group.create_task(self._give_up())
             group.create_task(self._every(self._backbone.settings.sweep_s, self._timers.overdue, self._ends))
+            group.create_task(self._redis_memory.follow())
 
     async def drain(self) -> None:
         """Webhooks under way are sent; nothing else is under way that another scheduler would not do."""

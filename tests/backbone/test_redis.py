@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator
 
 import pytest
+from langlog_backbone import large_messages
 from langlog_backbone.embedded import EmbeddedRedis
 from langlog_backbone.redis import Bus, RedisPipe, RedisUnavailable, check_redis
 from langlog_backbone.service import StartError
@@ -106,3 +108,46 @@ async def test_subscribers_are_told_when_the_connection_was_lost(bus: Bus, pipe:
     await asyncio.wait_for(back.wait(), LIMIT_S)
     bus.publish("room", b"after")
     assert await asyncio.wait_for(heard.get(), LIMIT_S) == b"after"
+
+
+async def test_a_large_message_arrives_whole_and_in_its_order_and_leaves_nothing_behind(
+    bus: Bus, pipe: RedisPipe
+) -> None:
+    lost = asyncio.Event()
+    bus.on_reconnect.append(lost.set)
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await bus.subscribe("gw:me", heard.put_nowait)
+    large = os.urandom(40_000_000)
+    sent = [b"before", large, b"after", large[::-1], b"last"]
+    for message in sent:
+        bus.publish("gw:me", message)
+    async with asyncio.timeout(LIMIT_S):
+        assert [await heard.get() for _ in sent] == sent
+    await pipe.flush()
+    assert not await pipe.call("KEYS", pipe.key("large", "*"))
+    assert not lost.is_set()
+
+
+async def test_a_large_message_for_many_is_there_for_all_and_expires(
+    bus: Bus, pipe: RedisPipe, settings: Settings
+) -> None:
+    other = Bus(pipe, settings)
+    await other.start()
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await bus.subscribe("life:t", heard.put_nowait)
+    await other.subscribe("life:t", heard.put_nowait)
+    assert await bus.publish_heard("life:t", bytes(3_000_000)) == 2
+    async with asyncio.timeout(LIMIT_S):
+        assert await heard.get() == await heard.get() == bytes(3_000_000)
+    (key,) = await pipe.call("KEYS", pipe.key("large", "*"))
+    assert 0 < await pipe.call("TTL", key) <= large_messages.KEPT_S
+    await other.stop()
+
+
+async def test_a_large_message_that_redis_no_longer_has_costs_no_other(bus: Bus, pipe: RedisPipe) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await bus.subscribe("room", heard.put_nowait)
+    gone = large_messages.Reference(pipe.key("large", "gone"), 5_000_000, chunks=5)
+    bus.publish("room", large_messages.encode(gone))
+    bus.publish("room", b"next")
+    assert await asyncio.wait_for(heard.get(), LIMIT_S) == b"next"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -91,7 +92,11 @@ async def test_frames_are_numbered_published_and_kept(io: IoLoop, backbone: Back
     assert [(f.sequence, f.event, f.data) for f in got] == [(n + 1, "custom", b"%d" % n) for n in range(5)]
     assert len({f.id for f in got}) == 5
     assert await backlog(backbone, task) == got
-    assert 0 < await backbone.pipe.call("TTL", backbone.pipe.key(channels.frames(task.thread_id))) <= frames_out.KEEP_S
+    assert (
+        0
+        < await backbone.pipe.call("TTL", backbone.pipe.key(channels.frames(task.thread_id)))
+        <= io.backbone.settings.frames_kept_s
+    )
 
 
 async def test_a_flood_travels_in_few_batches(io: IoLoop, task: Task, watch: Watch) -> None:
@@ -199,3 +204,12 @@ async def test_nothing_is_sent_after_closing(io: IoLoop, backbone: Backbone, tas
     out.emit("values", b"{}")
     await out.finish()
     assert await backlog(backbone, task) == []
+
+
+async def test_a_frame_too_large_for_a_channel_arrives_in_its_order(io: IoLoop, task: Task, watch: Watch) -> None:
+    large = msgspec.json.encode(os.urandom(4_000_000).hex())
+    out = FramesOut(io, task)
+    for data in (b"1", large, b"3"):
+        out.emit("custom", data)
+    await out.finish()
+    assert [frame.data for frame in await watch.heard(3)] == [b"1", large, b"3"]

@@ -252,3 +252,39 @@ async def test_head_of_a_stream_does_not_wait_for_it(stack: Stack) -> None:
     thread_id = await make_thread(stack)
     async with stack.http.head(f"{stack.url}/threads/{thread_id}/stream") as answer:
         assert answer.status == 200
+
+
+async def test_a_stream_that_tells_less_than_was_seen_live_says_so(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    over = asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {}))
+        await attempt.emit(("custom", 1), ("custom", 2), kept=False)
+        await attempt.emit(("custom", 3))
+        await attempt.emit(("custom", 4), kept=False)
+        await attempt.finish({})
+        over.set()
+
+    stack.play = play
+    body = {"assistant_id": "echo", "stream_resumable": True, "stream_mode": ["custom"]}
+    async with stack.http.post(f"{stack.url}/threads/{thread_id}/runs/stream", json=body) as answer:
+        text = (await answer.read()).decode()
+        run_id = answer.headers["content-location"].rpartition("/")[2]
+    assert [line for line in text.splitlines() if line.startswith("data:")][1:] == [f"data: {n}" for n in (1, 2, 3, 4)]
+    assert "missing" not in text
+    path = f"/threads/{thread_id}/runs/{run_id}/stream"
+    async with stack.http.get(stack.url + path, headers={"last-event-id": "-1"}) as answer:
+        lines = [line for line in (await answer.read()).decode().splitlines() if line]
+    comments = [line for line in lines if line.startswith(": ") and "missing" in line]
+    assert [line.split()[1] for line in comments] == ["2", "1"]
+    assert lines.index("data: 3") > lines.index(comments[0])
+    assert lines[-1] == comments[1]
+    assert "langlog_stream_events_missing_total 3\n" in (await stack.call("GET", "/metrics"))[1]
+
+
+async def test_metrics_say_how_much_redis_holds(stack: Stack) -> None:
+    lines = (await stack.call("GET", "/metrics"))[1].splitlines()
+    found = dict(line.split() for line in lines if line.startswith("langlog_redis_"))
+    assert int(found["langlog_redis_used_bytes"]) > 0
+    assert found["langlog_redis_max_bytes"] == found["langlog_redis_frames_bytes"] == "0"

@@ -1,0 +1,85 @@
+"""Watches Redis' memory: warns before it is full, and keeps the frames of runs within their bound.
+
+Concurrency: one loop of the scheduler; several schedulers do the same, harmlessly. When it dies, frames are still bounded by who
+writes them, and nobody warns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import structlog
+from langlog_backbone.context import Backbone
+from langlog_backbone.kept_frames import SHARE_OF_MAXMEMORY, KeptFrames
+from langlog_backbone.redis import RedisUnavailable
+from langlog_backbone.redis_memory import RedisMemory, redis_memory
+from redis.exceptions import ResponseError
+
+logger = structlog.get_logger(__name__)
+
+EVERY_S = 10.0
+NEARLY_FULL = 0.8
+"""Share of ``maxmemory`` from which on it is warned of; …"""
+FREE_AGAIN = 0.7
+"""… and below which it is over."""
+
+
+class Bound(NamedTuple):
+    """What a look at Redis leads to. ``limit``: bytes of frames."""
+
+    limit: int
+    nearly_full: bool
+    evicts_all: bool
+
+
+def bound(memory: RedisMemory, frames_max_bytes: int, *, was_nearly_full: bool = False) -> Bound:
+    """Pure. ``was_nearly_full``: at the last look."""
+    share = memory.used / memory.maximum if memory.maximum else 0.0
+    limit = frames_max_bytes
+    if memory.maximum:
+        limit = min(limit, int(memory.maximum * SHARE_OF_MAXMEMORY))
+    nearly_full = share >= (FREE_AGAIN if was_nearly_full else NEARLY_FULL)
+    return Bound(limit, nearly_full, memory.policy.startswith("allkeys"))
+
+
+class RedisMemoryWatch:
+    def __init__(self, backbone: Backbone) -> None:
+        self._pipe = backbone.pipe
+        self._settings = backbone.settings
+        self._frames = KeptFrames(backbone.pipe, backbone.settings)
+        self._nearly_full = False
+        self._evicts_all = False
+        self._dropped: int | None = None
+
+    async def follow(self) -> None:
+        """Look again and again. Trouble with Redis is waited out; others say that it is away."""
+        while True:
+            try:
+                await self.look()
+            except (RedisUnavailable, ResponseError) as error:
+                logger.debug("redis.memory_unknown", error=str(error))
+            await asyncio.sleep(EVERY_S)  # memory gives no signal
+
+    async def look(self) -> None:
+        """Once. Raises RedisUnavailable, or redis ResponseError."""
+        memory = await redis_memory(self._pipe)
+        found = bound(memory, self._settings.frames_max_bytes, was_nearly_full=self._nearly_full)
+        about = {"used_bytes": memory.used, "max_bytes": memory.maximum, "policy": memory.policy}
+        if found.nearly_full and not self._nearly_full:
+            logger.warning("redis.nearly_full", **about)
+        elif self._nearly_full and not found.nearly_full:
+            logger.info("redis.not_full_any_more", **about)
+        if found.evicts_all and not self._evicts_all:
+            logger.warning("redis.evicts_queued_runs", policy=memory.policy, use="noeviction or volatile-ttl")
+        self._nearly_full, self._evicts_all = found.nearly_full, found.evicts_all
+        await self._frames.trim(found.limit)
+        counts = await self._frames.counts()
+        if self._dropped is not None and counts.dropped > self._dropped:
+            logger.warning(
+                "redis.frames_dropped",
+                streams=counts.dropped - self._dropped,
+                kept_bytes=counts.bytes,
+                bound=found.limit,
+            )
+        self._dropped = counts.dropped
