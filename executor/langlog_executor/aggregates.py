@@ -1,13 +1,18 @@
 """The aggregates a decider works on: loaded from Postgres as keys come up, kept in memory while Postgres lags behind.
 
 An aggregate may be forgotten once the projection has passed its last event: then Postgres says the same. One that is not in
-memory therefore always may be loaded. Belongs to one decider; not safe for concurrent use.
+memory may be loaded from a read model that holds at least what is known here to have been folded. Postgres may hold less: a crash
+or a failover can cost it its last commits, until the projector has folded them again. Every read here first compares the positions
+on its own connection (`current`), so that no such row is taken for the truth. What is in memory stays true: it comes from the log.
+
+Belongs to one decider; not safe for concurrent use.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC
 from itertools import islice
 from typing import Any
@@ -34,6 +39,14 @@ _json = msgspec.json.decode
 _authority = msgspec.json.Decoder(CronAuthority)
 
 
+class ReadModelBehind(Exception):
+    """Postgres has lost commits that are known to have been folded. The projector folds them again: ask again then."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__(f"the read model went back in {partitions} partitions")
+        self.partitions = partitions
+
+
 class Kept(msgspec.Struct):
     """An aggregate in memory. ``place``, ``last``: topic partition and offset of its last event (-1: as Postgres has it)."""
 
@@ -57,6 +70,18 @@ class Aggregates:
 
     def watermark(self, place: TopicPartition) -> int:
         return self._watermark.get(place, 0)
+
+    @contextlib.asynccontextmanager
+    async def current(self, parts: Collection[int]) -> AsyncIterator[asyncpg.Connection]:
+        """A connection to a read model that holds all that is known to be folded of these partitions.
+
+        Raises ReadModelBehind, and what `UNAVAILABLE_ERRORS` lists.
+        """
+        known = [(topic, part, offset) for (topic, part), offset in self._watermark.items() if part in parts]
+        async with self._pool.acquire() as connection:
+            if known and (behind := await connection.fetchval(SQL["behind"], *map(list, zip(*known, strict=True)))):
+                raise ReadModelBehind(behind)
+            yield connection
 
     def thread(self, thread_id: str) -> Kept:
         """The thread; one that `load` did not find does not exist."""
@@ -96,49 +121,56 @@ class Aggregates:
                 del self._kept[key]
 
     async def load(
-        self, threads: Collection[str], assistants: Collection[str], crons: Collection[str] = ()
+        self,
+        threads: Collection[str],
+        assistants: Collection[str],
+        crons: Collection[str] = (),
+        parts: Collection[int] = (),
     ) -> set[str]:
-        """Bring in those that are not in memory, in one look each.
+        """Bring in those that are not in memory. ``parts``: their partitions.
 
-        Gives those of them of which Postgres has events that are not folded: they are not brought in.
+        Gives those of them of which Postgres has events that are not folded: they are not brought in. Raises as `current`.
         """
+        threads = [id for id in threads if ("thread", id) not in self._kept]
+        assistants = [id for id in assistants if ("assistant", id) not in self._kept]
+        crons = [id for id in crons if ("cron", id) not in self._kept]
+        if not (threads or assistants or crons):
+            return set()
         parked: set[str] = set()
-        missing = [id for id in threads if ("thread", id) not in self._kept]
-        if missing:
-            parked = await self._load_threads(missing)
-        missing = [
-            id for id in (*assistants, *crons) if ("assistant", id) not in self._kept and ("cron", id) not in self._kept
-        ]
-        if missing:
-            rows = await self._pool.fetch(PARKED["parked_keys"], missing)
-            parked |= {row["key"] for row in rows}
-        missing = [id for id in assistants if ("assistant", id) not in self._kept and id not in parked]
-        if missing:
-            await self._load_assistants(missing)
-        missing = [id for id in crons if ("cron", id) not in self._kept and id not in parked]
-        if missing:
-            await self._load_crons(missing)
+        async with self.current(parts) as connection:
+            if threads:
+                parked = await self._load_threads(connection, threads)
+            others = [*assistants, *crons]
+            if others:
+                parked |= {row["key"] for row in await connection.fetch(PARKED["parked_keys"], others)}
+            assistants = [id for id in assistants if id not in parked]
+            if assistants:
+                await self._load_assistants(connection, assistants)
+            crons = [id for id in crons if id not in parked]
+            if crons:
+                await self._load_crons(connection, crons)
         return parked
 
-    async def known_commands(self, ids: Collection[str]) -> set[str]:
-        """Which of these retried commands have had their outcome."""
-        return {row["command_id"] for row in await self._pool.fetch(SQL["known_commands"], list(ids))}
-
-    async def known_runs(self, ids: Collection[str]) -> set[str]:
-        """Which of these runs have been created. Ask after `known_commands`: a run is there at least as long as its outcome."""
-        return {row["run_id"] for row in await self._pool.fetch(SQL["known_runs"], list(ids))}
+    async def known(
+        self, commands: Collection[str], runs: Collection[str], parts: Collection[int]
+    ) -> tuple[set[str], set[str]]:
+        """Which of these retried commands have had their outcome, and which of these runs have been created. Raises as `current`."""
+        async with self.current(parts) as connection:
+            outcomes = await connection.fetch(SQL["known_commands"], list(commands))
+            # after the outcomes: a run is there at least as long as its outcome
+            created = await connection.fetch(SQL["known_runs"], list(runs)) if runs else []
+        return {row["command_id"] for row in outcomes}, {row["run_id"] for row in created}
 
     async def crons_of(self, threads: Collection[str]) -> list[str]:
         """The crons on these threads, as far as Postgres holds them."""
         return [row["cron_id"] for row in await self._pool.fetch(SQL["crons_of"], list(threads))]
 
-    async def _load_threads(self, ids: list[str]) -> set[str]:
-        async with self._pool.acquire() as connection:
-            rows = await connection.fetch(SQL["load_threads"], ids)
-            parked = {row["thread_id"] for row in rows if row["parked"]}
-            rows = [row for row in rows if row["thread_id"] not in parked]
-            found = [row["thread_id"] for row in rows]
-            runs = await connection.fetch(SQL["load_runs_in_flight"], found) if found else []
+    async def _load_threads(self, connection: asyncpg.Connection, ids: list[str]) -> set[str]:
+        rows = await connection.fetch(SQL["load_threads"], ids)
+        parked = {row["thread_id"] for row in rows if row["parked"]}
+        rows = [row for row in rows if row["thread_id"] not in parked]
+        found = [row["thread_id"] for row in rows]
+        runs = await connection.fetch(SQL["load_runs_in_flight"], found) if found else []
         in_flight: dict[str, dict[str, RunInFlight]] = {}
         for row in runs:
             in_flight.setdefault(row["thread_id"], {})[row["run_id"]] = RunInFlight(
@@ -177,12 +209,9 @@ class Aggregates:
             self._kept["thread", row["thread_id"]] = Kept(state, settled=row["settled"])
         return parked
 
-    async def _load_assistants(self, ids: list[str]) -> None:
-        async with self._pool.acquire() as connection:
-            current = {
-                row["assistant_id"]: row["version"] for row in await connection.fetch(SQL["load_assistants"], ids)
-            }
-            rows = await connection.fetch(SQL["load_versions"], list(current)) if current else []
+    async def _load_assistants(self, connection: asyncpg.Connection, ids: list[str]) -> None:
+        current = {row["assistant_id"]: row["version"] for row in await connection.fetch(SQL["load_assistants"], ids)}
+        rows = await connection.fetch(SQL["load_versions"], list(current)) if current else []
         versions: dict[str, dict[int, AssistantVersion]] = {}
         for row in rows:
             versions.setdefault(row["assistant_id"], {})[row["version"]] = AssistantVersion(
@@ -199,8 +228,8 @@ class Aggregates:
             state = AssistantState(assistant_id=id, current=versions[id][version], versions=versions[id])
             self._kept["assistant", id] = Kept(state)
 
-    async def _load_crons(self, ids: list[str]) -> None:
-        for row in await self._pool.fetch(SQL["load_crons"], ids):
+    async def _load_crons(self, connection: asyncpg.Connection, ids: list[str]) -> None:
+        for row in await connection.fetch(SQL["load_crons"], ids):
             content = CronContent(
                 assistant_id=row["assistant_id"],
                 thread_id=row["thread_id"],

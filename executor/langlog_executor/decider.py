@@ -3,6 +3,9 @@
 One loop: take what has gathered, load the aggregates that are not in memory (one query), decide each command, append all
 events in one go, then the effects that follow from the events: tasks into the hot queue, controls to workers.
 
+Postgres may lose its last commits (a crash without synchronous commits, a failover). Nothing is then decided on what it holds until
+the projector has folded up to where it had been: see `read_model`.
+
 Ownership (ARCHITECTURE.md, "One owner per thread"): partitions come from the log's consumer group. A new owner notes the end of
 the event partitions, waits until the projection has passed it, reads the last cause of each partition from Postgres and skips
 the commands that have had their events; the events of one command are appended whole, so none is ever decided in part. A former
@@ -19,8 +22,8 @@ import asyncio
 import contextlib
 import functools
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -35,7 +38,7 @@ from langlog_backbone.log import (
     TopicPartition,
 )
 from langlog_backbone.log.sealed import SealedLog
-from langlog_backbone.retry import READ_LIMIT_S, Availability, reason_of, until_available
+from langlog_backbone.retry import Availability, reason_of, until_available
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
@@ -43,17 +46,16 @@ from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Reply
 from langlog_schemas.thread import ThreadState
 
-from .aggregates import SQL, Aggregates
+from .aggregates import Aggregates
 from .consequences import Consequences, Decided, event_records, topic_of
 from .decide import THREAD_MISSING, decide_thread, fold_thread
 from .decide_assistants import decide_assistant, fold_assistant
 from .decide_crons import decide_cron, fold_cron
 from .decide_store import decide_store
 from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, another_release, letter, words
+from .read_model import ReadModel
 
 logger = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 GROUP = "deciders"
 BATCH_COMMANDS = 1_000
@@ -88,7 +90,9 @@ class DeciderService:
         self._backbone = backbone
         self._log, self._pool, self._bus = backbone.log, backbone.pool, backbone.bus
         self._aggregates = Aggregates(backbone.pool)
-        self._parked = ParkedKeys(backbone.pool)
+        self._availability = Availability("decider")
+        self._model = ReadModel(backbone.pool, self._aggregates, self._availability)
+        self._parked = ParkedKeys()
         self._done: dict[TopicPartition, Cause] = {}
         """Recovery: (event topic, partition) -> last cause that had its events when the partition was assigned."""
         self._over: OrderedDict[str, None] = OrderedDict()
@@ -97,16 +101,12 @@ class DeciderService:
         self._known_runs: set[str] = set()
         """Those that retried commands about to be decided would make a second time."""
         self._next: dict[TopicPartition, int] = {}
-        self._moved = asyncio.Event()
         self._reader: LogReader | None = None
         self._consequences = Consequences(backbone, self._aggregates, self._append_for_sure)
         self._committer: asyncio.Task[None] | None = None
-        self._availability = Availability("decider")
-        self._behind = 0
-        """Partitions that a take-over waits for, because the projector has not folded them to their end."""
 
     async def start(self) -> None:
-        await self._bus.subscribe(channels.WATERMARK, self._on_watermark, remote=False)
+        await self._bus.subscribe(channels.WATERMARK, self._model.on_watermark, remote=False)
         await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
         await self._consequences.start()
         self._reader = self._log.member(GROUP, [cmd.TOPIC], self)
@@ -138,8 +138,8 @@ class DeciderService:
         if self._reader is None:
             return "it has not started"
         reason = reason_of([self._availability, *self._consequences.availabilities])
-        if reason is None and self._behind:
-            return f"it waits for the projector in {self._behind} partitions"
+        if reason is None and self._model.behind:
+            return f"it waits for the projector in {self._model.behind} partitions"
         return reason
 
     # --- ownership ---------------------------------------------------------------------------
@@ -152,9 +152,9 @@ class DeciderService:
             for part, end in enumerate(await self._ends(topic))
             if part in parts and end > 0
         }
-        await self._projected(parts, ends)
+        self._done.update(await self._model.folded(parts, ends))
         self._aggregates.clear()
-        await self._read_surely(lambda: self._parked.read(parts))
+        await self._model.current(parts, lambda connection: self._parked.read(connection, parts))
         committed = await until_available(lambda: self._log.committed(GROUP, list(partitions)), on=self._availability)
         logger.info("decider.assigned", partitions=len(partitions))
         return {place: committed.get(place, 0) for place in partitions}
@@ -164,36 +164,6 @@ class DeciderService:
         for place in partitions:
             self._next.pop(place, None)
         logger.info("decider.revoked", partitions=len(partitions))
-
-    async def _projected(self, parts: list[int], ends: Mapping[TopicPartition, int]) -> None:
-        """Wait until Postgres holds everything below ``ends``, and note the last causes."""
-        said = False
-        while True:
-            self._moved.clear()
-            rows = await self._read_surely(lambda: self._pool.fetch(SQL["read_causes"], parts))
-            for topic, part, offset, cause_offset, index, count in rows:
-                self._aggregates.passed((topic, part), offset)
-                if cause_offset >= 0:
-                    self._done[topic, part] = Cause(part, cause_offset, index, count)
-            behind = [place for place, end in ends.items() if self._aggregates.watermark(place) < end]
-            self._behind = len(behind)
-            if not behind:
-                return
-            if not said:
-                said = True
-                logger.info("decider.waits_for_projector", partitions=len(behind))
-            # the watermark wakes us; the time limit covers a message that Redis lost
-            try:
-                async with asyncio.timeout(RETRY_PAUSE_S):
-                    await self._moved.wait()
-            except TimeoutError:
-                continue
-
-    def _on_watermark(self, data: bytes) -> None:
-        for topic, marks in msgspec.json.decode(data, type=dict[str, dict[int, int]]).items():
-            for part, offset in marks.items():
-                self._aggregates.passed((topic, part), offset)
-        self._moved.set()
 
     # --- a batch -----------------------------------------------------------------------------
 
@@ -205,7 +175,7 @@ class DeciderService:
                 await self._release(record)
                 done = n + 1
             elif isinstance(self._log, SealedLog) and envelope.type_of(record.headers) in REMOVALS:
-                keys = await self._read_surely(functools.partial(self._log.key_ids, record.key))
+                keys = await self._model.sure(functools.partial(self._log.key_ids, record.key))
                 await self._decide_all(records[done : n + 1])
                 done = n + 1
                 if self._aggregates.is_gone(record.key):
@@ -286,8 +256,10 @@ class DeciderService:
         assert isinstance(asked, cmd.ReleaseParked)
         # our own letters, and what an operator wants of the key's events: that is asked for first
         end = (await self._ends(ev.DEAD_LETTERS))[record.partition]
-        await self._projected([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
-        waiting = await self._read_surely(lambda: self._parked.letters(record.key))
+        await self._model.folded([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
+        waiting = await self._model.current(
+            [record.partition], lambda connection: self._parked.letters(connection, record.key)
+        )
         if waiting and waiting[0].topic != cmd.TOPIC:
             self._tell(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
             return
@@ -376,16 +348,13 @@ class DeciderService:
                 retried.append(meta.id)
                 if isinstance(command, cmd.CreateRun):
                     runs.append(command.run_id)
-
-        async def load() -> None:
-            for key in await self._aggregates.load(threads, assistants, crons):
-                self._parked.park(key)
-            if retried:
-                for id in await self._aggregates.known_commands(retried):
-                    self._retried[id] = None
-            self._known_runs = await self._aggregates.known_runs(runs) if runs else set()
-
-        await self._read_surely(load)
+        parts = {meta.partition for _, meta in todo}
+        for key in await self._model.sure(lambda: self._aggregates.load(threads, assistants, crons, parts)):
+            self._parked.park(key)
+        self._known_runs = set()
+        if retried:
+            outcomes, self._known_runs = await self._model.sure(lambda: self._aggregates.known(retried, runs, parts))
+            self._retried.update(dict.fromkeys(outcomes))
 
     def _traced(self, command: cmd.Command, meta: CommandMeta) -> Decided:
         """Decide, as a part of the trace that the command belongs to."""
@@ -442,10 +411,6 @@ class DeciderService:
             piece += records
             size += weight
         return positions + await self._append_for_sure(piece)
-
-    async def _read_surely(self, read: Callable[[], Awaitable[T]]) -> T:
-        """What Postgres answers, however long it is unavailable."""
-        return await until_available(read, on=self._availability, limit_s=READ_LIMIT_S)
 
     async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
         """Append until it is certain: a second time is harmless, since ids and causes are the same."""

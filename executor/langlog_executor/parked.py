@@ -48,8 +48,7 @@ class Letter(NamedTuple):
 
 
 class ParkedKeys:
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self) -> None:
         self._first: dict[str, int] = {}
         """key -> offset in ``commands`` of the first one that waits; -1: it waits for an event"""
         self._written: set[tuple[int, int]] = set()
@@ -57,9 +56,9 @@ class ParkedKeys:
         self.ends: dict[int, int] = {}
         """partition of ``dead-letters`` -> the offset after our own last letter"""
 
-    async def read(self, parts: Collection[int]) -> None:
+    async def read(self, connection: asyncpg.Connection, parts: Collection[int]) -> None:
         """What Postgres holds of these partitions. Raises what `UNAVAILABLE_ERRORS` lists."""
-        rows = await self._pool.fetch(SQL["letters_of"], list(parts))
+        rows = await connection.fetch(SQL["letters_of"], list(parts))
         self._first.clear()
         self._written.clear()
         self.ends.clear()
@@ -88,11 +87,11 @@ class ParkedKeys:
         self._written.add((record.partition, record.offset))
         self.ends[record.partition] = letter_offset + 1
 
-    async def letters(self, key: str) -> list[Letter]:
+    async def letters(self, connection: asyncpg.Connection, key: str) -> list[Letter]:
         """Records of the key that wait, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
         return [
             Letter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value)
-            for topic, part, offset, headers, value in await self._pool.fetch(SQL["open_letters"], key)
+            for topic, part, offset, headers, value in await connection.fetch(SQL["open_letters"], key)
         ]
 
     def released(self, key: str, left: Letter | None) -> None:

@@ -30,6 +30,8 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
 
+from tests.stack.lost_commits import lose, save
+
 from .journal import PARTITIONS, Journal, decide, journals, place
 
 LANES = [(topic, part) for topic in ev.FOLDED_TOPICS for part in range(PARTITIONS)]
@@ -81,20 +83,6 @@ class Model:
             patched.setattr(projection_module, "apply", dying)
             await self.fold(records)
         self._projection = None
-
-    async def save(self) -> None:
-        """What is committed now is on disk."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            for table in self.tables:
-                await connection.execute(f"DROP TABLE IF EXISTS saved_{table}")
-                await connection.execute(f"CREATE TABLE saved_{table} AS TABLE {table}")
-
-    async def lose(self) -> None:
-        """Postgres crashes and comes back with what was on disk; the projector lives."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            for table in self.tables:
-                await connection.execute(f"TRUNCATE {table}")
-                await connection.execute(f"INSERT INTO {table} SELECT * FROM saved_{table}")
 
     async def rows(self, *, with_places: bool = True) -> Rows:
         """All rows of all tables."""
@@ -196,17 +184,17 @@ async def test_commits_that_postgres_loses_are_folded_again_from_the_log(
     plain = await plainly(model, journal.records)
     await model.empty()
     projection = await model.restart()
-    await model.save()
+    await save(model.pool)
     records = interleaved(journal.records, chance)
     unread = list(records)
     losses = 0
     while True:
         event = chance.randint(0, 7)
         if event == 0:
-            await model.save()
+            await save(model.pool)
         elif event == 1 and losses < 5:
             losses += 1
-            await model.lose()
+            await lose(model.pool)
             if chance.randint(0, 1):
                 await projection.check()
         if not unread:
@@ -227,9 +215,9 @@ async def test_a_batch_in_hand_is_not_folded_over_what_postgres_has_lost(model: 
     await model.empty()
     projection = await model.restart()
     await projection.project(records[:2])
-    await model.save()
+    await save(model.pool)
     await projection.project(records[2:4])
-    await model.lose()
+    await lose(model.pool)
     await projection.project(records[4:])
     assert projection.went_back
     assert projection.positions[ev.RUN_EVENTS, 0] == 2

@@ -59,9 +59,9 @@ class Stack:
         await self.stop()
         await self.start()
 
-    async def send(self, command: cmd.Body, **more: Any) -> messages.Reply:
+    async def send(self, command: cmd.Body, *, id: str | None = None, **more: Any) -> messages.Reply:
         """Append a command and wait for what its client would be told."""
-        id = new_id()
+        id = id or new_id()
         self._replies[id] = asyncio.get_running_loop().create_future()
         await self.append(cmd.TOPIC, command.key, command.TYPE, cmd.encode(command), id=id, reply_to=self._id, **more)
         async with asyncio.timeout(LIMIT_S):

@@ -40,3 +40,9 @@ SELECT run_id FROM runs WHERE run_id = ANY ($1::text[])
 
 -- name: read_causes
 SELECT topic, part, "offset", cause_offset, cause_index, cause_count FROM positions WHERE part = ANY ($1::int[])
+
+-- name: behind
+-- In how many partitions the read model is below these positions.
+SELECT count(*) FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (topic, part, folded)
+LEFT JOIN positions p ON p.topic = n.topic AND p.part = n.part
+WHERE coalesce(p."offset", 0) < n.folded

@@ -1,0 +1,167 @@
+"""Postgres loses its last commits while everybody lives: nothing is missing afterwards, and nothing was decided on what it forgot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langlog_backbone.clock import new_id
+from langlog_backbone.context import open_backbone
+from langlog_backbone.settings import Settings
+from langlog_executor import aggregates as aggregates_module
+from langlog_executor import decider as decider_module
+from langlog_executor.decider import DeciderService
+from langlog_executor.read_model import ReadModel
+from langlog_projector.service import ProjectorService
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+from langlog_schemas import events as ev
+from msgspec import Raw
+
+from tests.dead.stack import LIMIT_S, Stack
+from tests.stack.fixtures import MakeSettings
+from tests.stack.lost_commits import lose, save
+from tests.stack.waiting import until
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    return make_settings(partitions=2)
+
+
+@pytest.fixture
+async def stack(settings: Settings) -> AsyncIterator[Stack]:
+    """Nothing is started."""
+    async with open_backbone(settings, local=True) as backbone:
+        found = Stack(backbone)
+        await found.listen()
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def running(service: Any) -> AsyncIterator[None]:
+    await service.start()
+    task = asyncio.create_task(service.serve())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await service.stop()
+
+
+async def threads(stack: Stack) -> set[str]:
+    return {row["thread_id"] for row in await stack.backbone.pool.fetch("SELECT thread_id FROM threads")}
+
+
+async def test_what_postgres_loses_comes_back_although_nothing_more_is_written(stack: Stack) -> None:
+    async with running(ProjectorService(stack.backbone)), running(DeciderService(stack.backbone)):
+        made = [new_id() for _ in range(20)]
+        for id in made[:10]:
+            await stack.send(cmd.CreateThread(thread_id=id))
+        await save(stack.backbone.pool)
+        for id in made[10:]:
+            await stack.send(cmd.CreateThread(thread_id=id))
+        assert await threads(stack) == set(made)
+        await lose(stack.backbone.pool, connections=True)
+
+        async def back() -> bool:
+            with contextlib.suppress(Exception):  # connections of this pool were lost as well
+                return await threads(stack) == set(made)
+            return False
+
+        await until(stack.backbone, back)
+
+
+async def test_what_postgres_loses_comes_back_with_the_next_record(stack: Stack) -> None:
+    """A failover behind a proxy need not end a connection."""
+    async with running(ProjectorService(stack.backbone)), running(DeciderService(stack.backbone)):
+        first, second, third = (stack.neighbour("x") for _ in range(3))
+        await stack.send(cmd.CreateThread(thread_id=first))
+        await save(stack.backbone.pool)
+        await stack.send(cmd.CreateThread(thread_id=second))
+        await lose(stack.backbone.pool)
+        assert (await stack.send(cmd.CreateThread(thread_id=third))).status == 200
+        assert await threads(stack) == {first, second, third}
+
+
+async def test_nothing_is_decided_on_what_postgres_has_forgotten(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregates_module, "KEPT", 0)
+    monkeypatch.setattr(decider_module, "RETRIES_REMEMBERED", 0)
+    waits = asyncio.Event()
+    plainly = ReadModel._projector_moves
+
+    async def noted(self: ReadModel) -> None:
+        waits.set()
+        await plainly(self)
+
+    thread, run, assistant, retried = new_id(), new_id(), new_id(), new_id()
+    create = cmd.CreateRun(
+        thread_id=thread,
+        run_id=run,
+        assistant_id=assistant,
+        graph_id="g",
+        kwargs=Raw(b"{}"),
+        multitask_strategy="enqueue",
+    )
+    finish = cmd.FinishRun(thread_id=thread, run_id=run, attempt=1, outcome="success", values=Raw(b'{"n":1}'))
+    async with running(DeciderService(stack.backbone)):
+        async with running(ProjectorService(stack.backbone)):
+            await stack.send(cmd.CreateThread(thread_id=stack.neighbour(thread)))
+            await save(stack.backbone.pool)
+            assert (await stack.send(cmd.CreateThread(thread_id=thread))).status == 200
+            assert (await stack.send(create, id=retried, retry=True)).status == 200
+            assert (await stack.send(finish)).status == 200
+        await lose(stack.backbone.pool)
+        monkeypatch.setattr(ReadModel, "_projector_moves", noted)
+        await stack.append(cmd.TOPIC, finish.key, finish.TYPE, cmd.encode(finish))
+        asked = [
+            asyncio.create_task(stack.send(cmd.CreateThread(thread_id=thread))),
+            asyncio.create_task(stack.send(create, id=retried, retry=True)),
+        ]
+        async with asyncio.timeout(LIMIT_S):
+            await waits.wait()
+        async with running(ProjectorService(stack.backbone)):
+            again, repeated = await asyncio.gather(*asked)
+    assert again.status == 409
+    assert (repeated.status, repeated.type) == (200, ev.RunCreated.TYPE)
+    assert await events_of(stack, thread) == [
+        "thread.created.v1",
+        "run.created.v1",
+        "run.dispatched.v1",
+        "run.succeeded.v1",
+    ]
+
+
+async def test_a_decider_that_takes_over_reads_what_was_decided_after_postgres_has_it_again(stack: Stack) -> None:
+    """What the watermark said before the loss does not count."""
+    thread = new_id()
+    async with running(ProjectorService(stack.backbone)):
+        async with running(DeciderService(stack.backbone)):
+            await stack.send(cmd.CreateThread(thread_id=stack.neighbour(thread)))
+            await save(stack.backbone.pool)
+            await stack.send(cmd.CreateThread(thread_id=thread))
+    second = DeciderService(stack.backbone)
+    ends = await stack.backbone.log.end_offsets(ev.RUN_EVENTS)
+    second._model.on_watermark(
+        b'{"run-events":{%s}}' % b",".join(b'"%d":%d' % (part, end) for part, end in enumerate(ends))
+    )
+    await lose(stack.backbone.pool)
+    async with running(second):
+        asked = asyncio.create_task(stack.send(cmd.CreateThread(thread_id=thread)))
+        async with running(ProjectorService(stack.backbone)):
+            assert (await asked).status == 409
+
+
+async def events_of(stack: Stack, thread: str) -> list[str]:
+    """Types of the decided events of a thread that change something, from the log, each once."""
+    part = stack.backbone.log.partition_of(thread)
+    end = (await stack.backbone.log.end_offsets(ev.RUN_EVENTS))[part]
+    records = await stack.backbone.log.fetch(ev.RUN_EVENTS, part, range(end))
+    silent = (ev.CommandRejected.TYPE, ev.CommandRepeated.TYPE)
+    found = {r.headers["ce_id"]: envelope.type_of(r.headers) for r in records if r.key == thread}
+    return [type for type in found.values() if type not in silent]
