@@ -53,7 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replication_factor: int = 1
     """LANGLOG_REPLICATION_FACTOR: of topics that langlog makes."""
     production: bool = False
-    """LANGLOG_PRODUCTION: refuse topics with weaker settings than needed (replication, min ISR, retention)."""
+    """LANGLOG_PRODUCTION: refuse topics with weaker settings than needed (replication, min ISR, retention), and a gateway without
+    authentication on an address that other machines reach."""
     max_record_bytes: int = 16_000_000
     """LANGLOG_MAX_RECORD_BYTES: a checkpoint body over this is split over several records."""
     append_deadline_s: float = 30.0
@@ -91,10 +92,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_TLS_KEY_FILE: the certificate's private key, PEM; unset: it is in the certificate's file."""
     mount_prefix: str = ""
     """MOUNT_PREFIX: path before all routes."""
-    cors_allow_origins: str = "*"
-    """CORS_ALLOW_ORIGINS: origins that browsers may call from, comma separated."""
+    cors_allow_origins: str = ""
+    """CORS_ALLOW_ORIGINS: origins that browsers may call from, comma separated; ``*``: any. Unset: any with authentication; without it
+    ``localhost``, ``127.0.0.1``, ``[::1]`` and the hosted studio."""
+    allowed_hosts: str = ""
+    """LANGLOG_ALLOWED_HOSTS: without authentication, names beside its own address that this server may be reached by, comma
+    separated; ``*.example.com``: all names below; ``*``: any."""
+    allow_unauthenticated: bool = False
+    """LANGLOG_ALLOW_UNAUTHENTICATED: something in front of this gateway authenticates its callers: do not warn, and with
+    LANGLOG_PRODUCTION do not refuse, when the project configures no authentication."""
     max_body_bytes: int = 10_000_000
-    """LANGLOG_MAX_BODY_BYTES: a larger request body is 413."""
+    """LANGLOG_MAX_BODY_BYTES: a larger request body is 413, as it arrives and unpacked."""
+    body_timeout_s: float = 60.0
+    """LANGLOG_BODY_TIMEOUT_SECS: a request body that has not arrived whole by then is 408."""
     outcomes_kept_s: float = 604_800.0
     """LANGLOG_IDEMPOTENCY_SECS: an Idempotency-Key is known for this long (behind the newest of its partition of the log)."""
     reply_timeout_s: float = 30.0
@@ -222,6 +232,9 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "tls_key_file": ("LANGLOG_TLS_KEY_FILE",),
     "mount_prefix": ("MOUNT_PREFIX",),
     "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
+    "allowed_hosts": ("LANGLOG_ALLOWED_HOSTS",),
+    "allow_unauthenticated": ("LANGLOG_ALLOW_UNAUTHENTICATED",),
+    "body_timeout_s": ("LANGLOG_BODY_TIMEOUT_SECS",),
     "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),
     "outcomes_kept_s": ("LANGLOG_IDEMPOTENCY_SECS",),
     "read_timeout_s": ("LANGLOG_READ_TIMEOUT_SECS",),

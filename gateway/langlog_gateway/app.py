@@ -7,25 +7,29 @@ shapes of API.md 1.2, and counts.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import Middleware
 from langlog_backbone import tracing
 from langlog_backbone.settings import own_url
 
 from .a2a import A2a
-from .access import GATE, caller, identify
+from .access import GATE, identify
 from .asgi import CustomApp
 from .assistants import Assistants
 from .audit import ThreadEvents
+from .body_reader import LIMITS, NO_BODY, BodyLimits, receive_body
+from .browser_guard import SAFE, BrowserGuard
 from .core import Core
-from .cors import Cors
+from .cors import Cors, cors_of
 from .crons import Crons
 from .custom_auth import ASKING, load_auth
-from .errors import ApiError, internal_error, unprocessable
+from .errors import CLOSING, ApiError, internal_error, unprocessable
 from .http_options import HttpOptions, Options
 from .mcp import Mcp
 from .openapi import document
@@ -59,17 +63,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def build_app(core: Core) -> web.Application:
     """The application of one gateway. Raises StartError for what the project names and cannot be loaded."""
     settings, options = core.settings, core.options
-    cors = Cors(settings.cors_allow_origins, options.http.cors)
+    cors = cors_of(settings, options)
     if options.http.app is not None or options.auth.path is not None:
         # here: it brings a lot into memory that only a project's own code needs
         from langlog_backbone.loopback import open_loopback
 
         open_loopback(settings.base_url or own_url(settings), options.prefix, closed=ASKING)
     custom = load_app(options)
-    app = web.Application(middlewares=[_middleware(core, cors, custom)], client_max_size=settings.max_body_bytes)
+    guard = None
+    if options.auth.path is None:
+        guard = BrowserGuard(settings, cors, socket.gethostname())
+    around = _middleware(core, cors, guard, custom)
+    app = web.Application(middlewares=[around], client_max_size=settings.max_body_bytes)
+    app[LIMITS] = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
     if custom is not None:
         app.cleanup_ctx.append(custom.lifespan)
     app.on_response_prepare.append(cors.decorate)
+    app.on_response_prepare.append(_unnamed)
     gate = load_auth(options, core.reads, settings.studio_api_key)
     if gate is not None:
         app[GATE] = gate
@@ -103,6 +113,12 @@ def build_app(core: Core) -> web.Application:
     return app
 
 
+async def _unnamed(request: web.Request, response: web.StreamResponse) -> None:
+    """Say nothing about the server's software; a header of the project's own application stays."""
+    if response.headers.get(hdrs.SERVER) == SERVER_SOFTWARE:
+        del response.headers[hdrs.SERVER]
+
+
 def load_app(options: Options) -> CustomApp | None:
     """The project's own application. Raises StartError."""
     if options.http.app is None:
@@ -110,11 +126,13 @@ def load_app(options: Options) -> CustomApp | None:
     return CustomApp(load_object(options.owner(), "http.app", options.http.app), options.prefix)
 
 
-def _middleware(core: Core, cors: Cors, custom: CustomApp | None) -> Middleware:
+def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, custom: CustomApp | None) -> Middleware:
     prefix, http = core.options.prefix, core.options.http
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if guard is not None and (refused := _guarded(guard, request, prefix)) is not None:
+            return refused
         preflight = cors.preflight(request)
         if preflight is not None:
             return preflight
@@ -126,12 +144,12 @@ def _middleware(core: Core, cors: Cors, custom: CustomApp | None) -> Middleware:
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         with tracing.span(f"{request.method} {path}", parent=request.headers.get("traceparent"), kind="server") as span:
-            if "upgrade" in request.headers and _is_upgrade(request) and not _takes_sockets(path, prefix):
-                response = await _socket(core, custom, request, http=http)
-            elif custom is None or not request.path.startswith(f"{prefix}/") or "upgrade" in request.headers:
-                response = await _answer(request, handler, open=open, http=http)
+            if custom is None or not request.path.startswith(f"{prefix}/"):
+                response = await _answer(request, handler, open=open, http=http, prefix=prefix)
             else:
-                response = await _through(custom, request, handler, open=open, http=http)
+                response = await _through(custom, request, handler, open=open, core=core)
+            if response.status in CLOSING and not response.prepared:
+                response.force_close()
             if span is not tracing.IDLE:
                 _described(span, request, path, response.status)
         core.metrics.count(request.method, path, response.status, clock() - began)
@@ -154,26 +172,53 @@ def _described(span: tracing.Span, request: web.Request, route: str, status: int
         span.fail(str(status))
 
 
+def _guarded(guard: BrowserGuard, request: web.Request, prefix: str) -> web.Response | None:
+    """The refusal of a request that a web page may have made; None for any other."""
+    if request.method in SAFE and request.path in ("/ok", f"{prefix}/ok"):
+        return None  # probes of load balancers have names of their own
+    if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+        why = guard.foreign_host(request.headers)  # `Cors` looks at the origin of a preflight
+    else:
+        why = guard.refusal(request.method, request.headers)
+    if why is None:
+        return None
+    logger.warning("gateway.refused_page", method=request.method, path=request.path, why=why)
+    response = ApiError(403, why).response()
+    response.force_close()
+    return response
+
+
 async def _through(
-    custom: CustomApp, request: web.Request, handler: Handler, *, open: bool, http: HttpOptions
+    custom: CustomApp, request: web.Request, handler: Handler, *, open: bool, core: Core
 ) -> web.StreamResponse:
     """The answer of the project's application, or of the built-in routes behind its middleware.
 
     Its own routes are authenticated only when the project says so; then, and with ``auth_first``, nothing of it is called before.
     """
+    http, prefix = core.options.http, core.options.prefix
 
     async def builtin(inner: web.Request) -> web.StreamResponse:
-        return await _answer(inner, handler, open=open, http=http)
+        return await _answer(inner, handler, open=open, http=http, prefix=prefix)
 
-    own = custom.routes(request.path, request.method)
+    upgrade = _is_upgrade(request)
+    reserved = upgrade and _takes_sockets(request, prefix)
+    own = not reserved and custom.routes(request, "websocket" if upgrade else "http")
+    guard_own = http.enable_custom_route_auth
+    withheld = None
     try:
-        if http.enable_custom_route_auth if own else http.middleware_order == "auth_first" and not open:
-            await identify(request)
-        return await custom.handle(request, builtin, caller(request))
+        if (guard_own and (own or custom.opaque)) or (http.middleware_order == "auth_first" and (upgrade or not open)):
+            try:
+                await identify(request)
+            except ApiError as error:
+                if own or upgrade or not open or request.method not in SAFE:
+                    raise
+                withheld = error  # only an opaque application gets here: it may have a route of this open path
+        if upgrade:
+            limit = core.settings.max_body_bytes
+            return await custom.socket(request, builtin, limit, guard_own=guard_own, reserved=reserved)
+        return await custom.handle(request, builtin, guard_own=guard_own, withheld=withheld)
     except ApiError as error:
         return error.response()
-    except web.HTTPRequestEntityTooLarge as error:
-        return ApiError(413, error.text or "Request body too large").response()
     except ConnectionResetError:
         return _gone(request)
     except web.HTTPException:
@@ -184,33 +229,13 @@ async def _through(
 
 
 def _is_upgrade(request: web.Request) -> bool:
-    return request.headers["upgrade"].lower() == "websocket"
+    """Whether a WebSocket is asked for. Other upgrades are never made: those requests are like any other."""
+    return request.headers.get("upgrade", "").lower() == "websocket"
 
 
-def _takes_sockets(route: str, prefix: str) -> bool:
-    return route.removeprefix(prefix) in SOCKETS
-
-
-async def _socket(
-    core: Core, custom: CustomApp | None, request: web.Request, *, http: HttpOptions
-) -> web.StreamResponse:
-    """A WebSocket that is none of ours: the project's application may have a route for it. Other upgrades are refused (API.md 9.3)."""
-    own = custom is not None and custom.takes_socket(request.path)
-    try:
-        if http.enable_custom_route_auth or not own:
-            await identify(request)
-        if custom is None or not own:
-            return web.Response(status=403)
-        return await custom.socket(request, caller(request), core.settings.max_body_bytes)
-    except ApiError as error:
-        return error.response()
-    except ConnectionResetError:
-        return _gone(request)
-    except web.HTTPException:
-        raise
-    except Exception:
-        logger.exception("gateway.app_failed", method=request.method, path=request.path, **_logged(request, http))
-        return internal_error()
+def _takes_sockets(request: web.Request, prefix: str) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical.removeprefix(prefix) in SOCKETS
 
 
 def _logged(request: web.Request, http: HttpOptions) -> dict[str, object]:
@@ -218,10 +243,18 @@ def _logged(request: web.Request, http: HttpOptions) -> dict[str, object]:
     return {} if http.logging_headers is None else {"headers": http.logging_headers.pick(request.headers)}
 
 
-async def _answer(request: web.Request, handler: Handler, *, open: bool, http: HttpOptions) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, handler: Handler, *, open: bool, http: HttpOptions, prefix: str
+) -> web.StreamResponse:
+    """The answer of a built-in route: the caller is identified first, then the body is read."""
     try:
-        if not open:
+        refused = _is_upgrade(request) and not _takes_sockets(request, prefix)
+        if refused or not open:
             await identify(request)
+        if refused:
+            return web.Response(status=403)  # no other route takes WebSockets (API.md 9.3)
+        if request.method not in NO_BODY and request.match_info.http_exception is None:
+            await receive_body(request)
         return await handler(request)
     except ApiError as error:
         return error.response()
@@ -230,8 +263,6 @@ async def _answer(request: web.Request, handler: Handler, *, open: bool, http: H
     except web.HTTPMethodNotAllowed as error:
         # the methods of the path's first route, as the peer says it (API.md 1.2)
         return ApiError(405, "Method Not Allowed", {"allow": _allowed(request, error)}).response()
-    except web.HTTPRequestEntityTooLarge as error:
-        return ApiError(413, error.text or "Request body too large").response()
     except ConnectionResetError:
         return _gone(request)
     except web.HTTPException:

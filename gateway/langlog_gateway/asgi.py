@@ -1,8 +1,15 @@
 """The project's own ASGI application around the built-in routes (API.md 16, ``http.app``).
 
-Its routes come first, its middleware sees every request, its lifespan runs once, with the gateway's. What it has no route for goes
-back to the built-in routes: a request travels aiohttp → ASGI → aiohttp, and the answer the other way, piece by piece as it is
-written, so that streams stay streams. Request bodies are read whole beforehand: built-in routes do that anyway.
+Its routes come first, its middleware sees every request and every WebSocket, its lifespan runs once, with the gateway's. What it
+has no route for goes back to the built-in routes: a request travels aiohttp → ASGI → aiohttp, and the answer the other way, piece by
+piece as it is written, so that streams stay streams. A request's body is read when the application, or the built-in route, asks for
+it: the caller is authenticated by then.
+
+    middleware ─► router ─► own route           authenticated before, where the project wants that (`enable_custom_route_auth`)
+                     └────► built-in route      always authenticated
+
+`find_routers` also looks for the router inside an application that is wrapped. An application that shows none is called for
+everything: its 404 means that it has no such route, and its refusal of a WebSocket is final.
 
 aiohttp-asgi was looked at for this: it serves an ASGI app under aiohttp, but cannot give a request back, and middleware that sees
 only its own app's routes is not what the contract asks for.
@@ -21,8 +28,12 @@ from aiohttp.abc import AbstractStreamWriter
 from langlog_backbone.service import StartError
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from .access import USER, identify
+from .asgi_router import find_routers
 from .asgi_socket import Socket
+from .body_reader import RECEIVED, SOURCE, BodySource, receive_body
 from .custom_auth import Caller, Credentials
+from .errors import CLOSING, ApiError
 
 logger = structlog.get_logger(__name__)
 
@@ -55,11 +66,15 @@ class CustomApp:
         self._started: asyncio.Future[bool] | None = None
         self._stopped = asyncio.Event()
         self._state: dict[str, Any] = {}
-        router: Any = getattr(app, "router", None)
-        self.has_router = hasattr(router, "default") and hasattr(router, "routes")
-        if self.has_router:
+        self._routers = find_routers(app)
+        self.opaque = not any(router is app or router is getattr(app, "router", None) for router in self._routers)
+        """Whether the application may have routes that it does not show."""
+        for router in self._routers:
             router.default = self._default
-            own = {getattr(app, name, None) for name in OWN_DOCUMENTS}
+            router.middleware_stack = self._guarded(router, router.middleware_stack)
+        own = {getattr(app, name, None) for name in OWN_DOCUMENTS}
+        if not self.opaque:
+            router = self._routers[0]
             router.routes[:] = [route for route in router.routes if getattr(route, "path", "") not in own]
 
     # lifespan
@@ -120,93 +135,160 @@ class CustomApp:
 
     # requests
 
-    async def handle(self, request: web.Request, builtin: Builtin, user: Any = None) -> web.StreamResponse:
-        """Answer by the application, or by ``builtin`` where it has no route. ``user``: who was authenticated, for its routes."""
-        exchange = _Exchange(request, builtin, await request.read(), whole=not self.has_router)
-        scope = self._scope(request, user)
+    async def handle(
+        self, request: web.Request, builtin: Builtin, *, guard_own: bool = False, withheld: ApiError | None = None
+    ) -> web.StreamResponse:
+        """Answer by the application, or by ``builtin`` where it has no route.
+
+        ``guard_own``: its own routes are for authenticated callers alone. ``withheld``: why the caller may not see what a route of
+        its own answers, only what a built-in one does.
+        """
+        exchange = _Exchange(request, builtin, opaque=self.opaque, guard_own=guard_own, withheld=withheld)
+        scope = self._scope(request)
         scope[REQUEST] = exchange
-        await self.app(scope, exchange.receive, exchange.send)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except Exception:
+            if exchange.failure is None:
+                raise
+        exchange.check()
         if exchange.unknown:
             return await builtin(request)
         return await exchange.finish()
 
-    def takes_socket(self, path: str) -> bool:
-        """Whether a WebSocket of this path is the application's. One that does not tell is asked: it may refuse."""
-        return self.routes(path, "GET", "websocket") if self.has_router else True
+    async def socket(
+        self, request: web.Request, builtin: Builtin, limit: int, *, guard_own: bool, reserved: bool
+    ) -> web.StreamResponse:
+        """A WebSocket, of a route of the application's or of ``builtin``. ``limit``: bytes of a message.
 
-    async def socket(self, request: web.Request, user: Any, limit: int) -> web.StreamResponse:
-        """A WebSocket of the application's. ``limit``: bytes of a message."""
-        return await Socket(request, limit).serve(self.app, self._scope(request, user))
+        ``reserved``: the path is a built-in WebSocket's, which the application cannot have.
+        """
+        scope = self._scope(request)
+        exchange = _Exchange(request, builtin, opaque=self.opaque, guard_own=guard_own, reserved=reserved)
+        scope[REQUEST] = exchange
+        return await Socket(request, limit, exchange).serve(self.app, scope)
 
-    def _scope(self, request: web.Request, user: Any) -> Scope:
+    def _scope(self, request: web.Request) -> Scope:
         scope = scope_of(request, self._prefix)
-        if user is not None:  # as Starlette's own middleware would: `request.user.identity`, `@requires("permission")`
-            scope["user"], scope["auth"] = Caller(user), Credentials(user["permissions"])
+        _introduce(scope, request)
         scope["state"] = dict(self._state)
         return scope
 
-    def routes(self, path: str, method: str, kind: str = "http") -> bool:
-        """Whether a route of the application takes this path (without looking into it further)."""
-        if not self.has_router:
-            return False
-        scope: Scope = {
-            "type": kind,
-            "path": path,
-            "root_path": self._prefix,
-            "method": method,
-            "headers": [],
-            "path_params": {},
-        }
-        for route in self.app.router.routes:  # type: ignore[attr-defined]
-            match, _ = route.matches(dict(scope))
-            if match.value:
-                return True
-        return False
+    def routes(self, request: web.Request, kind: str = "http") -> bool:
+        """Whether a route of the application takes this request (without looking into it further)."""
+        scope = {**scope_of(request, self._prefix), "type": kind, "path_params": {}}
+        return any(_matches(router, scope) for router in self._routers)
 
     def endpoints(self) -> list[tuple[str, set[str]]]:
         """Paths and methods of the application's own routes, as far as it tells."""
-        if not self.has_router:
-            return []
-        routes: Any = self.app.router.routes  # type: ignore[attr-defined]
+        routes: list[Any] = [route for router in self._routers for route in router.routes]
         return [(route.path, set(route.methods)) for route in routes if getattr(route, "methods", None)]
 
     async def _default(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What the application's router does with a path that it does not know."""
         exchange = scope.get(REQUEST)
-        if exchange is None or scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        if exchange is None or scope["type"] not in ("http", "websocket"):
             return
-        await exchange.builtin_answer(scope, receive, send)
+        if scope["type"] == "websocket":
+            await exchange.builtin_socket(scope)
+        else:
+            await exchange.builtin_answer(scope, receive, send)
+
+    def _guarded(self, router: Any, dispatch: AsgiApp) -> AsgiApp:
+        """The router's dispatch, behind authentication: middleware may have changed what `routes` was asked about before."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = scope.get(REQUEST)
+            if exchange is None:
+                await dispatch(scope, receive, send)
+            elif exchange.reserved:
+                await exchange.builtin_socket(scope)
+            elif not exchange.guard_own or not _matches(router, scope) or await exchange.admits(scope, send):
+                await dispatch(scope, receive, send)
+
+        return guarded
+
+
+def _matches(router: Any, scope: Scope) -> bool:
+    return any(route.matches(dict(scope))[0].value for route in router.routes)
+
+
+def _introduce(scope: Scope, request: web.Request) -> None:
+    """Put the caller where Starlette's own middleware would: `request.user.identity`, `@requires("permission")`."""
+    user = request.get(USER)
+    if user is not None:
+        scope["user"], scope["auth"] = Caller(user), Credentials(user["permissions"])
 
 
 class _Exchange:
     """One request on its way through the application."""
 
-    def __init__(self, request: web.Request, builtin: Builtin, body: bytes, *, whole: bool) -> None:
-        """``whole``: the application cannot give requests back; its 404 means that it has no such route."""
-        self._whole = whole
+    def __init__(
+        self,
+        request: web.Request,
+        builtin: Builtin,
+        *,
+        opaque: bool,
+        guard_own: bool = False,
+        withheld: ApiError | None = None,
+        reserved: bool = False,
+    ) -> None:
+        """``opaque``: the application cannot give requests back; its 404 means that it has no such route. Others: see `CustomApp`."""
+        self._opaque = opaque
         self._request = request
         self._builtin = builtin
-        self._body: bytes | None = body
+        self._asked = False
+        self._withheld = withheld
         self._response: web.StreamResponse | None = None
         self._start: Message | None = None
         self._over = asyncio.Event()
+        self._by_builtin = False
+        self.guard_own = guard_own
+        self.reserved = reserved
         self.unknown = False
+        self.failure: ApiError | None = None
+        """Why the body could not be read, whatever the application makes of it."""
+        self.taken: web.StreamResponse | None = None
+        """What a built-in route did with a WebSocket."""
+
+    async def admits(self, scope: Scope, send: Send) -> bool:
+        """Whether the caller is authenticated; where not, that is answered."""
+        try:
+            await identify(self._request)
+        except ApiError as error:
+            await _refuse(scope, send, error)
+            return False
+        _introduce(scope, self._request)
+        return True
 
     async def receive(self) -> Message:
-        if self._body is not None:
-            body, self._body = self._body, None
+        if not self._asked:
+            self._asked = True
+            try:
+                body = await receive_body(self._request)
+            except ApiError as error:
+                self.failure = error
+                raise
             return {"type": "http.request", "body": body, "more_body": False}
         await self._over.wait()  # a client that leaves cancels the request's task
         return {"type": "http.disconnect"}
 
+    def check(self) -> None:
+        """Raises ApiError when the body could not be read, or the answer is not for this caller."""
+        if self.failure is not None and self._response is None:
+            raise self.failure
+
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        starts = message["type"] == "http.response.start"
+        if starts:
             self._start = message
-            self.unknown = self._whole and message["status"] == 404
+            if not self._by_builtin:
+                self.unknown = self._opaque and message["status"] == 404
+                self.failure = self.failure or (None if self.unknown else self._withheld)
+        if self.failure is not None and not self._by_builtin:
+            self._over.set()  # `check` answers instead
         elif self.unknown:
-            if not message.get("more_body"):
+            if not starts and not message.get("more_body"):
                 self._over.set()
         elif message["type"] == "http.response.body":
             await self._write(bytes(message.get("body", b"")), more=bool(message.get("more_body")))
@@ -229,6 +311,8 @@ class _Exchange:
                 self._over.set()
                 return
             self._response = web.StreamResponse(status=start["status"], headers=headers)
+            if start["status"] in CLOSING:
+                self._response.force_close()
             await self._response.prepare(self._request)
         if data:
             await self._response.write(data)
@@ -245,19 +329,24 @@ class _Exchange:
 
     async def builtin_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The built-in routes' answer, as messages. Headers that middleware has changed are seen by them."""
-        parts = []
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                break
-            parts.append(message.get("body", b""))
-            if not message.get("more_body"):
-                break
-        outer = self._request
-        kept, outer._read_bytes = outer._read_bytes, None  # what has been read cannot be cloned otherwise
-        inner = outer.clone(headers=_headers(scope))
-        outer._read_bytes = kept
-        inner._read_bytes = b"".join(parts)
+
+        async def body() -> bytes:
+            parts = []
+            while True:
+                try:
+                    message = await receive()
+                except Exception as error:  # middleware may have made a group of it
+                    raise self.failure or error from None
+                if message["type"] != "http.request":
+                    break
+                parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
+            return b"".join(parts)
+
+        self._by_builtin = True
+        inner = self._inner(scope)
+        inner[SOURCE] = BodySource(body)
         writer = _MessageWriter(send)
         inner._payload_writer = writer
         response = await self._builtin(inner)
@@ -265,6 +354,19 @@ class _Exchange:
             await response.prepare(inner)
         await response.write_eof()
         await writer.write_eof()
+
+    async def builtin_socket(self, scope: Scope) -> None:
+        """Let the built-in routes take the WebSocket, or refuse it; messages do not pass through the application."""
+        self.taken = await self._builtin(self._inner(scope))
+
+    def _inner(self, scope: Scope) -> web.Request:
+        """The request with the headers that the application's middleware has made of it."""
+        outer = self._request
+        kept, outer._read_bytes = outer._read_bytes, None  # what has been read cannot be cloned otherwise
+        inner = outer.clone(headers=_headers(scope))
+        outer._read_bytes = kept
+        inner.pop(RECEIVED, None)
+        return inner
 
 
 class _MessageWriter(AbstractStreamWriter):
@@ -331,10 +433,27 @@ def scope_of(request: web.Request, prefix: str) -> Scope:
         "raw_path": raw[0].encode(),
         "query_string": raw[2].encode(),
         "root_path": prefix,
-        "headers": [(bytes(k).lower(), bytes(v)) for k, v in request.raw_headers],
+        "headers": _as_unpacked(request),
         "client": tuple(peer[:2]) if isinstance(peer, tuple) else None,
         "server": tuple(local[:2]) if isinstance(local, tuple) else None,
     }
+
+
+def _as_unpacked(request: web.Request) -> list[tuple[bytes, bytes]]:
+    """The headers, which say nothing of a compression that is undone here."""
+    found = [(bytes(name).lower(), bytes(value)) for name, value in request.raw_headers]
+    if "content-encoding" not in request.headers:
+        return found
+    return [(name, value) for name, value in found if name not in (b"content-encoding", b"content-length")]
+
+
+async def _refuse(scope: Scope, send: Send, error: ApiError) -> None:
+    """Answer with the error, in the place of a route."""
+    response = error.response()
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    await send({"type": f"{kind}.start", "status": response.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": response.body, "more_body": False})
 
 
 def _headers(scope: Scope) -> CIMultiDictProxy[str]:
@@ -356,7 +475,7 @@ async def starlette_request(request: web.Request) -> Any:
     """The request as Starlette has it, with its body at hand."""
     from starlette.requests import Request
 
-    body = await request.read()
+    body = await receive_body(request)
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}

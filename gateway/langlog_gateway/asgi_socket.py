@@ -1,6 +1,7 @@
 """WebSockets of the project's own application: one connection, between aiohttp and ASGI.
 
-    connect ─► accepted ─► messages both ways ─► closed by either side
+    connect ─► taken by a built-in route, behind the application's middleware
+       ├─► accepted ─► messages both ways ─► closed by either side
        └─► refused: the application closes it (403), answers something else, or breaks (500)
 
 Concurrency: the application's coroutine is the connection's; messages are taken from the client when it asks for them, so that a
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import WSMsgType, web
@@ -32,10 +33,16 @@ REFUSED = 403
 """The answer to an upgrade that nobody takes (API.md 9.3; ASGI says the same of a close before accept)."""
 
 
+class Exchange(Protocol):
+    taken: web.StreamResponse | None
+    """What a built-in route did with the WebSocket; None as long as the application has it."""
+
+
 class Socket:
     """One connection. ``limit``: bytes of a message from the client."""
 
-    def __init__(self, request: web.Request, limit: int) -> None:
+    def __init__(self, request: web.Request, limit: int, exchange: Exchange) -> None:
+        self._exchange = exchange
         self._request = request
         self._limit = limit
         self._asked = False
@@ -64,6 +71,8 @@ class Socket:
                 return internal_error()
             await self._close(BROKEN)
             return self._socket
+        if self._exchange.taken is not None:
+            return self._exchange.taken
         if self._socket is None:
             return self._refusal or web.Response(status=REFUSED)
         await self._close(1000)

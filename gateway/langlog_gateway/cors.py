@@ -1,12 +1,17 @@
-"""Cross-origin answers (API.md 1.5): by default any origin may ask for anything; ``http.cors`` narrows it."""
+"""Cross-origin answers (API.md 1.5).
+
+By default any origin may read what an authenticated caller gets. A server without authentication admits pages of its own machine and
+the hosted studio alone. ``http.cors`` and ``CORS_ALLOW_ORIGINS`` name other origins.
+"""
 
 from __future__ import annotations
 
 import re
 
 from aiohttp import web
+from langlog_backbone.settings import Settings
 
-from .http_options import CorsOptions
+from .http_options import CorsOptions, Options
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
 SAFE_HEADERS = frozenset({"Accept", "Accept-Language", "Content-Language", "Content-Type"})
@@ -15,16 +20,34 @@ THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNOREC
 """The `Host` of a server that is reached where it runs."""
 
 
+STUDIO = re.compile(r"https://([a-z0-9-]+\.)?smith\.langchain\.com")
+"""Origins of the hosted studio, in all its regions."""
+
+
+def is_local(origin: str) -> bool:
+    """Whether a page of this machine has that origin."""
+    scheme, _, host = origin.partition("://")
+    return scheme in ("http", "https") and THIS_MACHINE.fullmatch(host) is not None
+
+
 class Cors:
-    def __init__(self, allow_origins: str, options: CorsOptions | None = None) -> None:
-        """``allow_origins``: comma separated; what it names wins over the options unless it is ``*``."""
+    def __init__(self, allow_origins: str, options: CorsOptions | None = None, *, guarded: bool = True) -> None:
+        """``allow_origins``: comma separated; what it names wins over the options unless it is ``*``.
+
+        ``guarded``: callers are authenticated. Then the default is any origin, else pages of this machine and the hosted studio.
+        """
         named = [origin.strip() for origin in allow_origins.split(",") if origin.strip()]
         configured = options or CorsOptions(expose_headers=list(EXPOSED), allow_headers=["*"])
-        if options is not None and named == ["*"]:
-            named = options.allow_origins or ([] if options.allow_origin_regex else ["*"])
+        if named in ([], ["*"]):
+            listed = configured.allow_origins or []
+            if listed or configured.allow_origin_regex is not None:
+                named = listed
+            elif not named and guarded:
+                named = ["*"]
+        self._pattern = None if configured.allow_origin_regex is None else re.compile(configured.allow_origin_regex)
+        self._default = not named and self._pattern is None
         self._any = "*" in named
         self._allowed = frozenset(named)
-        self._pattern = None if configured.allow_origin_regex is None else re.compile(configured.allow_origin_regex)
         methods = configured.allow_methods or ["*"]
         self._methods = METHODS if "*" in methods else tuple(method.upper() for method in methods)
         headers = configured.allow_headers or ["*"]
@@ -34,10 +57,17 @@ class Cors:
         self._exposed = ", ".join(configured.expose_headers or ())
         self._max_age = configured.max_age
 
-    def _admits(self, origin: str) -> bool:
+    def admits(self, origin: str) -> bool:
+        """Whether pages of that origin may read answers."""
         return self._any or self._names(origin)
 
+    @property
+    def admits_any(self) -> bool:
+        return self._any
+
     def _names(self, origin: str) -> bool:
+        if self._default:
+            return is_local(origin) or STUDIO.fullmatch(origin) is not None
         return origin in self._allowed or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
 
     def _admits_privately(self, request: web.Request) -> bool:
@@ -75,7 +105,7 @@ class Cors:
         if request.headers.get("access-control-request-private-network") == "true" and self._admits_privately(request):
             headers["access-control-allow-private-network"] = "true"
         failures = []
-        if not self._admits(request.headers.get("origin", "")):
+        if not self.admits(request.headers.get("origin", "")):
             failures.append("origin")
         if request.headers["access-control-request-method"] not in self._methods:
             failures.append("method")
@@ -99,5 +129,10 @@ class Cors:
             headers["access-control-expose-headers"] = self._exposed
         if self._any and not (self._credentials and "cookie" in request.headers):
             headers["access-control-allow-origin"] = "*"
-        elif self._admits(origin):
+        elif self.admits(origin):
             headers["access-control-allow-origin"] = origin
+
+
+def cors_of(settings: Settings, options: Options) -> Cors:
+    """The policy of one gateway."""
+    return Cors(settings.cors_allow_origins, options.http.cors, guarded=options.auth.path is not None)

@@ -22,6 +22,7 @@ from langlog_backbone.service import StartError
 from langlog_schemas.filters import Filter, terms
 
 from .access import Action, Resource, User
+from .body_reader import receive_body
 from .errors import ApiError
 from .http_options import AuthCache, Options
 from .ports import Reads
@@ -173,7 +174,7 @@ class CustomAuth:
             found["headers"] = {k.lower(): v for k, v in request.raw_headers}
         if "body" in wanted:
             try:
-                found["body"] = msgspec.json.decode(await request.read())
+                found["body"] = msgspec.json.decode(await receive_body(request))
             except (msgspec.DecodeError, RecursionError):
                 found["body"] = None
         if "path" in wanted:

@@ -14,6 +14,9 @@ from aiohttp import web
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again when a server behind us is away."""
 
+CLOSING = frozenset({401, 408, 413})
+"""Answers that end the connection: the rest of such a request is not read."""
+
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 

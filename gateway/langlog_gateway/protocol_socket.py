@@ -18,7 +18,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from uuid_utils import uuid4
 
 from .core import Core
-from .cors import Cors
+from .cors import cors_of
 from .errors import ApiError
 from .protocol_access import may_follow
 from .protocol_commands import NO_ACTIVE_RUN, Commands, Object, Refused, error, read_envelope
@@ -43,7 +43,7 @@ class Sockets:
         self._core = core
         self._feeds = feeds
         self._commands = commands
-        self._cors = Cors(core.settings.cors_allow_origins, core.options.http.cors)
+        self._cors = cors_of(core.settings, core.options)
         self._limits = Limits(core.settings.stream_buffer_frames, core.settings.stream_buffer_bytes)
         self._open: set[Socket] = set()
         core.on_drain.append(self._close_all)

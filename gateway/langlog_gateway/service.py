@@ -16,7 +16,9 @@ from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
 
 from .app import build_app
+from .browser_guard import is_loopback
 from .core import Core
+from .http_options import Options
 
 logger = structlog.get_logger(__name__)
 
@@ -24,6 +26,8 @@ KEEPALIVE_S = 75.0
 CLOSE_S = 5.0
 """How long requests under way may take to end when the server goes down."""
 BACKLOG = 1024
+LINGER_S = 5.0
+"""How long the rest of a request that was refused early is read and dropped, so that the client gets to read the answer."""
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -41,6 +45,26 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def check_exposure(settings: Settings, options: Options) -> None:
+    """Warn of a gateway that everybody may use and others reach. Raises StartError for one in production."""
+    if options.auth.path is not None or settings.allow_unauthenticated or is_loopback(settings.host.lower()):
+        return
+    advice = (
+        "configure auth.path in langgraph.json, listen on 127.0.0.1 (LANGLOG_HOST, --host), or set "
+        "LANGLOG_ALLOW_UNAUTHENTICATED=true when something in front of it authenticates callers"
+    )
+    if settings.production:
+        raise StartError(
+            f"no authentication is configured, and {settings.host} is an address that other machines reach: {advice}"
+        )
+    logger.warning(
+        "gateway.unauthenticated",
+        host=settings.host,
+        effect="EVERYBODY WHO REACHES THIS ADDRESS MAY READ AND CHANGE EVERYTHING",
+        advice=advice,
+    )
+
+
 class GatewayService:
     name = "gateway"
 
@@ -53,6 +77,7 @@ class GatewayService:
 
     async def start(self) -> None:
         """Listen. Raises StartError when the address is taken."""
+        check_exposure(self._settings, self._core.options)
         await self._core.start()
         self._runner = web.AppRunner(
             build_app(self._core),
@@ -60,6 +85,8 @@ class GatewayService:
             access_log=None,
             handler_cancellation=True,
             keepalive_timeout=KEEPALIVE_S,
+            lingering_time=LINGER_S,
+            auto_decompress=False,  # `body_reader` unpacks, once the caller is known
             shutdown_timeout=CLOSE_S,
         )
         await self._runner.setup()

@@ -1,4 +1,4 @@
-"""Error shapes, redirects, CORS: what is the same for every endpoint (API.md 1)."""
+"""Error shapes, redirects: what is the same for every endpoint (API.md 1)."""
 
 from __future__ import annotations
 
@@ -33,56 +33,6 @@ async def test_a_body_over_the_limit_is_413(make_stack: MakeStack) -> None:
         status, body = await stack.call("POST", "/threads", {"metadata": {"a": "x" * 2000}})
         assert status == 413
         assert isinstance(body["detail"], str)
-
-
-async def test_any_origin_may_ask_by_default(stack: Stack) -> None:
-    asked = {
-        "Origin": "http://x.example",
-        "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "x-a",
-    }
-    async with stack.http.options(f"{stack.url}/threads", headers=asked) as answer:
-        assert (answer.status, await answer.text()) == (200, "OK")
-        assert answer.headers["access-control-allow-origin"] == "*"
-        assert answer.headers["access-control-allow-headers"] == "x-a"
-    async with stack.http.get(f"{stack.url}/ok", headers={"Origin": "http://x.example"}) as answer:
-        assert answer.headers["vary"] == "Origin"
-        assert (
-            answer.headers["access-control-expose-headers"] == "x-pagination-total, x-pagination-next, content-location"
-        )
-    async with stack.http.get(f"{stack.url}/ok") as answer:
-        assert answer.headers["vary"] == "Origin"
-
-
-async def test_a_public_page_may_reach_a_private_server_on_its_own_machine_or_when_it_is_named(
-    stack: Stack, make_stack: MakeStack
-) -> None:
-    async def admitted(url: str, origin: str, host: str | None = None) -> str | None:
-        asked = {
-            "Origin": origin,
-            "Access-Control-Request-Method": "GET",
-            "Access-Control-Request-Private-Network": "true",
-            **({} if host is None else {"Host": host}),
-        }
-        async with stack.http.options(f"{url}/info", headers=asked) as answer:
-            return answer.headers.get("access-control-allow-private-network")
-
-    assert await admitted(stack.url, "https://x.example") == "true"
-    assert await admitted(stack.url, "https://x.example", "localhost") == "true"
-    assert await admitted(stack.url, "https://x.example", "agents.internal:2024") is None
-    async with make_stack(cors_allow_origins="https://good.example") as narrow:
-        assert await admitted(narrow.url, "https://good.example", "agents.internal:2024") == "true"
-        assert await admitted(narrow.url, "https://bad.example") is None
-
-
-async def test_configured_origins_shut_out_others(make_stack: MakeStack) -> None:
-    async with make_stack(cors_allow_origins="http://good.example") as stack:
-        asked = {"Origin": "http://bad.example", "Access-Control-Request-Method": "POST"}
-        async with stack.http.options(f"{stack.url}/threads", headers=asked) as answer:
-            assert (answer.status, await answer.text()) == (400, "Disallowed CORS origin")
-        async with stack.http.get(f"{stack.url}/ok", headers={"Origin": "http://bad.example"}) as answer:
-            assert answer.status == 200
-            assert "access-control-allow-origin" not in answer.headers
 
 
 async def test_a_mount_prefix_moves_everything_but_ok(make_stack: MakeStack) -> None:

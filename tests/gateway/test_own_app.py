@@ -228,3 +228,70 @@ async def test_with_webhooks_off_none_is_due_and_their_log_is_not_there(make_sta
         assert (await stack.call("GET", f"{path}/{run['run_id']}/join"))[0] == 200
         assert await stack.backbone.pool.fetchval("SELECT count(*) FROM webhooks") == 0
         assert (await stack.call("GET", f"{path}/{run['run_id']}/webhooks"))[0] == 404
+
+
+async def test_middleware_sees_every_upgrade_and_every_websocket(make_stack: MakeStack, tmp_path: Path) -> None:
+    for app in ("keyed", "keyed_outside"):
+        async with make_stack(project=project(tmp_path, app=f"{WEB}:{app}")) as stack:
+            run = {"assistant_id": "echo", "input": {}}
+            socket = f"{stack.url}/threads/{uuid.uuid4()}/stream/events"
+            for upgrade in ({}, {"upgrade": "x"}, {"upgrade": "h2c"}, {"upgrade": "x", "connection": "upgrade"}):
+                for path, body in (("/threads/search", {}), ("/runs/wait", run), ("/own", {})):
+                    status, _ = await stack.call("POST", path, body, headers=upgrade)
+                    assert status == 401, (app, path, upgrade)
+                    status, _ = await stack.call("POST", path, body, headers={**upgrade, "x-key": "secret"})
+                    assert status == 200, (app, path, upgrade)
+            for url in (socket, f"{stack.url}/own/shout/bob", f"{stack.url}/threads"):
+                with pytest.raises(WSServerHandshakeError, match="403"):
+                    await stack.http.ws_connect(url)
+                upgrade = {"upgrade": "websocket", "connection": "upgrade"}
+                assert (await stack.call("POST", url.removeprefix(stack.url), {}, headers=upgrade))[0] == 403
+            async with stack.http.ws_connect(socket, headers={"x-key": "secret"}) as opened:
+                await opened.send_str("no command")
+                assert (await opened.receive_json())["error"] == "invalid_argument"
+            async with stack.http.ws_connect(f"{stack.url}/own/shout/bob", headers={"x-key": "secret"}) as opened:
+                assert (await opened.receive_json())["path"] == {"name": "bob"}
+
+
+@pytest.mark.parametrize("app", ["wrapped", "twice_wrapped", "moving", "bare_router", "hidden"])
+async def test_routes_of_an_application_are_authenticated_however_it_is_wrapped(
+    make_stack: MakeStack, tmp_path: Path, app: str
+) -> None:
+    file = project(tmp_path, auth=True, app=f"{WEB}:{app}", enable_custom_route_auth=True)
+    async with make_stack(project=file) as stack:
+        alice = {"authorization": "alice"}
+        refused = (401, {"detail": "who?"})
+        paths = [("/own", {})]
+        if app == "moving":
+            paths.append(("/moved", {}))
+        if app not in ("bare_router", "hidden"):
+            paths.append(("/hosted", {"host": "admin.example.com"}))
+        for path, headers in paths:
+            assert await stack.call("GET", path, headers=headers) == refused, path
+            status, found = await stack.call("GET", path, headers={**headers, **alice})
+            assert status == 200, path
+            if app not in ("hidden",) and path != "/hosted":
+                assert found["user"] == "alice", path
+        if app not in ("bare_router", "hidden"):
+            with pytest.raises(WSServerHandshakeError, match="401"):
+                await stack.http.ws_connect(f"{stack.url}/own/shout/bob")
+            async with stack.http.ws_connect(f"{stack.url}/own/shout/bob", headers=alice) as socket:
+                assert (await socket.receive_json())["user"] == "alice"
+        if app == "hidden":
+            assert await stack.call("GET", "/docs") == refused, "a page of its own at an open path"
+        for path in ("/ok", "/info"):
+            assert (await stack.call("GET", path))[0] == 200, path
+        assert await stack.call("POST", "/threads", {}) == refused
+        assert (await stack.call("POST", "/threads", {}, headers=alice))[0] == 200
+        assert (await stack.call("GET", f"/threads/{uuid.uuid4()}", headers=alice))[0] == 404
+
+
+async def test_the_servers_websocket_works_behind_a_wrapped_application(make_stack: MakeStack, tmp_path: Path) -> None:
+    file = project(tmp_path, auth=True, app=f"{WEB}:twice_wrapped", enable_custom_route_auth=True)
+    async with make_stack(project=file) as stack:
+        path = f"{stack.url}/threads/{uuid.uuid4()}/stream/events"
+        with pytest.raises(WSServerHandshakeError, match="401"):
+            await stack.http.ws_connect(path)
+        async with stack.http.ws_connect(path, headers={"authorization": "alice"}) as socket:
+            await socket.send_str("no command")
+            assert (await socket.receive_json())["error"] == "invalid_argument"

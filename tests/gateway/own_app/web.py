@@ -8,7 +8,7 @@ from starlette.authentication import requires
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Host, Route, Router, WebSocketRoute
 
 lives = []
 
@@ -114,3 +114,91 @@ async def authenticate(request):
         raise Auth.exceptions.HTTPException(status_code=401, detail="who?")
     name = request.headers["authorization"]
     return {"identity": name, "team": "red", "permissions": ["staff"]} if name == "ann" else name
+
+
+class Wrapped:
+    """As tracing, error reporting and socket servers wrap an application."""
+
+    def __init__(self, app):
+        self.inside = app
+
+    async def __call__(self, scope, receive, send):
+        await self.inside(scope, receive, send)
+
+
+def by_function(app):
+    async def wrapped(scope, receive, send):
+        await app(scope, receive, send)
+
+    return wrapped
+
+
+class KeyNeeded:
+    """Asks for a key at every request and every WebSocket."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "lifespan" and dict(scope["headers"]).get(b"x-key") != b"secret":
+            if scope["type"] == "http":
+                await JSONResponse({"detail": "no key"}, 401)(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 4401})
+            return
+        await self.app(scope, receive, send)
+
+
+class Moves:
+    """Sends requests for /moved to where a route is."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and scope["path"] == "/moved":
+            scope = {**scope, "path": "/own", "raw_path": b"/own"}
+        await self.app(scope, receive, send)
+
+
+async def data(request):
+    return JSONResponse({"admin": "data"})
+
+
+def routed(*middleware):
+    return Starlette(
+        routes=[
+            Route("/own", echo, methods=["GET", "POST"]),
+            WebSocketRoute("/own/shout/{name}", shout),
+            Host("admin.example.com", Router(routes=[Route("/hosted", data)])),
+        ],
+        middleware=[Middleware(each) for each in middleware],
+    )
+
+
+keyed = routed(KeyNeeded)
+keyed_outside = KeyNeeded(routed())
+moving = routed(Moves)
+wrapped = Wrapped(routed())
+twice_wrapped = by_function(Wrapped(routed()))
+bare_router = Router(routes=[Route("/own", echo, methods=["GET", "POST"])])
+
+
+async def hidden(scope, receive, send):
+    """Shows no router, and has a page of its own at an open path."""
+    if scope["type"] != "http":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    body = b"hidden" if scope["path"] in ("/own", "/docs") else b""
+    await send({"type": "http.response.start", "status": 200 if body else 404, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+by_header = Auth()
+
+
+@by_header.authenticate
+async def by_authorization(authorization):
+    if not authorization:
+        raise Auth.exceptions.HTTPException(status_code=401, detail="who?")
+    return authorization

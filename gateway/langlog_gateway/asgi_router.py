@@ -1,0 +1,64 @@
+"""Finds the routers of an ASGI application, also inside what it is wrapped in.
+
+Tracing, error reporting and socket servers wrap an application in an object or a function of theirs. The router in it is still where
+the application's middleware hands requests to, so built-in routes and authentication belong there.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+LOOKED_AT = 200
+"""Objects that are looked at before the search ends."""
+
+
+def find_routers(app: Any) -> list[Any]:
+    """Routers of Starlette's kind, the outermost first; none for an application that shows none."""
+    found: list[Any] = []
+    seen: set[int] = set()
+    waiting = deque([app])
+    while waiting and len(seen) < LOOKED_AT:
+        current = waiting.popleft()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        router = next((each for each in (current, getattr(current, "router", None)) if _is_router(each)), None)
+        if router is None:
+            waiting.extend(part for part in _wrapped(current) if callable(part) and not isinstance(part, type))
+        elif not any(router is known for known in found):
+            found.append(router)
+    return found
+
+
+def _is_router(value: Any) -> bool:
+    return all(hasattr(value, name) for name in ("default", "routes", "middleware_stack"))
+
+
+def _wrapped(value: Any) -> Iterator[Any]:
+    """What an object or a function holds."""
+    if isinstance(value, functools.partial):
+        yield value.func
+        yield from value.args
+        yield from value.keywords.values()
+    elif isinstance(value, types.MethodType):
+        yield value.__self__
+    elif isinstance(value, types.FunctionType):
+        for cell in value.__closure__ or ():
+            try:
+                yield cell.cell_contents
+            except ValueError:  # not set yet
+                continue
+    else:
+        yield from getattr(value, "__dict__", {}).values()
+        for kind in type(value).__mro__:
+            for name in _slots(kind):
+                yield getattr(value, name, None)
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)

@@ -1,0 +1,133 @@
+"""Request bodies: read after authentication, bounded in bytes and time, unpacked up to the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
+from langlog_gateway.body_reader import unpack
+from langlog_gateway.errors import ApiError
+
+from .conftest import MakeStack, Stack
+
+APP = Path(__file__).parent / "own_app" / "web.py"
+LIMIT = 100_000
+
+
+def project(folder: Path, app: str = "") -> Path:
+    config: dict[str, Any] = {"graphs": {"echo": "./echo.py:graph"}, "auth": {"path": f"{APP}:by_header"}}
+    if app:
+        config["http"] = {"app": f"{APP}:{app}"}
+    file = folder / "langgraph.json"
+    file.write_text(json.dumps(config))
+    return file
+
+
+async def exchange(stack: Stack, *parts: bytes) -> tuple[int, bytes]:
+    """Status and whole answer of what is sent as it is; returns when the server has closed the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stack.backbone.settings.port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        if writer.can_write_eof():
+            writer.write_eof()
+        rest = await reader.read()
+    finally:
+        writer.close()
+    return int(head.split(b" ")[1]), head + rest
+
+
+def post(*headers: str, path: str = "/threads") -> bytes:
+    return "\r\n".join([f"POST {path} HTTP/1.1", "host: 127.0.0.1", *headers, "", ""]).encode()
+
+
+@pytest.mark.parametrize("app", ["", "app", "wrapped", "plain"])
+async def test_a_caller_without_credentials_is_refused_before_the_body_is_there(
+    make_stack: MakeStack, tmp_path: Path, app: str
+) -> None:
+    async with make_stack(project=project(tmp_path, app), max_body_bytes=LIMIT) as stack:
+        for head in (
+            post("content-length: 50000"),
+            post("transfer-encoding: chunked"),
+            post("content-length: 50000", "content-encoding: gzip"),
+            post("content-length: 50000", "content-encoding: zzz"),
+            post("content-length: 50000", path="/nope"),
+        ):
+            status, answer = await exchange(stack, head)
+            assert status == 401, head
+            assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("app", ["", "app"])
+async def test_a_body_is_bounded_as_it_arrives_and_unpacked(make_stack: MakeStack, tmp_path: Path, app: str) -> None:
+    async with make_stack(project=project(tmp_path, app), max_body_bytes=LIMIT) as stack:
+        alice = "authorization: alice"
+        status, answer = await exchange(stack, post(alice, f"content-length: {LIMIT + 1}"))
+        assert (status, b"connection: close" in answer.lower()) == (413, True), "by its length alone"
+        chunk = b"8000\r\n" + b" " * 0x8000 + b"\r\n"
+        assert (await exchange(stack, post(alice, "transfer-encoding: chunked"), *[chunk] * 4))[0] == 413
+        bomb = gzip.compress(b" " * 10_000_000)
+        assert len(bomb) < LIMIT
+        for path in ("/threads", "/mcp", "/own" if app else "/runs/wait"):
+            head = post(alice, f"content-length: {len(bomb)}", "content-encoding: gzip", path=path)
+            status, answer = await exchange(stack, head, bomb)
+            assert status == 413, path
+            assert b"LANGLOG_MAX_BODY_BYTES" in answer
+
+
+@pytest.mark.parametrize("app", ["", "app"])
+async def test_compressed_bodies_are_read(make_stack: MakeStack, tmp_path: Path, app: str) -> None:
+    body = json.dumps({"metadata": {"a": "x" * 1000}}).encode()
+    bare = zlib.compressobj(wbits=-15)
+    async with make_stack(project=project(tmp_path, app), max_body_bytes=LIMIT) as stack:
+        for encoding, data, expected in (
+            ("gzip", gzip.compress(body), 200),
+            ("X-GZIP", gzip.compress(body), 200),
+            ("deflate", zlib.compress(body), 200),
+            ("deflate", bare.compress(body) + bare.flush(), 200),
+            ("identity", body, 200),
+            ("gzip", b"", 422),
+            ("gzip", gzip.compress(body)[:-9], 400),
+            ("gzip", gzip.compress(body) + b"more", 400),
+            ("gzip", body, 400),
+            ("deflate", body, 400),
+            ("gzip, gzip", gzip.compress(gzip.compress(body)), 415),
+            ("gzip, deflate", body, 415),
+            ("compress", body, 415),
+            ("br", body, 400 if HAS_BROTLI else 415),
+            ("zstd", body, 400 if HAS_ZSTD else 415),
+        ):
+            headers = {"Content-Encoding": encoding, "Authorization": "alice"}
+            async with stack.http.post(f"{stack.url}/threads", data=data, headers=headers) as answer:
+                assert answer.status == expected, (encoding, expected)
+                found = await answer.json()
+                assert expected != 200 or found["metadata"]["a"] == "x" * 1000
+        if app:
+            headers = {"Content-Encoding": "gzip", "Authorization": "alice"}
+            async with stack.http.post(f"{stack.url}/own", data=gzip.compress(b"abc"), headers=headers) as answer:
+                assert (await answer.json())["body"] == "abc"
+
+
+@pytest.mark.parametrize("app", ["", "app"])
+async def test_a_body_that_comes_too_slowly_is_408(make_stack: MakeStack, tmp_path: Path, app: str) -> None:
+    async with make_stack(project=project(tmp_path, app), body_timeout_s=0.05) as stack:
+        status, answer = await exchange(stack, post("authorization: alice", "content-length: 1000"), b"{")
+        assert status == 408
+        assert b"connection: close" in answer.lower()
+        assert b"LANGLOG_BODY_TIMEOUT_SECS" in answer
+
+
+def test_nothing_is_unpacked_beyond_the_limit() -> None:
+    assert unpack(gzip.compress(b"x" * 1000), "gzip", 1000) == b"x" * 1000
+    for encoding, data in (("gzip", gzip.compress(b"x" * 1001)), ("deflate", zlib.compress(b"x" * 1001))):
+        with pytest.raises(ApiError) as raised:
+            unpack(data, encoding, 1000)
+        assert raised.value.status == 413

@@ -1,0 +1,32 @@
+"""What a gateway looks at before it listens."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+from langlog_backbone.service import StartError
+from langlog_backbone.settings import Settings
+from langlog_gateway.http_options import AuthOptions, HttpOptions, Options
+from langlog_gateway.service import check_exposure
+
+OPEN = Options(None, HttpOptions(), AuthOptions(), "")
+GUARDED = Options(None, HttpOptions(), AuthOptions(path="./auth.py:auth"), "")
+
+
+def test_a_gateway_that_everybody_reaches_and_nobody_guards_warns_or_does_not_start() -> None:
+    for host in ("0.0.0.0", "::", "10.0.0.5", "agents.internal", ""):
+        with structlog.testing.capture_logs() as said:
+            check_exposure(Settings(host=host), OPEN)
+        assert [(line["event"], line["log_level"]) for line in said] == [("gateway.unauthenticated", "warning")], host
+        with pytest.raises(StartError, match="LANGLOG_ALLOW_UNAUTHENTICATED"):
+            check_exposure(Settings(host=host, production=True), OPEN)
+
+
+def test_a_guarded_gateway_and_one_of_this_machine_start_without_a_word() -> None:
+    with structlog.testing.capture_logs() as said:
+        for production in (False, True):
+            check_exposure(Settings(host="0.0.0.0", production=production), GUARDED)
+            check_exposure(Settings(host="0.0.0.0", production=production, allow_unauthenticated=True), OPEN)
+            for host in ("127.0.0.1", "localhost", "::1", "127.0.0.2"):
+                check_exposure(Settings(host=host, production=production), OPEN)
+    assert said == []
