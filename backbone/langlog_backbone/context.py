@@ -11,6 +11,7 @@ from .hot_queue import HotQueue
 from .log import Log, LogFault, LogUnavailable, open_log
 from .pool import Pool
 from .postgres import connect_pool, ensure_read_model
+from .postgres_clock import following_postgres
 from .redis import Bus, RedisPipe, check_redis
 from .service import StartError
 from .settings import Settings
@@ -43,6 +44,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         stack.push_async_callback(_close, pool)
         await ensure_read_model(pool, settings)
         await check_readable(pool, settings)
+        await stack.enter_async_context(following_postgres(pool))
         log = open_log(settings)
         try:
             await log.start()

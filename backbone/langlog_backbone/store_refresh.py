@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 
+from . import clock
 from .clock import new_id, now_iso
 from .log import AppendUnknown, Log, LogUnavailable, NewRecord
 
@@ -48,7 +49,7 @@ class Refreshes:
             minutes, expires_at = row["ttl_minutes"], row["expires_at"]
             if minutes is None or expires_at is None:
                 continue
-            now = now or datetime.now(UTC)
+            now = now or clock.now()
             ttl = timedelta(minutes=min(minutes, cmd.TTL_MAX_MINUTES))
             if now + ttl - expires_at >= ttl * GAIN_SHARE and len(self._read) < WAITING_MAX:
                 self._read[tuple(row["namespace"]), row["key"]] = now

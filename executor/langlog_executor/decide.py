@@ -106,7 +106,7 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *
             return _requeue_run(state, command, meta)
         case cmd.StartDueRun():
             run = state.runs.get(command.run_id)
-            return [] if run is None or run.attempt else _dispatch_next(state, meta)
+            return [] if run is None or run.attempt else _dispatch_next(state, meta, due=run.run_id)
         case cmd.TimeOutRun():
             run = _held(state, command.run_id, command.attempt)
             if run is None:
@@ -451,12 +451,15 @@ def _webhook(run: RunInFlight) -> str | None:
     return webhook if isinstance(webhook, str) else None
 
 
-def _dispatch_next(state: ThreadState, meta: CommandMeta) -> Events:
-    """Dispatch the oldest run that is ready, unless one is dispatched already."""
+def _dispatch_next(state: ThreadState, meta: CommandMeta, *, due: str | None = None) -> Events:
+    """Dispatch the oldest run that is ready, unless one is dispatched already.
+
+    ``due``: a run whose delay is over by the clock of the scheduler that says so; the command's own time may be behind that.
+    """
     if state.active is not None:
         return []
     for run in state.runs.values():
-        if run.ready(meta.time):
+        if run.ready(meta.time) or (run.run_id == due and not run.attempt):
             return [
                 ev.RunDispatched(
                     thread_id=state.thread_id,

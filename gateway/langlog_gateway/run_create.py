@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
 from langlog_backbone import tracing
-from langlog_backbone.clock import now_ms
+from langlog_backbone.clock import now, now_ms
 from langlog_backbone.postgres import load_sql
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
@@ -281,7 +281,7 @@ def is_default(assistant: Assistant) -> bool:
 def _moment(after_s: float) -> str | None:
     if not after_s > 0:
         return None
-    moment = datetime.now(UTC) + timedelta(seconds=min(after_s, DELAY_MAX_S))
+    moment = now() + timedelta(seconds=min(after_s, DELAY_MAX_S))
     return moment.isoformat(timespec="microseconds")
 
 

@@ -7,9 +7,8 @@ Ids are derived, so that two schedulers say the same.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import asyncpg
+from langlog_backbone.clock import now
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import Configuration
 from langlog_backbone.ttl import store_ttl, thread_ttl
@@ -48,10 +47,10 @@ class Expiry:
 
     async def items(self) -> list[tuple[str, cmd.Body]]:
         """Writes that remove store items, one for each namespace."""
-        now = datetime.now(UTC)
-        moment = now.isoformat(timespec="microseconds")
+        looked = now()
+        moment = looked.isoformat(timespec="microseconds")
         found: dict[tuple[str, ...], list[cmd.StoreOp]] = {}
-        for row in await self._pool.fetch(SQL["expired_items"], now, ITEMS_AT_ONCE):
+        for row in await self._pool.fetch(SQL["expired_items"], looked, ITEMS_AT_ONCE):
             op = cmd.StoreOp(key=row["key"], expired_by=moment)
             found.setdefault(tuple(row["namespace"]), []).append(op)
         return [

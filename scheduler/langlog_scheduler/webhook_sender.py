@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from langlog_backbone.clock import now_ms
 from langlog_backbone.run_view import LANGLOG_VERSION
 from langlog_backbone.settings import Settings
 from langlog_backbone.webhook_policy import WebhookPolicy, WebhookRefused
@@ -114,7 +115,7 @@ class WebhookSender:
             return ended(error="the address cannot be sent to", hopeless=True)
 
     def _headers_for(self, webhook_id: str, body: bytes) -> dict[str, str]:
-        timestamp = int(time.time())
+        timestamp = now_ms() // 1000
         found = {
             **self._headers,
             "content-type": "application/json",

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import structlog
 from langlog_backbone import channels
-from langlog_backbone.clock import new_id, now_iso
+from langlog_backbone.clock import new_id, now, now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import read_configuration
@@ -184,7 +184,7 @@ class Webhooks:
             # full jitter: receivers that were down are not met by all at once
             most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(number - 1, 30))
             delay = timedelta(seconds=random.uniform(0, most))  # noqa: S311
-            again = (datetime.now(UTC) + delay).isoformat(timespec="microseconds")
+            again = (now() + delay).isoformat(timespec="microseconds")
         if not went.delivered and again is None:
             logger.warning("webhooks.given_up", run_id=row["run_id"], attempts=number, error=went.error)
         return cmd.RecordWebhookAttempt(

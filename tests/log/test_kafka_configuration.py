@@ -68,6 +68,7 @@ def test_partition_n_of_every_topic_goes_to_the_same_member() -> None:
 def test_topics_keep_everything_for_ever(replication: int, in_sync: str) -> None:
     assert topic_options(SETTINGS, replication) == {
         "cleanup.policy": "delete",
+        "message.timestamp.type": "LogAppendTime",
         "retention.ms": "-1",
         "retention.bytes": "-1",
         "max.message.bytes": "1048588",

@@ -33,6 +33,7 @@ from aiokafka.errors import (
 )
 from langlog_schemas import commands, events, snapshots
 
+from ..clock import now_ms
 from ..settings import Settings
 from .kafka_client import (
     CONNECT_TIMEOUT_S,
@@ -175,6 +176,8 @@ class KafkaLog:
                             record.value,
                             record.key.encode(),
                             partition_of(record.key, self.partitions),
+                            # the machine's clock may be off, and brokers refuse records from the future
+                            timestamp_ms=now_ms(),
                             headers=[(name, value.encode()) for name, value in record.headers.items()],
                         )
                     )

@@ -90,6 +90,8 @@ def topic_options(settings: Settings, replication: int) -> dict[str, str]:
     """Of topics that langlog makes. Kafka's own default would erase the truth after seven days."""
     return {
         "cleanup.policy": "delete",
+        # the broker's time: one clock for a partition, and no record is refused for the time that its sender believes in
+        "message.timestamp.type": "LogAppendTime",
         "retention.ms": "-1",
         "retention.bytes": "-1",
         "max.message.bytes": str(message_bytes(settings)),

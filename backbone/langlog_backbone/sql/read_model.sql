@@ -102,7 +102,7 @@ CREATE TABLE IF NOT EXISTS runs (
     first_seq bigint NOT NULL DEFAULT 0, -- protocol numbers of the last attempt; 0: it told nothing, or is not over
     last_seq bigint NOT NULL DEFAULT 0
 );
-CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, created_at DESC, run_id DESC);
+CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, ordinal DESC);
 CREATE INDEX IF NOT EXISTS runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
 CREATE INDEX IF NOT EXISTS runs_due ON runs (not_before) WHERE status = 'pending' AND not_before IS NOT NULL;
 

@@ -38,7 +38,7 @@ SELECT state_values FROM threads WHERE thread_id = $1
 -- Newest first; $2 a status or null.
 SELECT {columns}
 FROM runs WHERE thread_id = $1 AND ($2::text IS NULL OR status = $2)
-ORDER BY created_at DESC, run_id DESC LIMIT $3 OFFSET $4
+ORDER BY ordinal DESC LIMIT $3 OFFSET $4
 
 -- name: count
 SELECT count(*) FROM runs WHERE thread_id = $1 AND ($2::text IS NULL OR status = $2)

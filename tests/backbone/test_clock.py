@@ -1,0 +1,59 @@
+"""The clock that all processes share: Postgres', counted on by the monotonic clock."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from langlog_backbone.clock import SharedClock
+from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.pool import Pool
+from langlog_backbone.postgres import connect_pool
+from langlog_backbone.postgres_clock import measure
+from langlog_backbone.settings import Settings
+
+S = 1_000_000_000
+MS = 1_000_000
+SERVER = 1_800_000_000 * S
+
+
+def learnt(clock: SharedClock, off_ns: int, took_ns: int, at_ns: int = 0) -> int:
+    """Measure while the monotonic clock goes on from ``at_ns``; the server's clock is at SERVER then. What the offset is off by."""
+    clock.learn(SERVER + at_ns + took_ns // 2, at_ns, at_ns + took_ns, SERVER + at_ns + took_ns + off_ns)
+    assert clock.offset_ns is not None
+    return clock.offset_ns - SERVER
+
+
+def test_without_a_measurement_the_machine_counts() -> None:
+    assert abs(SharedClock().time_ns() - time.time_ns()) < 60 * S
+
+
+@pytest.mark.parametrize("off_ns", [0, 4 * MS, -4 * MS])
+def test_a_machine_that_agrees_within_the_measurement_is_believed(off_ns: int) -> None:
+    assert learnt(SharedClock(), off_ns, took_ns=10 * MS) == off_ns
+
+
+@pytest.mark.parametrize("off_s", [0.5, -0.5, 90, -90, 86_400, -86_400])
+def test_a_machine_that_is_off_is_not_believed(off_s: float) -> None:
+    clock = SharedClock()
+    assert learnt(clock, int(off_s * S), took_ns=10 * MS) == 0
+    # a worse measurement does not spoil a better one, one that contradicts it counts
+    assert learnt(clock, int(off_s * S), took_ns=300 * MS, at_ns=10 * S) == 0
+    clock.offset_ns = SERVER + S
+    assert learnt(clock, int(off_s * S), took_ns=300 * MS, at_ns=20 * S) == 0
+
+
+def test_a_clock_that_is_set_right_is_believed_again() -> None:
+    clock = SharedClock()
+    learnt(clock, 90 * S, took_ns=10 * MS)
+    assert learnt(clock, 2 * MS, took_ns=10 * MS, at_ns=10 * S) == 2 * MS
+
+
+async def test_postgres_says_the_time(postgres: EmbeddedPostgres) -> None:
+    pool, clock = Pool(await connect_pool(Settings(database_uri=postgres.uri), size=1)), SharedClock()
+    try:
+        began = time.time_ns()
+        await measure(pool, clock)
+        assert began - MS <= clock.time_ns() <= time.time_ns() + MS, "one machine, one clock"
+    finally:
+        await pool.close()

@@ -1,0 +1,44 @@
+"""Moves the clock of a process under test, and of its children, by the seconds in the file that LANGLOG_TEST_CLOCK names.
+
+Python imports this by itself at start when this folder is in PYTHONPATH. The file is read each time the clock is, so a test steps
+the clock of a running process by writing to it. The monotonic clock is not moved: setting a machine's clock does not move it either.
+"""
+
+import datetime
+import os
+import time
+from pathlib import Path
+
+MOVED = Path(os.environ["LANGLOG_TEST_CLOCK"])
+REAL = datetime.datetime
+_time, _time_ns = time.time, time.time_ns
+
+
+def moved_s() -> float:
+    return float(MOVED.read_text() or 0)
+
+
+class _AnyDatetime(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, REAL)
+
+
+class MovedDatetime(REAL, metaclass=_AnyDatetime):
+    """Says another time; what it gives are ordinary datetimes."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return REAL.now(tz) + datetime.timedelta(seconds=moved_s())
+
+    @classmethod
+    def utcnow(cls):
+        return REAL.utcnow() + datetime.timedelta(seconds=moved_s())
+
+    @classmethod
+    def today(cls):
+        return REAL.today() + datetime.timedelta(seconds=moved_s())
+
+
+time.time = lambda: _time() + moved_s()
+time.time_ns = lambda: _time_ns() + int(moved_s() * 1e9)
+datetime.datetime = MovedDatetime
