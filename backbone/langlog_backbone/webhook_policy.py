@@ -40,13 +40,18 @@ SPECIAL = tuple(
             "169.254.0.0/16",
             "192.0.0.0/24",
             "192.0.2.0/24",
+            "192.88.99.0/24",
             "198.18.0.0/15",
             "198.51.100.0/24",
             "203.0.113.0/24",
             "224.0.0.0/3",
             "::/128",
             "100::/64",
+            "2001:2::/48",
+            "2001:10::/28",
             "2001:db8::/32",
+            "3fff::/20",
+            "5f00::/16",
             "fd00:ec2::254/128",  # metadata service of a cloud, within private address space
             "fe80::/10",
             "fec0::/10",
@@ -58,11 +63,22 @@ SPECIAL = tuple(
 PRIVATE = tuple(
     map(ipaddress.ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
 )
-_NAT64 = (
-    ipaddress.IPv6Network("64:ff9b::/96"),
-    ipaddress.IPv6Network("64:ff9b:1::/48"),
-    ipaddress.IPv6Network("::/96"),
+_IN_LAST_BITS = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "::/96",  # IPv4-compatible
+            "::ffff:0:0/96",  # IPv4-mapped
+            "::ffff:0:0:0/96",  # IPv4-translated
+            "64:ff9b::/96",  # NAT64
+            "64:ff9b:1::/48",  # NAT64 of a network's own, where its prefix has 96 bits
+        ),
+    )
 )
+"""Networks whose addresses have an IPv4 address in their last 32 bits."""
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)
+"""The third 32 bits of an address that tunnels to the IPv4 address in its last ones, in any network."""
 _TEMPLATE = re.compile(r"\$\{\{\s*env\.([A-Za-z_]\w*)\s*\}\}")
 
 
@@ -124,7 +140,10 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_address(self, address: str) -> None:
         """Whether a connection may go to this IP address. Raises WebhookRefused."""
-        found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+        for found in _reached(ipaddress.ip_address(address.partition("%")[0])):
+            self._check_range(found)
+
+    def _check_range(self, found: Address) -> None:
         if found.is_loopback:
             if self.rules.disable_loopback:
                 raise WebhookRefused(LOOPBACK_RANGE)
@@ -154,15 +173,21 @@ def _as_address(host: str) -> str | None:
         return None
 
 
-def _unwrapped(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, where it does."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and any(address in network for network in _NAT64) and int(address) > 1:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return inner
-    return address
+def _reached(address: Address) -> list[Address]:
+    """The addresses that a packet may end at: this one, or the IPv4 ones that it carries in a form known to translators and tunnels."""
+    if isinstance(address, ipaddress.IPv4Address) or int(address) <= 1:  # unspecified and loopback carry none
+        return [address]
+    bits = int(address)
+    carried: list[int] = []
+    if any(address in network for network in _IN_LAST_BITS) or bits >> 32 & 0xFFFFFFFF in _ISATAP:
+        carried.append(bits & 0xFFFFFFFF)
+    if address in _LOCAL_NAT64:  # of 48 bits: around the octet that is always zero (RFC 6052)
+        carried.append((bits >> 64 & 0xFFFF) << 16 | bits >> 40 & 0xFFFF)
+    if address.sixtofour is not None:
+        carried.append(int(address.sixtofour))
+    if address.teredo is not None:
+        carried += map(int, address.teredo)
+    return [ipaddress.IPv4Address(each) for each in carried] or [address]
 
 
 def _matches(host: str, domain: str) -> bool:

@@ -19,7 +19,7 @@ from langgraph.types import Command, Durability, Send
 from langlog_backbone.run_view import HOST, PLAN
 from langlog_backbone.settings import Settings
 from langlog_schemas.messages import Task
-from langlog_schemas.run_request import EVENT_STREAMING
+from langlog_schemas.run_request import EVENT_STREAMING, without_reserved
 from pydantic import BaseModel
 
 LANGGRAPH_VERSION = version("langgraph")
@@ -148,7 +148,9 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings) -> RunnableConf
 
     ``callbacks`` are objects of a process, which JSON does not carry.
     """
-    configurable = dict(kwargs.config.get("configurable") or {})
+    configurable = without_reserved(
+        kwargs.config.get("configurable") or {}
+    )  # runs made by older gateways may have them
     configurable["run_id"] = task.run_id
     configurable["thread_id"] = task.thread_id
     configurable["graph_id"] = task.graph_id

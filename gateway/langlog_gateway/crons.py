@@ -13,7 +13,7 @@ from langlog_backbone.schedule import Schedule, ScheduleError, moment_of
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.cron_authority import CronAuthority
-from langlog_schemas.run_request import Assistant, RunCreate
+from langlog_schemas.run_request import Assistant, RunCreate, without_reserved
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
@@ -295,7 +295,7 @@ def _to_the_second(moment: datetime) -> str:
 
 
 def _with_cron_id(config: dict[str, Any], cron_id: str) -> dict[str, Any]:
-    return {**config, "configurable": {**(config.get("configurable") or {}), "cron_id": cron_id}}
+    return {**config, "configurable": {**without_reserved(config.get("configurable") or {}), "cron_id": cron_id}}
 
 
 def _check(schedule: str, timezone: str | None, end_time: str | None) -> None:

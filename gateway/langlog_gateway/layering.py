@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from langlog_schemas import run_request
-from langlog_schemas.run_request import Assistant, Layered, RunCreate, Server
+from langlog_schemas.run_request import Assistant, Layered, RunCreate, Server, without_reserved
 
 from .errors import ApiError, unprocessable
 from .validation import violation
@@ -51,14 +51,16 @@ def check_config(config: Object) -> None:
 
 
 def mirrored(config: Object, context: Object) -> tuple[Object, Object]:
-    """Both spellings filled in. Raises ApiError 400 when both are given."""
+    """Both spellings filled in, without reserved keys. Raises ApiError 400 when both are given."""
     check_config(config)
     configurable = config.get("configurable") or {}
     if configurable and context:
         raise ApiError(400, BOTH_GIVEN)
     if context:
-        return {**config, "configurable": dict(context)}, context
-    return config, dict(configurable)
+        return {**config, "configurable": without_reserved(context)}, context
+    if configurable:
+        config = {**config, "configurable": without_reserved(configurable)}
+    return config, dict(config.get("configurable") or {})
 
 
 def layer(

@@ -18,6 +18,9 @@ NULL = Raw(b"null")
 EVENT_STREAMING = "__event_streaming_v2"
 """Configurable of runs that were started by the streaming protocol (API.md 9)."""
 
+RESERVED = ("__pregel_", "__langlog")
+"""Beginnings of configurable keys by which langgraph and langlog hand on objects of their own: no client may set them."""
+
 
 def null() -> Raw:
     """A default that a schema can be made of, unlike the value itself."""
@@ -99,11 +102,16 @@ class Layered(NamedTuple):
     """The run's own, including what came as ``config.metadata``."""
 
 
+def without_reserved(configurable: Object) -> Object:
+    """The configurable without the keys that no client may set. Others that begin with underscores stay."""
+    return {name: value for name, value in configurable.items() if not name.startswith(RESERVED)}
+
+
 def layer(
     body: RunCreate, config: Object, context: Object, assistant: Assistant, server: Server, *, temporary: bool
 ) -> Layered:
     """A run's kwargs and what its thread shows as config. ``config`` and ``context``: both spellings filled in."""
-    own: Object = {**(assistant.config.get("configurable") or {}), **(config.get("configurable") or {})}
+    own = without_reserved({**(assistant.config.get("configurable") or {}), **(config.get("configurable") or {})})
     checkpoint: Object = {}
     if body.checkpoint is not None:
         at = body.checkpoint

@@ -39,6 +39,28 @@ def test_context_and_configurable_mirror_each_other() -> None:
     assert refused.value.status == 400
 
 
+def test_no_client_sets_keys_that_langgraph_and_langlog_keep_for_themselves() -> None:
+    reserved = {
+        "__pregel_checkpointer": 1,
+        "__pregel_send": {},
+        "__pregel_resuming": True,
+        "__langlog_x": 1,
+        "__langlog": 1,
+    }
+    kept = {"checkpoint_id": "c", "checkpoint_ns": "", "thread_id": "mine", "__mine": 1, "pregel": 2}
+    assert mirrored({"configurable": {**reserved, **kept}}, {}) == ({"configurable": kept}, kept)
+    assert mirrored({}, {**reserved, "a": 1})[0] == {"configurable": {"a": 1}}
+    for body, config, context in (
+        ({"config": {"configurable": {**reserved, "__mine": 1}}}, {}, {}),
+        ({"context": {**reserved, "__mine": 1}}, {}, {}),
+        ({}, {"configurable": {**reserved, "__mine": 1}}, {}),
+    ):
+        found = layered(body, config, context)
+        assert not reserved.keys() & found["config"]["configurable"].keys()
+        assert not reserved.keys() & found["thread_config"]["configurable"].keys()
+        assert found["config"]["configurable"]["__mine"] == 1
+
+
 def test_a_runs_keys_win_and_its_tags_replace() -> None:
     assistant = {"configurable": {"style": "loud", "suffix": "#"}, "tags": ["at"], "recursion_limit": 5}
     found = layered(

@@ -43,6 +43,20 @@ def policy(**section: object) -> WebhookPolicy:
         ("http://[::ffff:127.0.0.1]/hook", LOOPBACK_RANGE),
         ("http://[64:ff9b::7f00:1]/hook", LOOPBACK_RANGE),
         ("http://[2002:7f00:1::]/hook", LOOPBACK_RANGE),
+        ("http://[::ffff:0:127.0.0.1]/hook", LOOPBACK_RANGE),
+        ("http://[::127.0.0.1]/hook", LOOPBACK_RANGE),
+        ("http://[64:ff9b::127.0.0.1]/hook", LOOPBACK_RANGE),
+        ("http://[64:ff9b:1::127.0.0.1]/hook", LOOPBACK_RANGE),
+        ("http://[64:ff9b:1:7f00:0:100::1]/hook", BLOCKED_RANGE),
+        ("http://[64:ff9b:1:a9fe:a9:fe00::]/hook", BLOCKED_RANGE),
+        ("http://[2001:0:808:808::80ff:fffe]/hook", LOOPBACK_RANGE),
+        ("http://[2001:0:7f00:1::f7f7:f7f7]/hook", LOOPBACK_RANGE),
+        ("http://[2001:0:808:808::5601:5601]/hook", BLOCKED_RANGE),
+        ("http://[2001:4860::5efe:127.0.0.1]/hook", LOOPBACK_RANGE),
+        ("http://[2001:4860::200:5efe:169.254.169.254]/hook", BLOCKED_RANGE),
+        ("http://[2002:a9fe:a9fe::1]/hook", BLOCKED_RANGE),
+        ("http://[::ffff:0:169.254.169.254]/hook", BLOCKED_RANGE),
+        ("http://[3fff::1]/x", BLOCKED_RANGE),
         ("http://localhost:2129/hook", LOCALHOST),
         ("http://LOCALHOST./hook", LOCALHOST),
         ("http://a.localhost/hook", LOCALHOST),
@@ -64,13 +78,24 @@ def test_an_address_that_leads_inside_is_refused(url: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://10.0.0.1/x", "https://example.com/a?b=c", "http://192.168.1.1", "http://8.8.8.8"]
+    "url",
+    [
+        "http://10.0.0.1/x",
+        "https://example.com/a?b=c",
+        "http://192.168.1.1",
+        "http://8.8.8.8",
+        "http://[2606:4700::1111]",
+        "http://[64:ff9b::808:808]",
+    ],
 )
 def test_others_are_allowed(url: str) -> None:
     assert str(policy().target(url)).rstrip("/") == url
 
 
-@pytest.mark.parametrize("host", ["10.0.0.1", "172.16.3.4", "192.168.1.1", "100.64.0.1", "[fd12::1]"])
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.1", "172.16.3.4", "192.168.1.1", "100.64.0.1", "[fd12::1]", "[::ffff:0:10.0.0.1]", "[64:ff9b::a00:1]"],
+)
 def test_private_networks_are_refused_when_that_is_asked_for(host: str) -> None:
     with pytest.raises(WebhookRefused, match=PRIVATE_RANGE):
         policy(settings=Settings(webhook_block_private=True)).target(f"http://{host}/x")
