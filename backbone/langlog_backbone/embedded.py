@@ -33,6 +33,7 @@ import msgspec
 import structlog
 
 from .child import Child, ChildFailed
+from .folder_modes import close_to_others
 from .log.wakeup import make_private, short_folder
 from .service import StartError
 from .settings import Settings
@@ -277,6 +278,7 @@ def data_folder_lock(data_dir: Path) -> Iterator[None]:
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        close_to_others(data_dir)
         yield
     finally:
         os.close(fd)
