@@ -69,6 +69,9 @@ POSTGRES_SETTINGS_SINCE = {18: {"io_method": "sync"}}
 REDIS_MIN_VERSION = (6, 2)
 ORPHAN_TIMEOUT_S = 10.0
 """How long a server that an earlier langlog left running may take to end."""
+RESTART_PAUSE_S = 0.5
+"""Between two tries to start a server again, doubled each time."""
+MAX_RESTART_PAUSE_S = 10.0
 LOG_FILE = "log.sqlite"
 _SOCKET_NAME_BYTES = 20
 
@@ -248,15 +251,20 @@ async def embedded_servers(settings: Settings) -> AsyncIterator[Settings]:
 
 
 async def _keep(server: Server) -> None:
-    """Start it again when it ends unasked. Ends itself when that fails: clients then see it as away."""
+    """Start it again when it ends unasked; again and again where that fails, as it does on a disk that is full."""
     while server.child is not None:
         code = await server.child.wait_exit()
         logger.error("embedded.died", server=server.name, exit_code=code)
-        try:
-            await server.start()
-        except StartError as error:
-            logger.error("embedded.gone", server=server.name, error=str(error))
-            return
+        pause = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await server.start()
+                break
+            except StartError as error:
+                if not pause:
+                    logger.error("embedded.gone", server=server.name, error=str(error))
+                pause = min(max(2 * pause, RESTART_PAUSE_S), MAX_RESTART_PAUSE_S)
         logger.info("embedded.back", server=server.name)
 
 

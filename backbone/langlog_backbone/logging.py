@@ -25,7 +25,15 @@ REPEATS_KEPT = 1000
 """Different things remembered for that; then all are forgotten."""
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_QUIET = {"asyncio": 30, "aiohttp.access": 30, "aiokafka": 30, "httpx": 30, "httpcore": 30, "watchfiles": 30}
+_QUIET = {
+    "asyncio": 30,
+    "asyncpg.pool": 40,
+    "aiohttp.access": 30,
+    "aiokafka": 30,
+    "httpx": 30,
+    "httpcore": 30,
+    "watchfiles": 30,
+}
 """Loggers of libraries and the level below which they are never heard, debug excepted."""
 
 

@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import random
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -36,6 +37,10 @@ HANGING_S = 10.0
 NAMES: dict[Dependency, str] = {"postgres": "Postgres", "redis": "Redis", "log": "The log"}
 
 
+_all: weakref.WeakSet[Availability] = weakref.WeakSet()
+"""Of this process, for `exposition`."""
+
+
 class Availability:
     """Whether one loop gets through to the servers that it needs.
 
@@ -52,6 +57,7 @@ class Availability:
         self._since = 0.0
         self._numbers = itertools.count()
         self._under_way: dict[int, float] = {}
+        _all.add(self)
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
@@ -145,3 +151,26 @@ def reason_of(availabilities: Iterable[Availability]) -> str | None:
     """Why a service is not ready: the reason of the loop that fails for longest; None when none fails."""
     failing = max(availabilities, key=lambda found: found.failing_s, default=None)
     return None if failing is None else failing.reason
+
+
+def exposition() -> str:
+    """All availabilities of this process as Prometheus text, those of the same loop together."""
+    down: dict[tuple[str, Dependency], int] = {}
+    failures: dict[tuple[str, Dependency], int] = {}
+    for found in sorted(_all, key=lambda found: found.loop):
+        key = (found.loop, found.dependency)
+        down[key] = max(down.get(key, 0), int(found.failing_s > 0))
+        failures[key] = failures.get(key, 0) + found.failures
+    lines = []
+    for name, kind, help, samples in (
+        ("langlog_unavailable", "gauge", "1 while a loop does not get through to a server", down),
+        (
+            "langlog_unavailable_attempts_total",
+            "counter",
+            "Calls that failed because a server was unavailable",
+            failures,
+        ),
+    ):
+        lines.append(f"# HELP {name} {help}\n# TYPE {name} {kind}\n")
+        lines += [f'{name}{{loop="{loop}",dependency="{to}"}} {value}\n' for (loop, to), value in samples.items()]
+    return "".join(lines)

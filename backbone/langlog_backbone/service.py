@@ -48,7 +48,7 @@ class Service(Protocol):
         ...
 
     async def not_ready(self) -> str | None:
-        """Why it makes no progress, in words for operators; None while it does. Answers at once: it calls no server."""
+        """Why it makes no progress, in words for operators; None while it does. Answers within seconds, whatever hangs."""
         ...
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import asyncpg
 import redis.exceptions
 
-from .log.port import LogUnavailable
+from .log_errors import LogUnavailable
 from .redis_connection import RedisUnavailable
 
 Dependency = Literal["postgres", "redis", "log"]

@@ -1,7 +1,8 @@
-"""Health of a service, for orchestrators: a port that answers ``GET /ok``, and a command that asks it.
+"""Health of a service, for orchestrators: a port that answers ``GET /ok`` and ``GET /live``, and a command that asks it.
 
-The answer is 200 as long as every service of the process is healthy, else 503. It runs on the services' own event
-loop, so a process that hangs does not answer at all.
+``GET /metrics`` shows the same by loop. ``/ok`` (readiness) is 200 as long as every service of the process makes progress and Postgres, Redis and the log would do their
+work, else 503 with the reasons. ``/live`` (liveness) is 200 as long as it is answered: starting the process again does not mend a
+server that it depends on. Both run on the services' own event loop, so a process that hangs does not answer at all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from langlog_backbone.probe import Probe
     from langlog_backbone.service import Service
 
 REQUEST_TIMEOUT_S = 5.0
@@ -51,8 +53,9 @@ class HealthService:
 
     name = "health"
 
-    def __init__(self, services: Sequence[Service], host: str, port: int) -> None:
+    def __init__(self, services: Sequence[Service], host: str, port: int, probe: Probe | None = None) -> None:
         self._services = services
+        self._probe = probe
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
@@ -79,14 +82,28 @@ class HealthService:
     async def not_ready(self) -> str | None:
         return None
 
+    async def _reasons(self) -> list[str]:
+        """Why which services make no progress; or, if all do, which server they would not reach."""
+        reasons = [(service.name, await service.not_ready()) for service in self._services]
+        found = [f"{name} ({reason})" for name, reason in reasons if reason is not None]
+        if not found and self._probe is not None:
+            found = list((await self._probe.troubles()).values())
+        return found
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from langlog_backbone.retry import exposition
+
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                await reader.readuntil(b"\r\n\r\n")
-                reasons = [(service.name, await service.not_ready()) for service in self._services]
-                ill = [f"{name} ({reason})" for name, reason in reasons if reason is not None]
+                request = await reader.readuntil(b"\r\n\r\n")
+                if request.startswith(b"GET /metrics "):
+                    ill, well = [], exposition().rstrip()
+                else:
+                    ill, well = [] if request.startswith(b"GET /live ") else await self._reasons(), "ok"
                 status, body = (
-                    (b"503 Service Unavailable", f"not healthy: {', '.join(ill)}") if ill else (b"200 OK", "ok")
+                    (b"503 Service Unavailable\r\nretry-after: 1", f"not healthy: {', '.join(ill)}")
+                    if ill
+                    else (b"200 OK", well)
                 )
                 data = body.encode() + b"\n"
                 writer.write(

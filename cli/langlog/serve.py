@@ -119,6 +119,7 @@ def _serve(services: Callable[[Backbone], list[Service]], *, check_port: bool = 
 
 async def _run(services: Callable[[Backbone], list[Service]], settings: Settings) -> int:
     from langlog_backbone.context import open_backbone
+    from langlog_backbone.probe import Probe
     from langlog_backbone.service import run_services
 
     from .health import HealthService
@@ -126,5 +127,6 @@ async def _run(services: Callable[[Backbone], list[Service]], settings: Settings
     async with open_backbone(settings) as backbone:
         found = services(backbone)
         if settings.health_port:
-            found.append(HealthService(found[:], settings.host, settings.health_port))
+            probe = Probe(backbone.pool, backbone.queue, backbone.log)
+            found.append(HealthService(found[:], settings.host, settings.health_port, probe))
         return await run_services(found)

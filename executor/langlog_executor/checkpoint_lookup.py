@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 from langlog_backbone.log import Position
-from langlog_backbone.retry import Availability
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite, by_id, in_log_order
@@ -63,7 +62,6 @@ class CheckpointLookup:
         task: Task | None,
     ) -> None:
         self._reader = reader
-        self._availability = Availability("worker.checkpoints")
         self._log = reader.io.backbone.log
         self._overlay = overlay
         self._records = records
@@ -260,10 +258,10 @@ class CheckpointLookup:
             except UNAVAILABLE_ERRORS as error:
                 if self._task is None:
                     raise
-                self._availability.failed(error)
+                self._reader.availability.failed(error)
                 await fetch(asyncio.sleep(RETRY_PAUSE_S))  # nothing signals that Postgres is back
             else:
-                self._availability.succeeded()
+                self._reader.availability.succeeded()
                 return found
 
     async def caught_up(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from langlog_backbone.log import Position
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.retry import Availability
 from langlog_backbone.watermark import Watermark
 from langlog_schemas.events import RUN_EVENTS
 
@@ -48,6 +49,8 @@ class CheckpointReader:
         self.io = io
         self.serde = serde or project_serializer()
         """What its checkpoints are decoded with, by whoever reads them."""
+        self.availability = Availability("worker.checkpoints")
+        """Of Postgres, as the runs of this process find it."""
         self._pool = io.backbone.pool
         self._watermark = watermark or Watermark(io.backbone.bus)
 

@@ -22,6 +22,7 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.probe import Probe
 from langlog_backbone.project import read_project
 from langlog_backbone.retry import Availability, until_available
 from langlog_backbone.service import StartError
@@ -122,6 +123,7 @@ class WorkerPoolService:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._settings = backbone.settings
+        self._probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self._workers: dict[WorkerProcess, asyncio.Task[None]] = {}
         self._draining = False
         self._reloading = asyncio.Lock()
@@ -152,7 +154,9 @@ class WorkerPoolService:
         await asyncio.gather(*(w.kill() for w in self._workers if w.process.returncode is None))
 
     async def not_ready(self) -> str | None:
-        return None if any(w.process.returncode is None for w in self._workers) else "no worker process runs"
+        if not any(w.process.returncode is None for w in self._workers):
+            return "no worker process runs"
+        return await self._probe.reason()
 
     async def reload(self) -> None:
         """New workers with the graphs as they now are; then the old ones drain. Raises StartError, and the old ones stay."""

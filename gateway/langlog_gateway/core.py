@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from langlog_backbone.audit import Audit
 from langlog_backbone.context import Backbone
+from langlog_backbone.probe import Probe
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
 from langlog_backbone.replies import ReplyRouter
@@ -54,6 +55,7 @@ class Core:
         self.pipe: RedisPipe = backbone.pipe
         self._pool = backbone.pool
         self.log = backbone.log
+        self.probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self.reads = Reads(backbone.pool, self.settings.read_timeout_s)
         self.replies = ReplyRouter(backbone.bus)
         self.commands = Commands(backbone.log, self.replies, self.reads, self.settings.reply_timeout_s)

@@ -6,7 +6,7 @@ text, and the log has its trace.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from aiohttp import web
@@ -64,6 +64,11 @@ def unprocessable(detail: str) -> ApiError:
 def unavailable(what: str) -> ApiError:
     """Something behind us is away; nothing was changed."""
     return ApiError(503, f"{what} is unavailable, try again shortly", {"retry-after": str(RETRY_AFTER_S)})
+
+
+def not_ready(reasons: Iterable[str]) -> ApiError:
+    """Servers behind us would not do their work, each with its reason."""
+    return ApiError(503, "; ".join(reasons), {"retry-after": str(RETRY_AFTER_S)})
 
 
 def internal_error() -> web.Response:

@@ -124,13 +124,8 @@ class GatewayService:
         await self._core.stop()
 
     async def not_ready(self) -> str | None:
-        """Whether it listens and Postgres answers."""
         if self._site is None:
             return "it does not listen yet"
         if self._core.draining:
             return "it is going down"
-        try:
-            await self._core.reads.value("SELECT 1")
-        except Exception as error:
-            return f"Postgres is unavailable ({type(error).__name__})"
-        return None
+        return await self._core.probe.reason()

@@ -10,11 +10,12 @@ from langlog_backbone.kept_frames import KeptFrames
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.redis_memory import redis_memory
+from langlog_backbone.retry import exposition
 from langlog_backbone.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
 from redis.exceptions import ResponseError
 
 from .core import Core, json_response
-from .errors import ApiError
+from .errors import ApiError, not_ready
 from .openapi import DOCS
 from .readiness import services
 from .validation import query_int
@@ -46,7 +47,12 @@ class System:
         ]
 
     async def ok(self, request: web.Request) -> web.Response:
-        if query_int(request, "check_db", 0):
+        """Whether requests would be served now: 503 says why not (API.md 15). ``check_db``: how far each server is, too."""
+        detailed = query_int(request, "check_db", 0)
+        troubles = await self._core.probe.troubles()
+        if troubles:
+            raise not_ready(troubles.values())
+        if detailed:
             found = await services(self._core.reads, self._core.pipe, self._core.log)
             return json_response(msgspec.json.encode({"ok": True, "services": found}))
         return json_response(b'{"ok":true,"services":{}}')
@@ -69,7 +75,8 @@ class System:
                 await self._parked(),
                 [*await self._redis(), (*MISSING_EVENTS, self._core.backlog.missing_events)],
             )
-            return web.Response(body=self._core.metrics.prometheus(workers, parked, more).encode(), headers=headers)
+            text = self._core.metrics.prometheus(workers, parked, more) + exposition()
+            return web.Response(body=text.encode(), headers=headers)
         row = await self._core.reads.row(SQL["queue"])
         found = {
             "queue": {

@@ -174,7 +174,7 @@ async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once(
     monkeypatch.setattr(retry, "PAUSE_S", 0.001)
     errors: list[Exception] = [LogUnavailable("a"), LogUnavailable("b"), LogUnavailable("c")]
     seen: list[str | None] = []
-    found = Availability("a loop")
+    found = Availability("repeated")
 
     async def call() -> int:
         seen.append(found.reason)
@@ -194,6 +194,8 @@ async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once(
     assert "The log is unavailable" in seen[1]
     assert found.reason is None
     assert found.failures == 3
+    assert 'langlog_unavailable{loop="repeated",dependency="postgres"} 0' in retry.exposition()
+    assert 'langlog_unavailable_attempts_total{loop="repeated",dependency="postgres"} 3' in retry.exposition()
 
 
 async def test_a_defect_is_not_repeated() -> None:

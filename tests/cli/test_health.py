@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest_asyncio
 from langlog.health import HealthService
 
@@ -65,6 +66,15 @@ async def test_it_is_healthy_when_all_services_of_the_process_are(surgery: Surge
 async def test_the_one_that_is_not_is_named(surgery: Surgery) -> None:
     surgery.patients[1].reason = "no worker process runs"
     assert await surgery.asked() == (1, "not healthy: workers (no worker process runs)")
+
+
+async def test_a_service_that_is_not_ready_is_alive(surgery: Surgery) -> None:
+    surgery.patients[0].reason = "Postgres is unavailable"
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{surgery.port}") as http:
+        async with http.get("/live") as answer:
+            assert answer.status == 200
+        async with http.get("/ok") as answer:
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
 async def test_nonsense_and_silence_do_no_harm(surgery: Surgery) -> None:

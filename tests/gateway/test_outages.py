@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import AppendUnknown, LogUnavailable, NewRecord, Position
 from langlog_projector.recent_replies import RecentReplies
 from langlog_schemas.messages import Answer
+
+from tests.outage.eventually import eventually
 
 from .conftest import MakeStack, Stack
 
@@ -29,12 +36,67 @@ async def test_reads_are_503_while_postgres_is_away_and_come_back(make_stack: Ma
             async with stack.http.get(stack.url + path) as answer:
                 assert (answer.status, answer.headers["retry-after"]) == (503, "1")
                 assert isinstance((await answer.json())["detail"], str)
-            assert (await stack.call("GET", "/ok"))[0] == 200
-            assert (await stack.call("GET", "/ok?check_db=1"))[0] == 503
+            for health in ("/ok", "/ok?check_db=1"):
+                async with stack.http.get(stack.url + health) as answer:
+                    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                    assert (await answer.json())["detail"].startswith("Postgres ")
             await server.start()
             assert (await stack.call("GET", path))[0] == 200
+            assert (await eventually(partial(_ok, stack)))[1]["ok"] is True
     finally:
         await server.stop()
+
+
+async def _ok(stack: Stack) -> tuple[int, Any] | None:
+    found = await stack.call("GET", "/ok")
+    return found if found[0] == 200 else None
+
+
+def _each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            act(process)
+
+
+async def test_a_postgres_that_hangs_is_503_within_the_time_that_is_set(make_stack: MakeStack, tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "own")
+    await server.start()
+    assert server.child is not None
+    processes = [psutil.Process(server.child.pid)]
+    try:
+        async with make_stack(database_uri=server.uri, read_timeout_s=0.5) as stack:
+            _, thread = await stack.call("POST", "/threads", {})
+            path = f"/threads/{thread['thread_id']}"
+            processes += processes[0].children(recursive=True)
+            _each(processes, psutil.Process.suspend)
+            async with asyncio.timeout(LIMIT_S):
+                # more than there are connections: those that wait for one are answered in time as well
+                found = await asyncio.gather(*(stack.call("GET", path) for _ in range(30)), stack.call("GET", "/ok"))
+            assert {status for status, _ in found} == {503}
+            assert found[-1][1]["detail"] == "Postgres has not answered within 2 s"
+            _each(processes, psutil.Process.resume)
+            assert await eventually(partial(_ok, stack))
+            assert (await stack.call("GET", path))[0] == 200
+    finally:
+        _each(processes, psutil.Process.resume)
+        await server.stop()
+
+
+async def test_locked_tables_are_told_by_ok(stack: Stack) -> None:
+    async with stack.backbone.pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE threads IN ACCESS EXCLUSIVE MODE")
+        assert await stack.call("GET", "/ok") == (503, {"detail": "Postgres has not answered within 2 s"})
+    assert await eventually(partial(_ok, stack))
+
+
+async def test_a_log_whose_disk_is_full_is_told_by_ok(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        raise LogUnavailable("the log's disk takes no more")
+
+    monkeypatch.setattr(stack.backbone.log, "check", check)
+    assert await stack.call("GET", "/ok") == (503, {"detail": "The log is unavailable (LogUnavailable)"})
+    monkeypatch.undo()
+    assert await eventually(partial(_ok, stack))
 
 
 @pytest.mark.parametrize(("error", "status"), [(LogUnavailable("gone"), 503), (AppendUnknown("late"), 504)])

@@ -37,6 +37,9 @@ class Cluster:
         self.witness = witness
         self._folder = folder
         self._redis_uri = redis_uri
+        self.projection = read_settings(env).projection
+        self.postgres: EmbeddedPostgres
+        self.redis: EmbeddedRedis
         self._env = env | {"PORT": str(port), "LANGLOG_TEST_COUNTS": str(self.counts)}
         self.processes = {name: self.process(name, args) for name, args in SERVICES.items()}
 
@@ -71,6 +74,10 @@ class Cluster:
         await asyncio.to_thread(self.processes[kind].kill)
         await asyncio.to_thread(self.processes[kind].start)
 
+    def verify(self) -> None:
+        """Fold the log anew and compare. Raises AssertionError with every difference."""
+        verify(SURROUNDINGS | self._env)
+
     def executions(self, label: str) -> list[int]:
         """Numbers of the steps executed under the label, in order."""
         return [int(line) for line in (self.counts / label).read_text().split()]
@@ -103,6 +110,7 @@ async def running_cluster(
         stack.push_async_callback(log.stop)
         witness = Witness()
         cluster = Cluster(folder, env, redis.uri, witness)
+        cluster.postgres, cluster.redis = postgres, redis
         await stack.enter_async_context(witness.following(log))
         if arrange is not None:
             arrange(cluster)

@@ -121,6 +121,11 @@ class Process:
             raise RuntimeError(f"{self.name} {state}; its output ends with:\n{self.tail()}")
         return found[0]
 
+    def count(self, wanted: Callable[[dict[str, Any]], bool]) -> int:
+        """How many such events it has logged since its start."""
+        with self._news:
+            return sum(1 for event in self._heard if wanted(event))
+
     def _read(self, pipe: IO[bytes]) -> None:
         with self.output.open("ab") as file, pipe:
             for line in pipe:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -49,6 +50,7 @@ from .kafka_reader import KafkaMember, KafkaReader
 from .kafka_topics import prepare_topics
 from .partitioner import partition_of
 from .port import (
+    FAILURE_KEPT_S,
     AppendUnknown,
     Assignment,
     LogFault,
@@ -100,6 +102,8 @@ class KafkaLog:
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
+        self._failed_at: float | None = None
+        """When the last append failed; None: it did not."""
         self._down = False
         self._probe: asyncio.Task[None] | None = None
         self._burials: set[asyncio.Task[None]] = set()
@@ -204,10 +208,16 @@ class KafkaLog:
                 elif not future.cancelled():
                     future.exception()
         complaints.well()
+        self._failed_at = None
         if any(metadata.offset < 0 for metadata in acknowledged):
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
             raise AppendUnknown("Kafka has the records, but does not say where")
         return [Position(metadata.partition, metadata.offset) for metadata in acknowledged]
+
+    async def check(self) -> None:
+        if self._failed_at is not None and time.monotonic() - self._failed_at < FAILURE_KEPT_S:
+            raise LogUnavailable("the last append failed a moment ago")
+        await self.end_offsets(self._topics[0])  # asks the leader of each partition
 
     async def end_offsets(self, topic: str) -> list[int]:
         return await self._ask(topic, lambda asker, partitions: asker.end_offsets(partitions))
@@ -429,7 +439,7 @@ class KafkaLog:
 
     def _discard(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:
-            self._producer = None
+            self._producer, self._failed_at = None, time.monotonic()
             logger.warning("kafka.producer_discarded")
             self._bury_later(producer)
             self._suspect()

@@ -20,19 +20,17 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from ..log_errors import AppendUnknown as AppendUnknown
+from ..log_errors import LogUnavailable as LogUnavailable
+
+FAILURE_KEPT_S = 10.0
+"""`Log.check` fails for this long after an append that failed, unless another one succeeds."""
+
 TopicPartition = tuple[str, int]
 """(topic, partition)"""
 
 Positions = dict[TopicPartition, int]
 """(topic, partition) -> offset"""
-
-
-class LogUnavailable(Exception):
-    """The log cannot be reached; nothing was appended. Clients get 503."""
-
-
-class AppendUnknown(LogUnavailable):
-    """The append timed out: it may land later, or not. The caller's ids make a second try harmless."""
 
 
 class LogFault(Exception):
@@ -119,6 +117,10 @@ class Log(Protocol):
         Embedded: all or nothing. Kafka: a crash may leave any prefix per partition.
         Raises LogUnavailable, AppendUnknown, RecordTooLarge.
         """
+        ...
+
+    async def check(self) -> None:
+        """Whether an append may succeed now, as far as that shows without one. Raises LogUnavailable."""
         ...
 
     async def end_offsets(self, topic: str) -> list[int]:

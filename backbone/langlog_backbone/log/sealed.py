@@ -104,6 +104,9 @@ class SealedLog:
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         return await self._inner.append(await self._seal(records) if self._writes else records)
 
+    async def check(self) -> None:
+        await self._inner.check()
+
     async def end_offsets(self, topic: str) -> list[int]:
         return await self._inner.end_offsets(topic)
 

@@ -29,6 +29,7 @@ from ..compression import restored
 from ..settings import Settings
 from .partitioner import partition_of
 from .port import (
+    FAILURE_KEPT_S,
     Assignment,
     LogUnavailable,
     NewRecord,
@@ -39,13 +40,15 @@ from .port import (
     TopicPartition,
 )
 from .sqlite_cut import cut
-from .sqlite_file import SQL, connect, prepare
+from .sqlite_file import SQL, check_room, connect, prepare
 from .sqlite_reader import GroupLock, Sequenced, SqliteReader, fetch_tail, seq_at_moment, unpack_headers
 from .sqlite_writer import Append, Commit, Marks, Writer
 from .wakeup import Wakeup
 
 logger = structlog.get_logger(__name__)
 
+READ_AGAIN_S = 0.5
+"""After the file could not be read."""
 MARK_DELAY_S = 1.0
 """Positions given to `commit` are written together after this."""
 
@@ -129,6 +132,14 @@ class SqliteLog:
         writer.put(Append(records, lanes, [_pack(record.headers) for record in records], size, done))
         return await done
 
+    async def check(self) -> None:
+        writer = self._writer
+        if writer is None:
+            raise LogUnavailable("the log is not open")
+        if writer.failed_within(FAILURE_KEPT_S):
+            raise LogUnavailable("the last append failed a moment ago")
+        await asyncio.to_thread(check_room, self._path)
+
     async def end_offsets(self, topic: str) -> list[int]:
         arguments = (self._stored(topic), self.partitions)
         return await self.in_thread(lambda db: [end for (end,) in db.execute(SQL["end_offsets"], arguments)])
@@ -199,7 +210,14 @@ class SqliteLog:
         db = self._db
         if db is None or self._reading is None:
             raise LogUnavailable("the log is not open")
-        return asyncio.get_running_loop().run_in_executor(self._reading, work, db)
+
+        def read() -> T:
+            try:
+                return work(db)
+            except sqlite3.OperationalError as error:
+                raise LogUnavailable(f"the log cannot be read: {error}") from error
+
+        return asyncio.get_running_loop().run_in_executor(self._reading, read)
 
     def listen(self) -> None:
         if self._wakeup is not None:
@@ -260,6 +278,8 @@ class SqliteLog:
             found = fetch_tail(self._tail_db, self._live_names(), self._tail)
         except sqlite3.Error as error:
             logger.error("log.read_failed", path=str(self._path), error=str(error))
+            # nothing signals that the file can be read again
+            self._pulling = asyncio.get_running_loop().call_later(READ_AGAIN_S, self._woken)
             return
         self._hand_over(found.rows, found.seen)
         if found.more:

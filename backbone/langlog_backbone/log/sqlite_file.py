@@ -11,10 +11,11 @@ import ctypes
 import fcntl
 import os
 import sqlite3
+import tempfile
 from pathlib import Path
 
 from ..postgres import load_sql
-from .port import LogFault
+from .port import LogFault, LogUnavailable
 
 SQL = load_sql("langlog_backbone", "sqlite_log.sql")
 
@@ -25,6 +26,8 @@ WHOLE, CUT = 2, 3
 3: it was cut, which a langlog that knows nothing of cuts must not take for a whole log."""
 CHECKPOINT_PAGES = 2_000
 """The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
+ROOM_BYTES = 64 * 1024
+"""Written beside the log to see whether its disk takes more."""
 BUSY_TIMEOUT_S = 10.0
 """For the rare moments when SQLite itself waits: recovery after a crash."""
 CACHED_STATEMENTS = 256
@@ -96,6 +99,16 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def check_room(path: Path) -> None:
+    """Write a file beside the log, and remove it. Blocks; for a thread. Raises LogUnavailable when the disk takes nothing."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".room") as file:
+            file.write(bytes(ROOM_BYTES))
+            file.flush()
+    except OSError as error:
+        raise LogUnavailable(f"the log's disk takes no more: {error.strerror}") from None
 
 
 def prepare(path: Path, partitions: int) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import math
 import os
 import sqlite3
 import threading
@@ -28,6 +29,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from ..compression import restored
+from ..retry import Availability, until_available
 from .port import Assignment, LogFault, Record, TopicPartition
 from .sqlite_file import SQL
 
@@ -268,6 +270,7 @@ class SqliteReader:
         """Where to go on from, until `cursor` is found for it."""
         self._lock = lock
         self._assignment = assignment
+        self._availability = Availability("log.reader", "log", hanging_s=math.inf)  # an assignment takes its time
         self._ready = False
         self._live = False
         self._wanted: dict[TopicPartition, int] = {}
@@ -277,7 +280,7 @@ class SqliteReader:
 
     async def read(self, max_records: int = 1000) -> list[Record]:
         if not self._ready:
-            await self._prepare()
+            await until_available(self._prepare, on=self._availability)
         queue = self._queue
         while self._sought is not None or not queue:
             if self._sought is not None:
@@ -289,7 +292,7 @@ class SqliteReader:
                 finally:
                     self._waiter = None
             else:
-                await self._catch_up()
+                await until_available(self._catch_up, on=self._availability)
         if len(queue) <= max_records:
             taken = list(queue)
             queue.clear()

@@ -18,6 +18,7 @@ import queue
 import sqlite3
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -93,6 +94,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
+        self._failed_at: float | None = None
+        """When the last append failed; None: it did not."""
         self._seq: int | None = None
         self._next: dict[TopicPartition, int] = {}
         self._stopped: asyncio.Future[None] = self._loop.create_future()
@@ -100,9 +103,15 @@ class Writer:
     def start(self) -> None:
         self._lock = WriteLock(self._path)
         if os.fstat(self._lock.fd).st_size < _HINT.size:
-            os.ftruncate(self._lock.fd, _HINT.size)
+            os.pwrite(
+                self._lock.fd, bytes(_HINT.size), 0
+            )  # a hole in the file, on a disk that is full, would kill us later
         self._hint = mmap.mmap(self._lock.fd, _HINT.size)
         self._thread.start()
+
+    def failed_within(self, seconds: float) -> bool:
+        """Whether the last append failed, and that lately."""
+        return self._failed_at is not None and time.monotonic() - self._failed_at < seconds
 
     def put(self, work: Append | Marks) -> None:
         self._queue.put(work)
@@ -159,8 +168,13 @@ class Writer:
                     commit = self._write(group)
                 self._tell(self._committed, commit)
             self._ring()
+            if self._failed_at is not None:
+                self._failed_at = None
+                logger.info("log.appends_again", path=str(self._path))
         except Exception as error:
-            logger.exception("log.append_failed", path=str(self._path))
+            if self._failed_at is None:
+                logger.exception("log.append_failed", path=str(self._path))
+            self._failed_at = time.monotonic()
             known = isinstance(error, sqlite3.Error) and error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_READONLY")
             failure = (LogUnavailable if known else AppendUnknown)(f"the log cannot be written: {error}")
             self._reopen()

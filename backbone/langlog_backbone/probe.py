@@ -1,0 +1,71 @@
+"""Asks Postgres, Redis and the log whether they would do their work now, for who watches over a process.
+
+One look at a time: those who ask meanwhile get its result, and one that is younger than `FRESH_S` is not repeated. So health checks
+cost the same however often they come. Concurrency: belongs to one event loop. It changes nothing that anybody else reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from .hot_queue import HotQueue
+from .log import Log
+from .pool import Pool
+from .retry import NAMES
+from .unavailable import Dependency, is_unavailable
+
+LIMIT_S = 2.0
+"""A server that has not answered by then is said to be unavailable."""
+FRESH_S = 1.0
+
+_TABLES = "SELECT FROM assistants, threads, runs, checkpoints, crons, store_items, positions WHERE false"
+"""Finds no row, and waits for locks as every read of these tables does."""
+_READ_ONLY = "SELECT current_setting('transaction_read_only') = 'on'"
+
+
+class Probe:
+    def __init__(self, pool: Pool, queue: HotQueue, log: Log) -> None:
+        self._pool, self._queue, self._log = pool, queue, log
+        self._look: asyncio.Task[dict[Dependency, str]] | None = None
+        self._looked_at = -FRESH_S
+
+    async def troubles(self) -> dict[Dependency, str]:
+        """Each server that would not do its work, with the reason in words for operators. Takes `LIMIT_S` at most."""
+        if self._look is None or (self._look.done() and time.monotonic() - self._looked_at >= FRESH_S):
+            self._look = asyncio.create_task(self._ask_all(), name="probe")
+        return await asyncio.shield(self._look)
+
+    async def reason(self) -> str | None:
+        """One line for all of them; None when all would do their work."""
+        return "; ".join((await self.troubles()).values()) or None
+
+    async def _ask_all(self) -> dict[Dependency, str]:
+        calls: dict[Dependency, Callable[[], Awaitable[object]]] = {
+            "postgres": self._ask_postgres,
+            "redis": self._queue.check_writable,
+            "log": self._log.check,
+        }
+        found = await asyncio.gather(*(_ask(name, call) for name, call in calls.items()))
+        self._looked_at = time.monotonic()
+        return {name: reason for name, reason in zip(calls, found, strict=True) if reason is not None}
+
+    async def _ask_postgres(self) -> None:
+        await self._pool.fetch(_TABLES)
+        if await self._pool.fetchval(_READ_ONLY):
+            raise OSError("it takes no writes")
+
+
+async def _ask(name: Dependency, call: Callable[[], Awaitable[object]]) -> str | None:
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await call()
+    except TimeoutError:
+        return f"{NAMES[name]} has not answered within {LIMIT_S:.0f} s"
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        said = f"{error}".partition("\n")[0][:200] if type(error) is OSError else type(error).__name__
+        return f"{NAMES[name]} is unavailable ({said})"
+    return None

@@ -1,0 +1,170 @@
+"""What befalls Postgres and Redis while everything else runs: brought about on real servers, and taken back again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+import redis.asyncio as aioredis
+
+from tests.loss.cluster import Cluster
+
+TERMINATIONS = 5
+SEGMENT_BYTES = 16 * 1024 * 1024
+"""Of Postgres' log: a limit on files below this would hit that first, and end the server."""
+FILLER_ROWS = 60_000
+"""Enough for a table larger than one segment."""
+RECORDS = 'SELECT coalesce(sum("offset"), 0)::bigint FROM positions'
+
+Fault = Callable[[Cluster], AbstractAsyncContextManager[None]]
+"""Entered: the fault is there. Left: it has been taken back."""
+
+
+@contextlib.asynccontextmanager
+async def connected(cluster: Cluster) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(cluster.postgres.uri, server_settings={"search_path": cluster.projection})
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def restarted(cluster: Cluster) -> AsyncIterator[None]:
+    """An orderly restart of Postgres."""
+    await cluster.postgres.stop()
+    yield
+    await cluster.postgres.start()
+
+
+@contextlib.asynccontextmanager
+async def terminated(cluster: Cluster) -> AsyncIterator[None]:
+    """All connections are ended by an operator, again and again while the read model moves on."""
+    async with connected(cluster) as connection:
+        await connection.execute("SET default_transaction_read_only = off")
+        moved = -1
+        for _ in range(TERMINATIONS):
+            while (now := await connection.fetchval(RECORDS)) == moved:
+                await asyncio.sleep(0.01)
+            moved = now
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+    yield
+
+
+@contextlib.asynccontextmanager
+async def read_only(cluster: Cluster) -> AsyncIterator[None]:
+    """Postgres takes no writes, as a replica does."""
+    async with connected(cluster) as connection:
+        await connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        await connection.execute("SELECT pg_reload_conf()")
+        yield
+        await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        await connection.execute("SELECT pg_reload_conf()")
+
+
+@contextlib.asynccontextmanager
+async def full_disk(cluster: Cluster) -> AsyncIterator[None]:
+    """No table of Postgres can grow any more: its processes get a limit on the size of files, which is that of the largest table."""
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("limits of other processes need Linux")
+    async with connected(cluster) as connection:
+        # rows that are gone again leave a table that is large; vacuum must not make room in it meanwhile
+        await connection.execute("ALTER TABLE runs SET (autovacuum_enabled = off)")
+        await connection.execute(
+            "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('run_id', 'filler-' || n))).*"
+            " FROM runs r, generate_series(1, $1) n WHERE r.run_id = (SELECT run_id FROM runs LIMIT 1)",
+            FILLER_ROWS,
+        )
+        await connection.execute("DELETE FROM runs WHERE run_id LIKE 'filler-%'")
+        size = await connection.fetchval("SELECT pg_relation_size('runs')")
+        assert size > SEGMENT_BYTES, "more rows are needed"
+        _limit_files(cluster, size)
+        try:
+            yield
+        finally:
+            _limit_files(cluster, resource.RLIM_INFINITY)
+        await connection.execute("ALTER TABLE runs RESET (autovacuum_enabled)")
+
+
+def _limit_files(cluster: Cluster, size: int) -> None:
+    """Of the server and its processes, which only their own user may do to them."""
+    assert cluster.postgres.child is not None
+    server = psutil.Process(cluster.postgres.child.pid)
+    pids = [server.pid, *(child.pid for child in server.children(recursive=True))]
+    program = "import resource, sys\n" + "\n".join(
+        ["for pid in sys.argv[2:]:", "    resource.prlimit(int(pid), resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))"]
+    )
+    as_owner: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        as_owner = {"user": server.uids().real, "group": server.gids().real, "extra_groups": []}
+    subprocess.run([sys.executable, "-I", "-S", "-c", program, str(size), *map(str, pids)], check=True, **as_owner)
+
+
+@contextlib.asynccontextmanager
+async def out_of_memory(cluster: Cluster) -> AsyncIterator[None]:
+    """Redis is at its ``maxmemory``, and evicts nothing."""
+    async with _redis(cluster) as client:
+        await client.config_set("maxmemory", 1)
+        yield
+        await client.config_set("maxmemory", 0)
+
+
+@contextlib.asynccontextmanager
+async def demoted(cluster: Cluster) -> AsyncIterator[None]:
+    """Redis is a replica for a while, of a primary that is not there."""
+    async with _redis(cluster) as client:
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        yield
+        await client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@contextlib.asynccontextmanager
+async def cannot_save(cluster: Cluster) -> AsyncIterator[None]:
+    """Redis cannot write its snapshot, and takes no writes for that (MISCONF)."""
+    async with _redis(cluster) as client:
+        folder = (await client.config_get("dir"))["dir"]
+        blocked = os.path.join(folder, (await client.config_get("dbfilename"))["dbfilename"])
+        os.mkdir(blocked)  # where the snapshot would go
+        await client.config_set("save", "3600 1")
+        await client.bgsave()
+        while (await client.info("persistence"))["rdb_last_bgsave_status"] == "ok":
+            await asyncio.sleep(0.05)
+        yield
+        await client.config_set("save", "")
+        os.rmdir(blocked)
+
+
+@contextlib.asynccontextmanager
+async def killed(cluster: Cluster) -> AsyncIterator[None]:
+    """Redis is killed, and comes back empty."""
+    assert cluster.redis.child is not None
+    await cluster.redis.child.kill()
+    yield
+    await cluster.redis.start()
+
+
+@contextlib.asynccontextmanager
+async def flushed(cluster: Cluster) -> AsyncIterator[None]:
+    """Redis loses all that it holds."""
+    async with _redis(cluster) as client:
+        await client.flushall()
+    yield
+
+
+@contextlib.asynccontextmanager
+async def _redis(cluster: Cluster) -> AsyncIterator[aioredis.Redis]:
+    async with aioredis.from_url(cluster.redis.uri, decode_responses=True) as client:
+        yield client
