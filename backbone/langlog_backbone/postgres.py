@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from .ddl import ensure_objects
 from .service import StartError
 from .settings import Settings
 
@@ -91,11 +92,9 @@ def check_version(number: str) -> None:
 
 
 async def ensure_read_model(pool: asyncpg.Pool, settings: Settings) -> None:
-    """Make the schema and its tables where they are missing. Several may try at once."""
-    ddl = files("langlog_backbone").joinpath("sql", "read_model.sql").read_text()
+    """Make the schema, its tables and indexes where they are missing. Several may try at once. ``pool``: on that schema."""
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.projection):
         raise StartError(f"LANGLOG_PROJECTION must be a plain identifier, not {settings.projection!r}")
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.read_model'))")
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {settings.projection}")
-        await connection.execute(ddl)
+    await ensure_objects(
+        pool, settings.projection, files("langlog_backbone").joinpath("sql", "read_model.sql").read_text()
+    )

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
+from .ddl import ensure_objects
 from .log.port import LogFault, LogUnavailable
 from .postgres import connect_pool, load_sql
 from .service import StartError
@@ -84,14 +85,13 @@ class ThreadKeys:
         if self._pool is not None:
             return
         try:
-            pool = await connect_pool(self._settings, size=POOL_SIZE)
+            # a key that Postgres lost in a crash could not be folded again from the log, and its records not be read any more
+            pool = await connect_pool(self._settings, size=POOL_SIZE, synchronous_commit="on")
         except StartError as error:
             raise LogUnavailable(str(error)) from None
         try:
-            async with pool.acquire() as connection, connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.thread_keys'))")
-                await connection.execute(self._sql["schema"])
-                row = await connection.fetchrow(self._sql["any_key"])
+            await ensure_objects(pool, self._settings.keys_schema, self._sql["schema"])
+            row = await pool.fetchrow(self._sql["any_key"])
             if row is not None:
                 self._opened(row)
         except BaseException:

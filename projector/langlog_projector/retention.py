@@ -160,10 +160,28 @@ async def _cut(log: Log, settings: Settings, live: asyncpg.Pool, found: Plan, pr
     await log.append([taken_record(w.taken) for w in written.values()])
     logger.info("retention.snapshot_taken", snapshot=snapshot_id)
     async with _nobody_reads(live, settings):
+        await _on_disk(live, settings, cuts)
         await log.cut(cuts)
     await log.cut({(snapshots.TOPIC, part): w.taken.first for part, w in written.items()})
     logger.info("retention.cut", records=found.records)
     return Cut(found, rows, records, comparison, done=True)
+
+
+async def _on_disk(live: asyncpg.Pool, settings: Settings, cuts: Mapping[TopicPartition, int]) -> None:
+    """Until the live model has what is cut on its disk: it must never have to fold that again.
+
+    Raises RebuildError when a crash has taken it back below the cut meanwhile.
+    """
+    async with live.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL synchronous_commit = on")
+        rows = await connection.fetch(SQL["touch_positions"])
+    folded = {(topic, part): offset for topic, part, offset in rows}
+    for lane, offset in cuts.items():
+        if lane[0] != cmd.TOPIC and folded.get(lane, 0) < offset:
+            raise RebuildError(
+                f"{settings.projection} is at offset {folded.get(lane, 0)} of {lane[0]}/{lane[1]}, below the cut at {offset}: "
+                "Postgres has lost commits; cut again when they are folded again"
+            )
 
 
 async def _prove(

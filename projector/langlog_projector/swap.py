@@ -154,6 +154,8 @@ async def _swap(builder: Builder, live: asyncpg.Pool, name: str) -> None:
     gone = f"{name}_gone"
     await live.execute(f"DROP SCHEMA IF EXISTS {gone} CASCADE")
     async with held(live) as (connection, positions):
+        # who says that it is swapped must be right after a crash, too
+        await connection.execute("SET LOCAL synchronous_commit = on")
         await _reach(builder, positions, name)
         await connection.execute(SQL["lock_names"])
         if builder.schema != old_schema(name) and await connection.fetchrow(SQL["schema"], old_schema(name)):
@@ -167,6 +169,7 @@ async def _swap(builder: Builder, live: asyncpg.Pool, name: str) -> None:
 async def _give_name(live: asyncpg.Pool, schema: str, name: str) -> None:
     """Where there was no live model. Raises RebuildError when one has come up meanwhile."""
     async with live.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL synchronous_commit = on")
         await connection.execute(SQL["lock_names"])
         if await connection.fetchrow(SQL["schema"], name) is not None:
             raise RebuildError(f"a service has begun {name} meanwhile; say `langlog rebuild` again")

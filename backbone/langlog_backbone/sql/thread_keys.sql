@@ -1,7 +1,6 @@
 -- Keys of threads (docs/erasure.md): in a schema of their own, {schema}, that no rebuild touches.
 
 -- name: schema
-CREATE SCHEMA IF NOT EXISTS {schema};
 CREATE TABLE IF NOT EXISTS {schema}.thread_keys (
     thread_id text COLLATE "C" PRIMARY KEY,
     key_id text COLLATE "C" UNIQUE,

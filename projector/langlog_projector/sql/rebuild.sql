@@ -30,3 +30,7 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
 WHERE n.nspname = $1 AND c.relkind = 'r'
 ORDER BY c.relname, a.attnum
+
+-- name: touch_positions
+-- Written as they are: its commit takes all commits before it along to the disk.
+UPDATE positions SET "offset" = "offset" RETURNING topic, part, "offset"
