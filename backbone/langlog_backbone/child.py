@@ -1,6 +1,7 @@
 """A server process that is ours: it says when it is ready, and it does not outlive us.
 
-Concurrency: a thread of its own reads what the child says, so no event loop need run for the child to go on.
+Concurrency: a thread of its own reads what the child says, and another waits for its end, so no event loop need run for the child to
+go on.
 Death: on Linux the kernel sends the child `stop_signal` when the thread that started it is gone (PR_SET_PDEATHSIG), so start
 children from the main thread; elsewhere the next start finds what was left and stops it.
 """
@@ -23,6 +24,8 @@ from pathlib import Path
 
 STOP_TIMEOUT_S = 10.0
 """A child that has not ended this long after its stop signal is killed."""
+LAST_WORDS_S = 1.0
+"""For what a child said before it ended to be read."""
 KEPT_LINES = 20
 """Last lines of a child, for the message when it does not start."""
 
@@ -76,8 +79,12 @@ class Child:
         self.pid = self._process.pid
         if not ready:
             self._ready.set_result(None)
-        threading.Thread(
+        listening = threading.Thread(
             target=self._listen, args=(ready, transcript), name=f"child-{self.program}", daemon=True
+        )
+        listening.start()
+        threading.Thread(
+            target=self._await_exit, args=(listening,), name=f"child-{self.program}-exit", daemon=True
         ).start()
 
     async def wait_ready(self) -> None:
@@ -116,7 +123,11 @@ class Child:
                         sink.write(line)
                 if not self._ready.done() and ready in line:
                     self._ready.set_result(None)
+
+    def _await_exit(self, listening: threading.Thread) -> None:
+        """Not by the end of its output: processes of its own that outlive it (Postgres' backends) keep that open."""
         code = self._process.wait()
+        listening.join(LAST_WORDS_S)
         if not self._ready.done():
             words = b"".join(self._tail).decode(errors="replace").strip()
             self._ready.set_exception(ChildFailed(f"{self.program} ended with {code}: {words or 'no word'}"))

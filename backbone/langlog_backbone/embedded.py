@@ -23,7 +23,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +34,7 @@ import structlog
 from .child import Child, ChildFailed
 from .folder_modes import close_to_others
 from .log.wakeup import make_private, short_folder
+from .orphans import end_orphans
 from .service import StartError
 from .settings import Settings
 
@@ -67,8 +67,6 @@ POSTGRES_SETTINGS = {
 POSTGRES_SETTINGS_SINCE = {18: {"io_method": "sync"}}
 """By major version: no pool of I/O processes for a small read model."""
 REDIS_MIN_VERSION = (6, 2)
-ORPHAN_TIMEOUT_S = 10.0
-"""How long a server that an earlier langlog left running may take to end."""
 RESTART_PAUSE_S = 0.5
 """Between two tries to start a server again, doubled each time."""
 MAX_RESTART_PAUSE_S = 10.0
@@ -118,9 +116,7 @@ class EmbeddedPostgres:
             _socket_folder(self._sockets, self._user)
             if not (self._folder / "PG_VERSION").exists():
                 await self._make()
-            await asyncio.get_running_loop().run_in_executor(
-                None, _end_orphan, self._folder / "postmaster.pid", "postgres"
-            )
+            await asyncio.get_running_loop().run_in_executor(None, self._clear)
             chosen = POSTGRES_SETTINGS | POSTGRES_SETTINGS_SINCE.get(self._major, {})
             chosen["unix_socket_directories"] = str(self._sockets)
             self.child = Child(
@@ -141,6 +137,15 @@ class EmbeddedPostgres:
             self.child = None
             _remove_if_temporary(self._sockets, self._folder.parent)
 
+    def _clear(self) -> None:
+        """Stop what an earlier langlog left running, and remove what it left lying about. The data folder's lock is ours by now.
+
+        Postgres takes the pid in these files for a running Postgres, whatever process has that pid today.
+        """
+        end_orphans(self._folder, "postgres")
+        for left in (self._folder / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*")):
+            left.unlink(missing_ok=True)
+
     async def _make(self) -> None:
         # beside its place and then renamed: a folder half made by an initdb that was killed is never used
         draft = self._folder.with_name(self._folder.name + ".new")
@@ -152,7 +157,7 @@ class EmbeddedPostgres:
         initdb = Child(
             [
                 *(self._bin / "initdb", "-D", draft, "-U", "langlog", "--auth=trust", "--encoding=UTF8", "--locale=C"),
-                *(*locale, "--no-sync", "--no-instructions"),
+                *(*locale, "--no-instructions"),
             ],
             env=_CLEAN_ENV,
             transcript=self._transcript,
@@ -174,7 +179,6 @@ class EmbeddedRedis:
         self._data_dir = data_dir
         self._transcript = data_dir / "redis.log"
         self._sockets = short_folder(data_dir / "redis.run", _SOCKET_NAME_BYTES)
-        self._pid_file = data_dir / "redis.pid"
         self.child: Child | None = None
         self.uri = f"unix://{quote(str(self._sockets / 'redis.sock'))}"
 
@@ -184,7 +188,7 @@ class EmbeddedRedis:
         try:
             _socket_folder(self._sockets)
             program = _redis_program()
-            await asyncio.get_running_loop().run_in_executor(None, _end_orphan, self._pid_file, program.name)
+            await asyncio.get_running_loop().run_in_executor(None, end_orphans, self._data_dir, program.name)
             options = {
                 "port": "0",
                 "unixsocket": str(self._sockets / "redis.sock"),
@@ -204,7 +208,6 @@ class EmbeddedRedis:
                 stop_signal=signal.SIGKILL,
                 transcript=self._transcript,
             )
-            self._pid_file.write_text(str(self.child.pid))
             await self.child.wait_ready()
         except (ChildFailed, OSError, subprocess.SubprocessError) as error:
             raise StartError(f"the embedded Redis does not start: {error}") from None
@@ -213,7 +216,6 @@ class EmbeddedRedis:
         if self.child is not None:
             await self.child.stop()
             self.child = None
-            self._pid_file.unlink(missing_ok=True)
             (self._sockets / "redis.sock").unlink(missing_ok=True)
             _remove_if_temporary(self._sockets, self._data_dir)
 
@@ -344,33 +346,3 @@ def _remove_if_temporary(folder: Path, data_dir: Path) -> None:
     if data_dir not in folder.parents:
         with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def _end_orphan(pid_file: Path, program: str) -> None:
-    """Stop the server that an earlier langlog left behind, if its pid file names one. The folder's lock is ours by now."""
-    try:
-        pid = int(pid_file.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return
-    deadline = time.monotonic() + ORPHAN_TIMEOUT_S
-    number = signal.SIGQUIT if program == "postgres" else signal.SIGKILL
-    while _is_program(pid, program):
-        if time.monotonic() > deadline:
-            number = signal.SIGKILL
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        # not our child: there is no event to wait for
-        time.sleep(0.05)
-    # a pid that belongs to somebody else by now would make Postgres refuse to start
-    pid_file.unlink(missing_ok=True)
-
-
-def _is_program(pid: int, program: str) -> bool:
-    if Path("/proc/self/cmdline").exists():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return False
-        return program in os.fsdecode(words[0])
-    said = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    return program in said.stdout

@@ -125,18 +125,85 @@ async def test_a_server_that_an_earlier_langlog_left_running_is_stopped_first(fo
         await check_redis(settings.redis_uri)
 
 
-async def test_a_pid_file_with_somebody_elses_pid_does_not_stop_the_start(folder: Path) -> None:
+async def test_processes_of_a_postgres_whose_first_process_was_killed_are_ended_first(folder: Path) -> None:
+    """One that is busy does not notice the death, and a new Postgres does not begin beside it."""
+    left = EmbeddedPostgres(folder)
+    await left.start()
+    assert left.child is not None
+    connection = await asyncpg.connect(left.uri)
+    pid = connection.get_server_pid()
+    busy = asyncio.create_task(connection.execute("SELECT count(*) FROM generate_series(1, 10000000000)"))
+    while not await fetch(left.uri, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state = 'active'"):
+        await asyncio.sleep(0.01)
+    await left.child.kill()
+    assert psutil.pid_exists(pid)
+    async with embedded_servers(Settings(data_dir=folder)) as settings:
+        assert await fetch(settings.database_uri, "SELECT 1") == 1
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await busy
+    await until_gone([pid])
+
+
+@pytest.mark.parametrize("whose", ["another program", "another Postgres"])
+async def test_what_a_power_cut_leaves_behind_may_name_the_pid_of_a_living_process(
+    folder: Path, postgres: EmbeddedPostgres, whose: str
+) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert postgres.child is not None
+    pid = bystander.pid if whose == "another program" else postgres.child.pid
     try:
-        for name in ("postgres-18/postmaster.pid", "redis.pid"):
-            if (folder / name).parent.exists():
-                (folder / name).write_text(f"{bystander.pid}\n")
+        async with embedded_servers(Settings(data_dir=folder)) as settings:
+            left = {path: path.read_bytes() for path in _pid_files(folder)}
+            assert len(left) >= 2
+            assert await fetch(settings.database_uri, "SELECT 1") == 1
+        for path, text in left.items():
+            _, _, rest = text.partition(b"\n")
+            path.write_bytes(f"{pid}\n".encode() + rest)
+        for name in ("redis.pid", "lock"):
+            (folder / name).write_text(f"{pid}\n")
         async with embedded_servers(Settings(data_dir=folder)) as settings:
             assert await fetch(settings.database_uri, "SELECT 1") == 1
+            await check_redis(settings.redis_uri)
         assert bystander.poll() is None
+        assert await fetch(postgres.uri, "SELECT 1") == 1
     finally:
         bystander.kill()
         bystander.wait()
+
+
+def _pid_files(folder: Path) -> list[Path]:
+    sockets = EmbeddedPostgres(folder)._sockets
+    return [*folder.glob("postgres-*/postmaster.pid"), *sockets.glob(".s.PGSQL.*.lock")]
+
+
+async def test_a_server_that_cannot_be_started_again_at_once_is_started_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with embedded_servers(Settings(data_dir=folder)) as settings:
+        plainly, failures = EmbeddedRedis.start, [StartError("no space left"), StartError("no space left")]
+
+        async def failing(self: EmbeddedRedis) -> None:
+            if failures:
+                raise failures.pop()
+            await plainly(self)
+
+        monkeypatch.setattr(EmbeddedRedis, "start", failing)
+        for child in psutil.Process().children():
+            if child.name() in ("redis-server", "valkey-server") and str(folder) in " ".join(child.cmdline()):
+                child.kill()
+
+        async def answers() -> None:
+            while True:
+                try:
+                    await check_redis(settings.redis_uri)
+                except StartError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+
+        while failures:
+            await asyncio.sleep(0.02)
+        await asyncio.wait_for(answers(), LIMIT_S)
 
 
 async def test_a_server_that_dies_alone_is_started_again(folder: Path) -> None:
