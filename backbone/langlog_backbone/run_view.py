@@ -45,5 +45,6 @@ def shown_kwargs(kwargs: str | bytes, metadata: str, attempt: int, *, finished: 
             config["configurable"] = Raw(_encode({**configurable, "__pregel_node_finished": None}))
     config["metadata"] = Raw(_encode(shown))
     members["config"] = Raw(_encode(config))
-    members.pop("traceparent", None)
+    for name in ("traceparent", "sealed"):  # between services alone
+        members.pop(name, None)
     return _encode(members).decode()

@@ -68,8 +68,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key: str = ""
     """LANGLOG_MASTER_KEY: 32 bytes in base64 that wrap the keys of threads; unset: they are in Postgres as they are. Several, with
     commas between them: the first wraps, all unwrap (``langlog keys rewrap``)."""
+    secret: str = ""
+    """LANGLOG_SECRET: at least 16 characters, the same for all services: seals callers' credentials that runs need. Several, with
+    commas between them: the first seals, all open. Unset: a random one is kept in Postgres."""
     keys_schema: str = "langlog_keys"
-    """LANGLOG_KEYS_SCHEMA: the Postgres schema of the keys of threads; never rebuilt, to be kept as long as the log."""
+    """LANGLOG_KEYS_SCHEMA: the Postgres schema of the keys of threads and of callers' sealed credentials; never rebuilt, to be kept
+    as long as the log."""
 
     postgres_pool_size: int = 10
     """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: connections of one process."""
@@ -222,6 +226,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "group_session_s": ("LANGLOG_GROUP_SESSION_SECS",),
     "encryption": ("LANGLOG_ENCRYPTION",),
     "master_key": ("LANGLOG_MASTER_KEY",),
+    "secret": ("LANGLOG_SECRET",),
     "keys_schema": ("LANGLOG_KEYS_SCHEMA",),
     "postgres_pool_size": ("LANGGRAPH_POSTGRES_POOL_MAX_SIZE",),
     "projection": ("LANGLOG_PROJECTION",),

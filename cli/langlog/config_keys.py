@@ -54,7 +54,7 @@ KEYS: dict[str, frozenset[str]] = {
     "checkpointer": frozenset({"ttl", "path", "serde"}),
     "checkpointer.ttl": frozenset({"strategy", "default_ttl", "sweep_interval_minutes", "sweep_limit"}),
     "checkpointer.serde": frozenset({"allowed_json_modules", "allowed_msgpack_modules", "pickle_fallback"}),
-    "auth": frozenset({"path", "disable_studio_auth", "openapi", "cache"}),
+    "auth": frozenset({"path", "public_members", "disable_studio_auth", "openapi", "cache"}),
     "auth.cache": frozenset({"cache_keys", "ttl_seconds", "max_size"}),
     "http": frozenset(
         {
@@ -87,7 +87,7 @@ KEYS: dict[str, frozenset[str]] = {
             "max_age",
         }
     ),
-    "http.configurable_headers": frozenset({"includes", "excludes", "include", "exclude"}),
+    "http.configurable_headers": frozenset({"includes", "excludes", "include", "exclude", "public"}),
     "http.logging_headers": frozenset({"includes", "excludes", "include", "exclude"}),
     "webhooks": frozenset({"env_prefix", "url", "headers"}),
     "webhooks.url": frozenset(

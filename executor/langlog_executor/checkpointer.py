@@ -34,6 +34,7 @@ from . import encoding
 from .checkpoint_lookup import PAGE, CheckpointLookup, Fetch, Wanted
 from .command_sender import CommandSender
 from .overlay import Overlay
+from .run_input import PrivateText
 from .serde import pack, unpack
 from .stored_checkpoint import StoredCheckpoint, StoredWrite
 
@@ -436,6 +437,9 @@ def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfi
 def _metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
     """What the library says of the checkpoint, all that the run's metadata says, and what configurable says in scalars."""
     saved: dict[str, Any] = dict(get_serializable_checkpoint_metadata(config, metadata))
+    for name, held in config["configurable"].items():
+        if isinstance(held, PrivateText) and name not in (config.get("metadata") or {}):
+            saved.pop(name, None)
     for key, value in (config.get("metadata") or {}).items():
         if key not in saved and not key.startswith("__"):
             saved[key] = value

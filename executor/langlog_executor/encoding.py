@@ -22,6 +22,7 @@ from langgraph.types import Send
 
 from .credentials import shown
 from .error_text import class_name, said, written
+from .run_input import AuthUser
 from .stored_messages import dumped
 
 MAX_DEPTH = 200
@@ -46,6 +47,10 @@ def _hook(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
         return dump()
+    if isinstance(value, AuthUser):
+        return value.public()
+    if isinstance(value, str):  # a class of its own: what the graph itself puts into its state is shown
+        return str.__str__(value)
     if isinstance(value, BaseException):
         return shown(written(value))
     if isinstance(value, Send):

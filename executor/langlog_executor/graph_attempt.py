@@ -18,6 +18,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 from langlog_backbone import tracing
+from langlog_backbone.run_credentials import Private
 from langlog_schemas.commands import RunError
 from msgspec.structs import replace
 
@@ -26,7 +27,7 @@ from .error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from .graphs import AnyGraph, Graphs
 from .protocol_events import ProtocolEvents
 from .protocol_stream import BLOCKS, ProtocolStream
-from .run_input import Kwargs, build_config, build_context, build_input, resumed_input
+from .run_input import NOTHING, Kwargs, build_config, build_context, build_input, resumed_input
 from .run_stream import Emit, RunStream, with_interrupts
 
 if TYPE_CHECKING:
@@ -77,14 +78,16 @@ class GraphAttempt:
         settings: Settings,
         emit: Emit,
         recorded: Callable[[], Awaitable[None]] | None = None,
+        private: Private = NOTHING,
     ) -> None:
-        """``recorded``: waits until what the graph has written is in the log."""
+        """``recorded``: waits until what the graph has written is in the log. ``private``: credentials of the run's caller."""
         self._task = task
         self._kwargs = kwargs
         self._graphs = graphs
         self._checkpointer = checkpointer
         self._store = store
         self._settings = settings
+        self._private = private
         self._emit = emit
         self._control = RunControl()
         self._stop: Stop | None = None
@@ -106,7 +109,7 @@ class GraphAttempt:
     async def run(self) -> Ended:
         """Never raises for what the graph does; CancelledError only when told to drop or to drain at once."""
         with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent) as span:
-            config = build_config(self._task, self._kwargs, self._settings)
+            config = build_config(self._task, self._kwargs, self._settings, self._private)
             if span.traceparent is not None:
                 from .node_spans import NodeSpans  # here: nobody pays for it without traces
 

@@ -19,6 +19,8 @@ from langlog_backbone import tracing
 from langlog_backbone.clock import now_iso
 from langlog_backbone.log import LogFault, NewRecord
 from langlog_backbone.lone_surrogates import encodable
+from langlog_backbone.retry import Availability, until_available
+from langlog_backbone.run_credentials import CredentialsGone, Private, RunCredentials
 from langlog_schemas import commands, envelope
 from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
 from langlog_schemas.events import RunStarted
@@ -29,7 +31,7 @@ from .error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from .frames_out import FramesOut
 from .graph_attempt import Ended, GraphAttempt, Stop
 from .protocol_events import Status
-from .run_input import Kwargs, read_kwargs
+from .run_input import NOTHING, Kwargs, read_kwargs
 from .worker_log import RecordsClosed, RunRecords
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class RunTools:
         self.loops = loops
         self.reader = reader
         self.store = store
+        self.credentials = RunCredentials(io.backbone.pool, io.backbone.settings)
+        self.opening_credentials = Availability("worker.credentials")
 
 
 class RunExecution:
@@ -148,8 +152,12 @@ class RunExecution:
             return Ended(
                 outcome="error", error=RunError(error="ValueError", message="The run's kwargs are unreadable.")
             )
+        try:
+            private = await self._private() if kwargs.sealed else NOTHING
+        except CredentialsGone as error:
+            return Ended(outcome="error", error=described(error), state_known=task.fresh)
         self._frames = FramesOut(tools.io, task, resumable=kwargs.resumable, records=self._records)
-        self._attempt = self._make_attempt(kwargs, self._frames)
+        self._attempt = self._make_attempt(kwargs, self._frames, private)
         self._attempt.traceparent = self._records.traceparent
         if self._stop is not None:
             self._attempt.stop(self._stop)
@@ -161,7 +169,20 @@ class RunExecution:
         self._work = tools.loops.submit(task.graph_id, self._attempt.run)
         return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
 
-    def _make_attempt(self, kwargs: Kwargs, frames: FramesOut) -> GraphAttempt:
+    async def _private(self) -> Private:
+        """Credentials of the run's caller. Waits while Postgres is unavailable, unless the run is told to stop. Raises CredentialsGone."""
+        tools = self._tools
+        opening = asyncio.ensure_future(
+            until_available(lambda: tools.credentials.of(self.task.run_id), on=tools.opening_credentials)
+        )
+        try:
+            waits: list[asyncio.Future[Any]] = [opening, self._stop_asked]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return opening.result() if opening.done() else NOTHING
+        finally:
+            opening.cancel()
+
+    def _make_attempt(self, kwargs: Kwargs, frames: FramesOut, private: Private) -> GraphAttempt:
         task, tools = self.task, self._tools
         checkpointer = LogCheckpointer(self._records, tools.reader, task=task)
         return GraphAttempt(
@@ -173,6 +194,7 @@ class RunExecution:
             tools.io.backbone.settings,
             frames.emit,
             recorded=self._records.flush,
+            private=private,
         )
 
     async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:

@@ -16,6 +16,7 @@ import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Command, Durability, Send
+from langlog_backbone.run_credentials import Private
 from langlog_backbone.run_view import HOST, PLAN
 from langlog_backbone.settings import Settings
 from langlog_schemas.messages import Task
@@ -27,6 +28,7 @@ SERVER_VERSION = version("langlog")
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 """The library's task id for writes that come from outside the graph (commands)."""
 RESUME = "__resume__"
+NOTHING = Private()
 
 Interrupts = Literal["*"] | list[str] | None
 
@@ -49,6 +51,8 @@ class Kwargs(msgspec.Struct, frozen=True):
     durability: str | None = None
     traceparent: str | None = None
     """The trace that the run belongs to."""
+    sealed: bool = False
+    """Credentials of its caller are kept beside the log."""
 
     @property
     def protocol(self) -> bool:
@@ -90,11 +94,22 @@ def _nodes(names: list[str] | str | None) -> Interrupts:
     return names if isinstance(names, list) and names else None
 
 
-class AuthUser(Mapping[str, Any]):
-    """The authenticated user as graphs see it: keys and attributes of what the authenticator returned."""
+class PrivateText(str):
+    """A value of the configurable that the graph may use and that nothing langlog writes about the run may hold."""
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self._fields = dict(fields)
+
+class AuthUser(Mapping[str, Any]):
+    """The authenticated user as graphs see it: keys and attributes of what the authenticator returned.
+
+    As JSON it has its public members alone.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], private: Mapping[str, Any] | None = None) -> None:
+        self._fields = {**fields, **(private or {})}
+        self._public = dict(fields)
+
+    def public(self) -> dict[str, Any]:
+        return self._public
 
     @property
     def identity(self) -> str:
@@ -143,7 +158,7 @@ def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:
     }
 
 
-def build_config(task: Task, kwargs: Kwargs, settings: Settings) -> RunnableConfig:
+def build_config(task: Task, kwargs: Kwargs, settings: Settings, private: Private = NOTHING) -> RunnableConfig:
     """The config of the run: configurable, tags, name and limits from the kwargs, metadata from run and server.
 
     ``callbacks`` are objects of a process, which JSON does not carry.
@@ -151,13 +166,14 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings) -> RunnableConf
     configurable = without_reserved(
         kwargs.config.get("configurable") or {}
     )  # runs made by older gateways may have them
+    configurable |= {name: PrivateText(value) for name, value in private.headers.items()}
     configurable["run_id"] = task.run_id
     configurable["thread_id"] = task.thread_id
     configurable["graph_id"] = task.graph_id
     configurable["assistant_id"] = task.assistant_id
     user = configurable.get("langgraph_auth_user")
     if isinstance(user, dict):
-        configurable["langgraph_auth_user"] = AuthUser(user)
+        configurable["langgraph_auth_user"] = AuthUser(user, private.user)
     config: dict[str, Any] = {
         "configurable": configurable,
         "metadata": {**msgspec.json.decode(task.metadata), **server_metadata(task.attempt, settings)},

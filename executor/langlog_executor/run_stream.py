@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from . import encoding
 from .message_blocks import MessageBlocks
+from .run_input import PrivateText
 
 if TYPE_CHECKING:
     from .protocol_events import ProtocolEvents, Status
@@ -110,7 +111,7 @@ class RunStream:
         elif mode == "debug":
             self._send(mode, namespace, _debug(payload))
         elif mode in self._wanted:
-            self._send(mode, namespace, payload)
+            self._send(mode, namespace, _without_private(payload) if mode == "checkpoints" else payload)
 
     def _send(self, name: str, namespace: tuple[str, ...], payload: Any) -> None:
         self._emit("|".join((name, *namespace)) if namespace else name, encoding.encode(payload))
@@ -164,11 +165,22 @@ def _debug(payload: Any) -> Any:
     """A debug event: checkpoints also name themselves and their parent in the form of the thread API."""
     if not isinstance(payload, dict) or payload.get("type") != "checkpoint":
         return payload
-    body = dict(payload["payload"])
+    body = _without_private(payload["payload"])
     body["checkpoint"] = _address(body.get("config"))
     body["parent_checkpoint"] = _address(body.get("parent_config"))
     body["tasks"] = [_debug_task(task) for task in body.get("tasks", ())]
     return {**payload, "payload": body}
+
+
+def _without_private(checkpoint: Any) -> dict[str, Any]:
+    """A checkpoint as a stream shows it: its configs without credentials of the run's caller."""
+    body = dict(checkpoint)
+    for name in ("config", "parent_config"):
+        config = body.get(name)
+        if config and any(isinstance(value, PrivateText) for value in config["configurable"].values()):
+            kept = {k: v for k, v in config["configurable"].items() if not isinstance(v, PrivateText)}
+            body[name] = {**config, "configurable": kept}
+    return body
 
 
 def _debug_task(task: dict[str, Any]) -> dict[str, Any]:

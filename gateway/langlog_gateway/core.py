@@ -14,6 +14,7 @@ from langlog_backbone.probe import Probe
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
 from langlog_backbone.replies import ReplyRouter
+from langlog_backbone.run_credentials import RunCredentials
 from langlog_backbone.settings import Settings
 from langlog_backbone.store_index import StoreIndex, check_pgvector, store_index
 from langlog_backbone.store_refresh import Refreshes
@@ -57,6 +58,7 @@ class Core:
         self.log = backbone.log
         self.probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self.reads = Reads(backbone.pool, self.settings.read_timeout_s)
+        self.credentials = RunCredentials(backbone.pool, self.settings)
         self.replies = ReplyRouter(backbone.bus)
         self.commands = Commands(backbone.log, self.replies, self.reads, self.settings.reply_timeout_s)
         self.queries = Queries(backbone.pipe, self.replies, self.settings.reply_timeout_s)

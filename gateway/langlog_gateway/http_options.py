@@ -44,6 +44,8 @@ class HeaderPatterns(msgspec.Struct, frozen=True):
     """Another spelling of ``includes``, as other servers read it; both together add up."""
     exclude: list[str] | None = None
     """Another spelling of ``excludes``."""
+    public: list[str] | None = None
+    """Of those that are picked: no credentials, so readers of a run, webhooks and the log may hold them. langlog's own."""
 
     def pick(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers that match, their names in lower case."""
@@ -55,6 +57,10 @@ class HeaderPatterns(msgspec.Struct, frozen=True):
             ):
                 found[name] = value
         return found
+
+    def is_public(self, name: str) -> bool:
+        """Whether everybody who sees a run may see the header's value."""
+        return _any(name, self.public)
 
 
 def _any(name: str, patterns: list[str] | None) -> bool:
@@ -111,6 +117,10 @@ class HttpOptions(msgspec.Struct, frozen=True):
         found = self.configurable_headers.pick(headers)
         return {k: v for k, v in found.items() if k not in SERVER_KEYS and not k.startswith(("langgraph_", "__"))}
 
+    def is_public(self, header: str) -> bool:
+        """Whether everybody who sees a run may see the value of a header in its configurable."""
+        return self.configurable_headers is not None and self.configurable_headers.is_public(header)
+
 
 class AuthCache(msgspec.Struct, frozen=True):
     """Answers of authenticate are kept by the values of some request headers."""
@@ -124,6 +134,9 @@ class AuthOptions(msgspec.Struct, frozen=True):
     """Section ``auth``."""
 
     path: str | None = None
+    public_members: list[str] = []
+    """Of what authenticate returns, beside identity, display_name, is_authenticated and permissions: what is no credential, so that
+    readers of a run, webhooks and the log may hold it. langlog's own."""
     disable_studio_auth: bool = False
     openapi: dict[str, Any] | None = None
     cache: AuthCache | None = None

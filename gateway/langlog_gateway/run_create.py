@@ -11,25 +11,28 @@ from aiohttp import web
 from langlog_backbone import tracing
 from langlog_backbone.clock import now, now_ms
 from langlog_backbone.postgres import load_sql
+from langlog_backbone.run_credentials import Private
+from langlog_backbone.unavailable import is_unavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import ids
 from langlog_schemas.filters import Filter, admits
 from langlog_schemas.messages import Reply
-from langlog_schemas.run_request import Assistant, Layered, RunCreate, Server
+from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, Layered, RunCreate, Server
 from uuid_utils import uuid4
 
 from . import present
-from .access import authorize, caller, guarded
+from .access import User, authorize, caller, guarded
 from .assistant_lookup import AssistantLookup
 from .core import Core, origin_of
-from .errors import ApiError, not_found, unprocessable
+from .errors import ApiError, not_found, unavailable, unprocessable
 from .layering import layer
 from .ports import Origin
 from .validation import uuid_of, violation
 
 SQL = load_sql("langlog_gateway", "runs.sql")
 TARGET_MISSING = "Thread or assistant not found."
+NOTHING = Private()
 DELAY_MAX_S = 10 * 366 * 86_400.0
 """Ten years: what a timestamp can surely hold."""
 
@@ -43,6 +46,8 @@ class Order(NamedTuple):
     origin: Origin
     cancel_on_disconnect: bool
     stateless: bool
+    private: Private = NOTHING
+    """What the run needs of its caller and its command must not hold."""
 
     @property
     def certain(self) -> bool:
@@ -62,6 +67,7 @@ class Asked(NamedTuple):
     value: dict[str, Any]
     """As the handler left it: ``metadata`` and ``kwargs`` may have changed."""
     visible: Filter | None
+    private: Private
 
 
 class RunOrders:
@@ -104,7 +110,7 @@ class RunOrders:
         if thread_id is None:
             thread_id = origin.mint(f"run thread{suffix}")
         temporary = stateless and body.on_completion == "delete"
-        layered, value, visible = await self.ask(
+        layered, value, visible, private = await self.ask(
             request, body, assistant, thread_id, run_id, stateless=stateless, temporary=temporary
         )
         kwargs = value["kwargs"]
@@ -125,7 +131,8 @@ class RunOrders:
             thread_ttl=self._core.default_ttl,
             visible=visible,
         )
-        return Order(thread_id, run_id, command, origin, waits and body.on_disconnect == "cancel", stateless)
+        cancel = waits and body.on_disconnect == "cancel"
+        return Order(thread_id, run_id, command, origin, cancel, stateless, private)
 
     async def ask(
         self,
@@ -139,7 +146,7 @@ class RunOrders:
         temporary: bool,
     ) -> Asked:
         """Put the run together and ask the handlers whether the caller may make it. Raises ApiError."""
-        user = caller(request)
+        user, headers, private = self._caller(request)
         layered = layer(
             body,
             assistant,
@@ -151,7 +158,8 @@ class RunOrders:
                 user=user,
                 user_id="" if user is None else user["identity"],
                 permissions=[] if user is None else user.get("permissions", []),
-                headers=self._core.options.http.configurable(request.headers),
+                headers=headers,
+                sealed=bool(private),
                 traceparent=tracing.current(),
             ),
             temporary=temporary,
@@ -170,7 +178,30 @@ class RunOrders:
             "prevent_insert_if_inflight": body.multitask_strategy == "reject",
         }
         visible = await authorize(request, "threads", "create_run", value)
-        return Asked(layered, value, visible)
+        return Asked(layered, value, visible, private)
+
+    def _caller(self, request: web.Request) -> tuple[User | None, dict[str, str], Private]:
+        """The user's public members, the headers that are public, and what is neither."""
+        options = self._core.options
+        user = caller(request)
+        public = PUBLIC_MEMBERS.union(options.auth.public_members)
+        shown = None if user is None else {k: v for k, v in user.items() if k in public}
+        headers = options.http.configurable(request.headers)
+        open_headers = {k: v for k, v in headers.items() if options.http.is_public(k)}
+        private = Private(
+            user={k: v for k, v in (user or {}).items() if k not in public},
+            headers={k: v for k, v in headers.items() if k not in open_headers},
+        )
+        return shown, open_headers, private
+
+    async def _keep(self, orders: Sequence[Order]) -> None:
+        """Before the commands are appended: a run must not be acknowledged whose credentials are not on disk. Raises ApiError 503."""
+        try:
+            await self._core.credentials.keep({order.run_id: order.private for order in orders if order.private})
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise
 
     async def assistants(self, request: web.Request, names: Sequence[str]) -> list[Assistant]:
         """The assistants meant by ids or graph names. Raises ApiError 422 for a name of no graph, 404 for what is gone.
@@ -237,16 +268,19 @@ class RunOrders:
     async def place(self, order: Order) -> Reply:
         """Append the command and wait until the run exists. Raises ApiError."""
         async with self._core.queue_depth.enter():
+            await self._keep([order])
             return await self._core.commands.execute(order.command, order.origin, "run command")
 
     async def send(self, order: Order) -> None:
         """Append the command of a run that is certain, without waiting. Raises ApiError."""
         async with self._core.queue_depth.enter():
+            await self._keep([order])
             await self._core.commands.append(order.command, order.origin)
 
     async def place_all(self, orders: Sequence[Order], origin: Origin) -> list[Reply]:
         """As `place`, of runs that are made together. Raises the first ApiError."""
         async with self._core.queue_depth.enter(len(orders)):
+            await self._keep(orders)
             commands = [order.command for order in orders]
             replies = await self._core.commands.execute_all(commands, origin, "run command")
         for reply in replies:

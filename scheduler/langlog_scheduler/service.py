@@ -1,5 +1,6 @@
 """The scheduler: everything that happens because time passed. It reads Postgres and Redis and appends commands, nothing else.
 
+It reads nothing of callers' credentials; it deletes them, which are neither log nor read model, once their runs have ended.
 Loops of its own: one sleeps until the next delayed run is due (a new one wakes it), one looks every ``sweep_s`` for lost leases and
 lost dispatches, one gives up runs that will not be tried again, one ends those that are overdue, two look every few minutes for what is past its TTL; crons and webhooks have theirs. Several may run: all that they append is idempotent by run and attempt, so a duplicate decides nothing.
 When it dies, what is due comes late and nothing is missed.
@@ -16,6 +17,7 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.last_states import LastStates
 from langlog_backbone.project import read_configuration
 from langlog_backbone.retry import HANGING_S, Availability, reason_of
+from langlog_backbone.run_credentials import RunCredentials
 from langlog_schemas import commands as cmd
 
 from .commands import append
@@ -32,6 +34,8 @@ logger = structlog.get_logger(__name__)
 Look = Callable[[], Awaitable[list[tuple[str, cmd.Body]]]]
 
 LONGEST_SLEEP_S = 3600.0
+FORGET_EVERY_S = 300.0
+"""Between two deletions of callers' credentials whose runs have ended."""
 DUE_AGAIN_S = 1.0
 """A due run that has not started after this is named again."""
 ASK_SHARE = 0.5
@@ -50,6 +54,7 @@ class SchedulerService:
         self._expiry = Expiry(backbone.pool, read_configuration(backbone.settings.project))
         self._webhooks = Webhooks(backbone)
         self._redis_memory = RedisMemoryWatch(backbone)
+        self._credentials = RunCredentials(backbone.pool, backbone.settings)
         self._wake = asyncio.Event()
         self._delays = Availability("scheduler.delays")
         self._sweeps = Availability("scheduler.leases")
@@ -79,6 +84,7 @@ class SchedulerService:
             group.create_task(self._webhooks.follow())
             group.create_task(self._every(self._expiry.threads_every_s, self._expiry.threads, self._ttl))
             group.create_task(self._every(self._expiry.items_every_s, self._expiry.items, self._ttl))
+            group.create_task(self._every(FORGET_EVERY_S, self._forget_credentials, self._ttl))
             group.create_task(self._sweep())
             group.create_task(self._give_up())
             group.create_task(self._every(self._backbone.settings.sweep_s, self._timers.overdue, self._ends))
@@ -94,6 +100,10 @@ class SchedulerService:
 
     async def not_ready(self) -> str | None:
         return reason_of(self._availabilities)
+
+    async def _forget_credentials(self) -> list[tuple[str, cmd.Body]]:
+        await self._credentials.forget()
+        return []
 
     def _on_timer(self, _: bytes) -> None:
         self._wake.set()

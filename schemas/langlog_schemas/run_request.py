@@ -14,6 +14,9 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from .commands import MultitaskStrategy
 
 Object = dict[str, Any]
+PUBLIC_MEMBERS = frozenset({"identity", "display_name", "is_authenticated", "permissions"})
+"""Members of an authenticated user that readers of a run, webhooks and the log may hold. What ``authenticate`` returns beside them
+(tokens for other services) is sealed, except for members that the project names in ``auth.public_members``."""
 NULL = Raw(b"null")
 EVENT_STREAMING = "__event_streaming_v2"
 """Configurable of runs that were started by the streaming protocol (API.md 9)."""
@@ -85,10 +88,13 @@ class Server(NamedTuple):
     request_id: str | None
     started_ms: int
     user: Any = None
+    """Its public members."""
     user_id: str = ""
     permissions: list[str] = []
     headers: dict[str, str] = {}
-    """Of the request, as far as the project wants them in the configurable."""
+    """Of the request, as far as the project wants them in the configurable and lets everybody see them."""
+    sealed: bool = False
+    """The run needs credentials of its caller that are kept beside the log (`langlog_backbone.run_credentials`)."""
     traceparent: str | None = None
     """The trace that the run belongs to. Kept in its kwargs, because a run may begin long after it was asked for."""
 
@@ -164,6 +170,8 @@ def layer(
         "checkpoint_during": during,
         "durability": durability,
     }
+    if server.sealed:
+        kwargs["sealed"] = True
     if server.traceparent is not None:
         kwargs["traceparent"] = server.traceparent
     return Layered(
