@@ -121,6 +121,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_STREAM_BUFFER_BYTES: the same, by their size."""
     max_streams: int = 10_000
     """LANGLOG_MAX_STREAMS: open streams of one gateway; one more is 429."""
+    stream_check_s: float = 60.0
+    """LANGLOG_STREAM_CHECK_SECS: with custom authentication the project's handlers are asked this often, in seconds, whether the caller
+    of an open stream may still read the thread; besides when the thread's metadata changes."""
     max_subscriptions: int = 64
     """LANGLOG_MAX_SUBSCRIPTIONS: of one WebSocket."""
     max_socket_message_bytes: int = 4_000_000
@@ -249,6 +252,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),
     "stream_buffer_bytes": ("LANGLOG_STREAM_BUFFER_BYTES",),
     "max_streams": ("LANGLOG_MAX_STREAMS",),
+    "stream_check_s": ("LANGLOG_STREAM_CHECK_SECS",),
     "max_subscriptions": ("LANGLOG_MAX_SUBSCRIPTIONS",),
     "max_socket_message_bytes": ("LANGLOG_MAX_SOCKET_MESSAGE_BYTES",),
     "socket_ping_s": ("LANGLOG_SOCKET_PING_SECS",),

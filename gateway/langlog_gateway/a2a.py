@@ -229,7 +229,7 @@ class A2a:
             await self._runs.place(order)
             task = tasks.submitted(order.thread_id, order.run_id, message, call.dialect)
             return {"task": task} if call.dialect.v1 else task
-        await self._runs.finish(order)
+        await self._runs.finish(call.request, order)
         found = await self._look(order.thread_id, order.run_id)
         task = {
             "kind": "task",
@@ -254,7 +254,9 @@ class A2a:
             out.guard(watch)
             out.look = self._look
             watch.missed = order.origin.key is not None  # the run of a repetition may be over already
-            return await TaskReader(core, out, watch, order, call.dialect).follow()
+            ask = core.permissions.running(call.request, order.command)
+            follow = TaskReader(core, out, watch, order, call.dialect).follow
+            return await out.while_permitted(core.permissions, order.thread_id, "leave", ask, follow)
         finally:
             core.watches.close(watch)
             core.leave_stream()

@@ -17,6 +17,7 @@ from uuid_utils import uuid4
 from . import json_rpc, sse
 from .a2a_tasks import Dialect, Object, Task, artifact, status, task_id, text_of, text_part
 from .core import Core
+from .errors import ApiError
 from .frame_order import FrameOrder
 from .json_rpc import Id
 from .merge import Piece
@@ -61,6 +62,10 @@ class TaskOut(StreamOut):
 
     async def fail(self, error: str, message: str) -> None:
         """The task's last status says it."""
+
+    async def refuse(self, error: ApiError) -> None:
+        self.look = None  # what the task came to is not the caller's to read any more
+        await super().refuse(error)
 
     async def close(self) -> web.StreamResponse:
         if self.look is not None and not self._watch.closing and not self._watch.overrun:

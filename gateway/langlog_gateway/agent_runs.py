@@ -10,6 +10,7 @@ from aiohttp import web
 from langlog_schemas.run_request import RunCreate
 
 from .core import Core
+from .permission import PermissionEnded
 from .run_create import Order, RunOrders
 from .run_wait import RunWaits, tied_to_client
 
@@ -34,13 +35,23 @@ class AgentRuns:
         else:
             await self._orders.place(order)
 
-    async def finish(self, order: Order) -> bytes:
-        """Make the run and wait for its end: the answer of ``/wait``. Raises ApiError."""
+    async def finish(self, request: web.Request, order: Order) -> bytes:
+        """Make the run and wait for its end: the answer of ``/wait``. Raises ApiError, also when it is no longer the caller's to read."""
+        permissions = self._core.permissions
         watch = await self._core.watches.open(order.thread_id, order.run_id)
         try:
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
                 await self.place(order)
                 watch.missed = order.origin.key is not None  # the run of a repetition may be over already
-                return await self._waits.until_ended(watch, order.run_id)
+                try:
+                    async with permissions.hold(request, order.thread_id, "leave") as permission:
+                        ask = permissions.running(request, order.command)
+                        if ask is not None:
+                            permission.follow(ask, at_once=False)
+                        answer = await self._waits.until_ended(watch, order.run_id)
+                        await permission.settle()
+                        return answer
+                except PermissionEnded as ended:
+                    raise ended.error from None
         finally:
             self._core.watches.close(watch)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 from aiohttp import hdrs, web
@@ -94,18 +95,24 @@ class ThreadEvents:
                 await out.open()
                 if request.method == hdrs.METH_HEAD:
                     return await out.close()
-                while True:
-                    await out.write(encoded(page.events))
-                    if not page.more and not await self._wait(out, watch):
-                        return await out.close()
-                    try:
-                        page = await self._page(asked, page.last, LIMIT)
-                    except ApiError:  # the client goes on from its last event when it comes back
-                        out.break_off()
+                ask = core.permissions.reading(request, asked.thread_id)
+                follow = partial(self._written, out, watch, asked, page)
+                return await out.while_permitted(core.permissions, asked.thread_id, "leave", ask, follow)
         finally:
             if watch is not None:
                 core.watches.close(watch)
             core.leave_stream()
+
+    async def _written(self, out: StreamOut, watch: Watch, asked: Asked, page: Page) -> web.StreamResponse:
+        """Write the events, from this page on, until the thread is gone."""
+        while True:
+            await out.write(encoded(page.events))
+            if not page.more and not await self._wait(out, watch):
+                return await out.close()
+            try:
+                page = await self._page(asked, page.last, LIMIT)
+            except ApiError:  # the client goes on from its last event when it comes back
+                out.break_off()
 
     async def _wait(self, out: StreamOut, watch: Watch) -> bool:
         """Until there may be more. False: the thread is gone, and its events with it."""

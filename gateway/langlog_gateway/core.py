@@ -28,6 +28,7 @@ from .backlog import Backlog
 from .errors import JSON, ApiError
 from .http_options import read_options
 from .metrics import Metrics
+from .permission import Permissions
 from .ports import SOURCE, Commands, Origin, Queries, Reads
 from .queue_depth import QueueDepth
 from .watch import Watches
@@ -65,6 +66,7 @@ class Core:
         self.audit = Audit(backbone.log, self.reads.rows, self.settings.audit_page_bytes)
         self.watermark = Watermark(backbone.bus)
         self.watches = Watches(backbone.bus, self.settings)
+        self.permissions = Permissions(self.settings, self.reads, self.watches)
         self.backlog = Backlog(backbone.pipe, self.reads)
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs)
         self.metrics = Metrics()

@@ -116,7 +116,7 @@ class Mcp:
         try:
             body = {"input": Raw(msgspec.json.encode(given))}
             order = await self._runs.order(request, tool["assistant_id"], None, body)
-            answer = msgspec.json.decode(await self._runs.finish(order))
+            answer = msgspec.json.decode(await self._runs.finish(request, order))
         except ApiError as error:
             if error.status in (401, 403):
                 raise

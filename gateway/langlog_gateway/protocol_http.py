@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -18,7 +19,7 @@ from .protocol_filter import BadFilter, Filter, read_filter
 from .protocol_socket import Sockets, wants_socket
 from .protocol_subscriber import Subscriber
 from .sse import HEADERS, HEARTBEAT
-from .stream_out import StreamOut
+from .stream_out import REFUSED, StreamOut
 from .validation import uuid_of
 from .watch import Limits
 
@@ -86,11 +87,19 @@ class Protocol:
     async def _stream(
         self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter
     ) -> web.StreamResponse:
-        out = StreamOut(request, self._core.settings.heartbeat_s, {})
+        out = EventsOut(request, self._core.settings.heartbeat_s, {})
         sdk = is_python_sdk(request.headers.get("user-agent", ""))
         feed.listen(subscriber)
         out.guard(subscriber)
         await out.open()
+        permissions = self._core.permissions
+        ask = permissions.reading(request, feed.thread_id)
+        follow = partial(self._follow, request, out, feed, subscriber, filter, sdk=sdk)
+        return await out.while_permitted(permissions, feed.thread_id, "ask", ask, follow)
+
+    async def _follow(
+        self, request: web.Request, out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter, *, sdk: bool
+    ) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         beat = loop.time() + self._core.settings.heartbeat_s
         if subscriber.certain:
@@ -122,6 +131,14 @@ class Protocol:
                 out.break_off()
             if subscriber.ended:
                 out.break_off()
+
+
+class EventsOut(StreamOut):
+    """A stream that ends without a word where it is refused, as one does that is refused at first (API.md 18)."""
+
+    async def fail(self, error: str, message: str) -> None:
+        if error != REFUSED:
+            await super().fail(error, message)
 
 
 async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter, *, sdk: bool) -> None:

@@ -20,6 +20,7 @@ from uuid_utils import uuid4
 from .core import Core
 from .cors import cors_of
 from .errors import ApiError
+from .permission import PermissionEnded
 from .protocol_access import may_follow
 from .protocol_commands import NO_ACTIVE_RUN, Commands, Object, Refused, error, read_envelope
 from .protocol_events import Event, is_python_sdk, tree
@@ -135,6 +136,7 @@ class Socket:
         "_left",
         "_limits",
         "_out",
+        "_permission",
         "_request",
         "_run",
         "_sdk",
@@ -175,6 +177,11 @@ class Socket:
         self._left: asyncio.Future[None] | None = None
         """That the client has left; made when it is told to."""
         self._held = False
+        permissions = core.permissions
+        self._permission = permissions.open(request, thread_id, self._refuse, "ask")
+        ask = permissions.reading(request, thread_id)
+        if ask is not None:
+            self._permission.follow(ask)
         self._run: str | None = None
         self._started_after = 0
         self.seq = 0
@@ -218,6 +225,8 @@ class Socket:
         if self._run is None:
             raise Refused("no_such_run", NO_ACTIVE_RUN)
         feed = await self._followed()
+        if not await self._allowed():
+            raise Refused("no_such_run", NO_ACTIVE_RUN)
         events = [event async for found in feed.past(self._started_after, feed.head) for event in found]
         return tree(events)
 
@@ -235,12 +244,16 @@ class Socket:
     def end(self) -> None:
         self._close(WSCloseCode.SERVICE_RESTART, b"the server is going down")
 
+    def _refuse(self) -> None:
+        self._close(WSCloseCode.INTERNAL_ERROR, THREAD_ENDED)
+
     @property
     def closing(self) -> bool:
         return self._closing is not None
 
     async def leave(self) -> None:
         """The connection is gone, or is being closed, which is waited for."""
+        self._core.permissions.close(self._thread_id, self._permission)
         if self._left is not None and not self._left.done():
             self._left.set_result(None)
         self._leave_feed()
@@ -271,6 +284,7 @@ class Socket:
         if self._feed is None:
             self._feed = await self._feeds.open(self._thread_id)
             self._feed.listen(self)
+            self._permission.doubt()  # nobody has listened to the thread's changes until now
         return self._feed
 
     async def _replay(self, subscription: _Subscription) -> int:
@@ -316,6 +330,8 @@ class Socket:
     async def _write(self) -> None:
         try:
             while self._waiting and not self._held and await self._allowed():
+                if not self._waiting:  # dropped meanwhile
+                    break
                 event = self._waiting.popleft()
                 self._bytes -= len(event.text)
                 await self._out.send_frame((event.for_sdk if self._sdk else event).text, WSMsgType.TEXT)
@@ -324,15 +340,18 @@ class Socket:
             self._waiting.clear()
 
     async def _allowed(self) -> bool:
-        """Whether this caller may be told. The thread may have come to be after the connection."""
+        """Whether this caller may be told. The thread may have come to be after the connection, and permissions may end."""
+        try:
+            await self._permission.settle()
+        except PermissionEnded:
+            return False
         while not self._certain and self._feed is not None:
             await self._feed.exists()
             self._certain = True
             try:
                 self._certain = await may_follow(self._core, self._request, self._thread_id)
             except ApiError:
-                self._waiting.clear()
-                self._close(WSCloseCode.INTERNAL_ERROR, THREAD_ENDED)
+                self._refuse()
                 return False
         return self._certain
 

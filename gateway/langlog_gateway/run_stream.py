@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -115,7 +117,9 @@ class RunStreams:
         reader = Reader(self._core, out, watch, order.run_id, self._frames(watch, order.run_id, recorded=recorded))
         if order.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
-        return await reader.follow()
+        permissions = self._core.permissions
+        ask = permissions.running(request, order.command)
+        return await out.while_permitted(permissions, order.thread_id, "leave", ask, reader.follow)
 
     async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
         """A stream that says why there is nothing to see: to who may not, the status is 200 all the same (API.md 18)."""
@@ -136,6 +140,14 @@ class RunStreams:
             await out.open()
             return await out.close()
         out.guard(watch)
+        permissions = self._core.permissions
+        ask = permissions.reading(request, watch.thread_id)
+        follow = partial(self._joined, request, out, watch, run_id, row)
+        return await out.while_permitted(permissions, watch.thread_id, "leave", ask, follow)
+
+    async def _joined(
+        self, request: web.Request, out: StreamOut, watch: Watch, run_id: str, row: Any
+    ) -> web.StreamResponse:
         modes = modes_of(query_names(request, "stream_mode", "stream_modes"))
         over = row["status"] in FINAL_STATUSES
         end = (row["attempt"], row["last_sequence"]) if over else None

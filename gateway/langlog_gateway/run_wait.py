@@ -15,6 +15,7 @@ from langlog_schemas import commands as cmd
 
 from .core import Core, json_response
 from .errors import JSON
+from .permission import Ask, PermissionEnded
 from .run_create import SQL, Order
 from .run_end import Ended, answer_of, ended, values
 from .stream_out import GOING_DOWN
@@ -29,11 +30,11 @@ class RunWaits:
         self._core = core
 
     async def answer(
-        self, request: web.Request, watch: Watch, run_id: str, *, placed: bool = True
+        self, request: web.Request, watch: Watch, run_id: str, ask: Ask | None, *, placed: bool = True
     ) -> web.StreamResponse:
         """The run's output, once it is over. The watch must have been opened before the run could end.
 
-        ``placed``: the read model is known to hold the run; if not, nothing names it to the client before it does.
+        ``ask``: whether the caller may still read it. ``placed``: the read model is known to hold the run; if not, nothing names it to the client before it does.
         """
         path = f"/threads/{watch.thread_id}/runs/{run_id}"
         headers = {"content-location": path, "location": f"{path}/join"}
@@ -42,23 +43,32 @@ class RunWaits:
         began = loop.time()
         beat = began + self._core.settings.heartbeat_s
         until = min(began + GRACE_S, beat)
-        while (found := await self._look(watch, run_id)) is None:
-            await watch.wait(until)
-            if watch.closing:
-                raise ConnectionResetError(GOING_DOWN)
-            if loop.time() < until:
-                continue
-            if not placed:
-                placed = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
-                until = loop.time() + GRACE_S
-                continue
+        try:
+            async with self._core.permissions.hold(request, watch.thread_id, "leave") as permission:
+                if ask is not None:
+                    permission.follow(ask, at_once=False)
+                while (found := await self._look(watch, run_id)) is None:
+                    await watch.wait(until)
+                    if watch.closing:
+                        raise ConnectionResetError(GOING_DOWN)
+                    if loop.time() < until:
+                        continue
+                    if not placed:
+                        placed = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        until = loop.time() + GRACE_S
+                        continue
+                    if response is None:
+                        response = web.StreamResponse(headers={**headers, "content-type": JSON})
+                        await response.prepare(request)
+                    if until == beat:
+                        await response.write(b"\n")
+                        beat += self._core.settings.heartbeat_s
+                    until = beat
+                await permission.settle()
+        except PermissionEnded as ended:
             if response is None:
-                response = web.StreamResponse(headers={**headers, "content-type": JSON})
-                await response.prepare(request)
-            if until == beat:
-                await response.write(b"\n")
-                beat += self._core.settings.heartbeat_s
-            until = beat
+                raise ended.error from None
+            raise ConnectionResetError(ended.error.detail) from None
         if response is None:
             return json_response(found, headers=headers)
         await response.write(found)

@@ -80,7 +80,8 @@ class Runs:
                 else:
                     await self._orders.place(order)
                 watch.missed = order.origin.key is not None  # the run of a repetition may be over already
-                return await self._waits.answer(request, watch, order.run_id, placed=not order.certain)
+                ask = self._core.permissions.running(request, order.command)
+                return await self._waits.answer(request, watch, order.run_id, ask, placed=not order.certain)
         finally:
             self._core.watches.close(watch)
 
@@ -147,7 +148,8 @@ class Runs:
         try:
             watch.missed = True  # it may be over: look once
             with tied_to_client(self._core, thread_id, run_id, tied=_tied(request)):
-                return await self._waits.answer(request, watch, run_id)
+                ask = self._core.permissions.reading(request, thread_id)
+                return await self._waits.answer(request, watch, run_id, ask)
         finally:
             self._core.watches.close(watch)
 

@@ -6,17 +6,21 @@ A heartbeat goes out every few seconds counted from the start, whatever else is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn, Protocol
 
 import msgspec
 from aiohttp import web
 
 from . import sse
+from .errors import ApiError
+from .permission import Ask, AtDeletion, Permission, PermissionEnded, Permissions
 from .watch import Watch
 
 CUT_OFF_WRITE_S = 5.0
 """How long a reader that lagged too far is given to take the last event."""
+REFUSED = "HTTPException"
+"""The error of a stream whose caller may not, or may no longer, read it."""
 GOING_DOWN = "the server is going down"
 
 
@@ -33,6 +37,8 @@ class StreamOut:
         self._response = web.StreamResponse(headers={**sse.HEADERS, **headers})
         self._beat = 0.0
         self._writing = False
+        self.permission: Permission | None = None
+        """Of the client to go on reading; None: there is nothing to ask."""
 
     @property
     def response(self) -> web.StreamResponse:
@@ -43,8 +49,10 @@ class StreamOut:
         self._beat = asyncio.get_running_loop().time() + self._heartbeat
 
     async def write(self, data: bytes) -> None:
-        """Raises ConnectionResetError when the client is gone."""
+        """Raises ConnectionResetError when the client is gone, PermissionEnded when it may no longer read."""
         if data:
+            if self.permission is not None and data is not sse.HEARTBEAT:
+                await self.permission.settle()
             self._writing = True
             await self._response.write(data)
             self._writing = False
@@ -76,6 +84,38 @@ class StreamOut:
         """A last event that says what went wrong."""
         data = msgspec.json.encode({"error": error, "message": message})
         await self.write(sse.event("error", data))
+
+    async def while_permitted(
+        self,
+        permissions: Permissions,
+        thread_id: str,
+        at_deletion: AtDeletion,
+        ask: Ask | None,
+        follow: Callable[[], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """What ``follow`` writes, as long as the caller may read it; then the stream ends with the reason."""
+        try:
+            async with permissions.hold(self._request, thread_id, at_deletion) as permission:
+                self.permission = permission
+                if ask is not None:
+                    permission.follow(ask)
+                return await follow()
+        except PermissionEnded as ended:
+            self.permission = None
+            await self.refuse(ended.error)
+            return self._response
+
+    async def refuse(self, error: ApiError) -> None:
+        """End the stream with the reason, if its reader still takes it."""
+        try:
+            async with asyncio.timeout(CUT_OFF_WRITE_S):
+                if not self._response.prepared:
+                    await self.open()
+                await self.fail(REFUSED, f"{error.status}: {error.detail}")
+                await self._response.write_eof()
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
 
     async def cut_off(self) -> None:
         """The reader lags: tell it if it still listens, and drop the connection."""

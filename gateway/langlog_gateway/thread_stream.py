@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 from aiohttp import hdrs, web
@@ -57,9 +58,10 @@ class ThreadStreams:
             out.guard(watch)
             reader = _ThreadReader(self._core, self._state, out, watch, modes)
             last_id = event_id(request.headers.get("last-event-id"))
-            if last_id is not None:
-                await reader.replay(last_id)
-            return await reader.follow()
+            permissions = self._core.permissions
+            ask = permissions.reading(request, thread_id)
+            follow = partial(reader.follow, last_id)
+            return await out.while_permitted(permissions, thread_id, "end", ask, follow)
         finally:
             if watch is not None:
                 self._core.watches.close(watch)
@@ -94,7 +96,10 @@ class _ThreadReader:
         if self._runs:
             await self._catch_up()
 
-    async def follow(self) -> web.StreamResponse:
+    async def follow(self, last_id: FrameId | None) -> web.StreamResponse:
+        """Write what comes, after what came since ``last_id``."""
+        if last_id is not None:
+            await self.replay(last_id)
         watch, out = self._watch, self._out
         loop = asyncio.get_running_loop()
         while True:

@@ -130,9 +130,11 @@ class Watch:
 class _Thread:
     """Subscriptions of one thread and who shares them."""
 
-    __slots__ = ("framed", "frames", "life", "ready", "watches")
+    __slots__ = ("framed", "frames", "life", "on_event", "ready", "thread_id", "watches")
 
-    def __init__(self, thread_id: str) -> None:
+    def __init__(self, thread_id: str, on_event: Callable[[str, ev.AnyEvent], object]) -> None:
+        self.thread_id = thread_id
+        self.on_event = on_event
         self.life = channels.life(thread_id)
         self.frames = channels.frames(thread_id)
         self.watches: set[Watch] = set()
@@ -142,6 +144,7 @@ class _Thread:
     def on_life(self, data: bytes) -> None:
         life = messages.decode_life(data)
         happening = Happening(ev.decode(life.type, life.body), life.time)
+        self.on_event(self.thread_id, happening.event)
         for watch in tuple(self.watches):
             watch.tell(happening)
 
@@ -161,6 +164,10 @@ class Watches:
         self._timeout = settings.reply_timeout_s
         self._threads: dict[str, _Thread] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self.on_event: Callable[[str, ev.AnyEvent], object] | None = None
+        """Is told each event of a watched thread before its watchers are. Does not wait, nor raise."""
+        self.on_missed: list[Callable[[], object]] = []
+        """Called when Redis was away."""
         bus.on_reconnect.append(self._missed)
 
     async def open(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
@@ -177,7 +184,7 @@ class Watches:
         """A watch that still has to be made `ready`. `close` it in any case."""
         thread = self._threads.get(thread_id)
         if thread is None:
-            thread = self._threads[thread_id] = _Thread(thread_id)
+            thread = self._threads[thread_id] = _Thread(thread_id, self._on_event)
         watch = Watch(thread_id, run_id, self._limits, frames=frames)
         thread.watches.add(watch)
         thread.framed += frames
@@ -246,7 +253,13 @@ class Watches:
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 
+    def _on_event(self, thread_id: str, event: ev.AnyEvent) -> None:
+        if self.on_event is not None:
+            self.on_event(thread_id, event)
+
     def _missed(self) -> None:
+        for told in self.on_missed:
+            told()
         for thread in self._threads.values():
             for watch in thread.watches:
                 watch.missed = True

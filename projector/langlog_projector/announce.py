@@ -38,6 +38,7 @@ LIVELY: frozenset[str] = frozenset(
         ev.RunDeleted,
         ev.RunCancelRequested,
         ev.ThreadDeleted,
+        ev.ThreadUpdated,
         ev.StateUpdated,
     )
 )
