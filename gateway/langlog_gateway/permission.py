@@ -234,6 +234,8 @@ class Permissions:
         gate = request.app.get(GATE)
         if gate is None or command.temporary:
             return None
+        checked = bool(command.visible) and command.if_not_exists == "reject"
+        """The decider has compared the filter with a thread that there was."""
         by: str | None = None
 
         async def admitted() -> bool:
@@ -249,7 +251,9 @@ class Permissions:
                 except ApiError as error:
                     if error.status >= 500:
                         raise
-                    by = "filter" if await admitted() else "nothing"
+                    by = "filter" if checked or await admitted() else "nothing"
+                    if by == "filter":
+                        await ask()
             elif by == "reading":
                 await self._reads_thread(request, command.thread_id)
             elif by == "filter" and not await admitted() and await self._exists(command.thread_id):
