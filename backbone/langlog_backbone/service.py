@@ -24,6 +24,13 @@ FAILED_START_S = 10.0
 """After a failed start: nothing is under way that could be lost, so all services together get this long to let go."""
 
 
+READY_LIMIT_S = 30.0
+"""Services that started and are not ready after this are said to be ready all the same: they may wait for other processes."""
+LOOK_PAUSE_S = 0.05
+JOIN_S = 10.0
+"""A member of a group that got no partitions within this stands by, and is ready: others have them all."""
+
+
 class StartError(Exception):
     """Why a service cannot start: one clear line for the terminal; the process exits with 1."""
 
@@ -82,10 +89,12 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
             tasks[asyncio.create_task(service.serve(), name=service.name)] = service.name
         else:
             tune_collector()
-            if ready is not None:
-                ready()
             up = True
-            logger.info("ready", services=[service.name for service in services])
+            await _until_ready(services, [waiter, *tasks])
+            if not any(task.done() for task in (waiter, *tasks)):
+                if ready is not None:
+                    ready()
+                logger.info("ready", services=[service.name for service in services])
             await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task, name in tasks.items():
             if task.done():
@@ -105,6 +114,19 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
         for service in reversed(started):
             await _quietly(service.name, "stop", service.stop(), until)
     return code
+
+
+async def _until_ready(services: Sequence[Service], ends: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait until all make progress, one of ``ends`` is done, or `READY_LIMIT_S` are over."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + READY_LIMIT_S
+    for service in services:
+        # nothing signals readiness, which changes back and forth
+        while (reason := await service.not_ready()) is not None and not any(task.done() for task in ends):
+            if loop.time() > until:
+                logger.warning("service.not_ready", service=service.name, reason=reason)
+                break
+            await asyncio.wait(ends, timeout=LOOK_PAUSE_S, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _raise_failed(name: str, starting: asyncio.Task[None]) -> None:

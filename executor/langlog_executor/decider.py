@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -39,6 +40,7 @@ from langlog_backbone.log import (
 )
 from langlog_backbone.log.sealed import SealedLog
 from langlog_backbone.retry import Availability, reason_of, until_available
+from langlog_backbone.service import JOIN_S
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
@@ -104,11 +106,14 @@ class DeciderService:
         self._reader: LogReader | None = None
         self._consequences = Consequences(backbone, self._aggregates, self._append_for_sure)
         self._committer: asyncio.Task[None] | None = None
+        self._joins_until = math.inf
+        """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
 
     async def start(self) -> None:
         await self._bus.subscribe(channels.WATERMARK, self._model.on_watermark, remote=False)
         await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
         await self._consequences.start()
+        self._joins_until = asyncio.get_running_loop().time() + JOIN_S
         self._reader = self._log.member(GROUP, [cmd.TOPIC], self)
 
     async def serve(self) -> None:
@@ -140,6 +145,8 @@ class DeciderService:
         reason = reason_of([self._availability, *self._consequences.availabilities])
         if reason is None and self._model.behind:
             return f"it waits for the projector in {self._model.behind} partitions"
+        if reason is None and asyncio.get_running_loop().time() < self._joins_until:
+            return "its group has not given it partitions yet"
         return reason
 
     # --- ownership ---------------------------------------------------------------------------
@@ -156,6 +163,7 @@ class DeciderService:
         self._aggregates.clear()
         await self._model.current(parts, lambda connection: self._parked.read(connection, parts))
         committed = await until_available(lambda: self._log.committed(GROUP, list(partitions)), on=self._availability)
+        self._joins_until = -math.inf
         logger.info("decider.assigned", partitions=len(partitions))
         return {place: committed.get(place, 0) for place in partitions}
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import asyncpg
 import structlog
@@ -23,6 +24,7 @@ from langlog_backbone.log import LogReader, NewRecord, Record, TopicPartition
 from langlog_backbone.pool import ACQUIRE_S
 from langlog_backbone.postgres import connect_pool
 from langlog_backbone.retry import READ_LIMIT_S, Availability, reason_of, until_available
+from langlog_backbone.service import JOIN_S
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
@@ -60,6 +62,10 @@ class ProjectorService:
         """A read may be under way while a batch is folded: partitions change hands between batches all the same."""
         self._reader: LogReader | None = None
         self._restoring = Availability("projector.restore", hanging_s=math.inf)
+        self._joins_until = math.inf
+        """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
+        self._ends: dict[TopicPartition, int] = {}
+        """Where the log ended when the first partitions came: what is before is to be folded before this is ready."""
         self._gave_up = False
         """Postgres was unavailable for so long that the partitions are left to others."""
         self._lost = asyncio.Event()
@@ -77,6 +83,7 @@ class ProjectorService:
         settings = self._backbone.settings
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
         self._projection = Projection(self._pool, self._bury, announcer, kept_s, erasure)
+        self._joins_until = asyncio.get_running_loop().time() + JOIN_S
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
 
     async def serve(self) -> None:
@@ -193,14 +200,31 @@ class ProjectorService:
         reason = reason_of([self._projection.availability, self._restoring])
         if reason is not None and self._gave_up:
             return f"{reason}; its partitions are left to other projectors"
-        return reason
+        if reason is not None:
+            return reason
+        if asyncio.get_running_loop().time() < self._joins_until:
+            return "its group has not given it partitions yet"
+        positions = self._projection.positions
+        behind = sum(max(0, end - positions[lane]) for lane, end in self._ends.items() if lane in positions)
+        if behind:
+            return f"{behind} events from before its start are not folded yet"
+        self._ends.clear()
+        return None
 
     # --- ownership ---------------------------------------------------------------------------
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Positions from Postgres; what is kept between batches is read anew. An empty read model begins where the log does."""
+        if self._joins_until > 0:
+            topics = sorted({topic for topic, _ in partitions})
+            ends = [await until_available(partial(self._log.end_offsets, t), on=self._restoring) for t in topics]
+            self._ends = {
+                (t, part): end for t, found in zip(topics, ends, strict=True) for part, end in enumerate(found)
+            }
         async with self._turn:
-            return await self._positions(partitions)
+            found = await self._positions(partitions)
+            self._joins_until = -math.inf
+            return found
 
     async def _positions(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         pool, schema = self._pool, self._backbone.settings.projection

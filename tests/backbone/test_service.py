@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from typing import Any
 
 import pytest
 from langlog_backbone.service import Service, StartError, run_services
@@ -23,6 +24,9 @@ class Told:
         self.start_waits_for.set()
         self.start_error: Exception | None = None
         self.starting = asyncio.Event()
+        self.looks = 0
+        self.behind = 0
+        """It is not ready for so many looks."""
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -42,7 +46,8 @@ class Told:
         self._diary.append(f"{self.name} stop")
 
     async def not_ready(self) -> str | None:
-        return None
+        self.looks += 1
+        return "it is behind" if self.looks <= self.behind else None
 
 
 ENDED = ["b drain", "a drain", "b stop", "a stop"]
@@ -63,6 +68,33 @@ async def test_services_start_in_order_and_end_in_reverse_on_a_signal(number: in
     os.kill(os.getpid(), number)
     assert await asyncio.wait_for(running, WAIT_S) == 0
     assert diary == ["a start", "b start", *ENDED]
+
+
+async def test_a_process_is_ready_once_all_its_services_make_progress() -> None:
+    a, b, services = two([])
+    a.behind = b.behind = 3
+    ready = asyncio.Event()
+    running = asyncio.create_task(run_services(services, ready=ready.set))
+    await asyncio.wait_for(ready.wait(), WAIT_S)
+    assert (a.looks, b.looks) == (4, 4)
+    a.end.set_result(None)
+    assert await asyncio.wait_for(running, WAIT_S) == 1
+
+
+async def test_a_process_that_is_to_end_before_it_is_ready_ends() -> None:
+    diary: list[str] = []
+    a, _, services = two(diary)
+    a.behind = 1_000_000
+    running = asyncio.create_task(run_services(services, ready=lambda: diary.append("ready")))
+    await asyncio.wait_for(asyncio.gather(*(_looked(service) for service in services[:1])), WAIT_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(running, WAIT_S) == 0
+    assert diary == ["a start", "b start", *ENDED]
+
+
+async def _looked(service: Any) -> None:
+    while not service.looks:
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), None])

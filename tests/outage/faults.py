@@ -7,9 +7,9 @@ import contextlib
 import os
 import resource
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -104,13 +104,17 @@ def _limit_files(cluster: Cluster, size: int) -> None:
     assert cluster.postgres.child is not None
     server = psutil.Process(cluster.postgres.child.pid)
     pids = [server.pid, *(child.pid for child in server.children(recursive=True))]
-    program = "import resource, sys\n" + "\n".join(
-        ["for pid in sys.argv[2:]:", "    resource.prlimit(int(pid), resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))"]
-    )
-    as_owner: dict[str, Any] = {}
+    owner: dict[str, Any] = {}
     if os.geteuid() == 0:
-        as_owner = {"user": server.uids().real, "group": server.gids().real, "extra_groups": []}
-    subprocess.run([sys.executable, "-I", "-S", "-c", program, str(size), *map(str, pids)], check=True, **as_owner)
+        owner = {"user": server.uids().real, "group": server.gids().real, "extra_groups": []}
+
+    def limit() -> None:
+        """Between fork and exec, when the child is already the owner's."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    subprocess.run(["/bin/true"], preexec_fn=limit, check=True, **owner)
 
 
 @contextlib.asynccontextmanager
@@ -135,16 +139,16 @@ async def demoted(cluster: Cluster) -> AsyncIterator[None]:
 async def cannot_save(cluster: Cluster) -> AsyncIterator[None]:
     """Redis cannot write its snapshot, and takes no writes for that (MISCONF)."""
     async with _redis(cluster) as client:
-        folder = (await client.config_get("dir"))["dir"]
-        blocked = os.path.join(folder, (await client.config_get("dbfilename"))["dbfilename"])
-        os.mkdir(blocked)  # where the snapshot would go
+        found = await client.config_get("dir", "dbfilename")
+        blocked = Path(f"{found['dir']}/{found['dbfilename']}")
+        blocked.mkdir()  # where the snapshot would go
         await client.config_set("save", "3600 1")
         await client.bgsave()
         while (await client.info("persistence"))["rdb_last_bgsave_status"] == "ok":
             await asyncio.sleep(0.05)
         yield
         await client.config_set("save", "")
-        os.rmdir(blocked)
+        blocked.rmdir()
 
 
 @contextlib.asynccontextmanager
