@@ -1,0 +1,54 @@
+"""Leases that ran out because Redis refused to let workers renew them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langlog_backbone.embedded import EmbeddedRedis
+from langlog_backbone.hot_queue import HotQueue
+from langlog_backbone.redis import RedisPipe, RedisUnavailable
+from langlog_backbone.settings import Settings
+from langlog_scheduler.leases import Leases
+from langlog_schemas.messages import Task
+
+LEASE_S = 1.0
+TASK = Task(
+    run_id="r",
+    thread_id="t",
+    attempt=1,
+    assistant_id="a",
+    graph_id="g",
+    kwargs=b"{}",
+    metadata=b"{}",
+    created_at="2026-01-01T00:00:00.000000+00:00",
+)
+
+
+async def test_workers_may_renew_before_they_are_taken_for_dead(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    await server.start()
+    settings = Settings(redis_uri=server.uri, redis_prefix="refused:", lease_s=LEASE_S)
+    pipe = RedisPipe(settings)
+    queue = HotQueue(pipe, settings)
+    nothing: Any = None  # neither read model nor workers are asked
+    leases = Leases(nothing, queue, settings, nothing)
+    await queue.lease("w", fresh=True)
+    await queue.push([TASK])
+    assert [task.id for task in await queue.claim("w", 1, 1.0)] == [TASK.id]
+    await pipe.call("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(RedisUnavailable):
+        await queue.lease("w")
+    await asyncio.sleep(LEASE_S)  # it runs out
+    with pytest.raises(RedisUnavailable):
+        await leases.lost()
+    with pytest.raises(RedisUnavailable):
+        await queue.check_writable()  # another dispatch would get lost as well
+    await pipe.call("REPLICAOF", "NO", "ONE")
+    assert await leases.lost() == []
+    assert await queue.lease("w"), "it is still the worker's"
+    assert [task.id for task in await queue.held("w")] == [TASK.id]
+    await queue.stop()
+    await pipe.stop()
+    await server.stop()
