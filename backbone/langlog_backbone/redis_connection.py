@@ -46,6 +46,7 @@ _REFUSALS = (
     "OOM",  # maxmemory is reached, and the policy is noeviction
     "READONLY",  # a replica: what a primary becomes in a failover
     "MISCONF",  # the last snapshot could not be saved
+    "UNBLOCKED",  # it became a replica while a command was waiting
     "LOADING",
     "BUSY",  # a script has been running for long
     "MASTERDOWN",
@@ -57,7 +58,7 @@ _REFUSALS = (
 _REFUSED = re.compile(rf"(?:ERR max number of clients|(?:{'|'.join(_REFUSALS)})\b)")
 _REFUSED_IN_SCRIPT = re.compile(rf"ERR Error running script .*-(?:{'|'.join(_REFUSALS)}) ")
 """As Redis 6 words it."""
-_STALE = ("READONLY", "NOAUTH")
+_STALE = ("READONLY", "UNBLOCKED", "NOAUTH")
 """Refusals that another connection may not meet."""
 
 

@@ -159,6 +159,20 @@ async def test_a_demoted_redis_is_left_for_the_server_that_is_there_then(own_red
     await pipe.stop()
 
 
+async def test_a_command_that_waits_in_a_redis_that_is_demoted_is_refused(own_redis: EmbeddedRedis) -> None:
+    pipe = RedisPipe(Settings(redis_uri=own_redis.uri, redis_prefix=f"{uuid.uuid4().hex}:"), patient=True)
+    admin = connect(own_redis.uri)
+    waiting = pipe.submit("BRPOP", pipe.key("list"), 0)
+    async with asyncio.timeout(LIMIT_S):
+        while not (await admin.info("clients"))["blocked_clients"]:
+            await asyncio.sleep(0.01)
+        await admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(RedisUnavailable, match="UNBLOCKED"):
+            await waiting
+    await admin.aclose()
+    pipe.drop()
+
+
 async def _refused_id(pipe: RedisPipe) -> int | None:
     with contextlib.suppress(RedisUnavailable):
         await pipe.call("SET", pipe.key("a"), "x")
