@@ -121,6 +121,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_STREAM_BUFFER_BYTES: the same, by their size."""
     max_streams: int = 10_000
     """LANGLOG_MAX_STREAMS: open streams of one gateway; one more is 429."""
+    max_filter_members: int = 200
+    """LANGLOG_MAX_FILTER_MEMBERS: of the filter of one store search, nested ones included; more are 422."""
     stream_check_s: float = 60.0
     """LANGLOG_STREAM_CHECK_SECS: with custom authentication the project's handlers are asked this often, in seconds, whether the caller
     of an open stream may still read the thread; besides when the thread's metadata changes."""
@@ -252,6 +254,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),
     "stream_buffer_bytes": ("LANGLOG_STREAM_BUFFER_BYTES",),
     "max_streams": ("LANGLOG_MAX_STREAMS",),
+    "max_filter_members": ("LANGLOG_MAX_FILTER_MEMBERS",),
     "stream_check_s": ("LANGLOG_STREAM_CHECK_SECS",),
     "max_subscriptions": ("LANGLOG_MAX_SUBSCRIPTIONS",),
     "max_socket_message_bytes": ("LANGLOG_MAX_SOCKET_MESSAGE_BYTES",),

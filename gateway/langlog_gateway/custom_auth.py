@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import structlog
 from aiohttp import web
 from langlog_backbone.service import StartError
 from langlog_schemas.filters import Filter, terms
@@ -46,6 +47,17 @@ PARAMETERS = frozenset(
         "user",
     }
 )
+
+
+logger = structlog.get_logger(__name__)
+
+ACTIONS: dict[Resource, tuple[Action, ...]] = {
+    "assistants": ("create", "read", "update", "delete", "search"),
+    "threads": ("create", "read", "update", "delete", "search", "create_run"),
+    "crons": ("create", "read", "update", "delete", "search"),
+    "store": ("put", "get", "search", "list_namespaces", "delete"),
+}
+"""What handlers are asked about."""
 
 
 class Caller(Mapping[str, Any]):
@@ -228,6 +240,17 @@ class CustomAuth:
                 return found[-1]
         return self._auth._global_handlers[-1] if self._auth._global_handlers else None
 
+    def uncovered(self) -> list[str]:
+        """Resources with an action that no handler is asked about: every authenticated caller may do it, to everything."""
+        return sorted(
+            {
+                resource
+                for resource, actions in ACTIONS.items()
+                for action in actions
+                if not self._handler(resource, action)
+            }
+        )
+
     async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
         if resource == "store":
             raise TypeError("items of the store have no metadata")
@@ -244,6 +267,12 @@ def load_auth(options: Options, reads: Reads, studio_key: str = "") -> CustomAut
     if not isinstance(found, Auth):
         raise StartError(f"auth.path: {options.auth.path!r} is a {type(found).__name__}, not a langgraph_sdk.Auth")
     gate = CustomAuth(found, reads, options.auth.cache, "" if options.auth.disable_studio_auth else studio_key)
+    if uncovered := gate.uncovered():
+        logger.warning(
+            "gateway.auth_uncovered",
+            resources=uncovered,
+            means="no authorization handler covers every action on them: each authenticated caller has all of it",
+        )
     if "request" in gate._wanted:
         from .asgi import check_starlette
 

@@ -91,7 +91,9 @@ class HttpOptions(msgspec.Struct, frozen=True):
         """Whether a built-in route (without prefix) is switched off."""
         parts = path.strip("/").split("/")
         first = parts[0]
-        if first == "threads" and len(parts) > 2 and parts[2] in ("runs", "commands") and self.disable_runs:
+        if self.disable_runs and (first in ("mcp", "a2a", ".well-known") or _makes_runs(parts)):
+            return True
+        if self.disable_threads and first in ("a2a", ".well-known"):  # what A2A calls a context is a thread
             return True
         if parts[-1] == "webhooks" and self.disable_webhooks:
             return True
@@ -120,6 +122,11 @@ class HttpOptions(msgspec.Struct, frozen=True):
     def is_public(self, header: str) -> bool:
         """Whether everybody who sees a run may see the value of a header in its configurable."""
         return self.configurable_headers is not None and self.configurable_headers.is_public(header)
+
+
+def _makes_runs(parts: list[str]) -> bool:
+    """Whether a path below ``/threads`` makes or shows runs; the streaming protocol's socket takes commands too."""
+    return parts[0] == "threads" and (parts[2:3] in (["runs"], ["commands"]) or parts[2:] == ["stream", "events"])
 
 
 class AuthCache(msgspec.Struct, frozen=True):

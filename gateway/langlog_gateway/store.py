@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import web
-from langlog_backbone.store_conditions import BadFilter, address_fault
+from langlog_backbone.store_conditions import ADDRESS_BYTES_MAX, BadFilter, address_fault
 from langlog_backbone.store_reader import StoreReader
 from langlog_schemas import commands as cmd
 from langlog_schemas.vectors import unpack
@@ -107,6 +107,8 @@ class Store:
         body = await read_body(request, bodies.STORE_SEARCH)
         prefix = body.namespace_prefix or []
         check_labels(prefix)
+        if (members := members_of(body.filter)) > (limit := self._core.settings.max_filter_members):
+            raise unprocessable(f"The filter has {members} members, at most {limit} are allowed")
         value: dict[str, Any] = {
             "namespace": tuple(prefix),
             "filter": body.filter,
@@ -134,6 +136,9 @@ class Store:
 
     async def namespaces(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.STORE_NAMESPACES)
+        for name, labels in (("prefix", body.prefix), ("suffix", body.suffix)):
+            if len(labels or ()) > LABELS_MAX:
+                raise unprocessable(f"The {name} has {len(labels or ())} labels, at most {LABELS_MAX} are allowed")
         value: dict[str, Any] = {
             "namespace": tuple(body.prefix or ()),
             "suffix": None if body.suffix is None else tuple(body.suffix),
@@ -166,8 +171,14 @@ class Store:
         return self._core.store_ttl.refresh_on_read if asked is None else bool(asked)
 
 
+LABELS_MAX = ADDRESS_BYTES_MAX // 9
+"""Of a namespace: an address of more is too long to be stored, each label taking 8 bytes besides its own."""
+
+
 def check_labels(namespace: list[str]) -> None:
-    """Raises PlainError 422 for a label that is empty or holds a period."""
+    """Raises PlainError 422 for a label that is empty or holds a period, and for more labels than a namespace can have."""
+    if len(namespace) > LABELS_MAX:
+        raise PlainError(422, f"A namespace has at most {LABELS_MAX} labels, not {len(namespace)}")
     for label in namespace:
         if not label or "." in label:
             raise PlainError(422, f"Namespace label {label!r} must be a non-empty string without periods")
@@ -180,6 +191,17 @@ def check_namespace(namespace: list[str]) -> None:
         raise ApiError(400, "Namespace cannot be empty.")
     if namespace[0] == "langgraph":
         raise ApiError(400, f'Root label for namespace cannot be "langgraph". Got: {tuple(namespace)}')
+
+
+def members_of(filter: object) -> int:
+    """How many conditions a filter may come to: its members, those of its members included."""
+    found, waiting = 0, [filter]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, dict):
+            found += len(inner)
+            waiting += inner.values()
+    return found
 
 
 def _namespace(value: dict[str, Any]) -> list[str]:

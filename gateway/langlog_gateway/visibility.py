@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 from langlog_backbone.postgres import Parameters
-from langlog_schemas.filters import Filter, terms
+from langlog_schemas.filters import Filter, Group, terms
 
 from .ports import Reads
 
@@ -28,6 +28,10 @@ def conditions(visible: Filter | None, parameters: Parameters, column: str = "me
     """
     found: list[str] = []
     for term in terms(visible or {}):
+        if isinstance(term, Group):
+            inner = [" AND ".join(conditions(one, parameters, column)) or "TRUE" for one in term.filters]
+            found.append("(" + f" {term.operator.upper()} ".join(f"({one})" for one in inner) + ")")
+            continue
         contained = parameters.add(_json({term.key: term.value}), "::jsonb")
         found.append(f"{column} @> {contained}")
         if term.operator == "contains":

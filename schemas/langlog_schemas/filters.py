@@ -1,7 +1,7 @@
 """Filters on metadata (API.md 18): what an authorization handler lets its caller see. Pure.
 
 ``{"owner": "alice"}`` and ``{"owner": {"$eq": "alice"}}`` ask for equality, ``{"team": {"$contains": v | [v, …]}}`` for a list with
-all of these; keys are ANDed. The gateway says the same in SQL for what it reads; deciders ask `admits` about the state that a
+all of these; keys are ANDed. ``{"$or": [filter, …]}`` asks for at least one of the filters, ``{"$and": [filter, …]}`` for all. The gateway says the same in SQL for what it reads; deciders ask `admits` about the state that a
 command changes. Both read a filter through `terms`, so that they cannot differ in what it means.
 """
 
@@ -24,9 +24,23 @@ class Term(NamedTuple):
     """For ``contains``: the list of members."""
 
 
-def terms(wanted: Mapping[str, Any]) -> Iterator[Term]:
-    """The conditions of a filter. Raises FilterError."""
+class Group(NamedTuple):
+    """Filters of which one (``or``) or each (``and``) has to hold."""
+
+    operator: Literal["or", "and"]
+    filters: list[Filter]
+
+
+DEPTH_MAX = 8
+"""Groups within groups."""
+
+
+def terms(wanted: Mapping[str, Any], depth: int = 0) -> Iterator[Term | Group]:
+    """The conditions of a filter; all must hold. Raises FilterError, also for what a group holds."""
     for key, value in wanted.items():
+        if key in ("$or", "$and"):
+            yield _group(key, value, depth)
+            continue
         if not isinstance(key, str) or key.startswith("$"):
             raise FilterError(f"a filter's keys are names of metadata, not {key!r}")
         operators = isinstance(value, Mapping) and any(isinstance(k, str) and k.startswith("$") for k in value)
@@ -42,6 +56,16 @@ def terms(wanted: Mapping[str, Any]) -> Iterator[Term]:
                 raise FilterError(f"unknown operator {operator!r} in a filter")
 
 
+def _group(key: str, value: Any, depth: int) -> Group:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(inner, Mapping) for inner in value):
+        raise FilterError(f"{key} takes a list of filters that is not empty, not {value!r}")
+    if depth == DEPTH_MAX:
+        raise FilterError(f"{key} is nested more than {DEPTH_MAX} deep in a filter")
+    for inner in value:
+        tuple(terms(inner, depth + 1))
+    return Group("or" if key == "$or" else "and", [dict(inner) for inner in value])
+
+
 def admits(wanted: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> bool:
     """Whether an object with this metadata is there for the caller. Raises FilterError."""
     if not wanted:
@@ -49,7 +73,10 @@ def admits(wanted: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> boo
     return all(_holds(term, metadata) for term in terms(wanted))
 
 
-def _holds(term: Term, metadata: Mapping[str, Any]) -> bool:
+def _holds(term: Term | Group, metadata: Mapping[str, Any]) -> bool:
+    if isinstance(term, Group):
+        found_by = any if term.operator == "or" else all
+        return found_by(admits(inner, metadata) for inner in term.filters)
     if term.key not in metadata:
         return False
     found = metadata[term.key]

@@ -32,6 +32,15 @@ terms = st.one_of(
     st.builds(lambda v: {"$contains": v}, scalars),
     st.builds(lambda v: {"$contains": v}, st.lists(scalars, max_size=2)),
 )
+plain = st.dictionaries(keys, terms, min_size=1, max_size=2)
+groups = st.recursive(
+    plain,
+    lambda inner: st.one_of(
+        st.builds(lambda each: {"$or": each}, st.lists(inner, min_size=1, max_size=3)),
+        st.builds(lambda each: {"$and": each}, st.lists(inner, min_size=1, max_size=3)),
+    ),
+    max_leaves=4,
+)
 
 
 @pytest.fixture
@@ -46,7 +55,9 @@ def test_sql_and_deciders_agree_on_every_filter(connection: tuple[asyncio.Runner
     runner, postgres = connection
 
     @settings(max_examples=300, deadline=None)
-    @given(wanted=st.dictionaries(keys, terms, min_size=1, max_size=2), found=metadata)
+    @given(
+        wanted=st.one_of(plain, plain.flatmap(lambda more: groups.map(lambda group: {**more, **group}))), found=metadata
+    )
     def agree(wanted: dict[str, Any], found: dict[str, Any]) -> None:
         parameters = Parameters(msgspec.json.encode(found).decode())
         sql = f"SELECT {' AND '.join(conditions(wanted, parameters, 'm'))} FROM (SELECT $1::jsonb AS m) x"
@@ -56,7 +67,18 @@ def test_sql_and_deciders_agree_on_every_filter(connection: tuple[asyncio.Runner
 
 
 def test_a_filter_that_means_nothing_lets_nobody_in() -> None:
-    for wanted in ({"k": {"$near": 1}}, {"$or": [{"owner": "a"}]}):
+    deep: dict[str, Any] = {"owner": "a"}
+    for _ in range(20):
+        deep = {"$or": [deep]}
+    for wanted in (
+        {"k": {"$near": 1}},
+        {"$or": {"owner": "a"}},
+        {"$or": []},
+        {"$or": [{"k": {"$near": 1}}]},
+        {"$and": ["a"]},
+        {"$not": [{"owner": "a"}]},
+        deep,
+    ):
         with pytest.raises(FilterError):
             admits(wanted, {"k": 1, "owner": "a"})
         with pytest.raises(FilterError):
@@ -161,3 +183,24 @@ def test_a_gateway_does_not_come_up_without_its_authentication(tmp_path: Path) -
 
     with pytest.raises(StartError, match="password"):
         CustomAuth(odd, None)  # type: ignore[arg-type]
+
+
+def test_resources_that_no_handler_covers_are_named() -> None:
+    auth = authenticated()
+    assert CustomAuth(auth, None).uncovered() == ["assistants", "crons", "store", "threads"]  # type: ignore[arg-type]
+
+    @auth.on.threads
+    async def threads(ctx: Any, value: Any) -> None: ...
+
+    @auth.on.store
+    async def store(ctx: Any, value: Any) -> None: ...
+
+    @auth.on.crons.create
+    async def crons(ctx: Any, value: Any) -> None: ...
+
+    assert CustomAuth(auth, None).uncovered() == ["assistants", "crons"]  # type: ignore[arg-type]
+
+    @auth.on
+    async def rest(ctx: Any, value: Any) -> None: ...
+
+    assert CustomAuth(auth, None).uncovered() == []  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from langlog_gateway import bodies, sse, thread_copy, validation
 from langlog_gateway.errors import ApiError
+from langlog_gateway.http_options import HttpOptions
 from langlog_gateway.layering import layer, mirrored
 from langlog_gateway.merge import Merge, whole
 from langlog_gateway.metrics import Metrics
@@ -316,3 +317,22 @@ def test_a_value_that_is_no_choice_is_told_what_there_is(decoder: Any, body: byt
         validation.decode_body(body, decoder)
     assert refused.value.status == 422
     assert str(refused.value.detail).startswith(told)
+
+
+def test_runs_that_are_switched_off_are_so_by_every_protocol() -> None:
+    off = HttpOptions(disable_runs=True)
+    of_runs = (
+        "/runs",
+        "/runs/crons/{cron_id}",
+        "/threads/{thread_id}/runs/wait",
+        "/threads/{thread_id}/commands",
+        "/threads/{thread_id}/stream/events",
+        "/mcp",
+        "/a2a/{assistant_id}",
+        "/.well-known/agent-card.json",
+    )
+    assert [path for path in of_runs if not off.disabled(path)] == []
+    assert not off.disabled("/threads/{thread_id}/state") and not off.disabled("/assistants/search")
+    assert [path for path in of_runs if HttpOptions(disable_threads=True).disabled(path)] == [
+        path for path in of_runs if path.startswith(("/threads", "/a2a", "/.well-known"))
+    ]

@@ -96,3 +96,17 @@ async def test_what_has_no_place_in_the_store_is_refused(stack: Stack) -> None:
     huge = msgspec.json.encode({"namespace_prefix": [], "offset": 10**30})
     async with stack.http.post(f"{stack.url}/store/items/search", data=huge) as answer:
         assert await answer.json() == {"items": []}
+
+
+async def test_filters_and_namespaces_are_bounded(stack: Stack) -> None:
+    many = {f"m{n}": n for n in range(40_000)}
+    for path, body in (
+        ("/store/items/search", {"namespace_prefix": [], "filter": many}),
+        ("/store/items/search", {"namespace_prefix": [], "filter": {"a": {"b": many}}}),
+        ("/store/items/search", {"namespace_prefix": ["a"] * 40_000}),
+        ("/store/namespaces", {"prefix": ["a"] * 40_000}),
+        ("/store/namespaces", {"suffix": ["a"] * 40_000}),
+    ):
+        status, told = await stack.call("POST", path, body)
+        assert status == 422, (path, told)
+    assert (await stack.call("POST", "/store/items/search", {"namespace_prefix": [], "filter": {"a": 1}}))[0] == 200
