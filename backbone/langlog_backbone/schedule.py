@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
@@ -23,6 +24,10 @@ BAD_SCHEDULE = (
 )
 LONG_SCHEDULE = (
     f"Invalid cron schedule: it has {{}} characters, more than {SCHEDULE_CHARACTERS_MAX}. Use a shorter one."
+)
+QUICK_SCHEDULE = (
+    "Invalid cron schedule: '{}'. Reason: two of its times are {} s apart, and this server takes at least {:g} s "
+    "(LANGLOG_CRON_MIN_INTERVAL_SECS). Use a schedule that is due less often."
 )
 BAD_TIMEZONE = "Invalid timezone: '{}'. Use IANA timezone format (e.g. 'America/New_York')."
 BAD_MOMENT = "Invalid end_time: '{}'. Use an ISO 8601 date and time (e.g. '2027-01-01T00:00:00Z')."
@@ -115,6 +120,16 @@ class Schedule:
                 break
         return None
 
+    def least_interval_s(self) -> int:
+        """Seconds between the two times that are closest together, clock changes left aside; at least that, for a schedule
+        whose days are never next to each other."""
+        minutes, hours = (_numbers(field, full) for field, full in zip(self._cron.expanded, (60, 24), strict=False))
+        seconds = _numbers(self._cron.expanded[5], 60) if len(self._cron.expanded) > 5 else [0]
+        of_day = [hour * 60 + minute for hour in hours for minute in minutes]
+        within = [later - earlier for earlier, later in pairwise(seconds)]
+        across = min((later - earlier for earlier, later in pairwise([*of_day, of_day[0] + 24 * 60])), default=24 * 60)
+        return min([*within, across * 60 - (seconds[-1] - seconds[0])])
+
     def _next(self, wall: datetime) -> datetime:
         """The next time on a clock that is never changed."""
         self._cron.set_current(wall, force=True)
@@ -159,6 +174,12 @@ class Schedule:
             else:
                 high = middle
         return high.replace(microsecond=0)
+
+
+def _numbers(field: list[int | str], full: int) -> list[int]:
+    """What a field of croniter's names, in order. ``full``: how many numbers ``*`` stands for."""
+    named = [number for number in field if isinstance(number, int)]
+    return sorted(named) if len(named) == len(field) else list(range(full))
 
 
 def _plain(field: str) -> bool:

@@ -195,6 +195,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cron_grace_s: float = 300.0
     """LANGLOG_CRON_GRACE_SECS: the last time that a cron missed in a downtime is made up for when it is not older."""
 
+    cron_max_lag_s: float = 10.0
+    """LANGLOG_CRON_MAX_LAG_SECS: crons do not fire while commands take longer than this to be decided and folded."""
+    cron_min_interval_s: float = 1.0
+    """LANGLOG_CRON_MIN_INTERVAL_SECS: a cron whose schedule has two times closer together is 422."""
+    max_crons_per_owner: int = 1_000
+    """LANGLOG_MAX_CRONS_PER_OWNER: crons of one identity (without authentication: of all callers together); one more is 422;
+    0: no limit."""
     crons_enabled: bool = True
     """FF_CRONS_ENABLED: false: the scheduler fires no cron (they are kept, and fire again from when this is true)."""
 
@@ -286,6 +293,9 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "webhook_concurrency": ("LANGLOG_WEBHOOK_CONCURRENCY",),
     "webhook_block_private": ("LANGLOG_WEBHOOK_BLOCK_PRIVATE",),
     "cron_grace_s": ("LANGLOG_CRON_GRACE_SECS",),
+    "cron_max_lag_s": ("LANGLOG_CRON_MAX_LAG_SECS",),
+    "cron_min_interval_s": ("LANGLOG_CRON_MIN_INTERVAL_SECS",),
+    "max_crons_per_owner": ("LANGLOG_MAX_CRONS_PER_OWNER",),
     "crons_enabled": ("FF_CRONS_ENABLED",),
     "studio_api_key": ("LANGLOG_STUDIO_API_KEY",),
     "log_level": ("LOG_LEVEL",),

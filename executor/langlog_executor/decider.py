@@ -31,6 +31,7 @@ import structlog
 from langlog_backbone import channels, tracing
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import (
+    DECIDERS,
     LogReader,
     LogUnavailable,
     NewRecord,
@@ -59,7 +60,6 @@ from .read_model import ReadModel
 
 logger = structlog.get_logger(__name__)
 
-GROUP = "deciders"
 BATCH_COMMANDS = 1_000
 RETRY_PAUSE_S = 0.5
 COMMIT_INTERVAL_S = 1.0
@@ -114,7 +114,7 @@ class DeciderService:
         await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
         await self._consequences.start()
         self._joins_until = asyncio.get_running_loop().time() + JOIN_S
-        self._reader = self._log.member(GROUP, [cmd.TOPIC], self)
+        self._reader = self._log.member(DECIDERS, [cmd.TOPIC], self)
 
     async def serve(self) -> None:
         assert self._reader is not None
@@ -162,7 +162,9 @@ class DeciderService:
         self._done.update(await self._model.folded(parts, ends))
         self._aggregates.clear()
         await self._model.current(parts, lambda connection: self._parked.read(connection, parts))
-        committed = await until_available(lambda: self._log.committed(GROUP, list(partitions)), on=self._availability)
+        committed = await until_available(
+            lambda: self._log.committed(DECIDERS, list(partitions)), on=self._availability
+        )
         self._joins_until = -math.inf
         logger.info("decider.assigned", partitions=len(partitions))
         return {place: committed.get(place, 0) for place in partitions}
@@ -433,6 +435,6 @@ class DeciderService:
     async def _commit(self) -> None:
         positions = dict(self._next)
         try:
-            await self._log.commit(GROUP, positions)
+            await self._log.commit(DECIDERS, positions)
         except LogUnavailable as error:
             logger.warning("decider.commit_failed", error=str(error))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from langlog_backbone.postgres import load_sql
-from langlog_backbone.schedule import Schedule, ScheduleError, moment_of
+from langlog_backbone.schedule import QUICK_SCHEDULE, Schedule, ScheduleError, moment_of, shown
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.cron_authority import CronAuthority
@@ -52,6 +52,14 @@ THREAD_MISSING = (
 )
 
 
+TOO_MANY = (
+    "Cannot create the cron: its owner has {} crons already, the most that this server keeps for one "
+    "(LANGLOG_MAX_CRONS_PER_OWNER). Delete some that are not needed any more."
+)
+FINEST_S = 1.0
+"""No schedule is due more often than this."""
+
+
 class Crons:
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -73,7 +81,7 @@ class Crons:
     async def create(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.match_info else None
         body = await read_body(request, cron_bodies.CRON_CREATE)
-        _check(body.schedule, body.timezone, body.end_time)
+        self._check(body.schedule, body.timezone, body.end_time)
         mirrored(body.config, body.context)
         if body.webhook is not None:
             self._core.check_webhook(body.webhook)
@@ -100,6 +108,7 @@ class Crons:
             await admit(request, "threads", "read", {"thread_id": thread_id}, missing)
             if not await self._core.reads.value(SQL["thread_exists"], thread_id):
                 raise missing
+        await self._check_room(user_id, cron_id)
         run = _run_of(value["payload"], value["metadata"])
         temporary = thread_id is None and body.on_run_completed == "delete"
         authority = await self._access.authority(request, run, assistant, thread_id, missing, temporary=temporary)
@@ -121,10 +130,10 @@ class Crons:
         event = ev.decode(reply.type, reply.body)
         if not isinstance(event, ev.CronCreated):  # a repetition whose outcome is no longer kept
             return json_response(present_cron(await self._row(cron_id)))
-        shown = {"cron_id": cron_id, **asdict(event.content)}
-        del shown["authority"]
-        shown["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
-        return json_response(msgspec.json.encode(shown))
+        made = {"cron_id": cron_id, **asdict(event.content)}
+        del made["authority"]
+        made["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
+        return json_response(msgspec.json.encode(made))
 
     async def get(self, request: web.Request) -> web.Response:
         cron_id = path_uuid(request, "cron")
@@ -148,7 +157,7 @@ class Crons:
         row = await self._core.reads.row(SQL["get"], cron_id)
         if row is None:
             raise missing
-        _check(
+        self._check(
             row["schedule"] if body.schedule is UNSET else body.schedule,
             row["timezone"] if body.timezone is UNSET else body.timezone,
             None if body.end_time is UNSET else body.end_time,
@@ -255,6 +264,24 @@ class Crons:
                 raise
             raise not_found(f"Assistant '{name}' not found") from None
 
+    def _check(self, schedule: str, timezone: str | None, end_time: str | None) -> None:
+        """Raises ApiError 422."""
+        least_s = self._core.settings.cron_min_interval_s
+        try:
+            found = Schedule(schedule, timezone)
+            if end_time is not None:
+                moment_of(end_time)
+        except ScheduleError as error:
+            raise unprocessable(str(error)) from None
+        if least_s > FINEST_S and (interval_s := found.least_interval_s()) < least_s:
+            raise unprocessable(QUICK_SCHEDULE.format(shown(schedule), interval_s, least_s))
+
+    async def _check_room(self, user_id: str, cron_id: str) -> None:
+        """Raises ApiError 422 when the owner has as many crons as may be, this one not counted."""
+        limit = self._core.settings.max_crons_per_owner
+        if limit and await self._core.reads.value(SQL["of_owner"], user_id, cron_id, limit) >= limit:
+            raise unprocessable(TOO_MANY.format(limit))
+
     async def _row(self, cron_id: str) -> Any:
         row = await self._core.reads.row(SQL["get"], cron_id)
         if row is None:
@@ -296,16 +323,6 @@ def _to_the_second(moment: datetime) -> str:
 
 def _with_cron_id(config: dict[str, Any], cron_id: str) -> dict[str, Any]:
     return {**config, "configurable": {**without_reserved(config.get("configurable") or {}), "cron_id": cron_id}}
-
-
-def _check(schedule: str, timezone: str | None, end_time: str | None) -> None:
-    """Raises ApiError 422."""
-    try:
-        Schedule(schedule, timezone)
-        if end_time is not None:
-            moment_of(end_time)
-    except ScheduleError as error:
-        raise unprocessable(str(error)) from None
 
 
 def _uuid(value: str | None, what: str) -> str | None:

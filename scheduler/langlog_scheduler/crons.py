@@ -3,16 +3,19 @@
 One loop sleeps until the next cron is due; a cron that is made, changed or moved on wakes it. Ids of command, run and thread are
 derived from cron and due time, and the command is marked as a retry: of the same due time only the first command is carried
 out, whoever sends it and however often. Runs are appended for sure before the cron is moved on. So each due time fires exactly
-once, however many schedulers there are and whenever they die; one that is not moved on is due again for the next look.
+once, however many schedulers there are and whenever they die. What has been fired is remembered until the read model shows that the
+cron has moved on (`firings`), and nothing is fired while the server does not keep up (`backlog`): otherwise a server that is behind would be
+given more work for being behind.
 
 After a downtime (docs/crons.md): times up to `CATCH_UP_S` old fire each, of older ones only the last, and only when it is not
-older than ``cron_grace_s``.
+older than ``cron_grace_s``. Of times that came while firing paused, only the last one fires.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +23,7 @@ import msgspec
 import structlog
 from langlog_backbone import channels
 from langlog_backbone.context import Backbone
-from langlog_backbone.log import LogUnavailable, RecordTooLarge
+from langlog_backbone.log import RecordTooLarge
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import read_configuration
 from langlog_backbone.retry import Availability
@@ -32,7 +35,9 @@ from langlog_schemas.filters import FilterError, admits
 from langlog_schemas.ids import cron_id_at
 from langlog_schemas.run_request import Assistant, Object, RunCreate, Server, layer
 
+from .backlog import Backlog
 from .commands import append
+from .firings import Firings
 from .looks import LOOK_LIMIT_S, outlived
 
 logger = structlog.get_logger(__name__)
@@ -44,7 +49,9 @@ CATCH_UP_S = 10.0
 BATCH = 500
 LONGEST_SLEEP_S = 3600.0
 AGAIN_S = 1.0
-"""A cron that has not moved on after this is due again; after this Postgres or the log is asked again, too."""
+"""Between two looks while crons are being moved on, firing pauses, or Postgres or the log is away."""
+SHARE_OF_LOOP = 20
+"""Crons that are planned in one go, before others on the loop have their turn."""
 
 _payload = msgspec.json.Decoder(RunCreate)
 _authority = msgspec.json.Decoder(CronAuthority)
@@ -52,15 +59,22 @@ _decode = msgspec.json.decode
 
 
 class Crons:
-    def __init__(self, backbone: Backbone) -> None:
+    """``clock``: monotonic seconds."""
+
+    def __init__(self, backbone: Backbone, clock: Callable[[], float] = time.monotonic) -> None:
         self._backbone = backbone
         configuration = read_configuration(backbone.settings.project)
         self._thread_ttl = thread_ttl(configuration).default
         self._webhooks = not configuration.section("http").get("disable_webhooks")
         self._wake = asyncio.Event()
         self.availability = Availability("scheduler.crons")
-        self._moving: dict[tuple[str, datetime], float] = {}
-        """(cron, due time) that has been asked to move on -> until when it is passed over"""
+        self._firings = Firings(clock)
+        self._backlog = Backlog(backbone, clock)
+        self._clock = clock
+        self._paused: str | None = None
+        """Why firing pauses."""
+        self._paused_at: float | None = None
+        """When it last did."""
 
     async def follow(self) -> None:
         """Fire what is due, for ever."""
@@ -73,7 +87,10 @@ class Crons:
                 wait = AGAIN_S
                 with outlived(), self.availability.attempt():
                     async with asyncio.timeout(LOOK_LIMIT_S):
-                        if not await self.fire():
+                        fired = await self.fire()
+                        if fired == BATCH:
+                            wait = 0.0
+                        elif self._paused is None:
                             wait = await self._next_due_s()
                 try:
                     async with asyncio.timeout(wait):
@@ -84,30 +101,57 @@ class Crons:
             await bus.unsubscribe(channels.TIMERS, self._on_timer)
 
     async def fire(self) -> int:
-        """One look: how many crons are due, those included that are being moved on. Raises LogUnavailable and what asyncpg does."""
-        rows = await self._backbone.pool.fetch(SQL["due"], BATCH)
-        clock = time.monotonic()
-        self._moving = {key: until for key, until in self._moving.items() if until > clock}
+        """One look: how many crons it fired. Raises LogUnavailable and what asyncpg does."""
+        pool = self._backbone.pool
+        if self._firings:
+            rows = await pool.fetch(SQL["shown"], self._firings.crons)
+            self._firings.see({row["cron_id"]: row["next_run_date"] for row in rows})
+        if self._paused is not None and not await self._may_fire():
+            return 0
+        limit = min(BATCH, self._firings.room)
+        rows = await pool.fetch(SQL["due"], limit, *self._firings.passed_over()) if limit else []
+        if not rows or not await self._may_fire():
+            return 0
+        catch_up_s = self._catch_up_s()
         runs: list[tuple[str, cmd.Body]] = []
         moves: list[tuple[str, cmd.Body]] = []
-        for row in rows:
-            key = (row["cron_id"], row["next_run_date"])
-            if key in self._moving:
-                continue
-            self._moving[key] = clock + AGAIN_S
-            times, following = self._plan(row)
+        for number, row in enumerate(rows, 1):
+            times, following = self._plan(row, catch_up_s)
             runs += self._runs(row, times)
             move = cmd.AdvanceCron(
                 cron_id=row["cron_id"], due=_iso(row["next_run_date"]), next_run_date=_iso(following)
             )
             moves.append((cron_id_at(row["cron_id"], move.due, "advance"), move))
+            if number % SHARE_OF_LOOP == 0:
+                await asyncio.sleep(0)
+        fired = [(row["cron_id"], row["next_run_date"]) for row in rows]
         try:
             await self._append_runs(runs)
             await append(self._backbone.log, moves)
-        except LogUnavailable:
-            self._moving.clear()
+        except BaseException:
+            self._firings.failed(fired)
             raise
+        self._firings.appended(fired)
         return len(rows)
+
+    async def _may_fire(self) -> bool:
+        """Whether the server keeps up; says so in the log when that changes."""
+        reason = await self._backlog.reason()
+        if reason is not None:
+            self._paused_at = self._clock()
+        if reason != self._paused:
+            if reason is None:
+                logger.info("scheduler.crons_resumed")
+            else:
+                logger.warning("scheduler.crons_paused", reason=reason)
+            self._paused = reason
+        return reason is None
+
+    def _catch_up_s(self) -> float:
+        """How late a time may be to fire in any case. Times from the last pause do not: all at once, they would bring the next one."""
+        if self._paused_at is None:
+            return CATCH_UP_S
+        return min(CATCH_UP_S, self._clock() - self._paused_at)
 
     async def _append_runs(self, runs: list[tuple[str, cmd.Body]]) -> None:
         try:
@@ -119,7 +163,7 @@ class Crons:
                 return
             logger.error("scheduler.cron_too_large", command_id=runs[0][0], error=str(error))
 
-    def _plan(self, row: Any) -> tuple[list[datetime], datetime]:
+    def _plan(self, row: Any, catch_up_s: float) -> tuple[list[datetime], datetime]:
         """The due times that fire now, and the next one."""
         now, due, end = row["now"], row["next_run_date"], row["ends_at"]
         try:
@@ -128,7 +172,7 @@ class Crons:
             logger.error("scheduler.cron_unreadable", cron_id=row["cron_id"], error=str(error))
             return [], now + timedelta(seconds=LONGEST_SLEEP_S)
         until = now if end is None else min(now, end)
-        times = times_to_fire(schedule, due, now, until, self._backbone.settings.cron_grace_s)
+        times = times_to_fire(schedule, due, now, until, self._backbone.settings.cron_grace_s, catch_up_s)
         if due not in times:
             logger.warning("scheduler.cron_times_missed", cron_id=row["cron_id"], due=_iso(due), fired=len(times))
         return times, schedule.after(now)
@@ -155,16 +199,20 @@ class Crons:
             return []
 
     async def _next_due_s(self) -> float:
-        seconds: float | None = await self._backbone.pool.fetchval(SQL["next_due"])
-        return LONGEST_SLEEP_S if seconds is None else min(max(seconds, 0.0), LONGEST_SLEEP_S)
+        """How long to wait for the next due time, or for crons that are being moved on."""
+        seconds: float | None = await self._backbone.pool.fetchval(SQL["next_due"], *self._firings.passed_over())
+        longest = AGAIN_S if self._firings else LONGEST_SLEEP_S
+        return longest if seconds is None else min(max(seconds, 0.0), longest)
 
     def _on_timer(self, _: bytes) -> None:
         self._wake.set()
 
 
-def times_to_fire(schedule: Schedule, due: datetime, now: datetime, until: datetime, grace_s: float) -> list[datetime]:
+def times_to_fire(
+    schedule: Schedule, due: datetime, now: datetime, until: datetime, grace_s: float, catch_up_s: float = CATCH_UP_S
+) -> list[datetime]:
     """Of the times that are due from ``due`` to ``until``, those that fire at ``now``."""
-    times = schedule.between(max(due, now - timedelta(seconds=CATCH_UP_S)), until)
+    times = schedule.between(max(due, now - timedelta(seconds=catch_up_s)), until)
     if times:
         return times
     last = schedule.latest(max(due, now - timedelta(seconds=grace_s)), until)

@@ -26,6 +26,7 @@ from .expiry import Expiry
 from .leases import Leases
 from .looks import LOOK_LIMIT_S, outlived
 from .redis_memory import RedisMemoryWatch
+from .repeats import Repeats
 from .timers import Timers
 from .webhooks import Webhooks
 
@@ -37,7 +38,7 @@ LONGEST_SLEEP_S = 3600.0
 FORGET_EVERY_S = 300.0
 """Between two deletions of callers' credentials whose runs have ended."""
 DUE_AGAIN_S = 1.0
-"""A due run that has not started after this is named again."""
+"""A due run that has not started after this is looked at again; `Repeats` says whether it is named again."""
 ASK_SHARE = 0.5
 """Of a lease's time, for where threads stand: other schedulers do not take their runs for forgotten yet."""
 
@@ -56,6 +57,7 @@ class SchedulerService:
         self._redis_memory = RedisMemoryWatch(backbone)
         self._credentials = RunCredentials(backbone.pool, backbone.settings)
         self._wake = asyncio.Event()
+        self._repeats = Repeats()
         self._delays = Availability("scheduler.delays")
         self._sweeps = Availability("scheduler.leases")
         patience = HANGING_S + backbone.settings.lease_s * ASK_SHARE
@@ -127,14 +129,14 @@ class SchedulerService:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._backbone.settings.sweep_s)
-            for look in (self._leases.lost, self._leases.missing):
-                await self._look(look, self._sweeps)
+            await self._look(self._leases.lost, self._sweeps, found_again=False)
+            await self._look(self._leases.missing, self._sweeps)
 
     async def _give_up(self) -> None:
         """Beside the sweep, because it waits for workers; at once, because other schedulers look for the same runs."""
         while True:
             await self._leases.giving_up.wait()
-            if await self._look(self._leases.given_up, self._ends) is None:
+            if await self._look(self._leases.given_up, self._ends, found_again=False) is None:
                 await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 
     async def _every(self, seconds: float, look: Look, on: Availability) -> None:
@@ -142,11 +144,17 @@ class SchedulerService:
             await self._look(look, on)
             await asyncio.sleep(seconds)
 
-    async def _look(self, look: Look, on: Availability) -> int | None:
-        """Append what one look found, and how much that was; trouble (None) is waited out until the next look."""
+    async def _look(self, look: Look, on: Availability, *, found_again: bool = True) -> int | None:
+        """Append what one look found, and how much that was; trouble (None) is waited out until the next look.
+
+        ``found_again``: the next look finds the same until the read model shows what came of it.
+        """
         with outlived(), on.attempt():
             async with asyncio.timeout(LOOK_LIMIT_S):
                 found = await look()
-            await append(self._backbone.log, found)
+            due = self._repeats.due(found) if found_again else found
+            if found_again:
+                self._repeats.note(due)
+            await append(self._backbone.log, due)
             return len(found)
         return None

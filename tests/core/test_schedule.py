@@ -149,3 +149,23 @@ def test_a_time_zone_of_no_place_is_refused_without_repeating_it(name: str) -> N
     with pytest.raises(ScheduleError) as refused:
         Schedule("@daily", name)
     assert len(str(refused.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("* * * * * *", 1),
+        ("* * * * * */20", 20),
+        ("* * * * * 0,59", 1),
+        ("*/5 * * * * 0,1", 1),
+        ("0 0 * * * 7", 86_400),
+        ("* * * * *", 60),
+        ("*/7 * * * *", 240),
+        ("0,59 0,23 * * *", 60),
+        ("0 9-17 * * mon-fri", 3600),
+        ("@hourly", 3600),
+        ("@yearly", 86_400),
+    ],
+)
+def test_the_least_interval_of_a_schedule_is_known_without_trying(text: str, seconds: int) -> None:
+    assert Schedule(text).least_interval_s() == seconds

@@ -77,3 +77,27 @@ async def _create(stack: Stack, path: str) -> tuple[int, Mapping[str, str]]:
     body = {"assistant_id": "echo", "input": {}}
     async with stack.http.post(stack.url + path, json=body) as answer:
         return answer.status, answer.headers
+
+
+async def test_a_cron_that_is_due_too_often_is_422(make_stack: MakeStack) -> None:
+    async with make_stack(cron_min_interval_s=30) as stack:
+        body: Any = {"assistant_id": "echo", "schedule": "* * * * * */29"}
+        status, answer = await stack.call("POST", "/runs/crons", body)
+        assert (status, "2 s apart" in answer["detail"]) == (422, True), "at the turn of a minute"
+        body["schedule"] = "* * * * * */30"
+        status, cron = await stack.call("POST", "/runs/crons", body)
+        assert status == 200
+        patched = await stack.call("PATCH", f"/runs/crons/{cron['cron_id']}", {"schedule": "* * * * * *"})
+        assert patched[0] == 422
+        assert (await stack.call("GET", f"/runs/crons/{cron['cron_id']}"))[1]["schedule"] == "* * * * * */30"
+
+
+async def test_an_owner_has_so_many_crons_and_no_more(make_stack: MakeStack) -> None:
+    async with make_stack(max_crons_per_owner=2) as stack:
+        body = {"assistant_id": "echo", "schedule": "@daily"}
+        made = [await stack.call("POST", "/runs/crons", body) for _ in range(3)]
+        assert [status for status, _ in made] == [200, 200, 422]
+        assert "LANGLOG_MAX_CRONS_PER_OWNER" in made[2][1]["detail"]
+        assert (await stack.call("POST", "/runs/crons/count", {}))[1] == 2
+        assert (await stack.call("DELETE", f"/runs/crons/{made[0][1]['cron_id']}"))[0] == 204
+        assert (await stack.call("POST", "/runs/crons", body))[0] == 200

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 from langlog_backbone.clock import new_id
-from langlog_backbone.context import open_backbone
+from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord, Record
 from langlog_backbone.service import Service
 from langlog_backbone.settings import VARIABLES, Settings
 from langlog_executor.decider import DeciderService
 from langlog_projector.service import ProjectorService
-from langlog_scheduler.crons import Crons
+from langlog_scheduler.crons import CATCH_UP_S, Crons
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
@@ -78,24 +78,33 @@ class CronStack(Stack):
             await self.finish(await self.claim())
 
 
-@pytest.fixture
-async def stack(make_settings: MakeSettings) -> AsyncIterator[CronStack]:
-    async with open_backbone(make_settings(lease_s=LEASE_S, cron_grace_s=LONG_AGO.total_seconds())) as backbone:
-        services: list[Service] = [ProjectorService(backbone), DeciderService(backbone)]
-        tasks = []
-        for service in services:
-            await service.start()
-            tasks.append(asyncio.create_task(service.serve()))
-        stack = CronStack(backbone)
-        await stack.append(ASSISTANT)
-        await stack.until("SELECT FROM assistants WHERE assistant_id = 'a'")
-        yield stack
-        await stack.reader.stop()
+@contextlib.asynccontextmanager
+async def serving(backbone: Backbone) -> AsyncIterator[None]:
+    """Decider and projector at work."""
+    services: list[Service] = [ProjectorService(backbone), DeciderService(backbone)]
+    tasks = []
+    for service in services:
+        await service.start()
+        tasks.append(asyncio.create_task(service.serve()))
+    try:
+        yield
+    finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for service in services:
             await service.stop()
+
+
+@pytest.fixture
+async def stack(make_settings: MakeSettings) -> AsyncIterator[CronStack]:
+    settings = make_settings(lease_s=LEASE_S, cron_grace_s=LONG_AGO.total_seconds())
+    async with open_backbone(settings) as backbone, serving(backbone):
+        stack = CronStack(backbone)
+        await stack.append(ASSISTANT)
+        await stack.until("SELECT FROM assistants WHERE assistant_id = 'a'")
+        yield stack
+        await stack.reader.stop()
 
 
 def due_ms(event: ev.RunCreated) -> int:
@@ -240,3 +249,109 @@ async def test_a_thread_takes_its_crons_along(stack: CronStack) -> None:
     cron_id = await stack.create("@daily", thread_id="t")
     await stack.append(cmd.DeleteThread(thread_id="t"))
     await stack.until("SELECT WHERE NOT EXISTS (SELECT FROM crons WHERE cron_id = $1)", cron_id)
+
+
+class Clock:
+    """The scheduler's own clock, which the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def appended(stack: CronStack, topic: str = cmd.TOPIC) -> int:
+    return sum(await stack.backbone.log.end_offsets(topic))
+
+
+async def test_what_was_fired_is_not_fired_again_however_long_the_read_model_is_behind(
+    make_settings: MakeSettings,
+) -> None:
+    clock = Clock()
+    async with open_backbone(make_settings(cron_grace_s=LONG_AGO.total_seconds())) as backbone:
+        stack, crons = CronStack(backbone), Crons(backbone, clock)
+        async with serving(backbone):
+            await stack.append(ASSISTANT)
+            await stack.until("SELECT FROM assistants WHERE assistant_id = 'a'")
+            for _ in range(3):
+                await stack.create("* * * * * *", datetime.now(UTC) - LONG_AGO)
+        before = await appended(stack)
+        assert await crons.fire() == 3
+        fired = await appended(stack) - before
+        assert fired <= 3 * (CATCH_UP_S + 2), "of each cron what is made up for, and its next date"
+        for _ in range(20):
+            clock.now += 2.0
+            assert await crons.fire() == 0
+        assert await appended(stack) == before + fired
+        async with serving(backbone):
+            await stack.until(
+                "SELECT WHERE NOT EXISTS (SELECT FROM crons WHERE next_run_date < now() - interval '1 day')"
+            )
+            async with asyncio.timeout(LIMIT_S):
+                while not await crons.fire():  # the decider says from time to time what it has decided
+                    clock.now += 1.0
+                    await asyncio.sleep(0.05)
+        await stack.reader.stop()
+
+
+async def test_firing_pauses_while_commands_lag_and_makes_up_for_the_last_time_only(
+    make_settings: MakeSettings,
+) -> None:
+    clock = Clock()
+    async with open_backbone(make_settings(cron_grace_s=LONG_AGO.total_seconds())) as backbone:
+        stack, crons = CronStack(backbone), Crons(backbone, clock)
+        async with serving(backbone):
+            await stack.append(ASSISTANT)
+            await stack.until("SELECT FROM assistants WHERE assistant_id = 'a'")
+            await stack.create(YEARLY, datetime.now(UTC) - LONG_AGO)
+            late = await stack.create("* * * * * *", enabled=False)
+        assert await crons.fire() == 1
+        # nobody decides: what is due a little later is still fired, what is due after the lag is not
+        await backbone.pool.execute("UPDATE crons SET enabled = true WHERE cron_id = $1", late)
+        clock.now += backbone.settings.cron_max_lag_s + 1
+        before = await appended(stack)
+        for _ in range(3):
+            assert await crons.fire() == 0
+            clock.now += 1.0
+        assert await appended(stack) == before
+        async with serving(backbone):
+            await stack.append(cmd.PatchCron(cron_id=late, payload={}, enabled=True))
+            await stack.until("SELECT FROM crons WHERE cron_id = $1 AND enabled AND next_run_date < now()", late)
+            async with asyncio.timeout(LIMIT_S):
+                while not await crons.fire():
+                    clock.now += 0.6
+                    await asyncio.sleep(0.05)
+        await stack.reader.stop()
+        reader = backbone.log.reader([cmd.TOPIC])
+        runs = []
+        async with contextlib.aclosing(reader_records(reader)) as records:
+            async for record in records:
+                if envelope.type_of(record.headers) == cmd.CreateRun.TYPE:
+                    command = cmd.decode(cmd.CreateRun.TYPE, record.value)
+                    assert isinstance(command, cmd.CreateRun)
+                    if msgspec.json.decode(command.kwargs)["config"]["configurable"]["cron_id"] == late:
+                        runs.append(command.run_id)
+                if record.key == late and envelope.type_of(record.headers) == cmd.AdvanceCron.TYPE:
+                    break
+        await reader.stop()
+        assert len(runs) == 1
+
+
+async def test_a_full_queue_gets_no_more_runs_of_crons(make_settings: MakeSettings) -> None:
+    settings = make_settings(cron_grace_s=LONG_AGO.total_seconds(), max_queued_runs=2)
+    async with open_backbone(settings) as backbone, serving(backbone):
+        stack, clock = CronStack(backbone), Clock()
+        crons = Crons(backbone, clock)
+        await stack.append(ASSISTANT)
+        await stack.until("SELECT FROM assistants WHERE assistant_id = 'a'")
+        await stack.create(YEARLY, datetime.now(UTC) - LONG_AGO)
+        await stack.append(cmd.CreateThread(thread_id="t"))
+        await stack.create_run("t")
+        await stack.until("SELECT FROM runs WHERE status = 'pending'")
+        assert await crons.fire() == 0
+        await stack.finish(await stack.claim())
+        await stack.until("SELECT WHERE NOT EXISTS (SELECT FROM runs WHERE status = 'pending')")
+        clock.now += 1.0
+        assert await crons.fire() == 1
+        await stack.reader.stop()

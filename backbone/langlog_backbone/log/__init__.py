@@ -2,6 +2,7 @@
 
 from .open import open_log, started_log
 from .port import (
+    DECIDERS,
     AppendUnknown,
     Assignment,
     Log,
@@ -17,6 +18,7 @@ from .port import (
 )
 
 __all__ = [
+    "DECIDERS",
     "AppendUnknown",
     "Assignment",
     "Log",

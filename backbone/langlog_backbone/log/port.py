@@ -76,6 +76,10 @@ class Assignment(Protocol):
         ...
 
 
+DECIDERS = "deciders"
+"""The group whose members decide ``commands``."""
+
+
 class LogReader(Protocol):
     async def read(self, max_records: int = 1000) -> list[Record]:
         """Everything that has gathered, up to ``max_records``; waits until there is something.

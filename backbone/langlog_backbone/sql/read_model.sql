@@ -264,6 +264,7 @@ DO $$ BEGIN   -- a read model of before this column; looked up first, because AL
     END IF;
 END $$;
 CREATE INDEX IF NOT EXISTS crons_due ON crons (next_run_date) WHERE enabled AND (ends_at IS NULL OR next_run_date <= ends_at);
+CREATE INDEX IF NOT EXISTS crons_owner ON crons (user_id);
 CREATE INDEX IF NOT EXISTS crons_thread ON crons (thread_id) WHERE thread_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS crons_metadata ON crons USING gin (metadata jsonb_path_ops);
 

@@ -28,3 +28,7 @@ SELECT EXISTS (SELECT FROM threads WHERE thread_id = $1)
 
 -- name: thread_of
 SELECT thread_id FROM crons WHERE cron_id = $1
+
+-- name: of_owner
+-- Crons of identity $1, cron $2 left out, counted up to $3.
+SELECT count(*) FROM (SELECT FROM crons WHERE user_id = $1 AND cron_id <> $2 LIMIT $3) AS found
