@@ -139,7 +139,7 @@ async def demoted(cluster: Cluster) -> AsyncIterator[None]:
 async def cannot_save(cluster: Cluster) -> AsyncIterator[None]:
     """Redis cannot write its snapshot, and takes no writes for that (MISCONF)."""
     async with _redis(cluster) as client:
-        found = await client.config_get("dir", "dbfilename")
+        found = await client.config_get("dir") | await client.config_get("dbfilename")
         blocked = Path(f"{found['dir']}/{found['dbfilename']}")
         blocked.mkdir()  # where the snapshot would go
         await client.config_set("save", "3600 1")
