@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from . import channels
 from .hot_queue import HotQueue
 from .log import Log, LogFault, LogUnavailable, open_log
 from .pool import Pool
 from .postgres import connect_pool, ensure_read_model
 from .postgres_clock import following_postgres
+from .read_positions import ReadPositions
 from .redis import Bus, RedisPipe, check_redis
 from .service import StartError
 from .settings import Settings
@@ -40,7 +42,8 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(tracing())
         await check_redis(settings.redis_uri)
-        pool = Pool(await connect_pool(settings))
+        positions = ReadPositions()
+        pool = Pool(await connect_pool(settings, opened=positions.passed))
         stack.push_async_callback(_close, pool)
         await ensure_read_model(pool, settings)
         await check_readable(pool, settings)
@@ -56,6 +59,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         bus = Bus(pipe, settings, local=local)
         await bus.start()
         stack.push_async_callback(bus.stop)
+        await bus.subscribe(channels.WATERMARK, positions.on_watermark, remote=False)
         queue = HotQueue(pipe, settings)
         stack.push_async_callback(queue.stop)
         yield Backbone(settings, log, pool, pipe, bus, queue)

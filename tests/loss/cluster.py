@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import asyncpg
 import redis.asyncio as aioredis
 from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import Log, open_log
 from langlog_backbone.settings import read_settings
 
 from tests.loss.witness import Witness
-from tests.stack.server import SURROUNDINGS, Process, free_port, verify
+from tests.stack.server import SURROUNDINGS, Process, free_port, rebuild, verify
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 LEASE_S = 4
@@ -25,11 +26,16 @@ SERVICES: dict[str, list[str]] = {
     "worker": ["executor", "--role", "worker"],
     "gateway": ["gateway"],
 }
-KINDS = [*SERVICES, "redis"]
+KINDS = [*SERVICES, "redis", "postgres"]
+COMMITS_LOST = ("ALTER SYSTEM SET wal_writer_delay = '10s'", "ALTER SYSTEM SET wal_writer_flush_after = '1GB'")
+"""With ``synchronous_commit=off``: a Postgres that is killed loses what it has committed in the last seconds, not in the last 0.2 s."""
 
 
 class Cluster:
-    def __init__(self, folder: Path, env: dict[str, str], redis_uri: str, witness: Witness) -> None:
+    def __init__(
+        self, folder: Path, env: dict[str, str], redis_uri: str, witness: Witness, postgres: EmbeddedPostgres
+    ) -> None:
+        self.postgres = postgres
         self.counts = folder / "counts"
         self.counts.mkdir()
         port = free_port()
@@ -65,10 +71,15 @@ class Cluster:
             process.kill()
 
     async def kill(self, kind: str) -> None:
-        """SIGKILL one kind with its children and start it again; or take everything out of Redis."""
+        """SIGKILL one kind with its children and start it again, Postgres without its last commits; or take everything out of Redis."""
         if kind == "redis":
             async with aioredis.from_url(self._redis_uri) as client:
                 await client.flushall()
+            return
+        if kind == "postgres":
+            assert self.postgres.child is not None
+            await self.postgres.child.kill()
+            await self.postgres.start()
             return
         # in a thread: starting waits, and the load must go on meanwhile
         await asyncio.to_thread(self.processes[kind].kill)
@@ -81,6 +92,17 @@ class Cluster:
     def executions(self, label: str) -> list[int]:
         """Numbers of the steps executed under the label, in order."""
         return [int(line) for line in (self.counts / label).read_text().split()]
+
+
+async def lose_commits(postgres: EmbeddedPostgres) -> None:
+    """From now on it loses its last commits when it is killed."""
+    connection = await asyncpg.connect(postgres.uri)
+    try:
+        for statement in COMMITS_LOST:
+            await connection.execute(statement)
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +131,8 @@ async def running_cluster(
         await log.start()
         stack.push_async_callback(log.stop)
         witness = Witness()
-        cluster = Cluster(folder, env, redis.uri, witness)
+        await lose_commits(postgres)
+        cluster = Cluster(folder, env, redis.uri, witness, postgres)
         cluster.postgres, cluster.redis = postgres, redis
         await stack.enter_async_context(witness.following(log))
         if arrange is not None:
@@ -118,4 +141,5 @@ async def running_cluster(
         await cluster.start()
         yield cluster
         await asyncio.to_thread(verify, SURROUNDINGS | env)
+        await asyncio.to_thread(rebuild, SURROUNDINGS | env)
         await cluster.stop()

@@ -126,6 +126,10 @@ async def test_killing_a_part_under_load_loses_nothing(
     loading = asyncio.create_task(load(http))
     await witness.until(lambda: len(witness.finals) >= before + BUSY)
     await cluster.kill(victim)
+    if victim == "postgres":
+        await asyncio.to_thread(
+            cluster.processes["projector"].wait_for, lambda said: said.get("event") == "projector.positions_went_back"
+        )
     runs = await loading
     assert len(runs) == THREADS * RUNS_PER_THREAD
     await check(http, cluster, [*under_way, *runs])

@@ -11,6 +11,7 @@ import pytest
 from langlog_backbone.clock import new_id
 from langlog_backbone.context import open_backbone
 from langlog_backbone.settings import Settings
+from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_executor import aggregates as aggregates_module
 from langlog_executor import decider as decider_module
 from langlog_executor.decider import DeciderService
@@ -87,6 +88,26 @@ async def test_what_postgres_loses_comes_back_with_the_next_record(stack: Stack)
         await lose(stack.backbone.pool)
         assert (await stack.send(cmd.CreateThread(thread_id=third))).status == 200
         assert await threads(stack) == {first, second, third}
+
+
+async def test_what_was_answered_is_not_read_before_postgres_has_it_again(stack: Stack) -> None:
+    """Connections that are opened after the loss wait; none of before it is left."""
+    async with running(DeciderService(stack.backbone)):
+        async with running(ProjectorService(stack.backbone)):
+            await stack.send(cmd.CreateThread(thread_id=stack.neighbour("x")))
+            await save(stack.backbone.pool)
+            thread = new_id()
+            await stack.send(cmd.CreateThread(thread_id=thread))
+        await lose(stack.backbone.pool, connections=True)
+
+        async def read() -> set[str]:
+            while True:
+                with contextlib.suppress(*UNAVAILABLE_ERRORS):  # a connection that does not know yet that it is lost
+                    return await threads(stack)
+
+        reading = asyncio.create_task(read())
+        async with running(ProjectorService(stack.backbone)):
+            assert thread in await reading
 
 
 async def test_nothing_is_decided_on_what_postgres_has_forgotten(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,16 @@ async def save(pool: Any) -> None:
 
 async def lose(pool: Any, *, connections: bool = False) -> None:
     """All commits since `save`. ``connections``: all of them end too, as in a crash."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(f"LOCK TABLE {', '.join(await _tables(connection))} IN ACCESS EXCLUSIVE MODE")
-        for table in await _tables(connection):
-            await connection.execute(f"DELETE FROM {table}")
-            await connection.execute(f"INSERT INTO {table} SELECT * FROM saved_{table}")
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE {', '.join(await _tables(connection))} IN ACCESS EXCLUSIVE MODE")
+            for table in await _tables(connection):
+                await connection.execute(f"DELETE FROM {table}")
+                await connection.execute(f"INSERT INTO {table} SELECT * FROM saved_{table}")
+            if connections:
+                await connection.execute(ENDED)
         if connections:
-            await connection.execute(ENDED)
+            connection.terminate()
 
 
 async def _tables(connection: Any) -> list[str]:

@@ -210,8 +210,17 @@ class LiveServer(Process):
 
 def verify(env: Mapping[str, str], *options: str) -> None:
     """``langlog verify``: fold the log anew and compare. Raises AssertionError with every difference."""
+    _langlog(env, "verify", *options)
+
+
+def rebuild(env: Mapping[str, str], *options: str) -> None:
+    """``langlog rebuild``: fold the log anew and swap that in. Raises AssertionError where it refuses to."""
+    _langlog(env, "rebuild", *options)
+
+
+def _langlog(env: Mapping[str, str], *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "langlog", "verify", *options],
+        [sys.executable, "-m", "langlog", *arguments],
         env=dict(env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
