@@ -28,6 +28,10 @@ from .replies import ReplyRouter
 logger = structlog.get_logger(__name__)
 
 
+ENVELOPE_BYTES = 8_192
+"""Room in a record for what an end says besides values and interrupts."""
+
+
 class Orphan(NamedTuple):
     """An attempt of a run that no worker will tell the end of."""
 
@@ -69,6 +73,7 @@ class LastStates:
         self._replies = ReplyRouter(backbone.bus)
         self._queries = QueryClient(backbone.pipe, self._replies)
         self._limit_s = limit_s
+        self._record_bytes = backbone.log.max_record_bytes
 
     async def start(self) -> None:
         await self._replies.start()
@@ -93,9 +98,19 @@ class LastStates:
             if answer.status != 200:
                 return None
             state = _state.decode(answer.body)
-            return State(values=cmd.ABSENT) if state.checkpoint is None else state
+            return State(values=cmd.ABSENT) if state.checkpoint is None else self._fitting(run, state)
         except (TimeoutError, RedisUnavailable, ResponseError, TooManyQueries, msgspec.MsgspecError):
             return None
+
+    def _fitting(self, run: Orphan, state: State) -> State | None:
+        """What fits into the record of the end: of a state that is too large, the thread's values stay as they are."""
+        limit = self._record_bytes - ENVELOPE_BYTES
+        if len(bytes(state.interrupts)) > limit // 2:
+            return None
+        if len(bytes(state.values)) + len(bytes(state.interrupts)) <= limit:
+            return state
+        logger.warning("last_states.too_large", run_id=run.run_id, bytes=len(bytes(state.values)))
+        return msgspec.structs.replace(state, values=cmd.ABSENT)
 
 
 def ended(run: Orphan, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None) -> cmd.FinishRun:

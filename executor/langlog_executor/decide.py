@@ -378,6 +378,7 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         first_seq=_seq_floor(state, run.attempt) + 1 if command.last_seq else 0,
         last_seq=command.last_seq,
         superseded_by=run.superseded_by,
+        result=None if gone else command.result,
     )
     return _ending(state, run, ended, meta)
 

@@ -20,6 +20,7 @@ import msgspec
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas import run_results
 
 from .replay_order import Replayed, ReplayOrder, decode_order, encode
 
@@ -98,6 +99,8 @@ class Recording:
         self.outcome = "in flight"
         self.values = b""
         dispatched = begun = False
+        result: dict[tuple[str, int], bytes] = {}
+        """Pieces of what was too large for the end."""
         for type, value in order.events:
             event = ev.decode(type, value)
             own = getattr(event, "run_id", None) == task.run_id
@@ -107,7 +110,12 @@ class Recording:
             if own and isinstance(event, ev.RunEnded | ev.RunDeleted):
                 if isinstance(event, ev.RunEnded):
                     self.outcome, self.values = _ended(event), bytes(event.values)
+                if isinstance(event, ev.RunEnded) and event.result is not None:
+                    pieces = [body for (blob_id, _), body in sorted(result.items()) if blob_id == event.result]
+                    self.values = run_results.decode(b"".join(pieces)).values
                 break
+            if own and isinstance(event, ev.RunResultPart):
+                result[event.blob_id, event.index] = event.body
             if not begun:
                 self.base.note(event)
             body = self.all.note(event)

@@ -24,6 +24,7 @@ from langlog_backbone.run_credentials import CredentialsGone, Private, RunCreden
 from langlog_schemas import commands, envelope
 from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
 from langlog_schemas.events import RunStarted
+from langlog_schemas.run_results import RunResult
 from msgspec import MsgspecError, Raw
 
 from .checkpointer import LogCheckpointer
@@ -277,7 +278,16 @@ class RunExecution:
         task = self.task
         if ended.stopped == "drain":
             return RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
-        return self._finish(ended)
+        return self._split(self._finish(ended))
+
+    def _split(self, report: FinishRun) -> FinishRun:
+        """A report, and the event it leads to, are one record each: what does not fit there goes into records before it."""
+        size = len(bytes(report.values)) + len(bytes(report.output)) + len(bytes(report.interrupts))
+        if size <= self._tools.io.backbone.log.max_record_bytes - ENVELOPE_BYTES:
+            return report
+        result = RunResult(bytes(report.values), bytes(report.output))
+        blob_id = self._records.emit_result(report.run_id, report.attempt, result)
+        return msgspec.structs.replace(report, values=ABSENT, output=ABSENT, result=blob_id)
 
     def _record(self, command: FinishRun | RequeueRun) -> NewRecord:
         """Raises what the encoder raises, and what the decider's decoder would raise."""
@@ -324,15 +334,20 @@ class RunExecution:
         attempt.protocol.closed(status, error)
 
     def _fitting(self, ended: Ended) -> Ended:
-        """A report, and the event it leads to, are one record each: a state over that is an error that says so."""
-        limit = self._tools.io.backbone.log.max_record_bytes - ENVELOPE_BYTES
-        size = len(ended.values or b"") + len(ended.output or b"") + len(ended.interrupts)
-        if size <= limit:
+        """A state that no answer may hold is an error that says so, and so are interrupts that do not fit into a record."""
+        backbone = self._tools.io.backbone
+        size, asked = len(ended.values or b"") + len(ended.output or b""), len(ended.interrupts)
+        limit, asked_limit = backbone.settings.max_answer_bytes, backbone.log.max_record_bytes - ENVELOPE_BYTES
+        if size <= limit and asked <= asked_limit:
             return ended
+        if size > limit:
+            what, setting = f"The state of the run is {size} bytes as JSON, over the limit of {limit}", "MAX_ANSWER"
+        else:
+            what = f"The interrupts of the run are {asked} bytes as JSON, over the limit of {asked_limit}"
+            setting = "MAX_RECORD"
         error = RunError(
             error="StateTooLarge",
-            message=f"The state of the run is {size} bytes as JSON, more than a record may hold ({limit}). "
-            "The checkpoints are kept; LANGLOG_MAX_RECORD_BYTES raises the limit.",
+            message=f"{what}. The checkpoints are kept; LANGLOG_{setting}_BYTES raises the limit.",
         )
         if self._frames is not None:
             self._frames.emit("error", msgspec.json.encode(error))

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import LogUnavailable, NewRecord
-from langlog_schemas import envelope, events
+from langlog_schemas import envelope, events, run_results
+from langlog_schemas.run_results import RunResult
 
 if TYPE_CHECKING:
     from langlog_schemas.messages import Task
@@ -106,6 +107,24 @@ class RunRecords:
         else:
             self._enqueue(event, events.encode(event))
 
+    def emit_result(self, run_id: str, attempt: int, result: RunResult) -> str:
+        """What the run left behind, in as many records as it takes; the id under which its end names it."""
+        body, blob_id = run_results.encode(result), f"{self._prefix}{new_id()}"
+        chunks = self._chunks(body)
+        for index, chunk in enumerate(chunks):
+            self.emit(
+                events.RunResultPart(
+                    thread_id=self.thread_id,
+                    run_id=run_id,
+                    attempt=attempt,
+                    blob_id=blob_id,
+                    index=index,
+                    count=len(chunks),
+                    body=chunk,
+                )
+            )
+        return blob_id
+
     async def flush(self) -> None:
         """Wait until everything emitted so far is durable.
 
@@ -146,8 +165,7 @@ class RunRecords:
         self._release()
 
     def _split(self, event: _Checkpoint) -> list[events.CheckpointPart]:
-        body, size = event.body, self._part_bytes
-        count = -(-len(body) // size)
+        chunks = self._chunks(event.body)
         blob_id = f"{self._prefix}{new_id()}"
         return [
             events.CheckpointPart(
@@ -156,14 +174,17 @@ class RunRecords:
                 attempt=event.attempt,
                 blob_id=blob_id,
                 index=index,
-                count=count,
+                count=len(chunks),
                 whole="checkpoint.written.v1"
                 if isinstance(event, events.CheckpointWritten)
                 else "checkpoint.writes.v1",
-                body=body[index * size : (index + 1) * size],
+                body=chunk,
             )
-            for index in range(count)
+            for index, chunk in enumerate(chunks)
         ]
+
+    def _chunks(self, body: bytes) -> list[bytes]:
+        return [body[start : start + self._part_bytes] for start in range(0, len(body), self._part_bytes)]
 
     def _enqueue(self, event: events.Event, value: bytes) -> None:
         kind, key = event.TYPE, event.key

@@ -13,10 +13,12 @@ from typing import NamedTuple
 import msgspec
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
-from langlog_schemas.commands import RunError
+from langlog_schemas import run_results
+from langlog_schemas.commands import ABSENT, RunError
 from langlog_schemas.envelope import Cause
 from langlog_schemas.thread import at_rest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from .changes import ORIGIN, Changes, ThreadRow, WebhookRow, WebhookTry
 from .json_text import jsonb
@@ -60,6 +62,8 @@ class Fold:
     def __init__(self, fences: Fences) -> None:
         self.changes = Changes()
         self.fences = fences
+        self.whole_ends: dict[str, ev.FinalRunEvent] = {}
+        """Run id -> its final event together with the result that was too large for one record."""
 
     def must_wait(self, event: ev.AnyEvent) -> bool:
         """Whether what is gathered must be written before this event is folded.
@@ -86,7 +90,12 @@ class Fold:
         at = datetime.fromisoformat(time)
         match event:
             case (
-                ev.RunStarted() | ev.RunFrames() | ev.CheckpointWritten() | ev.CheckpointWrites() | ev.CheckpointPart()
+                ev.RunStarted()
+                | ev.RunFrames()
+                | ev.CheckpointWritten()
+                | ev.CheckpointWrites()
+                | ev.CheckpointPart()
+                | ev.RunResultPart()
             ):
                 if event.run_id is not None and self.fences.attempts.get(event.run_id) != event.attempt:
                     return False
@@ -218,6 +227,7 @@ class Fold:
         offset: int,
         partition: int,
     ) -> None:
+        event = self._whole_end(event)
         self._release(event.run_id)
         thread = self.changes.thread(event.thread_id, at)
         thread.status, thread.rest = event.status, at_rest(event) or thread.rest
@@ -301,7 +311,12 @@ class Fold:
 
     def _worker_record(
         self,
-        event: ev.RunStarted | ev.RunFrames | ev.CheckpointWritten | ev.CheckpointWrites | ev.CheckpointPart,
+        event: ev.RunStarted
+        | ev.RunFrames
+        | ev.CheckpointWritten
+        | ev.CheckpointWrites
+        | ev.CheckpointPart
+        | ev.RunResultPart,
         at: datetime,
         offset: int,
     ) -> None:
@@ -319,9 +334,7 @@ class Fold:
             case ev.CheckpointWrites():
                 self._writes(event.thread_id, cp.decode_writes(event.body), event.run_id)
             case ev.CheckpointPart():
-                pieces = self.fences.parts.setdefault(event.blob_id, Pieces(event.run_id, {}))
-                pieces.found[event.index] = event.body
-                self.changes.parts[event.blob_id, event.index] = (event.run_id, event.body)
+                pieces = self._piece(event)
                 if len(pieces.found) < event.count:
                     return
                 body = b"".join(pieces.found[n] for n in range(event.count))
@@ -330,6 +343,25 @@ class Fold:
                     self._checkpoint(event.thread_id, cp.decode_checkpoint(body), cp.log_position(offset), event.run_id)
                 else:
                     self._writes(event.thread_id, cp.decode_writes(body), event.run_id)
+
+            case ev.RunResultPart():
+                self._piece(event)  # put together by the run's end
+
+    def _piece(self, event: ev.CheckpointPart | ev.RunResultPart) -> Pieces:
+        pieces = self.fences.parts.setdefault(event.blob_id, Pieces(event.run_id, {}))
+        pieces.found[event.index] = event.body
+        self.changes.parts[event.blob_id, event.index] = (event.run_id, event.body)
+        return pieces
+
+    def _whole_end(self, event: ev.FinalRunEvent) -> ev.FinalRunEvent:
+        """The event with what its worker has sent beside it. Raises KeyError when a piece is missing."""
+        if event.result is None:
+            return event
+        pieces = self.fences.parts[event.result].found
+        found = run_results.decode(b"".join(pieces[n] for n in range(len(pieces))))
+        whole = replace(event, values=_present(found.values), output=_present(found.output), result=None)
+        self.whole_ends[event.run_id] = whole
+        return whole
 
     def _release(self, run_id: str) -> None:
         """No attempt of the run counts any more, nor what it left unfinished."""
@@ -398,6 +430,11 @@ class Fold:
         changes.assistants[id] = (*fields, content.version, created_at, at)
         if not isinstance(event, ev.AssistantLatestSet):
             changes.versions[id, content.version] = (*fields, datetime.fromisoformat(content.created_at))
+
+
+def _present(json: bytes) -> Raw:
+    """`ABSENT` itself, and no other empty value, is left out when the event is encoded."""
+    return Raw(json) if json else ABSENT
 
 
 def webhook_error(event: ev.RunEnded) -> RunError | None:

@@ -310,6 +310,7 @@ class Projection:
                 except Exception as error:
                     parked.refused[_place(record)] = words(error)
                     raise _Unfoldable from error
+                record, event = _whole(record, event, fold)
             if cause is not None:
                 causes[lane] = cause
                 if event is not None:
@@ -391,7 +392,7 @@ class Projection:
             return False
         self._parked.refused.pop(parked.place, None)
         if counts:
-            self._listener.folded(record, event, None)
+            self._listener.folded(*_whole(record, event, fold), None)
         return True
 
     async def _write(
@@ -442,6 +443,14 @@ def _marks(steps: Mapping[TopicPartition, Step]) -> Marks:
     for (topic, part), step in steps.items():
         marks.setdefault(topic, {})[part] = step.after
     return marks
+
+
+def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.AnyEvent]:
+    """A run's end as it would have been in one record; any other event as it is."""
+    whole = fold.whole_ends.pop(event.run_id, None) if isinstance(event, ev.RunEnded) else None
+    if whole is None:
+        return record, event
+    return msgspec.structs.replace(record, value=ev.encode(whole)), whole
 
 
 def _releases_events(record: Record) -> bool:

@@ -201,6 +201,8 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     """Millisecond part of the last frame id: the next run of the thread starts above it."""
     last_seq: int = 0
     """The last protocol number of the attempt (API.md 9): those of the thread's next run follow it."""
+    result: str | None = None
+    """``values`` and ``output`` are in the `events.RunResultPart`s with this ``blob_id``: they are too large for this record."""
 
 
 class RequeueRun(ThreadCommand, kw_only=True, frozen=True):

@@ -86,7 +86,12 @@ class Follower(msgspec.Struct):
                 for run_id, _ in event.active:
                     self._forget(run_id)
             case (
-                ev.RunStarted() | ev.RunFrames() | ev.CheckpointWritten() | ev.CheckpointWrites() | ev.CheckpointPart()
+                ev.RunStarted()
+                | ev.RunFrames()
+                | ev.CheckpointWritten()
+                | ev.CheckpointWrites()
+                | ev.CheckpointPart()
+                | ev.RunResultPart()
             ) if event.run_id is not None:
                 return event if self._in_turn(event.run_id, event.attempt, headers) else None
             case _:

@@ -39,6 +39,7 @@ CODES: dict[str, int] = {
     "checkpoint.writes": 21,
     "checkpoint.part": 22,
     "parked.released": 23,
+    "run.result_part": 24,
 }
 """Type of an event without its version -> its code, which is stored: never change one, append others. A type that is not here
 has the code 0 and is found by every question for types, whose answer then looks at the record."""

@@ -188,6 +188,8 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     superseded_by: str | None = None
     webhook: str | None = None
     """Where the end of the run is to be told."""
+    result: str | None = None
+    """``values`` and ``output`` were too large for this record: they are in the `RunResultPart`s with this ``blob_id``, before it."""
 
 
 class RunSucceeded(RunEnded, kw_only=True, frozen=True):
@@ -286,6 +288,18 @@ class CheckpointPart(ThreadEvent, kw_only=True, frozen=True):
     index: int
     count: int
     whole: Literal["checkpoint.written.v1", "checkpoint.writes.v1"]
+    body: bytes
+
+
+class RunResultPart(ThreadEvent, kw_only=True, frozen=True):
+    """Piece ``index`` of ``count`` of an encoded `run_results.RunResult`, which the run's final event names. Worker record."""
+
+    TYPE: ClassVar[str] = "run.result_part.v1"
+    run_id: str
+    attempt: int = 0
+    blob_id: str
+    index: int
+    count: int
     body: bytes
 
 
@@ -482,8 +496,9 @@ class ParkedEventsReleased(Event, kw_only=True, frozen=True):
         return self.aggregate_id
 
 
+FinalRunEvent = RunSucceeded | RunFailed | RunCancelled | RunTimedOut | RunRolledBack
 FINAL_RUN_EVENTS = (RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunRolledBack)
-WORKER_EVENTS = (RunStarted, RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart)
+WORKER_EVENTS = (RunStarted, RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart, RunResultPart)
 
 AnyEvent = (
     CommandRejected
@@ -508,6 +523,7 @@ AnyEvent = (
     | CheckpointWritten
     | CheckpointWrites
     | CheckpointPart
+    | RunResultPart
     | AssistantRejected
     | AssistantCreated
     | AssistantVersioned
@@ -550,6 +566,7 @@ EVENTS: dict[str, type[Event]] = {
         CheckpointWritten,
         CheckpointWrites,
         CheckpointPart,
+        RunResultPart,
         AssistantRejected,
         AssistantCreated,
         AssistantVersioned,
@@ -571,7 +588,9 @@ EVENTS: dict[str, type[Event]] = {
 UPCASTS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """See `upcasts`. An old version whose body was msgpack stays in `MSGPACK_EVENTS`."""
 
-MSGPACK_EVENTS = frozenset(e.TYPE for e in (RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart))
+MSGPACK_EVENTS = frozenset(
+    e.TYPE for e in (RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart, RunResultPart)
+)
 """Bodies that are bytes inside: msgpack on the wire instead of JSON."""
 
 _json_encoder = msgspec.json.Encoder()

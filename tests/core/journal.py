@@ -19,13 +19,14 @@ from langlog_executor.decide_crons import decide_cron, fold_cron
 from langlog_executor.decide_store import decide_store
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope
+from langlog_schemas import envelope, run_results
 from langlog_schemas import events as ev
 from langlog_schemas.assistant import AssistantState
 from langlog_schemas.cron import CronState
 from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.thread import ThreadState
 from msgspec import Raw
+from msgspec.structs import replace
 
 from .histories import RUNS, THREADS, at
 
@@ -93,7 +94,10 @@ class Journal:
                 case Reported():
                     active = self.active(entry.thread_id)
                     if active is not None:
-                        self.ask(entry.build(entry.thread_id, *active))
+                        report = entry.build(entry.thread_id, *active)
+                        for part in _result_parts(report):
+                            self.append(part, at(len(self.records)))
+                        self.ask(report)
                 case Repeatable() if entry.command.run_id not in self._made:
                     self.ask(entry.command, retry=True)
                 case Repeatable():
@@ -278,6 +282,31 @@ def _finish(outcome: Any, thread: str, run: str, attempt: int) -> Any:
     )
 
 
+def _finish_large(outcome: Any, thread: str, run: str, attempt: int) -> Any:
+    report = _finish(outcome, thread, run, attempt)
+    return replace(report, values=cmd.ABSENT, result=f"{run}-{attempt}-result")
+
+
+def _result_parts(report: Any) -> list[ev.RunResultPart]:
+    """What a worker appends before a report that names a result."""
+    if not isinstance(report, cmd.FinishRun) or report.result is None:
+        return []
+    body = run_results.encode(run_results.RunResult(b'{"by":"large run"}', b'{"output":1}'))
+    pieces = [body[:9], body[9:]]
+    return [
+        ev.RunResultPart(
+            thread_id=report.thread_id,
+            run_id=report.run_id,
+            attempt=report.attempt,
+            blob_id=report.result,
+            index=index,
+            count=len(pieces),
+            body=piece,
+        )
+        for index, piece in enumerate(pieces)
+    ]
+
+
 def _said(thread: str, run: str, attempt: int, rightly: bool, kind: str, n: int, m: int) -> Said:
     return Said(thread, f"{thread}-{run}", attempt, rightly, partial(_record, kind, n, m))
 
@@ -321,6 +350,7 @@ reports = all_of(
     THREADS,
     (
         *(partial(_finish, outcome) for outcome in ("success", "success", "error", "interrupted", "rolled_back")),
+        *(partial(_finish_large, outcome) for outcome in ("success", "interrupted", "rolled_back")),
         lambda t, r, n: cmd.RequeueRun(thread_id=t, run_id=r, attempt=n, reason="drained"),
         lambda t, r, n: cmd.CancelRuns(thread_id=t, run_ids=[r], action="interrupt"),
         lambda t, r, n: cmd.CancelRuns(thread_id=t, run_ids=[r], action="rollback"),

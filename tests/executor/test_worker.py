@@ -285,10 +285,23 @@ async def test_graphs_and_their_default_assistants_are_there_when_the_pool_has_s
     ]
 
 
-async def test_a_state_that_no_record_can_hold_is_an_error_that_says_so(project: Settings) -> None:
+async def test_a_state_over_the_record_limit_ends_its_run_all_the_same(project: Settings) -> None:
     async with running_stack(msgspec.structs.replace(project, max_record_bytes=200_000)) as stack:
-        run = await stack.start("wide", input={"label": "x" * 50_000})
+        run = await stack.start("wide", input={"label": "x" * 100_000})
+        kind, body = await stack.end(run)
+        assert (kind, body["values"]["log"]) == ("run.succeeded.v1", ["x" * 100_000] * 3)
+        row = await stack.backbone.pool.fetchrow(
+            "SELECT status, state_values FROM threads WHERE thread_id = $1", run.thread_id
+        )
+        assert (row["status"], json.loads(row["state_values"])) == ("idle", body["values"])
+        assert await stack.backbone.pool.fetchval("SELECT count(*) FROM checkpoint_parts") == 0
+
+
+async def test_a_state_that_no_answer_can_hold_is_an_error_that_says_so(project: Settings) -> None:
+    changes = {"max_record_bytes": 200_000, "max_answer_bytes": 250_000}
+    async with running_stack(msgspec.structs.replace(project, **changes)) as stack:
+        run = await stack.start("wide", input={"label": "x" * 100_000})
         kind, body = await stack.end(run)
     assert (kind, body["error"]["error"]) == ("run.failed.v1", "StateTooLarge")
-    assert "LANGLOG_MAX_RECORD_BYTES" in body["error"]["message"]
+    assert "LANGLOG_MAX_ANSWER_BYTES" in body["error"]["message"]
     assert [frame.event for frame in run.frames if not frame.event.startswith("@@")][-1] == "error"
