@@ -114,6 +114,9 @@ def summary(event: ev.AnyEvent, *, with_frames: bool = False) -> dict[str, Any]:
         case ev.CheckpointPart():
             part = {"whole": envelope.PREFIX + event.whole, "blob_id": event.blob_id}
             return {**_of(event), **part, "index": event.index, "count": event.count, "bytes": len(event.body)}
+        case ev.RunResultPart():
+            counted = {"index": event.index, "count": event.count, "bytes": len(event.body)}
+            return {**_of(event), "blob_id": event.blob_id, **counted}
         case ev.RunFrames():
             return {**_of(event), **frames_summary(event, with_frames)}
         case ev.StateUpdated():

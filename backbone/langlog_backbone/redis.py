@@ -237,6 +237,9 @@ class Bus:
         Raises RedisUnavailable, or redis ResponseError when Redis refuses the body of a large message (it is full).
         """
         if len(data) > INLINE_BYTES:
+            _, subscribers = await self._pipe.call("PUBSUB", "NUMSUB", self._pipe.key(channel))
+            if not subscribers:  # most runs end without anybody watching: their states must not fill Redis
+                return 0
             data = encode(await self._large.put(data, once=channels.one_receiver(channel)))
         heard: int = await self._pipe.call("PUBLISH", self._pipe.key(channel), data)
         return heard

@@ -139,6 +139,7 @@ async def test_a_large_message_for_many_is_there_for_all_and_expires(
     assert await bus.publish_heard("life:t", bytes(3_000_000)) == 2
     async with asyncio.timeout(LIMIT_S):
         assert await heard.get() == await heard.get() == bytes(3_000_000)
+    assert await bus.publish_heard("life:nobody", bytes(3_000_000)) == 0
     (key,) = await pipe.call("KEYS", pipe.key("large", "*"))
     assert 0 < await pipe.call("TTL", key) <= large_messages.KEPT_S
     await other.stop()
