@@ -14,11 +14,13 @@ lease runs out, `reap` takes its tasks, and the scheduler appends `run.requeue` 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from langlog_schemas import messages
 from langlog_schemas.messages import Task
 from redis import Redis as SyncRedis
+from redis.exceptions import ResponseError
 
 from .redis import RedisPipe, RedisUnavailable
 from .settings import Settings
@@ -69,6 +71,20 @@ return 0
 """
 
 
+_GIVE_BACK = """
+local kept, given = {}, 0
+for i = 3, #ARGV do kept[ARGV[i]] = true end
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+  if not kept[id] then
+    redis.call('LREM', KEYS[2], 0, id)
+    if redis.call('EXISTS', ARGV[2] .. id) == 1 then redis.call('RPUSH', KEYS[1], id); given = given + 1 end
+  end
+end
+if ARGV[1] ~= '' then redis.call('DEL', KEYS[2]); redis.call('ZREM', KEYS[3], ARGV[1]) end
+return given
+"""
+
+
 def renew_blocking(client: SyncRedis, prefix: str, worker: str, lease_s: float, *, fresh: bool = False) -> bool:
     """`HotQueue.lease` for a thread with a connection of its own: an event loop that is busy must not cost the lease."""
     answer = client.eval(_LEASE, 1, f"{prefix}leases", worker, str(int(lease_s * 1000)), "1" if fresh else "0")
@@ -85,6 +101,8 @@ class HotQueue:
         self._blocking: RedisPipe | None = None
         self._plenty = False
         """The last claim was filled: there may be more without waiting."""
+        self._claiming: asyncio.Future[Any] | None = None
+        """The id that Redis has given to the connection on which a claim waits."""
 
     async def stop(self) -> None:
         if self._blocking is not None:
@@ -154,6 +172,8 @@ class HotQueue:
                 return found
         try:
             limit_s = wait_s + ANSWER_S if wait_s else None
+            self._claiming = client.submit("CLIENT", "ID")
+            self._claiming.add_done_callback(lambda done: done.cancelled() or done.exception())
             async with asyncio.timeout(limit_s):
                 first = await client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
         except (TimeoutError, asyncio.CancelledError) as error:
@@ -162,6 +182,27 @@ class HotQueue:
                 raise RedisUnavailable("Redis does not answer") from None
             raise
         return [] if first is None else await self._take(client, queue, held, first, limit - 1)
+
+    async def end_claim(self) -> None:
+        """Have a claim that waits come back, with nothing or with what it was just given. Raises RedisUnavailable.
+
+        A claim that is only cancelled may be given a task by Redis after whoever cancelled it has looked. One whose command
+        comes after this waits on: call it again.
+        """
+        if self._claiming is not None:
+            try:
+                await self._pipe.call("CLIENT", "UNBLOCK", await self._claiming)
+            except ResponseError as error:  # a server that does not allow it
+                raise RedisUnavailable(str(error)) from None
+
+    async def give_back(self, worker: str, kept: Collection[str] = (), *, leave: bool = False) -> int:
+        """Make claimable again, as the same attempt, what the worker holds and has not begun: all but the ids in ``kept``.
+
+        ``leave``: it holds nothing from then on, and its lease ends. How many tasks were given back. Raises RedisUnavailable.
+        """
+        keys = (self._pipe.key("queue"), self._pipe.key("held", worker), self._pipe.key("leases"))
+        leaving = worker if leave else ""
+        return int(await self._pipe.call("EVAL", _GIVE_BACK, 3, *keys, leaving, self._pipe.key("task", ""), *kept))
 
     async def _take(self, client: RedisPipe, queue: str, held: str, first: bytes, more: int) -> list[Task]:
         task_key = self._pipe.key("task", "")

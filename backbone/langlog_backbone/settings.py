@@ -59,8 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_MAX_RECORD_BYTES: a checkpoint body over this is split over several records."""
     append_deadline_s: float = 30.0
     """LANGLOG_APPEND_DEADLINE_SECS: after this an append is unknown."""
-    group_session_s: float = 10.0
-    """LANGLOG_GROUP_SESSION_SECS: a silent decider or projector loses its partitions after this."""
+    group_session_s: float = 6.0
+    """LANGLOG_GROUP_SESSION_SECS: a silent decider or projector loses its partitions after this. Kafka's brokers take no less than
+    their ``group.min.session.timeout.ms``, 6 s unless it is set."""
 
     encryption: Literal["off", "read", "on"] = "off"
     """LANGLOG_ENCRYPTION: ``on`` encrypts what the log holds of threads, each under a key of its own (docs/erasure.md);

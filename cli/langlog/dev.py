@@ -71,7 +71,7 @@ async def _run(settings: Settings, project: Project, reload: bool, studio_url: s
     from langlog_backbone.service import Service, run_services
     from langlog_backbone.settings import own_url
     from langlog_executor.decider import DeciderService
-    from langlog_executor.workers import WorkerPoolService
+    from langlog_executor.workers import GraphsService, WorkerPoolService
     from langlog_gateway.service import GatewayService
     from langlog_projector.service import ProjectorService
     from langlog_scheduler.service import SchedulerService
@@ -89,6 +89,7 @@ async def _run(settings: Settings, project: Project, reload: bool, studio_url: s
             DeciderService(backbone),
             SchedulerService(backbone),
             pool,
+            GraphsService(backbone),
             GatewayService(backbone),
         ]
         if reload:

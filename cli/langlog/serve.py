@@ -57,16 +57,13 @@ def executor(role: str, **options: Any) -> None:
     """Decides commands and runs graphs. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
 
     def services(backbone: Backbone) -> list[Service]:
-        found: list[Service] = []
-        if role != "worker":
-            from langlog_executor.decider import DeciderService
+        from langlog_executor.decider import DeciderService
+        from langlog_executor.workers import GraphsService, WorkerPoolService
 
-            found.append(DeciderService(backbone))
-        if role != "decider":
-            from langlog_executor.workers import WorkerPoolService
-
-            found.append(WorkerPoolService(backbone))
-        return found
+        # workers first: who joins the deciders is ready, and who stops leaves them before its runs drain
+        workers: list[Service] = [WorkerPoolService(backbone)] if role != "decider" else []
+        deciders: list[Service] = [DeciderService(backbone)] if role != "worker" else []
+        return [*workers, *deciders, *([GraphsService(backbone)] if workers else [])]
 
     _serve(services, **options)
 

@@ -106,9 +106,16 @@ class Aggregates:
             self._kept.move_to_end((family, id))
         return kept
 
-    def clear(self) -> None:
-        """Partitions have changed hands: what is in memory may be another's by now."""
-        self._kept.clear()
+    def clear(self, parts: Collection[int]) -> None:
+        """These partitions have changed hands: what is in memory of them may be another's by now.
+
+        Of other partitions only that stays which Postgres does not hold yet: which partition the rest is of is not kept.
+        """
+        self._kept = OrderedDict(
+            (key, kept)
+            for key, kept in self._kept.items()
+            if kept.place[1] not in parts and kept.last >= self._watermark.get(kept.place, 0)
+        )
 
     def shrink(self) -> None:
         """Forget the longest unused that Postgres holds."""

@@ -108,6 +108,9 @@ class DeciderService:
         self._committer: asyncio.Task[None] | None = None
         self._joins_until = math.inf
         """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
+        self._deciding: asyncio.Task[None] | None = None
+        self._leaving = False
+        self._reading = False
 
     async def start(self) -> None:
         await self._bus.subscribe(channels.WATERMARK, self._model.on_watermark, remote=False)
@@ -117,25 +120,58 @@ class DeciderService:
         self._reader = self._log.member(DECIDERS, [cmd.TOPIC], self)
 
     async def serve(self) -> None:
+        deciding = self._deciding = asyncio.create_task(self._decide_all_read())
+        effects = asyncio.create_task(self._consequences.serve())
+        try:
+            for ended in (await asyncio.wait([deciding, effects], return_when=asyncio.FIRST_EXCEPTION))[0]:
+                if not ended.cancelled():
+                    ended.result()
+        finally:
+            await self._leave()
+            effects.cancel()
+            await asyncio.gather(effects, return_exceptions=True)
+
+    async def _decide_all_read(self) -> None:
+        """Until `_leave`, which may cancel a read and lets a batch come to its end."""
         assert self._reader is not None
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._consequences.serve())
-            while True:
+        while not self._leaving:
+            self._reading = True
+            try:
                 records = await self._reader.read(BATCH_COMMANDS)
-                await self._decide(records)
+            finally:
+                self._reading = False
+            await self._decide(records)
 
     async def drain(self) -> None:
-        """Effects under way are brought to an end."""
+        """Leave the partitions to the others of the group at once. Alone, go on: what still drains here waits for decisions."""
+        if self._reader is not None and not self._reader.alone():
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Decide no more: bring the batch and its effects to an end, and let the next owner have the partitions."""
+        deciding, self._deciding = self._deciding, None
+        if deciding is None:
+            return
+        self._leaving = True
+        if self._reading:
+            deciding.cancel()
+        await asyncio.wait([deciding], timeout=DRAIN_S)
+        if not deciding.done():
+            logger.warning("decider.batch_cut_off", after_s=DRAIN_S)
+            deciding.cancel()
+            await asyncio.wait([deciding])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self._consequences.join()
+                if self._next:
+                    await self._commit()
+        if self._reader is not None:
+            await self._reader.stop()
 
     async def stop(self) -> None:
         if self._committer is not None:
             self._committer.cancel()
         await self._consequences.stop()
-        if self._next:
-            await self._commit()
         if self._reader is not None:
             await self._reader.stop()
 
@@ -160,8 +196,10 @@ class DeciderService:
             if part in parts and end > 0
         }
         self._done.update(await self._model.folded(parts, ends))
-        self._aggregates.clear()
-        await self._model.current(parts, lambda connection: self._parked.read(connection, parts))
+        self._aggregates.clear(parts)
+        await self._model.current(
+            parts, lambda connection: self._parked.read(connection, parts, self._log.partition_of)
+        )
         committed = await until_available(
             lambda: self._log.committed(DECIDERS, list(partitions)), on=self._availability
         )
@@ -170,7 +208,7 @@ class DeciderService:
         return {place: committed.get(place, 0) for place in partitions}
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        self._aggregates.clear()
+        self._aggregates.clear({part for _, part in partitions})
         for place in partitions:
             self._next.pop(place, None)
         logger.info("decider.revoked", partitions=len(partitions))

@@ -11,7 +11,7 @@ Belongs to one decider; not safe for concurrent use.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import asyncpg
@@ -56,12 +56,14 @@ class ParkedKeys:
         self.ends: dict[int, int] = {}
         """partition of ``dead-letters`` -> the offset after our own last letter"""
 
-    async def read(self, connection: asyncpg.Connection, parts: Collection[int]) -> None:
-        """What Postgres holds of these partitions. Raises what `UNAVAILABLE_ERRORS` lists."""
+    async def read(
+        self, connection: asyncpg.Connection, parts: Collection[int], partition_of: Callable[[str], int]
+    ) -> None:
+        """What Postgres holds of these partitions, in place of what was known of them. Raises what `UNAVAILABLE_ERRORS` lists."""
         rows = await connection.fetch(SQL["letters_of"], list(parts))
-        self._first.clear()
-        self._written.clear()
-        self.ends.clear()
+        self._first = {key: offset for key, offset in self._first.items() if partition_of(key) not in parts}
+        self._written = {(part, offset) for part, offset in self._written if part not in parts}
+        self.ends = {part: end for part, end in self.ends.items() if part not in parts}
         for row in rows:
             if row["topic"] == cmd.TOPIC:
                 self._written.add((row["part"], row["offset"]))

@@ -49,6 +49,10 @@ CLAIM_WAIT_S = 30.0
 """How long one claim waits for a task; then it asks again."""
 RETRY_S = 0.2
 """Between two claims while Redis is away."""
+CLAIM_ENDS_S = 1.0
+"""For a claim to come back when this drains, with Redis at hand."""
+CLAIM_PAUSE_S = 0.02
+"""Between two tries to end it: the command that it waits by may be on its way to Redis."""
 ENDED_KEPT = 4096
 """Tasks that are remembered to have ended here."""
 CONTROL_KEPT_S = 30.0
@@ -74,10 +78,12 @@ class Worker:
         self._controls: dict[str, tuple[float, Control]] = {}
         self._ended: dict[str, None] = {}
         """Ids of tasks that ended here lately."""
+        self._unreported: list[Task] = []
+        """Begun here, and ended by a defect that left no report: still held."""
         self._beside: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
-        self._draining = False
+        self._draining = asyncio.Event()
         self._redis = Availability("worker.claims", "redis")
         self._postgres = Availability("worker.controls")
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,22 +96,20 @@ class Worker:
 
     async def drain(self) -> None:
         """Claim no more; let runs reach a step boundary within the time for that; hand back those that did not end."""
-        self._draining = True
-        if self._claiming is not None:
-            self._claiming.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._claiming
+        self._draining.set()
+        await self._claim_no_more()
         for execution, _ in self._runs.values():
             execution.stop("drain")
         await self._wait_for_runs(self._backbone.settings.drain_s)
         for execution, _ in self._runs.values():
             execution.stop("drain")  # once more: now
         await self._wait_for_runs(self._backbone.settings.drain_s)
-        for _, running in self._runs.values():
+        left = [execution.task for execution, _ in self._runs.values()]
+        for _, running in list(self._runs.values()):
             running.cancel()
         for task in tuple(self._beside):
             task.cancel()
-        await self._return_unopened()
+        await self._hand_back([*left, *self._unreported])
 
     # the lease's callbacks, on the I/O loop
 
@@ -113,7 +117,7 @@ class Worker:
         """What was held here belongs to other attempts now."""
         for execution, _ in self._runs.values():
             execution.stop("drop")
-        if self._claiming is not None and not self._draining:
+        if self._claiming is not None and not self._draining.is_set():
             self._claiming.cancel()
             self._begin_claiming()
 
@@ -133,9 +137,25 @@ class Worker:
         if error is not None and not self.failed.done():
             self.failed.set_exception(error)
 
+    async def _claim_no_more(self) -> None:
+        """End the claim under way, and give back what it was given and nobody has begun: another worker takes it at once."""
+        queue, claiming = self._backbone.queue, self._claiming
+        if claiming is not None:
+            self._room.set()
+            with contextlib.suppress(RedisUnavailable, TimeoutError):
+                async with asyncio.timeout(CLAIM_ENDS_S):
+                    while not claiming.done():
+                        await queue.end_claim()
+                        await asyncio.wait([claiming], timeout=CLAIM_PAUSE_S)
+            claiming.cancel()
+            await asyncio.gather(claiming, return_exceptions=True)
+        with contextlib.suppress(RedisUnavailable):
+            begun = [*self._runs, *self._ended, *(task.id for task in self._unreported)]
+            await queue.give_back(self._lease.worker, begun)
+
     async def _claim_all(self) -> None:
         failed = False
-        while True:
+        while not self._draining.is_set():
             free = self._slots - len(self._runs)
             if free <= 0:
                 self._room.clear()
@@ -153,6 +173,8 @@ class Worker:
                 await asyncio.sleep(RETRY_S)  # nothing signals that Redis is back
                 continue
             self._redis.succeeded()
+            if self._draining.is_set():
+                return  # given back
             for task in tasks:
                 self._begin(task, worker)
 
@@ -183,6 +205,7 @@ class Worker:
             return
         except Exception:
             logger.exception("run.unreported", run_id=task.run_id)
+            self._unreported.append(task)
             return  # still held: when the process ends, so does the lease, and the run is taken up again
         finally:
             self._runs.pop(task.id, None)
@@ -196,15 +219,16 @@ class Worker:
         if self._runs:
             await asyncio.wait([running for _, running in self._runs.values()], timeout=limit_s)
 
-    async def _return_unopened(self) -> None:
-        """Hand back what the claim that was cut off may have moved."""
-        worker = self._lease.worker
+    async def _hand_back(self, left: list[Task]) -> None:
+        """Runs that could not be stopped go on elsewhere as another attempt; then nothing is held here, and the lease ends."""
+        queue, worker = self._backbone.queue, self._lease.worker
         try:
-            tasks = await self._unopened(worker)
-            if tasks:
-                await self._backbone.log.append([_requeue(task) for task in tasks])
-            for task in tasks:
-                self._backbone.queue.release(worker, task.id)
+            if left:
+                await self._backbone.log.append([_requeue(task) for task in left])
+            for task in left:
+                queue.release(worker, task.id)
+            await asyncio.to_thread(self._lease.stop)  # it would take the lease again
+            await queue.give_back(worker, self._ended, leave=True)
         except (RedisUnavailable, LogUnavailable) as error:
             logger.warning("drain.left_to_the_lease", error=str(error))
 

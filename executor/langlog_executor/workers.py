@@ -130,12 +130,10 @@ class WorkerPoolService:
         self._failed: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Returns once a worker is ready and the default assistants are there. Raises StartError."""
-        project = read_project(self._settings.project)
+        """Returns once all workers are ready. Raises StartError."""
         await self._spawn()
         for _ in range(1, self._settings.workers):
             await self._spawn()
-        await self._announced(list(project.graphs))
 
     async def serve(self) -> None:
         self._failed = asyncio.get_running_loop().create_future()
@@ -201,8 +199,21 @@ class WorkerPoolService:
                 pause = min(max(pause, BACKOFF_S) * 2, MAX_BACKOFF_S)
         self._workers.pop(worker, None)
 
-    async def _announced(self, graph_ids: list[str]) -> None:
-        """Wait until the read model has the graphs and their default assistants: the first request finds them."""
+
+class GraphsService:
+    """Ready when the read model has the project's graphs and their default assistants: the first request finds them.
+
+    Started after a decider and the workers, whose announcements it waits for.
+    """
+
+    name = "graphs"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+
+    async def start(self) -> None:
+        """Raises StartError."""
+        graph_ids = list(read_project(self._backbone.settings.project).graphs)
         ids = [default_assistant_id(g) for g in graph_ids]
         moved = asyncio.Event()
 
@@ -212,7 +223,7 @@ class WorkerPoolService:
         bus, on = self._backbone.bus, Availability("workers.start")
         await bus.subscribe(channels.WATERMARK, folded)
         try:
-            async with asyncio.timeout(self._settings.worker_start_s):
+            async with asyncio.timeout(self._backbone.settings.worker_start_s):
                 while True:
                     row = await until_available(lambda: self._backbone.pool.fetchrow(_ANNOUNCED, ids, graph_ids), on=on)
                     if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):
@@ -225,6 +236,18 @@ class WorkerPoolService:
             raise StartError("the graphs did not reach the read model: do a decider and a projector run?") from None
         finally:
             await bus.unsubscribe(channels.WATERMARK, folded)
+
+    async def serve(self) -> None:
+        await asyncio.Event().wait()
+
+    async def drain(self) -> None:
+        """Nothing is under way."""
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    async def not_ready(self) -> str | None:
+        return None
 
 
 def environment(settings: Settings) -> dict[str, str]:

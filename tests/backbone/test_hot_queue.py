@@ -134,3 +134,37 @@ async def test_a_full_redis_does_not_cost_a_worker_its_lease(tmp_path_factory: p
     await queue.stop()
     await pipe.stop()
     await server.stop()
+
+
+async def test_what_a_worker_has_not_begun_is_given_back_as_it_was(queue: HotQueue) -> None:
+    await queue.lease("leaving", fresh=True)
+    await queue.push([task("begun"), task("first"), task("second"), task("other")])
+    assert len(await queue.claim("leaving", 3, 1)) == 3
+    assert await queue.give_back("leaving", ["begun:1"]) == 2
+    assert [t.run_id for t in await queue.held("leaving")] == ["begun"]
+    again = await queue.claim("w", 10, 1)
+    assert [(t.run_id, t.attempt) for t in again] == [("first", 1), ("second", 1), ("other", 1)]
+
+
+async def test_a_worker_that_leaves_holds_nothing_and_has_no_lease(queue: HotQueue, pipe: RedisPipe) -> None:
+    await queue.lease("leaving", fresh=True)
+    await queue.push([task("ended"), task("new"), task("withdrawn")])
+    await queue.claim("leaving", 3, 1)
+    await pipe.call("DEL", pipe.key("task", "withdrawn:1"))
+    assert await queue.give_back("leaving", ["ended:1"], leave=True) == 1
+    assert await queue.held("leaving") == []
+    assert await queue.lease("leaving") is False
+    assert [t.run_id for t in await queue.claim("w", 10, 1)] == ["new"]
+
+
+async def test_a_claim_that_is_ended_takes_nothing_later(queue: HotQueue) -> None:
+    await queue.end_claim()  # before any claim: nothing to end
+    waiting = asyncio.create_task(queue.claim("leaving", 1, LIMIT_S))
+    async with asyncio.timeout(LIMIT_S):
+        while not waiting.done():
+            await queue.end_claim()
+            await asyncio.wait([waiting], timeout=0.02)
+    assert waiting.result() == []
+    await queue.push([task("r1")])
+    assert await queue.held("leaving") == []
+    assert [t.run_id for t in await queue.claim("w", 1, 1)] == ["r1"]

@@ -17,7 +17,7 @@ from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord
 from langlog_backbone.settings import Settings
 from langlog_executor.decider import DeciderService
-from langlog_executor.workers import WorkerPoolService
+from langlog_executor.workers import GraphsService, WorkerPoolService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands, envelope, frames, messages
 from langlog_schemas.frames import Frame
@@ -213,7 +213,7 @@ async def running_stack(settings: Settings) -> AsyncIterator[Stack]:
     """The parts at work; ``settings.project`` names the project."""
     async with open_backbone(settings) as backbone:
         stack = Stack(backbone, settings.project.parent)
-        services = [ProjectorService(backbone), DeciderService(backbone), stack.pool]
+        services = [ProjectorService(backbone), stack.pool, DeciderService(backbone), GraphsService(backbone)]
         tasks: list[asyncio.Task[None]] = []
         try:
             for service in services:

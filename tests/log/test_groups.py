@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Collection, Mapping
 
 import pytest
 from langlog_backbone.log import Log, TopicPartition
 from langlog_backbone.settings import Settings
+from structlog.testing import capture_logs
 
 from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record, stopped_after, take
 from tests.log.test_processes import Subprocess
@@ -83,6 +85,96 @@ async def test_the_next_member_takes_over_when_the_owner_is_killed(
     while sum(r.value == b"y" for r in following.records) < 10:
         await following.until(len(following.records) + 1)
     await following.stop()
+
+
+def key_in(log: Log, parts: Collection[int]) -> str:
+    return next(key for n in range(10_000) if log.partition_of(key := f"key {n}") in parts)
+
+
+def numbers(lanes: Collection[TopicPartition]) -> set[int]:
+    return {part for _, part in lanes}
+
+
+async def test_only_what_moves_is_revoked_and_assigned(settings: Settings, open_started: OpenLog) -> None:
+    first_log, second_log = await open_started(settings), await open_started(settings)
+    everything = {("commands", p) for p in range(settings.partitions)}
+    first, second = Told(), Told()
+    following_first = Following(first_log.member("deciders", ["commands"], first))
+    await first.until(lambda: first.owned == everything)
+    following_second = Following(second_log.member("deciders", ["commands"], second))
+    if first_log.name == "kafka":
+        await second.until(lambda: len(second.owned) == settings.partitions // 2)
+        assert first.history == [("assigned", everything), ("revoked", second.owned)]
+        assert second.history == [("assigned", second.owned)]
+    moved = set(second.owned)
+    await following_first.stop()
+    await second.until(lambda: second.owned == everything)
+    assert second.history[-1] == ("assigned", everything - moved)
+    assert second.history == ([("assigned", moved)] if moved else []) + [("assigned", everything - moved)]
+    await following_second.stop()
+
+
+async def test_what_stays_with_a_member_is_read_while_a_rebalance_waits_for_another(
+    make_log_settings: Callable[..., Settings], open_started: OpenLog
+) -> None:
+    settings = make_log_settings(group_session_s=2 * LIMIT_S)
+    log, late_log = await open_started(settings), await open_started(settings)
+    told, late = Told(), Told()
+    following = Following(log.member("deciders", ["commands"], told))
+    await told.until(lambda: bool(told.owned))
+    frozen = await Subprocess.start(settings, "member", "deciders")
+    if log.name == "kafka":
+        await frozen.heard("assigned")
+    frozen.signal(signal.SIGSTOP)
+    newcomer = Following(late_log.member("deciders", ["commands"], late))
+    try:
+        await log.append([record(key_in(log, numbers(told.owned)), "x")])
+        found = await following.until(1)
+        assert [r.value for r in found] == [b"x"]
+        assert not late.owned
+        # a member that waits for the rebalance leaves all the same
+        with capture_logs() as said:
+            await asyncio.wait_for(newcomer.stop(), LIMIT_S)
+        assert [event for event in said if event["log_level"] == "warning"] == []
+    finally:
+        await frozen.kill()
+    await following.stop()
+
+
+async def test_a_member_that_was_silent_for_too_long_takes_over_what_it_had(
+    make_log_settings: Callable[..., Settings], open_started: OpenLog
+) -> None:
+    settings = make_log_settings(group_session_s=2.0)
+    log = await open_started(settings)
+    if log.name != "kafka":
+        return  # a frozen owner keeps its lock: the embedded log's processes are on one machine
+    silent = await Subprocess.start(settings, "member", "deciders")
+    await silent.heard("assigned")
+    silent.signal(signal.SIGSTOP)
+    told = Told()
+    following = Following(log.member("deciders", ["commands"], told))
+    await told.until(lambda: len(told.owned) == settings.partitions)
+    silent.signal(signal.SIGCONT)
+    await silent.heard("revoked")
+    assert f"revoked {settings.partitions}" in silent.lines
+    await silent.heard("assigned", 2)
+    await following.stop()
+    await silent.kill()
+
+
+async def test_a_member_knows_whether_it_is_alone(settings: Settings, open_started: OpenLog) -> None:
+    first_log, second_log = await open_started(settings), await open_started(settings)
+    first, second = Told(), Told()
+    reader = first_log.member("deciders", ["commands"], first)
+    following_first = Following(reader)
+    await first.until(lambda: bool(first.owned))
+    assert reader.alone()
+    following_second = Following(second_log.member("deciders", ["commands"], second))
+    if first_log.name == "kafka":
+        await second.until(lambda: bool(second.owned))
+        assert not reader.alone()
+    await following_first.stop()
+    await following_second.stop()
 
 
 async def test_committed_positions_are_remembered_and_never_go_backwards(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 import pytest
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from langlog_backbone.log.kafka import TOPICS
 from langlog_backbone.log.kafka_client import (
     Complaints,
@@ -17,6 +16,7 @@ from langlog_backbone.log.kafka_client import (
     producer_options,
     topic_options,
 )
+from langlog_backbone.log.kafka_sharing import Sharing
 from langlog_backbone.settings import Settings
 from structlog.testing import CapturingLogger
 
@@ -47,7 +47,7 @@ def test_the_largest_record_fits_request_topic_and_fetch_whatever_its_setting() 
 
 
 def test_positions_are_ours_nothing_is_committed_or_reset_by_itself() -> None:
-    for options in (consumer_options(SETTINGS), member_options(SETTINGS, "g")):
+    for options in (consumer_options(SETTINGS), member_options(SETTINGS, "g", Sharing())):
         assert options["enable_auto_commit"] is False
         assert options["auto_offset_reset"] == "none"
 
@@ -58,8 +58,9 @@ def test_a_fetch_takes_the_largest_record() -> None:
 
 
 def test_partition_n_of_every_topic_goes_to_the_same_member() -> None:
-    options = member_options(Settings(group_session_s=6.0), "g")
-    assert options["partition_assignment_strategy"] == (RangePartitionAssignor,)
+    options = member_options(Settings(group_session_s=6.0), "g", Sharing())
+    (sharing,) = options["partition_assignment_strategy"]
+    assert sharing.name == "range"
     assert options["session_timeout_ms"] == 6_000
     assert options["heartbeat_interval_ms"] <= 6_000 / 3
 
@@ -93,7 +94,7 @@ def test_the_topics_are_those_of_the_design() -> None:
 async def test_the_installed_aiokafka_takes_these_options() -> None:
     producer = make_producer("127.0.0.1:1", SETTINGS)
     await producer.stop()
-    for consumer in (make_consumer("127.0.0.1:1", SETTINGS), make_member("127.0.0.1:1", SETTINGS, "g")):
+    for consumer in (make_consumer("127.0.0.1:1", SETTINGS), make_member("127.0.0.1:1", SETTINGS, "g", Sharing())):
         await consumer.stop()
 
 

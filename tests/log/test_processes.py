@@ -49,6 +49,9 @@ class Subprocess:
         await self._rest()
         return await self._process.wait()
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     async def kill(self) -> None:
         """SIGKILL; what it had said is heard all the same."""
         self._process.kill()

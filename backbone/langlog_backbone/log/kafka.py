@@ -46,7 +46,9 @@ from .kafka_client import (
     make_producer,
 )
 from .kafka_fetch import KafkaFetcher
-from .kafka_reader import KafkaMember, KafkaReader
+from .kafka_member import KafkaMember
+from .kafka_reader import KafkaReader
+from .kafka_sharing import Sharing
 from .kafka_topics import prepare_topics
 from .partitioner import partition_of
 from .port import (
@@ -292,7 +294,8 @@ class KafkaLog:
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> KafkaMember:
         stored = self._stored(group)
         member = KafkaMember(
-            lambda: make_member(self._bootstrap, self._settings, stored),
+            lambda: make_consumer(self._bootstrap, self._settings),
+            lambda sharing: make_member(self._bootstrap, self._settings, stored, sharing),
             group,
             self._names(topics),
             self.partitions,
@@ -322,7 +325,7 @@ class KafkaLog:
         }
         if not offsets:
             return True
-        consumer = make_member(self._bootstrap, self._settings, self._stored(group))
+        consumer = make_member(self._bootstrap, self._settings, self._stored(group), Sharing())
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 await consumer.start()

@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from ..settings import Settings
 from .kafka_security import security_options
+from .kafka_sharing import Sharing
 
 logger = structlog.get_logger(__name__)
 
@@ -28,6 +28,9 @@ FETCH_WAIT_MS = 500
 FETCH_BYTES = 16_000_000
 """Of one fetch over all partitions; a larger first record comes all the same."""
 REQUEST_TIMEOUT_S = 30.0
+HEARTBEAT_MS = 250
+"""A member hears of a rebalance with its next heartbeat: whoever waits for a new owner waits for this."""
+NEVER_MS = 2**31 - 1
 QUIET_S = 1.0
 """After this long without a complaint, a success means that the trouble is over."""
 
@@ -69,15 +72,18 @@ def consumer_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def member_options(settings: Settings, group: str) -> dict[str, Any]:
+def member_options(settings: Settings, group: str, sharing: Sharing) -> dict[str, Any]:
+    """For the client that is in a group. It fetches nothing (`kafka_member`)."""
     session_ms = int(settings.group_session_s * 1000)
     return consumer_options(settings) | {
         "group_id": group,
         # partition n of every topic goes to the same member
-        "partition_assignment_strategy": (RangePartitionAssignor,),
+        "partition_assignment_strategy": (sharing,),
         "session_timeout_ms": session_ms,
-        "heartbeat_interval_ms": max(100, min(1000, session_ms // 6)),
+        "heartbeat_interval_ms": max(100, min(HEARTBEAT_MS, session_ms // 6)),
         "rebalance_timeout_ms": session_ms,
+        # it never fetches: that is no reason to leave the group
+        "max_poll_interval_ms": NEVER_MS,
     }
 
 
@@ -108,8 +114,8 @@ def make_consumer(bootstrap: str, settings: Settings) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(bootstrap_servers=bootstrap, **consumer_options(settings), **security_options(settings))
 
 
-def make_member(bootstrap: str, settings: Settings, group: str) -> AIOKafkaConsumer:
-    options = member_options(settings, group) | security_options(settings)
+def make_member(bootstrap: str, settings: Settings, group: str, sharing: Sharing) -> AIOKafkaConsumer:
+    options = member_options(settings, group, sharing) | security_options(settings)
     return AIOKafkaConsumer(bootstrap_servers=bootstrap, **options)
 
 

@@ -68,7 +68,8 @@ class Assignment(Protocol):
     """What the owner of partitions does when they come and go; called inside `LogReader.read`, never concurrently."""
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """These are now owned. Gives the offset of the first record wanted of each (absent or 0: from the beginning)."""
+        """These are now owned, beside those that were before. Gives the offset of the first record wanted of each (absent or 0:
+        from the beginning)."""
         ...
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -94,6 +95,10 @@ class LogReader(Protocol):
         May be called while a `read` waits, which then goes on from there. A read that has taken its records may still return
         them. A later `read` raises LogFault where the log was cut beyond the offsets.
         """
+        ...
+
+    def alone(self) -> bool:
+        """Whether no other member shared the group when partitions were last given out. A reader without a group is alone."""
         ...
 
     async def stop(self) -> None:
@@ -166,7 +171,8 @@ class Log(Protocol):
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> LogReader:
         """Follow the partitions that the group gives to this member.
 
-        Each partition has one owner at a time, up to the moment of a change: a former owner may go on for a short while.
+        Each partition has one owner at a time. One that was silent for too long has lost its partitions, and may go on with them
+        until it notices. Partitions that stay with a member are neither revoked nor assigned, and flow on while others move.
         Partition n of every topic of the group goes to the same member.
         """
         ...

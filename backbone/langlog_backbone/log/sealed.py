@@ -213,6 +213,9 @@ class _Reader:
         self._held = [record for record in self._held if (record.topic, record.partition) not in positions]
         self._inner.seek(positions)
 
+    def alone(self) -> bool:
+        return self._inner.alone()
+
     async def stop(self) -> None:
         await self._inner.stop()
 

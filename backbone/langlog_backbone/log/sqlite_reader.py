@@ -310,6 +310,9 @@ class SqliteReader:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def alone(self) -> bool:
+        return True  # a member owns every partition or none
+
     async def stop(self) -> None:
         self._leave_tail()
         if self._lock is not None:

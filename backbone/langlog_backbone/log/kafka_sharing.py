@@ -1,0 +1,123 @@
+"""Which member of a group owns which partition: few partitions move, and none moves while its owner still works on it.
+
+A member says in its join request which partitions it owns. The leader of the group shares them out evenly and leaves each
+member what it has, as far as that is even. A partition that is to move goes in two rounds (as in KIP-429): in the first nobody is given
+it, which tells its owner to let go; the owner then joins again, and the second round gives it to the new owner. Members keep
+working on all other partitions meanwhile.
+
+The protocol is called ``range`` like aiokafka's own, which earlier versions of langlog use: a group of both kinds works while they are
+replaced. A member of the earlier kind claims nothing, and lets go of everything before each round.
+
+Pure but for `Sharing`, which keeps one member's claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+
+VERSION = 0
+"""Of the consumer protocol's structures."""
+
+
+class Claim(msgspec.Struct, array_like=True, frozen=True):
+    """What a member says when it joins. ``round``: of the last assignment that it has received; ``owned``: partition numbers."""
+
+    round: int = 0
+    owned: list[int] = []
+
+
+class Given(msgspec.Struct, array_like=True, frozen=True):
+    """What the leader says beside an assignment. ``member``: the id that it was made for; ``members``: how many share the group."""
+
+    round: int = 0
+    member: str = ""
+    members: int = 0
+
+
+_claims = msgspec.msgpack.Decoder(Claim)
+_givens = msgspec.msgpack.Decoder(Given)
+
+
+def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, list[int]]:
+    """Partition numbers for each member. Those whose present owner is to let go of them are given to nobody."""
+    owner: dict[int, str] = {}
+    for member in sorted(claims, key=lambda m: (claims[m].round, m)):  # of two claims the later round's counts
+        owner.update(dict.fromkeys(claims[member].owned, member))
+    owned = {member: [n for n in sorted(numbers) if owner.get(n) == member] for member in claims}
+    least, extra = divmod(len(numbers), len(claims))
+    target: dict[int, str] = {}
+    room: list[str] = []
+    for rank, member in enumerate(sorted(claims, key=lambda m: (-len(owned[m]), m))):
+        quota = least + (rank < extra)
+        kept = owned[member][:quota]
+        target.update(dict.fromkeys(kept, member))
+        room += [member] * (quota - len(kept))
+    for number, member in zip((n for n in sorted(numbers) if n not in target), room, strict=True):
+        target[number] = member
+    found: dict[str, list[int]] = {member: [] for member in claims}
+    for number in sorted(target):
+        if owner.get(number, target[number]) == target[number]:
+            found[target[number]].append(number)
+    return found
+
+
+class Sharing:
+    """An assignor as aiokafka wants it, one for each member. Belongs to the member's event loop."""
+
+    name = "range"
+
+    def __init__(self) -> None:
+        self.owned: set[int] = set()
+        """Partition numbers that this member claims."""
+        self.given = Given()
+        """What came with the last assignment; without anything when a leader of an earlier version made it."""
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        claim = Claim(self.given.round, sorted(self.owned))
+        return ConsumerProtocolMemberMetadata(VERSION, sorted(topics), msgspec.msgpack.encode(claim))
+
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+        try:
+            self.given = _givens.decode(assignment.user_data)
+        except msgspec.MsgspecError:
+            self.given = Given()
+
+    def assign(self, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]) -> dict[str, Any]:
+        """Called on the leader. ``cluster``: aiokafka's metadata, which knows the partitions of each topic."""
+        claims = {member: _claim(metadata.user_data) for member, metadata in members.items()}
+        followers: dict[str, list[str]] = {}
+        for member in sorted(members):
+            for topic in members[member].subscription:
+                followers.setdefault(topic, []).append(member)
+        partitions = {topic: cluster.partitions_for_topic(topic) or set() for topic in followers}
+        shares = share(claims, set().union(*partitions.values()))
+        lanes: dict[str, list[tuple[str, list[int]]]] = {member: [] for member in members}
+        for topic, following in sorted(followers.items()):
+            for member in following:
+                numbers = [n for n in shares[member] if n in partitions[topic]]
+                # members of several versions: what a partition's owner does not follow goes to one who does
+                numbers += [
+                    n
+                    for other in sorted(set(members) - set(following))
+                    for n in shares[other]
+                    if n in partitions[topic] and following[n % len(following)] == member
+                ]
+                lanes[member].append((topic, sorted(numbers)))
+        round = max(claim.round for claim in claims.values()) + 1
+        return {
+            member: ConsumerProtocolMemberAssignment(
+                VERSION, lanes[member], msgspec.msgpack.encode(Given(round, member, len(members)))
+            )
+            for member in members
+        }
+
+
+def _claim(data: bytes) -> Claim:
+    try:
+        return _claims.decode(data)
+    except msgspec.MsgspecError:
+        return Claim()
