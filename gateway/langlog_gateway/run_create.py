@@ -297,12 +297,30 @@ class RunOrders:
         # another event came first (a run that had to make room), or it is a repetition
         row = await self._core.reads.row(SQL["run"], order.thread_id, order.run_id)
         if row is None:
-            raise not_found()
+            if reply.type == ev.CommandRepeated.TYPE:
+                raise not_found()
+            # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
+            return present.run_created(_as_made(order.command), reply.time)
         return present.run(row).encode()
 
 
 DEFAULTS_METADATA = {"created_by": "system"}
 """Metadata of the assistant that an executor creates for each graph at start."""
+
+
+def _as_made(command: cmd.CreateRun) -> ev.RunCreated:
+    """The event that the command gave, without the metadata of its thread."""
+    shown = {"graph_id": command.graph_id, "assistant_id": command.assistant_id}
+    return ev.RunCreated(
+        thread_id=command.thread_id,
+        run_id=command.run_id,
+        ordinal=0,
+        assistant_id=command.assistant_id,
+        graph_id=command.graph_id,
+        kwargs=command.kwargs,
+        metadata={**command.assistant_metadata, **shown, **command.metadata},
+        multitask_strategy=command.multitask_strategy,
+    )
 
 
 def is_default(assistant: Assistant) -> bool:

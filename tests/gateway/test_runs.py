@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from langlog_gateway import run_create
 from langlog_schemas.ids import default_assistant_id
 from langlog_schemas.messages import Answer
 
@@ -258,3 +259,18 @@ async def test_two_equal_requests_at_once_make_one_run(stack: Stack) -> None:
     answers = await asyncio.gather(*(stack.call("POST", path, body, headers=headers) for _ in range(4)))
     assert {status for status, _ in answers} == {200}
     assert len({answer["run_id"] for _, answer in answers}) == 1
+
+
+async def test_a_run_that_is_gone_before_its_request_is_answered_is_answered_all_the_same(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread_id = await make_thread(stack)
+    path = f"/threads/{thread_id}/runs"
+    body = {"assistant_id": "echo", "input": {"n": 1}, "metadata": {"m": 1}}
+    _, found = await stack.call("POST", path, body, headers={"Idempotency-Key": "there"})
+    # as when it is rolled back and folded between its creation and our look
+    monkeypatch.setitem(run_create.SQL, "run", f"SELECT * FROM ({run_create.SQL['run']}) AS found WHERE false")
+    status, run = await stack.call("POST", path, body, headers={"Idempotency-Key": "gone"})
+    assert (status, run["status"], run["thread_id"]) == (200, "pending", thread_id)
+    assert run["metadata"].items() >= {"m": 1, "graph_id": "echo"}.items()
+    assert run.keys() == found.keys()
