@@ -1,0 +1,132 @@
+"""What the authorisation matrix knows of each route: which permission it needs of a thread, and every way that a run comes about.
+
+`NEEDS` has an entry for each route that names a thread, a run, an assistant or a cron; the matrix fails for one that has none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Need = Literal[
+    "read", "update", "delete", "create_run", "assistant", "cron", "cron on thread", "search", "none", "protocol"
+]
+"""``read``, ``update``, ``delete``, ``create_run``: of the thread; ``assistant``, ``cron``: of that object's owner; ``protocol``: answers
+that carry errors under status 200."""
+
+NEEDS: dict[str, Need] = {
+    "POST /assistants": "none",
+    "POST /assistants/search": "search",
+    "POST /assistants/count": "search",
+    "GET /assistants/{assistant_id}": "assistant",
+    "PATCH /assistants/{assistant_id}": "assistant",
+    "DELETE /assistants/{assistant_id}": "assistant",
+    "GET /assistants/{assistant_id}/graph": "assistant",
+    "GET /assistants/{assistant_id}/subgraphs": "assistant",
+    "GET /assistants/{assistant_id}/subgraphs/{namespace}": "assistant",
+    "GET /assistants/{assistant_id}/schemas": "assistant",
+    "POST /assistants/{assistant_id}/versions": "assistant",
+    "POST /assistants/{assistant_id}/latest": "assistant",
+    "POST /threads": "none",
+    "POST /threads/search": "search",
+    "POST /threads/count": "search",
+    "POST /threads/prune": "delete",
+    "GET /threads/{thread_id}": "read",
+    "PATCH /threads/{thread_id}": "update",
+    "DELETE /threads/{thread_id}": "delete",
+    "POST /threads/{thread_id}/copy": "read",
+    "GET /threads/{thread_id}/storage": "read",
+    "GET /threads/{thread_id}/state": "read",
+    "POST /threads/{thread_id}/state": "update",
+    "POST /threads/{thread_id}/state/checkpoint": "read",
+    "GET /threads/{thread_id}/state/{checkpoint_id}": "read",
+    "GET /threads/{thread_id}/history": "read",
+    "POST /threads/{thread_id}/history": "read",
+    "GET /threads/{thread_id}/stream": "read",
+    "POST /threads/{thread_id}/commands": "protocol",
+    "POST /threads/{thread_id}/stream/events": "protocol",
+    "GET /threads/{thread_id}/stream/events": "protocol",
+    "POST /runs/crons": "none",
+    "POST /threads/{thread_id}/runs/crons": "create_run",
+    "POST /runs/crons/search": "search",
+    "POST /runs/crons/count": "search",
+    "GET /runs/crons/{cron_id}": "cron",
+    "PATCH /runs/crons/{cron_id}": "cron",
+    "DELETE /runs/crons/{cron_id}": "cron",
+    "GET /threads/{thread_id}/runs": "read",
+    "POST /threads/{thread_id}/runs": "create_run",
+    "POST /threads/{thread_id}/runs/wait": "create_run",
+    "POST /threads/{thread_id}/runs/stream": "create_run",
+    "POST /runs": "none",
+    "POST /runs/wait": "none",
+    "POST /runs/stream": "none",
+    "POST /runs/batch": "none",
+    "POST /runs/cancel": "update",
+    "GET /threads/{thread_id}/runs/{run_id}": "read",
+    "DELETE /threads/{thread_id}/runs/{run_id}": "delete",
+    "GET /threads/{thread_id}/runs/{run_id}/join": "read",
+    "GET /threads/{thread_id}/runs/{run_id}/stream": "read",
+    "POST /threads/{thread_id}/runs/{run_id}/cancel": "update",
+    "GET /threads/{thread_id}/runs/{run_id}/webhooks": "read",
+    "GET /threads/{thread_id}/events": "read",
+    "GET /threads/{thread_id}/runs/{run_id}/events": "read",
+    "PUT /store/items": "none",
+    "GET /store/items": "none",
+    "DELETE /store/items": "none",
+    "POST /store/items/search": "search",
+    "POST /store/namespaces": "search",
+    "POST /mcp": "protocol",
+    "GET /mcp": "none",
+    "DELETE /mcp": "none",
+    "GET /.well-known/agent-card.json": "protocol",
+    "GET /a2a/{assistant_id}": "protocol",
+    "POST /a2a/{assistant_id}": "protocol",
+}
+
+
+def ways(thread_id: str, assistant_id: str) -> dict[str, tuple[str, str, Any]]:
+    """Every way that a run on a thread comes about: name -> (method, path, body). Firing of crons has tests of its own."""
+    run = {"assistant_id": assistant_id, "input": {"a": 1}}
+    on_thread = f"/threads/{thread_id}"
+    said = {"message": {"messageId": "m", "contextId": thread_id, "parts": [{"kind": "data", "data": {"a": 1}}]}}
+    return {
+        "run": ("POST", f"{on_thread}/runs", run),
+        "run that waits": ("POST", f"{on_thread}/runs/wait", run),
+        "run that streams": ("POST", f"{on_thread}/runs/stream", run),
+        "run that makes its thread": ("POST", f"{on_thread}/runs", {**run, "if_not_exists": "create"}),
+        "run that rolls back": ("POST", f"{on_thread}/runs", {**run, "multitask_strategy": "rollback"}),
+        "resume": ("POST", f"{on_thread}/runs", {"assistant_id": assistant_id, "command": {"resume": "yes"}}),
+        "run with a webhook": ("POST", f"{on_thread}/runs", {**run, "webhook": "https://example.com/threads"}),
+        "delayed run": ("POST", f"{on_thread}/runs", {**run, "after_seconds": 3600}),
+        "cron": ("POST", f"{on_thread}/runs/crons", {**run, "schedule": "0 0 1 1 *"}),
+        "protocol": ("POST", f"{on_thread}/commands", {"id": 1, "method": "run.start", "params": run}),
+        "protocol's resume": (
+            "POST",
+            f"{on_thread}/commands",
+            {"id": 1, "method": "input.respond", "params": {"interrupt_id": "i", "response": "yes"}},
+        ),
+        "socket": ("SOCKET", f"{on_thread}/stream/events", {"id": 1, "method": "run.start", "params": run}),
+        "A2A": (
+            "POST",
+            f"/a2a/{assistant_id}",
+            {"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": said},
+        ),
+        "A2A stream": (
+            "POST",
+            f"/a2a/{assistant_id}",
+            {"jsonrpc": "2.0", "id": 1, "method": "message/stream", "params": said},
+        ),
+    }
+
+
+def stateless_ways(assistant_id: str, name: str) -> dict[str, tuple[str, str, Any]]:
+    """As `ways`, of runs without a thread; ``name``: the assistant's, by which MCP calls it."""
+    run = {"assistant_id": assistant_id, "input": {"a": 1}}
+    call = {"name": name, "arguments": {"a": 1}}
+    return {
+        "stateless run": ("POST", "/runs", run),
+        "stateless run that waits": ("POST", "/runs/wait", run),
+        "stateless run that streams": ("POST", "/runs/stream", run),
+        "batch": ("POST", "/runs/batch", [run]),
+        "stateless cron": ("POST", "/runs/crons", {**run, "schedule": "0 0 1 1 *"}),
+        "MCP": ("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}),
+    }
