@@ -127,6 +127,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream_check_s: float = 60.0
     """LANGLOG_STREAM_CHECK_SECS: with custom authentication the project's handlers are asked this often, in seconds, whether the caller
     of an open stream may still read the thread; besides when the thread's metadata changes."""
+    max_streams_per_user: int = 1_000
+    """LANGLOG_MAX_STREAMS_PER_USER: of those, at most so many of one authenticated user; one more is 429."""
     max_subscriptions: int = 64
     """LANGLOG_MAX_SUBSCRIPTIONS: of one WebSocket."""
     max_socket_message_bytes: int = 4_000_000
@@ -135,6 +137,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_SOCKET_PING_SECS: between pings to a silent WebSocket; half of that later without an answer it is gone; 0: none."""
     max_queued_runs: int = 100_000
     """LANGLOG_MAX_QUEUED_RUNS: pending runs of the whole server; one more is 429; 0: no limit."""
+    max_queued_runs_per_user: int = 25_000
+    """LANGLOG_MAX_QUEUED_RUNS_PER_USER: pending runs of one authenticated user; one more is 429; 0: no limit."""
+    max_delay_s: float = 7_776_000.0
+    """LANGLOG_MAX_DELAY_SECS: a run that is to begin later than this from now (``after_seconds``) is 422."""
     max_page: int = 10_000
     """LANGLOG_MAX_PAGE: entries of one answer that lists runs or store items; searches take at most 1,000 in any case."""
     max_answer_bytes: int = 100_000_000
@@ -189,6 +195,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_WEBHOOK_BACKOFF_SECS: the second try comes within this, each further one within twice as much (random)."""
     webhook_concurrency: int = 16
     """LANGLOG_WEBHOOK_CONCURRENCY: webhooks that one scheduler delivers at once."""
+    webhook_concurrency_per_user: int = 4
+    """LANGLOG_WEBHOOK_CONCURRENCY_PER_USER: of those, at most so many of the runs of one authenticated user: receivers that answer
+    slowly hold back their own user's webhooks alone."""
     webhook_block_private: bool = False
     """LANGLOG_WEBHOOK_BLOCK_PRIVATE: refuse private networks (10.0.0.0/8 and the like) as well; loopback, link-local
     and other special ranges are refused in any case."""
@@ -264,10 +273,13 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "max_streams": ("LANGLOG_MAX_STREAMS",),
     "max_filter_members": ("LANGLOG_MAX_FILTER_MEMBERS",),
     "stream_check_s": ("LANGLOG_STREAM_CHECK_SECS",),
+    "max_streams_per_user": ("LANGLOG_MAX_STREAMS_PER_USER",),
     "max_subscriptions": ("LANGLOG_MAX_SUBSCRIPTIONS",),
     "max_socket_message_bytes": ("LANGLOG_MAX_SOCKET_MESSAGE_BYTES",),
     "socket_ping_s": ("LANGLOG_SOCKET_PING_SECS",),
     "max_queued_runs": ("LANGLOG_MAX_QUEUED_RUNS",),
+    "max_queued_runs_per_user": ("LANGLOG_MAX_QUEUED_RUNS_PER_USER",),
+    "max_delay_s": ("LANGLOG_MAX_DELAY_SECS",),
     "max_page": ("LANGLOG_MAX_PAGE",),
     "max_answer_bytes": ("LANGLOG_MAX_ANSWER_BYTES",),
     "audit_page_bytes": ("LANGLOG_AUDIT_PAGE_BYTES",),
@@ -292,6 +304,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "webhook_timeout_s": ("LANGLOG_WEBHOOK_TIMEOUT_SECS",),
     "webhook_backoff_s": ("LANGLOG_WEBHOOK_BACKOFF_SECS",),
     "webhook_concurrency": ("LANGLOG_WEBHOOK_CONCURRENCY",),
+    "webhook_concurrency_per_user": ("LANGLOG_WEBHOOK_CONCURRENCY_PER_USER",),
     "webhook_block_private": ("LANGLOG_WEBHOOK_BLOCK_PRIVATE",),
     "cron_grace_s": ("LANGLOG_CRON_GRACE_SECS",),
     "cron_max_lag_s": ("LANGLOG_CRON_MAX_LAG_SECS",),

@@ -243,6 +243,7 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, k
             multitask_strategy=command.multitask_strategy,
             not_before=command.not_before if command.not_before and command.not_before > meta.time else None,
             temporary=command.temporary,
+            user_id=command.user_id,
             creates_thread=not state.exists,
             thread_metadata={**state.metadata, **ids} if state.exists else {**command.metadata, **ids},
             thread_config=command.thread_config,

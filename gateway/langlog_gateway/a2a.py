@@ -245,7 +245,7 @@ class A2a:
     async def _stream(self, call: Call) -> web.StreamResponse:
         core = self._core
         order, message = await self._order(call, stream_mode=["messages"])
-        core.enter_stream()
+        core.enter_stream(call.request)
         watch = core.watches.enter(order.thread_id, order.run_id, frames=True)
         try:
             await asyncio.gather(core.watches.ready(watch), self._runs.place(order))
@@ -259,7 +259,7 @@ class A2a:
             return await out.while_permitted(core.permissions, order.thread_id, "leave", ask, follow)
         finally:
             core.watches.close(watch)
-            core.leave_stream()
+            core.leave_stream(call.request)
 
     async def _order(self, call: Call, **more: Any) -> tuple[Order, Object]:
         """The run that a message asks for, and the message. Raises RpcError."""

@@ -53,6 +53,12 @@ def caller(request: web.Request) -> User | None:
     return request.get(USER)
 
 
+def identity_of(request: web.Request) -> str:
+    """The caller's identity, by which shares of what all use are counted; empty: nobody in particular."""
+    user = caller(request)
+    return "" if user is None else user["identity"]
+
+
 def guarded(request: web.Request) -> bool:
     """Whether handlers are asked at all: what only they look at need not be prepared otherwise."""
     return request.app.get(GATE) is not None

@@ -84,7 +84,7 @@ class ThreadEvents:
 
     async def _follow(self, request: web.Request, asked: Asked, after: int) -> web.StreamResponse:
         core = self._core
-        core.enter_stream()
+        core.enter_stream(request)
         watch: Watch | None = None
         try:
             watch = await core.watches.open(asked.thread_id)
@@ -101,7 +101,7 @@ class ThreadEvents:
         finally:
             if watch is not None:
                 core.watches.close(watch)
-            core.leave_stream()
+            core.leave_stream(request)
 
     async def _written(self, out: StreamOut, watch: Watch, asked: Asked, page: Page) -> web.StreamResponse:
         """Write the events, from this page on, until the thread is gone."""

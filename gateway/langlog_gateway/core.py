@@ -23,7 +23,7 @@ from langlog_backbone.watermark import Watermark
 from langlog_backbone.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
 from langlog_schemas.commands import Ttl
 
-from .access import caller
+from .access import caller, identity_of
 from .backlog import Backlog
 from .errors import JSON, ApiError
 from .http_options import read_options
@@ -31,6 +31,7 @@ from .metrics import Metrics
 from .permission import Permissions
 from .ports import SOURCE, Commands, Origin, Queries, Reads
 from .queue_depth import QueueDepth
+from .stream_slots import StreamSlots
 from .watch import Watches
 
 logger = structlog.get_logger(__name__)
@@ -68,13 +69,13 @@ class Core:
         self.watches = Watches(backbone.bus, self.settings)
         self.permissions = Permissions(self.settings, self.reads, self.watches)
         self.backlog = Backlog(backbone.pipe, self.reads)
-        self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs)
+        self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs, self.settings.max_queued_runs_per_user)
         self.metrics = Metrics()
         self.draining = False
         self.on_drain: list[Callable[[], None]] = []
         """What else is told that the server goes down. Calls that do not wait."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._streams = 0
+        self._streams = StreamSlots(self.settings.max_streams, self.settings.max_streams_per_user)
 
     async def start(self) -> None:
         if self.store_index is not None:
@@ -109,14 +110,12 @@ class Core:
         except WebhookRefused as refused:
             raise ApiError(422, str(refused)) from None
 
-    def enter_stream(self) -> None:
-        """One more open stream. Raises ApiError 429 over the limit."""
-        if self._streams >= self.settings.max_streams:
-            raise ApiError(429, f"Too many open streams (limit {self.settings.max_streams})", {"retry-after": "1"})
-        self._streams += 1
+    def enter_stream(self, request: web.Request) -> None:
+        """One more open stream of the caller. Raises ApiError 429 over a limit."""
+        self._streams.enter(identity_of(request))
 
-    def leave_stream(self) -> None:
-        self._streams -= 1
+    def leave_stream(self, request: web.Request) -> None:
+        self._streams.leave(identity_of(request))
 
 
 def origin_of(request: web.Request) -> Origin:

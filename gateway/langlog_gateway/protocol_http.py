@@ -72,7 +72,7 @@ class Protocol:
             if error.status >= 500:
                 raise
             return await _silence(request)  # to who may not, the status is 200 all the same (API.md 18)
-        self._core.enter_stream()
+        self._core.enter_stream(request)
         feed: Feed | None = None
         subscriber = Subscriber(filter, self._limits, certain=certain)
         try:
@@ -82,7 +82,7 @@ class Protocol:
             if feed is not None:
                 feed.leave(subscriber)
                 self._feeds.close(feed)
-            self._core.leave_stream()
+            self._core.leave_stream(request)
 
     async def _stream(
         self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter

@@ -54,7 +54,7 @@ class Sockets:
         origin = request.headers.get("origin")
         if origin is not None and not _own(origin, request) and not self._cors.admits_socket(request, origin):
             raise ApiError(403, "Disallowed CORS origin")
-        self._core.enter_stream()
+        self._core.enter_stream(request)
         settings = self._core.settings
         response = web.WebSocketResponse(
             timeout=CUT_OFF_WRITE_S,
@@ -82,10 +82,10 @@ class Sockets:
         finally:
             if socket is not None:
                 self._open.discard(socket)
-                self._core.leave_stream()
+                self._core.leave_stream(request)
                 await socket.leave()
             else:
-                self._core.leave_stream()
+                self._core.leave_stream(request)
         return response
 
     async def _read(self, request: web.Request, response: web.WebSocketResponse, socket: Socket) -> None:

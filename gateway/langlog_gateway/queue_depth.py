@@ -1,4 +1,5 @@
-"""How many runs wait on the whole server, known closely enough to refuse more (``LANGLOG_MAX_QUEUED_RUNS``).
+"""How many runs wait on the whole server, known closely enough to refuse more (``LANGLOG_MAX_QUEUED_RUNS``), and how many of each
+authenticated user (``LANGLOG_MAX_QUEUED_RUNS_PER_USER``), so that one user cannot take all places.
 
 The count comes from Postgres, while runs are made once in `FRESH_S`; what this gateway has let in since is added. A run never waits
 for a count unless the queue looks full; then all that come together wait for the same one. One per gateway, on its event loop.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from langlog_backbone.postgres import load_sql
@@ -23,36 +25,39 @@ RETRY_AFTER_S = 1
 
 
 class QueueDepth:
-    """``limit`` 0: nothing is counted."""
+    """``limit`` 0: nothing is counted. ``share``: of one user; 0: no limit of its own."""
 
-    def __init__(self, reads: Reads, limit: int) -> None:
-        self._reads, self._limit = reads, limit
-        self._counted = 0
+    def __init__(self, reads: Reads, limit: int, share: int = 0) -> None:
+        self._reads, self._limit, self._share = reads, limit, share
+        self._counted: Counter[str] = Counter()
+        """User -> runs, as of the last count; those of nobody in particular under the empty string."""
         self._counted_at = float("-inf")
         self._took_s = 0.0
-        self._entering = 0
+        self._entering: Counter[str] = Counter()
         """Let in, and perhaps not in Postgres yet."""
-        self._entered = 0
+        self._entered: Counter[str] = Counter()
         """In Postgres since the last count began."""
         self._counting: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def enter(self, runs: int = 1) -> AsyncIterator[None]:
+    async def enter(self, user: str, runs: int = 1) -> AsyncIterator[None]:
         """Around the making of runs. Raises ApiError 429 when there would be more than may wait."""
         if not self._limit:
             yield
             return
-        await self._admit(runs)
-        self._entering += runs
+        await self._admit(user, runs)
+        self._entering[user] += runs
         try:
             yield
-            self._entered += runs
+            self._entered[user] += runs
         finally:
-            self._entering -= runs
+            self._entering[user] -= runs
+            if not self._entering[user]:
+                del self._entering[user]
 
-    async def _admit(self, runs: int) -> None:
+    async def _admit(self, user: str, runs: int) -> None:
         age = asyncio.get_running_loop().time() - self._counted_at
-        full = self._full(runs)
+        full = self._refusal(user, runs) is not None
         if self._counting is None and age > (BELIEVED * self._took_s if full else FRESH_S):
             self._counting = asyncio.create_task(self._count())
             self._counting.add_done_callback(self._done)
@@ -60,17 +65,22 @@ class QueueDepth:
             return
         if self._counting is not None:
             await asyncio.shield(self._counting)
-        if self._full(runs):
-            told = f"Too many runs are queued (limit {self._limit}), try again shortly"
-            raise ApiError(429, told, {"retry-after": str(RETRY_AFTER_S)})
+        if (refusal := self._refusal(user, runs)) is not None:
+            raise ApiError(429, refusal, {"retry-after": str(RETRY_AFTER_S)})
 
-    def _full(self, runs: int) -> bool:
-        return self._counted + self._entering + self._entered + runs > self._limit
+    def _refusal(self, user: str, runs: int) -> str | None:
+        counts = (self._counted, self._entering, self._entered)
+        if sum(count.total() for count in counts) + runs > self._limit:
+            return f"Too many runs are queued (limit {self._limit}), try again shortly"
+        if user and self._share and sum(count[user] for count in counts) + runs > self._share:
+            return f"Too many of your runs are queued (limit {self._share}), try again when some of them have ended"
+        return None
 
     async def _count(self) -> None:
         clock = asyncio.get_running_loop().time
-        began, included = clock(), self._entered
-        self._counted = int(await self._reads.value(SQL["queued"], self._limit))
+        began, included = clock(), self._entered.copy()
+        rows = await self._reads.rows(SQL["queued"], self._limit)
+        self._counted = Counter({row["user_id"]: row["runs"] for row in rows})
         self._entered -= included
         self._counted_at = clock()
         self._took_s = self._counted_at - began

@@ -22,7 +22,7 @@ from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, Layered, RunC
 from uuid_utils import uuid4
 
 from . import present
-from .access import User, authorize, caller, guarded
+from .access import User, authorize, caller, guarded, identity_of
 from .assistant_lookup import AssistantLookup
 from .core import Core, origin_of
 from .errors import ApiError, not_found, unavailable, unprocessable
@@ -33,8 +33,6 @@ from .validation import uuid_of, violation
 SQL = load_sql("langlog_gateway", "runs.sql")
 TARGET_MISSING = "Thread or assistant not found."
 NOTHING = Private()
-DELAY_MAX_S = 10 * 366 * 86_400.0
-"""Ten years: what a timestamp can surely hold."""
 
 
 class Order(NamedTuple):
@@ -103,6 +101,11 @@ class RunOrders:
             body.webhook = None
         if body.webhook is not None:
             self._core.check_webhook(body.webhook)
+        if not body.after_seconds <= self._core.settings.max_delay_s:
+            raise unprocessable(
+                f"after_seconds is {body.after_seconds:g}: a run may begin at most {self._core.settings.max_delay_s:g} "
+                "seconds from now (LANGLOG_MAX_DELAY_SECS); a cron begins later ones"
+            )
         origin = origin_of(request)
         stateless = thread_id is None
         suffix = f" {number}" if number else ""
@@ -126,6 +129,7 @@ class RunOrders:
             multitask_strategy=body.multitask_strategy,
             if_not_exists="create" if stateless else body.if_not_exists,
             not_before=_moment(body.after_seconds),
+            user_id=identity_of(request),
             temporary=temporary,
             fresh=stateless and origin.key is None,
             thread_ttl=self._core.default_ttl,
@@ -267,19 +271,20 @@ class RunOrders:
 
     async def place(self, order: Order) -> Reply:
         """Append the command and wait until the run exists. Raises ApiError."""
-        async with self._core.queue_depth.enter():
+        async with self._core.queue_depth.enter(order.command.user_id):
             await self._keep([order])
             return await self._core.commands.execute(order.command, order.origin, "run command")
 
     async def send(self, order: Order) -> None:
         """Append the command of a run that is certain, without waiting. Raises ApiError."""
-        async with self._core.queue_depth.enter():
+        async with self._core.queue_depth.enter(order.command.user_id):
             await self._keep([order])
             await self._core.commands.append(order.command, order.origin)
 
     async def place_all(self, orders: Sequence[Order], origin: Origin) -> list[Reply]:
         """As `place`, of runs that are made together. Raises the first ApiError."""
-        async with self._core.queue_depth.enter(len(orders)):
+        user = orders[0].command.user_id if orders else ""
+        async with self._core.queue_depth.enter(user, len(orders)):
             await self._keep(orders)
             commands = [order.command for order in orders]
             replies = await self._core.commands.execute_all(commands, origin, "run command")
@@ -333,7 +338,7 @@ def is_default(assistant: Assistant) -> bool:
 def _moment(after_s: float) -> str | None:
     if not after_s > 0:
         return None
-    moment = now() + timedelta(seconds=min(after_s, DELAY_MAX_S))
+    moment = now() + timedelta(seconds=after_s)
     return moment.isoformat(timespec="microseconds")
 
 

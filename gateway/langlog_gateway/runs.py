@@ -88,7 +88,7 @@ class Runs:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request, bodies.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request), waits=True)
-        self._core.enter_stream()
+        self._core.enter_stream(request)
         watch = self._core.watches.enter(order.thread_id, order.run_id, frames=True)
         try:
             # frames that come before the subscription stands are found in the backlog: they are numbered
@@ -97,7 +97,7 @@ class Runs:
                 return await self._streams.follow_new(request, watch, order, recorded=body.stream_resumable)
         finally:
             self._core.watches.close(watch)
-            self._core.leave_stream()
+            self._core.leave_stream(request)
 
     async def batch(self, request: web.Request) -> web.Response:
         wanted = await read_body(request, bodies.RUN_BATCH)
@@ -159,7 +159,7 @@ class Runs:
             await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
         except ApiError as error:
             return await self._streams.refuse(request, thread_id, run_id, error)
-        self._core.enter_stream()
+        self._core.enter_stream(request)
         watch: Watch | None = None
         try:
             watch = await self._core.watches.open(thread_id, run_id, frames=True)
@@ -168,7 +168,7 @@ class Runs:
         finally:
             if watch is not None:
                 self._core.watches.close(watch)
-            self._core.leave_stream()
+            self._core.leave_stream(request)
 
     # stopping
 

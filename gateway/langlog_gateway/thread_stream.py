@@ -47,7 +47,7 @@ class ThreadStreams:
             await out.open()
             await out.fail("HTTPException", f"{error.status}: {error.detail}")
             return await out.close()
-        self._core.enter_stream()
+        self._core.enter_stream(request)
         watch: Watch | None = None
         try:
             watch = await self._core.watches.open(thread_id, frames=True)
@@ -65,7 +65,7 @@ class ThreadStreams:
         finally:
             if watch is not None:
                 self._core.watches.close(watch)
-            self._core.leave_stream()
+            self._core.leave_stream(request)
 
 
 class _ThreadReader:

@@ -179,12 +179,13 @@ async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Chang
             new["not_before"],
             new["temporary"],
             *_CHANGED_RUN(row)[2:],
+            new["user_id"],
         )
         for id, row in changes.runs.items()
         if (new := row.new) is not None
     ]
     if runs:
-        await connection.execute(SQL["insert_runs"], *_columns(runs, 25))
+        await connection.execute(SQL["insert_runs"], *_columns(runs, 26))
     moved = [(id, *_CHANGED_RUN(row)) for id, row in changes.runs.items() if row.new is None]
     if moved:
         await connection.execute(SQL["update_runs"], *_columns(moved, 15))

@@ -117,6 +117,7 @@ class WebhookRow(NamedTuple):
     multitask_strategy: str | None
     created_at: datetime | None
     temporary: bool | None
+    user_id: str | None
 
 
 class WebhookTry(NamedTuple):

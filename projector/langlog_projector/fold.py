@@ -218,6 +218,7 @@ class Fold:
             "multitask_strategy": event.multitask_strategy,
             "not_before": datetime.fromisoformat(event.not_before) if event.not_before else None,
             "temporary": event.temporary,
+            "user_id": event.user_id,
         }
 
     def _run_ended(
@@ -290,6 +291,7 @@ class Fold:
             multitask_strategy=new.get("multitask_strategy"),
             created_at=new.get("created_at"),
             temporary=new.get("temporary"),
+            user_id=new.get("user_id"),
         )
 
     def _webhook_attempted(self, event: ev.WebhookAttempted, partition: int) -> None:

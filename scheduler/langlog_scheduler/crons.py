@@ -282,6 +282,7 @@ def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: boo
         assistant_id=assistant.assistant_id,
         graph_id=assistant.graph_id,
         kwargs=run["kwargs"],
+        user_id=user_id,
         assistant_metadata=assistant.metadata,
         metadata=run["metadata"],
         thread_config=layered.thread_config,

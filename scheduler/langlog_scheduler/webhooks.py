@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -58,7 +59,8 @@ class Webhooks:
         self._draining = False
         self.availability = Availability("scheduler.webhooks")
         self._outcomes = Availability("scheduler.webhooks.outcomes", "log")
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, str] = {}
+        """run -> the user whose share its delivery takes; empty: nobody's"""
         self._said: dict[str, int] = {}
         """run -> try whose outcome is in the log and may not be folded yet"""
         self._others: dict[tuple[str, int], float] = {}
@@ -109,13 +111,17 @@ class Webhooks:
         now = asyncio.get_running_loop().time()
         self._others = {key: until for key, until in self._others.items() if until > now}
         passed_over = [*self._under_way, *self._said, *(run_id for run_id, _ in self._others)]
-        rows = await self._pool.fetch(SQL["due"], passed_over, free)
-        for run_id, attempts in rows:
-            self._under_way.add(run_id)
+        share = self._settings.webhook_concurrency_per_user
+        taken = Counter(user for user in self._under_way.values() if user)
+        rows = await self._pool.fetch(SQL["due"], passed_over, free, share, list(taken), list(taken.values()))
+        for run_id, attempts, user in rows:
+            self._under_way[run_id] = user
             tries.create_task(self._try(run_id, attempts + 1))
         waits = [until - now for until in self._others.values()]
-        begun = [run_id for run_id, _ in rows]
-        seconds = await self._pool.fetchval(SQL["next_due"], passed_over + begun)
+        begun = [run_id for run_id, _, _ in rows]
+        taken = Counter(user for user in self._under_way.values() if user)
+        full = [user for user, n in taken.items() if n >= share]
+        seconds = await self._pool.fetchval(SQL["next_due"], passed_over + begun, full)
         if seconds is not None:
             waits.append(max(float(seconds), 0.0))
         return min(waits, default=LONGEST_SLEEP_S)
@@ -157,7 +163,7 @@ class Webhooks:
             logger.exception("webhooks.try_failed", run_id=run_id, attempt=number)
             self._others[run_id, number] = asyncio.get_running_loop().time() + BACKOFF_MAX_S
         finally:
-            self._under_way.discard(run_id)
+            self._under_way.pop(run_id, None)
             self._wake.set()
             self._ended.set()
 

@@ -145,6 +145,8 @@ class CreateRun(ThreadCommand, kw_only=True, frozen=True):
     fresh: bool = False
     """The thread id was minted for this command."""
     thread_ttl: Ttl | None = None
+    user_id: str = ""
+    """Identity of the authenticated caller whose share of the queue and of webhooks it takes; empty: nobody's."""
     answers: list[str] = []
     """Ids of the interrupts that it answers (API.md 9.1): refused unless all of them are open. Empty: nothing is looked at."""
 

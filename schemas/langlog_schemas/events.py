@@ -141,6 +141,8 @@ class RunCreated(RunEvent, kw_only=True, frozen=True):
     multitask_strategy: MultitaskStrategy = "enqueue"
     not_before: str | None = None
     temporary: bool = False
+    user_id: str = ""
+    """Identity of the authenticated caller; empty: nobody's."""
     creates_thread: bool = False
     thread_metadata: Metadata = {}
     thread_config: Metadata = {}

@@ -100,7 +100,8 @@ CREATE TABLE IF NOT EXISTS runs (
     output text,                        -- JSON, when it differs from the thread's values
     last_sequence int NOT NULL DEFAULT 0,
     first_seq bigint NOT NULL DEFAULT 0, -- protocol numbers of the last attempt; 0: it told nothing, or is not over
-    last_seq bigint NOT NULL DEFAULT 0
+    last_seq bigint NOT NULL DEFAULT 0,
+    user_id text NOT NULL DEFAULT ''    -- whose share of the queue it takes; empty: nobody's
 );
 CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, ordinal DESC);
 CREATE INDEX IF NOT EXISTS runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
@@ -126,8 +127,10 @@ CREATE TABLE IF NOT EXISTS webhooks (   -- what is told of runs that are over, a
     next_attempt_at timestamptz,        -- null: settled
     settled_at timestamptz,
     delivered boolean NOT NULL DEFAULT false,
-    attempt_log jsonb NOT NULL DEFAULT '[]'
+    attempt_log jsonb NOT NULL DEFAULT '[]',
+    user_id text COLLATE "C" NOT NULL DEFAULT ''  -- whose share of the deliveries at once it takes; empty: nobody's
 );
+CREATE INDEX IF NOT EXISTS webhooks_due_by_user ON webhooks (user_id, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhooks_settled ON webhooks (part, settled_at) WHERE settled_at IS NOT NULL;
 

@@ -53,8 +53,10 @@ WHERE status IN ('pending', 'running') AND ($1::text IS NULL OR status = $1)
 ORDER BY thread_id, ordinal
 
 -- name: queued
--- Pending runs, counted up to a limit.
-SELECT count(*) FROM (SELECT FROM runs WHERE status = 'pending' AND status IN ('pending', 'running') LIMIT $1) AS waiting
+-- Pending runs by user, counted up to a limit.
+SELECT user_id, count(*) AS runs FROM (
+    SELECT user_id FROM runs WHERE status = 'pending' AND status IN ('pending', 'running') LIMIT $1
+) AS waiting GROUP BY user_id
 
 -- name: statuses
 -- Of the runs asked for, which exist and how they stand.

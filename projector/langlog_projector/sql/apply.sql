@@ -51,17 +51,19 @@ SELECT blob_id, idx, run_id, data FROM checkpoint_parts
 -- Self-contained: run and thread may be gone before it is delivered. What came in an earlier batch is looked up, as it stands
 -- before this one.
 INSERT INTO webhooks (run_id, part, thread_id, url, status, ended_at, attempt, started_at, error, state_values, assistant_id, metadata,
-                      kwargs, multitask_strategy, created_at, next_attempt_at)
+                      kwargs, multitask_strategy, created_at, next_attempt_at, user_id)
 SELECT n.run_id, n.part, n.thread_id, n.url, n.status, n.ended_at, n.attempt, COALESCE(n.started_at, r.started_at), n.error,
        CASE WHEN COALESCE(n.temporary, r.temporary) THEN NULL
             WHEN n.look_up_values THEN t.state_values::text
             ELSE NULLIF(n.state_values::jsonb, 'null')::text END,  -- as it reads when it is looked up
        COALESCE(n.assistant_id, r.assistant_id), COALESCE(n.metadata::jsonb, r.metadata), COALESCE(n.kwargs, r.kwargs),
-       COALESCE(n.multitask_strategy, r.multitask_strategy), COALESCE(n.created_at, r.created_at), n.ended_at
+       COALESCE(n.multitask_strategy, r.multitask_strategy), COALESCE(n.created_at, r.created_at), n.ended_at,
+       COALESCE(n.user_id, r.user_id)
 FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int[], $8::timestamptz[], $9::text[],
-            $10::text[], $11::bool[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::bool[])
+            $10::text[], $11::bool[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::bool[],
+            $18::text[])
     AS n (run_id, part, thread_id, url, status, ended_at, attempt, started_at, error, state_values, look_up_values, assistant_id,
-          metadata, kwargs, multitask_strategy, created_at, temporary)
+          metadata, kwargs, multitask_strategy, created_at, temporary, user_id)
 LEFT JOIN runs r ON r.run_id = n.run_id AND n.kwargs IS NULL
 LEFT JOIN threads t ON t.thread_id = n.thread_id AND n.look_up_values
 WHERE n.kwargs IS NOT NULL OR r.run_id IS NOT NULL
@@ -185,18 +187,18 @@ WHERE t.thread_id = n.thread_id
 -- name: insert_runs
 INSERT INTO runs (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
                   multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-                  ended_at, error, output, last_sequence, first_seq, last_seq)
+                  ended_at, error, output, last_sequence, first_seq, last_seq, user_id)
 SELECT n.run_id, n.thread_id, n.ordinal, n.assistant_id, n.graph_id, n.created_at, n.updated_at, n.status, n.metadata::jsonb, n.kwargs,
        n.multitask_strategy, n.not_before, n.temporary, COALESCE(n.attempt, 0), COALESCE(n.crashes, 0), n.cancel, n.superseded_by,
        n.dispatched_at, n.started_at, n.ended_at, n.error::jsonb, n.output, COALESCE(n.last_sequence, 0),
-       COALESCE(n.first_seq, 0), COALESCE(n.last_seq, 0)
+       COALESCE(n.first_seq, 0), COALESCE(n.last_seq, 0), n.user_id
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bool[], $14::int[], $15::int[], $16::text[], $17::text[],
             $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::int[],
-            $24::bigint[], $25::bigint[])
+            $24::bigint[], $25::bigint[], $26::text[])
     AS n (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
           multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-          ended_at, error, output, last_sequence, first_seq, last_seq)
+          ended_at, error, output, last_sequence, first_seq, last_seq, user_id)
 ON CONFLICT (run_id) DO NOTHING
 
 -- name: update_runs
