@@ -25,7 +25,7 @@ from .assistants import Assistants
 from .audit import ThreadEvents
 from .body_reader import LIMITS, NO_BODY, BodyLimits, receive_body
 from .browser_guard import SAFE, BrowserGuard
-from .core import Core
+from .core import ID_SECRET, Core
 from .cors import Cors, cors_of
 from .crons import Crons
 from .custom_auth import ASKING, load_auth
@@ -75,6 +75,7 @@ def build_app(core: Core) -> web.Application:
         guard = BrowserGuard(settings, cors, socket.gethostname())
     around = _middleware(core, cors, guard, custom)
     app = web.Application(middlewares=[around], client_max_size=settings.max_body_bytes)
+    app[ID_SECRET] = core.id_secret
     app[LIMITS] = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
     if custom is not None:
         app.cleanup_ctx.append(custom.lifespan)

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from langlog_backbone.audit import Audit
 from langlog_backbone.context import Backbone
+from langlog_backbone.id_secret import id_secret
 from langlog_backbone.probe import Probe
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
@@ -42,6 +43,10 @@ BACKGROUND_S = 5.0
 """How long what outlived its request may take to end when the gateway stops."""
 
 
+ID_SECRET = web.AppKey("id_secret", bytes)
+"""What ids of requests with an ``Idempotency-Key`` are made with."""
+
+
 class Core:
     def __init__(self, backbone: Backbone) -> None:
         self.settings: Settings = backbone.settings
@@ -72,6 +77,7 @@ class Core:
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs, self.settings.max_queued_runs_per_user)
         self.metrics = Metrics()
         self.draining = False
+        self.id_secret = b""
         self.on_drain: list[Callable[[], None]] = []
         """What else is told that the server goes down. Calls that do not wait."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -80,6 +86,7 @@ class Core:
     async def start(self) -> None:
         if self.store_index is not None:
             await check_pgvector(self._pool)
+        self.id_secret = await id_secret(self._pool, self.settings)
         await self.replies.start()
 
     async def stop(self) -> None:
@@ -128,7 +135,9 @@ def origin_of(request: web.Request) -> Origin:
         raise ApiError(422, f"Idempotency-Key is longer than {KEY_MAX} characters")
     user = caller(request)
     actor = None if user is None else user["identity"]
-    return Origin(actor, f"{request.method} {request.path} {key}" if key else None)
+    if not key:
+        return Origin(actor)
+    return Origin(actor, f"{request.method} {request.path} {key}", request.app[ID_SECRET])
 
 
 def json_response(body: bytes | str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -47,10 +47,12 @@ class Origin(NamedTuple):
 
     actor: str | None = None
     key: str | None = None
+    secret: bytes = b""
+    """Of the deployment; what ids of a key are made with."""
 
     def mint(self, what: str) -> str:
         """A new id; the same again for a repetition."""
-        return new_id() if self.key is None else ids.idempotent_id(self.actor, self.key, what)
+        return new_id() if self.key is None else ids.idempotent_id(self.secret, self.actor, self.key, what)
 
 
 NOBODY = Origin()

@@ -6,13 +6,14 @@ Source: API.md 1.3, 2 and 10.
 
 from __future__ import annotations
 
+import hmac
 import uuid
 from functools import lru_cache
 
+import msgspec
+
 ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """Clients have bookmarked ids made in this namespace; it is none of the standard ones on purpose."""
-
-IDEMPOTENCY_NAMESPACE = uuid.UUID("5ad4fc5b-6b0b-5a9d-9d0b-8f0a3cf5b1c1")
 
 CRON_NAMESPACE = uuid.UUID("9b0f6a0e-2a53-5c0d-8d0b-54c1a9d0c7e2")
 
@@ -23,9 +24,13 @@ def default_assistant_id(graph_id: str) -> str:
     return str(uuid.uuid5(ASSISTANT_NAMESPACE, graph_id))
 
 
-def idempotent_id(actor: str | None, key: str, what: str) -> str:
-    """An id that a retried request derives again: ``what`` tells command, thread and run apart."""
-    return str(uuid.uuid5(IDEMPOTENCY_NAMESPACE, f"{actor or ''}\x1f{what}\x1f{key}"))
+def idempotent_id(secret: bytes, actor: str | None, key: str, what: str) -> str:
+    """An id that a retried request derives again, and nobody without the deployment's secret.
+
+    ``what`` tells command, thread and run apart.
+    """
+    text = msgspec.json.encode((actor, what, key))
+    return str(uuid.UUID(bytes=hmac.digest(secret, text, "sha256")[:16], version=5))
 
 
 def cron_id_at(cron_id: str, due: str, what: str) -> str:

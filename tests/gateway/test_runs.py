@@ -206,6 +206,18 @@ async def test_a_key_whose_outcome_is_no_longer_kept_never_runs_a_run_again(
         assert len((await stack.call("GET", path))[1]) == 1
 
 
+async def test_ids_of_a_key_cannot_be_known_elsewhere_and_outlive_the_gateway(make_stack: MakeStack) -> None:
+    made = []
+    headers = {"Idempotency-Key": "guessed"}
+    for secret in ("one", "another", "one"):
+        async with make_stack(id_secret=secret) as stack:
+            _, thread = await stack.call("POST", "/threads", {}, headers=headers)
+            again = await stack.call("POST", "/threads", {}, headers=headers)
+            assert again[1]["thread_id"] == thread["thread_id"]
+            made.append(thread["thread_id"])
+    assert made[0] == made[2] != made[1]
+
+
 async def test_a_key_of_one_endpoint_is_another_key_elsewhere(stack: Stack) -> None:
     headers = {"Idempotency-Key": "same"}
     assert (await stack.call("POST", "/threads", {}, headers=headers))[0] == 200

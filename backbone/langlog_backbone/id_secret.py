@@ -1,0 +1,86 @@
+"""The secret of a deployment that ids of requests with an ``Idempotency-Key`` are made with.
+
+All gateways of a deployment have the same one, and keep it: a repeated request must get the same ids from each. It is set
+(``LANGLOG_ID_SECRET``), or made once: in a file beside an embedded log, which goes wherever the log goes, or else in Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+import asyncpg
+
+from .pool import Pool
+from .postgres import load_sql
+from .service import StartError
+from .settings import Settings
+from .thread_keys import PLAIN_NAME
+
+SIZE = 32
+"""Bytes of a secret that is made here."""
+SQLITE = "sqlite://"
+
+
+async def id_secret(pool: Pool, settings: Settings) -> bytes:
+    """The secret, made when there is none yet. Raises StartError."""
+    if settings.id_secret:
+        return settings.id_secret.encode()
+    try:
+        if settings.log_uri.startswith(SQLITE):
+            path = Path(settings.log_uri.removeprefix(SQLITE) + ".secret")
+            return await asyncio.to_thread(_from_file, path)
+        return await _from_postgres(pool, settings)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StartError(
+            f"the secret for ids of repeated requests can be neither read nor kept ({error}): set LANGLOG_ID_SECRET"
+        ) from None
+
+
+def _from_file(path: Path) -> bytes:
+    with contextlib.suppress(FileNotFoundError):
+        return _whole(path)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.token_bytes(SIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    return _whole(path)
+
+
+def _whole(path: Path) -> bytes:
+    found = path.read_bytes()
+    if len(found) != SIZE:
+        raise OSError(f"{path} does not hold {SIZE} bytes")
+    return found
+
+
+async def _from_postgres(pool: Pool, settings: Settings) -> bytes:
+    if not re.fullmatch(PLAIN_NAME, settings.keys_schema):
+        raise StartError(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
+    sql = {
+        name: text.replace("{schema}", settings.keys_schema)
+        for name, text in load_sql("langlog_backbone", "id_secret.sql").items()
+    }
+    there = await pool.fetchval("SELECT to_regclass($1)", f"{settings.keys_schema}.secrets") is not None
+    found = await pool.fetchval(sql["get"]) if there else None
+    if found is None:
+        async with pool.acquire() as connection, connection.transaction():
+            # the read model may lose its last commits and be folded again; this may not
+            await connection.execute("SET LOCAL synchronous_commit = on")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.id_secret'))")
+            if not there:
+                await connection.execute(sql["schema"])
+            await connection.execute(sql["add"], secrets.token_bytes(SIZE))
+            found = await connection.fetchval(sql["get"])
+    return bytes(found)
