@@ -100,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_allow_origins: str = ""
     """CORS_ALLOW_ORIGINS: origins that browsers may call from, comma separated; ``*``: any. Unset: any with authentication; without it
     ``localhost``, ``127.0.0.1``, ``[::1]`` and the hosted studio."""
+    studio_url: str = ""
+    """LANGLOG_STUDIO_URL: a Studio of your own, which may call a server without authentication beside the hosted one."""
     allowed_hosts: str = ""
     """LANGLOG_ALLOWED_HOSTS: without authentication, names beside its own address that this server may be reached by, comma
     separated; ``*.example.com``: all names below; ``*``: any."""
@@ -262,6 +264,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "tls_key_file": ("LANGLOG_TLS_KEY_FILE",),
     "mount_prefix": ("MOUNT_PREFIX",),
     "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
+    "studio_url": ("LANGLOG_STUDIO_URL",),
     "allowed_hosts": ("LANGLOG_ALLOWED_HOSTS",),
     "allow_unauthenticated": ("LANGLOG_ALLOW_UNAUTHENTICATED",),
     "body_timeout_s": ("LANGLOG_BODY_TIMEOUT_SECS",),

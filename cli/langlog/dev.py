@@ -33,13 +33,11 @@ if TYPE_CHECKING:
 @click.option("--ssl-keyfile", "tls_key_file", help="The certificate's private key.  [LANGLOG_TLS_KEY_FILE]")
 @click.option("--debug-port", type=click.IntRange(1, 65535), help="Wait for a debugger here (needs debugpy).")
 @click.option("--wait-for-client", "debug_wait", is_flag=True, help="Import graphs once a debugger is attached.")
-@click.option("--studio-url", help="Print the address of this server in that Studio.")
+@click.option("--studio-url", help="A Studio of your own, which may call.  [LANGLOG_STUDIO_URL]")
 @click.option("--no-browser", is_flag=True, help="Accepted: langlog opens no browser.")
 @click.option("--allow-blocking", is_flag=True, help="Accepted: blocking nodes never stall langlog.")
 @click.option("--tunnel", is_flag=True, help="Accepted without effect: langlog opens no tunnel.")
-def dev(
-    reload: bool, studio_url: str | None, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any
-) -> None:
+def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
     """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
     from langlog_backbone.logging import configure_logging
     from langlog_backbone.project import read_project
@@ -62,10 +60,10 @@ def dev(
     project = read_project(settings.project)
     warn_of_unknown_keys(project)
     ensure_free(settings.host, settings.port)
-    run(_run(settings, project, reload, studio_url))
+    run(_run(settings, project, reload))
 
 
-async def _run(settings: Settings, project: Project, reload: bool, studio_url: str | None) -> int:
+async def _run(settings: Settings, project: Project, reload: bool) -> int:
     from langlog_backbone.context import open_backbone
     from langlog_backbone.embedded import embedded_servers
     from langlog_backbone.service import Service, run_services
@@ -94,10 +92,10 @@ async def _run(settings: Settings, project: Project, reload: bool, studio_url: s
         ]
         if reload:
             services.append(ReloadService(project.root, settings.data_dir, pool.reload))
-        return await run_services(services, ready=lambda: _say(asked, project, studio_url))
+        return await run_services(services, ready=lambda: _say(asked, project))
 
 
-def _say(settings: Settings, project: Project, studio_url: str | None) -> None:
+def _say(settings: Settings, project: Project) -> None:
     """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
     servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
     where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())
@@ -109,8 +107,8 @@ def _say(settings: Settings, project: Project, studio_url: str | None) -> None:
     click.echo(f"langlog listens on {address}")
     click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
     click.echo(f"  data    {where}")
-    if studio_url:
-        click.echo(f"  studio  {studio_url.rstrip('/')}/studio/?baseUrl={address}")
+    if settings.studio_url:
+        click.echo(f"  studio  {settings.studio_url.rstrip('/')}/studio/?baseUrl={address}")
 
 
 def _without_password(uri: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from langlog_backbone.settings import Settings
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from .cors import Cors, is_local
+from .cors import Cors, is_local, origin_of
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
@@ -48,7 +48,7 @@ class BrowserGuard:
             if headers.get("sec-fetch-site", "").lower() == "cross-site":
                 return "A request of another site's page is refused: this server authenticates nobody"
             if "referer" in headers:
-                origins = [_origin_of(headers["referer"])]
+                origins = [origin_of(headers["referer"])]
             elif _is_form(headers):
                 return "A form of a web page is refused: this server authenticates nobody"
         for origin in origins:
@@ -96,14 +96,6 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(name)
     except ValueError:
         return None
-
-
-def _origin_of(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "null"
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_same(origin: str, host: str) -> bool:

@@ -7,6 +7,7 @@ the hosted studio alone. ``http.cors`` and ``CORS_ALLOW_ORIGINS`` name other ori
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from langlog_backbone.settings import Settings
@@ -30,11 +31,23 @@ def is_local(origin: str) -> bool:
     return scheme in ("http", "https") and THIS_MACHINE.fullmatch(host) is not None
 
 
+def origin_of(address: str) -> str:
+    """The origin of a page; ``null`` for an address that is none."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "null"
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 class Cors:
-    def __init__(self, allow_origins: str, options: CorsOptions | None = None, *, guarded: bool = True) -> None:
+    def __init__(
+        self, allow_origins: str, options: CorsOptions | None = None, *, guarded: bool = True, studio: str = ""
+    ) -> None:
         """``allow_origins``: comma separated; what it names wins over the options unless it is ``*``.
 
         ``guarded``: callers are authenticated. Then the default is any origin, else pages of this machine and the hosted studio.
+        ``studio``: address of another one.
         """
         named = [origin.strip() for origin in allow_origins.split(",") if origin.strip()]
         configured = options or CorsOptions(expose_headers=list(EXPOSED), allow_headers=["*"])
@@ -48,6 +61,7 @@ class Cors:
         self._default = not named and self._pattern is None
         self._any = "*" in named
         self._allowed = frozenset(named)
+        self._studio = origin_of(studio) if studio else None
         methods = configured.allow_methods or ["*"]
         self._methods = METHODS if "*" in methods else tuple(method.upper() for method in methods)
         headers = configured.allow_headers or ["*"]
@@ -67,7 +81,7 @@ class Cors:
 
     def _names(self, origin: str) -> bool:
         if self._default:
-            return is_local(origin) or STUDIO.fullmatch(origin) is not None
+            return is_local(origin) or STUDIO.fullmatch(origin) is not None or origin == self._studio
         return origin in self._allowed or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
 
     def _admits_privately(self, request: web.Request) -> bool:
@@ -135,4 +149,9 @@ class Cors:
 
 def cors_of(settings: Settings, options: Options) -> Cors:
     """The policy of one gateway."""
-    return Cors(settings.cors_allow_origins, options.http.cors, guarded=options.auth.path is not None)
+    return Cors(
+        settings.cors_allow_origins,
+        options.http.cors,
+        guarded=options.auth.path is not None,
+        studio=settings.studio_url,
+    )

@@ -201,6 +201,15 @@ def test_names_of_a_server_that_other_machines_reach() -> None:
     ]
 
 
+def test_a_studio_of_ones_own_is_admitted() -> None:
+    cors = Cors("", None, guarded=False, studio="https://studio.example:8443/some/path")
+    own = BrowserGuard(Settings(), cors, "machine")
+    assert not refused(own, host="localhost", origin="https://studio.example:8443")
+    assert not refused(own, host="localhost", origin=STUDIO[0])
+    assert refused(own, host="localhost", origin="https://studio.example")
+    assert refused(guard(), host="localhost", origin="")
+
+
 def test_a_page_of_the_server_itself_is_admitted() -> None:
     everywhere = guard(host="0.0.0.0", cors="https://a.example")
     assert not refused(everywhere, host="gateway:2024", origin="http://gateway:2024")
