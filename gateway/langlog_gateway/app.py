@@ -183,7 +183,7 @@ def _guarded(guard: BrowserGuard, request: web.Request, prefix: str) -> web.Resp
         why = guard.refusal(request.method, request.headers)
     if why is None:
         return None
-    logger.warning("gateway.refused_page", method=request.method, path=request.path, why=why)
+    logger.warning("gateway.refused_page", method=request.method, path=request.path[:200], why=why)
     response = ApiError(403, why).response()
     response.force_close()
     return response

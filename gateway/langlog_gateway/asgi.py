@@ -70,7 +70,7 @@ class CustomApp:
         self.opaque = not any(router is app or router is getattr(app, "router", None) for router in self._routers)
         """Whether the application may have routes that it does not show."""
         for router in self._routers:
-            router.default = self._default
+            router.default = self._given_back(router.default)
             router.middleware_stack = self._guarded(router, router.middleware_stack)
         own = {getattr(app, name, None) for name in OWN_DOCUMENTS}
         if not self.opaque:
@@ -184,15 +184,19 @@ class CustomApp:
         routes: list[Any] = [route for router in self._routers for route in router.routes]
         return [(route.path, set(route.methods)) for route in routes if getattr(route, "methods", None)]
 
-    async def _default(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _given_back(self, default: AsgiApp) -> AsgiApp:
         """What the application's router does with a path that it does not know."""
-        exchange = scope.get(REQUEST)
-        if exchange is None or scope["type"] not in ("http", "websocket"):
-            return
-        if scope["type"] == "websocket":
-            await exchange.builtin_socket(scope)
-        else:
-            await exchange.builtin_answer(scope, receive, send)
+
+        async def given_back(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = scope.get(REQUEST)
+            if exchange is None:  # the application is called by itself
+                await default(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await exchange.builtin_socket(scope)
+            else:
+                await exchange.builtin_answer(scope, receive, send)
+
+        return given_back
 
     def _guarded(self, router: Any, dispatch: AsgiApp) -> AsgiApp:
         """The router's dispatch, behind authentication: middleware may have changed what `routes` was asked about before."""

@@ -26,7 +26,7 @@ def find_routers(app: Any) -> list[Any]:
         if id(current) in seen:
             continue
         seen.add(id(current))
-        router = next((each for each in (current, getattr(current, "router", None)) if _is_router(each)), None)
+        router = next((each for each in (current, _attribute(current, "router")) if _is_router(each)), None)
         if router is None:
             waiting.extend(part for part in _wrapped(current) if callable(part) and not isinstance(part, type))
         elif not any(router is known for known in found):
@@ -35,7 +35,15 @@ def find_routers(app: Any) -> list[Any]:
 
 
 def _is_router(value: Any) -> bool:
-    return all(hasattr(value, name) for name in ("default", "routes", "middleware_stack"))
+    return all(_attribute(value, name) is not None for name in ("default", "routes", "middleware_stack"))
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """An attribute; None where there is none, or where getting it fails: proxies have any name, and raise anything."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
 
 
 def _wrapped(value: Any) -> Iterator[Any]:
@@ -53,10 +61,11 @@ def _wrapped(value: Any) -> Iterator[Any]:
             except ValueError:  # not set yet
                 continue
     else:
-        yield from getattr(value, "__dict__", {}).values()
+        held = _attribute(value, "__dict__")
+        yield from held.values() if isinstance(held, dict) else ()
         for kind in type(value).__mro__:
             for name in _slots(kind):
-                yield getattr(value, name, None)
+                yield _attribute(value, name)
 
 
 def _slots(kind: type) -> tuple[str, ...]:

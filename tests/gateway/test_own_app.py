@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import uuid
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import WSServerHandshakeError
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
+from langlog_gateway.asgi_router import find_routers
 from langlog_gateway.http_options import HeaderPatterns, HttpOptions, read_options
 
 from .conftest import MakeStack
@@ -284,6 +286,39 @@ async def test_routes_of_an_application_are_authenticated_however_it_is_wrapped(
         assert await stack.call("POST", "/threads", {}) == refused
         assert (await stack.call("POST", "/threads", {}, headers=alice))[0] == 200
         assert (await stack.call("GET", f"/threads/{uuid.uuid4()}", headers=alice))[0] == 404
+
+
+def test_the_router_of_an_application_is_found_in_what_wraps_it() -> None:
+    class Router:
+        default, routes, middleware_stack = print, (), print
+
+    class Held:
+        __slots__ = ("inner",)
+
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def __call__(self) -> None: ...
+
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+        def __call__(self) -> None: ...
+
+    class App:
+        def __init__(self) -> None:
+            self.router = Router()
+
+        def __call__(self) -> None: ...
+
+    app = App()
+    for wrapped in (app, Held(app), functools.partial(app.__call__), lambda: app(), Held(Held(app))):
+        assert find_routers(wrapped) == [app.router]
+    loop = Held(None)
+    loop.inner = loop
+    for none in (Odd(), Held(Odd()), print, loop):
+        assert find_routers(none) == []
 
 
 async def test_the_servers_websocket_works_behind_a_wrapped_application(make_stack: MakeStack, tmp_path: Path) -> None:
