@@ -8,7 +8,6 @@ import stat
 import uuid
 from pathlib import Path
 
-import asyncpg
 import pytest
 from langlog_backbone.embedded import EmbeddedPostgres
 from langlog_backbone.id_secret import SIZE, id_secret
@@ -27,9 +26,9 @@ def settings(postgres: EmbeddedPostgres, log_uri: str, **changes: str) -> Settin
 
 async def of_all(postgres: EmbeddedPostgres, found: Settings, count: int) -> list[bytes]:
     """What so many processes get that start at once."""
-    pools: list[asyncpg.Pool] = [await connect_pool(found, size=2) for _ in range(count)]
+    pools = [Pool(await connect_pool(found, size=2)) for _ in range(count)]
     try:
-        return await asyncio.gather(*(id_secret(Pool(pool), found) for pool in pools))
+        return await asyncio.gather(*(id_secret(pool, found) for pool in pools))
     finally:
         for pool in pools:
             await pool.close()
