@@ -14,7 +14,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,15 +102,6 @@ class Callers:
         return found
 
 
-@contextlib.contextmanager
-def started(process: Process) -> Iterator[Process]:
-    process.start()
-    try:
-        yield process
-    finally:
-        process.stop() if process.alive else None
-
-
 async def measure(args: argparse.Namespace, bootstrap: str, folder: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
@@ -139,10 +130,10 @@ async def measure(args: argparse.Namespace, bootstrap: str, folder: Path) -> Non
         load = asyncio.create_task(callers.run())
         executors = [process for name, process in processes.items() if name.startswith("executor")]
 
-        async def watched(what: str, *steps: object) -> None:
+        async def watched(what: str, *steps: Callable[[], object]) -> None:
             since = time.monotonic()
             for step in steps:
-                await asyncio.to_thread(step)  # type: ignore[arg-type]
+                await asyncio.to_thread(step)
             took = time.monotonic() - since
             await asyncio.sleep(SETTLE_S)
             until = time.monotonic() - SETTLE_S / 2
