@@ -9,6 +9,7 @@ control              stop a run (Control), from the decider to workers
 timers               a delayed run was made, or a webhook is due, from the projector to the scheduler
 graphs               the set of graphs changed, from the projector
 unheard              replies to send once more (Unheard), from who waits for them to the projectors
+succession           partitions (JSON list) that a projector has taken over, from it to the gateways
 parked               the key of an event that cannot be folded, from the projector to the deciders
 """
 
@@ -16,6 +17,7 @@ WATERMARK = "watermark"
 CONTROL = "control"
 TIMERS = "timers"
 GRAPHS = "graphs"
+SUCCESSION = "succession"
 PARKED = "parked"
 UNHEARD = "unheard"
 WORKER_ID = "worker-"

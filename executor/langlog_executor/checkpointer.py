@@ -36,6 +36,7 @@ from .command_sender import CommandSender
 from .overlay import Overlay
 from .run_input import PrivateText
 from .serde import pack, unpack
+from .storable_checkpoint import storable
 from .stored_checkpoint import StoredCheckpoint, StoredWrite
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
     def _emit_checkpoint(self, thread_id: str, body: checkpoints.CheckpointBody) -> None:
         run_id, attempt = self._fence(thread_id)
         self._sink.emit(
-            CheckpointWritten(thread_id=thread_id, run_id=run_id, attempt=attempt, body=checkpoints.encode(body))
+            CheckpointWritten(thread_id=thread_id, run_id=run_id, attempt=attempt, body=storable(thread_id, body))
         )
         if self._overlay is not None:
             self._overlay.put(
@@ -208,7 +209,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
     def _emit_writes(self, thread_id: str, body: checkpoints.WritesBody) -> None:
         run_id, attempt = self._fence(thread_id)
         self._sink.emit(
-            CheckpointWrites(thread_id=thread_id, run_id=run_id, attempt=attempt, body=checkpoints.encode(body))
+            CheckpointWrites(thread_id=thread_id, run_id=run_id, attempt=attempt, body=storable(thread_id, body))
         )
         if self._overlay is not None:
             self._overlay.put_writes(

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from langlog_backbone.clock import new_id, now_iso
+from langlog_backbone.json_shape import has_nul
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.run_view import LANGLOG_VERSION
 from langlog_schemas import commands as cmd
@@ -38,7 +39,7 @@ from .json_rpc import (
 )
 from .run_create import Order
 from .run_wait import RunWaits
-from .validation import NUL_INSIDE, has_nul, uuid_of
+from .validation import NUL_INSIDE, decode_any, uuid_of
 from .visibility import narrowed
 
 SQL = load_sql("langlog_gateway", "agents.sql")
@@ -182,11 +183,12 @@ class A2a:
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         id: Id = None
+        body = await request.read()
         try:
-            try:
-                message = msgspec.json.decode(await request.read())
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                raise RpcError(PARSE_ERROR, "Invalid JSON payload") from None
+            message = decode_any(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return json_response(RpcError(PARSE_ERROR, "Invalid JSON payload").answer(id))
+        try:
             if not isinstance(message, dict):
                 raise RpcError(INVALID_REQUEST, "Invalid message format: must be a JSON-RPC request or notification")
             id = message.get("id")
@@ -204,7 +206,7 @@ class A2a:
             params = message.get("params") or {}
             if not isinstance(params, dict):
                 raise RpcError(INVALID_PARAMS, "params must be an object")
-            if has_nul(params):
+            if has_nul(body):
                 raise RpcError(INVALID_PARAMS, NUL_INSIDE)
             assistant = await self._assistant(request, request.match_info["assistant_id"])
             if method in self._streaming:

@@ -42,6 +42,7 @@ class AgentRuns:
         try:
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
                 await self.place(order)
+                watch.sent, watch.seen = True, not order.certain
                 watch.missed = order.origin.key is not None  # the run of a repetition may be over already
                 try:
                     async with permissions.hold(request, order.thread_id, "leave") as permission:

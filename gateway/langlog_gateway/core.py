@@ -11,6 +11,7 @@ from aiohttp import web
 from langlog_backbone.audit import Audit
 from langlog_backbone.context import Backbone
 from langlog_backbone.id_secret import id_secret
+from langlog_backbone.lone_surrogates import encodable
 from langlog_backbone.probe import Probe
 from langlog_backbone.project import read_configuration
 from langlog_backbone.redis import RedisPipe
@@ -26,6 +27,7 @@ from langlog_schemas.commands import Ttl
 
 from .access import caller, identity_of
 from .backlog import Backlog
+from .ends_in_log import EndsInLog
 from .errors import JSON, ApiError
 from .http_options import read_options
 from .metrics import Metrics
@@ -71,7 +73,8 @@ class Core:
         self.queries = Queries(backbone.pipe, self.replies, self.settings.reply_timeout_s)
         self.audit = Audit(backbone.log, self.reads.rows, self.settings.audit_page_bytes)
         self.watermark = Watermark(backbone.bus)
-        self.watches = Watches(backbone.bus, self.settings)
+        self.watches = Watches(backbone.bus, self.settings, backbone.log.partition_of)
+        self.ends = EndsInLog(backbone.log)
         self.permissions = Permissions(self.settings, self.reads, self.watches)
         self.backlog = Backlog(backbone.pipe, self.reads)
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs, self.settings.max_queued_runs_per_user)
@@ -88,6 +91,7 @@ class Core:
             await check_pgvector(self._pool)
         self.id_secret = await id_secret(self._pool, self.settings)
         await self.replies.start()
+        await self.watches.start()
 
     async def stop(self) -> None:
         if self._tasks:
@@ -137,7 +141,7 @@ def origin_of(request: web.Request) -> Origin:
     actor = None if user is None else user["identity"]
     if not key:
         return Origin(actor)
-    return Origin(actor, f"{request.method} {request.path} {key}", request.app[ID_SECRET])
+    return Origin(actor, encodable(f"{request.method} {request.path} {key}"), request.app[ID_SECRET])
 
 
 def json_response(body: bytes | str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.lone_surrogates import encodable
 
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again when a server behind us is away."""
@@ -27,7 +28,7 @@ class ApiError(Exception):
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail
+        self.detail = encodable(detail)  # it may repeat what a client has sent
         self.headers = headers
 
     def response(self) -> web.Response:

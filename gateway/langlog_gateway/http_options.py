@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
+from langlog_backbone.lone_surrogates import encodable
 from langlog_backbone.project import Project, read_project
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
@@ -117,7 +118,9 @@ class HttpOptions(msgspec.Struct, frozen=True):
         if self.configurable_headers is None:
             return {}
         found = self.configurable_headers.pick(headers)
-        return {k: v for k, v in found.items() if k not in SERVER_KEYS and not k.startswith(("langgraph_", "__"))}
+        return {
+            k: encodable(v) for k, v in found.items() if k not in SERVER_KEYS and not k.startswith(("langgraph_", "__"))
+        }
 
     def is_public(self, header: str) -> bool:
         """Whether everybody who sees a run may see the value of a header in its configurable."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import msgspec
 from langlog_schemas import run_request
 from langlog_schemas.run_request import Assistant, Layered, RunCreate, Server, without_reserved
 
 from .errors import ApiError, unprocessable
-from .validation import violation
+from .validation import compact, violation
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
@@ -21,6 +20,8 @@ BOTH_GIVEN = (
 )
 
 Object = dict[str, Any]
+PLACE_CHARACTERS_MAX = 1_000
+"""Characters of the id or the namespace of a checkpoint."""
 
 
 _MEMBERS: tuple[tuple[str, type, str, bool], ...] = (
@@ -41,8 +42,7 @@ def check_config(config: Object) -> None:
         if name not in config or (nullable and value is None):
             continue
         if not isinstance(value, kind) or isinstance(value, bool):
-            shown = msgspec.json.encode(value).decode()
-            raise unprocessable(violation(f'{shown} is not of type "{word}"', "type", ["config", name], value))
+            raise _wrong_type(value, word, ["config", name])
     limit = config.get("max_concurrency")
     if limit is not None and limit < 1:
         raise unprocessable(
@@ -50,10 +50,35 @@ def check_config(config: Object) -> None:
         )
 
 
+def check_place(configurable: Object, where: list[str]) -> None:
+    """The types of what addresses a checkpoint: a worker copies it into the records that it writes. Raises ApiError 422."""
+    for name in ("checkpoint_id", "checkpoint_ns"):
+        value = configurable.get(name)
+        if value is not None and not isinstance(value, str):
+            raise _wrong_type(value, "string", [*where, name])
+        if value is not None and len(value) > PLACE_CHARACTERS_MAX:
+            message = f"{compact(value)} is longer than {PLACE_CHARACTERS_MAX} characters"
+            raise unprocessable(violation(message, "maxLength", [*where, name], value))
+    places = configurable.get("checkpoint_map")
+    if places is None:
+        return
+    if not isinstance(places, dict):
+        raise _wrong_type(places, "object", [*where, "checkpoint_map"])
+    for namespace, checkpoint_id in places.items():
+        if not isinstance(checkpoint_id, str):
+            raise _wrong_type(checkpoint_id, "string", [*where, "checkpoint_map", namespace])
+
+
+def _wrong_type(value: Any, word: str, path: list[str]) -> ApiError:
+    return unprocessable(violation(f'{compact(value)} is not of type "{word}"', "type", path, value))
+
+
 def mirrored(config: Object, context: Object) -> tuple[Object, Object]:
     """Both spellings filled in, without reserved keys. Raises ApiError 400 when both are given."""
     check_config(config)
     configurable = config.get("configurable") or {}
+    check_place(configurable, ["config", "configurable"])
+    check_place(context, ["context"])
     if configurable and context:
         raise ApiError(400, BOTH_GIVEN)
     if context:

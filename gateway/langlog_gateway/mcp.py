@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.json_shape import has_nul
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.run_view import LANGLOG_VERSION
 from msgspec import Raw
@@ -19,7 +20,7 @@ from .agent_runs import AgentRuns
 from .core import Core, json_response
 from .errors import JSON, ApiError
 from .json_rpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, accepts, refusal, result
-from .validation import NUL_INSIDE, has_nul
+from .validation import NUL_INSIDE, decode_any
 from .visibility import narrowed, seen
 
 SQL = load_sql("langlog_gateway", "agents.sql")
@@ -47,8 +48,8 @@ class Mcp:
         if not accepts(request, JSON, "text/event-stream"):
             return refusal(400, "Accept header must include application/json or text/event-stream")
         try:
-            message = msgspec.json.decode(await request.read())
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            message = decode_any(await request.read())
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return refusal(400, "Invalid JSON")
         if not isinstance(message, dict):
             return refusal(400, "Invalid message format.")
@@ -61,7 +62,7 @@ class Mcp:
             params = message.get("params") or {}
             if not isinstance(params, dict):
                 raise RpcError(INVALID_PARAMS, "params must be an object")
-            if has_nul(params):
+            if has_nul(await request.read()):
                 raise RpcError(INVALID_PARAMS, NUL_INSIDE)
             return json_response(result(id, await self._call(request, method, params)))
         except RpcError as error:

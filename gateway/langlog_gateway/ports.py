@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
+import structlog
 from langlog_backbone import tracing
 from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
@@ -27,7 +28,9 @@ from langlog_schemas import envelope, ids, messages
 from langlog_schemas.messages import Reply
 from redis.exceptions import ResponseError
 
-from .errors import ApiError, unavailable
+from .errors import ApiError, unavailable, unprocessable
+
+logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/gateway"
 UNHEARD = (
@@ -118,6 +121,7 @@ class Commands:
     def _record(
         self, id: str, type: str, key: str, body: bytes, origin: Origin, reply_to: str | None = ""
     ) -> NewRecord:
+        _check(type, body)
         return NewRecord(
             cmd.TOPIC,
             key,
@@ -155,6 +159,15 @@ def _outcome(row: Any) -> Reply:
         body=row["body"].encode(),
         time=row["at"].isoformat(timespec="microseconds"),
     )
+
+
+def _check(type: str, body: bytes) -> None:
+    """Whether the decider will be able to read the command: a record that no reader takes would park its key. Raises ApiError 422."""
+    try:
+        cmd.decode(type, body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        logger.warning("gateway.command_unreadable", type=type, error=str(error))
+        raise unprocessable(f"The request cannot be stored: {error}") from None
 
 
 class Queries:

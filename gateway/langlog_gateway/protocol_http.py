@@ -20,7 +20,7 @@ from .protocol_socket import Sockets, wants_socket
 from .protocol_subscriber import Subscriber
 from .sse import HEADERS, HEARTBEAT
 from .stream_out import REFUSED, StreamOut
-from .validation import uuid_of
+from .validation import decode_any, uuid_of
 from .watch import Limits
 
 SOCKET_PATH = "/threads/{thread_id}/stream/events"
@@ -162,8 +162,8 @@ def _told(events: Sequence[Event], *, sdk: bool) -> bytes:
 async def _json(request: web.Request) -> object:
     """The body. Raises ApiError 400."""
     try:
-        found: object = msgspec.json.decode(await request.read())
-    except (msgspec.DecodeError, RecursionError):
+        found: object = decode_any(await request.read())
+    except msgspec.DecodeError:
         raise ApiError(400, BAD_JSON) from None
     return found
 

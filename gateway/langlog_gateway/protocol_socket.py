@@ -27,7 +27,7 @@ from .protocol_events import Event, is_python_sdk, tree
 from .protocol_feed import NOTHING, Feed, Feeds
 from .protocol_filter import Filter, read_filter
 from .stream_out import CUT_OFF_WRITE_S
-from .validation import uuid_of
+from .validation import decode_any, uuid_of
 from .watch import Limits
 
 BAD_JSON = "Protocol commands must be valid JSON."
@@ -96,9 +96,12 @@ class Sockets:
                 await response.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"text frames only")
                 return
             try:
-                body = msgspec.json.decode(message.data)
-            except (msgspec.DecodeError, RecursionError):
+                body = decode_any(message.data.encode())
+            except msgspec.DecodeError:
                 await socket.say(error(None, "invalid_argument", BAD_JSON))
+                continue
+            except ApiError as refused:
+                await socket.say(error(None, "invalid_argument", refused.detail))
                 continue
             command = read_envelope(body)
             if isinstance(command, bytes):

@@ -301,12 +301,16 @@ class RunOrders:
             return present.run_created(event, reply.time)
         # another event came first (a run that had to make room), or it is a repetition
         row = await self._core.reads.row(SQL["run"], order.thread_id, order.run_id)
-        if row is None:
-            if reply.type == ev.CommandRepeated.TYPE:
-                raise not_found()
-            # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
-            return present.run_created(_as_made(order.command), reply.time)
-        return present.run(row).encode()
+        if row is not None:
+            return present.run(row).encode()
+        if reply.type == ev.CommandRepeated.TYPE:
+            raise not_found()
+        if reply.type == ev.RunCreated.TYPE:  # it is over, and its row gone with its thread: shown as it was made
+            event = ev.decode(reply.type, reply.body)
+            assert isinstance(event, ev.RunCreated)
+            return present.run_created(event, reply.time)
+        # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
+        return present.run_created(_as_made(order.command), reply.time)
 
 
 DEFAULTS_METADATA = {"created_by": "system"}

@@ -86,10 +86,18 @@ class Reader:
                 return await out.close()
 
     async def _look(self) -> End | None:
-        """Where the run ended, from Postgres; None while it is in flight."""
-        row = await self._core.reads.row(SQL["progress"], self._watch.thread_id, self._run_id)
+        """Where the run ended, from Postgres or, when its row is gone, from the log; None while it is in flight."""
+        watch = self._watch
+        row = await self._core.reads.row(SQL["progress"], watch.thread_id, self._run_id)
         if row is None:
-            return (0, 0)
+            found = await self._core.ends.find(watch.thread_id, self._run_id, watch.opened_at) if watch.seen else None
+            if found is None:
+                return (0, 0)
+            if found.error is not None:
+                await self._take(watch.take_batches())
+                await self._out.fail(found.error.error, found.error.message)
+            return (found.attempt, found.last_sequence)
+        watch.seen = True
         return (row["attempt"], row["last_sequence"]) if row["status"] in FINAL_STATUSES else None
 
     async def _take(self, batches: list[Batch]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from aiohttp import web
 from langlog_schemas import commands as cmd
 
+from . import present
 from .core import Core, json_response
 from .errors import JSON
 from .permission import Ask, PermissionEnded
@@ -40,6 +41,7 @@ class RunWaits:
         headers = {"content-location": path, "location": f"{path}/join"}
         loop = asyncio.get_running_loop()
         response: web.StreamResponse | None = None
+        watch.seen = watch.seen or (watch.sent and placed)
         began = loop.time()
         beat = began + self._core.settings.heartbeat_s
         until = min(began + GRACE_S, beat)
@@ -54,7 +56,7 @@ class RunWaits:
                     if loop.time() < until:
                         continue
                     if not placed:
-                        placed = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        placed = watch.seen = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
                         until = loop.time() + GRACE_S
                         continue
                     if response is None:
@@ -84,19 +86,24 @@ class RunWaits:
                 raise ConnectionResetError(GOING_DOWN)
         return found
 
-    async def now(self, thread_id: str, run_id: str) -> bytes | None:
-        """The answer of a run that is over, or that is not there; None while it is in flight."""
-        return answer_of(await self._core.reads.row(SQL["answer"], thread_id, run_id))
-
     async def _look(self, watch: Watch, run_id: str) -> bytes | None:
         while watch.happenings:
             end = ended(watch.happenings.popleft().event, run_id)
             if end is not None:
                 return await self._told(watch, end)
-        if watch.missed:
-            watch.missed = False
-            return await self.now(watch.thread_id, run_id)
-        return None
+        if not watch.missed:
+            return None
+        watch.missed = False
+        row = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id)
+        if row is not None:
+            watch.seen = True
+            return answer_of(row)
+        if not (watch.sent or watch.seen):
+            return present.RUN_NOT_FOUND
+        end = await self._core.ends.find(watch.thread_id, run_id, watch.opened_at)
+        if end is not None:
+            return await self._told(watch, end)
+        return present.RUN_NOT_FOUND if watch.seen else None  # not yet folded
 
     async def _told(self, watch: Watch, end: Ended) -> bytes:
         if end.answer is not None:

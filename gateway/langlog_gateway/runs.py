@@ -75,6 +75,7 @@ class Runs:
         watch = await self._core.watches.open(order.thread_id, order.run_id)
         try:
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
+                watch.sent = True
                 if order.certain:
                     await self._orders.send(order)
                 else:
@@ -94,6 +95,7 @@ class Runs:
             # frames that come before the subscription stands are found in the backlog: they are numbered
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
                 await asyncio.gather(self._core.watches.ready(watch), self._orders.place(order))
+                watch.sent = watch.seen = True
                 return await self._streams.follow_new(request, watch, order, recorded=body.stream_resumable)
         finally:
             self._core.watches.close(watch)

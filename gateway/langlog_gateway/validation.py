@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import msgspec
 from aiohttp import web
+from langlog_backbone import json_shape
+from langlog_backbone.json_shape import JSON_DEPTH_MAX
 
 from .errors import ApiError, unprocessable
 
@@ -21,13 +23,16 @@ T = TypeVar("T")
 
 BAD_JSON = "Invalid JSON in request body"
 NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be stored"
+TOO_DEEP = f"JSON must not be nested deeper than {JSON_DEPTH_MAX} arrays and objects"
+REPORTED_BYTES_MAX = 100_000
+"""A body over this is not decoded once more for a report that shows what is wrong in it."""
+SHOWN_CHARACTERS_MAX = 2_000
+"""Characters of a value that a report shows."""
 
 NO_SCHEMA = "is not valid under any of the schemas listed in the 'anyOf' keyword"
 CHOICES_SHOWN = 3
 """More are counted: ``"a", "b" or 2 other candidates``."""
 _PATH = re.compile(r" - at `(key in )?\$(.*)`$")
-_HUGE = re.compile(rb"[eE]\+?\d{3}|\d{308}")
-"""What a number beyond a float's range has in it."""
 _STEP = re.compile(r"\.([^.\[]+)|(\[[^\]]*\])")
 _TYPES = {
     "int": "integer",
@@ -48,29 +53,47 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """As `read_body`, of bytes at hand. Members held as ``Raw`` are checked as far as storing them needs."""
     try:
-        if not body.isascii():
-            body.decode("utf-8")  # Raw members are not looked into by the decoder
         found = decoder.decode(body)
-        if b"\\u0000" in body and has_nul(msgspec.json.decode(body)):
-            raise unprocessable(NUL_INSIDE)
-        if _HUGE.search(body) is not None:
-            msgspec.json.decode(body)  # in Raw members numbers have not been tried yet
-        return found
+        check_json(body)
     except msgspec.ValidationError as error:
         raise unprocessable(report(str(error), body, decoder.type)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except RecursionError:
+        raise unprocessable(TOO_DEEP) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise unprocessable(BAD_JSON) from None
+    return found
 
 
-def has_nul(value: Any) -> bool:
-    """Whether a JSON value has a NUL character in it anywhere."""
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any("\x00" in key or has_nul(member) for key, member in value.items())
-    if isinstance(value, list):
-        return any(map(has_nul, value))
-    return False
+def check_json(body: bytes | str) -> None:
+    """What `decode_body` asks of all JSON beside its types. ``body``: a decoder has found it to be JSON.
+
+    Raises ApiError 422, UnicodeDecodeError, and MsgspecError for a number that no float holds.
+    """
+    if isinstance(body, str):
+        body = body.encode()
+    elif not body.isascii():
+        body.decode("utf-8")  # Raw members are not looked into by the decoder
+    if json_shape.has_nul(body):
+        raise unprocessable(NUL_INSIDE)
+    check_depth(body)
+    if json_shape.may_exceed_float(body):
+        msgspec.json.decode(body)  # in Raw members numbers have not been tried yet
+
+
+def check_depth(body: bytes) -> None:
+    """Raises ApiError 422 for JSON that is nested too deeply."""
+    if json_shape.too_deep(body):
+        raise unprocessable(TOO_DEEP)
+
+
+def decode_any(body: bytes) -> Any:
+    """JSON of any type, for those who check it themselves. Raises ApiError 422 for deep nesting, DecodeError, UnicodeDecodeError."""
+    try:
+        found = msgspec.json.decode(body)
+    except RecursionError:
+        raise unprocessable(TOO_DEEP) from None
+    check_depth(body)
+    return found
 
 
 def violation(message: str, keyword: str, path: list[str], value: Any, entry: int | None = None) -> str:
@@ -85,11 +108,14 @@ def violation(message: str, keyword: str, path: list[str], value: Any, entry: in
 
 
 def compact(value: Any) -> str:
-    return msgspec.json.encode(value, order="sorted").decode()
+    shown = msgspec.json.encode(value, order="sorted").decode()
+    return shown if len(shown) <= SHOWN_CHARACTERS_MAX else f"{shown[:SHOWN_CHARACTERS_MAX]}…"
 
 
 def report(message: str, body: bytes, kind: Any = None) -> str:
     """The decoder's complaint as a validator's report. ``kind``: what was to be decoded, for the choices that there are."""
+    if len(body) > REPORTED_BYTES_MAX:
+        return message
     try:
         value: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -209,7 +235,7 @@ def listed(texts: Iterable[str]) -> list[str]:
     for text in texts:
         try:
             found += msgspec.json.decode(text, type=list[str])
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             found.append(text)
     return found
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
+import msgspec
 from langlog_backbone import channels
 from langlog_backbone.compression import restored
 from langlog_backbone.redis import Bus
@@ -59,8 +61,11 @@ class Watch:
         "happenings",
         "missed",
         "on_overrun",
+        "opened_at",
         "overrun",
         "run_id",
+        "seen",
+        "sent",
         "thread_id",
         "wants_frames",
     )
@@ -72,7 +77,12 @@ class Watch:
         self.happenings = NOTHING
         self.batches: list[Batch] = []
         self.missed = False
-        """Redis was away: something may not have arrived."""
+        """Something may not have arrived: Redis was away, or another projector has taken over."""
+        self.opened_at = datetime.now(UTC)
+        self.sent = False
+        """Its run was asked for here: it is there, will be, or was."""
+        self.seen = False
+        """The read model has held its run."""
         self.overrun = False
         """Too many frames wait for this watcher: it gets no more."""
         self.on_overrun: Callable[[], object] | None = None
@@ -148,6 +158,11 @@ class _Thread:
         for watch in tuple(self.watches):
             watch.tell(happening)
 
+    def missed(self) -> None:
+        for watch in self.watches:
+            watch.missed = True
+            watch.wake()
+
     def on_frames(self, data: bytes) -> None:
         batch = Batch(frames.decode(restored(data)))
         if not batch.frames:
@@ -158,8 +173,11 @@ class _Thread:
 
 
 class Watches:
-    def __init__(self, bus: Bus, settings: Settings) -> None:
+    """``partition_of``: the log's, of a thread's id."""
+
+    def __init__(self, bus: Bus, settings: Settings, partition_of: Callable[[str], int]) -> None:
         self._bus = bus
+        self._partition_of = partition_of
         self._limits = Limits(settings.stream_buffer_frames, settings.stream_buffer_bytes)
         self._timeout = settings.reply_timeout_s
         self._threads: dict[str, _Thread] = {}
@@ -169,6 +187,9 @@ class Watches:
         self.on_missed: list[Callable[[], object]] = []
         """Called when Redis was away."""
         bus.on_reconnect.append(self._missed)
+
+    async def start(self) -> None:
+        await self._bus.subscribe(channels.SUCCESSION, self._succeeded, remote=False)
 
     async def open(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
         """A watch that misses nothing from now on. Raises ApiError 503 when Redis stays away."""
@@ -224,6 +245,7 @@ class Watches:
 
     async def stop(self) -> None:
         self._bus.on_reconnect.remove(self._missed)
+        await self._bus.unsubscribe(channels.SUCCESSION, self._succeeded)
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def _subscribed(self, thread: _Thread, kind: str) -> None:
@@ -261,6 +283,11 @@ class Watches:
         for told in self.on_missed:
             told()
         for thread in self._threads.values():
-            for watch in thread.watches:
-                watch.missed = True
-                watch.wake()
+            thread.missed()
+
+    def _succeeded(self, data: bytes) -> None:
+        """The former projector may have died between a commit and its messages."""
+        partitions = frozenset(msgspec.json.decode(data, type=list[int]))
+        for thread_id, thread in self._threads.items():
+            if self._partition_of(thread_id) in partitions:
+                thread.missed()

@@ -17,7 +17,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import asyncpg
+import msgspec
 import structlog
+from langlog_backbone import channels
 from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogReader, NewRecord, Record, TopicPartition
@@ -224,7 +226,11 @@ class ProjectorService:
         async with self._turn:
             found = await self._positions(partitions)
             self._joins_until = -math.inf
-            return found
+        # what the former owner had to say of its last commit it may not have said
+        taken = msgspec.json.encode(sorted({part for _, part in partitions}))
+        self._backbone.bus.deliver_local(channels.SUCCESSION, taken)
+        self._backbone.bus.publish(channels.SUCCESSION, taken)
+        return found
 
     async def _positions(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         pool, schema = self._pool, self._backbone.settings.projection

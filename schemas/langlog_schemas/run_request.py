@@ -38,7 +38,7 @@ StreamMode = Literal[
 class Checkpoint(Struct):
     checkpoint_id: str | None = None
     checkpoint_ns: str | None = None
-    checkpoint_map: Object | None = None
+    checkpoint_map: dict[str, str] | None = None
 
 
 class RunCreate(Struct):

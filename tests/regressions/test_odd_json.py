@@ -1,0 +1,178 @@
+"""JSON that some reader does not take: 422 wherever it comes in, nothing is appended, and the thread goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from langgraph_sdk.client import LangGraphClient
+
+from .conftest import Server
+from .test_nul import RUN_PATHS
+
+CONFIGS: list[dict[str, Any]] = [
+    {"config": {"configurable": {"checkpoint_id": 5}}},
+    {"config": {"configurable": {"checkpoint_id": True}}},
+    {"config": {"configurable": {"checkpoint_id": ["c"]}}},
+    {"config": {"configurable": {"checkpoint_id": "c" * 100_000}}},
+    {"config": {"configurable": {"checkpoint_ns": 5}}},
+    {"config": {"configurable": {"checkpoint_ns": {"a": 1}}}},
+    {"config": {"configurable": {"checkpoint_ns": "n" * 100_000}}},
+    {"config": {"configurable": {"checkpoint_map": "c"}}},
+    {"config": {"configurable": {"checkpoint_map": {"": 5}}}},
+    {"context": {"checkpoint_id": 5}},
+    {"context": {"checkpoint_ns": 5}},
+    {"checkpoint": {"checkpoint_map": {"": 5}}},
+    {"checkpoint": {"checkpoint_id": 5}},
+    {"checkpoint_id": 5},
+]
+DEPTHS = (201, 400, 700, 967, 2_000, 200_000)
+PLACES = ("input", "command", "metadata", "config", "context", "feedback")
+
+
+def nested(depth: int) -> str:
+    """JSON by hand: encoders recurse too."""
+    return '{"k":' * depth + "1" + "}" * depth
+
+
+def bodies(depth: int) -> list[tuple[str, str, str]]:
+    deep = nested(depth)
+    return [
+        *(("POST", path, f'{{"assistant_id":"echo","{name}":{deep}}}') for path in RUN_PATHS for name in PLACES),
+        ("POST", "/runs/batch", f'[{{"assistant_id":"echo","input":{deep}}}]'),
+        ("POST", "/runs/crons", f'{{"assistant_id":"echo","schedule":"0 0 1 1 *","input":{deep}}}'),
+        ("POST", "/threads", f'{{"metadata":{deep}}}'),
+        ("PATCH", "/threads/{t}", f'{{"metadata":{deep}}}'),
+        ("POST", "/threads/search", f'{{"values":{deep}}}'),
+        ("POST", "/threads/{t}/state", f'{{"values":{deep}}}'),
+        ("POST", "/threads/{t}/history", f'{{"metadata":{deep}}}'),
+        ("POST", "/assistants", f'{{"graph_id":"echo","context":{deep}}}'),
+        ("POST", "/assistants/search", f'{{"metadata":{deep}}}'),
+        ("PUT", "/store/items", f'{{"namespace":["n"],"key":"k","value":{deep}}}'),
+        ("POST", "/store/items/search", f'{{"namespace_prefix":[],"filter":{deep}}}'),
+        (
+            "POST",
+            "/threads/{t}/commands",
+            f'{{"id":1,"method":"run.start","params":{{"assistant_id":"echo","input":{deep}}}}}',
+        ),
+        (
+            "POST",
+            "/mcp/",
+            f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{deep}}}}}',
+        ),
+        ("POST", "/a2a/{a}", f'{{"jsonrpc":"2.0","id":1,"method":"message/send","params":{deep}}}'),
+    ]
+
+
+@pytest.fixture
+async def http(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    async with aiohttp.ClientSession(server.url, headers=headers) as session:
+        yield session
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+async def test_deeply_nested_json_is_422_everywhere(
+    http: aiohttp.ClientSession, client: LangGraphClient, thread: str, depth: int
+) -> None:
+    assistants: Any = await client.assistants.search(graph_id="echo")
+    for method, path, body in bodies(depth):
+        url = path.format(t=thread, a=assistants[0]["assistant_id"])
+        async with http.request(method, url, data=body) as answer:
+            assert answer.status == 422, (method, path, body[:80], answer.status, (await answer.text())[:200])
+            assert len(await answer.text()) < 10_000, "what was sent is not repeated whole"
+    assert await client.runs.list(thread) == []
+
+
+async def test_json_nested_as_deep_as_may_be_is_taken_through_the_whole_server(
+    http: aiohttp.ClientSession, client: LangGraphClient, thread: str
+) -> None:
+    deep = nested(190)
+    body = f'{{"assistant_id":"echo","input":{{"text":"a"}},"metadata":{{"m":{deep}}},"context":{{"c":{deep}}}}}'
+    async with http.post(f"/threads/{thread}/runs/wait", data=body) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["echoed"] == "A"
+    async with http.patch(f"/threads/{thread}", data=f'{{"metadata":{{"m":{deep}}}}}') as answer:
+        assert answer.status == 200
+    for path in (f"/threads/{thread}", f"/threads/{thread}/state", f"/threads/{thread}/runs"):
+        async with http.get(path) as answer:
+            assert answer.status == 200, path
+    async with http.put("/store/items", data=f'{{"namespace":["n"],"key":"k","value":{deep}}}') as answer:
+        assert answer.status == 204
+
+
+@pytest.mark.parametrize(
+    "path", ["/threads/{t}/runs", "/runs", "/runs/wait", "/runs/crons", "/assistants", "/threads/{t}/commands"]
+)
+async def test_an_address_of_a_checkpoint_that_is_none_is_422_and_poisons_nothing(
+    http: aiohttp.ClientSession, client: LangGraphClient, thread: str, path: str
+) -> None:
+    for config in CONFIGS:
+        body: dict[str, Any] = {"assistant_id": "echo", "input": {}, **config}
+        if path == "/runs/crons":
+            body["schedule"] = "0 0 1 1 *"
+        if path == "/assistants":
+            if "checkpoint" in config or "checkpoint_id" in config:
+                continue
+            body["graph_id"] = "echo"
+        if path.endswith("commands"):
+            if "config" not in config:
+                continue
+            body = {"id": 1, "method": "run.start", "params": body}
+        async with http.post(path.format(t=thread), json=body) as answer:
+            told = await answer.text()
+            if path.endswith("commands"):
+                assert answer.status in (200, 400, 422) and '"error"' in told, (config, answer.status, told[:200])
+            else:
+                assert answer.status == 422, (config, answer.status, told[:200])
+            assert len(told) < 10_000
+    assert (await client.runs.wait(thread, "echo", input={"text": "a"}))["echoed"] == "A"  # type: ignore[call-overload]
+    async with http.get("/metrics") as answer:
+        (parked,) = [line for line in (await answer.text()).splitlines() if line.startswith("langlog_parked_keys")]
+        assert parked.endswith(" 0")
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1E+400", "9" * 400, "1" + "0" * 5_000])
+async def test_numbers_that_no_float_holds_are_422(http: aiohttp.ClientSession, thread: str, number: str) -> None:
+    for path in RUN_PATHS:
+        async with http.post(
+            path.format(t=thread), data=f'{{"assistant_id":"echo","input":{{"n":{number}}}}}'
+        ) as answer:
+            assert answer.status == 422, (path, answer.status)
+    async with http.patch(f"/threads/{thread}", data=f'{{"metadata":{{"n":{number}}}}}') as answer:
+        assert answer.status == 422
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1, 10**30, 10**300])
+async def test_integers_beyond_64_bits_are_answered_and_poison_nothing(
+    http: aiohttp.ClientSession, client: LangGraphClient, thread: str, number: int
+) -> None:
+    for method, path, body in (
+        ("PATCH", f"/threads/{thread}", {"metadata": {"n": number}}),
+        ("POST", "/threads/search", {"metadata": {"n": number}}),
+        ("POST", "/threads/search", {"limit": number}),
+        ("POST", "/threads/search", {"offset": number}),
+        ("POST", "/assistants/search", {"offset": number}),
+        ("POST", "/threads", {"ttl": {"ttl": number}}),
+        ("POST", f"/threads/{thread}/history", {"limit": number}),
+        ("PUT", "/store/items", {"namespace": ["n"], "key": "n", "value": {"n": number}}),
+        ("PUT", "/store/items", {"namespace": ["n"], "key": "m", "value": {}, "ttl": number}),
+        ("POST", "/store/items/search", {"namespace_prefix": ["n"], "limit": number}),
+        ("POST", "/store/items/search", {"namespace_prefix": ["n"], "offset": number}),
+        ("POST", "/store/items/search", {"namespace_prefix": ["n"], "filter": {"n": {"$gt": number}}}),
+        ("POST", "/store/namespaces", {"limit": number}),
+        ("POST", "/store/namespaces", {"max_depth": number}),
+        ("POST", f"/threads/{thread}/runs/wait", {"assistant_id": "echo", "input": {"text": number}}),
+        ("POST", "/runs/wait", {"assistant_id": "echo", "input": {}, "config": {"recursion_limit": number}}),
+        ("POST", "/runs/wait", {"assistant_id": "echo", "input": {}, "after_seconds": -number}),
+        ("POST", "/runs/wait", {"assistant_id": "echo", "input": {"text": "a"}, "context": {"n": number}}),
+        ("POST", f"/threads/{thread}/state", {"values": {"text": number}}),
+        ("GET", f"/threads/{thread}/runs?limit={number}&offset={number}", None),
+        ("GET", f"/threads/{thread}/history?limit={number}", None),
+        ("POST", f"/assistants/{thread}/latest", {"version": number}),
+    ):
+        async with http.request(method, path, json=body) as answer:
+            assert answer.status < 500, (method, path, body, answer.status, (await answer.text())[:300])
+    assert (await client.runs.wait(thread, "echo", input={"text": "a"}))["echoed"] == "A"  # type: ignore[call-overload]
