@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 from langlog_backbone import channels, tracing
 from langlog_backbone.clock import new_id, now_iso
-from langlog_backbone.log import AppendUnknown, LogUnavailable, NewRecord, Position
+from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.replies import ReplyRouter
+from langlog_backbone.retry import Availability, until_available
 from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
 from langlog_schemas import commands, envelope, messages
 from langlog_schemas.events import RUN_EVENTS, STORE_EVENTS
@@ -36,8 +38,8 @@ SOURCE = "/langlog/executor"
 ASK_AGAIN_S = 5.0
 """Without a reply for this long, Postgres is asked whether the command is carried out. The router has asked the projector for the
 reply before: Postgres does not know whether a command was refused."""
-RETRY_PAUSE_S = 0.1
-MAX_RETRY_PAUSE_S = 2.0
+WARN_AFTER_S = 30.0
+"""Without an outcome for this long, the worker's log says what a run waits for."""
 
 _CAUSE = load_sql("langlog_executor", "checkpoints.sql")["cause"]
 
@@ -52,22 +54,20 @@ class CommandRefused(Exception):
         self.status = status
 
 
-class OutcomeUnknown(Exception):
-    """No reply came in time; the command is in the log and will be carried out."""
-
-
 class CommandSender:
     def __init__(self, io: IoLoop) -> None:
         self._backbone = io.backbone
+        self._log = Availability("worker.commands", "log")
         self._replies = ReplyRouter(io.backbone.bus, f"{channels.WORKER_ID}{new_id()}")
 
     async def send(self, sent: Sequence[Body], *, actor: str | None = None) -> list[Reply]:
         """Append the commands in one go and wait for all outcomes.
 
-        Waits as long as the log is away. Raises CommandRefused for the first one refused, and OutcomeUnknown.
+        Waits as long as log or read model are unavailable. Raises CommandRefused for the first one refused. An append of which it is
+        not known whether it came about is made again: what these commands ask for may be done twice.
         """
         await self._replies.start()
-        time = now_iso()
+        now = now_iso()
         records = []
         futures: dict[str, asyncio.Future[bytes]] = {}
         topics = [STORE_EVENTS if isinstance(command, commands.StoreCommand) else RUN_EVENTS for command in sent]
@@ -83,7 +83,7 @@ class CommandSender:
                         id=id,
                         type=command.TYPE,
                         source=SOURCE,
-                        time=time,
+                        time=now,
                         subject=command.key,
                         reply_to=self._replies.id,
                         actor=actor,
@@ -105,34 +105,19 @@ class CommandSender:
     async def _append(
         self, records: Sequence[NewRecord], futures: Mapping[str, asyncio.Future[bytes]], topics: Sequence[str]
     ) -> None:
-        """Into the log, and until every outcome is there."""
-        positions: Sequence[Position] = ()
-        try:
-            positions = await self._appended(records)
-        except AppendUnknown:
-            logger.warning("commands.append_unknown", commands=len(records))
+        """Into the log, and until every outcome is there: who waits is a run, which has a time limit of its own."""
+        positions = await until_available(lambda: self._backbone.log.append(records), on=self._log)
         waiting = set(futures.values())
-        try:
-            async with asyncio.timeout(self._backbone.settings.reply_timeout_s):
-                while waiting:
-                    _, waiting = await asyncio.wait(waiting, timeout=ASK_AGAIN_S)
-                    if waiting:
-                        await self._look(futures, zip(topics, positions, strict=False))
-        except TimeoutError:
-            raise OutcomeUnknown("no outcome in time; the command is in the log and will be carried out") from None
-
-    async def _appended(self, records: Sequence[NewRecord]) -> Sequence[Position]:
-        pause = RETRY_PAUSE_S
-        while True:
-            try:
-                return await self._backbone.log.append(records)
-            except AppendUnknown:
-                raise
-            except LogUnavailable as error:
-                if pause == RETRY_PAUSE_S:
-                    logger.warning("commands.waiting_for_log", error=str(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, MAX_RETRY_PAUSE_S)
+        began, warned = time.monotonic(), False
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, timeout=ASK_AGAIN_S)
+            if waiting:
+                await self._look(futures, zip(topics, positions, strict=False))
+                if not warned and time.monotonic() - began > WARN_AFTER_S:
+                    warned = True
+                    logger.warning(
+                        "commands.waiting_for_projector", commands=len(waiting), keys=[r.key for r in records[:3]]
+                    )
 
     async def _look(self, futures: Mapping[str, asyncio.Future[bytes]], places: Iterable[tuple[str, Position]]) -> None:
         """Take commands whose events the projection has behind it for carried out: their reply was lost."""

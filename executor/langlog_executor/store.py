@@ -28,6 +28,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 from langlog_backbone.postgres import Parameters
+from langlog_backbone.retry import Availability
 from langlog_backbone.store_conditions import address_fault, value_filter
 from langlog_backbone.store_reader import Row, StoreReader
 from langlog_backbone.store_refresh import Refreshes
@@ -36,6 +37,7 @@ from msgspec.structs import replace
 
 from . import encoding
 from .command_sender import SOURCE, CommandSender
+from .patient_reads import PatientReads
 
 if TYPE_CHECKING:
     from .embeddings import Embedder, Text
@@ -59,14 +61,17 @@ class LogStore(BaseStore):
         embedder: Embedder | None = None,
     ) -> None:
         self._io = io
-        self._reader = StoreReader(io.backbone.pool.fetch, most=ROWS_MAX)
+        self._reader = StoreReader(PatientReads(io.backbone.pool, Availability("worker.store")).fetch, most=ROWS_MAX)
         self._refreshes = Refreshes(io.backbone.log, SOURCE)
         self._sender = sender or CommandSender(io)
         self._embedder = embedder
         self.ttl_config = ttl
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Raises ValueError for an operation that cannot be, EmbeddingFailed, CommandRefused, OutcomeUnknown and LogUnavailable."""
+        """Raises ValueError for an operation that cannot be, EmbeddingFailed and CommandRefused.
+
+        Waits as long as log or read model are unavailable.
+        """
         return await self._io.call(self._perform(self._checked(ops)))
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:

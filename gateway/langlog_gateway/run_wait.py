@@ -56,7 +56,9 @@ class RunWaits:
                     if loop.time() < until:
                         continue
                     if not placed:
-                        placed = watch.seen = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        placed = watch.seen = (
+                            await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        )
                         until = loop.time() + GRACE_S
                         continue
                     if response is None:
