@@ -1,7 +1,7 @@
 """Reads checkpoints from the read model, once that has passed what the caller knows to be in the log.
 
-Concurrency: one for a process; its coroutines run on the I/O loop. What happens when Postgres is away: reads of a run
-wait (``patient``), those of a client's question raise and the client is told.
+Concurrency: one for a process; its coroutines run on the I/O loop. What happens when Postgres is away: the read raises, the
+attempt fails over to the next one or the query answers with an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from langlog_backbone.watermark import Watermark
 from langlog_schemas.events import RUN_EVENTS
 
 from .checkpoint_ids import issue_ids_after
-from .patient_reads import PatientReads
 from .serde import project_serializer
 from .stored_checkpoint import Ancestor, Encoded, StoredCheckpoint, StoredWrite
 
@@ -45,20 +44,14 @@ class CheckpointReader:
     """``after`` everywhere: a position in ``run-events`` that the read model must have passed (None: as it is)."""
 
     def __init__(
-        self,
-        io: IoLoop,
-        *,
-        serde: SerializerProtocol | None = None,
-        watermark: Watermark | None = None,
-        patient: bool = False,
+        self, io: IoLoop, *, serde: SerializerProtocol | None = None, watermark: Watermark | None = None
     ) -> None:
-        """``patient``: reads wait as long as Postgres is unavailable, in place of raising."""
         self.io = io
         self.serde = serde or project_serializer()
         """What its checkpoints are decoded with, by whoever reads them."""
         self.availability = Availability("worker.checkpoints")
         """Of Postgres, as the runs of this process find it."""
-        self._pool = PatientReads(io.backbone.pool, self.availability) if patient else io.backbone.pool
+        self._pool = io.backbone.pool
         self._watermark = watermark or Watermark(io.backbone.bus)
 
     async def checkpoint(

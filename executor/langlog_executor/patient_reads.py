@@ -1,4 +1,4 @@
-"""Reads for graph code: they wait as long as Postgres is unavailable, because a run must not fail for that.
+"""Reads of the store for graph code: they wait as long as Postgres is unavailable, because a run must not fail for that.
 
 What ends the waiting is what ends the run: its time limit, a cancellation, a lost lease. Questions of clients are asked of the pool
 itself; they have deadlines, and clients are told. Concurrency: belongs to the I/O loop. It holds nothing that must survive.
@@ -24,9 +24,3 @@ class PatientReads:
     async def fetch(self, sql: str, *args: Any) -> list[Any]:
         found: list[Any] = await until_available(lambda: self._pool.fetch(sql, *args), on=self._availability)
         return found
-
-    async def fetchrow(self, sql: str, *args: Any) -> Any:
-        return await until_available(lambda: self._pool.fetchrow(sql, *args), on=self._availability)
-
-    async def fetchval(self, sql: str, *args: Any) -> Any:
-        return await until_available(lambda: self._pool.fetchval(sql, *args), on=self._availability)

@@ -357,7 +357,6 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
     except ValueError as error:
         raise StartError(f"{project.file}: {error}") from None
     reader = CheckpointReader(io, serde=serde)
-    patient = CheckpointReader(io, serde=serde, patient=True)
     configuration = Configuration(project)
     embedder: Embedder | None = None
     index = store_index(configuration)
@@ -366,7 +365,7 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
         embedder = Embedder(load_embeddings(project, index), index, loops, backbone.settings.embed_timeout_s)
     ttl: Any = msgspec.to_builtins(store_ttl(configuration))
     store = LogStore(io, ttl=ttl, embedder=embedder)
-    tools = RunTools(io, graphs, loops, patient, store)
+    tools = RunTools(io, graphs, loops, reader, store)
     worker: Worker
     lease = Lease(
         backbone.settings,

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 from langgraph.store.base import SearchOp
 from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_executor.checkpoint_reader import CheckpointReader
-from langlog_executor.checkpointer import LogCheckpointer
 from langlog_executor.io_loop import IoLoop
 from langlog_executor.store import LogStore
-from langlog_executor.worker_log import RunRecords
 
 from tests.checkpoints.conftest import running
 from tests.stack.fixtures import MakeSettings
@@ -24,16 +21,13 @@ REPLY_TIMEOUT_S = 0.2
 """How long a client would wait for an outcome."""
 
 
-async def test_puts_gets_searches_and_checkpoints_of_nodes_outlast_postgres(
-    make_settings: MakeSettings, tmp_path: Path
-) -> None:
+async def test_puts_gets_and_searches_of_nodes_outlast_postgres(make_settings: MakeSettings, tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "own")
     await server.start()
     try:
         async with running(make_settings(database_uri=server.uri, reply_timeout_s=REPLY_TIMEOUT_S)) as backbone:
             io = IoLoop(backbone)
             store = LogStore(io)
-            saver = LogCheckpointer(RunRecords(io, None, ""), CheckpointReader(io, patient=True))
             await store.aput(("n",), "k", {"v": 1})
             await server.stop()
             asked: list[asyncio.Task[Any]] = [
@@ -42,7 +36,6 @@ async def test_puts_gets_searches_and_checkpoints_of_nodes_outlast_postgres(
                 asyncio.create_task(store.adelete(("n",), "gone")),
                 asyncio.create_task(store.aget(("m",), "k")),
                 asyncio.create_task(store.abatch([SearchOp(("m",))])),
-                asyncio.create_task(saver.aget_tuple({"configurable": {"thread_id": "t"}})),
                 asyncio.create_task(asyncio.to_thread(store.get, ("m",), "k")),
             ]
             done, _ = await asyncio.wait(asked, timeout=10 * REPLY_TIMEOUT_S, return_when=asyncio.FIRST_EXCEPTION)
@@ -50,7 +43,7 @@ async def test_puts_gets_searches_and_checkpoints_of_nodes_outlast_postgres(
             await server.start()
             async with asyncio.timeout(LIMIT_S):
                 found = await asyncio.gather(*asked)
-            assert found[3:] == [None, [[]], None, None]
+            assert found[3:] == [None, [[]], None]
             item = await store.aget(("n",), "k")
             assert item is not None and item.value == {"v": 2}
     finally:
