@@ -108,6 +108,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_unauthenticated: bool = False
     """LANGLOG_ALLOW_UNAUTHENTICATED: something in front of this gateway authenticates its callers: do not warn, and with
     LANGLOG_PRODUCTION do not refuse, when the project configures no authentication."""
+    max_metadata_bytes: int = 262_144
+    """LANGLOG_MAX_METADATA_BYTES: JSON of the metadata in one request; 422 beyond. Each change of an object writes all of it again."""
+    max_config_bytes: int = 1_000_000
+    """LANGLOG_MAX_CONFIG_BYTES: JSON of ``config``, and of ``context``, in one request; 422 beyond."""
     max_body_bytes: int = 10_000_000
     """LANGLOG_MAX_BODY_BYTES: a larger request body is 413, as it arrives and unpacked."""
     body_timeout_s: float = 60.0
@@ -268,6 +272,8 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "allowed_hosts": ("LANGLOG_ALLOWED_HOSTS",),
     "allow_unauthenticated": ("LANGLOG_ALLOW_UNAUTHENTICATED",),
     "body_timeout_s": ("LANGLOG_BODY_TIMEOUT_SECS",),
+    "max_metadata_bytes": ("LANGLOG_MAX_METADATA_BYTES",),
+    "max_config_bytes": ("LANGLOG_MAX_CONFIG_BYTES",),
     "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),
     "outcomes_kept_s": ("LANGLOG_IDEMPOTENCY_SECS",),
     "read_timeout_s": ("LANGLOG_READ_TIMEOUT_SECS",),

@@ -64,6 +64,7 @@ class Assistants:
 
     async def create(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.ASSISTANT_CREATE)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         origin = origin_of(request)
         if body.assistant_id is None:
             assistant_id = str(uuid4()) if origin.key is None else origin.mint("assistant")
@@ -108,6 +109,7 @@ class Assistants:
     async def patch(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, bodies.ASSISTANT_PATCH)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         config, context = body.config, body.context
         if config is not UNSET or context is not UNSET:
             config, context = mirrored({} if config is UNSET else config, {} if context is UNSET else context)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import structlog
 from aiohttp import web
 from langlog_backbone.audit import Audit
@@ -120,6 +121,18 @@ class Core:
             self._webhooks.target(url)
         except WebhookRefused as refused:
             raise ApiError(422, str(refused)) from None
+
+    def check_sizes(self, *, metadata: Any = None, config: Any = None, context: Any = None) -> None:
+        """Whether members that are written again with each change, or handed on with each run, are small enough. Raises ApiError 422."""
+        for name, value, limit in (
+            ("metadata", metadata, self.settings.max_metadata_bytes),
+            ("config", config, self.settings.max_config_bytes),
+            ("context", context, self.settings.max_config_bytes),
+        ):
+            if isinstance(value, dict) and value and (size := len(msgspec.json.encode(value))) > limit:
+                raise ApiError(
+                    422, f"{name} has {size} bytes as JSON, more than {limit}. Keep what is large in the store."
+                )
 
     def enter_stream(self, request: web.Request) -> None:
         """One more open stream of the caller. Raises ApiError 429 over a limit."""

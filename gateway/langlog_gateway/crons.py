@@ -83,6 +83,7 @@ class Crons:
         body = await read_body(request, cron_bodies.CRON_CREATE)
         self._check(body.schedule, body.timezone, body.end_time)
         mirrored(body.config, body.context)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         if body.webhook is not None:
             self._core.check_webhook(body.webhook)
         assistant = await self._assistant(request, body.assistant_id)
@@ -163,6 +164,7 @@ class Crons:
             None if body.end_time is UNSET else body.end_time,
         )
         mirrored(body.config, body.context)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         assistant: Assistant | None = None
         if body.assistant_id is not UNSET or (guarded(request) and not pauses):
             named = row["assistant_id"] if body.assistant_id is UNSET else body.assistant_id

@@ -97,6 +97,7 @@ class RunOrders:
             _one_of("on_disconnect", body.on_disconnect, "cancel", "continue")
         if thread_id is None:
             _one_of("on_completion", body.on_completion, "delete", "keep")
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         if self._core.options.http.disable_webhooks:
             body.webhook = None
         if body.webhook is not None:

@@ -56,9 +56,8 @@ class RunWaits:
                     if loop.time() < until:
                         continue
                     if not placed:
-                        placed = watch.seen = (
-                            await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
-                        )
+                        placed = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        watch.seen = watch.seen or placed
                         until = loop.time() + GRACE_S
                         continue
                     if response is None:

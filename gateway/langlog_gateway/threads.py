@@ -47,6 +47,7 @@ class Threads:
 
     async def create(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.THREAD_CREATE)
+        self._core.check_sizes(metadata=body.metadata)
         origin = origin_of(request)
         fresh = body.thread_id is None
         thread_id = origin.mint("thread") if body.thread_id is None else uuid_of(body.thread_id, "thread")
@@ -116,6 +117,7 @@ class Threads:
     async def patch(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, bodies.THREAD_PATCH)
+        self._core.check_sizes(metadata=body.metadata)
         value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata}
         visible = await authorize(request, "threads", "update", value)
         command = cmd.PatchThread(thread_id=thread_id, metadata=value["metadata"], ttl=_kept(body.ttl), visible=visible)

@@ -101,3 +101,28 @@ async def test_an_owner_has_so_many_crons_and_no_more(make_stack: MakeStack) -> 
         assert (await stack.call("POST", "/runs/crons/count", {}))[1] == 2
         assert (await stack.call("DELETE", f"/runs/crons/{made[0][1]['cron_id']}"))[0] == 204
         assert (await stack.call("POST", "/runs/crons", body))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/threads", {}),
+        ("PATCH", "/threads/{t}", {}),
+        ("POST", "/threads/{t}/runs", {"assistant_id": "echo"}),
+        ("POST", "/runs/wait", {"assistant_id": "echo"}),
+        ("POST", "/runs/crons", {"assistant_id": "echo", "schedule": "0 0 1 1 *"}),
+        ("POST", "/assistants", {"graph_id": "echo"}),
+    ],
+)
+async def test_metadata_config_and_context_over_their_limits_are_422(
+    stack: Stack, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """Each change of an object writes its metadata again, and each run hands its config on."""
+    _, thread = await stack.call("POST", "/threads", {})
+    url = path.format(t=thread["thread_id"])
+    for name, limit in (("metadata", 262_144), ("config", 1_000_000), ("context", 1_000_000)):
+        if name != "metadata" and "threads" in path and "runs" not in path:
+            continue
+        value: Any = {"configurable": {"k": "x" * limit}} if name == "config" else {"k": "x" * limit}
+        status, told = await stack.call(method, url, {**body, name: value})
+        assert (status, told["detail"].split()[0]) == (422, name)
