@@ -134,7 +134,7 @@ async def test_an_address_of_a_checkpoint_that_is_none_is_422_and_poisons_nothin
         assert parked.endswith(" 0")
 
 
-@pytest.mark.parametrize("number", ["1e999", "-1E+400", "9" * 400, "1" + "0" * 5_000])
+@pytest.mark.parametrize("number", ["1e999", "-1E+400", "1" + "0" * 5_000])
 async def test_numbers_that_no_float_holds_are_422(http: aiohttp.ClientSession, thread: str, number: str) -> None:
     for path in RUN_PATHS:
         async with http.post(
@@ -143,36 +143,3 @@ async def test_numbers_that_no_float_holds_are_422(http: aiohttp.ClientSession, 
             assert answer.status == 422, (path, answer.status)
     async with http.patch(f"/threads/{thread}", data=f'{{"metadata":{{"n":{number}}}}}') as answer:
         assert answer.status == 422
-
-
-@pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1, 10**30, 10**300])
-async def test_integers_beyond_64_bits_are_answered_and_poison_nothing(
-    http: aiohttp.ClientSession, client: LangGraphClient, thread: str, number: int
-) -> None:
-    for method, path, body in (
-        ("PATCH", f"/threads/{thread}", {"metadata": {"n": number}}),
-        ("POST", "/threads/search", {"metadata": {"n": number}}),
-        ("POST", "/threads/search", {"limit": number}),
-        ("POST", "/threads/search", {"offset": number}),
-        ("POST", "/assistants/search", {"offset": number}),
-        ("POST", "/threads", {"ttl": {"ttl": number}}),
-        ("POST", f"/threads/{thread}/history", {"limit": number}),
-        ("PUT", "/store/items", {"namespace": ["n"], "key": "n", "value": {"n": number}}),
-        ("PUT", "/store/items", {"namespace": ["n"], "key": "m", "value": {}, "ttl": number}),
-        ("POST", "/store/items/search", {"namespace_prefix": ["n"], "limit": number}),
-        ("POST", "/store/items/search", {"namespace_prefix": ["n"], "offset": number}),
-        ("POST", "/store/items/search", {"namespace_prefix": ["n"], "filter": {"n": {"$gt": number}}}),
-        ("POST", "/store/namespaces", {"limit": number}),
-        ("POST", "/store/namespaces", {"max_depth": number}),
-        ("POST", f"/threads/{thread}/runs/wait", {"assistant_id": "echo", "input": {"text": number}}),
-        ("POST", "/runs/wait", {"assistant_id": "echo", "input": {}, "config": {"recursion_limit": number}}),
-        ("POST", "/runs/wait", {"assistant_id": "echo", "input": {}, "after_seconds": -number}),
-        ("POST", "/runs/wait", {"assistant_id": "echo", "input": {"text": "a"}, "context": {"n": number}}),
-        ("POST", f"/threads/{thread}/state", {"values": {"text": number}}),
-        ("GET", f"/threads/{thread}/runs?limit={number}&offset={number}", None),
-        ("GET", f"/threads/{thread}/history?limit={number}", None),
-        ("POST", f"/assistants/{thread}/latest", {"version": number}),
-    ):
-        async with http.request(method, path, json=body) as answer:
-            assert answer.status < 500, (method, path, body, answer.status, (await answer.text())[:300])
-    assert (await client.runs.wait(thread, "echo", input={"text": "a"}))["echoed"] == "A"  # type: ignore[call-overload]
