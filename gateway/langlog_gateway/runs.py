@@ -146,10 +146,11 @@ class Runs:
     async def join(self, request: web.Request) -> web.StreamResponse:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
+        tied = await self._tied(request, thread_id)
         watch = await self._core.watches.open(thread_id, run_id)
         try:
             watch.missed = True  # it may be over: look once
-            with tied_to_client(self._core, thread_id, run_id, tied=_tied(request)):
+            with tied_to_client(self._core, thread_id, run_id, tied=tied):
                 ask = self._core.permissions.reading(request, thread_id)
                 return await self._waits.answer(request, watch, run_id, ask)
         finally:
@@ -161,16 +162,30 @@ class Runs:
             await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
         except ApiError as error:
             return await self._streams.refuse(request, thread_id, run_id, error)
+        tied = await self._tied(request, thread_id)
         self._core.enter_stream(request)
         watch: Watch | None = None
         try:
             watch = await self._core.watches.open(thread_id, run_id, frames=True)
-            with tied_to_client(self._core, thread_id, run_id, tied=_tied(request)):
+            with tied_to_client(self._core, thread_id, run_id, tied=tied):
                 return await self._streams.join(request, watch, run_id)
         finally:
             if watch is not None:
                 self._core.watches.close(watch)
             self._core.leave_stream(request)
+
+    async def _tied(self, request: web.Request, thread_id: str) -> bool:
+        """Whether the run is cancelled when the client leaves: it asked for it, and may cancel runs of the thread."""
+        if not truthy(request.query.get("cancel_on_disconnect")):
+            return False
+        value = {"thread_id": thread_id, "action": "interrupt", "metadata": {}}
+        try:
+            await admit(request, "threads", "update", value, not_found(NONE_FOUND))
+        except ApiError as error:
+            if error.status >= 500:
+                raise
+            return False
+        return True
 
     # stopping
 
@@ -294,10 +309,6 @@ def _target(request: web.Request) -> str | None:
         return uuid_of(text, "thread")
     except ApiError:
         raise unprocessable("Invalid thread ID") from None
-
-
-def _tied(request: web.Request) -> bool:
-    return truthy(request.query.get("cancel_on_disconnect"))
 
 
 def _action(request: web.Request) -> cmd.CancelAction:

@@ -203,3 +203,18 @@ def test_the_expiry_of_credentials_is_read_in_the_usual_forms() -> None:
     assert expiry({"expires_at": "1970-01-01T00:01:00+00:00"}) == expiry({"expires_at": "1970-01-01T00:01:00"}) == 60.0
     for nothing in ({}, {"exp": True}, {"exp": None}, {"exp": "soon"}):
         assert expiry(nothing) is None
+
+
+async def test_a_reader_who_leaves_does_not_cancel_the_owners_run(scene: Scene) -> None:
+    path = f"/threads/{scene.thread_id}/runs/{scene.run_id}"
+    url = f"{scene.stack.url}{path}/stream?cancel_on_disconnect=true"
+    async with scene.stack.http.get(url, headers={"authorization": "bob"}) as answer:
+        assert answer.status == 200
+        await scene.until_watched()
+        answer.close()
+    held = scene.stack.gateway._core.permissions._held
+    async with asyncio.timeout(LIMIT_S):
+        while scene.thread_id in held:
+            await asyncio.sleep(0.01)  # nothing signals that a request is over
+    scene.go_on.set()
+    assert (await scene.call("alice", "GET", f"{path}/join"))[1] == {"said": AFTER}
