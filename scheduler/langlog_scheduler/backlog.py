@@ -73,11 +73,15 @@ class Backlog:
         late = self._clock() - self._marked_at > self._backbone.settings.cron_max_lag_s
         return COMMANDS_LAG if late else None
 
-    async def _passed(self) -> bool:
-        """Whether the last mark is passed. One that is passed is replaced at the next call."""
+    async def mark(self) -> None:
+        """Measure from here what has been appended by now, unless an earlier mark is not passed yet. Raises LogUnavailable."""
         if self._commands is None and self._events is None:
             self._marked_at = self._clock()
             self._commands = await self._ends(cmd.TOPIC)
+
+    async def _passed(self) -> bool:
+        """Whether the last mark is passed. One that is passed is replaced at the next call."""
+        await self.mark()
         if self._commands is not None:
             decided = await self._backbone.log.committed(DECIDERS, list(self._commands))
             if any(decided.get(place, 0) < end for place, end in self._commands.items()):

@@ -132,6 +132,7 @@ class Crons:
             self._firings.failed(fired)
             raise
         self._firings.appended(fired)
+        await self._backlog.mark()
         return len(rows)
 
     async def _may_fire(self) -> bool:
