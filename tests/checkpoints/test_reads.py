@@ -8,7 +8,6 @@ from typing import Any
 import asyncpg
 import pytest
 from langgraph.checkpoint.base.id import uuid6
-from langlog_backbone import channels
 from langlog_backbone.clock import new_id
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.settings import Settings
@@ -205,12 +204,12 @@ async def test_sync_methods_work_from_a_thread_and_refuse_to_block_the_io_loop(i
 
 
 async def test_a_reply_that_is_lost_with_redis_is_found_in_the_read_model(
-    io: IoLoop, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+    io: IoLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sender = CommandSender(io)
     command = WriteStore(namespace=["n"], ops=[StoreOp(key="k", value=Raw(b"{}"))])
     await sender.send([command])
     monkeypatch.setattr("langlog_executor.command_sender.ASK_AGAIN_S", 0.05)
-    await backbone.bus.unsubscribe(channels.gateway(sender._id), sender._on_message)
+    await sender._replies.stop()
     (reply,) = await sender.send([command])
     assert reply.status == 200
