@@ -5,9 +5,8 @@ command: the gateway keeps them here, sealed, before it appends the run's comman
 They are in Postgres, in the schema of the keys, which no rebuild, export or snapshot touches; the scheduler deletes them once the
 run has ended.
 
-They are sealed by AES-GCM under a key that is derived from the deployment's secret (LANGLOG_SECRET; of several, separated by commas,
-the first seals and all open). Without one, a random secret is made once and kept in Postgres too: then whoever reads that whole
-database can open them.
+They are sealed by AES-GCM under a key that is derived from the deployment's secret (`deployment_secret`); of several secrets the first
+seals and all open.
 
 Concurrency: belongs to the event loop that uses it. Death: what was kept is on disk before the command is appended.
 """
@@ -22,20 +21,16 @@ from typing import Any
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from .deployment_secret import deployment_secrets, derived_key
 from .pool import Pool
 from .postgres import load_sql
 from .service import StartError
 from .settings import Settings
 
-SECRET_CHARACTERS_MIN = 16
-"""Of LANGLOG_SECRET: shorter ones are guessed."""
 NONCE_BYTES = 12
 KEPT_S = 3600.0
 """Credentials younger than this are never deleted: the read model may not know their run yet."""
-PURPOSE = b"langlog run credentials v1"
 
 
 class CredentialsGone(Exception):
@@ -64,10 +59,7 @@ class RunCredentials:
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
-        self._given = [part.strip() for part in settings.secret.split(",") if part.strip()]
-        for secret in self._given:
-            if len(secret) < SECRET_CHARACTERS_MIN:
-                raise StartError(f"LANGLOG_SECRET must have at least {SECRET_CHARACTERS_MIN} characters")
+        self._settings = settings
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.keys_schema):
             raise StartError(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
         found = load_sql("langlog_backbone", "run_credentials.sql")
@@ -114,9 +106,6 @@ class RunCredentials:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.run_credentials'))")
                 await connection.execute(self._sql["schema"])
-        found = [secret.encode() for secret in self._given]
-        if not found:
-            await self._pool.execute(self._sql["make_secret"], secrets.token_bytes(32))
-            found = [await self._pool.fetchval(self._sql["secret"])]
-        self._ciphers = [AESGCM(HKDF(SHA256(), 32, None, PURPOSE).derive(secret)) for secret in found]
+        secrets_known = await deployment_secrets(self._pool, self._settings)
+        self._ciphers = [AESGCM(derived_key(secret, "run credentials")) for secret in secrets_known]
         return self._ciphers

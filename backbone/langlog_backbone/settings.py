@@ -70,8 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_MASTER_KEY: 32 bytes in base64 that wrap the keys of threads; unset: they are in Postgres as they are. Several, with
     commas between them: the first wraps, all unwrap (``langlog keys rewrap``)."""
     secret: str = ""
-    """LANGLOG_SECRET: at least 16 characters, the same for all services: seals callers' credentials that runs need. Several, with
-    commas between them: the first seals, all open. Unset: a random one is kept in Postgres."""
+    """LANGLOG_SECRET: at least 16 characters that nobody can guess, the same for all services: seals callers' credentials that runs need,
+    and makes ids of requests with an Idempotency-Key unknowable. Several, with commas between them: the first is used, all open.
+    Unset: made once and kept in Postgres (LANGLOG_KEYS_SCHEMA), or beside an embedded log."""
     keys_schema: str = "langlog_keys"
     """LANGLOG_KEYS_SCHEMA: the Postgres schema of the keys of threads and of callers' sealed credentials; never rebuilt, to be kept
     as long as the log."""
@@ -118,9 +119,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_BODY_TIMEOUT_SECS: a request body that has not arrived whole by then is 408."""
     outcomes_kept_s: float = 604_800.0
     """LANGLOG_IDEMPOTENCY_SECS: an Idempotency-Key is known for this long (behind the newest of its partition of the log)."""
-    id_secret: str = ""
-    """LANGLOG_ID_SECRET: any text that nobody can guess, the same for all gateways; ids of requests with an Idempotency-Key are made with
-    it, so that nobody else can know them. Unset: made once and kept in Postgres (LANGLOG_KEYS_SCHEMA), or beside an embedded log."""
     reply_timeout_s: float = 30.0
     """LANGLOG_REPLY_TIMEOUT_SECS: then the client gets 504; the command is in the log all the same."""
     heartbeat_s: float = 5.0
@@ -278,7 +276,6 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "outcomes_kept_s": ("LANGLOG_IDEMPOTENCY_SECS",),
     "read_timeout_s": ("LANGLOG_READ_TIMEOUT_SECS",),
     "projector_give_up_s": ("LANGLOG_PROJECTOR_GIVE_UP_SECS",),
-    "id_secret": ("LANGLOG_ID_SECRET",),
     "reply_timeout_s": ("LANGLOG_REPLY_TIMEOUT_SECS",),
     "heartbeat_s": ("LANGLOG_HEARTBEAT_SECS",),
     "stream_buffer_frames": ("LANGLOG_STREAM_BUFFER_FRAMES",),

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from langlog_backbone.audit import Audit
 from langlog_backbone.context import Backbone
-from langlog_backbone.id_secret import id_secret
+from langlog_backbone.deployment_secret import deployment_secrets, derived_key
 from langlog_backbone.lone_surrogates import encodable
 from langlog_backbone.probe import Probe
 from langlog_backbone.project import read_configuration
@@ -90,7 +90,9 @@ class Core:
     async def start(self) -> None:
         if self.store_index is not None:
             await check_pgvector(self._pool)
-        self.id_secret = await id_secret(self._pool, self.settings)
+        self.id_secret = derived_key(
+            (await deployment_secrets(self._pool, self.settings))[0], "ids of repeated requests"
+        )
         await self.replies.start()
         await self.watches.start()
 

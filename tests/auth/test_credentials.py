@@ -18,7 +18,6 @@ from langlog_backbone.embedded import EmbeddedPostgres
 from langlog_backbone.pool import Pool
 from langlog_backbone.postgres import connect_pool, ensure_read_model
 from langlog_backbone.run_credentials import CredentialsGone, Private, RunCredentials
-from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
 
 from tests.stack.server import LiveServer, kafka_env
@@ -190,8 +189,3 @@ async def test_credentials_of_runs_that_are_over_are_deleted_and_young_ones_stay
     assert await credentials.of("young") == PRIVATE
     with pytest.raises(CredentialsGone):
         await credentials.of("old")
-
-
-async def test_a_secret_that_can_be_guessed_is_refused(pool: Pool) -> None:
-    with pytest.raises(StartError, match="at least 16 characters"):
-        RunCredentials(pool, Settings(secret="short"))

@@ -209,8 +209,8 @@ async def test_a_key_whose_outcome_is_no_longer_kept_never_runs_a_run_again(
 async def test_ids_of_a_key_cannot_be_known_elsewhere_and_outlive_the_gateway(make_stack: MakeStack) -> None:
     made = []
     headers = {"Idempotency-Key": "guessed"}
-    for secret in ("one", "another", "one"):
-        async with make_stack(id_secret=secret) as stack:
+    for secret in ("one of 16 characters", "another of 16 characters", "one of 16 characters"):
+        async with make_stack(secret=secret) as stack:
             _, thread = await stack.call("POST", "/threads", {}, headers=headers)
             again = await stack.call("POST", "/threads", {}, headers=headers)
             assert again[1]["thread_id"] == thread["thread_id"]

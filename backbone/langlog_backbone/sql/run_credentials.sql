@@ -1,27 +1,16 @@
 -- What runs need of their callers' credentials: beside the log and the read model, in the schema of the keys, {schema}.
 
 -- name: there
-SELECT to_regclass('{schema}.deployment') IS NOT NULL AND to_regclass('{schema}.run_credentials') IS NOT NULL
+SELECT to_regclass('{schema}.run_credentials') IS NOT NULL
 
 -- name: schema
 CREATE SCHEMA IF NOT EXISTS {schema};
-CREATE TABLE IF NOT EXISTS {schema}.deployment (
-    name text COLLATE "C" PRIMARY KEY,
-    value bytea NOT NULL
-);
 CREATE TABLE IF NOT EXISTS {schema}.run_credentials (
     run_id text COLLATE "C" PRIMARY KEY,
     sealed bytea NOT NULL,              -- AES-GCM, under a key derived from the deployment's secret
     kept_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS run_credentials_kept ON {schema}.run_credentials (kept_at)
-
--- name: secret
-SELECT value FROM {schema}.deployment WHERE name = 'secret'
-
--- name: make_secret
-INSERT INTO {schema}.deployment (name, value)
-SELECT 'secret', $1 FROM set_config('synchronous_commit', 'on', true) ON CONFLICT DO NOTHING
 
 -- name: keep
 -- The commit waits for the disk whatever the server's default is: the run that needs them is acknowledged next.

@@ -1,7 +1,8 @@
-"""The secret of a deployment that ids of requests with an ``Idempotency-Key`` are made with.
+"""The secret of a deployment: it seals callers' credentials (`run_credentials`), and ids of requests with an ``Idempotency-Key`` are
+made with it.
 
-All gateways of a deployment have the same one, and keep it: a repeated request must get the same ids from each. It is set
-(``LANGLOG_ID_SECRET``), or made once: in a file beside an embedded log, which goes wherever the log goes, or else in Postgres.
+All services of a deployment have the same one, and keep it. It is set (``LANGLOG_SECRET``), or made once: in a file beside an
+embedded log, which goes wherever the log goes, or else in Postgres.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import secrets
 from pathlib import Path
 
 import asyncpg
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .pool import Pool
 from .postgres import load_sql
@@ -26,10 +29,26 @@ SIZE = 32
 SQLITE = "sqlite://"
 
 
-async def id_secret(pool: Pool, settings: Settings) -> bytes:
-    """The secret, made when there is none yet. Raises StartError."""
-    if settings.id_secret:
-        return settings.id_secret.encode()
+CHARACTERS_MIN = 16
+"""Of a secret that is set: shorter ones are guessed."""
+
+
+async def deployment_secrets(pool: Pool, settings: Settings) -> list[bytes]:
+    """The secret, made when there is none yet; behind it those that it replaced. Raises StartError."""
+    given = [part.strip() for part in settings.secret.split(",") if part.strip()]
+    if any(len(part) < CHARACTERS_MIN for part in given):
+        raise StartError(f"LANGLOG_SECRET must have at least {CHARACTERS_MIN} characters")
+    if given:
+        return [part.encode() for part in given]
+    return [await _made(pool, settings)]
+
+
+def derived_key(secret: bytes, purpose: str) -> bytes:
+    """32 bytes for one purpose, from which neither the secret nor the key of another purpose can be computed (RFC 5869)."""
+    return HKDF(SHA256(), SIZE, None, f"langlog {purpose} v1".encode()).derive(secret)
+
+
+async def _made(pool: Pool, settings: Settings) -> bytes:
     try:
         if settings.log_uri.startswith(SQLITE):
             path = Path(settings.log_uri.removeprefix(SQLITE) + ".secret")
@@ -37,7 +56,7 @@ async def id_secret(pool: Pool, settings: Settings) -> bytes:
         return await _from_postgres(pool, settings)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StartError(
-            f"the secret for ids of repeated requests can be neither read nor kept ({error}): set LANGLOG_ID_SECRET"
+            f"the secret of this deployment can be neither read nor kept ({error}): set LANGLOG_SECRET"
         ) from None
 
 
@@ -70,7 +89,7 @@ async def _from_postgres(pool: Pool, settings: Settings) -> bytes:
         raise StartError(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
     sql = {
         name: text.replace("{schema}", settings.keys_schema)
-        for name, text in load_sql("langlog_backbone", "id_secret.sql").items()
+        for name, text in load_sql("langlog_backbone", "deployment_secret.sql").items()
     }
     there = await pool.fetchval("SELECT to_regclass($1)", f"{settings.keys_schema}.secrets") is not None
     found = await pool.fetchval(sql["get"]) if there else None
@@ -78,7 +97,7 @@ async def _from_postgres(pool: Pool, settings: Settings) -> bytes:
         async with pool.acquire() as connection, connection.transaction():
             # the read model may lose its last commits and be folded again; this may not
             await connection.execute("SET LOCAL synchronous_commit = on")
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.id_secret'))")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.deployment_secret'))")
             if not there:
                 await connection.execute(sql["schema"])
             await connection.execute(sql["add"], secrets.token_bytes(SIZE))

@@ -9,8 +9,8 @@ import uuid
 from pathlib import Path
 
 import pytest
+from langlog_backbone.deployment_secret import SIZE, deployment_secrets
 from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.id_secret import SIZE, id_secret
 from langlog_backbone.pool import Pool
 from langlog_backbone.postgres import connect_pool
 from langlog_backbone.service import StartError
@@ -28,7 +28,7 @@ async def of_all(postgres: EmbeddedPostgres, found: Settings, count: int) -> lis
     """What so many processes get that start at once."""
     pools = [Pool(await connect_pool(found, size=2)) for _ in range(count)]
     try:
-        return await asyncio.gather(*(id_secret(pool, found) for pool in pools))
+        return [first for first, *_ in await asyncio.gather(*(deployment_secrets(pool, found) for pool in pools))]
     finally:
         for pool in pools:
             await pool.close()
@@ -52,14 +52,19 @@ async def test_gateways_that_start_at_once_have_one_secret_and_keep_it(
 
 
 async def test_a_secret_that_is_set_wins(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
-    found = settings(postgres, f"sqlite://{tmp_path / 'log.sqlite'}", id_secret="set")
-    assert await of_all(postgres, found, 1) == [b"set"]
+    found = settings(postgres, f"sqlite://{tmp_path / 'log.sqlite'}", secret="a secret that is set, a former secret that was set")
+    assert await of_all(postgres, found, 1) == [b"a secret that is set"]
     assert os.listdir(tmp_path) == []
+
+
+async def test_a_secret_that_can_be_guessed_stops_the_start(postgres: EmbeddedPostgres) -> None:
+    with pytest.raises(StartError, match="at least 16 characters"):
+        await of_all(postgres, settings(postgres, KAFKA, secret="short"), 1)
 
 
 async def test_a_damaged_secret_stops_the_start_and_is_not_replaced(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     (tmp_path / "log.sqlite.secret").write_bytes(b"half")
-    with pytest.raises(StartError, match="LANGLOG_ID_SECRET"):
+    with pytest.raises(StartError, match="LANGLOG_SECRET"):
         await of_all(postgres, settings(postgres, f"sqlite://{tmp_path / 'log.sqlite'}"), 1)
     with pytest.raises(StartError, match="LANGLOG_KEYS_SCHEMA"):
         await of_all(postgres, settings(postgres, KAFKA, keys_schema="a b"), 1)
