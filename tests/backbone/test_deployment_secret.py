@@ -52,7 +52,9 @@ async def test_gateways_that_start_at_once_have_one_secret_and_keep_it(
 
 
 async def test_a_secret_that_is_set_wins(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
-    found = settings(postgres, f"sqlite://{tmp_path / 'log.sqlite'}", secret="a secret that is set, a former secret that was set")
+    found = settings(
+        postgres, f"sqlite://{tmp_path / 'log.sqlite'}", secret="a secret that is set, a former secret that was set"
+    )
     assert await of_all(postgres, found, 1) == [b"a secret that is set"]
     assert os.listdir(tmp_path) == []
 

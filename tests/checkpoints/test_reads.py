@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from langgraph.checkpoint.base.id import uuid6
 from langlog_backbone.clock import new_id
-from langlog_backbone.context import Backbone, open_backbone
+from langlog_backbone.context import open_backbone
 from langlog_backbone.settings import Settings
 from langlog_executor.checkpoint_reader import CheckpointReader
 from langlog_executor.checkpointer import LogCheckpointer
