@@ -45,8 +45,6 @@ class HeaderPatterns(msgspec.Struct, frozen=True):
     """Another spelling of ``includes``, as other servers read it; both together add up."""
     exclude: list[str] | None = None
     """Another spelling of ``excludes``."""
-    public: list[str] | None = None
-    """Of those that are picked: no credentials, so readers of a run, webhooks and the log may hold them. langlog's own."""
 
     def pick(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers that match, their names in lower case."""
@@ -59,13 +57,20 @@ class HeaderPatterns(msgspec.Struct, frozen=True):
                 found[name] = value
         return found
 
-    def is_public(self, name: str) -> bool:
-        """Whether everybody who sees a run may see the header's value."""
-        return _any(name, self.public)
-
 
 def _any(name: str, patterns: list[str] | None) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in patterns or ())
+
+
+class ConfigurableHeaders(HeaderPatterns, frozen=True):
+    """Headers that become configurable keys of runs."""
+
+    public: list[str] | None = None
+    """Of those that are picked: no credentials, so readers of a run, webhooks and the log may hold them. langlog's own."""
+
+    def is_public(self, name: str) -> bool:
+        """Whether everybody who sees a run may see the header's value."""
+        return _any(name, self.public)
 
 
 class HttpOptions(msgspec.Struct, frozen=True):
@@ -74,7 +79,7 @@ class HttpOptions(msgspec.Struct, frozen=True):
     app: str | None = None
     mount_prefix: str | None = None
     cors: CorsOptions | None = None
-    configurable_headers: HeaderPatterns | None = None
+    configurable_headers: ConfigurableHeaders | None = None
     logging_headers: HeaderPatterns | None = None
     middleware_order: Literal["middleware_first", "auth_first"] = "middleware_first"
     enable_custom_route_auth: bool = False

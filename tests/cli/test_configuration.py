@@ -17,7 +17,15 @@ from langlog_backbone.settings import UNSERVED, VARIABLES, SettingError, read_se
 from langlog_backbone.store_index import StoreIndex
 from langlog_backbone.ttl import StoreTtl, ThreadTtl
 from langlog_backbone.webhook_policy import UrlRules, WebhookSection
-from langlog_gateway.http_options import AuthCache, AuthOptions, CorsOptions, HeaderPatterns, HttpOptions, read_options
+from langlog_gateway.http_options import (
+    AuthCache,
+    AuthOptions,
+    ConfigurableHeaders,
+    CorsOptions,
+    HeaderPatterns,
+    HttpOptions,
+    read_options,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -29,7 +37,7 @@ READERS: dict[str, Any] = {
     "auth.cache": AuthCache,
     "http": HttpOptions,
     "http.cors": CorsOptions,
-    "http.configurable_headers": HeaderPatterns,
+    "http.configurable_headers": ConfigurableHeaders,
     "http.logging_headers": HeaderPatterns,
     "webhooks": WebhookSection,
     "webhooks.url": UrlRules,
@@ -155,9 +163,10 @@ OFF = {
 def test_each_switch_takes_its_own_routes_away(key: str) -> None:
     options = HttpOptions(**{key: True})
     assert [name for name, path in OFF.items() if options.disabled(path)] == (
-        ["disable_threads", "disable_runs", "disable_webhooks"]
+        # MCP and A2A make runs, and A2A makes threads
+        ["disable_threads", "disable_runs", "disable_a2a", "disable_webhooks"]
         if key == "disable_threads"
-        else ["disable_runs", "disable_webhooks"]
+        else ["disable_runs", "disable_mcp", "disable_a2a", "disable_webhooks"]
         if key == "disable_runs"
         else [key]
     )
