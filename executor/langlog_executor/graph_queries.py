@@ -9,10 +9,12 @@ import msgspec
 from . import encoding
 from .graph_drawings import drawing
 from .graph_schemas import schemas_of, subgraph_schemas
+from .run_input import Caller, question_config
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from langchain_core.runnables import RunnableConfig
     from langgraph.store.base import BaseStore
 
     from .graphs import AnyGraph, Graphs
@@ -23,6 +25,14 @@ class GraphQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     graph_id: str
     config: dict[str, Any] = {}
+    assistant_id: str | None = None
+    caller: Caller = Caller()
+
+    @property
+    def own_config(self) -> RunnableConfig:
+        """The config with which the caller's graph is made."""
+        named = {} if self.assistant_id is None else {"assistant_id": self.assistant_id}
+        return question_config(self.config, self.caller, graph_id=self.graph_id, **named)
 
 
 class DrawingQuestion(GraphQuestion, frozen=True, kw_only=True):
@@ -55,8 +65,16 @@ class GraphQueries:
             return encoding.encode(await subgraph_schemas(graph, asked.namespace, recurse=asked.recurse))
 
     async def schemas(self, asked: GraphQuestion) -> bytes:
-        found = await schemas_of(self._graphs, asked.graph_id, asked.config, self._store)
+        found = await schemas_of(
+            self._graphs, asked.graph_id, asked.own_config, self._store, user=asked.caller.auth_user
+        )
         return encoding.encode({"graph_id": asked.graph_id, **found})
 
     def _open(self, asked: GraphQuestion) -> AbstractAsyncContextManager[AnyGraph]:
-        return self._graphs.open(asked.graph_id, asked.config, store=self._store, access_context="assistants.read")
+        return self._graphs.open(
+            asked.graph_id,
+            asked.own_config,
+            store=self._store,
+            access_context="assistants.read",
+            user=asked.caller.auth_user,
+        )

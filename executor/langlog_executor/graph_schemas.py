@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import structlog
 import typing_extensions
+from langchain_core.runnables import RunnableConfig
 from langchain_core.utils.pydantic import create_model_v2
 from langgraph.channels.base import BaseChannel
 from langgraph.store.base import BaseStore
@@ -23,11 +24,15 @@ MEMBERS = ("input_schema", "output_schema", "state_schema", "config_schema", "co
 
 
 async def schemas_of(
-    graphs: Graphs, graph_id: str, config: dict[str, Any] | None = None, store: BaseStore | None = None
+    graphs: Graphs,
+    graph_id: str,
+    config: RunnableConfig | None = None,
+    store: BaseStore | None = None,
+    user: Any = None,
 ) -> dict[str, Any]:
-    """`graph_schemas` of a graph of the project. All null when its factory fails for this config."""
+    """`graph_schemas` of a graph of the project. All null when its factory fails for this config and user."""
     try:
-        async with graphs.open(graph_id, config, store=store, access_context="assistants.read") as graph:
+        async with graphs.open(graph_id, config, store=store, access_context="assistants.read", user=user) as graph:
             return graph_schemas(graph)
     except Exception:
         logger.warning("graph.no_schemas", graph_id=graph_id, exc_info=True)

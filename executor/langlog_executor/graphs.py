@@ -96,7 +96,8 @@ class Graphs:
         if isinstance(source, Pregel):
             yield _ready(source, graph_id, checkpointer, store)
             return
-        async with source.make(config or {}, store, access_context, context, user) as graph:
+        # factories read config["configurable"] without looking whether it is there
+        async with source.make({"configurable": {}, **(config or {})}, store, access_context, context, user) as graph:
             yield _ready(graph, graph_id, checkpointer, store)
 
 

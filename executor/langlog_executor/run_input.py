@@ -20,7 +20,7 @@ from langlog_backbone.run_credentials import Private
 from langlog_backbone.run_view import HOST, PLAN
 from langlog_backbone.settings import Settings
 from langlog_schemas.messages import Task
-from langlog_schemas.run_request import EVENT_STREAMING, without_reserved
+from langlog_schemas.run_request import EVENT_STREAMING, PUBLIC_MEMBERS, without_reserved
 from pydantic import BaseModel
 
 LANGGRAPH_VERSION = version("langgraph")
@@ -144,6 +144,36 @@ class AuthUser(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"AuthUser({self.identity!r})"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks a question that needs a graph: a factory may make another graph for each user."""
+
+    user: dict[str, Any] | None = None
+    """All members that authenticate returned; None: nobody in particular."""
+    headers: dict[str, str] = {}
+    """Request headers that the project wants in the configurable."""
+
+    @property
+    def auth_user(self) -> AuthUser | None:
+        if self.user is None:
+            return None
+        public = {name: value for name, value in self.user.items() if name in PUBLIC_MEMBERS}
+        return AuthUser(public, {name: value for name, value in self.user.items() if name not in public})
+
+
+def question_config(config: Mapping[str, Any], caller: Caller, **ids: str) -> RunnableConfig:
+    """The config of a graph that is opened to be read or updated: with what a run's configurable has of its caller and ids."""
+    configurable = without_reserved(config.get("configurable") or {}) | caller.headers
+    user = caller.user or {}
+    configurable |= {
+        "langgraph_auth_user": caller.auth_user,
+        "langgraph_auth_user_id": user.get("identity", ""),
+        "langgraph_auth_permissions": user.get("permissions", []),
+        "user_id": user.get("identity") or configurable.get("user_id") or "",
+        **ids,
+    }
+    return cast(RunnableConfig, {**config, "configurable": configurable})
 
 
 def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from msgspec import Raw
 from . import encoding
 from .checkpointer import LogCheckpointer
 from .overlay import Overlay
-from .run_input import build_command
+from .run_input import Caller, build_command, question_config
 from .state_snapshot import checkpoint_of, interrupts_of, state_of
 from .worker_log import CapturedRecords
 
@@ -64,6 +64,8 @@ class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_id: str | None = None
     checkpoint_ns: str | None = None
     checkpoint_map: dict[str, Any] | None = None
+    assistant_id: str | None = None
+    caller: Caller = Caller()
 
     def place(self, **more: Any) -> RunnableConfig:
         """The config that addresses the checkpoint."""
@@ -231,12 +233,14 @@ class ThreadQueries:
         return LogCheckpointer(records, self._reader, overlay=Overlay())
 
     def _open(self, asked: ThreadQuestion, saver: LogCheckpointer, *, access: str = "threads.read") -> Any:
+        named = {} if asked.assistant_id is None else {"assistant_id": asked.assistant_id}
         return self._graphs.open(
             asked.graph_id,
-            asked.config,
+            question_config(asked.config, asked.caller, thread_id=asked.thread_id, graph_id=asked.graph_id, **named),
             checkpointer=saver,
             store=self._store,
             access_context=access,  # type: ignore[arg-type]
+            user=asked.caller.auth_user,
         )
 
     async def _check_namespace(self, graph: AnyGraph, namespace: str | None) -> None:

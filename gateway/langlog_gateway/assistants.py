@@ -235,9 +235,9 @@ class Assistants:
             assistant_id = ids.default_assistant_id(named)
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         row = await self._row(assistant_id)
-        told = await self._told(row, -1 if xray is True else min(int(xray), DEPTH_MAX))
+        told = await self._told(request, row, -1 if xray is True else min(int(xray), DEPTH_MAX))
         if told is None or told["drawing"] is None:
-            return json_response(await self._ask("graph", row, xray=xray))
+            return json_response(await self._ask(request, "graph", row, xray=xray))
         return json_response(told["drawing"])
 
     async def subgraphs(self, request: web.Request) -> web.Response:
@@ -245,10 +245,10 @@ class Assistants:
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         recurse, namespace = truthy(request.query.get("recurse")), request.match_info.get("namespace")
         row = await self._row(assistant_id)
-        told = await self._told(row)
+        told = await self._told(request, row)
         if told is None or told["subgraphs"] is None:
             named = {} if namespace is None else {"namespace": namespace}
-            return json_response(await self._ask("subgraphs", row, recurse=recurse, **named))
+            return json_response(await self._ask(request, "subgraphs", row, recurse=recurse, **named))
         found = {
             name: schemas
             for name, schemas in msgspec.json.decode(told["subgraphs"], type=dict[str, msgspec.Raw]).items()
@@ -260,18 +260,24 @@ class Assistants:
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         row = await self._row(assistant_id)
-        told = await self._told(row)
+        told = await self._told(request, row)
         if told is None or told["schemas"] is None:
-            return json_response(await self._ask("schemas", row))
+            return json_response(await self._ask(request, "schemas", row))
         return json_response(f'{{"graph_id":{present.text(row["graph_id"])},{told["schemas"][1:]}')
 
-    async def _told(self, row: Any, depth: int = 0) -> Any:
-        """None: a worker has to be asked."""
-        own = bool(msgspec.json.decode(row["config"]).get("configurable"))
+    async def _told(self, request: web.Request, row: Any, depth: int = 0) -> Any:
+        """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""
+        own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(self._core.asker(request))
         return await self._core.reads.row(SQL["told"], row["graph_id"], own, depth)
 
-    async def _ask(self, kind: str, row: Any, **more: Any) -> bytes:
-        body = {"graph_id": row["graph_id"], "config": msgspec.Raw(row["config"].encode()), **more}
+    async def _ask(self, request: web.Request, kind: str, row: Any, **more: Any) -> bytes:
+        body = {
+            "graph_id": row["graph_id"],
+            "assistant_id": row["assistant_id"],
+            "config": msgspec.Raw(row["config"].encode()),
+            **self._core.asker(request),
+            **more,
+        }
         return await self._core.queries.ask(kind, body)
 
     # shared

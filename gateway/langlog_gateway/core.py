@@ -136,6 +136,11 @@ class Core:
                     422, f"{name} has {size} bytes as JSON, more than {limit}. Keep what is large in the store."
                 )
 
+    def asker(self, request: web.Request) -> dict[str, Any]:
+        """What a question to a worker says of its caller: factories make graphs for users."""
+        user, headers = caller(request), self.options.http.configurable(request.headers)
+        return {"caller": {"user": user, "headers": headers}} if user is not None or headers else {}
+
     def enter_stream(self, request: web.Request) -> None:
         """One more open stream of the caller. Raises ApiError 429 over a limit."""
         self._streams.enter(identity_of(request))

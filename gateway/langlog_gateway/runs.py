@@ -265,17 +265,18 @@ class Runs:
             raise not_found("Run not found")
         command = cmd.DeleteRun(thread_id=thread_id, run_id=run_id, visible=visible)
         if row["status"] not in ("pending", "running") and row["graph_id"] is not None and row["has_checkpoints"]:
-            command = await self._with_state(command, row)
+            command = await self._with_state(request, command, row)
         await self._core.commands.execute(command, origin_of(request))
         return no_content()
 
-    async def _with_state(self, command: cmd.DeleteRun, row: Any) -> cmd.DeleteRun:
+    async def _with_state(self, request: web.Request, command: cmd.DeleteRun, row: Any) -> cmd.DeleteRun:
         """The command with what the thread's state will be without the run."""
         asked = {
             "graph_id": row["graph_id"],
             "thread_id": command.thread_id,
             "config": msgspec.Raw(row["config"].encode()),
             "run_id": command.run_id,
+            **self._core.asker(request),
         }
         try:
             state = _state_left.decode(await self._core.queries.ask("state_without_run", asked))

@@ -32,7 +32,7 @@ class Lagging(Protocol):
 
 class StreamOut:
     def __init__(self, request: web.Request, heartbeat_s: float, headers: Mapping[str, str]) -> None:
-        self._request = request
+        self.request = request
         self._heartbeat = heartbeat_s
         self._response = web.StreamResponse(headers={**sse.HEADERS, **headers})
         self._beat = 0.0
@@ -45,7 +45,7 @@ class StreamOut:
         return self._response
 
     async def open(self) -> None:
-        await self._response.prepare(self._request)
+        await self._response.prepare(self.request)
         self._beat = asyncio.get_running_loop().time() + self._heartbeat
 
     async def write(self, data: bytes) -> None:
@@ -63,8 +63,8 @@ class StreamOut:
         watch.on_overrun = lambda: loop.call_later(CUT_OFF_WRITE_S, self._drop_if_stuck)
 
     def _drop_if_stuck(self) -> None:
-        if self._writing and self._request.transport is not None:
-            self._request.transport.abort()
+        if self._writing and self.request.transport is not None:
+            self.request.transport.abort()
 
     async def wait(self, watch: Watch, until: float | None = None) -> bool:
         """Until the watch has something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""
@@ -95,7 +95,7 @@ class StreamOut:
     ) -> web.StreamResponse:
         """What ``follow`` writes, as long as the caller may read it; then the stream ends with the reason."""
         try:
-            async with permissions.hold(self._request, thread_id, at_deletion) as permission:
+            async with permissions.hold(self.request, thread_id, at_deletion) as permission:
                 self.permission = permission
                 if ask is not None:
                     permission.follow(ask)
@@ -114,8 +114,8 @@ class StreamOut:
                 await self.fail(REFUSED, f"{error.status}: {error.detail}")
                 await self._response.write_eof()
         except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            if self.request.transport is not None:
+                self.request.transport.abort()
 
     async def cut_off(self) -> None:
         """The reader lags: tell it if it still listens, and drop the connection."""
@@ -123,8 +123,8 @@ class StreamOut:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
                 await self.fail("SlowReader", "The client reads too slowly: too many events wait for it")
         except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            if self.request.transport is not None:
+                self.request.transport.abort()
 
     def break_off(self) -> NoReturn:
         """End without the end: clients that go on where they were do so only when the connection breaks."""

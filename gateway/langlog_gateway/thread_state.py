@@ -60,7 +60,7 @@ class ThreadState:
         self, request: web.Request, thread_id: str, at: bodies.Checkpoint, subgraphs: bool
     ) -> web.Response:
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
-        found = await self.read(thread_id, at, subgraphs=subgraphs)
+        found = await self.read(request, thread_id, at, subgraphs=subgraphs)
         if found is None:
             raise missing(thread_id)
         return json_response(found)
@@ -87,15 +87,21 @@ class ThreadState:
                 raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
             checkpoint = bodies.Checkpoint(checkpoint_id=then.checkpoint_id)
             subgraphs = truthy(request.query.get("subgraphs"))
-            state = await self.read(thread_id, checkpoint, subgraphs=subgraphs, then=then.metadata) or state
+            state = await self.read(request, thread_id, checkpoint, subgraphs=subgraphs, then=then.metadata) or state
         members = _members.decode(state)
         members["as_of"] = Raw(msgspec.json.encode(then))
         return json_response(msgspec.json.encode(members))
 
     async def read(
-        self, thread_id: str, at: bodies.Checkpoint, *, subgraphs: bool, then: dict[str, Any] | None = None
+        self,
+        request: web.Request,
+        thread_id: str,
+        at: bodies.Checkpoint,
+        *,
+        subgraphs: bool,
+        then: dict[str, Any] | None = None,
     ) -> bytes | None:
-        """The state as JSON; None when there is no such thread. Raises ApiError.
+        """The state as JSON, as the request's caller sees it; None when there is no such thread. Raises ApiError.
 
         ``then``: the thread's metadata of another time, which names the graph of that time.
         """
@@ -108,7 +114,7 @@ class ThreadState:
             ns = at.checkpoint_ns or ""
             return present.empty_state({"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns})
         graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
-        asked = {**_asked(thread_id, row), **graph, **_place(at), "subgraphs": subgraphs}
+        asked = {**_asked(thread_id, row), **self._core.asker(request), **graph, **_place(at), "subgraphs": subgraphs}
         return await self._core.queries.ask("state", asked)
 
     async def update(self, request: web.Request) -> web.Response:
@@ -129,6 +135,7 @@ class ThreadState:
             metadata["checkpoint_id"] = at.checkpoint_id
         asked = {
             **_asked(thread_id, row),
+            **self._core.asker(request),
             **_place(at),
             "values": body.values,
             "metadata": {**metadata, "thread_id": thread_id},
@@ -184,7 +191,12 @@ class ThreadState:
             raise missing(thread_id)
         if limit <= 0 or row["graph_id"] is None or not row["has_checkpoints"]:
             return json_response(b"[]")
-        asked = {**_asked(thread_id, row), **_place(at or bodies.Checkpoint()), "limit": limit}
+        asked = {
+            **_asked(thread_id, row),
+            **self._core.asker(request),
+            **_place(at or bodies.Checkpoint()),
+            "limit": limit,
+        }
         for name, value in (("before", before), ("metadata", metadata or None)):
             if value is not None:
                 asked[name] = value

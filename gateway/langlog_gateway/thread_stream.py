@@ -215,7 +215,8 @@ class _ThreadReader:
     async def _tell_state(self, checkpoint_id: str | None) -> None:
         """The state that an update made, which need not be the latest any more."""
         thread_id = self._watch.thread_id
-        state = await self._state.read(thread_id, bodies.Checkpoint(checkpoint_id=checkpoint_id), subgraphs=False)
+        at = bodies.Checkpoint(checkpoint_id=checkpoint_id)
+        state = await self._state.read(self._out.request, thread_id, at, subgraphs=False)
         if state is not None:
             data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})
             await self._out.write(sse.event("state_update", data, f"{now_ms()}-0"))

@@ -68,14 +68,16 @@ class Threads:
         event = ev.decode(reply.type, reply.body)
         if isinstance(event, ev.ThreadCreated) and not event.existed:
             if body.supersteps:
-                trouble = await self._apply(thread_id, body, origin)
+                trouble = await self._apply(request, thread_id, body, origin)
                 if trouble is not None:
                     return trouble
             elif origin.key is None:
                 return json_response(present.thread_created(event, reply.time))
         return json_response(present.thread(await self._row(thread_id)))
 
-    async def _apply(self, thread_id: str, body: bodies.ThreadCreate, origin: Origin) -> web.Response | None:
+    async def _apply(
+        self, request: web.Request, thread_id: str, body: bodies.ThreadCreate, origin: Origin
+    ) -> web.Response | None:
         """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (API.md 3)."""
 
         def trouble(why: str) -> web.Response:
@@ -93,6 +95,7 @@ class Threads:
             "thread_id": thread_id,
             "config": {},
             "supersteps": body.supersteps,
+            **self._core.asker(request),
             "metadata": {"graph_id": graph_id, "thread_id": thread_id},
         }
         try:

@@ -122,6 +122,31 @@ async def test_stateless_runs_and_batches_have_them_too(session: aiohttp.ClientS
     assert found["__interrupt__"][0]["value"] == "go on?"
 
 
+@pytest.mark.parametrize(
+    ("graph", "node"), [("by_runtime", "ask_alice"), ("by_config", "ask_alice"), ("by_tone", "ask_none")]
+)
+async def test_a_factory_knows_its_caller_whatever_the_graph_is_made_for(
+    session: aiohttp.ClientSession, graph: str, node: str
+) -> None:
+    thread = json.loads(await text_of(session, "POST", "/threads", {}))["thread_id"]
+    path = f"/threads/{thread}"
+    asked = {"assistant_id": graph, "input": {}}
+    assert "__interrupt__" in json.loads(await text_of(session, "POST", f"{path}/runs/wait", asked))
+    (found,) = json.loads(await text_of(session, "POST", "/assistants/search", {"graph_id": graph}))
+    assistant = f"/assistants/{found['assistant_id']}"
+    assert json.loads(await text_of(session, "GET", f"{path}/state"))["next"] == [node]
+    assert json.loads(await text_of(session, "POST", f"{path}/history", {}))[0]["next"] == [node]
+    await text_of(session, "POST", f"{path}/state", {"values": {"saw": 1}, "as_node": node})
+    drawn = json.loads(await text_of(session, "GET", f"{assistant}/graph"))
+    assert node in [one["id"] for one in drawn["nodes"]]
+    assert json.loads(await text_of(session, "GET", f"{assistant}/subgraphs")) == {}
+    assert json.loads(await text_of(session, "GET", f"{assistant}/schemas"))["input_schema"]["properties"]["saw"]
+    headers = {"accept": "application/json, text/event-stream"}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    async with session.post("/mcp", json=body, headers=headers) as answer:
+        assert graph in [tool["name"] for tool in (await answer.json())["result"]["tools"]]
+
+
 def exported(server: LiveServer) -> str:
     """All records of the log, decoded."""
     done = subprocess.run(

@@ -5,6 +5,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
+from langgraph_sdk.runtime import ServerRuntime
 from typing_extensions import TypedDict
 
 
@@ -26,3 +27,23 @@ def look(state: State, config: RunnableConfig) -> State:
 
 
 graph = StateGraph(State).add_node("look", look).add_edge(START, "look").compile()
+
+
+def by_runtime(runtime: ServerRuntime) -> Any:
+    """A graph for each user, who has to be known whatever the graph is made for."""
+    return _owned(runtime.ensure_user().identity)
+
+
+def by_config(config: RunnableConfig) -> Any:
+    return _owned(config["configurable"]["langgraph_auth_user"]["upstream"]["token"][-5:])
+
+
+def by_tone(config: RunnableConfig) -> Any:
+    return _owned(config["configurable"].get("tone", "none"))
+
+
+def _owned(name: str) -> Any:
+    def ask(state: State) -> State:
+        return {"saw": [name, interrupt("go on?")]}
+
+    return StateGraph(State).add_node(f"ask_{name}", ask).add_edge(START, f"ask_{name}").compile()
