@@ -83,7 +83,8 @@ async def test_a_factory_is_asked_about_an_assistant_with_a_configurable_of_its_
     assert await stack.call("GET", f"/assistants/{ECHO}/graph") == (200, "plain")
     assert asked == []
     assert await stack.call("GET", f"/assistants/{own['assistant_id']}/graph?xray=2") == (200, "asked")
-    assert asked == [{"graph_id": "echo", "config": {"configurable": {"tone": "loud"}}, "xray": 2}]
+    named = {"graph_id": "echo", "assistant_id": own["assistant_id"]}
+    assert asked == [{**named, "config": {"configurable": {"tone": "loud"}}, "xray": 2}]
     for what in ("subgraphs", "schemas"):
         assert await stack.call("GET", f"/assistants/{own['assistant_id']}/{what}") == (200, "asked")
 
