@@ -166,10 +166,11 @@ class Writer:
                     # another process died between its commit and the hint: our counters are behind
                     self._forget()
                     commit = self._write(group)
+                failed_before = self._failed_at is not None
+                self._failed_at = None  # before anybody hears of the commit, and asks how the log is
                 self._tell(self._committed, commit)
             self._ring()
-            if self._failed_at is not None:
-                self._failed_at = None
+            if failed_before:
                 logger.info("log.appends_again", path=str(self._path))
         except Exception as error:
             if self._failed_at is None:
