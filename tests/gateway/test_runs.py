@@ -234,7 +234,7 @@ async def test_nothing_is_kept_of_requests_that_are_over(stack: Stack) -> None:
     core = stack.gateway._core
     assert not core.watches._threads
     assert core.replies.idle
-    assert core._streams == 0
+    assert not core._streams._total and not core._streams._open
     handlers = [channel for channel in stack.backbone.bus._handlers if channel.startswith(("life:", "frames:"))]
     assert not handlers
 
