@@ -1,20 +1,20 @@
 """A service's whole life on one screen: start, serve, drain, stop, in that order, whatever happens.
 
 `run_services` starts several on one event loop in the order given and stops them in reverse, on SIGINT, SIGTERM
-or when one of them fails. A service that cannot start says why in one line (`StartError`); one that fails in an unforeseen way
+or when one of them fails. What hangs is cut off when the process must end (`ending`). A service that cannot start says why in one line (`StartError`); one that fails in an unforeseen way
 is named in such a line, its traceback is logged, and whatever hangs in the others cannot keep the process up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 import structlog
 
 from .collector import tune_collector
+from .ending import Ending
 
 logger = structlog.get_logger(__name__)
 
@@ -59,16 +59,25 @@ class Service(Protocol):
         ...
 
 
-async def run_services(services: Sequence[Service], *, ready: Callable[[], None] | None = None) -> int:
-    """Run until a signal (exit code 0) or a failure (1). ``ready`` is called once all have started.
+STOP_S = 30.0
+"""From the signal until all services have stopped, unless `Ending` says otherwise."""
+STEP_S = 0.1
+"""At least this long for each step of a stop that is late: a step that waits for nothing is done whole."""
+
+
+async def run_services(
+    services: Sequence[Service], *, ready: Callable[[], None] | None = None, ending: Ending | None = None
+) -> int:
+    """Run until a signal (exit code 0), or a failure or a second signal (1). ``ready`` is called once all have started;
+    ``ending`` bounds the stop (without: `STOP_S`).
 
     Raises StartError after stopping what had started, at most `FAILED_START_S` later.
     """
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
-    waiter: asyncio.Task[Any] = asyncio.create_task(asked.wait())
+    ending = ending or Ending(STOP_S)
+    ending.listen()
+    waiter: asyncio.Task[Any] = asyncio.create_task(ending.asked.wait())
+    hurried: asyncio.Task[Any] = asyncio.create_task(ending.hurried.wait())
     started: list[Service] = []
     tasks: dict[asyncio.Task[Any], str] = {}
     code = 0
@@ -104,15 +113,23 @@ async def run_services(services: Sequence[Service], *, ready: Callable[[], None]
         logger.info("stopping", reason="failure" if code else "signal")
     finally:
         waiter.cancel()
+        ending.begin()
         until = None if up else loop.time() + FAILED_START_S
+
+        def left(seconds: float) -> float:
+            return max(STEP_S, seconds if until is None else until - loop.time())
+
         for service in reversed(started):
-            await _quietly(service.name, "drain", service.drain(), until)
+            await _quietly(service.name, "drain", service.drain(), left(ending.drain_left_s()), hurried)
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=_left(until))
+            await _all_or_hurried(tasks, left(ending.left_s()), hurried)
         for service in reversed(started):
-            await _quietly(service.name, "stop", service.stop(), until)
+            await _quietly(service.name, "stop", service.stop(), left(ending.left_s()))
+        if hurried.done():
+            code = 1
+        hurried.cancel()
     return code
 
 
@@ -140,10 +157,12 @@ def _raise_failed(name: str, starting: asyncio.Task[None]) -> None:
         raise StartError(f"{name} does not start: {type(error).__name__}: {error}") from error
 
 
-async def _quietly(name: str, step: str, work: Coroutine[Any, Any, None], until: float | None) -> None:
-    """Carry it out, until that moment of the loop's clock at the longest; a failure is logged."""
-    doing = asyncio.create_task(work)
-    await asyncio.wait([doing], timeout=_left(until))
+async def _quietly(
+    name: str, step: str, work: Coroutine[Any, Any, None], limit_s: float, hurried: asyncio.Task[Any] | None = None
+) -> None:
+    """Carry it out, for that long at most, or until ``hurried`` is done; a failure is logged."""
+    doing = asyncio.create_task(work, name=f"{name} {step}")
+    await _all_or_hurried([doing], limit_s, hurried)
     if not doing.done():
         doing.cancel()
         logger.error("service.step_cut_off", service=name, step=step)
@@ -151,5 +170,13 @@ async def _quietly(name: str, step: str, work: Coroutine[Any, Any, None], until:
         logger.error("service.step_failed", service=name, step=step, exc_info=error)
 
 
-def _left(until: float | None) -> float | None:
-    return None if until is None else max(0.1, until - asyncio.get_running_loop().time())
+async def _all_or_hurried(
+    tasks: Iterable[asyncio.Task[Any]], limit_s: float, hurried: asyncio.Task[Any] | None
+) -> None:
+    """Wait until all are done, for that long at most; once ``hurried`` is done, `STEP_S` longer at most."""
+    waiting = asyncio.create_task(asyncio.wait(tasks))
+    ends = [waiting] if hurried is None else [waiting, hurried]
+    await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done() and hurried is not None and hurried.done():
+        await asyncio.wait([waiting], timeout=STEP_S)
+    waiting.cancel()

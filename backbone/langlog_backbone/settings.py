@@ -177,6 +177,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_LEASE_SECS: a worker that has not renewed for this long is taken for dead."""
     drain_s: float = 10.0
     """LANGLOG_DRAIN_SECS: how long a stopping worker lets runs reach a step boundary."""
+    stop_s: float = 0.0
+    """LANGLOG_STOP_SECS: a process that was told to stop has ended after this, whatever hangs or is unavailable; 0: twice
+    ``LANGLOG_DRAIN_SECS``, and 10 more."""
     frame_retention: int = 10_000
     """LANGLOG_FRAME_RETENTION: frame batches kept in Redis for one thread."""
     frames_max_bytes: int = 256_000_000
@@ -303,6 +306,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "max_attempts": ("BG_JOB_MAX_RETRIES",),
     "lease_s": ("LANGLOG_LEASE_SECS",),
     "drain_s": ("LANGLOG_DRAIN_SECS",),
+    "stop_s": ("LANGLOG_STOP_SECS",),
     "frame_retention": ("LANGLOG_FRAME_RETENTION",),
     "frames_max_bytes": ("LANGLOG_FRAMES_MAX_BYTES",),
     "frames_kept_s": ("LANGLOG_FRAMES_KEPT_SECS",),

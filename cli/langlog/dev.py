@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from langlog_backbone.ending import Ending
     from langlog_backbone.project import Project
     from langlog_backbone.settings import Settings
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--tunnel", is_flag=True, help="Accepted without effect: langlog opens no tunnel.")
 def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
     """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
+    from langlog_backbone.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.logging import configure_logging
     from langlog_backbone.project import read_project
     from langlog_backbone.settings import read_settings
@@ -60,10 +62,10 @@ def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **op
     project = read_project(settings.project)
     warn_of_unknown_keys(project)
     ensure_free(settings.host, settings.port)
-    run(_run(settings, project, reload))
+    run(_run(settings, project, reload, Ending(stop_limit_s(settings), end_by_force)))
 
 
-async def _run(settings: Settings, project: Project, reload: bool) -> int:
+async def _run(settings: Settings, project: Project, reload: bool, ending: Ending) -> int:
     from langlog_backbone.context import open_backbone
     from langlog_backbone.embedded import embedded_servers
     from langlog_backbone.service import Service, run_services
@@ -92,7 +94,7 @@ async def _run(settings: Settings, project: Project, reload: bool) -> int:
         ]
         if reload:
             services.append(ReloadService(project.root, settings.data_dir, pool.reload))
-        return await run_services(services, ready=lambda: _say(asked, project))
+        return await run_services(services, ready=lambda: _say(asked, project), ending=ending)
 
 
 def _say(settings: Settings, project: Project) -> None:

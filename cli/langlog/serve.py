@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
+    from langlog_backbone.ending import Ending
     from langlog_backbone.service import Service
     from langlog_backbone.settings import Settings
 
@@ -96,6 +97,7 @@ def scheduler(**options: Any) -> None:
 
 
 def _serve(services: Callable[[Backbone], list[Service]], *, check_port: bool = False, **options: Any) -> None:
+    from langlog_backbone.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.logging import configure_logging
     from langlog_backbone.service import StartError
     from langlog_backbone.settings import read_settings
@@ -111,10 +113,10 @@ def _serve(services: Callable[[Backbone], list[Service]], *, check_port: bool = 
         from .ports import ensure_free
 
         ensure_free(settings.host, settings.port)
-    run(_run(services, settings))
+    run(_run(services, settings, Ending(stop_limit_s(settings), end_by_force)))
 
 
-async def _run(services: Callable[[Backbone], list[Service]], settings: Settings) -> int:
+async def _run(services: Callable[[Backbone], list[Service]], settings: Settings, ending: Ending) -> int:
     from langlog_backbone.context import open_backbone
     from langlog_backbone.probe import Probe
     from langlog_backbone.service import run_services
@@ -126,4 +128,4 @@ async def _run(services: Callable[[Backbone], list[Service]], settings: Settings
         if settings.health_port:
             probe = Probe(backbone.pool, backbone.queue, backbone.log)
             found.append(HealthService(found[:], settings.host, settings.health_port, probe))
-        return await run_services(found)
+        return await run_services(found, ending=ending)

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Coroutine
@@ -24,6 +23,7 @@ import structlog
 from langlog_backbone import channels
 from langlog_backbone.clock import now_iso
 from langlog_backbone.collector import tune_collector
+from langlog_backbone.ending import Ending, end_by_force, stop_limit_s
 from langlog_backbone.log import LogUnavailable, NewRecord
 from langlog_backbone.logging import configure_logging
 from langlog_backbone.postgres import load_sql
@@ -321,20 +321,18 @@ async def serve(settings: Settings, report: Report) -> None:
 
     from .graphs import load_graphs
 
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
+    ending = Ending(stop_limit_s(settings), end_by_force)
+    ending.listen()
     project = read_project(settings.project)
     prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
     open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
     graphs = load_graphs(project)
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
-        await _serve(backbone, graphs, asked, report)
+        await _serve(backbone, graphs, ending, report)
 
 
-async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, report: Report) -> None:
+async def _serve(backbone: Backbone, graphs: Graphs, ending: Ending, report: Report) -> None:
     from langlog_backbone.store_index import check_pgvector, store_index
     from langlog_backbone.ttl import store_ttl
 
@@ -380,7 +378,7 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
         await worker.start()
         tune_collector()
         report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(asked.wait())]
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.asked.wait())]
         if report.pool:
             waits.append(asyncio.create_task(_orphaned()))
         await asyncio.wait([*waits, queries, worker.failed], return_when=asyncio.FIRST_COMPLETED)
@@ -390,7 +388,13 @@ async def _serve(backbone: Backbone, graphs: Graphs, asked: asyncio.Event, repor
             logger.error("worker.claims_failed", exc_info=worker.failed.exception())
         for task in waits:
             task.cancel()
-        await worker.drain()
+        ending.begin()
+        draining, hurried = asyncio.create_task(worker.drain()), asyncio.create_task(ending.hurried.wait())
+        await asyncio.wait([draining, hurried], return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if draining.done():
+            draining.result()
+        draining.cancel()
     finally:
         queries.cancel()
         await asyncio.gather(queries, return_exceptions=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 from typing import Any
 
 import pytest
+from langlog_backbone.ending import Ending
 from langlog_backbone.service import Service, StartError, run_services
 from structlog.testing import CapturingLogger
 
@@ -48,6 +50,13 @@ class Told:
     async def not_ready(self) -> str | None:
         self.looks += 1
         return "it is behind" if self.looks <= self.behind else None
+
+
+async def hang(diary: list[str], began: asyncio.Event | None = None) -> None:
+    diary.append("hangs")
+    if began is not None:
+        began.set()
+    await asyncio.Event().wait()
 
 
 ENDED = ["b drain", "a drain", "b stop", "a stop"]
@@ -133,12 +142,7 @@ async def test_after_a_failed_start_what_hangs_is_cut_off(monkeypatch: pytest.Mo
     diary: list[str] = []
     a, b, services = two(diary)
     b.start_error = RuntimeError("broken")
-
-    async def hang() -> None:
-        diary.append("hangs")
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(a, step, hang)
+    monkeypatch.setattr(a, step, functools.partial(hang, diary))
     with pytest.raises(StartError, match="broken"):
         await asyncio.wait_for(run_services(services), WAIT_S)
     assert diary == ["a start", "b start", *("hangs" if x == f"a {step}" else x for x in ENDED)]
@@ -179,3 +183,28 @@ async def test_a_start_does_not_wait_for_a_service_that_has_failed() -> None:
     a.end.set_exception(RuntimeError("broken"))
     assert await asyncio.wait_for(running, WAIT_S) == 1
     assert diary == ["a start", "b start", *ENDED]
+
+
+@pytest.mark.parametrize("step", ["drain", "stop"])
+async def test_a_step_that_hangs_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    diary: list[str] = []
+    a, b, services = two(diary)
+    for service in (a, b):
+        monkeypatch.setattr(service, step, functools.partial(hang, diary))
+    running = asyncio.create_task(
+        run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM), ending=Ending(0.2))
+    )
+    assert await asyncio.wait_for(running, WAIT_S) == 0
+    assert diary == ["a start", "b start", *("hangs" if x.endswith(step) else x for x in ENDED)]
+
+
+async def test_a_second_signal_ends_the_draining_and_still_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    diary: list[str] = []
+    _, b, services = two(diary)
+    drains = asyncio.Event()
+    monkeypatch.setattr(b, "drain", functools.partial(hang, diary, drains))
+    running = asyncio.create_task(run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    await asyncio.wait_for(drains.wait(), WAIT_S)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await asyncio.wait_for(running, WAIT_S) == 1
+    assert diary == ["a start", "b start", "hangs", *ENDED[1:]]
