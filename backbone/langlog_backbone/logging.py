@@ -6,11 +6,13 @@ terminal; one JSON object a line with ``LOG_JSON=true``. Payloads are not logged
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -19,6 +21,8 @@ from .lone_surrogates import encodable
 from .service import StartError
 from .settings import Settings
 
+STDERR = 2
+"""The file descriptor of standard error."""
 REPEAT_S = 30.0
 """A client library that says the same thing again (a Kafka client while its broker is away) is heard once in this long."""
 REPEATS_KEPT = 1000
@@ -110,12 +114,34 @@ class _Writing:
         return line
 
 
+class _Output:
+    """The stream that takes the lines. Writing never raises: a full disk, a closed pipe, or a graph that closed ``sys.stderr`` must not
+    end what merely wanted to log. What the stream refuses goes to the process's standard error instead, and else is lost.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        try:
+            self._stream.write(line)
+        except (ValueError, OSError) as error:
+            if isinstance(error, ValueError):  # the stream was closed; the descriptor of `sys.stderr` outlives it
+                with contextlib.suppress(OSError):
+                    os.write(STDERR, line.encode("utf-8", "backslashreplace"))
+
+    def flush(self) -> None:
+        with contextlib.suppress(ValueError, OSError):
+            self._stream.flush()
+
+
 def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
     """Everything this process logs goes to ``stream`` (default: stderr). Raises StartError for an unknown LOG_LEVEL."""
     level = _LEVELS.get(settings.log_level.lower())
     if level is None:
         raise StartError(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {settings.log_level!r}")
-    out = stream or sys.stderr
+    stream = stream or sys.stderr
+    out = _Output(stream)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -125,17 +151,17 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     if settings.log_json:
         render = [structlog.processors.format_exc_info, _json]
     else:
-        colours = out.isatty()
+        colours = stream.isatty()
         plain = structlog.dev.plain_traceback
         render = [
             _traceback_as_lines,
             structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False),
         ]
-    render = [*render[:-1], _Writing(render[-1], getattr(out, "encoding", None) or "utf-8")]
+    render = [*render[:-1], _Writing(render[-1], getattr(stream, "encoding", None) or "utf-8")]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", out)),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)

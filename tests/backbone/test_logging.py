@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -119,3 +120,36 @@ def test_people_read_a_graphs_traceback_line_by_line() -> None:
     lines = out.getvalue().splitlines()
     assert "traceback" not in lines[0]
     assert lines[1:] == ["Traceback:", "  line 1", "KeyError: 'a'"]
+
+
+class Refusing(io.StringIO):
+    """A stream on a full disk, or whose reader has gone."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        raise self.error
+
+    def flush(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), BrokenPipeError()])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_stream_that_refuses_lines_raises_into_nobody(
+    error: OSError, as_json: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Settings(log_json=as_json), stream=Refusing(error))
+    structlog.get_logger("x").warning("lease.lost")
+    logging.getLogger("somebody").warning("said by a library")
+    assert "said by a library" not in capfd.readouterr().err
+
+
+def test_a_stream_that_was_closed_is_replaced_by_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    out = io.StringIO()
+    configure_logging(Settings(log_json=True), stream=out)
+    out.close()
+    structlog.get_logger("x").warning("lease.lost")
+    assert json.loads(capfd.readouterr().err)["event"] == "lease.lost"

@@ -46,6 +46,11 @@ async def test_a_run_ends_whatever_its_node_raises(client: LangGraphClient, grap
     assert await client.runs.wait(None, "echo", input={"text": "next"})
 
 
+async def test_runs_end_on_a_worker_whose_streams_a_graph_has_closed(client: LangGraphClient) -> None:
+    found = await ends(client, "threaded", ["mute", "mute", "raise:surrogate", "return"])
+    assert found == {"mute": "error", "raise:surrogate": "error", "return": "success"}
+
+
 @pytest.mark.parametrize("kind", ["value", "stream", "ask"])
 async def test_a_run_ends_whatever_its_node_returns_streams_or_asks(client: LangGraphClient, kind: str) -> None:
     found = await ends(client, "looped", [f"{kind}:{what}" for what in VALUES])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
@@ -130,6 +131,10 @@ def sync(state: State) -> Any:
             raise RAISED[what]()
         case "recurse":
             recursing()
+        case "mute":
+            sys.stdout.close()
+            sys.stderr.close()
+            raise ValueError("muted")
         case "value":
             return {"value": VALUES[what]()}
         case "stream":
