@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langlog_backbone.project_import import imported_file
 
 from tests.gateway.conftest import MakeStack, Stack
 
@@ -91,22 +92,19 @@ async def call(stack: Stack, who: str, method: str, path: str, body: Any = None)
     return await stack.call(method, path, body, headers={"authorization": who})
 
 
-def seen(stack: Stack) -> list[Any]:
-    """What handlers were asked since the last time."""
-    import sys
-
-    [module] = [
-        m for name, m in sys.modules.items() if name.startswith("langlog_gateway_user_") and hasattr(m, "SEEN")
-    ][-1:]
+def seen(auth: Path) -> list[Any]:
+    """What the handlers of this file were asked since the last time."""
+    module = imported_file(auth)
+    assert module is not None
     found, module.SEEN = module.SEEN, []  # type: ignore[attr-defined]
     return found  # type: ignore[no-any-return]
 
 
-async def test_each_access_is_put_to_its_handler_with_what_the_contract_names(stack: Stack) -> None:
+async def test_each_access_is_put_to_its_handler_with_what_the_contract_names(stack: Stack, tmp_path: Path) -> None:
     for action, (method, path, body) in CALLS.items():
         status, found = await call(stack, "alice", method, path, body)
         assert status in (200, 204), (action, found)
-        [(resource, asked, value)] = seen(stack)
+        [(resource, asked, value)] = seen(tmp_path / "auth.py")
         assert (resource, asked, value) == ("store", action, VALUES[action])
 
 
