@@ -106,6 +106,7 @@ class Stored(History):
         self.wiped: set[int] = set()
         self.over: list[Run] = []
         self.active: Run | None = None
+        self.missing_events = 0
 
     def _redis(self) -> list[Batch]:
         return [batch for n, batch in enumerate(self.published) if n not in self.wiped]
@@ -121,6 +122,9 @@ class Stored(History):
         if recorded:
             found += await self.recorded(run_id)
         return sorted(found, key=lambda batch: (batch.attempt, batch.first))
+
+    def count_missing(self, run_id: str, events: int) -> None:
+        self.missing_events += events
 
     async def place(self, thread_id: str) -> Standing | None:
         standing = await self.standing(thread_id, 0)
@@ -409,6 +413,7 @@ def test_who_comes_late_is_told_that_a_run_has_begun_also_when_redis_has_its_new
         await thread.join()
         await thread.settle()
         await thread.feed.stop()
+        assert stored.missing_events == len(wiped)
         return [(event.seq, event.method) for event in [*thread.past, *thread.follower.told]]
 
     values = [(n, "values") for n in range(2, 6)]
