@@ -6,6 +6,7 @@ Order of life: settings, project, port, data folder and embedded servers, backbo
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
 
     from .reload import ReloadService
 
-    asked = settings
+    asked, began = settings, time.monotonic()
     if not settings.base_url:
         settings = replace(settings, base_url=own_url(settings))
     async with embedded_servers(settings) as settings, open_backbone(settings, local=True) as backbone:
@@ -87,7 +88,7 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
         services: list[Service] = [
             ProjectorService(backbone),
             DeciderService(backbone),
-            SchedulerService(backbone),
+            SchedulerService(backbone, None if asked.redis_uri else began),
             pool,
             GraphsService(backbone),
             GatewayService(backbone),

@@ -88,9 +88,15 @@ class Leases:
         error = cmd.RunError(error="WorkerLost", message=WORKER_LOST.format(run["crashes"] + 1))
         return id, ended(orphan(run), state, "error", error)
 
-    async def missing(self) -> list[tuple[str, cmd.Body]]:
-        """Requeue commands for dispatched runs that Redis knows nothing of."""
-        rows = await self._pool.fetch(SQL["dispatched_runs"], self._settings.sweep_s / 2)
+    async def missing(self, new_for_s: float | None = None) -> list[tuple[str, cmd.Body]]:
+        """Requeue commands for dispatched runs that Redis knows nothing of.
+
+        ``new_for_s``: the queue was made empty that many seconds ago. What was dispatched before, and no worker has begun, is lost
+        for sure and found in this one look.
+        """
+        rows = await self._pool.fetch(
+            SQL["dispatched_runs"], self._settings.sweep_s / 2 if new_for_s is None else new_for_s
+        )
         if not rows:
             self._missing_since.clear()
             return []
@@ -103,7 +109,8 @@ class Leases:
             if f"{run_id}:{attempt}" in known or run_id in self._given_up:
                 continue
             first = since[run_id, attempt] = self._missing_since.get((run_id, attempt), now)
-            patience = self._settings.lease_s if started else self._settings.sweep_s / 2
+            unbegun = self._settings.sweep_s / 2 if new_for_s is None else 0.0
+            patience = self._settings.lease_s if started else unbegun
             if now - first >= patience:
                 found.append(self._requeue(thread_id, run_id, attempt, "queue_lost"))
         self._missing_since = since

@@ -9,6 +9,8 @@ When it dies, what is due comes late and nothing is missed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -16,14 +18,16 @@ from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 from langlog_backbone.last_states import LastStates
 from langlog_backbone.project import read_configuration
-from langlog_backbone.retry import HANGING_S, Availability, reason_of
+from langlog_backbone.retry import HANGING_S, READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_backbone.run_credentials import RunCredentials
+from langlog_backbone.watermark import ASK_AGAIN_S
 from langlog_schemas import commands as cmd
+from langlog_schemas.events import RUN_EVENTS
 
 from .commands import append
 from .crons import Crons
 from .expiry import Expiry
-from .leases import Leases
+from .leases import SQL, Leases
 from .looks import LOOK_LIMIT_S, outlived
 from .redis_memory import RedisMemoryWatch
 from .repeats import Repeats
@@ -46,8 +50,11 @@ ASK_SHARE = 0.5
 class SchedulerService:
     name = "scheduler"
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, queue_made_at: float | None = None) -> None:
+        """``queue_made_at``: monotonic moment at which this process began to start an empty Redis of its own; None: Redis is not
+        its own."""
         self._backbone = backbone
+        self._queue_made_at = queue_made_at
         self._states = LastStates(backbone, backbone.settings.lease_s * ASK_SHARE)
         self._leases = Leases(backbone.pool, backbone.queue, backbone.settings, self._states)
         self._timers = Timers(backbone.pool, backbone.settings, self._states)
@@ -88,6 +95,8 @@ class SchedulerService:
             group.create_task(self._every(self._expiry.items_every_s, self._expiry.items, self._ttl))
             group.create_task(self._every(FORGET_EVERY_S, self._forget_credentials, self._ttl))
             group.create_task(self._sweep())
+            if self._queue_made_at is not None:
+                group.create_task(self._find_lost_with_queue(self._queue_made_at))
             group.create_task(self._give_up())
             group.create_task(self._every(self._backbone.settings.sweep_s, self._timers.overdue, self._ends))
             group.create_task(self._redis_memory.follow())
@@ -131,6 +140,39 @@ class SchedulerService:
             await asyncio.sleep(self._backbone.settings.sweep_s)
             await self._look(self._leases.lost, self._sweeps, found_again=False)
             await self._look(self._leases.missing, self._sweeps)
+
+    async def _find_lost_with_queue(self, made_at: float) -> None:
+        """Once, as soon as the read model holds what was in the log at the start: dispatch again what an earlier queue held."""
+        moved = asyncio.Event()
+
+        def folded(_: bytes) -> None:
+            moved.set()
+
+        bus, pool = self._backbone.bus, self._backbone.pool
+        ends = await until_available(lambda: self._backbone.log.end_offsets(RUN_EVENTS), on=self._sweeps)
+        await bus.subscribe(channels.WATERMARK, folded, remote=False)
+        try:
+            while True:
+                moved.clear()
+                rows = await until_available(
+                    lambda: pool.fetch(SQL["run_positions"]), on=self._sweeps, limit_s=READ_LIMIT_S
+                )
+                positions = {row["part"]: row["offset"] for row in rows}
+                if all(positions.get(part, 0) >= end for part, end in enumerate(ends)):
+                    break
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ASK_AGAIN_S):
+                        await moved.wait()
+        finally:
+            await bus.unsubscribe(channels.WATERMARK, folded)
+
+        def look() -> Awaitable[list[tuple[str, cmd.Body]]]:
+            return self._leases.missing(time.monotonic() - made_at)
+
+        while True:
+            if await self._look(look, self._sweeps) is not None:
+                return
+            await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 
     async def _give_up(self) -> None:
         """Beside the sweep, because it waits for workers; at once, because other schedulers look for the same runs."""

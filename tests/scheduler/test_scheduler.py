@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -140,9 +141,10 @@ async def stack(make_settings: MakeSettings) -> AsyncIterator[Stack]:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Stack]:
+async def serving(settings: Settings, queue_made_at: float | None = None) -> AsyncIterator[Stack]:
     async with open_backbone(settings) as backbone:
-        services: list[Service] = [ProjectorService(backbone), DeciderService(backbone), SchedulerService(backbone)]
+        scheduler = SchedulerService(backbone, queue_made_at)
+        services: list[Service] = [ProjectorService(backbone), DeciderService(backbone), scheduler]
         tasks = []
         for service in services:
             await service.start()
@@ -295,3 +297,24 @@ async def test_a_new_decider_goes_on_where_the_former_one_stopped(stack: Stack, 
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             await successor.stop()
+
+
+async def test_what_a_queue_of_an_earlier_process_held_is_dispatched_at_the_start(make_settings: MakeSettings) -> None:
+    settings = make_settings(lease_s=LEASE_S, sweep_s=3600.0)  # no sweep finds it
+    async with serving(settings) as stack:
+        thread_id = new_id()
+        async with stack.watching(thread_id) as heard:
+            run_id = await stack.create_run(thread_id)
+            first = await stack.claim()
+            await stack.started(first)
+            await heard("run.started.v1")
+        await stack.hand_back(first)
+        second = await stack.claim()
+        assert (second.run_id, second.attempt) == (run_id, 2)
+        stack.backbone.queue.release(stack.worker, second.id)  # Redis knows nothing of it any more
+        await stack.backbone.pipe.flush()
+    async with serving(settings, time.monotonic()) as stack:
+        found = await stack.claim()
+        assert (found.run_id, found.attempt) == (run_id, 3)
+        row = await stack.backbone.pool.fetchrow("SELECT crashes FROM runs WHERE run_id = $1", run_id)
+        assert row["crashes"] == 0

@@ -9,7 +9,8 @@ WHERE r.run_id = ANY ($1::text[]) AND r.status IN ('pending', 'running') AND NOT
 )
 
 -- name: dispatched_runs
-SELECT run_id, thread_id, attempt, status = 'running' AS started
+-- ``started``: a worker has begun this attempt, not only one before it.
+SELECT run_id, thread_id, attempt, status = 'running' AND started_at >= dispatched_at AS started
 FROM runs WHERE status IN ('pending', 'running') AND attempt > 0 AND dispatched_at < now() - make_interval(secs => $1) AND NOT EXISTS (
     SELECT 1 FROM dead_letters d WHERE d.key = thread_id AND d.state IN ('bad', 'behind')
 )
@@ -31,3 +32,6 @@ LEFT JOIN runs r ON r.status = 'pending' AND r.attempt = 0 AND r.not_before <= l
 -- After the look of $1: what fell due since then has not been named and is due at once.
 SELECT extract(epoch FROM min(not_before) - now())::float8 FROM runs
 WHERE status = 'pending' AND attempt = 0 AND not_before IS NOT NULL AND not_before > $1
+
+-- name: run_positions
+SELECT part, "offset" FROM positions WHERE topic = 'run-events'
