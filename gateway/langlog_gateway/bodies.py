@@ -11,12 +11,18 @@ import msgspec
 from langlog_backbone.ttl import Minutes
 from langlog_schemas.commands import TTL_MAX_MINUTES, Ttl
 from langlog_schemas.run_request import Checkpoint as Checkpoint
+from langlog_schemas.run_request import CheckpointName
 from langlog_schemas.run_request import RunCreate as RunCreate
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, le=2**62)]
 Object = dict[str, Any]
+ENTRIES_MAX = 10_000
+"""Ids, and runs of a batch, in one request; 422 beyond. Each of them takes its time on the loop that all clients share."""
+SELECTED_MAX = 100
+"""Names in ``select``."""
+Ids = Annotated[list[str], Meta(max_length=ENTRIES_MAX)]
 SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")
 
@@ -77,7 +83,7 @@ class AssistantSearch(Struct):
     offset: Offset = 0
     sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
     sort_order: SortOrder = "desc"
-    select: list[AssistantColumn] = []
+    select: Annotated[list[AssistantColumn], Meta(max_length=SELECTED_MAX)] = []
 
 
 class AssistantCount(Struct):
@@ -147,7 +153,7 @@ class ThreadPatch(Struct):
 
 
 class ThreadSearch(Struct):
-    ids: list[str] = []
+    ids: Ids = []
     metadata: Object = {}
     values: Object = {}
     status: ThreadStatus | UnsetType = UNSET
@@ -155,7 +161,7 @@ class ThreadSearch(Struct):
     offset: Offset = 0
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
     sort_order: SortOrder = "desc"
-    select: list[ThreadColumn] = []
+    select: Annotated[list[ThreadColumn], Meta(max_length=SELECTED_MAX)] = []
     extract: dict[str, str] = {}
 
 
@@ -166,7 +172,7 @@ class ThreadCount(Struct):
 
 
 class ThreadPrune(Struct):
-    thread_ids: list[str]
+    thread_ids: Ids
     strategy: Literal["delete", "keep_latest"] = "delete"
 
 
@@ -179,14 +185,14 @@ class StateUpdate(Struct):
     values: Object | list[Any] | None = None
     as_node: str | None = None
     checkpoint: Checkpoint | None = None
-    checkpoint_id: str | None = None
+    checkpoint_id: CheckpointName | None = None
 
 
 class HistoryBefore(Struct):
     """``before`` as a config or as a checkpoint."""
 
     configurable: Object = {}
-    checkpoint_id: str | None = None
+    checkpoint_id: CheckpointName | None = None
 
 
 class HistorySearch(Struct):
@@ -215,7 +221,7 @@ RunColumn = Literal[
 class CancelMany(Struct):
     status: Literal["pending", "running", "all"] | UnsetType = UNSET
     thread_id: str | UnsetType = UNSET
-    run_ids: list[str] | UnsetType = UNSET
+    run_ids: Ids | UnsetType = UNSET
 
 
 # --- store -----------------------------------------------------------------------------------
@@ -284,7 +290,7 @@ STATE_AT_CHECKPOINT = msgspec.json.Decoder(StateAtCheckpoint)
 STATE_UPDATE = msgspec.json.Decoder(StateUpdate)
 HISTORY_SEARCH = msgspec.json.Decoder(HistorySearch)
 RUN_CREATE = msgspec.json.Decoder(RunCreate)
-RUN_BATCH = msgspec.json.Decoder(Annotated[list[RunCreate], Meta(min_length=1)])
+RUN_BATCH = msgspec.json.Decoder(Annotated[list[RunCreate], Meta(min_length=1, max_length=ENTRIES_MAX)])
 CANCEL_MANY = msgspec.json.Decoder(CancelMany)
 STORE_PUT = msgspec.json.Decoder(StorePut)
 STORE_DELETE = msgspec.json.Decoder(StoreDelete)

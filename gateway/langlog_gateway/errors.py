@@ -15,6 +15,9 @@ from langlog_backbone.lone_surrogates import encodable
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again when a server behind us is away."""
 
+DETAIL_CHARACTERS_MAX = 10_000
+"""Characters of a detail: what a client has sent is not sent back in full."""
+
 CLOSING = frozenset({401, 408, 413})
 """Answers that end the connection: the rest of such a request is not read."""
 
@@ -26,9 +29,9 @@ class ApiError(Exception):
     """An answer with ``{"detail": …}``."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
+        super().__init__(detail[:DETAIL_CHARACTERS_MAX])
         self.status = status
-        self.detail = encodable(detail)  # it may repeat what a client has sent
+        self.detail = encodable(detail[:DETAIL_CHARACTERS_MAX])  # it may repeat what a client has sent
         self.headers = headers
 
     def response(self) -> web.Response:

@@ -19,6 +19,8 @@ from .visibility import Parameters, conditions
 
 SQL = load_sql("langlog_gateway", "threads.sql")
 EXTRACT_MAX = 10
+EXTRACT_CHARACTERS_MAX = 1_000
+"""Characters of one path. Postgres takes time for each step, in each row of the page."""
 EXTRACT_ROOTS = {"config": "config", "interrupts": "interrupts", "metadata": "metadata", "values": "state_values"}
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
@@ -93,6 +95,10 @@ def extractions(extract: dict[str, str]) -> list[tuple[str, str, list[str]]]:
         raise unprocessable(f"At most {EXTRACT_MAX} extract paths are allowed")
     found = []
     for alias, path in extract.items():
+        if len(path) > EXTRACT_CHARACTERS_MAX:
+            raise unprocessable(
+                f"The extract path of {alias!r} has {len(path)} characters, more than {EXTRACT_CHARACTERS_MAX}. Use a shorter one"
+            )
         root = re.match(r"[^.\[]*", path)
         name = root.group() if root else ""
         if name not in EXTRACT_ROOTS:

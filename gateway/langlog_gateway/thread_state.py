@@ -173,6 +173,7 @@ class ThreadState:
         before = None
         if body.before is not None:
             before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
+        self._core.check_sizes(metadata=body.metadata)
         return await self._history(request, thread_id, body.limit, before, body.metadata, body.checkpoint)
 
     async def _history(

@@ -35,9 +35,16 @@ StreamMode = Literal[
 ]
 
 
+NAMES_MAX = 1_000
+"""Entries of a list of names (nodes, stream modes, feedback keys) in the request of a run."""
+CheckpointName = Annotated[str, Meta(max_length=1_000)]
+"""Id or namespace of a checkpoint, in characters."""
+Names = Annotated[list[str], Meta(max_length=NAMES_MAX)]
+
+
 class Checkpoint(Struct):
-    checkpoint_id: str | None = None
-    checkpoint_ns: str | None = None
+    checkpoint_id: CheckpointName | None = None
+    checkpoint_ns: CheckpointName | None = None
     checkpoint_map: dict[str, str] | None = None
 
 
@@ -51,19 +58,19 @@ class RunCreate(Struct):
     config: Object = {}
     context: Object = {}
     webhook: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
-    interrupt_before: list[str] | Literal["*"] | None = None
-    interrupt_after: list[str] | Literal["*"] | None = None
-    stream_mode: list[StreamMode] | StreamMode = []
+    interrupt_before: Names | Literal["*"] | None = None
+    interrupt_after: Names | Literal["*"] | None = None
+    stream_mode: Annotated[list[StreamMode], Meta(max_length=NAMES_MAX)] | StreamMode = []
     stream_subgraphs: bool = False
     stream_resumable: bool = False
-    feedback_keys: list[str] | None = None
+    feedback_keys: Names | None = None
     multitask_strategy: MultitaskStrategy = "enqueue"
     if_not_exists: Literal["reject", "create"] = "reject"
     on_disconnect: Any = "continue"
     on_completion: Any = "delete"
     after_seconds: float = 0
     checkpoint: Checkpoint | None = None
-    checkpoint_id: str | None = None
+    checkpoint_id: CheckpointName | None = None
     durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
     checkpoint_during: bool | UnsetType = UNSET
     langsmith_tracer: Object | None = None

@@ -126,3 +126,39 @@ async def test_metadata_config_and_context_over_their_limits_are_422(
         value: Any = {"configurable": {"k": "x" * limit}} if name == "config" else {"k": "x" * limit}
         status, told = await stack.call(method, url, {**body, name: value})
         assert (status, told["detail"].split()[0]) == (422, name)
+
+
+RUN = {"assistant_id": "echo", "input": {}}
+TOO_MUCH: list[tuple[str, str, Any]] = [
+    ("POST", "/threads/search", {"ids": [new_id()] * 10_001}),
+    ("POST", "/threads/search", {"select": ["thread_id"] * 101}),
+    ("POST", "/threads/search", {"extract": {"a": "values" + ".a" * 500}}),
+    ("POST", "/assistants/search", {"select": ["name"] * 101}),
+    ("POST", "/threads/prune", {"thread_ids": [new_id()] * 10_001}),
+    ("POST", "/runs/cancel", {"run_ids": [new_id()] * 10_001}),
+    ("POST", "/runs/batch", [RUN] * 10_001),
+    ("POST", "/runs", {**RUN, "interrupt_before": ["n"] * 1_001}),
+    ("POST", "/runs", {**RUN, "interrupt_after": ["n"] * 1_001}),
+    ("POST", "/runs", {**RUN, "stream_mode": ["values"] * 1_001}),
+    ("POST", "/runs", {**RUN, "feedback_keys": ["k"] * 1_001}),
+    ("POST", "/threads/{thread}/runs", {**RUN, "checkpoint_id": "a" * 1_001}),
+    ("POST", "/threads/{thread}/state", {"values": {}, "checkpoint_id": "a" * 1_001}),
+    ("POST", "/threads/{thread}/state", {"values": {}, "checkpoint": {"checkpoint_ns": "a" * 1_001}}),
+    ("POST", "/threads/{thread}/history", {"metadata": {"a": "a" * 300_000}}),
+]
+
+
+async def test_members_that_cost_time_for_each_entry_are_bounded(make_stack: MakeStack) -> None:
+    async with make_stack() as stack:
+        _, thread = await stack.call("POST", "/threads", {})
+        for method, path, body in TOO_MUCH:
+            status, answer = await stack.call(method, path.replace("{thread}", thread["thread_id"]), body)
+            assert status == 422, (path, answer)
+            assert len(answer["detail"]) <= 10_000
+
+
+async def test_what_a_client_sent_is_not_sent_back_in_full(make_stack: MakeStack) -> None:
+    async with make_stack() as stack:
+        status, answer = await stack.call("POST", "/runs", {"assistant_id": "a" * 1_000_000, "input": {}})
+        assert status == 422
+        assert len(answer["detail"]) <= 10_000
