@@ -21,6 +21,8 @@ class Witness:
         """run id -> its final events."""
         self.attempts: dict[str, list[int]] = defaultdict(list)
         """run id -> attempts dispatched."""
+        self.dispatched: dict[str, list[events.RunDispatched]] = defaultdict(list)
+        """run id -> its dispatches."""
         self.order: dict[str, list[str]] = defaultdict(list)
         """thread id -> run ids in order of creation."""
         self._causes: dict[int, tuple[int, int]] = {}
@@ -65,6 +67,7 @@ class Witness:
                 self.order[event.thread_id].append(event.run_id)
             case events.RunDispatched() as event:
                 self.attempts[event.run_id].append(event.attempt)
+                self.dispatched[event.run_id].append(event)
             case events.RunEnded() as event:
                 self.finals[event.run_id].append(event)
             case _:

@@ -10,6 +10,7 @@ import click
 import pytest
 import yaml
 from langlog.main import cli
+from langlog_backbone.ending import stop_limit_s
 from langlog_backbone.settings import VARIABLES, read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -135,10 +136,10 @@ def test_what_must_not_be_lost_is_on_a_named_volume(name: str) -> None:
     assert [x.split(":")[0] in COMPOSE["volumes"] for x in SERVICES[name]["volumes"]] == [True]
 
 
-def test_a_stopping_service_is_given_longer_than_it_drains() -> None:
+def test_a_stopping_service_is_given_longer_than_it_takes_at_most() -> None:
     for name in OURS:
         grace = float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
-        assert grace > read_settings(SERVICES[name]["environment"]).drain_s + 5
+        assert grace > stop_limit_s(read_settings(SERVICES[name]["environment"]))
 
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

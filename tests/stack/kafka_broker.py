@@ -99,26 +99,26 @@ class KafkaBroker:
             **(settings or {}),
         }
         self._config.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-        self._child: Child | None = None
+        self.child: Child | None = None
         self._format()
 
     async def start(self) -> None:
         """Returns when it has said that it is up."""
-        self._child = Child(
+        self.child = Child(
             self._java("kafka.Kafka", str(self._config)), ready=READY, transcript=self._folder / "broker.log"
         )
-        await self._child.wait_ready()
+        await self.child.wait_ready()
 
     async def stop(self) -> None:
-        if self._child is not None:
-            await self._child.stop()
-            self._child = None
+        if self.child is not None:
+            await self.child.stop()
+            self.child = None
 
     async def kill(self) -> None:
         """SIGKILL."""
-        assert self._child is not None
-        await self._child.kill()
-        self._child = None
+        assert self.child is not None
+        await self.child.kill()
+        self.child = None
 
     def _format(self) -> None:
         uuid = subprocess.run(

@@ -160,6 +160,18 @@ class Process:
         self._gone()
         return code
 
+    def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
+        """A signal to the process alone; `wait` waits for what comes of it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self, limit_s: float) -> int:
+        """Its exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        code = self._process.wait(limit_s)
+        self._gone()
+        return code
+
     def kill(self) -> None:
         """SIGKILL to it and all its children at once."""
         if self._process is not None:
