@@ -32,6 +32,7 @@ from .error_text import said, traceback_of, written
 from .graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .graphs import UnknownGraph
 from .io_loop import came_from_io
+from .storable_checkpoint import UnstorableCheckpoint
 from .thread_queries import (
     TOO_LARGE,
     HistoryQuestion,
@@ -207,7 +208,7 @@ class QueryServer:
             return Answer(id=query.id, status=error.status, detail=shown(error.detail))
         except UnknownGraph as error:
             return Answer(id=query.id, status=404, detail=shown(str(error)))
-        except (msgspec.MsgspecError, TooManyTexts) as error:
+        except (msgspec.MsgspecError, TooManyTexts, UnstorableCheckpoint) as error:
             return Answer(id=query.id, status=422, detail=shown(str(error)))
         except asyncio.CancelledError:
             task = asyncio.current_task()

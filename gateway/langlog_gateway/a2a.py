@@ -186,7 +186,7 @@ class A2a:
         body = await request.read()
         try:
             message = decode_any(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except msgspec.DecodeError:
             return json_response(RpcError(PARSE_ERROR, "Invalid JSON payload").answer(id))
         try:
             if not isinstance(message, dict):

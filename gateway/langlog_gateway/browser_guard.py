@@ -44,9 +44,10 @@ class BrowserGuard:
             return None
         host = headers.get("host", "")
         origins = headers.getall("origin", ())
+        cross_site = headers.get("sec-fetch-site", "").lower() == "cross-site"
+        if not origins and cross_site and not (method in SAFE and _is_link(headers)):
+            return "A request of another site's page is refused: this server authenticates nobody"
         if not origins and method not in SAFE:
-            if headers.get("sec-fetch-site", "").lower() == "cross-site":
-                return "A request of another site's page is refused: this server authenticates nobody"
             if "referer" in headers:
                 origins = [origin_of(headers["referer"])]
             elif _is_form(headers):
@@ -102,6 +103,12 @@ def _is_same(origin: str, host: str) -> bool:
     """Whether a page of this very server asks, as its ``Host`` has been found to be right."""
     scheme, _, rest = origin.partition("://")
     return scheme in ("http", "https") and rest.lower() == host.lower() != ""
+
+
+def _is_link(headers: Headers) -> bool:
+    """Whether somebody has followed a link: no page gets the answer. What a page embeds (images, scripts, frames) is no link."""
+    mode, destination = headers.get("sec-fetch-mode", "navigate"), headers.get("sec-fetch-dest", "document")
+    return mode.lower() == "navigate" and destination.lower() == "document"
 
 
 def _is_form(headers: Headers) -> bool:

@@ -187,7 +187,7 @@ class CustomAuth:
         if "body" in wanted:
             try:
                 found["body"] = msgspec.json.decode(await receive_body(request))
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 found["body"] = None
         if "path" in wanted:
             found["path"] = request.path

@@ -49,7 +49,7 @@ class Mcp:
             return refusal(400, "Accept header must include application/json or text/event-stream")
         try:
             message = decode_any(await request.read())
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except msgspec.DecodeError:
             return refusal(400, "Invalid JSON")
         if not isinstance(message, dict):
             return refusal(400, "Invalid message format.")

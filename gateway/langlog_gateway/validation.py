@@ -87,9 +87,11 @@ def check_depth(body: bytes) -> None:
 
 
 def decode_any(body: bytes) -> Any:
-    """JSON of any type, for those who check it themselves. Raises ApiError 422 for deep nesting, DecodeError, UnicodeDecodeError."""
+    """JSON of any type, for those who check it themselves. Raises ApiError 422 for deep nesting, and DecodeError."""
     try:
         found = msgspec.json.decode(body)
+    except UnicodeDecodeError as error:  # of a string that is not UTF-8: the decoder has no error of its own for it
+        raise msgspec.DecodeError(str(error)) from None
     except RecursionError:
         raise unprocessable(TOO_DEEP) from None
     check_depth(body)
@@ -118,7 +120,7 @@ def report(message: str, body: bytes, kind: Any = None) -> str:
         return message
     try:
         value: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return BAD_JSON
     path: list[str] = []
     at = _PATH.search(message)

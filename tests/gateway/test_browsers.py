@@ -76,6 +76,22 @@ async def test_a_page_of_another_site_changes_and_reads_nothing(stack: Stack) ->
     assert await count(stack) == before
 
 
+async def test_what_a_page_of_another_site_embeds_is_refused_and_a_link_is_followed(stack: Stack) -> None:
+    embedded = (
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    )
+    path = "/threads/x/runs/x/stream?cancel_on_disconnect=true"  # a GET that may change something
+    for headers in embedded:
+        for read in (path, "/docs", "/mcp"):
+            assert (await stack.call("GET", read, headers={"Sec-Fetch-Site": "cross-site", **headers}))[0] == 403
+        for site in ("same-origin", "same-site", "none"):
+            assert (await stack.call("GET", "/docs", headers={"Sec-Fetch-Site": site, **headers}))[0] == 200
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert (await stack.call("GET", "/docs", headers=link))[0] == 200
+
+
 async def test_a_name_that_is_not_the_servers_is_refused_whoever_asks(stack: Stack) -> None:
     for host in ("rebound.evil.example", "rebound.evil.example:2024", "evil", "10.0.0.1", "127.0.0.1.evil.example", ""):
         for method, path in (("POST", "/threads"), ("GET", "/threads/x"), ("OPTIONS", "/threads")):

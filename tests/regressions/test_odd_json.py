@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from langgraph_sdk.client import LangGraphClient
 
@@ -66,6 +67,29 @@ def bodies(depth: int) -> list[tuple[str, str, str]]:
     ]
 
 
+NOT_UTF8 = (b'"\\xff"', b'"\\xed\\xa0\\x80"', b'{"k": "\\xff"}', b'{"\\xff": 1}', b'["\\xc3"]')
+MEMBERS: list[tuple[str, str, dict[str, Any], str]] = [
+    *(
+        ("POST", path, {"assistant_id": "echo"}, name)
+        for path in RUN_PATHS
+        for name in (*PLACES, "checkpoint", "webhook")
+    ),
+    ("POST", "/runs/crons", {"assistant_id": "echo", "schedule": "0 0 1 1 *"}, "metadata"),
+    ("POST", "/threads", {}, "metadata"),
+    ("POST", "/threads", {}, "supersteps"),
+    ("PATCH", "/threads/{t}", {}, "ttl"),
+    ("POST", "/threads/search", {}, "ids"),
+    ("POST", "/threads/{t}/state", {}, "values"),
+    ("POST", "/threads/{t}/history", {}, "before"),
+    ("POST", "/assistants", {"graph_id": "echo"}, "context"),
+    ("PUT", "/store/items", {"namespace": ["n"], "key": "k"}, "value"),
+    ("POST", "/store/items/search", {}, "namespace_prefix"),
+    ("POST", "/threads/{t}/commands", {"id": 1, "method": "run.start"}, "params"),
+    ("POST", "/threads/{t}/stream/events", {}, "channels"),
+    ("POST", "/mcp/", {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}, "params"),
+]
+
+
 @pytest.fixture
 async def http(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
     headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -84,6 +108,28 @@ async def test_deeply_nested_json_is_422_everywhere(
             assert answer.status == 422, (method, path, body[:80], answer.status, (await answer.text())[:200])
             assert len(await answer.text()) < 10_000, "what was sent is not repeated whole"
     assert await client.runs.list(thread) == []
+
+
+@pytest.mark.parametrize("text", NOT_UTF8)
+async def test_text_that_is_not_utf8_is_refused_wherever_it_is(
+    http: aiohttp.ClientSession, client: LangGraphClient, thread: str, text: bytes
+) -> None:
+    for method, path, members, name in MEMBERS:
+        body = msgspec.json.encode({**members, name: msgspec.Raw(text)})
+        async with http.request(method, path.format(t=thread), data=body) as answer:
+            assert answer.status in (400, 422), (method, path, name, answer.status)
+    assert await client.runs.list(thread) == []
+
+
+async def test_an_update_at_a_place_that_cannot_be_stored_is_422_and_changes_nothing(
+    http: aiohttp.ClientSession, client: LangGraphClient, thread: str
+) -> None:
+    await client.runs.wait(thread, "echo", input={"text": "a"})  # type: ignore[call-overload]
+    before = await client.threads.get_history(thread, limit=10)
+    for place in ({"checkpoint_id": "c" * 3_000}, {"checkpoint_id": "\N{SNOWMAN}" * 900}):
+        async with http.post(f"/threads/{thread}/state", json={"values": {"text": "b"}, "checkpoint": place}) as answer:
+            assert answer.status == 422, (answer.status, (await answer.text())[:200])
+    assert await client.threads.get_history(thread, limit=10) == before
 
 
 async def test_json_nested_as_deep_as_may_be_is_taken_through_the_whole_server(
