@@ -80,7 +80,6 @@ def build_app(core: Core) -> web.Application:
     if custom is not None:
         app.cleanup_ctx.append(custom.lifespan)
     app.on_response_prepare.append(cors.decorate)
-    app.on_response_prepare.append(_unnamed)
     gate = load_auth(options, core.reads, settings.studio_api_key)
     if gate is not None:
         app[GATE] = gate
@@ -114,7 +113,7 @@ def build_app(core: Core) -> web.Application:
     return app
 
 
-async def _unnamed(request: web.Request, response: web.StreamResponse) -> None:
+async def unnamed(request: web.Request, response: web.StreamResponse) -> None:
     """Say nothing about the server's software; a header of the project's own application stays."""
     if response.headers.get(hdrs.SERVER) == SERVER_SOFTWARE:
         del response.headers[hdrs.SERVER]

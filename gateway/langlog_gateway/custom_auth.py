@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import structlog
 from aiohttp import web
+from langlog_backbone.json_shape import has_nul
 from langlog_backbone.service import StartError
 from langlog_schemas.filters import Filter, terms
 
@@ -50,6 +51,10 @@ PARAMETERS = frozenset(
 
 
 logger = structlog.get_logger(__name__)
+
+IDENTITY_BYTES_MAX = 1_000
+"""Bytes of an identity in UTF-8: Postgres keeps it in indexes, whose entries are bounded."""
+NOT_TEXT = "What authentication says of the caller has text that is not UTF-8, or a NUL character: it cannot be stored"
 
 ACTIONS: dict[Resource, tuple[Action, ...]] = {
     "assistants": ("create", "read", "update", "delete", "search"),
@@ -300,10 +305,17 @@ def user_of(found: Any) -> User:
     identity = members.get("identity")
     if not isinstance(identity, str):
         raise TypeError("authenticate must give a string, or something with an identity that is one")
+    if len(identity.encode("utf-8", "surrogatepass")) > IDENTITY_BYTES_MAX:
+        raise ApiError(401, f"The caller's identity is longer than {IDENTITY_BYTES_MAX} bytes")
     members.setdefault("is_authenticated", True)
     members.setdefault("display_name", identity)
     members["permissions"] = list(members.get("permissions") or [])
-    encoded = msgspec.json.encode(members, enc_hook=str)
+    try:
+        encoded = msgspec.json.encode(members, enc_hook=str)
+    except UnicodeEncodeError:  # bytes of a header that are not UTF-8; replaced, they could become another caller's
+        raise ApiError(401, NOT_TEXT) from None
+    if has_nul(encoded):
+        raise ApiError(401, NOT_TEXT)
     return msgspec.json.decode(encoded, type=dict[str, Any])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -15,7 +16,7 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
 
-from .app import build_app
+from .app import build_app, unnamed
 from .browser_guard import is_loopback
 from .core import Core
 from .http_options import Options
@@ -65,6 +66,14 @@ def check_exposure(settings: Settings, options: Options) -> None:
     )
 
 
+class UnnamedRequest(web.Request):
+    """A request whose answer does not name the server's software, also where it is no HTTP and no application sees it."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        await unnamed(self, response)
+        await super()._prepare_hook(response)
+
+
 class GatewayService:
     name = "gateway"
 
@@ -79,8 +88,9 @@ class GatewayService:
         """Listen. Raises StartError when the address is taken."""
         check_exposure(self._settings, self._core.options)
         await self._core.start()
+        app = build_app(self._core)
         self._runner = web.AppRunner(
-            build_app(self._core),
+            app,
             handle_signals=False,
             access_log=None,
             handler_cancellation=True,
@@ -90,6 +100,8 @@ class GatewayService:
             shutdown_timeout=CLOSE_S,
         )
         await self._runner.setup()
+        assert self._runner.server is not None
+        self._runner.server.request_factory = partial(app._make_request, _cls=UnnamedRequest)
         self._site = web.TCPSite(
             self._runner,
             self._settings.host,

@@ -51,7 +51,7 @@ async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tu
     """The page as JSON texts, and how many rows were found (one over the limit: there is more). Raises ApiError."""
     parameters = Parameters()
     where = filters(body, visible, parameters)
-    columns = ", ".join(present.THREAD_MEMBERS[name] for name in body.select) if body.select else _ALL
+    columns = ", ".join(present.THREAD_MEMBERS[name] for name in dict.fromkeys(body.select)) if body.select else _ALL
     extracted = extractions(body.extract)
     for n, (_, column, path) in enumerate(extracted):
         columns += f", {column} #> {parameters.add(path, '::text[]')} AS extract_{n}"

@@ -167,6 +167,25 @@ def test_a_user_may_be_a_string_a_mapping_or_an_object() -> None:
         user_of(3)
 
 
+@pytest.mark.parametrize(
+    "user",
+    [
+        "n" * 1_001,
+        "\N{SNOWMAN}" * 400,
+        "\udcff",
+        "a\0b",
+        {"identity": "alice", "display_name": "\udcff"},
+        {"identity": "alice", "permissions": ["a\0"]},
+    ],
+)
+def test_a_user_that_cannot_be_stored_is_refused(user: Any) -> None:
+    """Postgres has no room for it in an index, or no way to write it: the records that name it would be parked."""
+    with pytest.raises(ApiError) as refused:
+        user_of(user)
+    assert refused.value.status == 401
+    assert user_of("n" * 1_000)["identity"] == "n" * 1_000
+
+
 def test_a_gateway_does_not_come_up_without_its_authentication(tmp_path: Path) -> None:
     project = Project(file=tmp_path / "langgraph.json", graphs={}, config={})
     (tmp_path / "broken.py").write_text("raise ValueError('no')")

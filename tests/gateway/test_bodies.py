@@ -125,6 +125,22 @@ async def test_a_body_that_comes_too_slowly_is_408(make_stack: MakeStack, tmp_pa
         assert b"LANGLOG_BODY_TIMEOUT_SECS" in answer
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x00\xa5\r\n\r\n",
+        post("content-length: abc"),
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+    ],
+)
+async def test_the_answer_to_what_is_no_http_does_not_name_the_servers_software(stack: Stack, sent: bytes) -> None:
+    status, told = await exchange(stack, sent)
+    assert status == 400
+    assert b"server:" not in told.lower()
+    assert b"aiohttp" not in told.lower()
+
+
 def test_nothing_is_unpacked_beyond_the_limit() -> None:
     assert unpack(gzip.compress(b"x" * 1000), "gzip", 1000) == b"x" * 1000
     for encoding, data in (("gzip", gzip.compress(b"x" * 1001)), ("deflate", zlib.compress(b"x" * 1001))):

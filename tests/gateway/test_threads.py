@@ -12,7 +12,7 @@ from langlog_schemas import commands as cmd
 from langlog_schemas.messages import Answer
 from msgspec import Raw
 
-from .conftest import Attempt, Stack, append, read_events
+from .conftest import Attempt, Stack, append, make_thread, read_events
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -57,6 +57,16 @@ async def test_patching_merges_metadata_and_says_nothing_when_asked_to(stack: St
     assert patched["updated_at"] > thread["updated_at"]
     assert (await stack.call("PATCH", path, {}, headers={"Prefer": "return=minimal"})) == (204, "")
     assert (await stack.call("PATCH", f"/threads/{UNKNOWN}", {}))[0] == 404
+
+
+async def test_a_column_that_is_selected_many_times_is_selected_once(stack: Stack) -> None:
+    thread = await make_thread(stack)
+    for path, member in (("threads", "thread_id"), ("assistants", "assistant_id"), ("runs/crons", "cron_id")):
+        assert (await stack.call("POST", f"/{path}/search", {"select": [member] * 2_000}))[0] == 200
+    assert await stack.call("POST", "/threads/search", {"select": ["thread_id"] * 2_000}) == (
+        200,
+        [{"thread_id": thread}],
+    )
 
 
 async def test_searching_pages_selects_and_extracts(stack: Stack) -> None:

@@ -37,6 +37,7 @@ def policy(**section: object) -> WebhookPolicy:
         ("http://127.0.0.1:2129/hook", LOOPBACK_RANGE),
         ("http://127.8.8.8/hook", LOOPBACK_RANGE),
         ("http://127.1/hook", LOOPBACK_RANGE),
+        ("http://loc%61lhost/hook", "Invalid webhook hostname 'loc%61lhost'"),
         ("http://2130706433/hook", LOOPBACK_RANGE),
         ("http://0x7f000001/hook", LOOPBACK_RANGE),
         ("http://[::1]/hook", LOOPBACK_RANGE),
