@@ -127,7 +127,9 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
             raise WebhookRefused(f"Invalid webhook URL: {error}") from None
         if url.scheme and url.scheme not in ("http", "https"):
             raise WebhookRefused(f"Webhook host blocked: scheme {url.scheme!r} not allowed")
-        if not host or not url.scheme or ("%" in host and ":" not in host):  # escapes, which are no zone of an IPv6 address
+        if (
+            not host or not url.scheme or ("%" in host and ":" not in host)
+        ):  # escapes, which are no zone of an IPv6 address
             raise WebhookRefused(f"Invalid webhook hostname {host!r}")
         self._check_host(host.rstrip(".").lower())
         if rules.require_https and url.scheme != "https":
