@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC
 from itertools import islice
 from typing import Any
@@ -86,6 +86,16 @@ class Aggregates:
     def thread(self, thread_id: str) -> Kept:
         """The thread; one that `load` did not find does not exist."""
         return self._get("thread", thread_id, lambda: ThreadState(thread_id=thread_id))
+
+    def kept_thread(self, thread_id: str) -> Kept | None:
+        """The thread as it is in memory."""
+        return self._kept.get(("thread", thread_id))
+
+    async def stored_thread(self, thread_id: str, part: int) -> Kept | None:
+        """The thread as Postgres has it, also when events of it wait. It is not brought in. Raises as `current`."""
+        async with self.current([part]) as connection:
+            rows = [row for row in await connection.fetch(SQL["load_threads"], [thread_id]) if not row["parked"]]
+            return (await _threads(connection, rows)).get(thread_id)
 
     def is_gone(self, thread_id: str) -> bool:
         """Whether the thread is known not to exist."""
@@ -175,45 +185,9 @@ class Aggregates:
     async def _load_threads(self, connection: asyncpg.Connection, ids: list[str]) -> set[str]:
         rows = await connection.fetch(SQL["load_threads"], ids)
         parked = {row["thread_id"] for row in rows if row["parked"]}
-        rows = [row for row in rows if row["thread_id"] not in parked]
-        found = [row["thread_id"] for row in rows]
-        runs = await connection.fetch(SQL["load_runs_in_flight"], found) if found else []
-        in_flight: dict[str, dict[str, RunInFlight]] = {}
-        for row in runs:
-            in_flight.setdefault(row["thread_id"], {})[row["run_id"]] = RunInFlight(
-                run_id=row["run_id"],
-                ordinal=row["ordinal"],
-                assistant_id=row["assistant_id"],
-                graph_id=row["graph_id"],
-                kwargs=Raw(row["kwargs"].encode()),
-                metadata=_json(row["metadata"]),
-                created_at=_iso(row["created_at"]),
-                not_before=_iso(row["not_before"]) if row["not_before"] else None,
-                temporary=row["temporary"],
-                attempt=row["attempt"],
-                crashes=row["crashes"],
-                cancel=row["cancel"],
-                superseded_by=row["superseded_by"],
-            )
-        for row in rows:
-            ttl = None if row["ttl_minutes"] is None else Ttl(row["ttl_minutes"], row["ttl_strategy"])
-            state = ThreadState(
-                thread_id=row["thread_id"],
-                exists=True,
-                created_at=_iso(row["created_at"]),
-                updated_at=_iso(row["updated_at"]),
-                metadata=_json(row["metadata"]),
-                config=_json(row["config"]),
-                ttl=ttl,
-                status=row["status"],
-                rest=row["rest"],
-                has_checkpoints=row["has_checkpoints"],
-                frame_ms=row["frame_ms"],
-                seq=row["seq"],
-                asked=tuple(row["asked"]),
-                runs=in_flight.get(row["thread_id"], {}),
-            )
-            self._kept["thread", row["thread_id"]] = Kept(state, settled=row["settled"])
+        found = await _threads(connection, [row for row in rows if row["thread_id"] not in parked])
+        for id, kept in found.items():
+            self._kept["thread", id] = kept
         return parked
 
     async def _load_assistants(self, connection: asyncpg.Connection, ids: list[str]) -> None:
@@ -254,6 +228,49 @@ class Aggregates:
                 authority=None if row["authority"] is None else _authority.decode(row["authority"]),
             )
             self._kept["cron", row["cron_id"]] = Kept(CronState(cron_id=row["cron_id"], content=content))
+
+
+async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> dict[str, Kept]:
+    """Threads from their rows, with their runs in flight."""
+    runs = await connection.fetch(SQL["load_runs_in_flight"], [row["thread_id"] for row in rows]) if rows else []
+    in_flight: dict[str, dict[str, RunInFlight]] = {}
+    for row in runs:
+        in_flight.setdefault(row["thread_id"], {})[row["run_id"]] = RunInFlight(
+            run_id=row["run_id"],
+            ordinal=row["ordinal"],
+            assistant_id=row["assistant_id"],
+            graph_id=row["graph_id"],
+            kwargs=Raw(row["kwargs"].encode()),
+            metadata=_json(row["metadata"]),
+            created_at=_iso(row["created_at"]),
+            not_before=_iso(row["not_before"]) if row["not_before"] else None,
+            temporary=row["temporary"],
+            attempt=row["attempt"],
+            crashes=row["crashes"],
+            cancel=row["cancel"],
+            superseded_by=row["superseded_by"],
+        )
+    found: dict[str, Kept] = {}
+    for row in rows:
+        ttl = None if row["ttl_minutes"] is None else Ttl(row["ttl_minutes"], row["ttl_strategy"])
+        state = ThreadState(
+            thread_id=row["thread_id"],
+            exists=True,
+            created_at=_iso(row["created_at"]),
+            updated_at=_iso(row["updated_at"]),
+            metadata=_json(row["metadata"]),
+            config=_json(row["config"]),
+            ttl=ttl,
+            status=row["status"],
+            rest=row["rest"],
+            has_checkpoints=row["has_checkpoints"],
+            frame_ms=row["frame_ms"],
+            seq=row["seq"],
+            asked=tuple(row["asked"]),
+            runs=in_flight.get(row["thread_id"], {}),
+        )
+        found[row["thread_id"]] = Kept(state, settled=row["settled"])
+    return found
 
 
 def _iso(moment: Any) -> str:

@@ -93,7 +93,7 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *
                 )
             ]
         case cmd.ExpireThread():
-            return _expire_thread(state, meta)
+            return expire_thread(state, meta)
         case cmd.CreateRun():
             return _create_run(state, command, meta, run_known)
         case cmd.CancelRuns():
@@ -188,7 +188,7 @@ def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
     ]
 
 
-def _expire_thread(state: ThreadState, meta: CommandMeta) -> Events:
+def expire_thread(state: ThreadState, meta: CommandMeta) -> Events:
     """Nothing for a thread that is not due: it was changed after the scheduler looked, or is being run on."""
     if not state.exists or state.runs or state.ttl is None:
         return []

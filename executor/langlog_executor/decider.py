@@ -56,6 +56,7 @@ from .decide_assistants import decide_assistant, fold_assistant
 from .decide_crons import decide_cron, fold_cron
 from .decide_store import decide_store
 from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, another_release, letter, words
+from .parked_removal import REMOVALS, ParkedRemoval
 from .read_model import ReadModel
 
 logger = structlog.get_logger(__name__)
@@ -67,7 +68,6 @@ COMMIT_INTERVAL_S = 1.0
 RETRIES_REMEMBERED = 10_000
 DRAIN_S = 2.0
 
-REMOVALS = (cmd.DeleteThread.TYPE, cmd.ExpireThread.TYPE)
 DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
 
 
@@ -105,6 +105,15 @@ class DeciderService:
         self._next: dict[TopicPartition, int] = {}
         self._reader: LogReader | None = None
         self._consequences = Consequences(backbone, self._aggregates, self._append_for_sure)
+        self._removal = ParkedRemoval(
+            self._model,
+            self._aggregates,
+            self._parked,
+            self._consequences,
+            self._ends,
+            self._append_for_sure,
+            self._tell,
+        )
         self._committer: asyncio.Task[None] | None = None
         self._joins_until = math.inf
         """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
@@ -222,7 +231,9 @@ class DeciderService:
                 await self._decide_all(records[done:n])
                 await self._release(record)
                 done = n + 1
-            elif isinstance(self._log, SealedLog) and envelope.type_of(record.headers) in REMOVALS:
+            elif isinstance(self._log, SealedLog) and envelope.type_of(record.headers) in {
+                removal.TYPE for removal in REMOVALS
+            }:
                 keys = await self._model.sure(functools.partial(self._log.key_ids, record.key))
                 await self._decide_all(records[done : n + 1])
                 done = n + 1
@@ -244,12 +255,18 @@ class DeciderService:
 
     async def _decide_all(self, records: Sequence[Record]) -> None:
         todo = [found for record in records if (found := self._read(record)) is not None]
+        await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
         await self._load([(read.command, read.meta) for read in todo if read.command is not None])
         decided: list[Decided] = []
         letters: list[tuple[Record, str | None]] = []
         for record, command, meta, error in todo:
             if self._parked.holds(record.key, record.offset):
-                if not isinstance(command, SAID_AGAIN):
+                if isinstance(command, REMOVALS) and meta.id not in self._retried:
+                    await self._write(decided, letters)
+                    decided, letters = [], []
+                    if await self._removal.remove(record, command, meta) and meta.retry:
+                        self._retried[meta.id] = None
+                elif not isinstance(command, SAID_AGAIN):
                     letters.append((record, None))
                 continue
             if command is not None:
@@ -265,6 +282,9 @@ class DeciderService:
             logger.error(
                 "decider.dead_letter", key=record.key, partition=record.partition, offset=record.offset, error=error
             )
+        await self._write(decided, letters)
+
+    async def _write(self, decided: Sequence[Decided], letters: Sequence[tuple[Record, str | None]]) -> None:
         if letters:
             await self._bury(letters)
         decided = [d for d in decided if d.events]
@@ -289,11 +309,7 @@ class DeciderService:
 
     async def _release(self, record: Record) -> None:
         """Decide the parked commands of a key until one cannot be. Their events are this command's: there all or none."""
-        if any(
-            record.offset <= last.offset
-            for topic in DECIDED_TOPICS
-            if (last := self._done.get((topic, record.partition))) is not None
-        ):
+        if self._passed(record):
             return
         try:
             asked = cmd.decode(envelope.type_of(record.headers), record.value)
@@ -362,6 +378,11 @@ class DeciderService:
             over.append(parked.origin)
         return decided, over, dropped, False
 
+    def _passed(self, record: Record) -> bool:
+        """Whether the command, or a later one of its partition, had its events when the partition was assigned."""
+        lasts = (self._done.get((topic, record.partition)) for topic in DECIDED_TOPICS)
+        return any(last is not None and record.offset <= last.offset for last in lasts)
+
     def _read(self, record: Record) -> Read | None:
         """The command of a record; None when it has had its events or its letter."""
         if self._parked.written(record):
@@ -373,7 +394,8 @@ class DeciderService:
             command = cmd.decode(envelope.type_of(record.headers), record.value)
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            return Read(record, None, NO_META, words(error))
+            # passed over by a later command: it has its letter, which a deleted thread may have taken along
+            return None if self._passed(record) else Read(record, None, NO_META, words(error))
         last = self._done.get((topic_of(command), record.partition))
         if last is not None and record.offset <= last.offset:
             return None

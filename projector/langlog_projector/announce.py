@@ -86,6 +86,8 @@ class Announcer:
         if event.TYPE in LIVELY:
             thread_id: str = event.key
             self._lives.append(Life(thread_id=thread_id, type=event.TYPE, body=body, time=time))
+            if isinstance(event, ev.ThreadDeleted):
+                self._parked = [key for key in self._parked if key != thread_id]
             self._timer_set = self._timer_set or (isinstance(event, ev.RunEnded) and event.webhook is not None)
         elif isinstance(event, ev.RunCreated):
             self._timer_set = self._timer_set or event.not_before is not None

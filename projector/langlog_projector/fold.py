@@ -120,8 +120,8 @@ class Fold:
                     None if event.subgraphs is None else jsonb(_dumps(event.subgraphs)),
                 )
             case ev.ParkedReleased():
-                self.changes.letters.settle(event.decided, "decided", at)
-                self.changes.letters.settle(event.dropped, "dropped", at)
+                self.changes.letters.settle(event.key, event.decided, "decided", at)
+                self.changes.letters.settle(event.key, event.dropped, "dropped", at)
             case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
             case _:

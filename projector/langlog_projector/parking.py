@@ -4,7 +4,8 @@ An event that cannot be folded becomes a row of ``dead_letters`` in the same tra
 event of the same topic and key, in order; all other keys go on. Nothing of it is remembered elsewhere, and folding the same log
 parks the same records, so that it survives restarts and rebuilds. Commands that the decider could not decide come as letters on
 the topic ``dead-letters`` and become rows as well. How an operator gets a key going again: `events.ParkedEventsReleased` (rows are
-folded in order until one cannot be), `events.ParkedReleased` (the decider has decided commands).
+folded in order until one cannot be), `events.ParkedReleased` (the decider has decided commands). A thread that is deleted takes
+what waits of it along: `events.ThreadDeleted` is folded although its key is parked.
 
 Not safe for concurrent use: it belongs to one `Projection`.
 """
@@ -37,10 +38,11 @@ class LetterChanges:
 
     def __init__(self) -> None:
         self._rows: dict[Place, tuple[Any, ...]] = {}
-        self._settled: dict[Place, tuple[str, datetime]] = {}
+        self._settled: dict[Place, tuple[str, str, datetime]] = {}
+        self._forgotten: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._rows or self._settled)
+        return bool(self._rows or self._settled or self._forgotten)
 
     def park(self, place: Place, record: Record, error: str | None) -> None:
         """``error`` None: nothing is wrong with it by itself."""
@@ -61,13 +63,21 @@ class LetterChanges:
         if place is not None and place[0] == cmd.TOPIC:
             self.park(place, record, record.headers.get("dead_error"))
 
-    def settle(self, origins: list[str], state: str, at: datetime) -> None:
+    def settle(self, key: str, origins: list[str], state: str, at: datetime) -> None:
         for origin in origins:
             place = place_of(origin)
             if place is not None:
-                self._settled[place] = state, at
+                self._settled[place] = key, state, at
+
+    def forget(self, topic: str, key: str) -> None:
+        """Remove the parked events of a topic and key, those of this batch as well."""
+        self._forgotten.add((topic, key))
+        for place in [place for place, row in self._rows.items() if place[0] == topic and row[0] == key]:
+            del self._rows[place]
 
     async def apply(self, connection: asyncpg.Connection) -> None:
+        if self._forgotten:
+            await connection.execute(SQL["forget"], *map(list, zip(*self._forgotten, strict=True)))
         if self._rows:
             rows = [(*place, *row) for place, row in self._rows.items()]
             await connection.execute(SQL["insert"], *map(list, zip(*rows, strict=True)))

@@ -110,6 +110,8 @@ class Projection:
         self._outcomes_kept = timedelta(seconds=outcomes_kept_s)
         self._fences = Fences()
         self._parked = Parked()
+        self._ended = False
+        """Whether the batch that is being folded ends with the deletion of a thread whose key is parked."""
         self.positions: dict[TopicPartition, int] = {}
         """The next offset to fold of each partition that is open."""
         self.went_back = False
@@ -252,6 +254,9 @@ class Projection:
                     _trace(batch, began_ns)
                 await self._listener.committed(_marks(steps))
                 records = rest
+                if self._ended:
+                    # attempts of runs that only the parked events would have ended: the thread took their rows along
+                    await self._reopen()
 
     def _steps(self, records: Sequence[Record]) -> dict[TopicPartition, Step]:
         begins: dict[TopicPartition, int] = {}
@@ -269,7 +274,7 @@ class Projection:
         """
         bad: list[tuple[Record, str]] = []
         causes, parked = self._fences.causes, self._parked
-        self._gone = []
+        self._gone, self._ended = [], False
         for n, record in enumerate(records):
             headers, lane = record.headers, (record.topic, record.partition)
             if record.topic == ev.DEAD_LETTERS:
@@ -285,13 +290,17 @@ class Projection:
                     continue
                 if envelope.ERASED in headers or (parked.dropped and _place(record) in parked.dropped):
                     pass
-                elif parked.keys and (record.topic, record.key) in parked.keys:
+                elif (
+                    parked.keys
+                    and (record.topic, record.key) in parked.keys
+                    and envelope.type_of(headers) != ev.ThreadDeleted.TYPE
+                ):
                     fold.changes.letters.park(_place(record), record, None)
                 elif (known := parked.refused.get(_place(record))) is not None:
                     bad.append((record, known))
                 else:
-                    event = ev.decode(envelope.type_of(headers), record.value)
                     time = headers["ce_time"]
+                    event = ev.decode(envelope.type_of(headers), record.value)
             except Exception as error:
                 bad.append(
                     (record, words(error))
@@ -318,6 +327,11 @@ class Projection:
                     self._outcome(record, event, fold)
             if event is not None:
                 self._listener.folded(record, event, cause)
+                if isinstance(event, ev.ThreadDeleted) and (record.topic, record.key) in parked.keys:
+                    fold.changes.letters.forget(record.topic, record.key)
+                    parked.keys.discard((record.topic, record.key))
+                    self._ended = True
+                    return n + 1, bad
         return len(records), bad
 
     async def _release(self, release: Record) -> None:

@@ -10,12 +10,22 @@ SELECT topic, part, "offset" FROM dead_letters WHERE state = 'dropped' AND topic
 INSERT INTO dead_letters (topic, part, "offset", key, type, state, error, headers, value, at)
 SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[],
                      $10::timestamptz[])
-ON CONFLICT DO NOTHING
+-- A rebuild may have folded first what became of it: the row says then what it was.
+ON CONFLICT (topic, part, "offset") DO UPDATE SET type = EXCLUDED.type, error = EXCLUDED.error
+WHERE dead_letters.topic = 'commands' AND dead_letters.type = '' AND dead_letters.state IN ('decided', 'dropped')
 
 -- name: settle
-UPDATE dead_letters d SET state = n.state, at = n.at, headers = NULL, value = NULL
-FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::timestamptz[]) AS n (topic, part, "offset", state, at)
-WHERE d.topic = n.topic AND d.part = n.part AND d."offset" = n."offset"
+-- Also before the letter has been met: letters are on another topic than the event that settles them.
+INSERT INTO dead_letters AS d (topic, part, "offset", key, type, state, at)
+SELECT topic, part, "offset", key, '', state, at
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[]) AS n (topic, part, "offset", key, state, at)
+ON CONFLICT (topic, part, "offset") DO UPDATE
+SET state = EXCLUDED.state, at = EXCLUDED.at, headers = NULL, value = NULL
+
+-- name: forget
+-- Events of keys that go with their thread. What an operator has dropped stays dropped.
+DELETE FROM dead_letters d USING unnest($1::text[], $2::text[]) AS n (topic, key)
+WHERE d.topic = n.topic AND d.key = n.key AND d.state IN ('bad', 'behind')
 
 -- name: drop_event
 -- Also before the record has been met: a rebuild may read the operator's word first.
