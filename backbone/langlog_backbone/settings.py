@@ -110,7 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_ALLOW_UNAUTHENTICATED: something in front of this gateway authenticates its callers: do not warn, and with
     LANGLOG_PRODUCTION do not refuse, when the project configures no authentication."""
     max_metadata_bytes: int = 262_144
-    """LANGLOG_MAX_METADATA_BYTES: JSON of the metadata in one request; 422 beyond. Each change of an object writes all of it again."""
+    """LANGLOG_MAX_METADATA_BYTES: JSON of the metadata in one request, and of an object after a PATCH; 422 beyond. Each change writes all of it."""
     max_config_bytes: int = 1_000_000
     """LANGLOG_MAX_CONFIG_BYTES: JSON of ``config``, and of ``context``, in one request; 422 beyond."""
     max_body_bytes: int = 10_000_000

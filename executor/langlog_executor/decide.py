@@ -31,6 +31,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .decide_access import thread_refusal
+from .decide_sizes import metadata_refusal
 
 THREAD_EXISTS = "Thread with ID {} already exists"
 THREAD_MISSING = "Thread with ID {} not found"
@@ -75,11 +76,10 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *
         case cmd.PatchThread():
             if not state.exists:
                 return _rejected(state, 404, "Not Found")
-            return [
-                ev.ThreadUpdated(
-                    thread_id=state.thread_id, metadata={**state.metadata, **command.metadata}, ttl=command.ttl
-                )
-            ]
+            merged = {**state.metadata, **command.metadata}
+            if (refusal := metadata_refusal(state.metadata, merged, command.metadata_limit)) is not None:
+                return _rejected(state, *refusal)
+            return [ev.ThreadUpdated(thread_id=state.thread_id, metadata=merged, ttl=command.ttl)]
         case cmd.DeleteThread():
             if not state.exists:
                 return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))

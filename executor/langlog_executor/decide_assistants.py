@@ -13,6 +13,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from .decide_access import assistant_refusal
+from .decide_sizes import metadata_refusal
 
 Events = list[ev.AnyEvent]
 
@@ -53,6 +54,8 @@ def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandM
                 if (value := getattr(command, name)) is not UNSET
             }
             metadata = {**current.metadata, **({} if command.metadata is UNSET else command.metadata)}
+            if (too_large := metadata_refusal(current.metadata, metadata, command.metadata_limit)) is not None:
+                return _rejected(id, *too_large)
             content = replace(
                 current, version=max(state.versions) + 1, created_at=meta.time, metadata=metadata, **given
             )

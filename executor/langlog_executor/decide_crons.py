@@ -18,6 +18,8 @@ from langlog_schemas.filters import admits
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from .decide_sizes import metadata_refusal
+
 CRON_EXISTS = "Cron '{}' already exists"
 CRON_MISSING = "Cron '{}' not found"
 PATCHED = (
@@ -62,7 +64,11 @@ def decide_cron(state: CronState, command: cmd.CronCommand, meta: CommandMeta) -
         case cmd.PatchCron():
             if current is None:
                 return [ev.CronRejected(cron_id=id, status=404, detail=CRON_MISSING.format(id))]
-            return [ev.CronChanged(cron_id=id, content=_patched(current, command, meta))]
+            content = _patched(current, command, meta)
+            refusal = metadata_refusal(current.metadata, content.metadata, command.metadata_limit)
+            if refusal is not None:
+                return [ev.CronRejected(cron_id=id, status=refusal[0], detail=refusal[1])]
+            return [ev.CronChanged(cron_id=id, content=content)]
         case cmd.AdvanceCron():
             if current is None or current.next_run_date != command.due:
                 return []

@@ -66,8 +66,8 @@ class ParkedRemoval:
         if isinstance(events[0], ev.CommandRejected):
             self._tell(record, events[0].status, events[0].detail)
             return False
-        dropped = [letter.origin for letter in waiting if letter.topic == cmd.TOPIC]
-        events.append(ev.ParkedReleased(aggregate_id=record.key, dropped=dropped))
+        removed = [letter.origin for letter in waiting if letter.topic == cmd.TOPIC]
+        events.append(ev.ParkedReleased(aggregate_id=record.key, removed=removed))
         kept = self._aggregates.thread(command.thread_id)
         before = next((state for state in known if state.exists), kept.state)
         kept.state = fold_thread(before, events, meta.time)

@@ -138,6 +138,7 @@ class Assistants:
             metadata=value.get("metadata", UNSET),
             name=body.name,
             description=body.description,
+            metadata_limit=self._core.settings.max_metadata_bytes,
             visible=visible,
         )
         await self._core.commands.execute(command, origin_of(request))

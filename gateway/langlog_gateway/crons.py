@@ -202,6 +202,7 @@ class Crons:
             enabled=body.enabled,
             user_id=user_id,
             authority=authority,
+            metadata_limit=self._core.settings.max_metadata_bytes,
             visible=visible,
         )
         await self._core.commands.execute(command, origin_of(request))

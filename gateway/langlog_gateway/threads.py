@@ -123,7 +123,13 @@ class Threads:
         self._core.check_sizes(metadata=body.metadata)
         value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata}
         visible = await authorize(request, "threads", "update", value)
-        command = cmd.PatchThread(thread_id=thread_id, metadata=value["metadata"], ttl=_kept(body.ttl), visible=visible)
+        command = cmd.PatchThread(
+            thread_id=thread_id,
+            metadata=value["metadata"],
+            ttl=_kept(body.ttl),
+            metadata_limit=self._core.settings.max_metadata_bytes,
+            visible=visible,
+        )
         await self._core.commands.execute(command, origin_of(request))
         if "return=minimal" in request.headers.get("prefer", ""):
             return no_content()

@@ -122,6 +122,7 @@ class Fold:
             case ev.ParkedReleased():
                 self.changes.letters.settle(event.key, event.decided, "decided", at)
                 self.changes.letters.settle(event.key, event.dropped, "dropped", at)
+                self.changes.letters.settle(event.key, event.removed, "removed", at)
             case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
             case _:

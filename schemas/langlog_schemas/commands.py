@@ -78,6 +78,8 @@ class PatchThread(ThreadCommand, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "thread.patch.v1"
     metadata: Metadata = {}
     ttl: Ttl | None = None
+    metadata_limit: int | None = None
+    """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
 
 
 class DeleteThread(ThreadCommand, kw_only=True, frozen=True):
@@ -285,6 +287,8 @@ class PatchAssistant(AssistantCommand, kw_only=True, frozen=True):
     metadata: Metadata | UnsetType = UNSET
     name: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
+    metadata_limit: int | None = None
+    """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
 
 
 class SetLatestAssistant(AssistantCommand, kw_only=True, frozen=True):
@@ -392,6 +396,8 @@ class PatchCron(CronCommand, kw_only=True, frozen=True):
     enabled: bool | UnsetType = UNSET
     user_id: str | UnsetType = UNSET
     authority: CronAuthority | UnsetType | None = UNSET
+    metadata_limit: int | None = None
+    """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
 
 
 class AdvanceCron(CronCommand, kw_only=True, frozen=True):

@@ -468,7 +468,7 @@ class GraphRegistered(Event, kw_only=True, frozen=True):
 
 
 class ParkedReleased(Event, kw_only=True, frozen=True):
-    """What became of a key's parked commands (`commands.ReleaseParked`). Stands where the key's other events stand.
+    """What became of a key's parked commands (`commands.ReleaseParked`, or the deletion of their thread). Stands where the key's other events stand.
 
     Commands are named by origin: ``<topic>-<partition>-<offset>``.
     """
@@ -477,6 +477,8 @@ class ParkedReleased(Event, kw_only=True, frozen=True):
     aggregate_id: str
     decided: list[str] = []
     dropped: list[str] = []
+    removed: list[str] = []
+    """Those that went with their thread: it was deleted while they waited."""
     left: int = 0
     """That are still parked, the first of them because it cannot be decided."""
 

@@ -125,6 +125,7 @@ async def test_a_parked_key_of_which_nothing_is_known_is_removed_without_a_filte
 @PARKED
 async def test_what_waits_of_a_parked_thread_that_is_encrypted_goes_too(make_settings: MakeSettings, park: Any) -> None:
     settings = make_settings(partitions=2, encryption="on", master_key=MASTER)
+    settings = msgspec.structs.replace(settings, keys_schema=f"{settings.projection}_keys")
     async with stack_of(settings) as stack:
         thread = await owned_thread(stack)
         await park(stack, thread)
@@ -167,7 +168,15 @@ def test_a_parked_thread_with_a_later_record_or_a_run_is_not_due() -> None:
     assert decide_removal([state], expire, meta, None)
     assert not decide_removal([state], expire, meta, now - timedelta(minutes=29))
     assert not decide_removal([], expire, meta, None)
-    run = RunInFlight("r", 1, "a", "g", Raw(b"{}"), {}, old.isoformat())
+    run = RunInFlight(
+        run_id="r",
+        ordinal=1,
+        assistant_id="a",
+        graph_id="g",
+        kwargs=Raw(b"{}"),
+        metadata={},
+        created_at=old.isoformat(),
+    )
     assert not decide_removal([msgspec.structs.replace(state, runs={"r": run})], expire, meta, None)
     kept = msgspec.structs.replace(state, ttl=cmd.Ttl(30, "keep_latest"))
     assert not decide_removal([kept], expire, meta, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from langlog_backbone.clock import new_id
+from langlog_executor.decide_sizes import metadata_refusal
 
 from .conftest import Attempt, MakeStack, Stack
 
@@ -162,3 +163,35 @@ async def test_what_a_client_sent_is_not_sent_back_in_full(make_stack: MakeStack
         status, answer = await stack.call("POST", "/runs", {"assistant_id": "a" * 1_000_000, "input": {}})
         assert status == 422
         assert len(answer["detail"]) <= 10_000
+
+
+@pytest.mark.parametrize("kind", ["threads", "assistants", "runs/crons"])
+async def test_metadata_that_grows_with_each_patch_is_422_over_the_limit_and_changes_nothing(
+    make_stack: MakeStack, kind: str
+) -> None:
+    made: Any = {
+        "threads": {},
+        "assistants": {"graph_id": "echo"},
+        "runs/crons": {"assistant_id": "echo", "schedule": "0 0 1 1 *"},
+    }[kind]
+    async with make_stack(max_metadata_bytes=1_000) as stack:
+        _, found = await stack.call("POST", f"/{kind}", made)
+        url = f"/{kind}/{found['thread_id' if kind == 'threads' else kind.split('/')[-1][:-1] + '_id']}"
+        before = (await stack.call("PATCH", url, {"metadata": {"a": "x" * 600}}))[1]
+        status, told = await stack.call("PATCH", url, {"metadata": {"b": "x" * 600}})
+        assert status == 422
+        assert told["detail"].startswith("metadata would have 12") and "more than 1000" in told["detail"]
+        if kind != "runs/crons":
+            assert (await stack.call("GET", url, None))[1] == before
+        # it may be replaced, and what is left fits
+        status, after = await stack.call("PATCH", url, {"metadata": {"a": "y", "b": "x" * 600}})
+        assert status == 200
+        assert (after["metadata"]["a"], len(after["metadata"]["b"])) == ("y", 600)
+
+
+def test_metadata_over_the_limit_from_before_may_be_changed_as_long_as_it_does_not_grow() -> None:
+    large = {"a": "x" * 100}
+    assert metadata_refusal(large, large, 50) is None
+    assert metadata_refusal(large, {"a": "x" * 90}, 50) is None
+    assert metadata_refusal(large, {"a": "x" * 101}, 50) is not None
+    assert metadata_refusal({}, {"a": "x" * 101}, None) is None

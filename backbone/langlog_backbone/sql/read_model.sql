@@ -291,7 +291,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (  -- records that could not be handled,
     "offset" bigint NOT NULL,
     key text COLLATE "C" NOT NULL,
     type text NOT NULL,
-    state text NOT NULL,                -- bad, behind; over: decided (commands alone), dropped
+    state text NOT NULL,                -- bad, behind; over: decided, removed (commands alone), dropped
     error text,
     headers text,                       -- JSON; these two go when it is over
     value bytea,

@@ -15,12 +15,15 @@ ON CONFLICT (topic, part, "offset") DO UPDATE SET type = EXCLUDED.type, error = 
 WHERE dead_letters.topic = 'commands' AND dead_letters.type = '' AND dead_letters.state IN ('decided', 'dropped')
 
 -- name: settle
--- Also before the letter has been met: letters are on another topic than the event that settles them.
+-- Also before the letter has been met: letters are on another topic than the event that settles them. Of what went with its thread
+-- nothing is kept but that: where records are encrypted, a rebuild cannot read the letter.
 INSERT INTO dead_letters AS d (topic, part, "offset", key, type, state, at)
 SELECT topic, part, "offset", key, '', state, at
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[]) AS n (topic, part, "offset", key, state, at)
 ON CONFLICT (topic, part, "offset") DO UPDATE
-SET state = EXCLUDED.state, at = EXCLUDED.at, headers = NULL, value = NULL
+SET state = EXCLUDED.state, at = EXCLUDED.at, headers = NULL, value = NULL,
+    type = CASE WHEN EXCLUDED.state = 'removed' THEN '' ELSE d.type END,
+    error = CASE WHEN EXCLUDED.state = 'removed' THEN NULL ELSE d.error END
 
 -- name: forget
 -- Events of keys that go with their thread. What an operator has dropped stays dropped.
