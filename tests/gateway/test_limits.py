@@ -167,14 +167,14 @@ async def test_what_a_client_sent_is_not_sent_back_in_full(make_stack: MakeStack
 
 @pytest.mark.parametrize("kind", ["threads", "assistants", "runs/crons"])
 async def test_metadata_that_grows_with_each_patch_is_422_over_the_limit_and_changes_nothing(
-    make_stack: MakeStack, kind: str
+    make_stack_on_both: MakeStack, kind: str
 ) -> None:
     made: Any = {
         "threads": {},
         "assistants": {"graph_id": "echo"},
         "runs/crons": {"assistant_id": "echo", "schedule": "0 0 1 1 *"},
     }[kind]
-    async with make_stack(max_metadata_bytes=1_000) as stack:
+    async with make_stack_on_both(max_metadata_bytes=1_000) as stack:
         _, found = await stack.call("POST", f"/{kind}", made)
         url = f"/{kind}/{found['thread_id' if kind == 'threads' else kind.split('/')[-1][:-1] + '_id']}"
         before = (await stack.call("PATCH", url, {"metadata": {"a": "x" * 600}}))[1]

@@ -189,3 +189,73 @@ async def test_numbers_that_no_float_holds_are_422(http: aiohttp.ClientSession, 
             assert answer.status == 422, (path, answer.status)
     async with http.patch(f"/threads/{thread}", data=f'{{"metadata":{{"n":{number}}}}}') as answer:
         assert answer.status == 422
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**64 - 1, 2**64, -(2**63) - 1, 10**30])
+async def test_an_integer_beyond_64_bits_is_kept_exactly_or_refused(
+    http: aiohttp.ClientSession, client: LangGraphClient, thread: str, number: int
+) -> None:
+    value = {"n": number, "deep": [{"n": number}]}
+
+    async def call(method: str, path: str, body: Any = None, **query: str) -> tuple[int, Any]:
+        async with http.request(method, path, json=body, params=query) as answer:
+            return answer.status, await answer.json(content_type=None) if await answer.read() else None
+
+    async def assert_kept(made: tuple[int, Any], member: str, id: str, path: str) -> None:
+        """What was made says it, and is read again as it was; or it was refused."""
+        status, body = made
+        if status == 422:
+            return
+        assert status == 200, (path, body)
+        assert find(body) == [number, number], path
+        if path:
+            assert find((await call("GET", path.format(id=body[id])))[1][member]) == [number, number], path
+
+    def find(found: Any) -> list[int]:
+        """The numbers under "n", in order, as exactly as they came."""
+        if isinstance(found, list):
+            return [n for item in found for n in find(item)]
+        if isinstance(found, dict):
+            own = [found["n"]] if isinstance(found.get("n"), int | float) else []
+            return own + [n for item in found.values() for n in find(item)]
+        return []
+
+    thread_made = await call("POST", "/threads", {"metadata": value})
+    await assert_kept(thread_made, "metadata", "thread_id", "/threads/{id}")
+    await assert_kept(await call("PATCH", f"/threads/{thread}", {"metadata": value}), "metadata", "thread_id", "")
+    for member in ("metadata", "context"):
+        made = await call("POST", "/assistants", {"graph_id": "echo", member: value})
+        if made[0] == 200:
+            made[1].pop("config", None)
+        await assert_kept(made, member, "assistant_id", "/assistants/{id}")
+    config = {"configurable": {"k": value}}
+    status, made_with = await call("POST", "/assistants", {"graph_id": "echo", "config": config})
+    if status != 422:
+        assert status == 200 and find(made_with["config"]) == [number, number]
+    status, cron = await call(
+        "POST",
+        "/runs/crons",
+        {"assistant_id": "echo", "schedule": "0 0 1 1 *", "input": {"text": "a", "v": value}, "metadata": value},
+    )
+    if status != 422:
+        assert status == 200
+        assert find(cron["metadata"]) == [number, number]
+        assert find(cron["payload"]["input"]) == [number, number]
+    item = {"namespace": ["big"], "key": "k", "value": value}
+    status, _ = await call("PUT", "/store/items", item)
+    if status != 422:
+        assert status == 204
+        assert find((await call("GET", "/store/items", namespace="big", key="k"))[1]["value"]) == [number, number]
+    run = {"assistant_id": "echo", "input": {"text": "a", "v": value}, "metadata": value, "context": value}
+    status, made_run = await call("POST", f"/threads/{thread}/runs", run)
+    if status != 422:
+        assert status == 200
+        await client.runs.join(thread, made_run["run_id"])
+        shown = (await call("GET", f"/threads/{thread}/runs/{made_run['run_id']}"))[1]
+        assert shown["status"] == "success"
+        assert find(shown["metadata"]) == [number, number]
+        assert find(shown["kwargs"]["input"]) == [number, number]
+    status, _ = await call("POST", f"/threads/{thread}/state", {"values": {"text": number}})
+    if status != 422:
+        assert status == 200
+        assert (await call("GET", f"/threads/{thread}/state"))[1]["values"]["text"] == number
