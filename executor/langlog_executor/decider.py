@@ -379,7 +379,7 @@ class DeciderService:
         return decided, over, dropped, False
 
     def _passed(self, record: Record) -> bool:
-        """Whether the command, or a later one of its partition, had its events when the partition was assigned."""
+        """Whether the command, or a later one of its partition, had its events at the assignment: a bad one had its letter."""
         lasts = (self._done.get((topic, record.partition)) for topic in DECIDED_TOPICS)
         return any(last is not None and record.offset <= last.offset for last in lasts)
 
@@ -394,7 +394,6 @@ class DeciderService:
             command = cmd.decode(envelope.type_of(record.headers), record.value)
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            # passed over by a later command: it has its letter, which a deleted thread may have taken along
             return None if self._passed(record) else Read(record, None, NO_META, words(error))
         last = self._done.get((topic_of(command), record.partition))
         if last is not None and record.offset <= last.offset:
