@@ -290,10 +290,10 @@ async def test_a_run_knows_its_user_and_the_log_the_actor(stack: Stack) -> None:
     _, thread = await call(stack, OWNER, "POST", "/threads", {})
     _, run = await call(stack, OWNER, "POST", f"/threads/{thread['thread_id']}/runs", {"assistant_id": "echo"})
     given = run["kwargs"]["config"]["configurable"]
+    # what else `authenticate` returns, the graph alone sees: tests/auth/test_credentials.py
     assert given["langgraph_auth_user"] == {
         "identity": OWNER,
         "permissions": ["user"],
-        "team": "blue",
         "is_authenticated": True,
         "display_name": OWNER,
     }

@@ -50,7 +50,7 @@ async def test_handlers_know_the_studio_user_and_may_show_everything(make_stack:
         assert (await stack.call("GET", path, headers={"authorization": "bob"}))[0] == 404
         _, run = await stack.call("POST", f"{path}/runs", {"assistant_id": "echo", "input": {}}, headers=STUDIO)
         user = run["kwargs"]["config"]["configurable"]["langgraph_auth_user"]
-        assert (user["identity"], user["kind"]) == ("langgraph-studio-user", "StudioUser")
+        assert user["identity"] == "langgraph-studio-user"
 
 
 async def test_without_the_key_nobody_is_the_studio_user(make_stack: MakeStack, tmp_path: Path) -> None:
