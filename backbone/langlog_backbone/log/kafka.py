@@ -217,6 +217,8 @@ class KafkaLog:
         return [Position(metadata.partition, metadata.offset) for metadata in acknowledged]
 
     async def check(self) -> None:
+        if not self._open:
+            raise LogUnavailable("the log is not open")
         if self._failed_at is not None and time.monotonic() - self._failed_at < FAILURE_KEPT_S:
             raise LogUnavailable("the last append failed a moment ago")
         await self.end_offsets(self._topics[0])  # asks the leader of each partition
