@@ -19,9 +19,7 @@ Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, le=2**62)]
 Object = dict[str, Any]
 ENTRIES_MAX = 10_000
-"""Ids, and runs of a batch, in one request; 422 beyond. Each of them takes its time on the loop that all clients share."""
-SELECTED_MAX = 100
-"""Names in ``select``."""
+"""Ids, names in ``select``, and runs of a batch, in one request; 422 beyond. Each of them takes its time on the loop that all clients share."""
 Ids = Annotated[list[str], Meta(max_length=ENTRIES_MAX)]
 SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")
@@ -83,7 +81,7 @@ class AssistantSearch(Struct):
     offset: Offset = 0
     sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
     sort_order: SortOrder = "desc"
-    select: Annotated[list[AssistantColumn], Meta(max_length=SELECTED_MAX)] = []
+    select: Annotated[list[AssistantColumn], Meta(max_length=ENTRIES_MAX)] = []
 
 
 class AssistantCount(Struct):
@@ -161,7 +159,7 @@ class ThreadSearch(Struct):
     offset: Offset = 0
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
     sort_order: SortOrder = "desc"
-    select: Annotated[list[ThreadColumn], Meta(max_length=SELECTED_MAX)] = []
+    select: Annotated[list[ThreadColumn], Meta(max_length=ENTRIES_MAX)] = []
     extract: dict[str, str] = {}
 
 
