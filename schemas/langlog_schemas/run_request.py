@@ -23,6 +23,9 @@ EVENT_STREAMING = "__event_streaming_v2"
 
 RESERVED = ("__pregel_", "__langlog")
 """Beginnings of configurable keys by which langgraph and langlog hand on objects of their own: no client may set them."""
+OF_CALLERS: dict[str, type] = {"__pregel_resuming": bool, "__pregel_resume_map": dict}
+"""Keys of that kind, and their types, that langgraph's `RemoteGraph` sends: that its node resumes, and answers by interrupt id.
+A client may say the same by ``command.resume``."""
 
 
 def null() -> Raw:
@@ -117,7 +120,11 @@ class Layered(NamedTuple):
 
 def without_reserved(configurable: Object) -> Object:
     """The configurable without the keys that no client may set. Others that begin with underscores stay."""
-    return {name: value for name, value in configurable.items() if not name.startswith(RESERVED)}
+    return {
+        name: value
+        for name, value in configurable.items()
+        if not name.startswith(RESERVED) or (name in OF_CALLERS and isinstance(value, OF_CALLERS[name]))
+    }
 
 
 def layer(

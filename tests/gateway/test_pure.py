@@ -44,10 +44,13 @@ def test_no_client_sets_keys_that_langgraph_and_langlog_keep_for_themselves() ->
     reserved = {
         "__pregel_checkpointer": 1,
         "__pregel_send": {},
-        "__pregel_resuming": True,
+        "__pregel_resuming": "yes",
+        "__pregel_resume_map": 1,
         "__langlog_x": 1,
         "__langlog": 1,
     }
+    remote = {"__pregel_resuming": True, "__pregel_resume_map": {"id": "yes"}}  # what langgraph's RemoteGraph sends
+    assert mirrored({"configurable": remote}, {})[1] == remote
     kept = {"checkpoint_id": "c", "checkpoint_ns": "", "thread_id": "mine", "__mine": 1, "pregel": 2}
     assert mirrored({"configurable": {**reserved, **kept}}, {}) == ({"configurable": kept}, kept)
     assert mirrored({}, {**reserved, "a": 1})[0] == {"configurable": {"a": 1}}
