@@ -21,6 +21,9 @@ Object = dict[str, Any]
 ENTRIES_MAX = 10_000
 """Ids, names in ``select``, and runs of a batch, in one request; 422 beyond. Each of them takes its time on the loop that all clients share."""
 Ids = Annotated[list[str], Meta(max_length=ENTRIES_MAX)]
+Name = Annotated[str, Meta(max_length=1_000)]
+Description = Annotated[str, Meta(max_length=10_000)]
+"""Of an assistant, in characters: every list of assistants carries them."""
 SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")
 
@@ -59,8 +62,8 @@ class AssistantCreate(Struct):
     config: Object = {}
     context: Object = {}
     metadata: Object = {}
-    name: str = "Untitled"
-    description: str | None = None
+    name: Name = "Untitled"
+    description: Description | None = None
     if_exists: Literal["raise", "do_nothing"] = "raise"
 
 
@@ -69,8 +72,8 @@ class AssistantPatch(Struct):
     config: Object | UnsetType = UNSET
     context: Object | UnsetType = UNSET
     metadata: Object | UnsetType = UNSET
-    name: str | UnsetType = UNSET
-    description: str | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
 
 
 class AssistantSearch(Struct):

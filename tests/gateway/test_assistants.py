@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 from langlog_backbone import channels
 from langlog_schemas import events as ev
 from langlog_schemas.ids import default_assistant_id
@@ -108,3 +109,10 @@ async def test_members_of_a_context_that_its_schema_does_not_name_stay_out_of_th
     assert run["kwargs"]["config"]["configurable"]["zzz"] == 1
     _, run = await stack.call("POST", path, {"assistant_id": "slow", "context": {"zzz": 1}})
     assert run["kwargs"]["config"]["configurable"]["zzz"] == 1, "a graph without a context schema takes anything"
+
+
+@pytest.mark.parametrize("member", [{"name": "n" * 1_001}, {"description": "d" * 10_001}], ids=["name", "description"])
+async def test_a_text_that_every_list_would_carry_is_bounded(stack: Stack, member: dict[str, str]) -> None:
+    await register(stack)
+    assert (await stack.call("POST", "/assistants", {"graph_id": "echo", **member}))[0] == 422
+    assert (await stack.call("PATCH", f"/assistants/{ECHO}", member))[0] == 422
