@@ -152,13 +152,7 @@ class Process:
             return self._process.returncode if self._process else 0
         assert self._process is not None
         self._process.terminate()
-        try:
-            code = self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"{self.name} did not end within {STOP_S} s of SIGTERM:\n{self.tail()}") from None
-        self._gone()
-        return code
+        return self.ended()
 
     def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
         """A signal to the process alone; `wait` waits for what comes of it."""
@@ -169,6 +163,17 @@ class Process:
         """Its exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
         assert self._process is not None
         code = self._process.wait(limit_s)
+        self._gone()
+        return code
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended after a signal that it was sent. AssertionError when it does not end in time."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end within {STOP_S} s:\n{self.tail()}") from None
         self._gone()
         return code
 
