@@ -76,6 +76,16 @@ class AllowedTypes(set[tuple[str, ...]]):
         return known
 
 
+INTEGER_TOO_LARGE = "Integer exceeds"
+"""How ormsgpack begins to say so; its error class is TypeError itself."""
+
+
+class IntegerTooLarge(TypeError):
+    """An integer in a state that msgpack has no form for."""
+
+    for_clients = True
+
+
 class ProjectSerializer(JsonPlusSerializer):
     """One for a process; the lists of all its graphs add up."""
 
@@ -89,10 +99,17 @@ class ProjectSerializer(JsonPlusSerializer):
         self.allowed = allowed
 
     def dumps_typed(self, obj: Any) -> Encoded:
-        """The same bytes as the library's. Raises ormsgpack.MsgpackEncodeError for what has none."""
+        """The same bytes as the library's. Raises IntegerTooLarge, and TypeError for what else has none."""
         if obj is None or isinstance(obj, bytes | bytearray):
             return super().dumps_typed(obj)
-        return "msgpack", ormsgpack.packb(obj, default=self._default, option=_option)
+        try:
+            return "msgpack", ormsgpack.packb(obj, default=self._default, option=_option)
+        except TypeError as error:
+            if str(error).startswith(INTEGER_TOO_LARGE):
+                raise IntegerTooLarge(
+                    "a checkpoint holds integers of 64 bits at most: send larger ones as text"
+                ) from None
+            raise
 
     def _default(self, obj: Any) -> Any:
         values = dumped(obj)

@@ -12,7 +12,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import ormsgpack
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateUpdate
 from langlog_backbone.log import LogUnavailable
@@ -25,6 +24,7 @@ from . import encoding
 from .checkpointer import LogCheckpointer
 from .overlay import Overlay
 from .run_input import Caller, build_command, question_config
+from .serde import IntegerTooLarge
 from .state_snapshot import checkpoint_of, interrupts_of, state_of
 from .worker_log import CapturedRecords
 
@@ -211,8 +211,8 @@ class ThreadQueries:
                 updated = await graph.aupdate_state(config, asked.values, as_node=asked.as_node)
             except InvalidUpdateError as error:
                 raise Refused(400, str(error)) from None
-            except ormsgpack.MsgpackEncodeError as error:
-                raise Refused(422, f"The update cannot be stored in a checkpoint: {error}") from None
+            except IntegerTooLarge as error:
+                raise Refused(422, f"The update cannot be stored: {error}") from None
             checkpoint = checkpoint_of(updated) or {}
             command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
         return msgspec.json.encode({"checkpoint": checkpoint, "command": Raw(commands.encode(command))})
@@ -228,8 +228,8 @@ class ThreadQueries:
                 updated = await graph.abulk_update_state(config, steps)
             except InvalidUpdateError as error:
                 raise Refused(400, str(error)) from None
-            except ormsgpack.MsgpackEncodeError as error:
-                raise Refused(422, f"The update cannot be stored in a checkpoint: {error}") from None
+            except IntegerTooLarge as error:
+                raise Refused(422, f"The update cannot be stored: {error}") from None
             checkpoint = checkpoint_of(updated) or {}
             command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
         return msgspec.json.encode({"command": Raw(commands.encode(command))})
