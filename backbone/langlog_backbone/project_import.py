@@ -67,6 +67,17 @@ def imported_file(path: Path) -> types.ModuleType | None:
     return next((x for x in list(sys.modules.values()) if getattr(x, "__file__", None) == wanted), None)
 
 
+def imported_app(project: Project) -> str | None:
+    """The name of the module of ``http.app``, where this process has imported it; None otherwise."""
+    reference = project.section("http").get("app")
+    source = reference.rpartition(":")[0] if isinstance(reference, str) else ""
+    if source.endswith(".py") or "/" in source:
+        module = imported_file((project.root / source).resolve())
+    else:
+        module = sys.modules.get(source)
+    return None if module is None else module.__name__
+
+
 class _PackageFails(Exception):
     """An ``__init__.py`` above the file raised, not the file itself."""
 

@@ -28,6 +28,7 @@ from langlog_backbone.log import LogUnavailable, NewRecord
 from langlog_backbone.logging import configure_logging
 from langlog_backbone.postgres import load_sql
 from langlog_backbone.project import Configuration, read_project
+from langlog_backbone.project_import import imported_app
 from langlog_backbone.redis import RedisUnavailable
 from langlog_backbone.retry import READ_LIMIT_S, Availability, until_available
 from langlog_backbone.service import StartError
@@ -327,6 +328,13 @@ async def serve(settings: Settings, report: Report) -> None:
     prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
     open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
     graphs = load_graphs(project)
+    if (module := imported_app(project)) is not None:
+        logger.warning(
+            "graphs.app_imported",
+            module=module,
+            hint="graphs import the module of http.app, whose lifespan runs in the gateway's process alone: "
+            "what it prepares is not there in nodes; prepare it in a graph factory",
+        )
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
         await _serve(backbone, graphs, ending, report)

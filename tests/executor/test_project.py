@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from langgraph.store.memory import InMemoryStore
 from langlog_backbone.project import read_project
+from langlog_backbone.project_import import imported_app
 from langlog_backbone.service import StartError
 from langlog_executor.graphs import GraphLoadError, Graphs, UnknownGraph, load_graphs
 
@@ -323,3 +324,12 @@ def test_a_project_with_names_like_ours_loads_and_runs(folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['my schemas', 'my gateway', 'my executor'] {'text': 'A'}"
+
+
+@pytest.mark.parametrize("app", ["own_web_app:app", "./own_web_app.py:app"])
+@pytest.mark.parametrize("imports", ["import own_web_app", ""])
+def test_it_is_known_whether_graphs_import_the_module_of_the_application(folder: Path, app: str, imports: str) -> None:
+    files = {"own_web_app.py": "app = object()", "g.py": f"{imports}\n{GRAPH}"}
+    project = read_project(write(folder, {"g": "./g.py:graph"}, files, http={"app": app}))
+    load_graphs(project)
+    assert imported_app(project) == ("own_web_app" if imports else None)
