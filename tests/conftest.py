@@ -3,12 +3,15 @@ that failed while they ran."""
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.stack import server
 
@@ -30,6 +33,24 @@ def surroundings() -> Iterator[None]:
     for name in os.environ.keys() - ENVIRONMENT.keys() - {"PYTEST_CURRENT_TEST"}:
         del os.environ[name]
     os.environ.update(ENVIRONMENT)
+
+
+@pytest.fixture(autouse=True)
+def logging_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Services in this process log to stderr, so that what a command prints is its own. What a command configures holds for its test
+    alone, and no logger keeps it: `capture_logs` of a later test would hear nothing of a logger that did."""
+    configure = structlog.configure
+
+    def uncached(**options: Any) -> None:
+        configure(**{**options, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", uncached)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,15 +13,6 @@ import structlog
 from langlog_backbone.logging import configure_logging
 from langlog_backbone.service import StartError
 from langlog_backbone.settings import Settings
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def json_lines(out: io.StringIO) -> list[dict[str, Any]]:

@@ -163,16 +163,16 @@ async def test_the_command_line_lists_shows_drops_and_retries(
         logging.disable(logging.NOTSET)
         return result
 
-    listed = (await langlog("list")).output
+    listed = (await langlog("list")).stdout
     assert thread in listed and "3 waiting" in listed and UNKNOWN in listed
-    shown = (await langlog("show", thread)).output.splitlines()
+    shown = (await langlog("show", thread)).stdout.splitlines()
     assert [("bad" in line, "behind" in line) for line in shown] == [(True, False), (False, True), (False, True)]
-    first = msgspec.json.decode((await langlog("show", thread, "--json")).output.splitlines()[0])
+    first = msgspec.json.decode((await langlog("show", thread, "--json")).stdout.splitlines()[0])
     assert first["data"] == {"thread_id": thread, "to": "red"} and first["headers"]["ce_type"] == f"langlog.{UNKNOWN}"
     failed = await langlog("retry", thread)
     assert failed.exit_code == 1 and "cannot be handled yet" in failed.output
-    assert (await langlog("drop", thread, "--yes")).output == f"{thread} goes on: 3 records handled.\n"
-    assert (await langlog("list")).output == "Nothing is parked.\n"
+    assert (await langlog("drop", thread, "--yes")).stdout == f"{thread} goes on: 3 records handled.\n"
+    assert (await langlog("list")).stdout == "Nothing is parked.\n"
     assert (await langlog("retry", thread)).exit_code == 1
 
 
