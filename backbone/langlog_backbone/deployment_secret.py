@@ -34,7 +34,7 @@ CHARACTERS_MIN = 16
 
 
 async def deployment_secrets(pool: Pool, settings: Settings) -> list[bytes]:
-    """The secret, made when there is none yet; behind it those that it replaced. Raises StartError."""
+    """The current secret, created on first use, followed by the secrets that it replaced. Raises StartError."""
     given = [part.strip() for part in settings.secret.split(",") if part.strip()]
     if any(len(part) < CHARACTERS_MIN for part in given):
         raise StartError(f"LANGLOG_SECRET must have at least {CHARACTERS_MIN} characters")

@@ -259,7 +259,7 @@ async def _keep(server: Server) -> None:
         logger.error("embedded.died", server=server.name, exit_code=code)
         pause = 0.0
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause)  # nothing signals that a start would succeed (room on the disk)
             try:
                 await server.start()
                 break

@@ -186,7 +186,7 @@ class HotQueue:
     async def end_claim(self) -> None:
         """Have a claim that waits come back, with nothing or with what it was just given. Raises RedisUnavailable.
 
-        A claim that is only cancelled may be given a task by Redis after whoever cancelled it has looked. One whose command
+        Redis may still give a task to a claim that was only cancelled, after the canceller has looked. One whose command
         comes after this waits on: call it again.
         """
         if self._claiming is not None:

@@ -47,7 +47,7 @@ async def _nothing_to_reset(connection: object) -> None:
 
 
 Opened = Callable[[asyncpg.Connection], Awaitable[None]]
-"""Called with each new connection before it is used. What it raises, whoever wanted the connection gets."""
+"""Called with each new connection before it is used. The caller that wanted the connection gets what it raises."""
 
 
 async def connect_pool(

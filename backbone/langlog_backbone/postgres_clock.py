@@ -41,7 +41,7 @@ async def following_postgres(pool: Pool) -> AsyncIterator[None]:
 
 async def _follow(pool: Pool) -> None:
     while True:
-        await asyncio.sleep(MEASURE_S)
+        await asyncio.sleep(MEASURE_S)  # a clock that drifts or steps sends no signal
         try:
             await measure(pool)
         except Exception as error:

@@ -215,7 +215,7 @@ class QueryServer:
             if task is None or task.cancelling():
                 raise
             return Answer(id=query.id, status=500, detail="CancelledError()")  # raised by the graph's code
-        except BaseException as error:  # the graph's code may raise anything; whoever asked gets an answer
+        except BaseException as error:  # the graph's code may raise anything; the asker still gets an answer
             if isinstance(error, UNAVAILABLE_ERRORS) and (work is None or came_from_io(error)):
                 logger.warning("query.postgres_away", kind=query.kind, error=str(error))
                 return Answer(id=query.id, status=503, detail="The read model is away")

@@ -39,7 +39,7 @@ def _is_router(value: Any) -> bool:
 
 
 def _attribute(value: Any, name: str) -> Any:
-    """An attribute; None where there is none, or where getting it fails: proxies have any name, and raise anything."""
+    """An attribute; None if it is missing or getting it fails: proxies have any name, and raise anything."""
     try:
         return getattr(value, name, None)
     except Exception:

@@ -32,7 +32,7 @@ def is_local(origin: str) -> bool:
 
 
 def origin_of(address: str) -> str:
-    """The origin of a page; ``null`` for an address that is none."""
+    """The origin of a page; ``null`` for an invalid address."""
     try:
         parts = urlsplit(address)
     except ValueError:

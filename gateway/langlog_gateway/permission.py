@@ -163,7 +163,7 @@ class Permission:
                 tries_until = loop.time() + self._check_s
                 continue
             self._again = True
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(AGAIN_S)  # nothing signals that the project's handler would answer
         self._checking = None
         self._settled()
 

@@ -212,7 +212,7 @@ class RunOrders:
         """The assistants meant by ids or graph names. Raises ApiError 422 for a name of no graph, 404 for what is gone.
 
         An assistant that the caller may not read is as if it were not there (API.md 18). The one that the server makes of each graph
-        is everybody's: whoever may make runs may run the project's graphs.
+        is everybody's: every caller that may create runs may run the project's graphs.
         """
         wanted = []
         named = {}

@@ -155,7 +155,7 @@ class Process:
         return self.ended()
 
     def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
-        """A signal to the process alone; `wait` waits for what comes of it."""
+        """Sends a signal to the process alone; `wait` waits for its effect."""
         assert self._process is not None
         self._process.send_signal(number)
 

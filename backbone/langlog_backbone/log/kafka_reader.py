@@ -100,7 +100,7 @@ class KafkaReader:
                 continue
             self._next[partition] = self._sought[partition] = offset
             if self._consumer is not None:
-                # not ours at this moment: whoever gets it next is told where to begin
+                # not ours at this moment: its next owner gets the position to begin at
                 with contextlib.suppress(IllegalStateError):
                     self._consumer.seek(partition, offset)
 

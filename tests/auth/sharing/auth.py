@@ -1,4 +1,4 @@
-"""Threads are shared with readers, who may not write to them; everything else belongs to whoever makes it.
+"""Threads are shared with readers, who may not write to them; everything else belongs to its creator.
 
 The credentials are ``name`` or ``name:exp`` with the time at which they expire, in seconds since 1970.
 """
