@@ -17,7 +17,7 @@ dev: $(VENV)/.installed
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
 
 test: check types imports
-	$(BIN)/pytest || $(MAKE) --no-print-directory again
+	$(BIN)/pytest -n auto --durations=30 || $(MAKE) --no-print-directory again
 
 # Brokers, databases and browsers are real, and so are stalls of a busy machine: up to three tests that failed are run once more,
 # by themselves. What fails twice is broken; what fails once has been named by the first run, and wants mending too.
@@ -35,7 +35,7 @@ test-newest:
 	@echo "other than in the lock:"
 	@diff <(sed 's/ ;.*//' constraints.txt | tr 'A-Z_' 'a-z-' | sort) \
 		<(.venv-newest/bin/python -m pip freeze --exclude-editable | tr 'A-Z_' 'a-z-' | sort) | grep '^>' || echo "> nothing"
-	.venv-newest/bin/pytest
+	.venv-newest/bin/pytest -n auto
 
 # Resolves every dependency anew within pyproject.toml's bounds. Commit both files.
 lock: $(BIN)/python

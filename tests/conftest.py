@@ -15,7 +15,7 @@ import structlog
 
 from tests.stack import server
 
-pytest_plugins = ["tests.stack.fixtures"]
+pytest_plugins = ["tests.stack.fixtures", "tests.stack.parallel"]
 
 # an example that takes long says something of the machine
 hypothesis.settings.register_profile(

@@ -43,9 +43,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``host:port`` of a Kafka broker: KAFKA_BOOTSTRAP_SERVERS or one of our own."""
-    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``host:port`` of a Kafka broker: KAFKA_BOOTSTRAP_SERVERS, or one for all workers, or one of our own."""
+    shared = getattr(request.config, "workerinput", {}).get("kafka")
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or shared
     if given:
         yield given
         return

@@ -104,9 +104,18 @@ class KafkaBroker:
 
     async def start(self) -> None:
         """Returns when it has said that it is up."""
+        self.begin()
+        await self.ready()
+
+    def begin(self) -> None:
+        """Starts it; `ready` waits for it."""
         self.child = Child(
             self._java("kafka.Kafka", str(self._config)), ready=READY, transcript=self._folder / "broker.log"
         )
+
+    async def ready(self) -> None:
+        """Returns when it has said that it is up."""
+        assert self.child is not None
         await self.child.wait_ready()
 
     async def stop(self) -> None:

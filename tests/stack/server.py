@@ -30,7 +30,10 @@ VERIFY_S = 240.0
 REPLY_S = 90
 """For a command of a client's, which on Kafka may have to wait until its group has met."""
 SHOWN_LINES = 80
-PORTS = range(16_000, 32_000)
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(16_000 + WORKER, 32_000, WORKERS)
+"""Each worker of a parallel run has its own."""
 
 OWN = ("LOG_URI", "DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "PORT")
 """Variables of the surroundings that a test must not inherit, besides those that begin with ``LANGLOG_``."""
@@ -41,14 +44,19 @@ SURROUNDINGS = {k: v for k, v in os.environ.items() if k not in OWN and not k.st
 running: list[Process] = []
 """What is up now."""
 
+given_ports: set[int] = set()
+
 
 def free_port() -> int:
     """A TCP port that nobody listens on at this moment, below those that a system gives away: no connection takes it before its
-    server is up, or while that is away."""
+    server is up, or while that is away. No port is given away twice."""
     while True:
         port = secrets.choice(PORTS)
+        if port in given_ports:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            given_ports.add(port)
             return port
 
 
