@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from . import encoding
 from .error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from .graphs import AnyGraph, Graphs
+from .interrupts import interrupts_of
 from .protocol_events import ProtocolEvents
 from .protocol_stream import BLOCKS, ProtocolStream
 from .run_input import NOTHING, Kwargs, build_config, build_context, build_input, resumed_input
@@ -264,11 +265,6 @@ def _path(path: tuple[Any, ...]) -> str:
     from langgraph.pregel._algo import task_path_str
 
     return str(task_path_str(path))
-
-
-def interrupts_of(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
-    """Task id -> what it asks, as threads show it."""
-    return {t.id: [{"id": i.id, "value": i.value} for i in t.interrupts] for t in state.tasks if t.interrupts}
 
 
 def _described_state(state: StateSnapshot | None) -> Ended:

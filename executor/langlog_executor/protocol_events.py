@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import encoding
+from .interrupts import requested
 
 if TYPE_CHECKING:
     from langgraph.types import Interrupt
@@ -49,8 +50,7 @@ class ProtocolEvents:
         for asked in interrupts:
             if asked.id not in self._asked:
                 self._asked.add(asked.id)
-                data = {"interrupt_id": asked.id, "payload": asked.value}
-                self._send(f"@@input.requested/{asked.id}", (), data)
+                self._send(f"@@input.requested/{asked.id}", (), requested(asked))
         self.closed("interrupted")
         self._interrupted = True
 

@@ -13,9 +13,10 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from . import encoding
+from .interrupts import INTERRUPT, told
 from .message_blocks import MessageBlocks
 from .protocol_events import ProtocolEvents, Status
-from .run_stream import INTERRUPT, Emit
+from .run_stream import Emit
 from .subgraphs import Subgraphs
 
 BLOCKS = "__pregel_stream_messages_v2"
@@ -92,8 +93,7 @@ class ProtocolStream:
             self.end("interrupted")
             self._protocol.interrupted(interrupts)
             if isinstance(data, dict):
-                asked = [{"value": i.value, "id": i.id, "response_schema": None} for i in interrupts]
-                encoded = encoding.encode({**data, INTERRUPT: asked})
+                encoded = encoding.encode({**data, INTERRUPT: told(interrupts)})
         elif isinstance(data, dict):  # of a typed state the checkpoint knows which members are set
             self.has_values, self._values_json = True, encoded
         self._emit("values", encoded)

@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from msgspec import Raw
 
 from . import encoding
+from .interrupts import INTERRUPT, told
 from .message_blocks import MessageBlocks
 from .run_input import PrivateText
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Emit = Callable[[str, bytes], None]
 """Event name, data as JSON."""
 
-INTERRUPT = "__interrupt__"
 LIBRARY_MODES = frozenset({"values", "updates", "custom", "tasks", "checkpoints", "debug", "messages"})
 """Modes that the library knows under the contract's own name. ``messages-tuple`` and ``events`` are langlog's to make."""
 
@@ -209,7 +209,7 @@ def _address(config: Any) -> dict[str, Any] | None:
 
 def with_interrupts(values_json: bytes, values: Any, interrupts: Sequence[Any]) -> bytes:
     """The answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (API.md 5.2)."""
-    asked = [{"value": i.value, "id": i.id, "response_schema": getattr(i, "response_schema", None)} for i in interrupts]
+    asked = told(interrupts)
     if isinstance(values, dict):
         return encoding.encode({**values, INTERRUPT: asked})
     return encoding.encode({INTERRUPT: asked, "value": Raw(values_json)} if values is not None else {INTERRUPT: asked})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from . import interrupts
 from .credentials import shown
 from .error_text import written
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.types import Interrupt, PregelTask, StateSnapshot
+    from langgraph.types import PregelTask, StateSnapshot
 
 State = dict[str, Any]
 """Ready for `encoding.encode`."""
@@ -28,15 +29,10 @@ def state_of(snapshot: StateSnapshot) -> State:
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,
-        "interrupts": [_interrupt(i) for i in snapshot.interrupts],
+        "interrupts": [interrupts.shown(i) for i in snapshot.interrupts],
         "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint is not None else None,
         "parent_checkpoint_id": parent["checkpoint_id"] if parent is not None else None,
     }
-
-
-def interrupts_of(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
-    """Task id -> its open interrupts, as threads show them."""
-    return {task.id: [_interrupt(i) for i in task.interrupts] for task in snapshot.tasks if task.interrupts}
 
 
 def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:
@@ -72,12 +68,8 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "name": task.name,
         "path": list(task.path),
         "error": None if error is None else shown(error if isinstance(error, str) else written(error)),
-        "interrupts": [_interrupt(i) for i in task.interrupts],
+        "interrupts": [interrupts.shown(i) for i in task.interrupts],
         "checkpoint": checkpoint,
         "state": state,
         "result": task.result,
     }
-
-
-def _interrupt(interrupt: Interrupt) -> dict[str, Any]:
-    return {"id": interrupt.id, "value": interrupt.value}

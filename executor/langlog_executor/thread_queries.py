@@ -22,10 +22,11 @@ from msgspec import Raw
 
 from . import encoding
 from .checkpointer import LogCheckpointer
+from .interrupts import interrupts_of
 from .overlay import Overlay
 from .run_input import Caller, build_command, question_config
 from .serde import IntegerTooLarge
-from .state_snapshot import checkpoint_of, interrupts_of, state_of
+from .state_snapshot import checkpoint_of, state_of
 from .worker_log import CapturedRecords
 
 if TYPE_CHECKING:

@@ -61,6 +61,8 @@ class Task(NamedTuple):
     at: str
     error: str = ""
     values: Any = None
+    schemas: Sequence[Object] = ()
+    """Which answers it waits for, of each interrupt that says so: ``{interrupt_id, response_schema}``."""
 
     @property
     def id(self) -> str:
@@ -80,10 +82,17 @@ def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
     values = msgspec.json.decode(row["state_values"] or "null")
     moment: datetime = row["updated_at"]
     told = error.get("message") or error.get("error") or ""
+    schemas: list[Object] = []
     if state == "input-required":
-        asked = [one["value"] for found in msgspec.json.decode(row["interrupts"]).values() for one in found]
-        told = "\n".join(one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in asked)
-    return Task(thread_id, row["run_id"], state, moment.isoformat(timespec="microseconds"), told, values)
+        asked = [one for found in msgspec.json.decode(row["interrupts"]).values() for one in found]
+        texts = [one["value"] for one in asked]
+        told = "\n".join(one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in texts)
+        schemas = [
+            {"interrupt_id": one.get("id"), "response_schema": one["response_schema"]}
+            for one in asked
+            if one.get("response_schema") is not None
+        ]
+    return Task(thread_id, row["run_id"], state, moment.isoformat(timespec="microseconds"), told, values, schemas)
 
 
 def status(task: Task, dialect: Dialect, *, said: bool = False) -> Object:
@@ -94,7 +103,7 @@ def status(task: Task, dialect: Dialect, *, said: bool = False) -> Object:
         found["message"] = {
             "kind": "message",
             "role": dialect.role("agent"),
-            "parts": [text_part(text)],
+            "parts": [text_part(text), *({"kind": "data", "data": schema} for schema in task.schemas)],
             "messageId": str(uuid4()),
             "taskId": task.id,
         }

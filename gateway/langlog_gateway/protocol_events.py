@@ -186,7 +186,14 @@ def derived(ending: Ending, after: int) -> list[Event]:
         assert ending.values is not None
         place = last - 1 - len(asked)
         for interrupt in asked:
-            data = _encode({"interrupt_id": interrupt.get("id"), "payload": interrupt.get("value")})
+            wanted = interrupt.get("response_schema")
+            data = _encode(
+                {
+                    "interrupt_id": interrupt.get("id"),
+                    "payload": interrupt.get("value"),
+                    **({} if wanted is None else {"response_schema": wanted}),
+                }
+            )
             id = _known_id(ending.run_id, "input", (), str(interrupt.get("id")))
             found.append(_event(place, id, "input.requested", "input", (), ms, data))
             place += 1

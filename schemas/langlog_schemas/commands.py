@@ -194,7 +194,7 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     """What ``/wait`` answers, when it is not ``values``."""
     next: list[str] = []
     interrupts: Raw = Raw(b"{}")
-    """Task id -> list of ``{id, value}``."""
+    """Task id -> list of ``{id, value, response_schema?}``."""
     state_known: bool = True
     """False: ``next`` and ``interrupts`` say nothing, the thread's stay as they are."""
     error: RunError | None = None

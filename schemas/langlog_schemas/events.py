@@ -179,7 +179,7 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     values: Raw = ABSENT
     output: Raw = ABSENT
     interrupts: Raw = ABSENT
-    """Replaces the thread's map of task id -> ``[{id, value}]``; `ABSENT` leaves it."""
+    """Replaces the thread's map of task id -> ``[{id, value, response_schema?}]``; `ABSENT` leaves it."""
     error: RunError | None = None
     started_at: str | None = None
     last_sequence: int = 0

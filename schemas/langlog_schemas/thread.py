@@ -165,7 +165,7 @@ def at_rest(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:
 
 
 def interrupt_ids(interrupts: Raw) -> tuple[str, ...]:
-    """Of an event's map of task id -> ``[{id, value}]``."""
+    """Of an event's map of task id -> ``[{id, value, response_schema?}]``."""
     if not interrupts or interrupts == b"{}":
         return ()
     try:

@@ -1,0 +1,53 @@
+"""What a graph asks a human, as the API shows it (API.md 4, 5.2, 9.2). Pure.
+
+Where an interrupt says which answer it wants, ``response_schema`` tells it as JSON Schema. States, threads and protocol events leave
+the member out when there is none; outputs and streams show null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+if TYPE_CHECKING:
+    from langgraph.types import Interrupt, StateSnapshot
+
+INTERRUPT = "__interrupt__"
+
+
+def schema_of(interrupt: Interrupt) -> dict[str, Any] | None:
+    """The JSON Schema of the answer that it wants. `interrupt()` makes it of a type; who raises one may have left the type."""
+    given: Any = getattr(interrupt, "response_schema", None)
+    if given is None or isinstance(given, dict):
+        return given
+    try:
+        return TypeAdapter(given).json_schema()
+    except Exception:  # a class of the graph's own may be anything
+        return None
+
+
+def shown(interrupt: Interrupt) -> dict[str, Any]:
+    """As states and threads show it."""
+    return {"id": interrupt.id, "value": interrupt.value, **_wanted(interrupt)}
+
+
+def requested(interrupt: Interrupt) -> dict[str, Any]:
+    """Data of the protocol's ``input.requested``."""
+    return {"interrupt_id": interrupt.id, "payload": interrupt.value, **_wanted(interrupt)}
+
+
+def told(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
+    """``__interrupt__`` of outputs and streamed values."""
+    return [{"value": i.value, "id": i.id, "response_schema": schema_of(i)} for i in interrupts]
+
+
+def interrupts_of(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
+    """Task id -> its open interrupts, as threads show them."""
+    return {task.id: [shown(i) for i in task.interrupts] for task in snapshot.tasks if task.interrupts}
+
+
+def _wanted(interrupt: Interrupt) -> dict[str, Any]:
+    schema = schema_of(interrupt)
+    return {} if schema is None else {"response_schema": schema}
