@@ -24,7 +24,7 @@ from .errors import ApiError
 from .ports import UserCodeError
 from .protocol_filter import BadFilter, Filter, read_filter
 from .protocol_history import SQL
-from .run_create import RunOrders
+from .run_create import Order, RunOrders
 from .threads import missing
 from .validation import decode_body, uuid_of
 
@@ -61,8 +61,13 @@ class Session(Protocol):
         """Number of the last event sent on the connection."""
         ...
 
-    def bind(self, run_id: str) -> None:
-        """The connection has started a run."""
+    @property
+    def head(self) -> int:
+        """Number of the thread's last event that the connection knows to have happened; 0: it follows no events."""
+        ...
+
+    def bind(self, run_id: str, graph_id: str, floor: int) -> None:
+        """The connection has started a run. ``floor``: `head` from before its command: the run's events have greater numbers."""
         ...
 
     async def subscribe(self, filter: Filter) -> Object: ...
@@ -78,8 +83,9 @@ class NoSession:
     """Of a command over HTTP."""
 
     seq = 0
+    head = 0
 
-    def bind(self, run_id: str) -> None:
+    def bind(self, run_id: str, graph_id: str, floor: int) -> None:
         return None
 
     async def subscribe(self, filter: Filter) -> Object:
@@ -138,11 +144,14 @@ class Commands:
     async def _carry_out(self, request: web.Request, method: str, params: Object, session: Session) -> Object:
         match method:
             case "run.start":
-                run_id = await self._start(request, params)
-                session.bind(run_id)
-                return {"run_id": run_id}
+                floor = session.head
+                order = await self._start(request, params)
+                session.bind(order.run_id, order.command.graph_id, floor)
+                return {"run_id": order.run_id}
             case "input.respond":
-                session.bind(await self._respond(request, params))
+                floor = session.head
+                order = await self._respond(request, params)
+                session.bind(order.run_id, order.command.graph_id, floor)
                 return {}
             case "subscription.subscribe":
                 return await session.subscribe(read_filter(params))
@@ -159,7 +168,7 @@ class Commands:
             case _:
                 raise Refused("unknown_command", f"Unknown protocol command: {method[:200]}")
 
-    async def _start(self, request: web.Request, params: Object) -> str:
+    async def _start(self, request: web.Request, params: Object) -> Order:
         if not isinstance(params.get("assistant_id"), str):
             raise Refused("invalid_argument", "run.start requires an assistant_id.")
         kept: Object = {name: params[name] for name in RUN_PARAMS if name in params}
@@ -176,7 +185,7 @@ class Commands:
         row = await self._core.reads.row(SQL["waits_for_answer"], thread_id)
         return row is not None and bool(row["waits"])
 
-    async def _respond(self, request: web.Request, params: Object) -> str:
+    async def _respond(self, request: web.Request, params: Object) -> Order:
         answers = _answers(params)
         try:
             thread_id = _thread(request)
@@ -203,12 +212,14 @@ class Commands:
             return await self._run(request, thread_id, body, list(answers))
         except ApiError as refused:
             if refused.detail == NO_INTERRUPTED_RUN:
+                if await self._core.reads.value(SQL["ever_asked"], thread_id):
+                    raise Refused("no_such_interrupt", INTERRUPT_CONSUMED.format(next(iter(answers)))) from None
                 raise Refused("no_such_run", NO_INTERRUPTED_RUN) from None
             if refused.detail in {INTERRUPT_CONSUMED.format(id) for id in answers}:
                 raise Refused("no_such_interrupt", str(refused.detail)) from None
             raise
 
-    async def _run(self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()) -> str:
+    async def _run(self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()) -> Order:
         """A run of the protocol. Raises ApiError."""
         body: RunCreate = decode_body(msgspec.json.encode(params), bodies.RUN_CREATE)
         configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
@@ -224,7 +235,7 @@ class Commands:
         if answers:
             order = order._replace(command=replace(order.command, answers=list(answers)))
         await self._orders.place(order)
-        return order.run_id
+        return order
 
 
 def _thread(request: web.Request) -> str:

@@ -57,7 +57,7 @@ class Event:
     def sse(self) -> bytes:
         """As a server-sent event."""
         if self._sse is None:
-            self._sse = b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (self.method.encode(), self.text, self.seq)
+            self._sse = b"event: %b\ndata: %b\nid: %d\n\n" % (self.method.encode(), self.text, self.seq)
         return self._sse
 
     def __repr__(self) -> str:
@@ -251,16 +251,24 @@ def _values(ending: Ending, seq: int) -> Event:
 # --- where a run stands ----------------------------------------------------------------------------
 
 
-def tree(events: Sequence[Event]) -> dict[str, Any]:
-    """The tree of graphs that lifecycle events tell of, as ``agent.getTree`` shows it; of the last run among them."""
-    root: dict[str, Any] = {"namespace": [], "status": "running", "graph_name": ""}
-    nodes: dict[Namespace, dict[str, Any]] = {(): root}
+def tree(events: Sequence[Event], run_id: str, graph_id: str) -> dict[str, Any]:
+    """The tree of graphs of one run, as ``agent.getTree`` shows it, from the lifecycle events of its thread.
+
+    Runs of a thread come one after the other: those before the run's beginning and after another's are left out. Before its
+    beginning the run is shown as its graph alone.
+    """
+    nodes: dict[Namespace, dict[str, Any]] = {(): {"namespace": [], "status": "running", "graph_name": graph_id}}
+    beginning = _known_id(run_id, "lc", (), "running")
+    own = False
     for event in events:
         if event.channel != "lifecycle":
             continue
-        data = msgspec.json.decode(event.text)["params"]["data"]
+        told = msgspec.json.decode(event.text)
+        data = told["params"]["data"]
         if not event.namespace and data["event"] == "running":
-            nodes = {(): {"namespace": [], "status": "running", "graph_name": data["graph_name"]}}
+            own = told["event_id"] == beginning
+            continue
+        if not own:
             continue
         node = nodes.get(event.namespace)
         if node is None:

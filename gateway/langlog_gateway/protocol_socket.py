@@ -135,6 +135,7 @@ class Socket:
         "_core",
         "_feed",
         "_feeds",
+        "_graph",
         "_held",
         "_left",
         "_limits",
@@ -186,14 +187,20 @@ class Socket:
         if ask is not None:
             self._permission.follow(ask)
         self._run: str | None = None
+        self._graph = ""
         self._started_after = 0
         self.seq = 0
 
     # session
 
-    def bind(self, run_id: str) -> None:
+    @property
+    def head(self) -> int:
+        return self._feed.head if self._feed is not None else 0
+
+    def bind(self, run_id: str, graph_id: str, floor: int) -> None:
         self._run = run_id
-        self._started_after = self._feed.head if self._feed is not None else 0
+        self._graph = graph_id
+        self._started_after = floor
 
     async def subscribe(self, filter: Filter) -> Object:
         limit = self._core.settings.max_subscriptions
@@ -231,7 +238,7 @@ class Socket:
         if not await self._allowed():
             raise Refused("no_such_run", NO_ACTIVE_RUN)
         events = [event async for found in feed.past(self._started_after, feed.head) for event in found]
-        return tree(events)
+        return tree(events, self._run, self._graph)
 
     # listener
 

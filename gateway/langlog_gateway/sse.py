@@ -1,7 +1,8 @@
 """Server-sent events: frames as bytes on the wire (API.md 6.1). Pure.
 
-Lines end in CRLF; ``event``, ``data``, then ``id`` where there is one; a blank line between events. A batch is encoded once
-per way of looking at it, however many clients read it.
+Lines end in LF, where the recorded server has CRLF: the event-stream grammar allows both, and clients written by hand split at
+an empty line. ``event``, ``data``, then ``id`` where there is one; a blank line between events. A batch is encoded once per way
+of looking at it, however many clients read it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 
 from langlog_schemas.frames import Frame, FrameBatch, private
 
-HEARTBEAT = b": heartbeat\r\n\r\n"
+HEARTBEAT = b": heartbeat\n\n"
 
 UNKNOWN = -1
 
@@ -18,8 +19,8 @@ UNKNOWN = -1
 def missing(events: int) -> bytes:
     """A comment, which clients pass over: this many events of the run are no longer to be had; `UNKNOWN`: perhaps some are."""
     if events == UNKNOWN:
-        return b": events may be missing here, neither Redis nor the log has what was before\r\n\r\n"
-    return b": %d events are missing here, neither Redis nor the log has them\r\n\r\n" % events
+        return b": events may be missing here, neither Redis nor the log has what was before\n\n"
+    return b": %d events are missing here, neither Redis nor the log has them\n\n" % events
 
 
 HEADERS = {
@@ -32,8 +33,8 @@ HEADERS = {
 def event(name: str, data: bytes, id: str | None = None) -> bytes:
     """One event; ``data`` is JSON in one line."""
     if id is None:
-        return b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
-    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (name.encode(), data, id.encode())
+        return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+    return b"event: %b\ndata: %b\nid: %b\n\n" % (name.encode(), data, id.encode())
 
 
 def encode(frames: Iterable[Frame], *, ids: bool) -> bytes:

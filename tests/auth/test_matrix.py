@@ -113,7 +113,7 @@ async def first_events(response: aiohttp.ClientResponse, lines: int, limit_s: fl
     try:
         async with asyncio.timeout(limit_s):
             async for line in response.content:
-                if not line.startswith((b":", b"id:", b"\r\n")):
+                if not line.startswith((b":", b"id:", b"\n")):
                     found.append(line.decode().strip())
                 if lines and len(found) >= lines:
                     break

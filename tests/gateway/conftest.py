@@ -158,13 +158,13 @@ async def read_events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str
     found: dict[str, str] = {}
     async for raw in answer.content:
         line = raw.decode()
-        assert line.endswith("\r\n")
-        if line == "\r\n":
+        assert "\r" not in line
+        if line == "\n":
             if found:
                 yield found["event"], msgspec.json.decode(found["data"]), found.get("id")
                 found = {}
         elif not line.startswith(":"):
-            name, _, value = line.rstrip("\r\n").partition(": ")
+            name, _, value = line.rstrip("\n").partition(": ")
             found[name] = value
 
 

@@ -155,7 +155,7 @@ async def test_silence_is_broken_by_heartbeats(make_stack: MakeStack) -> None:
             await attempt.finish({"a": 1})
 
         stack.play = play
-        for path, beat, rest in (("wait", b"\n", b'{"a":1}'), ("stream", b": heartbeat\r\n\r\n", b"")):
+        for path, beat, rest in (("wait", b"\n", b'{"a":1}'), ("stream", b": heartbeat\n\n", b"")):
             async with stack.http.post(f"{stack.url}/runs/{path}", data=b'{"assistant_id": "echo"}') as answer:
                 assert await answer.content.readexactly(3 * len(beat)) == 3 * beat
                 heard.set()

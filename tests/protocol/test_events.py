@@ -58,7 +58,7 @@ def test_an_event_has_its_number_its_namespace_and_the_time_of_its_frame() -> No
         "method": "messages",
         "params": {"namespace": ["child:1", "inner:2"], "timestamp": 1700, "data": {"event": "message-finish"}},
     }
-    assert event.sse == b"event: messages\r\ndata: " + event.text + b"\r\nid: 7\r\n\r\n"
+    assert event.sse == b"event: messages\ndata: " + event.text + b"\nid: 7\n\n"
 
 
 @pytest.mark.parametrize(
@@ -219,20 +219,29 @@ def test_the_channels_are_those_of_the_type_package() -> None:
 # --- the tree ---------------------------------------------------------------------------------
 
 
-def test_the_tree_shows_subgraphs_below_the_graph_that_runs_them_and_the_last_run_alone() -> None:
-    def told(event: str, *namespace: str, name: str = "agent") -> Event:
-        return made("|".join(("@lifecycle", *namespace)), {"event": event, "graph_name": name})
+def test_the_tree_shows_one_run_alone_with_subgraphs_below_the_graph_that_runs_them() -> None:
+    def told(event: str, *namespace: str, name: str = "agent", run: str = "run") -> Event:
+        hint = "" if namespace else f"/{event}"
+        data = json.dumps({"event": event, "graph_name": name}).encode()
+        found = event_of(run, Frame(3, 1700, 2, "|".join((f"@lifecycle{hint}", *namespace)), data, 7))
+        assert found is not None
+        return found
 
+    before = [told("running", run="before"), told("started", "child:0", run="before"), told("completed", run="before")]
+    assert tree(before, "run", "agent") == {"namespace": [], "status": "running", "graph_name": "agent"}
     found = tree(
         [
-            told("running"),
-            told("completed"),
+            *before,
             told("running"),
             told("started", "child:1", name="child"),
             told("started", "child:1", "inner:2", name="inner"),
             told("completed", "child:1", "inner:2", name="inner"),
             made("values", {"a": 1}),
-        ]
+            told("running", run="after"),
+            told("failed", run="after"),
+        ],
+        "run",
+        "agent",
     )
     inner = {"namespace": ["child:1", "inner:2"], "status": "completed", "graph_name": "inner"}
     child = {"namespace": ["child:1"], "status": "running", "graph_name": "child", "children": [inner]}

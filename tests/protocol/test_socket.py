@@ -53,6 +53,19 @@ async def test_a_socket_tells_what_a_stream_tells_and_takes_commands_besides(thr
     assert len(await thread.get("/runs")) == 2
 
 
+async def test_a_tree_names_the_graph_however_late_the_answer_to_the_command_comes(thread: Thread) -> None:
+    """Runs as quick as these may be over before the connection hears that they were made."""
+    async with opened(thread) as socket:
+        for ended, graph in enumerate(("steps", "failing", "steps", "failing"), 1):
+            if ended == 3:
+                await socket.command("subscription.subscribe", channels=ALL)
+            await socket.command("run.start", assistant_id=graph, input={"count": 1, "text": "a"})
+            assert (await socket.command("agent.getTree"))["result"]["tree"]["graph_name"] == graph
+            await thread.follow(times(ended))
+            status = (await socket.command("agent.getTree"))["result"]["tree"]["status"]
+            assert status == ("completed" if graph == "steps" else "failed")
+
+
 async def test_each_event_comes_once_however_many_subscriptions_want_it(thread: Thread) -> None:
     await thread.start("steps", {"count": 3})
     whole = await thread.follow()

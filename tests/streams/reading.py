@@ -27,14 +27,14 @@ async def events_of(answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
     """Whole events as they come; comments are left out."""
     fields: dict[str, bytes] = {}
     async for line in answer.content:
-        assert line.endswith(b"\r\n"), line
-        if line == b"\r\n":
+        assert not line.endswith(b"\r\n"), line
+        if line == b"\n":
             if "event" in fields:
                 id = fields.get("id")
                 yield Event(fields["event"].decode(), fields["data"], None if id is None else id.decode())
             fields = {}
         elif not line.startswith(b":"):
-            name, _, value = line[:-2].partition(b": ")
+            name, _, value = line[:-1].partition(b": ")
             fields[name.decode()] = value
 
 

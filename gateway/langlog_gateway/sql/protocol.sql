@@ -34,3 +34,7 @@ SELECT config, metadata ->> 'assistant_id' AS assistant_id FROM threads WHERE th
 
 -- name: waits_for_answer
 SELECT status = 'interrupted' AND coalesce(interrupts, '{}') <> '{}' AS waits FROM threads WHERE thread_id = $1
+
+-- name: ever_asked
+-- Whether any run of the thread has stopped at an interrupt; for an answer to a thread that has none open.
+SELECT EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = $1 AND channel = '__interrupt__')
