@@ -121,7 +121,7 @@ ThreadColumn = Literal[
 
 class SuperstepUpdate(Struct):
     values: Raw = msgspec.field(default_factory=null)
-    command: Raw = msgspec.field(default_factory=null)
+    command: dict[str, Raw] | None = None
     as_node: str | None = None
 
 

@@ -22,7 +22,7 @@ from .access import admit, authorize, caller, guarded
 from .core import Core, json_response, no_content, origin_of, page_headers
 from .cron_access import CronAccess
 from .errors import ApiError, not_found, unprocessable
-from .layering import mirrored
+from .layering import check_command, mirrored
 from .present import Row, array, stamp, text
 from .run_create import RunOrders
 from .validation import decode_body, path_uuid, read_body, uuid_of
@@ -306,6 +306,7 @@ def present_cron(row: Row, columns: Collection[str] = COLUMNS) -> str:
 def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
     """A cron's payload as the body of its runs. Raises ApiError 422."""
     run: RunCreate = decode_body(msgspec.json.encode(payload), bodies.RUN_CREATE)
+    check_command(run.command)
     run.metadata = metadata
     return run
 

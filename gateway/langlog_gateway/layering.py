@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
 
+import msgspec
 from langlog_schemas import run_request
-from langlog_schemas.run_request import Assistant, Layered, RunCreate, Server, without_reserved
+from langlog_schemas.run_request import NAMES_MAX, NULL, Assistant, Layered, RunCreate, Server, without_reserved
+from msgspec import Meta, Raw, Struct
 
 from .errors import ApiError, unprocessable
-from .validation import compact, violation
+from .validation import compact, report, violation
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
@@ -73,6 +75,34 @@ def _wrong_type(value: Any, word: str, path: list[str]) -> ApiError:
     return unprocessable(violation(f'{compact(value)} is not of type "{word}"', "type", path, value))
 
 
+class _Target(Struct):
+    """A node to go to with an input of its own."""
+
+    node: str
+    input: Raw = NULL
+
+
+class _Command(Struct):
+    """What the members of a run's ``command`` may be (API.md 5.1). ``resume`` is any JSON; others are ignored."""
+
+    update: dict[str, Raw] | list[Raw] | None = None
+    goto: str | _Target | Annotated[list[str | _Target], Meta(max_length=NAMES_MAX)] | None = None
+
+
+_command = msgspec.json.Decoder(_Command)
+
+
+def check_command(command: Mapping[str, Raw] | None) -> None:
+    """The types within a run's ``command``. Raises ApiError 422."""
+    if not command:
+        return
+    body = msgspec.json.encode(command)
+    try:
+        _command.decode(body)
+    except msgspec.ValidationError as error:
+        raise unprocessable(f"command: {report(str(error), body, _Command)}") from None
+
+
 def mirrored(config: Object, context: Object) -> tuple[Object, Object]:
     """Both spellings filled in, without reserved keys. Raises ApiError 400 when both are given."""
     check_config(config)
@@ -101,6 +131,7 @@ def layer(
     ``members``: those of the graph's context schema, when it has one; others of a run's context stay out of its configurable.
     """
     config, context = mirrored(body.config, body.context)
+    check_command(body.command)
     if members is not None and body.context:
         config["configurable"] = {name: value for name, value in context.items() if name in members}
     return run_request.layer(body, config, context, assistant, server, temporary=temporary)

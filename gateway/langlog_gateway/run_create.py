@@ -233,9 +233,11 @@ class RunOrders:
             if assistant_id in named:
                 graphs = [row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"])]
                 if named[assistant_id] not in graphs:
+                    # clients look for either sentence: both the Python and the JavaScript reference server have theirs
                     raise unprocessable(
                         f"Invalid assistant: {named[assistant_id]!r}. Must be either:\n- A valid assistant UUID, or\n"
-                        f"- One of the registered graphs: {', '.join(graphs)}"
+                        f"- One of the registered graphs: {', '.join(graphs)}\n"
+                        f'No assistant found for "{named[assistant_id]}".'
                     )
             raise not_found(TARGET_MISSING)
         return known

@@ -16,6 +16,7 @@ from .bodies import given
 from .core import Core, json_response, no_content, origin_of, page_headers
 from .crons import remove_crons_of
 from .errors import ApiError, not_found
+from .layering import check_command
 from .ports import Origin, UserCodeError
 from .thread_copy import copied_state
 from .thread_search import SQL
@@ -48,6 +49,9 @@ class Threads:
     async def create(self, request: web.Request) -> web.Response:
         body = await read_body(request, bodies.THREAD_CREATE)
         self._core.check_sizes(metadata=body.metadata)
+        for superstep in body.supersteps or ():
+            for update in superstep.updates:
+                check_command(update.command)
         origin = origin_of(request)
         fresh = body.thread_id is None
         thread_id = origin.mint("thread") if body.thread_id is None else uuid_of(body.thread_id, "thread")

@@ -196,9 +196,10 @@ def layer(
 
 
 def _durability(body: RunCreate) -> tuple[str, bool]:
-    """``durability`` wins over the deprecated ``checkpoint_during``."""
+    """What holds, and the deprecated ``checkpoint_during`` as it was given: ``durability`` wins over it."""
     if body.durability is not UNSET:
-        return body.durability, body.durability != "exit"
+        during = body.durability != "exit" if body.checkpoint_during is UNSET else body.checkpoint_during
+        return body.durability, during
     if body.checkpoint_during is not UNSET:
         return ("async" if body.checkpoint_during else "exit"), body.checkpoint_during
     return "async", True

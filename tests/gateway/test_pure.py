@@ -124,6 +124,46 @@ def test_a_config_member_of_another_type_is_refused(config: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        {"goto": 3},
+        {"goto": True},
+        {"goto": {"input": {}}},
+        {"goto": {"node": 3}},
+        {"goto": ["a", 3]},
+        {"goto": ["a", {"input": {}}]},
+        {"goto": ["a"] * 1_001},
+        {"update": 3},
+        {"update": "a"},
+        {"resume": 1, "goto": [["a"]]},
+    ],
+)
+def test_a_command_of_another_shape_is_refused(command: dict[str, Any]) -> None:
+    with pytest.raises(ApiError) as refused:
+        layered({"command": command})
+    assert refused.value.status == 422
+    assert "command" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {},
+        {"resume": None},
+        {"resume": [1, {"a": "b"}]},
+        {"goto": None, "update": None},
+        {"goto": "a", "update": {"b": 1}},
+        {"goto": {"node": "a", "input": 3}, "update": [["b", 1]]},
+        {"goto": {"node": "a"}},
+        {"goto": ["a", {"node": "b", "input": None}], "of a later version": 1},
+        {"goto": []},
+    ],
+)
+def test_a_command_is_kept_as_it_was_given(command: dict[str, Any]) -> None:
+    assert layered({"command": command})["command"] == command
+
+
+@pytest.mark.parametrize(
     ("body", "durability", "during"),
     [
         ({}, "async", True),
@@ -131,10 +171,13 @@ def test_a_config_member_of_another_type_is_refused(config: dict[str, Any]) -> N
         ({"durability": "sync"}, "sync", True),
         ({"checkpoint_during": False}, "exit", False),
         ({"checkpoint_during": True}, "async", True),
-        ({"checkpoint_during": False, "durability": "async"}, "async", True),
+        ({"checkpoint_during": False, "durability": "async"}, "async", False),
+        ({"checkpoint_during": True, "durability": "exit"}, "exit", True),
     ],
 )
-def test_durability_wins_over_checkpoint_during(body: dict[str, Any], durability: str, during: bool) -> None:
+def test_durability_wins_over_checkpoint_during_which_is_shown_as_given(
+    body: dict[str, Any], durability: str, during: bool
+) -> None:
     found = layered(body)
     assert (found["durability"], found["checkpoint_during"]) == (durability, during)
 
@@ -183,8 +226,8 @@ def test_a_backlog_with_a_hole_is_known_for_one() -> None:
 
 
 def test_frames_are_encoded_as_the_contract_has_them() -> None:
-    assert batch(1, 2).encoded() == b"event: values\r\ndata: 1\r\n\r\nevent: values\r\ndata: 2\r\n\r\n"
-    assert batch(1, 2, resumable=True).encoded(1) == b"event: values\r\ndata: 2\r\nid: 1002-2\r\n\r\n"
+    assert batch(1, 2).encoded() == b"event: values\ndata: 1\n\nevent: values\ndata: 2\n\n"
+    assert batch(1, 2, resumable=True).encoded(1) == b"event: values\ndata: 2\nid: 1002-2\n\n"
     one = batch(1, 3)
     assert one.encoded() is one.encoded(0)
 

@@ -100,6 +100,11 @@ async def test_what_a_run_is_to_be_made_of_must_exist(stack: Stack) -> None:
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "metadata": None}, 422),
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "interrupt_before": "a"}, 422),
         (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "langsmith_tracer": "a"}, 422),
+        (f"/threads/{thread_id}/runs", {"assistant_id": "echo", "command": {"goto": 3}}, 422),
+        ("/runs/batch", [{"assistant_id": "echo"}, {"assistant_id": "echo", "command": {"goto": [3]}}], 422),
+        ("/runs/crons", {"assistant_id": "echo", "schedule": "@daily", "command": {"update": 3}}, 422),
+        ("/threads", {"supersteps": [{"updates": [{"command": {"goto": 3}}]}]}, 422),
+        ("/threads", {"supersteps": [{"updates": [{"command": 3}]}]}, 422),
         (f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "on_disconnect": "zz"}, 422),
         ("/runs/wait", {"assistant_id": "echo", "on_completion": "complete"}, 422),
         (
@@ -113,6 +118,9 @@ async def test_what_a_run_is_to_be_made_of_must_exist(stack: Stack) -> None:
         got, answer = await stack.call("POST", path, body)
         assert got == status, (path, body, answer)
         assert isinstance(answer["detail"], str)
+        if "nope" in str(body):
+            assert "Invalid assistant: 'nope'" in answer["detail"]
+            assert 'No assistant found for "nope"' in answer["detail"]
     status, run = await stack.call(
         "POST", f"/threads/{UNKNOWN}/runs", {"assistant_id": "echo", "if_not_exists": "create", "metadata": {"k": 1}}
     )
