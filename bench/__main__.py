@@ -15,17 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from langlog_backbone.embedded import LOG_FILE
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import LOG_FILE
+from langlog_backbone.process.settings import Settings
 
+from bench.driver.history import fill
+from bench.driver.load import Result, Server, warm_up
+from bench.driver.processes import Stack
 from bench.encrypted import ENV as ENCRYPTED
-from bench.history import fill
-from bench.load import Result, Server, warm_up
-from bench.measures import NAMES, ON_EXAMPLE, ON_HISTORY, ON_INDEX, ON_ONE, ON_OWN, ON_SEALED, ON_TWO, Measure, OnTwo
-from bench.processes import Stack
-from bench.rebuilding import EVENTS
 from bench.report import as_json, line, summary
-from bench.threads import Filling
+from bench.scenarios.measures import (
+    NAMES,
+    ON_EXAMPLE,
+    ON_HISTORY,
+    ON_INDEX,
+    ON_ONE,
+    ON_OWN,
+    ON_SEALED,
+    ON_TWO,
+    Measure,
+    OnTwo,
+)
+from bench.scenarios.rebuilding import EVENTS
+from bench.scenarios.threads import Filling
 from tests.stack.server import LiveServer
 
 HERE = Path(__file__).parent

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.connection import Connection
-from bench.load import Call, Result, Server, closed_loop, joined, wait_run, warm_up
+from bench.driver.connection import Connection
+from bench.driver.load import Call, Result, Server, closed_loop, joined, wait_run, warm_up
 
 TURNS = 5
 ENV = {"LANGLOG_ENCRYPTION": "on", "LANGLOG_MASTER_KEY": "YSBrZXkgZm9yIG1lYXN1cmluZywgb2YgMzIgYnl0ZXM="}

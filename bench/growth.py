@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from langlog_backbone.embedded import LOG_FILE
+from langlog_backbone.embedded.servers import LOG_FILE
 
-from bench.command_line import langlog
-from bench.connection import Connection
-from bench.load import ECHO, Call, Result, Server, closed_loop, wait_run
-from bench.stored_bytes import StoredBytes
+from bench.driver.command_line import langlog
+from bench.driver.connection import Connection
+from bench.driver.load import ECHO, Call, Result, Server, closed_loop, wait_run
+from bench.driver.stored_bytes import StoredBytes
 
 RUNS = 1_000
 CALLERS = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.bars import held
-from bench.load import Result
+from bench.driver.load import Result
 
 
 def line(result: Result, log: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.partitioner import partition_of
 
 from bench.__main__ import PROJECT, broker

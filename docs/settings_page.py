@@ -5,7 +5,7 @@ import inspect
 import itertools
 from pathlib import Path
 
-from langlog_backbone import settings
+from langlog_backbone.process import settings
 
 PAGE = Path(__file__).with_name("settings.md")
 
@@ -13,7 +13,7 @@ INTRO = """# Settings
 
 Every setting is an environment variable; options of the `langlog` command win over them. Names that other LangGraph
 servers use are the same here; langlog's own begin with `LANGLOG_`. This page is generated from
-`backbone/langlog_backbone/settings.py` by `python docs/settings_page.py`.
+`backbone/langlog_backbone/process/settings.py` by `python docs/settings_page.py`.
 
 | variable | default | meaning |
 | --- | --- | --- |

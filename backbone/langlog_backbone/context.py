@@ -7,18 +7,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from . import channels
-from .hot_queue import HotQueue
 from .log import Log, LogFault, LogUnavailable, open_log
-from .pool import Pool
-from .postgres import connect_pool, ensure_read_model
-from .postgres_clock import following_postgres
-from .read_positions import ReadPositions
-from .redis import Bus, RedisPipe, check_redis
-from .service import StartError
-from .settings import Settings
-from .thread_keys import check_readable
-from .tracing import tracing
+from .log.encryption.keys import check_readable
+from .postgres.database import connect_pool, ensure_read_model
+from .postgres.pool import Pool
+from .postgres.server_clock import following_postgres
+from .process.service import StartError
+from .process.settings import Settings
+from .process.tracing import tracing
+from .read_model.positions import ReadPositions
+from .redis import channels
+from .redis.client import Bus, RedisPipe, check_redis
+from .redis.hot_queue import HotQueue
 
 CLOSE_S = 5.0
 """For statements under way when the pool closes; then their connections are cut."""

@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from .hot_queue import HotQueue
 from .log import Log
-from .pool import Pool
-from .retry import NAMES
-from .unavailable import Dependency, is_unavailable
+from .postgres.pool import Pool
+from .process.retry import NAMES
+from .process.unavailable import Dependency, is_unavailable
+from .redis.hot_queue import HotQueue
 
 LIMIT_S = 2.0
 """A server that has not answered by then is said to be unavailable."""

@@ -11,20 +11,20 @@ from typing import NoReturn
 
 import click
 
-from .cut import cut
-from .dead import dead
-from .dev import dev
-from .export import export
-from .groups import groups
-from .health import health
-from .keys import keys
-from .rebuild import rebuild, verify
-from .replay import replay
-from .serve import executor, gateway, projector, scheduler
-from .show import show
-from .state import state
-from .tail import log
-from .why import why
+from .log.export import export
+from .log.groups import groups
+from .log.show import show
+from .log.state import state
+from .log.tail import log
+from .operations.cut import cut
+from .operations.dead import dead
+from .operations.keys import keys
+from .operations.rebuild import rebuild, verify
+from .operations.replay import replay
+from .operations.why import why
+from .services.dev import dev
+from .services.health import health
+from .services.serve import executor, gateway, projector, scheduler
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -46,8 +46,8 @@ def main() -> NoReturn:
         cli(prog_name="langlog")
     except Exception as error:
         from langlog_backbone.log import LogFault, LogUnavailable
-        from langlog_backbone.service import StartError
-        from langlog_backbone.settings import SettingError
+        from langlog_backbone.process.service import StartError
+        from langlog_backbone.process.settings import SettingError
 
         if isinstance(error, StartError | SettingError | LogFault | LogUnavailable):
             click.echo(f"langlog: {error}", err=True)

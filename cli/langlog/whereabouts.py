@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from langlog_backbone.log import Log
-    from langlog_backbone.settings import Settings
+    from langlog_backbone.process.settings import Settings
 
 
 @contextlib.asynccontextmanager
 async def log_and_read_model(settings: Settings) -> AsyncIterator[tuple[Settings, Log]]:
     """Settings with both URIs, and the log, started. Makes nothing: raises StartError where there is no log, or no Postgres."""
     import msgspec
-    from langlog_backbone.embedded import EmbeddedPostgres, data_folder_lock
+    from langlog_backbone.embedded.servers import EmbeddedPostgres, data_folder_lock
     from langlog_backbone.log import started_log
-    from langlog_backbone.service import StartError
+    from langlog_backbone.process.service import StartError
 
     folder = settings.data_dir.absolute()
     async with contextlib.AsyncExitStack() as stack:
@@ -57,8 +57,8 @@ async def log_alone(settings: Settings) -> AsyncIterator[Log]:
 def _with_log(settings: Settings) -> Settings:
     """With LOG_URI, if only that of the data folder's file. Raises StartError."""
     import msgspec
-    from langlog_backbone.embedded import LOG_FILE
-    from langlog_backbone.service import StartError
+    from langlog_backbone.embedded.servers import LOG_FILE
+    from langlog_backbone.process.service import StartError
 
     file = settings.data_dir.absolute() / LOG_FILE
     if settings.log_uri:

@@ -15,36 +15,36 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import Middleware
-from langlog_backbone import tracing
-from langlog_backbone.settings import own_url
+from langlog_backbone.process import tracing
+from langlog_backbone.process.settings import own_url
 
-from .a2a import A2a
-from .access import GATE, identify
-from .asgi import CustomApp
-from .assistants import Assistants
-from .audit import ThreadEvents
-from .body_reader import LIMITS, NO_BODY, BodyLimits, receive_body
-from .browser_guard import SAFE, BrowserGuard
+from .agents.a2a import A2a
+from .agents.mcp import Mcp
+from .auth.access import GATE, identify
+from .auth.custom_auth import ASKING, load_auth
+from .auth.user_code import load_object
 from .core import ID_SECRET, Core
-from .cors import Cors, cors_of
-from .crons import Crons
-from .custom_auth import ASKING, load_auth
-from .errors import CLOSING, ApiError, internal_error, unprocessable
-from .http_options import HttpOptions, Options
-from .mcp import Mcp
-from .openapi import document
-from .ports import UserCodeError
-from .protocol_feed import Feeds
-from .protocol_history import History
-from .protocol_http import SOCKET_PATH, Protocol
-from .runs import Runs
-from .store import Store
-from .system import System
-from .thread_state import ThreadState
-from .thread_stream import ThreadStreams
-from .threads import Threads
-from .user_code import load_object
-from .webhooks import WebhookLog
+from .custom_app.asgi import CustomApp
+from .http.backends import UserCodeError
+from .http.body_reader import LIMITS, NO_BODY, BodyLimits, receive_body
+from .http.browser_guard import SAFE, BrowserGuard
+from .http.cors import Cors, cors_of
+from .http.errors import CLOSING, ApiError, internal_error, unprocessable
+from .http.options import HttpOptions, Options
+from .openapi.document import document
+from .protocol.feed import Feeds
+from .protocol.history import History
+from .protocol.http import SOCKET_PATH, Protocol
+from .resources.assistants import Assistants
+from .resources.crons import Crons
+from .resources.store import Store
+from .resources.system import System
+from .resources.webhooks import WebhookLog
+from .runs.routes import Runs
+from .threads.events import ThreadEvents
+from .threads.routes import Threads
+from .threads.state import ThreadState
+from .threads.stream import ThreadStreams
 
 logger = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ def build_app(core: Core) -> web.Application:
     cors = cors_of(settings, options)
     if options.http.app is not None or options.auth.path is not None:
         # here: it brings a lot into memory that only a project's own code needs
-        from langlog_backbone.loopback import open_loopback
+        from langlog_backbone.project.loopback import open_loopback
 
         open_loopback(settings.base_url or own_url(settings), options.prefix, closed=ASKING)
     custom = load_app(options)

@@ -9,34 +9,34 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import web
-from langlog_backbone.audit import Audit
 from langlog_backbone.context import Backbone
-from langlog_backbone.deployment_secret import deployment_secrets, derived_key
-from langlog_backbone.lone_surrogates import encodable
+from langlog_backbone.credentials.deployment_secret import deployment_secrets, derived_key
+from langlog_backbone.credentials.run_credentials import RunCredentials
+from langlog_backbone.history.audit import Audit
 from langlog_backbone.probe import Probe
-from langlog_backbone.project import read_configuration
-from langlog_backbone.redis import RedisPipe
-from langlog_backbone.replies import ReplyRouter
-from langlog_backbone.run_credentials import RunCredentials
-from langlog_backbone.settings import Settings
-from langlog_backbone.store_index import StoreIndex, check_pgvector, store_index
-from langlog_backbone.store_refresh import Refreshes
-from langlog_backbone.ttl import StoreTtl, store_ttl, thread_ttl
-from langlog_backbone.watermark import Watermark
-from langlog_backbone.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import read_configuration
+from langlog_backbone.project.store_index import StoreIndex, check_pgvector, store_index
+from langlog_backbone.project.ttl import StoreTtl, store_ttl, thread_ttl
+from langlog_backbone.project.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
+from langlog_backbone.read_model.watermark import Watermark
+from langlog_backbone.redis.client import RedisPipe
+from langlog_backbone.redis.replies import ReplyRouter
+from langlog_backbone.store.refresh import Refreshes
+from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas.commands import Ttl
 
-from .access import caller, identity_of
-from .backlog import Backlog
-from .ends_in_log import EndsInLog
-from .errors import JSON, ApiError
-from .http_options import read_options
-from .metrics import Metrics
-from .permission import Permissions
-from .ports import SOURCE, Commands, Origin, Queries, Reads
-from .queue_depth import QueueDepth
-from .stream_slots import StreamSlots
-from .watch import Watches
+from .auth.access import caller, identity_of
+from .http.backends import SOURCE, Commands, Origin, Queries, Reads
+from .http.errors import JSON, ApiError
+from .http.metrics import Metrics
+from .http.options import read_options
+from .http.queue_depth import QueueDepth
+from .streams.backlog import Backlog
+from .streams.ends_in_log import EndsInLog
+from .streams.permission import Permissions
+from .streams.stream_slots import StreamSlots
+from .streams.watch import Watches
 
 logger = structlog.get_logger(__name__)
 

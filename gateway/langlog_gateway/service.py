@@ -13,13 +13,13 @@ from functools import partial
 import structlog
 from aiohttp import web
 from langlog_backbone.context import Backbone
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
 
 from .app import build_app, unnamed
-from .browser_guard import is_loopback
 from .core import Core
-from .http_options import Options
+from .http.browser_guard import is_loopback
+from .http.options import Options
 
 logger = structlog.get_logger(__name__)
 

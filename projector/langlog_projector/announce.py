@@ -11,11 +11,11 @@ from collections.abc import Mapping
 import asyncpg
 import msgspec
 import structlog
-from langlog_backbone import channels
 from langlog_backbone.log import Record
-from langlog_backbone.postgres import load_sql
-from langlog_backbone.redis import Bus
-from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import Bus
 from langlog_schemas import events as ev
 from langlog_schemas import messages
 from langlog_schemas.envelope import Cause

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import asyncpg
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.envelope import Cause
 
 from .changes import Changes

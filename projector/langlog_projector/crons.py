@@ -6,8 +6,8 @@ from datetime import datetime
 
 import asyncpg
 import msgspec
-from langlog_backbone.postgres import load_sql
-from langlog_backbone.schedule import moment_of
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.time.schedule import moment_of
 from langlog_schemas import events as ev
 from msgspec.structs import replace
 

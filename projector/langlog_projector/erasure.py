@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import asyncpg
-from langlog_backbone.postgres import load_sql
-from langlog_backbone.settings import Settings
-from langlog_backbone.thread_keys import FORGOTTEN_DAYS, statements
+from langlog_backbone.log.encryption.keys import FORGOTTEN_DAYS, statements
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.settings import Settings
 
 from .changes import Changes
 

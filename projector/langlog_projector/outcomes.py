@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres.database import load_sql
 
 KEPT_LEAST = timedelta(hours=1)
 """Whatever is set: what fires crons and sends commands again relies on it."""

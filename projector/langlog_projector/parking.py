@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 from langlog_backbone.log import Record
-from langlog_backbone.postgres import load_sql
-from langlog_backbone.unavailable import is_unavailable
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.unavailable import is_unavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 

@@ -22,12 +22,12 @@ from typing import Any, Protocol
 import asyncpg
 import msgspec
 import structlog
-from langlog_backbone import tracing
 from langlog_backbone.log import Record, TopicPartition
-from langlog_backbone.pool import ACQUIRE_S
-from langlog_backbone.retry import READ_LIMIT_S, Availability, until_available
-from langlog_backbone.settings import Settings
-from langlog_backbone.unavailable import is_unavailable
+from langlog_backbone.postgres.pool import ACQUIRE_S
+from langlog_backbone.process import tracing
+from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.process.unavailable import is_unavailable
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause

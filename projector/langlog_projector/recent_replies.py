@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 import structlog
-from langlog_backbone import channels
-from langlog_backbone.redis import Bus
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import Bus
 from langlog_schemas import messages
 
 logger = structlog.get_logger(__name__)

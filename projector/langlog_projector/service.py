@@ -19,22 +19,22 @@ from functools import partial
 import asyncpg
 import msgspec
 import structlog
-from langlog_backbone import channels
-from langlog_backbone.clock import now_iso
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogReader, NewRecord, Record, TopicPartition
-from langlog_backbone.pool import ACQUIRE_S
-from langlog_backbone.postgres import connect_pool
-from langlog_backbone.retry import READ_LIMIT_S, Availability, reason_of, until_available
-from langlog_backbone.service import JOIN_S
+from langlog_backbone.postgres.database import connect_pool
+from langlog_backbone.postgres.pool import ACQUIRE_S
+from langlog_backbone.process.retry import READ_LIMIT_S, Availability, reason_of, until_available
+from langlog_backbone.process.service import JOIN_S
+from langlog_backbone.redis import channels
+from langlog_backbone.time.clock import now_iso
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
 from .announce import AWAITED, Announcer
 from .erasure import Erasure
 from .projection import Projection, Refused
+from .rebuild.snapshot_read import restore
 from .recent_replies import RecentReplies
-from .snapshot_read import restore
 
 logger = structlog.get_logger(__name__)
 

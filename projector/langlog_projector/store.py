@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import asyncpg
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres.database import load_sql
 from langlog_schemas import events as ev
 from langlog_schemas.commands import TTL_MAX_MINUTES, StoreOp
 from langlog_schemas.vectors import unpack

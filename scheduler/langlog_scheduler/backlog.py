@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import DECIDERS
-from langlog_backbone.postgres import load_sql
+from langlog_backbone.postgres.database import load_sql
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 

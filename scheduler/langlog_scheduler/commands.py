@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langlog_backbone.clock import now_iso
 from langlog_backbone.log import Log, NewRecord
+from langlog_backbone.time.clock import now_iso
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 

@@ -21,14 +21,14 @@ from typing import Any
 
 import msgspec
 import structlog
-from langlog_backbone import channels
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import RecordTooLarge
-from langlog_backbone.postgres import load_sql
-from langlog_backbone.project import read_configuration
-from langlog_backbone.retry import Availability
-from langlog_backbone.schedule import Schedule, ScheduleError
-from langlog_backbone.ttl import thread_ttl
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.retry import Availability
+from langlog_backbone.project.config import read_configuration
+from langlog_backbone.project.ttl import thread_ttl
+from langlog_backbone.redis import channels
+from langlog_backbone.time.schedule import Schedule, ScheduleError
 from langlog_schemas import commands as cmd
 from langlog_schemas.cron_authority import CronAuthority, apply_changes
 from langlog_schemas.filters import FilterError, admits

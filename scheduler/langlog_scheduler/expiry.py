@@ -8,10 +8,10 @@ Ids are derived, so that two schedulers say the same.
 from __future__ import annotations
 
 import asyncpg
-from langlog_backbone.clock import now
-from langlog_backbone.postgres import load_sql
-from langlog_backbone.project import Configuration
-from langlog_backbone.ttl import store_ttl, thread_ttl
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.project.config import Configuration
+from langlog_backbone.project.ttl import store_ttl, thread_ttl
+from langlog_backbone.time.clock import now
 from langlog_schemas import commands as cmd
 
 SQL = load_sql("langlog_scheduler", "expiry.sql")

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import asyncpg
 import structlog
-from langlog_backbone.unavailable import is_unavailable
+from langlog_backbone.process.unavailable import is_unavailable
 
 logger = structlog.get_logger(__name__)
 

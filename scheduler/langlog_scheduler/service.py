@@ -14,13 +14,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 import structlog
-from langlog_backbone import channels
 from langlog_backbone.context import Backbone
-from langlog_backbone.last_states import LastStates
-from langlog_backbone.project import read_configuration
-from langlog_backbone.retry import HANGING_S, READ_LIMIT_S, Availability, reason_of, until_available
-from langlog_backbone.run_credentials import RunCredentials
-from langlog_backbone.watermark import ASK_AGAIN_S
+from langlog_backbone.credentials.run_credentials import RunCredentials
+from langlog_backbone.history.last_states import LastStates
+from langlog_backbone.process.retry import HANGING_S, READ_LIMIT_S, Availability, reason_of, until_available
+from langlog_backbone.project.config import read_configuration
+from langlog_backbone.read_model.watermark import ASK_AGAIN_S
+from langlog_backbone.redis import channels
 from langlog_schemas import commands as cmd
 from langlog_schemas.events import RUN_EVENTS
 

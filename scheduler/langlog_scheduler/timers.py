@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import asyncpg
-from langlog_backbone.last_states import LastStates, ended
-from langlog_backbone.postgres import load_sql
-from langlog_backbone.settings import Settings
+from langlog_backbone.history.last_states import LastStates, ended
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.settings import Settings
 from langlog_schemas import commands as cmd
 from langlog_schemas.thread import TIME_OVER
 

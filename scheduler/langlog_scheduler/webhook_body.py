@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from langlog_backbone.run_view import shown_kwargs
-from langlog_backbone.service import StartError
+from langlog_backbone.history.run_view import shown_kwargs
+from langlog_backbone.process.service import StartError
 from msgspec import Raw
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 — a marker, not a secret

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from langlog_backbone.clock import now_ms
-from langlog_backbone.run_view import LANGLOG_VERSION
-from langlog_backbone.settings import Settings
-from langlog_backbone.webhook_policy import WebhookPolicy, WebhookRefused
+from langlog_backbone.history.run_view import LANGLOG_VERSION
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.webhook_policy import WebhookPolicy, WebhookRefused
+from langlog_backbone.time.clock import now_ms
 
 from .webhook_body import signature, signing_key
 

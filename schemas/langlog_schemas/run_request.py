@@ -104,7 +104,7 @@ class Server(NamedTuple):
     headers: dict[str, str] = {}
     """Of the request, as far as the project wants them in the configurable and lets everybody see them."""
     sealed: bool = False
-    """The run needs credentials of its caller that are kept beside the log (`langlog_backbone.run_credentials`)."""
+    """The run needs credentials of its caller that are kept beside the log (`langlog_backbone.credentials.run_credentials`)."""
     traceparent: str | None = None
     """The trace that the run belongs to. Kept in its kwargs, because a run may begin long after it was asked for."""
 

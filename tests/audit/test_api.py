@@ -187,8 +187,8 @@ async def test_refused_commands_are_part_of_the_story(stack: Stack) -> None:
 
 
 async def test_frames_are_counted_and_shown_when_asked_for(stack: Stack) -> None:
-    from langlog_backbone.clock import now_iso
     from langlog_backbone.log import NewRecord
+    from langlog_backbone.time.clock import now_iso
     from langlog_schemas import envelope, frames
     from langlog_schemas.frames import Frame, FrameBatch
 

@@ -157,7 +157,7 @@ def test_a_strangers_group_on_kafka_is_shown_with_its_lag(scene: Scene) -> None:
     import asyncio
 
     from langlog_backbone.log import open_log
-    from langlog_backbone.settings import read_settings
+    from langlog_backbone.process.settings import read_settings
 
     if "LOG_URI" not in scene.server.env:
         pytest.skip("on the embedded log there are no strangers")
@@ -201,7 +201,7 @@ def replay(scene: Scene, *words: str, code: int) -> Done:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run graphs here instead of in a process of their own, which would import everything anew for each."""
 
-    monkeypatch.setattr("langlog.replay.carry_out", carried_out_here)
+    monkeypatch.setattr("langlog.operations.replay.carry_out", carried_out_here)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -261,9 +261,9 @@ def test_dry_folds_again_and_finds_what_was_tampered_with(scene: Scene) -> None:
 def tampered(scene: Scene, sql: str) -> None:
     import asyncio
 
-    from langlog_backbone.embedded import EmbeddedPostgres
-    from langlog_backbone.postgres import connect_pool
-    from langlog_backbone.settings import Settings
+    from langlog_backbone.embedded.servers import EmbeddedPostgres
+    from langlog_backbone.postgres.database import connect_pool
+    from langlog_backbone.process.settings import Settings
 
     async def change() -> None:
         uri = EmbeddedPostgres(scene.server.data).uri

@@ -14,11 +14,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.pool import Pool
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.run_credentials import CredentialsGone, Private, RunCredentials
-from langlog_backbone.settings import Settings
+from langlog_backbone.credentials.run_credentials import CredentialsGone, Private, RunCredentials
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.postgres.pool import Pool
+from langlog_backbone.process.settings import Settings
 
 from tests.stack.server import LiveServer, kafka_env
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph_sdk import Auth
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.project import Project
-from langlog_backbone.service import StartError
-from langlog_gateway.custom_auth import CustomAuth, user_of
-from langlog_gateway.errors import ApiError
-from langlog_gateway.user_code import load_object
-from langlog_gateway.visibility import Parameters, conditions
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.process.service import StartError
+from langlog_backbone.project.config import Project
+from langlog_gateway.auth.custom_auth import CustomAuth, user_of
+from langlog_gateway.auth.user_code import load_object
+from langlog_gateway.auth.visibility import Parameters, conditions
+from langlog_gateway.http.errors import ApiError
 from langlog_schemas.filters import FilterError, admits
 
 keys = st.sampled_from(["owner", "team", "k"])

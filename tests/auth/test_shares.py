@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from langlog_backbone.clock import new_id
+from langlog_backbone.time.clock import new_id
 
 from tests.gateway.conftest import MakeStack, Stack
 from tests.webhooks.conftest import Receiver, receiver, scheduler

@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from langlog_gateway.access import GATE
-from langlog_gateway.permission import expiry
+from langlog_gateway.auth.access import GATE
+from langlog_gateway.streams.permission import expiry
 
 from tests.gateway.conftest import Attempt, MakeStack, Stack
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from langlog_backbone.clock import SharedClock
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.pool import Pool
-from langlog_backbone.postgres import connect_pool
-from langlog_backbone.postgres_clock import measure
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool
+from langlog_backbone.postgres.pool import Pool
+from langlog_backbone.postgres.server_clock import measure
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import SharedClock
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from langlog_backbone.project import read_configuration
-from langlog_backbone.service import StartError
-from langlog_backbone.ttl import store_ttl, thread_ttl
+from langlog_backbone.process.service import StartError
+from langlog_backbone.project.config import read_configuration
+from langlog_backbone.project.ttl import store_ttl, thread_ttl
 from langlog_schemas.commands import Ttl
 
 

@@ -7,11 +7,11 @@ import uuid
 
 import asyncpg
 import pytest
-from langlog_backbone.ddl import statements
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.settings import Settings
-from langlog_backbone.thread_keys import ThreadKeys
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.log.encryption.keys import ThreadKeys
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.postgres.ddl import statements
+from langlog_backbone.process.settings import Settings
 
 LIMIT_S = 60.0
 OBJECTS = "SELECT relname, relkind FROM pg_class WHERE relnamespace = to_regnamespace($1) ORDER BY relname"

@@ -9,12 +9,12 @@ import uuid
 from pathlib import Path
 
 import pytest
-from langlog_backbone.deployment_secret import SIZE, deployment_secrets
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.pool import Pool
-from langlog_backbone.postgres import connect_pool
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
+from langlog_backbone.credentials.deployment_secret import SIZE, deployment_secrets
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool
+from langlog_backbone.postgres.pool import Pool
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
 from langlog_schemas.ids import idempotent_id
 
 KAFKA = "kafka://127.0.0.1:9"

@@ -12,7 +12,7 @@ WAIT_S = 60.0
 
 STUCK = """
 import asyncio, threading
-from langlog_backbone.ending import Ending, end_by_force
+from langlog_backbone.process.ending import Ending, end_by_force
 
 async def main():
     ending = Ending(float({limit_s}), end_by_force)

@@ -7,10 +7,10 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from langlog_backbone.embedded import EmbeddedRedis
-from langlog_backbone.hot_queue import HotQueue
-from langlog_backbone.redis import RedisPipe, RedisUnavailable
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_schemas.messages import Task
 
 LEASE_S = 60.0

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from langlog_backbone import channels
-from langlog_backbone.embedded import EmbeddedRedis
-from langlog_backbone.kept_frames import BATCH_BYTES, KeptFrames
-from langlog_backbone.redis import RedisPipe
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import RedisPipe
+from langlog_backbone.redis.kept_frames import BATCH_BYTES, KeptFrames
 
 BODY = os.urandom(2_000)
 STREAM_BYTES = 20 * (len(BODY) + BATCH_BYTES)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import structlog
-from langlog_backbone.logging import configure_logging
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.logging import configure_logging
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
 
 
 def json_lines(out: io.StringIO) -> list[dict[str, Any]]:

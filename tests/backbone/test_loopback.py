@@ -1,4 +1,4 @@
-"""What a client without an address in a graph reaches (`langlog_backbone.loopback`)."""
+"""What a client without an address in a graph reaches (`langlog_backbone.project.loopback`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
-from langlog_backbone.loopback import Loopback
+from langlog_backbone.project.loopback import Loopback
 
 
 @asynccontextmanager

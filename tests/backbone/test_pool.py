@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from langlog_backbone import pool as pool_module
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.pool import Pool
-from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres import pool as pool_module
+from langlog_backbone.postgres.pool import Pool
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 
 SIZE = 4
 LIMIT_S = 60.0

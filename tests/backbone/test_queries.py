@@ -7,12 +7,12 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from langlog_backbone import channels
-from langlog_backbone.embedded import EmbeddedRedis
-from langlog_backbone.queries import QUERIES, QueryClient
-from langlog_backbone.redis import Bus, RedisPipe
-from langlog_backbone.replies import ANSWER, ReplyRouter
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import Bus, RedisPipe
+from langlog_backbone.redis.queries import QUERIES, QueryClient
+from langlog_backbone.redis.replies import ANSWER, ReplyRouter
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 

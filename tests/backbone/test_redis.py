@@ -8,11 +8,11 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from langlog_backbone import large_messages
-from langlog_backbone.embedded import EmbeddedRedis
-from langlog_backbone.redis import Bus, RedisPipe, RedisUnavailable, check_redis
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import large_messages
+from langlog_backbone.redis.client import Bus, RedisPipe, RedisUnavailable, check_redis
 from redis.exceptions import ResponseError
 
 LIMIT_S = 60.0

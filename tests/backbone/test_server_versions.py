@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from langlog_backbone import postgres, redis
-from langlog_backbone.service import StartError
+from langlog_backbone.postgres import database as postgres
+from langlog_backbone.process.service import StartError
+from langlog_backbone.redis import client as redis
 
 
 @pytest.mark.parametrize("number", ["140000", "140011", "150004", "180001"])

@@ -9,8 +9,8 @@ import signal
 from typing import Any
 
 import pytest
-from langlog_backbone.ending import Ending
-from langlog_backbone.service import Service, StartError, run_services
+from langlog_backbone.process.ending import Ending
+from langlog_backbone.process.service import Service, StartError, run_services
 from structlog.testing import CapturingLogger
 
 WAIT_S = 60.0
@@ -138,7 +138,7 @@ async def test_what_nobody_foresaw_in_a_start_is_said_in_a_line_too() -> None:
 
 @pytest.mark.parametrize("step", ["drain", "stop"])
 async def test_after_a_failed_start_what_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    monkeypatch.setattr("langlog_backbone.service.FAILED_START_S", 0.2)
+    monkeypatch.setattr("langlog_backbone.process.service.FAILED_START_S", 0.2)
     diary: list[str] = []
     a, b, services = two(diary)
     b.start_error = RuntimeError("broken")
@@ -160,11 +160,11 @@ async def test_a_signal_ends_a_start_that_waits() -> None:
 
 
 async def test_a_start_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langlog_backbone.service.SLOW_START_S", 0.01)
+    monkeypatch.setattr("langlog_backbone.process.service.SLOW_START_S", 0.01)
     _, b, services = two([])
     b.start_waits_for.clear()
     told = CapturingLogger()
-    monkeypatch.setattr("langlog_backbone.service.logger", told)
+    monkeypatch.setattr("langlog_backbone.process.service.logger", told)
     running = asyncio.create_task(run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM)))
     await asyncio.wait_for(b.starting.wait(), WAIT_S)
     while not told.calls:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from langlog_backbone.context import Backbone, open_backbone
-from langlog_backbone.settings import Settings
-from langlog_executor.decider import DeciderService
-from langlog_executor.io_loop import IoLoop
+from langlog_backbone.process.settings import Settings
+from langlog_executor.decider.service import DeciderService
+from langlog_executor.runtime.io_loop import IoLoop
 from langlog_projector.service import ProjectorService
 
 from tests.stack.fixtures import MakeSettings

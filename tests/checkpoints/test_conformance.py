@@ -8,12 +8,12 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import ALL_CAPABILITIES
-from langlog_backbone.clock import new_id
-from langlog_executor.checkpoint_reader import CheckpointReader
-from langlog_executor.checkpointer import LogCheckpointer
-from langlog_executor.command_sender import CommandSender
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.worker_log import RunRecords
+from langlog_backbone.time.clock import new_id
+from langlog_executor.checkpoints.checkpointer import LogCheckpointer
+from langlog_executor.checkpoints.reader import CheckpointReader
+from langlog_executor.runtime.command_sender import CommandSender
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.records import RunRecords
 from langlog_schemas.messages import Task
 
 TASK = Task(

@@ -11,14 +11,14 @@ from unittest import mock
 import pytest
 from langgraph.checkpoint.base import id as langgraph_ids
 from langgraph.checkpoint.base.id import uuid6
-from langlog_backbone.clock import new_id
-from langlog_executor.checkpoint_ids import LAST, issue_ids_after
-from langlog_executor.checkpoint_reader import CheckpointReader
-from langlog_executor.checkpointer import LogCheckpointer
-from langlog_executor.command_sender import CommandSender
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.worker_log import CapturedRecords, RunRecords
-from langlog_gateway.thread_copy import SQL
+from langlog_backbone.time.clock import new_id
+from langlog_executor.checkpoints.checkpointer import LogCheckpointer
+from langlog_executor.checkpoints.reader import CheckpointReader
+from langlog_executor.runtime.checkpoint_ids import LAST, issue_ids_after
+from langlog_executor.runtime.command_sender import CommandSender
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.records import CapturedRecords, RunRecords
+from langlog_gateway.threads.copy import SQL
 
 from tests.checkpoints.test_reads import place, task, value_of
 

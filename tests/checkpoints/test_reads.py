@@ -8,15 +8,15 @@ from typing import Any
 import asyncpg
 import pytest
 from langgraph.checkpoint.base.id import uuid6
-from langlog_backbone.clock import new_id
 from langlog_backbone.context import open_backbone
-from langlog_backbone.settings import Settings
-from langlog_executor.checkpoint_reader import CheckpointReader
-from langlog_executor.checkpointer import LogCheckpointer
-from langlog_executor.command_sender import CommandSender
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.overlay import Overlay
-from langlog_executor.worker_log import CapturedRecords, RunRecords
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id
+from langlog_executor.checkpoints.checkpointer import LogCheckpointer
+from langlog_executor.checkpoints.overlay import Overlay
+from langlog_executor.checkpoints.reader import CheckpointReader
+from langlog_executor.runtime.command_sender import CommandSender
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.records import CapturedRecords, RunRecords
 from langlog_projector.service import ProjectorService
 from langlog_schemas.commands import StoreOp, WriteStore
 from langlog_schemas.messages import Task
@@ -209,7 +209,7 @@ async def test_a_reply_that_is_lost_with_redis_is_found_in_the_read_model(
     sender = CommandSender(io)
     command = WriteStore(namespace=["n"], ops=[StoreOp(key="k", value=Raw(b"{}"))])
     await sender.send([command])
-    monkeypatch.setattr("langlog_executor.command_sender.ASK_AGAIN_S", 0.05)
+    monkeypatch.setattr("langlog_executor.runtime.command_sender.ASK_AGAIN_S", 0.05)
     await sender._replies.stop()
     (reply,) = await sender.send([command])
     assert reply.status == 200

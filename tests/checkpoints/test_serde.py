@@ -23,8 +23,8 @@ from langchain_core.messages import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
-from langlog_executor import encoding
-from langlog_executor.serde import AllowedTypes, ProjectSerializer, pack, project_serializer, unpack
+from langlog_executor.checkpoints.serde import AllowedTypes, ProjectSerializer, pack, project_serializer, unpack
+from langlog_executor.values import encoding
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 

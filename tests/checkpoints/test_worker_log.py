@@ -11,12 +11,12 @@ import msgspec
 import pytest
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import AppendUnknown, LogUnavailable, NewRecord, Position, RecordTooLarge
-from langlog_backbone.settings import Settings
-from langlog_executor import worker_log
-from langlog_executor.checkpoint_reader import CheckpointReader
-from langlog_executor.checkpointer import LogCheckpointer
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.worker_log import RecordsClosed, RunRecords
+from langlog_backbone.process.settings import Settings
+from langlog_executor.checkpoints.checkpointer import LogCheckpointer
+from langlog_executor.checkpoints.reader import CheckpointReader
+from langlog_executor.runtime import records as worker_log
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.records import RecordsClosed, RunRecords
 from langlog_schemas import events
 from langlog_schemas.events import CheckpointPart, CheckpointWritten, RunStarted
 from langlog_schemas.messages import Task

@@ -92,10 +92,10 @@ def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
 
 BROKEN = """
 import sys, threading
-import langlog_gateway.core, langlog_backbone.service, langlog.running
+import langlog_gateway.core, langlog_backbone.process.service, langlog.services.running
 from langlog.main import main
 
-langlog_backbone.service.FAILED_START_S = langlog.running.LAST_RESORT_S = 1.0
+langlog_backbone.process.service.FAILED_START_S = langlog.services.running.LAST_RESORT_S = 1.0
 start = langlog_gateway.core.Core.start
 
 async def broken(core):

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from langlog.config_keys import unknown_keys, warn_of_unknown_keys
-from langlog_backbone.project import read_project
+from langlog.services.config_keys import unknown_keys, warn_of_unknown_keys
+from langlog_backbone.project.config import read_project
 
 
 def test_a_misspelt_key_is_named_with_the_one_that_was_probably_meant() -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langlog.config_keys import FOR_IMAGES, KEYS, WITHOUT_EFFECT, keys_without_effect, warn_of_unknown_keys
-from langlog_backbone.project import GRAPHS, SECTIONS, Project, read_configuration, read_project
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import UNSERVED, VARIABLES, SettingError, read_settings
-from langlog_backbone.store_index import StoreIndex
-from langlog_backbone.ttl import StoreTtl, ThreadTtl
-from langlog_backbone.webhook_policy import UrlRules, WebhookSection
-from langlog_gateway.http_options import (
+from langlog.services.config_keys import FOR_IMAGES, KEYS, WITHOUT_EFFECT, keys_without_effect, warn_of_unknown_keys
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import UNSERVED, VARIABLES, SettingError, read_settings
+from langlog_backbone.project.config import GRAPHS, SECTIONS, Project, read_configuration, read_project
+from langlog_backbone.project.store_index import StoreIndex
+from langlog_backbone.project.ttl import StoreTtl, ThreadTtl
+from langlog_backbone.project.webhook_policy import UrlRules, WebhookSection
+from langlog_gateway.http.options import (
     AuthCache,
     AuthOptions,
     ConfigurableHeaders,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest_asyncio
-from langlog.health import HealthService
+from langlog.services.health import HealthService
 
 from tests.stack.server import free_port
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from langlog.reload import ReloadService, matters
+from langlog.services.reload import ReloadService, matters
 
 WAIT_S = 60.0
 

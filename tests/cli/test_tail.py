@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from langlog.tail import Wanted
+from langlog.log.tail import Wanted
 from langlog_backbone.log import Log, NewRecord, Record, open_log
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 from langlog_schemas import commands, envelope, events
 
 WAIT_S = 120.0

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from langlog.why import Facts, QueueFacts, RunFacts, explain, gather
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
-from langlog_backbone.hot_queue import HotQueue
+from langlog.operations.why import Facts, QueueFacts, RunFacts, explain, gather
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import open_log
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.redis import RedisPipe
-from langlog_backbone.settings import Settings
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis.client import RedisPipe
+from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_schemas.messages import Task
 
 from tests.stack.fixtures import isolated

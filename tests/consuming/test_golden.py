@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.postgres import connect_pool, ensure_read_model
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_projector.apply import apply
 from langlog_projector.fold import Fences, Fold
 from langlog_schemas import assistant, cron, envelope, snapshots, thread

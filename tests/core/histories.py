@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
-from langlog_executor.decide import decide_thread, fold_thread
+from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause, CommandMeta

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from langlog_backbone.log import Record
-from langlog_executor.decide import decide_thread, fold_thread
-from langlog_executor.decide_assistants import decide_assistant, fold_assistant
-from langlog_executor.decide_crons import decide_cron, fold_cron
-from langlog_executor.decide_store import decide_store
+from langlog_executor.decider.assistants import decide_assistant, fold_assistant
+from langlog_executor.decider.crons import decide_cron, fold_cron
+from langlog_executor.decider.store import decide_store
+from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, run_results

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
-from langlog_executor.decide import decide_thread, fold_thread
-from langlog_executor.decide_assistants import decide_assistant, fold_assistant
+from langlog_executor.decider.assistants import decide_assistant, fold_assistant
+from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.assistant import AssistantState

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.process.settings import Settings
 from langlog_projector.apply import SQL, PositionsMoved, Step, apply
 from langlog_projector.fold import Fences, Fold
 from langlog_schemas import checkpoints as cp

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.postgres import connect_pool, ensure_read_model, load_sql
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model, load_sql
+from langlog_backbone.process.settings import Settings
 
 APPLY = load_sql("langlog_projector", "apply.sql")
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.log import Record
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.settings import Settings
-from langlog_executor.aggregates import Aggregates
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.process.settings import Settings
+from langlog_executor.decider.aggregates import Aggregates
 from langlog_projector import projection as projection_module
 from langlog_projector.apply import apply
 from langlog_projector.projection import Nobody, Projection

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langlog_backbone.schedule import SCHEDULE_CHARACTERS_MAX, Schedule, ScheduleError, moment_of, zone_of
+from langlog_backbone.time.schedule import SCHEDULE_CHARACTERS_MAX, Schedule, ScheduleError, moment_of, zone_of
 from langlog_scheduler.crons import times_to_fire
 
 NEW_YORK = "America/New_York"

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from langlog_backbone import channels
-from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord, Position
-from langlog_backbone.settings import Settings
-from langlog_executor.decider import DeciderService
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_executor.decider.service import DeciderService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages

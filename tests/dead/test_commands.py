@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from langlog.dead import NotReleased, operator
 from langlog.main import cli
-from langlog.why import explain, gather
-from langlog_backbone.clock import new_id
-from langlog_backbone.settings import VARIABLES, Settings
-from langlog_executor import decider
-from langlog_gateway.metrics import Metrics
+from langlog.operations.dead import NotReleased, operator
+from langlog.operations.why import explain, gather
+from langlog_backbone.process.settings import VARIABLES, Settings
+from langlog_backbone.time.clock import new_id
+from langlog_executor.decider import service as decider
+from langlog_gateway.http.metrics import Metrics
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog.dead import NotReleased, operator
-from langlog_backbone.clock import new_id
-from langlog_backbone.settings import Settings
-from langlog_projector.rebuild import building, follow_log
+from langlog.operations.dead import NotReleased, operator
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id
+from langlog_projector.rebuild.rebuild import building, follow_log
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
-from langlog_backbone.clock import new_id
+from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 

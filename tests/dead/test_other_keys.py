@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from langlog.dead import operator
-from langlog_backbone.clock import new_id
-from langlog_backbone.settings import Settings
+from langlog.operations.dead import operator
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from msgspec import Raw

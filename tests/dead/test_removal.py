@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone.clock import new_id
-from langlog_backbone.settings import Settings
-from langlog_executor.decide_parked import decide_removal
-from langlog_projector.comparison import compare
-from langlog_projector.rebuild import building, follow_log
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id
+from langlog_executor.decider.parked_threads import decide_removal
+from langlog_projector.rebuild.comparison import compare
+from langlog_projector.rebuild.rebuild import building, follow_log
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import CommandMeta

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 from langgraph_sdk import get_client
-from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.embedded.servers import EmbeddedPostgres
 
 from tests.e2e.conftest import PROJECT
 from tests.stack.server import LiveServer

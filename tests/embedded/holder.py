@@ -6,8 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from langlog_backbone.embedded import embedded_servers
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import embedded_servers
+from langlog_backbone.process.settings import Settings
 
 
 async def main() -> None:

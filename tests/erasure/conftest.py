@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 from tests.dead.stack import Stack, stack_of
 from tests.stack.fixtures import MakeSettings

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.log import Log, LogFault, NewRecord, Record, open_log, started_log
-from langlog_backbone.log.sealed import OTHERS, PLAIN, SealedLog, is_sealed
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import SettingError, Settings, read_settings
-from langlog_backbone.thread_keys import ThreadKeys
-from langlog_projector.rebuild import building, follow_log
+from langlog_backbone.log.encryption.keys import ThreadKeys
+from langlog_backbone.log.encryption.sealed_log import OTHERS, PLAIN, SealedLog, is_sealed
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import SettingError, Settings, read_settings
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_projector.rebuild.rebuild import building, follow_log
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import events as ev

@@ -16,7 +16,7 @@ import pytest
 import redis.asyncio as aioredis
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 
 from tests.e2e.conftest import PROJECT
 from tests.erasure.conftest import MASTER

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone.clock import new_id, now_iso
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import started_log
-from langlog_backbone.settings import Settings
-from langlog_projector import retention, swap
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_projector.rebuild import retention, swap
 from langlog_schemas import commands as cmd
 from msgspec import Raw
 

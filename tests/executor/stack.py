@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from langlog_backbone import channels
-from langlog_backbone.clock import new_id, now_iso
-from langlog_backbone.compression import restored
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord
-from langlog_backbone.settings import Settings
-from langlog_executor.decider import DeciderService
-from langlog_executor.workers import GraphsService, WorkerPoolService
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_backbone.values.compression import restored
+from langlog_executor.decider.service import DeciderService
+from langlog_executor.worker.pool import GraphsService, WorkerPoolService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands, envelope, frames, messages
 from langlog_schemas.frames import Frame

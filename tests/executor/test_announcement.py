@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 from langlog_backbone.log import NewRecord
-from langlog_backbone.project import GraphSpec, Project
-from langlog_executor import announcement
-from langlog_executor.graph_queries import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
-from langlog_executor.graphs import load_graphs
+from langlog_backbone.project.config import GraphSpec, Project
+from langlog_executor.graphs.loading import load_graphs
+from langlog_executor.queries.graphs import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
+from langlog_executor.worker import announcement
 from langlog_schemas import events as ev
 
 GRAPHS = Path(__file__).parents[1] / "contract" / "graphs"

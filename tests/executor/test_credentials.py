@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from langlog_executor import credentials
-from langlog_executor.credentials import folders, hidden, secret_values, shown
+from langlog_executor.values import redaction as credentials
+from langlog_executor.values.redaction import folders, hidden, secret_values, shown
 
 LONG = 200_000
 

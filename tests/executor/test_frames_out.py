@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone import channels
-from langlog_backbone.clock import now_ms
-from langlog_backbone.compression import restored
 from langlog_backbone.context import Backbone
-from langlog_backbone.redis import RedisPipe
-from langlog_executor import frames_out
-from langlog_executor.frames_out import FramesOut
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.worker_log import CapturedRecords
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import RedisPipe
+from langlog_backbone.time.clock import now_ms
+from langlog_backbone.values.compression import restored
+from langlog_executor.frames import publisher as frames_out
+from langlog_executor.frames.publisher import FramesOut
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.records import CapturedRecords
 from langlog_schemas import events, frames
 from langlog_schemas.frames import Frame, FrameBatch
 from langlog_schemas.messages import Task

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import pytest
-from langlog_executor import graph_loops
-from langlog_executor.graph_loops import GraphLoops
-from langlog_executor.io_loop import IoLoop
+from langlog_executor.runtime import graph_loops
+from langlog_executor.runtime.graph_loops import GraphLoops
+from langlog_executor.runtime.io_loop import IoLoop
 
 LIMIT_S = 0.05
 """What the issue allows a blocking node to delay others by."""

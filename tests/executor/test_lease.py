@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone.redis import RedisPipe
-from langlog_backbone.settings import Settings
-from langlog_executor.lease import Lease
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis.client import RedisPipe
+from langlog_executor.runtime.lease import Lease
 from redis import Redis
 
 LEASE_S = 9.0

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from langgraph.store.memory import InMemoryStore
-from langlog_backbone.project import read_project
-from langlog_backbone.project_import import imported_app
-from langlog_backbone.service import StartError
-from langlog_executor.graphs import GraphLoadError, Graphs, UnknownGraph, load_graphs
+from langlog_backbone.process.service import StartError
+from langlog_backbone.project.config import read_project
+from langlog_backbone.project.imports import imported_app
+from langlog_executor.graphs.loading import GraphLoadError, Graphs, UnknownGraph, load_graphs
 
 GRAPH = """
 from typing import TypedDict
@@ -305,9 +305,9 @@ def test_a_project_with_names_like_ours_loads_and_runs(folder: Path) -> None:
     script = """
         import asyncio, sys
         from pathlib import Path
-        from langlog_backbone.project import read_project
-        from langlog_executor.graphs import load_graphs
-        import langlog_executor.worker
+        from langlog_backbone.project.config import read_project
+        from langlog_executor.graphs.loading import load_graphs
+        import langlog_executor.worker.process
         graphs = load_graphs(read_project(Path(sys.argv[1])))
         module = next(m for n, m in sys.modules.items() if n.startswith("langlog_project."))
         async def main():

@@ -26,8 +26,8 @@ graph = StateGraph(S).add_node("speak", speak).add_edge(START, "speak").compile(
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
-from langlog_backbone.project import read_project
-from langlog_executor.graphs import load_graphs
+from langlog_backbone.project.config import read_project
+from langlog_executor.graphs.loading import load_graphs
 graphs = load_graphs(read_project(Path(sys.argv[1])))
 async def main():
     async with graphs.open("g") as graph:

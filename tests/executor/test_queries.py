@@ -9,18 +9,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone import channels
-from langlog_backbone.clock import new_id, now_ms
 from langlog_backbone.context import Backbone
-from langlog_backbone.project import read_project
-from langlog_executor.checkpoint_reader import CheckpointReader
-from langlog_executor.checkpointer import LogCheckpointer
-from langlog_executor.command_sender import CommandSender
-from langlog_executor.graph_loops import GraphLoops
-from langlog_executor.graphs import Graphs, load_graphs
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.queries import QueryServer
-from langlog_executor.worker_log import RunRecords
+from langlog_backbone.project.config import read_project
+from langlog_backbone.redis import channels
+from langlog_backbone.time.clock import new_id, now_ms
+from langlog_executor.checkpoints.checkpointer import LogCheckpointer
+from langlog_executor.checkpoints.reader import CheckpointReader
+from langlog_executor.graphs.loading import Graphs, load_graphs
+from langlog_executor.queries.server import QueryServer
+from langlog_executor.runtime.command_sender import CommandSender
+from langlog_executor.runtime.graph_loops import GraphLoops
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.records import RunRecords
 from langlog_schemas import commands, messages
 from langlog_schemas.commands import CreateThread, UpdateState
 from langlog_schemas.messages import Answer, Query

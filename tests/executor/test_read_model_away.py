@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import SearchOp
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.store import LogStore
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.store.log_store import LogStore
 
 from tests.checkpoints.conftest import running
 from tests.stack.fixtures import MakeSettings

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from langlog_backbone.log import RecordTooLarge
-from langlog_executor.graph_attempt import Ended
-from langlog_executor.graph_loops import Work
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.run_execution import RunExecution, RunTools
+from langlog_executor.runtime.graph_loops import Work
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.worker.graph_attempt import Ended
+from langlog_executor.worker.run_execution import RunExecution, RunTools
 from langlog_schemas import commands, envelope
 from msgspec.structs import replace
 

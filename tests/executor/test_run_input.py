@@ -11,12 +11,10 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, Send
-from langlog_backbone.project import read_project
-from langlog_backbone.settings import Settings
-from langlog_executor import encoding
-from langlog_executor.credentials import hidden
-from langlog_executor.graphs import Graphs, load_graphs
-from langlog_executor.run_input import (
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import read_project
+from langlog_executor.graphs.loading import Graphs, load_graphs
+from langlog_executor.graphs.run_input import (
     NULL_TASK,
     AuthUser,
     Kwargs,
@@ -27,6 +25,8 @@ from langlog_executor.run_input import (
     read_kwargs,
     resumed_input,
 )
+from langlog_executor.values import encoding
+from langlog_executor.values.redaction import hidden
 from pydantic import BaseModel
 
 from tests.executor.test_run_stream import CONTRACT, streamed, task_for

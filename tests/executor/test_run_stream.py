@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
-from langlog_backbone.project import read_project
-from langlog_backbone.settings import Settings
-from langlog_executor.graph_attempt import Ended, GraphAttempt
-from langlog_executor.graphs import Graphs, load_graphs
-from langlog_executor.run_input import read_kwargs
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import read_project
+from langlog_executor.graphs.loading import Graphs, load_graphs
+from langlog_executor.graphs.run_input import read_kwargs
+from langlog_executor.worker.graph_attempt import Ended, GraphAttempt
 from langlog_schemas.ids import default_assistant_id
 from langlog_schemas.messages import Task
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typing_extensions
 from langgraph.graph import START, StateGraph
-from langlog_executor.graph_schemas import graph_schemas
+from langlog_executor.graphs.schemas import graph_schemas
 
 
 class Inner(typing.TypedDict):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from langgraph.store.base import GetOp, InvalidNamespaceError, MatchCondition, PutOp, SearchOp
 from langlog_backbone.context import Backbone
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.store import LogStore
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.store.log_store import LogStore
 
 pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
-from langlog_executor.workers import WorkerPoolService
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_executor.worker.pool import WorkerPoolService
 from langlog_schemas import commands, envelope, events, frames
 
 from tests.executor.stack import GRAPHS, LIMIT_S, Stack, running_stack, write_project
@@ -193,7 +193,7 @@ async def test_a_run_over_its_time_ends_as_timeout(project: Settings) -> None:
 async def test_a_run_that_is_cancelled_between_two_attempts_leaves_what_the_first_one_did(
     project: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langlog_executor.untold_ends.ANSWER_S", 60.0)
+    monkeypatch.setattr("langlog_executor.decider.orphaned_runs.ANSWER_S", 60.0)
     async with running_stack(msgspec.structs.replace(project, drain_s=0.1)) as stack:
         run = await stack.start("steps")
         await run.custom.wait()

@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from langlog_backbone import channels
-from langlog_backbone.clock import new_id, now_iso, now_ms
 from langlog_backbone.context import Backbone, open_backbone
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import NewRecord
-from langlog_backbone.settings import Settings
-from langlog_executor.decider import DeciderService
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
+from langlog_backbone.time.clock import new_id, now_iso, now_ms
+from langlog_executor.decider.service import DeciderService
 from langlog_gateway.service import GatewayService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands as cmd
@@ -132,7 +132,7 @@ class Stack:
 
     async def answer(self) -> None:
         """Answer queries as the test says, on a connection of our own: this waits."""
-        from langlog_backbone.redis import connect
+        from langlog_backbone.redis.client import connect
 
         client = connect(self.backbone.settings.redis_uri, socket_timeout=None)  # questions may be long in coming
         try:

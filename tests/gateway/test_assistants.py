@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone import channels
+from langlog_backbone.redis import channels
 from langlog_schemas import events as ev
 from langlog_schemas.ids import default_assistant_id
 from langlog_schemas.messages import Answer

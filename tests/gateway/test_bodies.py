@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
-from langlog_gateway.body_reader import unpack
-from langlog_gateway.errors import ApiError
+from langlog_gateway.http.body_reader import unpack
+from langlog_gateway.http.errors import ApiError
 
 from .conftest import MakeStack, Stack
 

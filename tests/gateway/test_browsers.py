@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from aiohttp import WSServerHandshakeError
-from langlog_backbone.settings import Settings
-from langlog_gateway.browser_guard import BrowserGuard, is_loopback
-from langlog_gateway.cors import Cors
-from langlog_gateway.http_options import CorsOptions
+from langlog_backbone.process.settings import Settings
+from langlog_gateway.http.browser_guard import BrowserGuard, is_loopback
+from langlog_gateway.http.cors import Cors
+from langlog_gateway.http.options import CorsOptions
 from multidict import CIMultiDict
 
 from .conftest import MakeStack, Stack, make_thread

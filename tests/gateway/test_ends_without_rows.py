@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone import channels
 from langlog_backbone.log import Record
+from langlog_backbone.redis import channels
 from langlog_projector.announce import Announcer
 from langlog_projector.projection import Projection
 from langlog_schemas import envelope

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from langlog_backbone.clock import new_id
-from langlog_executor.decide_sizes import metadata_refusal
+from langlog_backbone.time.clock import new_id
+from langlog_executor.decider.sizes import metadata_refusal
 
 from .conftest import Attempt, MakeStack, Stack
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import AppendUnknown, LogUnavailable, NewRecord, Position
 from langlog_projector.recent_replies import RecentReplies
 from langlog_schemas.messages import Answer

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from aiohttp import WSServerHandshakeError
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
-from langlog_gateway.asgi_router import find_routers
-from langlog_gateway.http_options import HeaderPatterns, HttpOptions, read_options
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_gateway.custom_app.routers import find_routers
+from langlog_gateway.http.options import HeaderPatterns, HttpOptions, read_options
 
 from .conftest import MakeStack
 

@@ -6,14 +6,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_gateway import bodies, sse, thread_copy, validation
-from langlog_gateway.errors import ApiError
-from langlog_gateway.http_options import HttpOptions
-from langlog_gateway.layering import layer, mirrored
-from langlog_gateway.merge import Merge, whole
-from langlog_gateway.metrics import Metrics
-from langlog_gateway.sse import Batch
-from langlog_gateway.thread_search import extractions
+from langlog_gateway.http import requests as bodies
+from langlog_gateway.http import validation
+from langlog_gateway.http.config import layer, mirrored
+from langlog_gateway.http.errors import ApiError
+from langlog_gateway.http.metrics import Metrics
+from langlog_gateway.http.options import HttpOptions
+from langlog_gateway.streams import sse
+from langlog_gateway.streams.merge import Merge, whole
+from langlog_gateway.streams.sse import Batch
+from langlog_gateway.threads import copy as thread_copy
+from langlog_gateway.threads.search import extractions
 from langlog_schemas.frames import Frame, FrameBatch
 from langlog_schemas.run_request import Assistant, Server
 

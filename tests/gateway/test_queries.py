@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from langlog_backbone.redis import Bus, RedisPipe
-from langlog_backbone.replies import ReplyRouter
-from langlog_backbone.settings import Settings
-from langlog_gateway.errors import ApiError
-from langlog_gateway.ports import Queries
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis.client import Bus, RedisPipe
+from langlog_backbone.redis.replies import ReplyRouter
+from langlog_gateway.http.backends import Queries
+from langlog_gateway.http.errors import ApiError
 
 
 async def test_a_question_that_does_not_get_through_is_given_up_at_once(tmp_path: Path) -> None:

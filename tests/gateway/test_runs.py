@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_gateway import run_create
+from langlog_gateway.runs import submission as run_create
 from langlog_schemas.ids import default_assistant_id
 from langlog_schemas.messages import Answer
 
@@ -153,7 +153,7 @@ async def test_cancelling_stops_the_run_and_tells_those_who_wait(stack: Stack) -
         await controls.get()
         await attempt.finish({"so": "far"}, "interrupted", next=["node"])
 
-    from langlog_backbone import channels
+    from langlog_backbone.redis import channels
 
     await stack.backbone.bus.subscribe(channels.CONTROL, lambda data: controls.put_nowait(data))
     stack.play = play
@@ -197,7 +197,7 @@ async def test_a_repeated_request_gets_the_first_run(stack: Stack) -> None:
 async def test_a_key_whose_outcome_is_no_longer_kept_never_runs_a_run_again(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, over: bool
 ) -> None:
-    monkeypatch.setattr("langlog_executor.decider.RETRIES_REMEMBERED", 0)
+    monkeypatch.setattr("langlog_executor.decider.service.RETRIES_REMEMBERED", 0)
     async with make_stack() as stack:
         thread_id = await make_thread(stack)
         path, headers = f"/threads/{thread_id}/runs", {"Idempotency-Key": "long ago"}

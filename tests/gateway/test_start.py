@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import structlog
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
-from langlog_gateway.http_options import AuthOptions, HttpOptions, Options
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_gateway.http.options import AuthOptions, HttpOptions, Options
 from langlog_gateway.service import check_exposure
 
 OPEN = Options(None, HttpOptions(), AuthOptions(), "")

@@ -126,7 +126,7 @@ async def test_a_resumable_stream_goes_on_after_the_last_event_known(stack: Stac
 
 
 async def test_a_client_that_leaves_takes_its_run_along_when_it_said_so(stack: Stack) -> None:
-    from langlog_backbone import channels
+    from langlog_backbone.redis import channels
 
     running = asyncio.Event()
     stopped: asyncio.Queue[Any] = asyncio.Queue()

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import msgspec
-from langlog_backbone.clock import new_id
+from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas.messages import Answer
 from msgspec import Raw

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langlog_backbone.log import Log, LogReader, NewRecord, Record, TopicPartition, open_log
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 LIMIT_S = 90.0
 """For whatever must happen at all."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from langlog_backbone.log import Log, LogUnavailable, NewRecord, open_log
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 RECORD = NewRecord("commands", "key", bytes(range(256)) * 1000, {"ce_id": "1"})
 

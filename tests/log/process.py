@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection, Mapping
 
 from langlog_backbone.log import Log, NewRecord, TopicPartition, open_log
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 VALUE_BYTES = 2_000
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from langlog_backbone.log import Log, NewRecord, RecordTooLarge
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import OpenLog, record, stopped_after, take
 

@@ -7,9 +7,9 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from langlog_backbone.clock import now_iso
 from langlog_backbone.log import Log, LogFault
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import now_iso
 
 from tests.log.conftest import LIMIT_S, OpenLog, record, take
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import pytest
 from langlog_backbone.log import Log, TopicPartition
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 from structlog.testing import capture_logs
 
 from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record, stopped_after, take

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from langlog_backbone.log import AppendUnknown, LogUnavailable, open_log
 from langlog_backbone.log.port import Log
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import LIMIT_S, Following, Told, record
 from tests.stack.kafka_broker import KafkaBroker

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from langlog_backbone.log.kafka import TOPICS
-from langlog_backbone.log.kafka_client import (
+from langlog_backbone.log.kafka.client import (
     Complaints,
     consumer_options,
     make_consumer,
@@ -16,8 +15,9 @@ from langlog_backbone.log.kafka_client import (
     producer_options,
     topic_options,
 )
-from langlog_backbone.log.kafka_sharing import Sharing
-from langlog_backbone.settings import Settings
+from langlog_backbone.log.kafka.kafka_log import TOPICS
+from langlog_backbone.log.kafka.sharing import Sharing
+from langlog_backbone.process.settings import Settings
 from structlog.testing import CapturingLogger
 
 SETTINGS = Settings(max_record_bytes=900_000)
@@ -99,7 +99,7 @@ async def test_the_installed_aiokafka_takes_these_options() -> None:
 
 
 def test_aiokafkas_complaints_are_heard_once_a_change_of_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    from langlog_backbone.log import kafka_client
+    from langlog_backbone.log.kafka import client as kafka_client
 
     heard = CapturingLogger()
     monkeypatch.setattr(kafka_client, "logger", heard)

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from langlog_backbone.log import LogFault, LogUnavailable, open_log
-from langlog_backbone.log.kafka_security import security_options
-from langlog_backbone.settings import Settings
+from langlog_backbone.log.kafka.security import security_options
+from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import OpenLog, record, take
 from tests.stack.fixtures import make_broker

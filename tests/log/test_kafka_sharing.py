@@ -8,7 +8,7 @@ import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from hypothesis import given
 from hypothesis import strategies as st
-from langlog_backbone.log.kafka_sharing import Claim, Sharing, share
+from langlog_backbone.log.kafka.sharing import Claim, Sharing, share
 
 NUMBERS = range(8)
 TOPICS = ("commands", "run-events")

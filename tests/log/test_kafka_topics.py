@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from langlog_backbone.log import LogFault, LogUnavailable, open_log
-from langlog_backbone.log.kafka import TOPICS
-from langlog_backbone.log.kafka_client import CONNECT_TIMEOUT_S
-from langlog_backbone.log.kafka_topics import _check
-from langlog_backbone.settings import Settings
+from langlog_backbone.log.kafka.client import CONNECT_TIMEOUT_S
+from langlog_backbone.log.kafka.kafka_log import TOPICS
+from langlog_backbone.log.kafka.topics import _check
+from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import OpenLog, record
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from langlog_backbone.log import Record
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import LIMIT_S, Following, OpenLog, as_json, record, stopped_after, take
 

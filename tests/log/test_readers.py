@@ -7,7 +7,7 @@ import time
 
 import pytest
 from langlog_backbone.log import Log, LogFault, Record
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record, stopped_after, take
 
@@ -158,7 +158,7 @@ async def test_a_read_that_was_cancelled_has_taken_nothing(log: Log) -> None:
 
 
 async def test_a_reader_that_lags_gets_everything_all_the_same(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    from langlog_backbone.log import sqlite_reader
+    from langlog_backbone.log.sqlite import reader as sqlite_reader
 
     monkeypatch.setattr(sqlite_reader, "QUEUE_BYTES", 50_000)
     async with stopped_after(log.reader(["commands"])) as reader:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 from langlog_backbone.log import LogFault, LogUnavailable, open_log
-from langlog_backbone.log.sqlite import SqliteLog
-from langlog_backbone.settings import Settings
+from langlog_backbone.log.sqlite.sqlite_log import SqliteLog
+from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import Following, OpenLog, record, stopped_after, take
 
@@ -142,7 +142,7 @@ async def test_values_are_compressed_where_that_pays_and_come_out_as_they_went_i
 async def test_a_reader_that_catches_up_is_bounded_by_what_comes_out(
     settings: Settings, open_started: OpenLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langlog_backbone.log.sqlite_reader.FETCH_BYTES", 250_000)
+    monkeypatch.setattr("langlog_backbone.log.sqlite.reader.FETCH_BYTES", 250_000)
     log = await open_started(settings)
     await log.append([record("a", b"%05d" % n + b" " * 100_000) for n in range(20)])
     async with stopped_after(log.reader(["commands"])) as reader:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import asyncpg
 import redis.asyncio as aioredis
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import Log, open_log
-from langlog_backbone.settings import read_settings
+from langlog_backbone.process.settings import read_settings
 
 from tests.loss.witness import Witness
 from tests.stack.server import SURROUNDINGS, Process, free_port, rebuild, verify

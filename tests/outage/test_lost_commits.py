@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from langlog_backbone.clock import new_id
 from langlog_backbone.context import open_backbone
-from langlog_backbone.settings import Settings
-from langlog_backbone.unavailable import UNAVAILABLE_ERRORS
-from langlog_executor import aggregates as aggregates_module
-from langlog_executor import decider as decider_module
-from langlog_executor.decider import DeciderService
-from langlog_executor.read_model import ReadModel
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.time.clock import new_id
+from langlog_executor.decider import aggregates as aggregates_module
+from langlog_executor.decider import service as decider_module
+from langlog_executor.decider.read_model import ReadModel
+from langlog_executor.decider.service import DeciderService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope

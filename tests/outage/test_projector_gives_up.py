@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
 
 import pytest
-from langlog_backbone.clock import new_id
 from langlog_backbone.context import Backbone, open_backbone
-from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.log import NewRecord, TopicPartition
-from langlog_backbone.settings import Settings
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id
 from langlog_projector.service import GROUP, ProjectorService
 from langlog_schemas import envelope
 from langlog_schemas import events as ev

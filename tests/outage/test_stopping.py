@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_schemas import events
 
 from tests.loss.cluster import SERVICES, Cluster, running_cluster

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from langgraph_sdk import get_client
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 
 from tests.packaging.test_compose import OURS, ROOT, SERVICES
 from tests.stack.server import Process, free_port

@@ -30,7 +30,7 @@ def test_imports_point_one_way() -> None:
         "langlog_gateway.service",
         "langlog_projector.service",
         "langlog_scheduler.service",
-        "langlog_executor.decider",
+        "langlog_executor.decider.service",
     ],
 )
 def test_only_what_runs_graphs_has_langgraph_in_memory(module: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from langlog_backbone.settings import VARIABLES, SettingError, Settings, read_settings
+from langlog_backbone.process.settings import VARIABLES, SettingError, Settings, read_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 

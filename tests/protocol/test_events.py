@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_protocol import protocol
-from langlog_gateway.protocol_events import Ending, Event, derived, event_of, is_python_sdk, shown_values, tree
-from langlog_gateway.protocol_filter import CHANNELS, BadFilter, Filter, read_filter
+from langlog_gateway.protocol.events import Ending, Event, derived, event_of, is_python_sdk, shown_values, tree
+from langlog_gateway.protocol.filter import CHANNELS, BadFilter, Filter, read_filter
 from langlog_schemas.frames import Frame
 
 HUMAN = {

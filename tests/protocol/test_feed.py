@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langlog_gateway import frame_order
-from langlog_gateway.protocol_events import Event, event_of, running
-from langlog_gateway.protocol_feed import Feed
-from langlog_gateway.protocol_filter import Filter
-from langlog_gateway.protocol_history import History, Standing
-from langlog_gateway.protocol_http import catch_up
-from langlog_gateway.protocol_subscriber import Subscriber
-from langlog_gateway.sse import Batch
-from langlog_gateway.watch import Happening, Limits, Watch
+from langlog_gateway.protocol.events import Event, event_of, running
+from langlog_gateway.protocol.feed import Feed
+from langlog_gateway.protocol.filter import Filter
+from langlog_gateway.protocol.history import History, Standing
+from langlog_gateway.protocol.http import catch_up
+from langlog_gateway.protocol.subscriber import Subscriber
+from langlog_gateway.streams import frame_order
+from langlog_gateway.streams.sse import Batch
+from langlog_gateway.streams.watch import Happening, Limits, Watch
 from langlog_schemas import events as ev
 from langlog_schemas.frames import ATTEMPT_SPAN, Frame, FrameBatch, numbered
 

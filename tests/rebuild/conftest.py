@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 import requests
-from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.embedded.servers import EmbeddedPostgres
 
 from tests.e2e.conftest import PROJECT
 from tests.stack import command_line

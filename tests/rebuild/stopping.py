@@ -10,8 +10,9 @@ import sys
 from typing import Any
 
 from langlog.main import cli
-from langlog_projector import projection, rebuild, swap
+from langlog_projector import projection
 from langlog_projector.apply import apply
+from langlog_projector.rebuild import rebuild, swap
 
 BATCH_RECORDS = 20
 AFTER_BATCHES = 2

@@ -11,7 +11,7 @@ import pytest
 from tests.rebuild.conftest import LIVE, Scene
 from tests.rebuild.stopping import AFTER_BATCHES, BATCH_RECORDS, PLACES, REACHED
 
-LOCK = f"langlog.rebuild.{LIVE}_new"
+LOCK = f"langlog.operations.rebuild.{LIVE}_new"
 """What a rebuild holds while it is at work."""
 CONTENT = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {} t"
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from redis import Redis
 
 from tests.stack.server import LiveServer, kafka_env
@@ -61,7 +61,7 @@ class Server:
                 words = child.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if "langlog_executor.worker" in words:
+            if "langlog_executor.worker.process" in words:
                 child.kill()
 
     def end_leases(self) -> None:

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 import requests
-from langlog_backbone.embedded import LOG_FILE, EmbeddedPostgres
+from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres
 from langlog_backbone.log import Log, LogUnavailable, NewRecord, Position, Record, TopicPartition, started_log
-from langlog_backbone.settings import Settings
-from langlog_projector import retention, swap
+from langlog_backbone.process.settings import Settings
+from langlog_projector.rebuild import retention, swap
 from langlog_schemas import envelope, snapshots
 from langlog_schemas.snapshots import SnapshotTaken, ThreadSnapshot
 
@@ -228,7 +228,7 @@ def test_the_past_of_a_thread_that_is_partly_cut_begins_with_its_snapshot(
         shown = scene.langlog("log", "state", thread, "--as-of", early)
         assert shown.code == 1 and said in shown.err, shown
 
-    monkeypatch.setattr("langlog.replay.carry_out", carried_out_here)
+    monkeypatch.setattr("langlog.operations.replay.carry_out", carried_out_here)
     again = scene.langlog("replay", run, "--config", str(PROJECT))
     assert again.code == 0 and "The run goes as it went." in again.out, again
     folded = scene.langlog("replay", run, "--dry")

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from langlog.history import whole_thread
-from langlog.refold import refold
-from langlog.state import told, until
-from langlog_backbone.as_of import NotInLog, RunThen, thread_as_of
-from langlog_backbone.audit import Audit
-from langlog_backbone.clock import new_id
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
+from langlog.log.history import whole_thread
+from langlog.log.state import told, until
+from langlog.operations.refold import refold
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.history.as_of import NotInLog, RunThen, thread_as_of
+from langlog_backbone.history.audit import Audit
 from langlog_backbone.log import Position
-from langlog_projector import retention
+from langlog_backbone.time.clock import new_id
+from langlog_projector.rebuild import retention
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev

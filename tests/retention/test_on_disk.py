@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.settings import Settings
-from langlog_projector.rebuild import RebuildError
-from langlog_projector.retention import _on_disk
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.process.settings import Settings
+from langlog_projector.rebuild.rebuild import RebuildError
+from langlog_projector.rebuild.retention import _on_disk
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langlog_backbone.embedded import EmbeddedPostgres
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.history.thread_snapshot import latest, thread_rows
 from langlog_backbone.log import Log, LogFault, NewRecord, Position, Positions, Record, open_log
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.settings import Settings
-from langlog_backbone.thread_snapshot import latest, thread_rows
-from langlog_executor.aggregates import Aggregates
-from langlog_projector.retention import bounded
-from langlog_projector.snapshot_read import behind, restore, restore_partition
-from langlog_projector.snapshot_write import taken_record, write
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.process.settings import Settings
+from langlog_executor.decider.aggregates import Aggregates
+from langlog_projector.rebuild.retention import bounded
+from langlog_projector.rebuild.snapshot_read import behind, restore, restore_partition
+from langlog_projector.rebuild.snapshot_write import taken_record, write
 from langlog_schemas import events as ev
 from langlog_schemas import snapshots
 from langlog_schemas.snapshots import rows_of

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_backbone.clock import new_id
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord, Record
-from langlog_backbone.service import Service
-from langlog_backbone.settings import VARIABLES, Settings
-from langlog_executor.decider import DeciderService
+from langlog_backbone.process.service import Service
+from langlog_backbone.process.settings import VARIABLES, Settings
+from langlog_backbone.time.clock import new_id
+from langlog_executor.decider.service import DeciderService
 from langlog_projector.service import ProjectorService
 from langlog_scheduler.crons import CATCH_UP_S, Crons
 from langlog_schemas import commands as cmd

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from langlog_backbone.embedded import EmbeddedRedis
-from langlog_backbone.hot_queue import HotQueue
-from langlog_backbone.redis import RedisPipe, RedisUnavailable
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_scheduler.leases import Leases
 from langlog_schemas.messages import Task
 

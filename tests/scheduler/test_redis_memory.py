@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from langlog_backbone.context import open_backbone
-from langlog_backbone.embedded import EmbeddedRedis
-from langlog_backbone.kept_frames import KeptFrames
-from langlog_backbone.redis_memory import RedisMemory
+from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.redis.kept_frames import KeptFrames
+from langlog_backbone.redis.memory import RedisMemory
 from langlog_scheduler.redis_memory import Bound, RedisMemoryWatch, bound
 from structlog.testing import capture_logs
 

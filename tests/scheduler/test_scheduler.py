@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from langlog_backbone import channels
-from langlog_backbone.clock import new_id, now_iso
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord
-from langlog_backbone.redis import connect
-from langlog_backbone.service import Service
-from langlog_backbone.settings import Settings
-from langlog_executor.decider import DeciderService
+from langlog_backbone.process.service import Service
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import connect
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_executor.decider.service import DeciderService
 from langlog_projector.service import ProjectorService
 from langlog_scheduler.service import SchedulerService
 from langlog_schemas import commands as cmd
@@ -187,7 +187,7 @@ STATE = {
 async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_checkpoint_says(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr("langlog_executor.untold_ends.ANSWER_S", LIMIT_S)
+    monkeypatch.setattr("langlog_executor.decider.orphaned_runs.ANSWER_S", LIMIT_S)
     monkeypatch.setattr("langlog_scheduler.service.ASK_SHARE", 0.005 if end == "nobody answers" else 1.0)
     monkeypatch.setattr("langlog_scheduler.timers.OVERDUE_GRACE_S", 0.0)
     cancelled = end in ("cancelled", "queued again")

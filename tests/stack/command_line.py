@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 from langlog.main import cli
-from langlog_backbone.settings import Settings
-from langlog_executor.replay_order import Replayed, ReplayOrder
+from langlog_backbone.process.settings import Settings
+from langlog_executor.replay.request import Replayed, ReplayOrder
 
 from .server import LiveServer
 
@@ -43,7 +43,7 @@ def langlog_here(server: LiveServer, *words: str) -> Done:
     """The same in this process, where importing everything anew for each command would take longer than the command."""
     env: dict[str, str | None] = {name: None for name in os.environ if name not in server.env}
     env |= {**server.env, "LOG_JSON": None, "LOG_LEVEL": "error"}
-    with patch("langlog.running._end_anyway"):  # a command that fails must not end the tests with it
+    with patch("langlog.services.running._end_anyway"):  # a command that fails must not end the tests with it
         done = CliRunner(env=env).invoke(cli, [*words, "--data-dir", str(server.data)])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -51,8 +51,8 @@ def langlog_here(server: LiveServer, *words: str) -> Done:
 
 
 async def carried_out_here(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
-    """Instead of `langlog.replay.carry_out`: the graph in this process too."""
-    from langlog_executor.replay import CannotReplay, replay
+    """Instead of `langlog.operations.replay.carry_out`: the graph in this process too."""
+    from langlog_executor.replay.run import CannotReplay, replay
 
     os.environ["LOG_URI"] = settings.log_uri  # as the process gets it; CliRunner puts back what was
     try:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from langlog_backbone.embedded import EmbeddedPostgres, EmbeddedRedis
-from langlog_backbone.settings import Settings
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.process.settings import Settings
 
 from tests.stack.kafka_broker import KafkaBroker, KafkaMissing
 

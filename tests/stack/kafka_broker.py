@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from langlog_backbone.child import Child
+from langlog_backbone.embedded.child import Child
 
 from tests.stack.server import free_port
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from langlog_backbone import channels
 from langlog_backbone.context import Backbone
+from langlog_backbone.redis import channels
 
 T = TypeVar("T")
 LIMIT_S = 60.0

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import ensure_embeddings
-from langlog_backbone.settings import Settings
-from langlog_backbone.store_index import StoreIndex
-from langlog_executor.embeddings import Embedder
-from langlog_executor.graph_loops import GraphLoops
-from langlog_executor.io_loop import IoLoop
-from langlog_executor.store import LogStore
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.store_index import StoreIndex
+from langlog_executor.runtime.graph_loops import GraphLoops
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.store.embeddings import Embedder
+from langlog_executor.store.log_store import LogStore
 
 from tests.checkpoints.conftest import running
 from tests.gateway.conftest import MakeStack, make_stack

@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 from langgraph.store.base import get_text_at_path
 from langlog_backbone.context import Backbone
-from langlog_executor.store import LogStore
+from langlog_executor.store.log_store import LogStore
 from langlog_schemas.commands import StoreVector
 from langlog_schemas.messages import Answer
 from langlog_schemas.vectors import pack

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langlog_backbone.project_import import imported_file
+from langlog_backbone.project.imports import imported_file
 
 from tests.gateway.conftest import MakeStack, Stack
 

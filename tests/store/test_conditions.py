@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from langlog_backbone.postgres import Parameters
-from langlog_backbone.store_conditions import BadFilter, pattern_filter, prefix_filter, value_filter
+from langlog_backbone.postgres.database import Parameters
+from langlog_backbone.store.conditions import BadFilter, pattern_filter, prefix_filter, value_filter
 
 
 def test_filters_name_values_only_as_parameters() -> None:

@@ -12,12 +12,19 @@ from typing import Any, cast
 import pytest
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import ensure_embeddings
-from langlog_backbone.project import GraphSpec, Project
-from langlog_backbone.service import StartError
-from langlog_backbone.store_index import StoreIndex
-from langlog_executor.embeddings import VECTORS_MAX, Embedder, EmbeddingFailed, Text, TooManyTexts, load_embeddings
-from langlog_executor.graph_loops import GraphLoops
-from langlog_executor.io_loop import IoLoop
+from langlog_backbone.process.service import StartError
+from langlog_backbone.project.config import GraphSpec, Project
+from langlog_backbone.project.store_index import StoreIndex
+from langlog_executor.runtime.graph_loops import GraphLoops
+from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.store.embeddings import (
+    VECTORS_MAX,
+    Embedder,
+    EmbeddingFailed,
+    Text,
+    TooManyTexts,
+    load_embeddings,
+)
 from langlog_schemas.vectors import pack, unpack
 
 from .vectors import embed

@@ -9,12 +9,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from langlog_backbone.embedded import EmbeddedPostgres
-from langlog_backbone.postgres import connect_pool, ensure_read_model
-from langlog_backbone.project import Configuration, Project
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
-from langlog_backbone.store_index import StoreIndex, check_pgvector, store_index
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import Configuration, Project
+from langlog_backbone.project.store_index import StoreIndex, check_pgvector, store_index
 from langlog_projector.store import SQL
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from langlog_backbone.store_refresh import Refreshes, commands_of
+from langlog_backbone.store.refresh import Refreshes, commands_of
 
 from tests.stack.waiting import until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from langlog_backbone import tracing
+from langlog_backbone.process import tracing
 from langlog_schemas import envelope
 
 from tests.stack.server import LiveServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from langlog_backbone.clock import new_id
+from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from msgspec import Raw
 

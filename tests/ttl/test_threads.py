@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
-from langlog_backbone.project import read_configuration
+from langlog_backbone.project.config import read_configuration
 from langlog_scheduler.expiry import Expiry
 
 from tests.gateway.conftest import Attempt, Stack

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from langlog_backbone.clock import new_id
+from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 
 from tests.gateway.conftest import Attempt, MakeStack, Stack

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from langlog_backbone.service import StartError
-from langlog_backbone.settings import Settings
-from langlog_backbone.webhook_policy import (
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.webhook_policy import (
     BLOCKED_RANGE,
     LOCALHOST,
     LOOPBACK_RANGE,

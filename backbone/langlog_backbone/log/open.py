@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from ..settings import Settings
+from ..process.settings import Settings
 from .port import Log, LogFault
 
 
@@ -18,8 +18,8 @@ def open_log(settings: Settings) -> Log:
     found = _open(settings)
     if settings.encryption == "off" or not settings.database_uri:
         return found
-    from ..thread_keys import ThreadKeys
-    from .sealed import SealedLog
+    from .encryption.keys import ThreadKeys
+    from .encryption.sealed_log import SealedLog
 
     return SealedLog(found, ThreadKeys(settings), writes=settings.encryption == "on")
 
@@ -38,11 +38,11 @@ async def started_log(settings: Settings) -> AsyncIterator[Log]:
 def _open(settings: Settings) -> Log:
     uri = settings.log_uri
     if uri.startswith("sqlite:///"):
-        from .sqlite import SqliteLog
+        from .sqlite.sqlite_log import SqliteLog
 
         return SqliteLog(Path(uri.removeprefix("sqlite://")), settings)
     if uri.startswith("kafka://"):
-        from .kafka import KafkaLog
+        from .kafka.kafka_log import KafkaLog
 
         return KafkaLog(uri.removeprefix("kafka://"), settings)
     raise LogFault(f"LOG_URI must begin with sqlite:/// or kafka://, not {uri.partition(':')[0]}:")

@@ -20,8 +20,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ..log_errors import AppendUnknown as AppendUnknown
-from ..log_errors import LogUnavailable as LogUnavailable
+from ..process.server_errors import AppendUnknown as AppendUnknown
+from ..process.server_errors import LogUnavailable as LogUnavailable
 
 FAILURE_KEPT_S = 10.0
 """`Log.check` fails for this long after an append that failed, unless another one succeeds."""

@@ -1,0 +1,1 @@
+"""Secrets of the deployment, and credentials of callers that runs need."""

@@ -1,0 +1,111 @@
+"""Credentials of callers that their runs need: what ``authenticate`` returned beyond a caller's public members, and request headers.
+
+Everybody who may read a thread reads its runs, webhooks carry them, and the log keeps them for good. So these values never enter a
+command: the gateway keeps them here, sealed, before it appends the run's command, and the worker that executes the run opens them.
+They are in Postgres, in the schema of the keys, which no rebuild, export or snapshot touches; the scheduler deletes them once the
+run has ended.
+
+They are sealed by AES-GCM under a key that is derived from the deployment's secret (`deployment_secret`); of several secrets the first
+seals and all open.
+
+Concurrency: belongs to the event loop that uses it. Death: what was kept is on disk before the command is appended.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..postgres.database import load_sql
+from ..postgres.pool import Pool
+from ..process.service import StartError
+from ..process.settings import Settings
+from .deployment_secret import deployment_secrets, derived_key
+
+NONCE_BYTES = 12
+KEPT_S = 3600.0
+"""Credentials younger than this are never deleted: the read model may not know their run yet."""
+
+
+class CredentialsGone(Exception):
+    """The credentials that a run was created with cannot be opened: it cannot be executed as its caller."""
+
+    for_clients = True
+
+
+class Private(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run needs of its caller and nobody else may see."""
+
+    user: dict[str, Any] = {}
+    """Members of the authenticated user, beside the public ones."""
+    headers: dict[str, str] = {}
+    """Request headers that the project wants in the run's configurable."""
+
+    def __bool__(self) -> bool:
+        return bool(self.user or self.headers)
+
+
+_decode = msgspec.json.Decoder(Private).decode
+
+
+class RunCredentials:
+    """Reads and writes raise what the pool raises while Postgres is unavailable."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.keys_schema):
+            raise StartError(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
+        found = load_sql("langlog_backbone", "run_credentials.sql")
+        self._sql = {name: text.replace("{schema}", settings.keys_schema) for name, text in found.items()}
+        self._ciphers: list[AESGCM] = []
+
+    async def keep(self, private: Mapping[str, Private]) -> None:
+        """Run id -> its credentials; durable when this returns. Kept again under the same id, the newer ones count."""
+        if not private:
+            return
+        cipher = (await self._opened())[0]
+        sealed = []
+        for run_id, one in private.items():
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            sealed.append(nonce + cipher.encrypt(nonce, msgspec.json.encode(one), run_id.encode()))
+        await self._pool.execute(self._sql["keep"], list(private), sealed)
+
+    async def of(self, run_id: str) -> Private:
+        """Raises CredentialsGone."""
+        ciphers = await self._opened()
+        sealed: bytes | None = await self._pool.fetchval(self._sql["of_run"], run_id)
+        if sealed is None:
+            raise CredentialsGone("The credentials of this run's caller are no longer kept: create the run again")
+        for cipher in ciphers:
+            try:
+                return _decode(cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], run_id.encode()))
+            except InvalidTag:
+                continue
+        raise CredentialsGone(
+            "The credentials of this run's caller were sealed under another LANGLOG_SECRET: set both secrets, separated by a "
+            "comma, until the runs that were created under the former one have ended"
+        )
+
+    async def forget(self) -> None:
+        """Deletes the credentials of runs that have ended."""
+        if await self._pool.fetchval(self._sql["there"]):
+            await self._pool.execute(self._sql["forget"], KEPT_S)
+
+    async def _opened(self) -> list[AESGCM]:
+        """The ciphers, the first of which seals. Makes tables and secret where they are missing."""
+        if self._ciphers:
+            return self._ciphers
+        if not await self._pool.fetchval(self._sql["there"]):
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.run_credentials'))")
+                await connection.execute(self._sql["schema"])
+        secrets_known = await deployment_secrets(self._pool, self._settings)
+        self._ciphers = [AESGCM(derived_key(secret, "run credentials")) for secret in secrets_known]
+        return self._ciphers

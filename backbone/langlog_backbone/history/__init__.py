@@ -1,0 +1,1 @@
+"""The past of threads and runs, from the log."""

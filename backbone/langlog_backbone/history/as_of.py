@@ -1,0 +1,202 @@
+"""A thread as it was: its lifecycle folded up to a time or a position, and the checkpoint that was its head then.
+
+Reads what the index of positions names (`Audit`): the thread's decided events, and the last checkpoints before the moment. Costs
+one look-up a decided event of the thread up to then. Where its first events were cut it begins with the thread's snapshot
+(`thread_snapshot`), and what is not later than that cannot be shown. Holds nothing between calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import envelope
+from langlog_schemas import event_index as ix
+from langlog_schemas import events as ev
+from langlog_schemas.commands import Metadata
+from langlog_schemas.event_index import Place
+from langlog_schemas.thread import ThreadState, evolve
+
+from ..log import LogUnavailable, Record
+from .audit import Asked, Audit
+from .thread_snapshot import ThreadRows
+
+_FROM_WORKERS = frozenset(ix.CODES[ix.unversioned(e.TYPE)] for e in ev.WORKER_EVENTS)
+_WRITTEN, _PART, _UPDATED = (
+    ix.CODES[ix.unversioned(e.TYPE)] for e in (ev.CheckpointWritten, ev.CheckpointPart, ev.StateUpdated)
+)
+_TABLES = ("threads", "runs", "checkpoints", "checkpoint_parts", "thread_events")
+"""What is needed of a snapshot."""
+LOOK_BACK = 8
+"""Checkpoints looked at in one go, from the last one backwards."""
+Pieces = Mapping[str, Mapping[int, bytes]]
+"""Blob id -> index -> bytes."""
+
+
+class NotInLog(Exception):
+    """The log was cut past what this would have to read."""
+
+
+class RunThen(msgspec.Struct, frozen=True):
+    """A run that was in flight. ``attempt`` 0: not dispatched yet."""
+
+    run_id: str
+    attempt: int
+
+
+class AsOf(msgspec.Struct, frozen=True, kw_only=True):
+    """``position`` and ``time``: of the last event that counts; ``exists``: whether there was a thread."""
+
+    position: int
+    time: str | None
+    exists: bool
+    status: str
+    metadata: Metadata
+    runs: list[RunThen]
+    checkpoint_id: str | None
+    """Of the root namespace; None: there was no checkpoint."""
+
+
+def moment_or_position(text: str) -> int | datetime:
+    """``42`` or a time in ISO 8601 with its zone (without one: UTC). Raises ValueError."""
+    if text.isdecimal():
+        return int(text)
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf:
+    """The thread at a position of its partition, or at a time. Raises NotInLog, LogUnavailable."""
+    places = [place async for found in audit.places(Asked(thread_id)) for place in found]
+    start = await audit.cut_below(thread_id)
+    state, time = ThreadState(thread_id=thread_id), None
+    base = await _base(audit, thread_id, places, start)
+    last = -1
+    if base is not None:
+        last = max(place.offset for place in places if place.offset < base.offset)
+        places = [place for place in places if place.offset >= base.offset]
+        state, time = base.state(), base.last_at().isoformat()
+        if at < last if isinstance(at, int) else at < base.last_at():
+            raise NotInLog(too_early(thread_id, last, base.last_at()))
+    position = at if isinstance(at, int) else await _position(audit, thread_id, places, at)
+    places = [place for place in places if place.offset <= position]
+    gone: set[str] = set()
+    cleared = -1
+    decided = [place for place in places if place.code not in _FROM_WORKERS]
+    async for place, record in audit.records(thread_id, decided):
+        event = _event(record)
+        if event is None:
+            continue
+        time = record.headers["ce_time"]
+        with contextlib.suppress(KeyError):  # of a run whose beginning is no longer in the log
+            state = evolve(state, event, time)
+        if isinstance(event, ev.RunRolledBack | ev.RunDeleted):
+            gone.add(event.run_id)
+        elif isinstance(event, ev.CheckpointsDeleted):
+            if event.run_ids is not None:
+                gone.update(event.run_ids)
+            elif not event.keep_latest:
+                cleared = place.offset
+    kept = [p for p in places if p.run_id not in gone and p.offset > cleared]
+    found = await _head(audit, thread_id, kept, {} if base is None else base.pieces())
+    if found is None and base is not None and cleared < 0:
+        found = base.head(gone)
+    if places and await audit.cut_below(thread_id) > places[0].offset:
+        raise LogUnavailable("the log is being cut")
+    return AsOf(
+        position=places[-1].offset if places else last,
+        time=time,
+        exists=state.exists,
+        status=state.status,
+        metadata=state.metadata,
+        runs=[RunThen(run.run_id, run.attempt) for run in state.runs.values()],
+        checkpoint_id=found,
+    )
+
+
+async def _base(audit: Audit, thread_id: str, places: Sequence[Place], start: int) -> ThreadRows | None:
+    """What stands in for the first events, if they were cut. Raises NotInLog when there is nothing that does."""
+    if not places or places[0].offset >= start:
+        return None
+    found = await audit.snapshot(thread_id, _TABLES)
+    if found is None:
+        raise NotInLog(f"events of thread {thread_id} below offset {start} were cut from the log")
+    return found
+
+
+def too_early(thread_id: str, position: int, time: datetime) -> str:
+    """Why a thread cannot be shown as it was before its snapshot, and as of when it can."""
+    return (
+        f"earlier events of thread {thread_id} were cut from the log: "
+        f"it can be shown as of position {position} ({time.isoformat()}) and later"
+    )
+
+
+async def _position(audit: Audit, thread_id: str, places: Sequence[Place], moment: datetime) -> int:
+    """Of the last event that is not after the moment; -1: there is none."""
+    for end in range(len(places), 0, -LOOK_BACK * 4):
+        chunk = places[max(0, end - LOOK_BACK * 4) : end]
+        found = [
+            place.offset
+            async for place, record in audit.records(thread_id, chunk)
+            if datetime.fromisoformat(record.headers["ce_time"]) <= moment
+        ]
+        if found:
+            return found[-1]
+    return -1
+
+
+async def _head(audit: Audit, thread_id: str, places: Sequence[Place], begun: Pieces) -> str | None:
+    """The last checkpoint of the root namespace among these; ``begun``: parts from before them. Raises NotInLog."""
+    written = [place for place in places if place.code in (_WRITTEN, _PART, _UPDATED)]
+    for end in range(len(written), 0, -LOOK_BACK):
+        chunk = written[max(0, end - LOOK_BACK) : end]
+        records = {place.offset: record async for place, record in audit.records(thread_id, chunk)}
+        for n, place in reversed(list(enumerate(chunk, max(0, end - LOOK_BACK)))):
+            record = records.get(place.offset)
+            if record is None:
+                raise NotInLog(f"the log no longer holds offset {place.offset} of thread {thread_id}")
+            found = await _checkpoint_of(audit, thread_id, _event(record), written[:n], begun)
+            if found is not None:
+                return found
+    return None
+
+
+async def _checkpoint_of(
+    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[Place], begun: Pieces
+) -> str | None:
+    """Id of the root checkpoint that an event brought, if it did."""
+    match event:
+        case ev.CheckpointWritten():
+            return _root(cp.decode_checkpoint(event.body))
+        case ev.StateUpdated():
+            bodies = [cp.decode_bundle(body).checkpoint for body in reversed(event.checkpoints)]
+            return next((id for body in bodies if body is not None and (id := _root(body)) is not None), None)
+        case ev.CheckpointPart() if event.index == event.count - 1 and event.whole == ev.CheckpointWritten.TYPE:
+            pieces = {**begun.get(event.blob_id, {}), event.index: event.body}
+            async for _, record in audit.records(thread_id, [p for p in before if p.code == _PART][-event.count * 4 :]):
+                piece = _event(record)
+                if isinstance(piece, ev.CheckpointPart) and piece.blob_id == event.blob_id:
+                    pieces[piece.index] = piece.body
+            if len(pieces) < event.count:
+                raise NotInLog(f"the log no longer holds all parts of a checkpoint of thread {thread_id}")
+            return _root(cp.decode_checkpoint(b"".join(pieces[n] for n in range(event.count))))
+        case _:
+            return None
+
+
+def _root(body: cp.CheckpointBody) -> str | None:
+    return body.checkpoint_id if body.namespace == "" else None
+
+
+def _event(record: Record) -> ev.AnyEvent | None:
+    """None for what cannot be read: sealed, or of a type of a newer release."""
+    if envelope.SEALED in record.headers:
+        return None
+    try:
+        return ev.decode(envelope.type_of(record.headers), record.value)
+    except (KeyError, msgspec.MsgspecError):
+        return None

@@ -1,0 +1,164 @@
+"""What happened on a thread, from the log: its events are found by the read model's index of positions, never by scanning a topic.
+
+    thread_events (Postgres): which offsets  ──►  Log.fetch: those records  ──►  their commands, by the cause  ──►  `EventView`
+
+Concurrency: holds nothing between calls; many may ask at once. What happens when Postgres or the log is away: the call raises
+what they raise. Events that were dropped when folded (duplicates, records of attempts that are past) are not in the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+from langlog_schemas import event_index as ix
+from langlog_schemas import events as ev
+from langlog_schemas.event_index import Place
+
+from ..log import Log, Record
+from ..postgres.database import load_sql
+from .event_view import EventView, PositionView, causes, event_view, gone_view
+from .thread_snapshot import ThreadRows, thread_rows
+
+SQL = load_sql("langlog_backbone", "audit.sql")
+
+INDEX_ROWS = 1_000
+"""Rows of the index read in one query; more than `SPAN`, so that a bucket is always whole."""
+CHUNK_RECORDS = 64
+"""Records looked up at once."""
+
+Rows = Callable[..., Awaitable[Sequence[Any]]]
+"""``pool.fetch``, or something like it."""
+
+
+class Asked(NamedTuple):
+    """What somebody wants to see of a thread; None and empty: everything."""
+
+    thread_id: str
+    run_id: str | None = None
+    types: tuple[str, ...] = ()
+    """As `event_index.matches` takes them."""
+    since: datetime | None = None
+    until: datetime | None = None
+    frames: bool = False
+    """Show the data of frames, not only how many there are."""
+
+
+class Page(NamedTuple):
+    events: list[EventView]
+    last: int
+    """Where to go on: everything up to this offset has been looked at."""
+    more: bool
+    """There may be more beyond ``last``."""
+
+
+class Audit:
+    def __init__(self, log: Log, rows: Rows, page_bytes: int) -> None:
+        self._log = log
+        self._rows = rows
+        self._page_bytes = page_bytes
+
+    async def page(self, asked: Asked, after: int, limit: int) -> Page:
+        """The next events past an offset (-1: from the first), at most ``limit``, fewer when their records are big."""
+        found: list[EventView] = []
+        size = 0
+        last = after
+        partition = self._log.partition_of(asked.thread_id)
+        async for places, seen in self._chunks(asked, after):
+            records = {r.offset: r for r in await self._log.fetch(ev.RUN_EVENTS, partition, [p.offset for p in places])}
+            shown = [place for place in places if wanted(asked, records.get(place.offset))]
+            room = limit - len(found)
+            for view in await self._views(asked, partition, shown[:room], records):
+                found.append(view)
+            if len(shown) > room or len(found) == limit:
+                return Page(found, found[-1].position.offset, True)
+            last = seen
+            size += sum(len(record.value) for record in records.values())
+            if size >= self._page_bytes:
+                return Page(found, last, True)
+        return Page(found, last, False)
+
+    async def places(self, asked: Asked, after: int = -1) -> AsyncIterator[list[Place]]:
+        """Where the events stand that may be wanted, in order. Times are looked at roughly: see `wanted`."""
+        of_type = ix.wanted(asked.types)
+        bucket = (after + 1) // ix.SPAN
+        while True:
+            rows = await self._rows(
+                SQL["places"], asked.thread_id, bucket, asked.run_id, asked.since, asked.until, INDEX_ROWS
+            )
+            whole = len(rows) < INDEX_ROWS
+            if not whole:  # of the last bucket there may be more
+                rows = [row for row in rows if row["bucket"] < rows[-1]["bucket"]]
+            found = [
+                place
+                for row in rows
+                for place in ix.unpack(row["bucket"], row["run_id"], row["entries"])
+                if place.offset > after and of_type(place.code)
+            ]
+            found.sort()
+            if found:
+                yield found
+            if whole:
+                return
+            bucket = rows[-1]["bucket"] + 1
+
+    async def cut_below(self, thread_id: str) -> int:
+        """The offset at which the log begins for this thread: what the index knows below is gone. Raises LogUnavailable."""
+        return (await self._log.start_offsets(ev.RUN_EVENTS))[self._log.partition_of(thread_id)]
+
+    async def snapshot(self, thread_id: str, tables: Collection[str]) -> ThreadRows | None:
+        """Rows of the thread that stand in for what was cut (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
+        return await thread_rows(self._log, thread_id, tables)
+
+    async def records(self, thread_id: str, places: Sequence[Place]) -> AsyncIterator[tuple[Place, Record]]:
+        """The records of these places that are still in the log, in the order given."""
+        partition = self._log.partition_of(thread_id)
+        for n in range(0, len(places), CHUNK_RECORDS):
+            chunk = places[n : n + CHUNK_RECORDS]
+            records = {r.offset: r for r in await self._log.fetch(ev.RUN_EVENTS, partition, [p.offset for p in chunk])}
+            for place in chunk:
+                if place.offset in records:
+                    yield place, records[place.offset]
+
+    async def _chunks(self, asked: Asked, after: int) -> AsyncIterator[tuple[list[Place], int]]:
+        """Places a few at a time, and up to which offset they lead."""
+        async for found in self.places(asked, after):
+            for n in range(0, len(found), CHUNK_RECORDS):
+                chunk = found[n : n + CHUNK_RECORDS]
+                yield chunk, chunk[-1].offset
+
+    async def _views(
+        self, asked: Asked, partition: int, places: Sequence[Place], records: dict[int, Record]
+    ) -> list[EventView]:
+        decided = causes([records[p.offset] for p in places if p.offset in records])
+        offsets = {cause.offset for cause in decided.values()}
+        commands = {r.offset: r for r in await self._log.fetch(cmd.TOPIC, partition, offsets)} if offsets else {}
+        found = []
+        for place in places:
+            record, run_id = records.get(place.offset), place.run_id or None
+            if record is None:
+                position = PositionView(ev.RUN_EVENTS, partition, place.offset)
+                found.append(gone_view(ix.NAMES.get(place.code, "unknown"), asked.thread_id, run_id, position))
+                continue
+            cause = decided.get(place.offset)
+            command = None if cause is None else commands.get(cause.offset)
+            found.append(event_view(record, run_id, cause, command, with_frames=asked.frames))
+        return found
+
+
+def wanted(asked: Asked, record: Record | None) -> bool:
+    """Whether a record is what was asked for. One that is no longer in the log is, unless times were asked for."""
+    if record is None:
+        return asked.since is None and asked.until is None
+    if not ix.matches(envelope.type_of(record.headers), asked.types):
+        return False
+    if asked.since is None and asked.until is None:
+        return True
+    try:
+        time = datetime.fromisoformat(record.headers["ce_time"])
+    except (KeyError, ValueError):
+        return False
+    return (asked.since is None or time >= asked.since) and (asked.until is None or time <= asked.until)

@@ -1,0 +1,186 @@
+"""Events as people and programs read them: one JSON object a record, for the audit API and the command line. Pure.
+
+Bodies that are bytes (checkpoints, writes, parts, frames) are shown as summaries: what they are about and how big they are. Turning
+values back into objects is for workers alone; frames are JSON and may be shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import envelope, frames
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause
+from msgspec import Raw
+
+from ..log import Record
+
+NULL = Raw(b"null")
+
+
+class CommandView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The command that an event comes from. ``type`` None: its record is no longer in the log."""
+
+    partition: int
+    offset: int
+    index: int
+    count: int
+    id: str | None = None
+    type: str | None = None
+
+
+class PositionView(msgspec.Struct, frozen=True):
+    topic: str
+    partition: int
+    offset: int
+
+
+class EventView(msgspec.Struct, frozen=True):
+    id: str | None
+    type: str
+    """With its prefix and version: ``langlog.run.created.v1``."""
+    time: str | None
+    subject: str
+    run_id: str | None
+    source: str | None
+    actor: str | None
+    """The authenticated user who asked for it."""
+    cause: CommandView | None
+    position: PositionView
+    data: Raw
+    """The body, or a summary of one that is bytes; null when it is sealed or no longer in the log."""
+
+
+def causes(records: list[Record]) -> dict[int, Cause]:
+    """Offset of an event -> its cause, of those that were decided."""
+    return {r.offset: Cause.parse(r.headers["ce_cause"]) for r in records if "ce_cause" in r.headers}
+
+
+def event_view(
+    record: Record, run_id: str | None, cause: Cause | None, command: Record | None, *, with_frames: bool = False
+) -> EventView:
+    """``command``: the record of the command that caused it, if it is at hand."""
+    headers = record.headers
+    asked = None
+    if cause is not None:
+        told = {} if command is None else command.headers
+        id = told.get("ce_id") or headers.get("ce_command")
+        asked = CommandView(cause.partition, cause.offset, cause.index, cause.count, id, told.get("ce_type"))
+    return EventView(
+        headers.get("ce_id"),
+        headers.get("ce_type", ""),
+        headers.get("ce_time"),
+        headers.get("ce_subject", record.key),
+        run_id,
+        headers.get("ce_source"),
+        headers.get("ce_actor"),
+        asked,
+        PositionView(record.topic, record.partition, record.offset),
+        data_of(record, with_frames=with_frames),
+    )
+
+
+def gone_view(type: str, thread_id: str, run_id: str | None, position: PositionView) -> EventView:
+    """An event that the index knows and the log no longer has."""
+    return EventView(None, envelope.PREFIX + type, None, thread_id, run_id, None, None, None, position, NULL)
+
+
+def data_of(record: Record, *, with_frames: bool = False) -> Raw:
+    """The body as JSON. A body that cannot be read is null."""
+    if envelope.SEALED in record.headers:
+        return NULL
+    type = envelope.type_of(record.headers)
+    try:
+        if type in SUMMARIZED:
+            return Raw(msgspec.json.encode(summary(ev.decode(type, record.value), with_frames=with_frames)))
+        if record.headers.get("content-type") == envelope.MSGPACK_CONTENT:
+            return Raw(msgspec.json.encode(msgspec.msgpack.decode(record.value)))
+        msgspec.json.decode(record.value)
+    except (msgspec.MsgspecError, KeyError, ValueError, TypeError):
+        return NULL
+    return Raw(record.value)
+
+
+def summary(event: ev.AnyEvent, *, with_frames: bool = False) -> dict[str, Any]:
+    """What an event with bytes inside says."""
+    match event:
+        case ev.CheckpointWritten():
+            return {**_of(event), **checkpoint_summary(cp.decode_checkpoint(event.body)), "bytes": len(event.body)}
+        case ev.CheckpointWrites():
+            return {**_of(event), **writes_summary(cp.decode_writes(event.body)), "bytes": len(event.body)}
+        case ev.CheckpointPart():
+            part = {"whole": envelope.PREFIX + event.whole, "blob_id": event.blob_id}
+            return {**_of(event), **part, "index": event.index, "count": event.count, "bytes": len(event.body)}
+        case ev.RunResultPart():
+            counted = {"index": event.index, "count": event.count, "bytes": len(event.body)}
+            return {**_of(event), "blob_id": event.blob_id, **counted}
+        case ev.RunFrames():
+            return {**_of(event), **frames_summary(event, with_frames)}
+        case ev.StateUpdated():
+            bundles = [cp.decode_bundle(body) for body in event.checkpoints]
+            return {
+                "thread_id": event.thread_id,
+                "status": event.status,
+                "values": event.values,
+                "interrupts": event.interrupts,
+                "checkpoint_id": event.checkpoint_id,
+                "checkpoints": [checkpoint_summary(b.checkpoint) for b in bundles if b.checkpoint is not None],
+                "writes": [writes_summary(w) for b in bundles for w in b.writes],
+                "bytes": sum(map(len, event.checkpoints)),
+            }
+        case _:
+            found: dict[str, Any] = msgspec.to_builtins(event)
+            return found
+
+
+SUMMARIZED = ev.MSGPACK_EVENTS | {ev.StateUpdated.TYPE}
+
+
+def checkpoint_summary(body: cp.CheckpointBody) -> dict[str, Any]:
+    """``changed``: the channels that got a new value with it, and how many bytes that is."""
+    return {
+        "namespace": body.namespace,
+        "checkpoint_id": body.checkpoint_id,
+        "parent_id": body.parent_id,
+        "metadata": Raw(body.metadata or b"{}"),
+        "channels": sorted(body.versions),
+        "changed": {blob.channel: len(blob.data) for blob in body.blobs},
+    }
+
+
+def writes_summary(body: cp.WritesBody) -> dict[str, Any]:
+    return {
+        "namespace": body.namespace,
+        "checkpoint_id": body.checkpoint_id,
+        "task_id": body.task_id,
+        "node": node_of(body.task_path),
+        "writes": [{"channel": w.channel, "bytes": len(w.data)} for w in body.writes],
+    }
+
+
+def frames_summary(event: ev.RunFrames, with_frames: bool) -> dict[str, Any]:
+    batch = frames.decode(event.frames)
+    found: dict[str, Any] = {
+        "first_sequence": event.first_sequence,
+        "count": len(batch.frames),
+        "events": dict(Counter(frame.event for frame in batch.frames)),
+        "bytes": len(event.frames),
+    }
+    if with_frames:
+        found["frames"] = [{"id": f.id, "event": f.event, "data": Raw(f.data)} for f in batch.frames]
+    return found
+
+
+def node_of(task_path: str) -> str | None:
+    """The node's name in a task's path (``~__pregel_pull, agent``); None when it names none: written from outside the graph."""
+    if not task_path.startswith("~__pregel_"):
+        return None
+    name = task_path.rpartition(", ")[2]
+    return None if name.isdigit() else name
+
+
+def _of(event: Any) -> dict[str, Any]:
+    return {"thread_id": event.thread_id, "run_id": event.run_id, "attempt": event.attempt}

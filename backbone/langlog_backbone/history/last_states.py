@@ -1,0 +1,129 @@
+"""Where a thread stands whose run ends without its worker: asked of another worker, so that the end tells it.
+
+    lease lost for the last time │ time over │ cancelled, and no worker has it ──► query "state" ──► any worker ──► run.finish with values
+                                                                                      └── no answer in time ──► the end without them
+
+A thread's values come of its graph, which only workers have. Without an answer they stay those from before the run, until the next
+one. Concurrency: one per scheduler and decider, on its event loop. When it dies over a question, the run is found in flight without
+a worker, and its end is looked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from langlog_schemas import commands as cmd
+from msgspec import Raw
+from redis.exceptions import ResponseError
+
+from ..context import Backbone
+from ..redis.client import RedisUnavailable
+from ..redis.queries import QueryClient, TooManyQueries
+from ..redis.replies import ReplyRouter
+
+logger = structlog.get_logger(__name__)
+
+
+ENVELOPE_BYTES = 8_192
+"""Room in a record for what an end says besides values and interrupts."""
+
+
+class Orphan(NamedTuple):
+    """An attempt of a run that no worker will tell the end of."""
+
+    thread_id: str
+    run_id: str
+    attempt: int
+    graph_id: str
+    config: bytes
+    """The thread's, JSON."""
+    temporary: bool
+    """The thread goes with the run: nobody will ask where it stands."""
+
+
+class Task(msgspec.Struct):
+    id: str
+    interrupts: list[Any] = []
+
+
+class State(msgspec.Struct):
+    """What is read of a state (API.md 4)."""
+
+    values: Raw
+    checkpoint: Any = None
+    next: list[str] = []
+    tasks: list[Task] = []
+
+    @property
+    def interrupts(self) -> Raw:
+        return Raw(msgspec.json.encode({task.id: task.interrupts for task in self.tasks if task.interrupts}))
+
+
+_state = msgspec.json.Decoder(State)
+
+
+class LastStates:
+    """``limit_s``: how long an answer is waited for, seconds."""
+
+    def __init__(self, backbone: Backbone, limit_s: float) -> None:
+        self._replies = ReplyRouter(backbone.bus)
+        self._queries = QueryClient(backbone.pipe, self._replies)
+        self._limit_s = limit_s
+        self._record_bytes = backbone.log.max_record_bytes
+
+    async def start(self) -> None:
+        await self._replies.start()
+
+    async def stop(self) -> None:
+        await self._replies.stop()
+
+    async def of(self, runs: Sequence[Orphan]) -> list[State | None]:
+        """Where the threads of these runs stand now; None when no worker has said it. Without a checkpoint there are no values."""
+        found = await asyncio.gather(*(self._ask(run) for run in runs))
+        unknown = sum(state is None and not run.temporary for run, state in zip(runs, found, strict=True))
+        if unknown:
+            logger.warning("last_states.unknown", runs=unknown)
+        return found
+
+    async def _ask(self, run: Orphan) -> State | None:
+        if run.temporary:
+            return None
+        body = {"graph_id": run.graph_id, "thread_id": run.thread_id, "config": Raw(run.config), "busy": True}
+        try:
+            answer = await self._queries.ask("state", msgspec.json.encode(body), self._limit_s)
+            if answer.status != 200:
+                return None
+            state = _state.decode(answer.body)
+            return State(values=cmd.ABSENT) if state.checkpoint is None else self._fitting(run, state)
+        except (TimeoutError, RedisUnavailable, ResponseError, TooManyQueries, msgspec.MsgspecError):
+            return None
+
+    def _fitting(self, run: Orphan, state: State) -> State | None:
+        """What fits into the record of the end: of a state that is too large, the thread's values stay as they are."""
+        limit = self._record_bytes - ENVELOPE_BYTES
+        if len(bytes(state.interrupts)) > limit // 2:
+            return None
+        if len(bytes(state.values)) + len(bytes(state.interrupts)) <= limit:
+            return state
+        logger.warning("last_states.too_large", run_id=run.run_id, bytes=len(bytes(state.values)))
+        return msgspec.structs.replace(state, values=cmd.ABSENT)
+
+
+def ended(run: Orphan, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None) -> cmd.FinishRun:
+    """The end of an attempt as its worker would have told it; ``state`` None: it leaves of the thread what is known of it."""
+    left = State(values=cmd.ABSENT) if state is None else state
+    return cmd.FinishRun(
+        thread_id=run.thread_id,
+        run_id=run.run_id,
+        attempt=run.attempt,
+        outcome=outcome,
+        values=left.values,
+        next=left.next,
+        interrupts=left.interrupts,
+        state_known=state is not None,
+        error=error,
+    )

@@ -1,0 +1,174 @@
+"""A thread as the last snapshot of the log holds it: where its first events were cut, its past begins here (docs/retention.md).
+
+A partition's snapshot has the records of threads first, in the order of their ids (`langlog_projector.rebuild.snapshot_write`), so those of
+one thread are found by halving and not by reading all of them.
+
+Concurrency: holds nothing between calls; a cut that replaces the snapshot meanwhile is found out. Death: nothing to lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from langlog_schemas import envelope, snapshots
+from langlog_schemas import events as ev
+from langlog_schemas.commands import Ttl
+from langlog_schemas.snapshots import Assembled, SnapshotTaken, TableRows, ThreadSnapshot, rows_of
+from langlog_schemas.thread import RunInFlight, ThreadState, interrupt_ids
+from msgspec import Raw
+
+from ..log import Log, LogUnavailable, Record
+
+LOOK_BACK = 16
+"""Records looked at in one go for the end of a snapshot, from the last one backwards."""
+READ_RECORDS = 16
+"""Of one thread, read in one go."""
+_json = msgspec.json.decode
+
+
+class ThreadRows(NamedTuple):
+    """The thread's rows as of a position."""
+
+    thread_id: str
+    offset: int
+    """They stand in for what is below it in ``run-events``."""
+    rows: list[TableRows]
+
+    def state(self) -> ThreadState:
+        """The aggregate; one that does not exist when there is no such row."""
+        row = next(rows_of(self.rows, "threads"), None)
+        if row is None:
+            return ThreadState(thread_id=self.thread_id)
+        in_flight = [row for row in rows_of(self.rows, "runs") if row["status"] in ("pending", "running")]
+        return ThreadState(
+            thread_id=self.thread_id,
+            exists=True,
+            created_at=_iso(row["created_at"]),
+            updated_at=_iso(row["updated_at"]),
+            metadata=_json(row["metadata"]),
+            config=_json(row["config"]),
+            ttl=None if row["ttl_minutes"] is None else Ttl(float(row["ttl_minutes"]), row["ttl_strategy"]),
+            status=row["status"],
+            rest=row["rest"],
+            has_checkpoints=row["has_checkpoints"] == "true",
+            frame_ms=int(row["frame_ms"]),
+            seq=int(row["seq"]),
+            asked=interrupt_ids(Raw((row["interrupts"] or "").encode())),
+            runs={
+                run["run_id"]: RunInFlight(
+                    run_id=run["run_id"],
+                    ordinal=int(run["ordinal"]),
+                    assistant_id=run["assistant_id"],
+                    graph_id=run["graph_id"],
+                    kwargs=Raw(run["kwargs"].encode()),
+                    metadata=_json(run["metadata"]),
+                    created_at=_iso(run["created_at"]),
+                    not_before=None if run["not_before"] is None else _iso(run["not_before"]),
+                    temporary=run["temporary"] == "true",
+                    attempt=int(run["attempt"]),
+                    crashes=int(run["crashes"]),
+                    cancel=run["cancel"],
+                    superseded_by=run["superseded_by"],
+                )
+                for run in sorted(in_flight, key=lambda run: int(run["ordinal"]))
+            },
+        )
+
+    def last_at(self) -> datetime:
+        """When the last thing happened that is part of it; in UTC."""
+        times = [datetime.fromisoformat(row["last_at"]) for row in rows_of(self.rows, "thread_events")]
+        return max(times, default=datetime.min.replace(tzinfo=UTC)).astimezone(UTC)
+
+    def head(self, gone: Collection[str]) -> str | None:
+        """Id of the last root checkpoint that is none of these runs'."""
+        _, found = max(
+            (
+                log_order(row)
+                for row in rows_of(self.rows, "checkpoints")
+                if row["ns"] == "" and row["run_id"] not in gone
+            ),
+            default=(-1, None),
+        )
+        return found
+
+    def pieces(self) -> dict[str, dict[int, bytes]]:
+        """Parts of bodies over the record limit that were not complete: blob id -> index -> bytes."""
+        found: dict[str, dict[int, bytes]] = {}
+        for row in rows_of(self.rows, "checkpoint_parts"):
+            found.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
+        return found
+
+
+async def latest(log: Log, partition: int) -> SnapshotTaken | None:
+    """The last complete snapshot of a partition. Raises LogUnavailable."""
+    first = (await log.start_offsets(snapshots.TOPIC))[partition]
+    end = (await log.end_offsets(snapshots.TOPIC))[partition]
+    while end > first:
+        begin = max(first, end - LOOK_BACK)
+        for record in reversed(await log.fetch(snapshots.TOPIC, partition, range(begin, end))):
+            if envelope.type_of(record.headers) == SnapshotTaken.TYPE:
+                found = snapshots.decode(SnapshotTaken.TYPE, record.value)
+                assert isinstance(found, SnapshotTaken)
+                return found
+        end = begin
+    return None
+
+
+async def thread_rows(log: Log, thread_id: str, tables: Collection[str] | None = None) -> ThreadRows | None:
+    """The thread's rows, of these tables alone if named; None when the snapshot has none that can be read (an erased thread).
+
+    Raises LogUnavailable, also when the log is being cut at this moment.
+    """
+    part = log.partition_of(thread_id)
+    taken = await latest(log, part)
+    if taken is None:
+        return None
+    end = (await log.end_offsets(snapshots.TOPIC))[part]
+    assembled, found = Assembled(), []
+    at = await _first(log, thread_id, part, taken, end)
+    while at < end:
+        records = await log.fetch(snapshots.TOPIC, part, range(at, min(end, at + READ_RECORDS)))
+        own = [record for record in records if _is_of(record, taken) and record.key == thread_id]
+        for record in own:
+            if envelope.ERASED in record.headers or envelope.SEALED in record.headers:
+                return None
+            body = snapshots.decode(ThreadSnapshot.TYPE, record.value)
+            assert isinstance(body, ThreadSnapshot)
+            found += [rows for rows in assembled.rows(body) if tables is None or rows.table in tables]
+        if len(own) < READ_RECORDS:
+            break
+        at += READ_RECORDS
+    if (await log.start_offsets(snapshots.TOPIC))[part] > taken.first:
+        raise LogUnavailable("the log is being cut")
+    return ThreadRows(thread_id, taken.offsets().get(ev.RUN_EVENTS, 0), found) if found else None
+
+
+async def _first(log: Log, thread_id: str, part: int, taken: SnapshotTaken, end: int) -> int:
+    """Where the first record of a thread stands that is not before this one in order."""
+    low, high = taken.first, end
+    while low < high:
+        middle = (low + high) // 2
+        records: Sequence[Record] = await log.fetch(snapshots.TOPIC, part, [middle])
+        if records and _is_of(records[0], taken) and records[0].key < thread_id:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _is_of(record: Record, taken: SnapshotTaken) -> bool:
+    """Whether it has rows of a thread, in this snapshot."""
+    own = record.headers.get("ce_id", "").startswith(f"{taken.snapshot_id}-")
+    return own and envelope.type_of(record.headers) == ThreadSnapshot.TYPE
+
+
+def log_order(row: Mapping[str, Any]) -> tuple[int, str]:
+    """Sorts a snapshot's rows of ``checkpoints`` by their order in the log; snapshots of older releases know ids alone."""
+    return int(row.get("log_position") or -1), row["checkpoint_id"]
+
+
+def _iso(text: str) -> str:
+    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,1 @@
+"""Records of threads, encrypted with a key for each thread."""

@@ -1,0 +1,277 @@
+"""A key for each thread, in Postgres, in a schema of its own: what makes its records in the log readable, and is destroyed with it.
+
+Whoever writes the first record of a thread makes its key. An erased thread keeps a row without a key: what is still written of
+it (by a worker that has not heard) is sealed with a key that nobody keeps. Only a record that makes a thread gives it another key.
+
+Optionally keys are wrapped by a master key (LANGLOG_MASTER_KEY) that is not in Postgres. Of several the first wraps and all unwrap,
+so that one can be replaced (`ThreadKeys.rewrap`).
+
+Concurrency: belongs to the event loop that started it. Keys of other processes' threads are remembered for reading for
+`REMEMBERED_S` at most; for writing they are looked up each time, since a key may be destroyed at any moment.
+Death: nothing is lost; a key is in Postgres before a record that needs it is in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+
+from ...postgres.database import connect_pool, load_sql
+from ...postgres.ddl import ensure_objects
+from ...process.service import StartError
+from ...process.settings import Settings
+from ...process.unavailable import UNAVAILABLE_ERRORS
+from ..port import LogFault, LogUnavailable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    from ...postgres.pool import Pool
+
+POOL_SIZE = 4
+REMEMBERED = 20_000
+"""Keys in memory."""
+REMEMBERED_S = 300.0
+FORGOTTEN_DAYS = 7
+"""After this nobody writes of an erased thread any more, and its row without a key goes."""
+NONCE_BYTES = 12
+PLAIN_NAME = r"[a-z_][a-z0-9_]*"
+MASTER_BYTES = 32
+PAGE_KEYS = 1_000
+"""Of one transaction of a rewrapping."""
+
+
+class ThreadKey(NamedTuple):
+    id: str
+    cipher: AESGCM
+
+
+class Rewrapped(NamedTuple):
+    done: int
+    before: int
+    """Keys that were wrapped by the first master key already."""
+
+
+class ThreadKeys:
+    """Raises LogUnavailable while Postgres is away, LogFault when keys cannot be unwrapped."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not re.fullmatch(PLAIN_NAME, settings.keys_schema):
+            raise LogFault(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        except ImportError:
+            raise LogFault("LANGLOG_ENCRYPTION needs the extra: pip install 'langlog[encryption]'") from None
+        self._cipher = AESGCM
+        self._settings = settings
+        self._sql = statements(settings)
+        self._masters = _masters(settings)
+        self._pool: asyncpg.Pool | None = None
+        self._known: OrderedDict[str, tuple[float, AESGCM | None]] = OrderedDict()
+        """key id -> until when it is remembered, and the key; None: destroyed"""
+        self._wanted: list[tuple[Collection[str], Collection[str], asyncio.Future[Mapping[str, ThreadKey]]]] = []
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        if self._pool is not None:
+            return
+        try:
+            # a key that Postgres lost in a crash could not be folded again from the log, and its records not be read any more
+            pool = await connect_pool(self._settings, size=POOL_SIZE, synchronous_commit="on")
+        except StartError as error:
+            raise LogUnavailable(str(error)) from None
+        try:
+            await ensure_objects(pool, self._settings.keys_schema, self._sql["schema"])
+            row = await pool.fetchrow(self._sql["any_key"])
+            if row is not None:
+                self._opened(row)
+        except BaseException:
+            await pool.close()
+            raise
+        self._pool = pool
+
+    async def stop(self) -> None:
+        pool, self._pool = self._pool, None
+        if self._looking is not None:
+            await asyncio.gather(self._looking, return_exceptions=True)
+        if pool is not None:
+            await pool.close()
+
+    async def for_writing(self, threads: Collection[str], makers: Collection[str]) -> Mapping[str, ThreadKey]:
+        """The keys of these threads now; ``makers``: those that a record makes. Of an erased one, a key that nobody keeps.
+
+        Callers that come while others are answered share the next look.
+        """
+        answer: asyncio.Future[Mapping[str, ThreadKey]] = asyncio.get_running_loop().create_future()
+        self._wanted.append((threads, makers, answer))
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return await answer
+
+    async def _look(self) -> None:
+        while wanted := self._wanted:
+            self._wanted = []
+            threads = {id for asked, _, _ in wanted for id in asked}
+            makers = {id for _, making, _ in wanted for id in making}
+            try:
+                found = await self._for_writing(threads, makers)
+            except Exception as error:
+                for _, _, answer in wanted:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for _, _, answer in wanted:
+                if not answer.done():  # its caller was cancelled
+                    answer.set_result(found)
+
+    async def _for_writing(self, threads: Collection[str], makers: Collection[str]) -> Mapping[str, ThreadKey]:
+        found = await self._of_threads(threads)
+        missing = [id for id in threads if id not in found or (found[id] is None and id in makers)]
+        if missing:
+            made = [(id, secrets.token_hex(16), self._cipher.generate_key(256)) for id in missing]
+            columns = (
+                [id for id, _, _ in made],
+                [key_id for _, key_id, _ in made],
+                [self._wrapped(key_id, key) for _, key_id, key in made],
+            )
+            rows = await self._ask("fetch", self._sql["make"], *columns, list(makers), bool(self._masters))
+            ours = {row["thread_id"] for row in rows}
+            for id, key_id, key in made:
+                if id in ours:
+                    fresh = found[id] = ThreadKey(key_id, self._cipher(key))
+                    self._remember(key_id, fresh.cipher)
+            if theirs := [id for id in missing if id not in ours]:  # made by another meanwhile, or erased
+                found |= await self._of_threads(theirs)
+        return {id: found.get(id) or self._throwaway() for id in threads}
+
+    async def for_reading(self, ids: Collection[str]) -> Mapping[str, AESGCM | None]:
+        """The keys of these ids; None: destroyed."""
+        now = time.monotonic()
+        unknown = [id for id in ids if self._known.get(id, (0.0, None))[0] < now]
+        if unknown:
+            rows = {row["key_id"]: row for row in await self._ask("fetch", self._sql["by_id"], unknown)}
+            for id in unknown:
+                self._remember(id, self._opened(rows[id]).cipher if id in rows else None)
+        return {id: self._known[id][1] for id in ids}
+
+    async def rewrap(self, progress: Callable[[int], None]) -> Rewrapped:
+        """Wrap every key by the first master key. Keys that are made or destroyed meanwhile stay what they are.
+
+        Safe to be interrupted and to be done again. ``progress``: how many keys have been looked at. Raises LogUnavailable, LogFault.
+        """
+        if not self._masters:
+            raise LogFault("LANGLOG_MASTER_KEY is not set: there is nothing to wrap keys with")
+        done = before = 0
+        last = ""
+        while rows := await self._ask("fetch", self._sql["page"], last, PAGE_KEYS):
+            changed: list[tuple[str, str, bytes]] = []
+            for row in rows:
+                key, by = self._unwrapped(row)
+                if by != 0:
+                    changed.append((row["thread_id"], row["key_id"], self._wrapped(row["key_id"], key)))
+            if changed:
+                await self._ask("execute", self._sql["rewrap"], *map(list, zip(*changed, strict=True)))
+            done, before, last = done + len(changed), before + len(rows) - len(changed), rows[-1]["thread_id"]
+            progress(done + before)
+        return Rewrapped(done, before)
+
+    async def ids_of(self, thread_id: str) -> set[str]:
+        """The id of the thread's key, if it has one."""
+        return {key.id for key in (await self._of_threads([thread_id])).values() if key is not None}
+
+    async def _of_threads(self, threads: Collection[str]) -> dict[str, ThreadKey | None]:
+        found: dict[str, ThreadKey | None] = {}
+        for row in await self._ask("fetch", self._sql["of_threads"], list(threads)):
+            if row["key"] is None:
+                found[row["thread_id"]] = None
+                continue
+            known = self._known.get(row["key_id"], (0.0, None))[1]  # unwrapping costs more than looking
+            key = found[row["thread_id"]] = self._opened(row) if known is None else ThreadKey(row["key_id"], known)
+            self._remember(key.id, key.cipher)
+        return found
+
+    async def _ask(self, how: str, sql: str, *args: object) -> list[asyncpg.Record]:
+        try:
+            if self._pool is None:
+                await self.start()
+            found: list[asyncpg.Record] = await getattr(self._pool, how)(sql, *args)
+        except UNAVAILABLE_ERRORS as error:
+            raise LogUnavailable(f"the keys of threads cannot be reached: {error}") from None
+        return found
+
+    def _remember(self, id: str, cipher: AESGCM | None) -> None:
+        self._known[id] = time.monotonic() + REMEMBERED_S, cipher
+        self._known.move_to_end(id)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _throwaway(self) -> ThreadKey:
+        return ThreadKey(secrets.token_hex(16), self._cipher(self._cipher.generate_key(256)))
+
+    def _wrapped(self, id: str, key: bytes) -> bytes:
+        if not self._masters:
+            return key
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._masters[0].encrypt(nonce, key, id.encode())
+
+    def _unwrapped(self, row: asyncpg.Record) -> tuple[bytes, int | None]:
+        """A key, and which master key it was wrapped by; None: by none. Raises LogFault."""
+        from cryptography.exceptions import InvalidTag
+
+        key: bytes = row["key"]
+        if not row["wrapped"]:
+            return key, None
+        if not self._masters:
+            raise LogFault("keys of threads are wrapped: LANGLOG_MASTER_KEY is needed")
+        for n, master in enumerate(self._masters):
+            try:
+                return master.decrypt(key[:NONCE_BYTES], key[NONCE_BYTES:], row["key_id"].encode()), n
+            except InvalidTag:
+                continue
+        raise LogFault("LANGLOG_MASTER_KEY is not the one that keys of threads were wrapped with")
+
+    def _opened(self, row: asyncpg.Record) -> ThreadKey:
+        return ThreadKey(row["key_id"], self._cipher(self._unwrapped(row)[0]))
+
+
+async def check_readable(pool: Pool, settings: Settings) -> None:
+    """Raises StartError where threads are encrypted and LANGLOG_ENCRYPTION is off: services would park all that they cannot read."""
+    if settings.encryption != "off" or not re.fullmatch(PLAIN_NAME, settings.keys_schema):
+        return
+    if await pool.fetchval("SELECT to_regclass($1)", f"{settings.keys_schema}.thread_keys") is None:
+        return
+    if await pool.fetchval(statements(settings)["has_keys"]):
+        raise StartError(
+            f"{settings.keys_schema} holds keys of encrypted threads: set LANGLOG_ENCRYPTION to read or on (or, if they are of another "
+            "langlog, LANGLOG_KEYS_SCHEMA to a schema of your own)"
+        )
+
+
+def statements(settings: Settings) -> dict[str, str]:
+    """The SQL of this module, for the schema that is set."""
+    found = load_sql("langlog_backbone", "thread_keys.sql")
+    return {name: text.replace("{schema}", settings.keys_schema) for name, text in found.items()}
+
+
+def _masters(settings: Settings) -> list[AESGCM]:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    found = []
+    for text in filter(None, (part.strip() for part in settings.master_key.split(","))):
+        try:
+            key = base64.b64decode(text, validate=True)
+            if len(key) != MASTER_BYTES:
+                raise ValueError
+            found.append(AESGCM(key))
+        except (binascii.Error, ValueError):
+            raise LogFault("LANGLOG_MASTER_KEY must be 32 bytes in base64 (openssl rand -base64 32)") from None
+    return found

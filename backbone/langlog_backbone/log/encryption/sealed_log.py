@@ -1,0 +1,245 @@
+"""A log whose records of threads are encrypted: whoever has the log, but not the thread's key, cannot read their bodies.
+
+A wrapper around either adapter. The value is AES-256-GCM under the thread's key, bound to the record's id, type and key; headers
+and keys stay as they are, so that positions, causes and types are there for ever. A record whose key is destroyed reads as
+*erased*: without a body, and marked so (`envelope.ERASED`). What has no personal content (`PLAIN`) is never sealed, so that
+rejections and removals can be folded when the key is gone.
+
+Concurrency, death: as the log behind it, and `thread_keys`. While Postgres is away nothing can be appended or read that needs a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, snapshots
+from langlog_schemas import events as ev
+
+from ...values.compression import compressed, restored
+from ..port import Assignment, Log, LogReader, LogUnavailable, NewRecord, Position, Positions, Record, TopicPartition
+
+if TYPE_CHECKING:
+    from .keys import ThreadKeys
+
+logger = structlog.get_logger(__name__)
+
+VERSION = "1"
+NONCE_BYTES = 12
+RETRY_PAUSE_S = 0.5
+
+PLAIN = frozenset(
+    x.TYPE
+    for x in (
+        cmd.DeleteThread,
+        cmd.DeleteCheckpoints,
+        cmd.ExpireThread,
+        cmd.CancelRuns,
+        cmd.RequeueRun,
+        cmd.StartDueRun,
+        cmd.TimeOutRun,
+        cmd.RecordWebhookAttempt,
+        cmd.ReleaseParked,
+        ev.CommandRejected,
+        ev.CommandRepeated,
+        ev.ThreadDeleted,
+        ev.CheckpointsDeleted,
+        ev.WebhookAttempted,
+        ev.ParkedReleased,
+        ev.ParkedEventsReleased,
+    )
+)
+"""Types without personal content."""
+OTHERS = frozenset(
+    name
+    for name, cls in {**cmd.COMMANDS, **ev.EVENTS, **snapshots.SNAPSHOTS}.items()
+    if not issubclass(cls, cmd.ThreadCommand | ev.ThreadEvent) and name not in PLAIN
+)
+"""Types that are of no thread: assistants, crons, store, graphs."""
+SEALED_TOPICS = frozenset((cmd.TOPIC, ev.RUN_EVENTS, ev.DEAD_LETTERS, snapshots.TOPIC))
+
+
+class _Makes(msgspec.Struct):
+    if_not_exists: str = "reject"
+
+
+def is_sealed(topic: str, type: str) -> bool:
+    """Whether records of this type have personal content of a thread; an unknown type is taken to have."""
+    return topic in SEALED_TOPICS and type not in PLAIN and type not in OTHERS
+
+
+class SealedLog:
+    """Implements `Log`. ``writes`` False: what is sealed can be read, nothing more is sealed."""
+
+    def __init__(self, inner: Log, keys: ThreadKeys, *, writes: bool) -> None:
+        self._inner = inner
+        self._keys = keys
+        self._writes = writes
+        self.partitions = inner.partitions
+        self.max_record_bytes = inner.max_record_bytes
+        self.name = inner.name
+
+    async def start(self) -> None:
+        await self._keys.start()
+        try:
+            await self._inner.start()
+        except BaseException:
+            await self._keys.stop()
+            raise
+        self.partitions = self._inner.partitions
+
+    async def stop(self) -> None:
+        await self._inner.stop()
+        await self._keys.stop()
+
+    def partition_of(self, key: str) -> int:
+        return self._inner.partition_of(key)
+
+    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        return await self._inner.append(await self._seal(records) if self._writes else records)
+
+    async def check(self) -> None:
+        await self._inner.check()
+
+    async def end_offsets(self, topic: str) -> list[int]:
+        return await self._inner.end_offsets(topic)
+
+    async def start_offsets(self, topic: str) -> list[int]:
+        return await self._inner.start_offsets(topic)
+
+    async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
+        return await self._inner.offsets_at(topic, moment)
+
+    async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
+        await self._inner.cut(positions)
+
+    async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
+        return await self.unsealed(await self._inner.fetch(topic, partition, offsets))
+
+    def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> LogReader:
+        return _Reader(self, self._inner.reader(topics, start))
+
+    def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> LogReader:
+        return _Reader(self, self._inner.member(group, topics, assignment))
+
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+        await self._inner.commit(group, positions)
+
+    async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
+        return await self._inner.committed(group, partitions)
+
+    async def group_positions(self) -> dict[str, Positions]:
+        return await self._inner.group_positions()
+
+    async def key_ids(self, thread_id: str) -> set[str]:
+        """The key that the thread has now, if any (`envelope.KEY_ID` of records). Raises LogUnavailable."""
+        return await self._keys.ids_of(thread_id)
+
+    async def _seal(self, records: Sequence[NewRecord]) -> list[NewRecord]:
+        types = [envelope.type_of(record.headers) for record in records]
+        threads = {r.key for r, type in zip(records, types, strict=True) if is_sealed(r.topic, type)}
+        if not threads:
+            return [_bare(record) for record in records]
+        makers = {r.key for r, type in zip(records, types, strict=True) if _makes_thread(r, type)}
+        keys = await self._keys.for_writing(threads, makers)
+        found = []
+        for record, type in zip(records, types, strict=True):
+            record = _bare(record)
+            if is_sealed(record.topic, type):
+                key, nonce = keys[record.key], secrets.token_bytes(NONCE_BYTES)
+                value = nonce + key.cipher.encrypt(nonce, compressed(record.value), _bound(record.headers, record.key))
+                record = record._replace(
+                    value=value, headers={**record.headers, envelope.SEALED: f"{VERSION}:{key.id}"}
+                )
+            found.append(record)
+        return found
+
+    async def unsealed(self, records: list[Record]) -> list[Record]:
+        """Raises LogUnavailable while keys cannot be reached."""
+        ids = {_key_id(record) for record in records if envelope.SEALED in record.headers}
+        if not ids:
+            return records
+        keys = await self._keys.for_reading(ids)
+        return [self._open(record, keys) if envelope.SEALED in record.headers else record for record in records]
+
+    def _open(self, record: Record, keys: Mapping[str, object]) -> Record:
+        from cryptography.exceptions import InvalidTag
+
+        id = _key_id(record)
+        cipher = keys[id]
+        headers = {name: value for name, value in record.headers.items() if name != envelope.SEALED}
+        if cipher is None:
+            return msgspec.structs.replace(record, value=b"", headers={**headers, envelope.ERASED: "1"})
+        nonce, body = record.value[:NONCE_BYTES], record.value[NONCE_BYTES:]
+        try:
+            value: bytes = cipher.decrypt(nonce, body, _bound(record.headers, record.key))  # type: ignore[attr-defined]
+        except InvalidTag:
+            logger.error("log.seal_broken", topic=record.topic, partition=record.partition, offset=record.offset)
+            return record  # nobody can read it: whoever tries parks it
+        return msgspec.structs.replace(record, value=restored(value), headers={**headers, envelope.KEY_ID: id})
+
+
+class _Reader:
+    """Implements `LogReader`. What was read before the keys could be reached waits here: a cancelled read loses nothing."""
+
+    def __init__(self, log: SealedLog, inner: LogReader) -> None:
+        self._log = log
+        self._inner = inner
+        self._held: list[Record] = []
+
+    async def read(self, max_records: int = 1000) -> list[Record]:
+        said = False
+        while True:
+            if not self._held:
+                self._held = await self._inner.read(max_records)
+            try:
+                found = await self._log.unsealed(self._held)
+            except LogUnavailable as error:
+                if not said:
+                    logger.warning("log.keys_away", error=str(error))
+                said = True
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
+                continue
+            self._held = []
+            return found
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._held = [record for record in self._held if (record.topic, record.partition) not in positions]
+        self._inner.seek(positions)
+
+    def alone(self) -> bool:
+        return self._inner.alone()
+
+    async def stop(self) -> None:
+        await self._inner.stop()
+
+
+def _bare(record: NewRecord) -> NewRecord:
+    """Without what reading has added: a record that was read may be written again, as a letter."""
+    if envelope.KEY_ID in record.headers:
+        return record._replace(headers={k: v for k, v in record.headers.items() if k != envelope.KEY_ID})
+    return record
+
+
+def _makes_thread(record: NewRecord, type: str) -> bool:
+    """Whether the command makes a thread where there is none: only such a one gives an erased thread another key."""
+    if record.topic != cmd.TOPIC:
+        return False
+    if type == cmd.CreateThread.TYPE:
+        return True
+    return type == cmd.CreateRun.TYPE and msgspec.json.decode(record.value, type=_Makes).if_not_exists == "create"
+
+
+def _bound(headers: Mapping[str, str], key: str) -> bytes:
+    """What a sealed body cannot be moved away from."""
+    return "\0".join((headers.get("ce_id", ""), headers.get("ce_type", ""), key)).encode()
+
+
+def _key_id(record: Record) -> str:
+    return record.headers[envelope.SEALED].rpartition(":")[2]

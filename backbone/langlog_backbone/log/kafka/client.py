@@ -1,0 +1,160 @@
+"""aiokafka, configured in one place (``tests/log/test_kafka_configuration.py`` holds it), and heard once per change of state.
+
+Concurrency: clients belong to the event loop that makes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ...process.settings import Settings
+from .security import security_options
+from .sharing import Sharing
+
+logger = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+"""To reach a broker when there is no connection yet."""
+ENVELOPE_BYTES = 148_588
+"""Room for key, headers and framing above `Settings.max_record_bytes` in a topic's ``max.message.bytes``."""
+FETCH_WAIT_MS = 500
+"""A fetch with nothing to bring is answered after this; what arrives meanwhile is sent at once."""
+FETCH_BYTES = 16_000_000
+"""Of one fetch over all partitions; a larger first record comes all the same."""
+REQUEST_TIMEOUT_S = 30.0
+HEARTBEAT_MS = 250
+"""A member hears of a rebalance with its next heartbeat: a partition without an owner waits for this."""
+NEVER_MS = 2**31 - 1
+QUIET_S = 1.0
+"""After this long without a complaint, a success means that the trouble is over."""
+
+
+def batch_bytes(settings: Settings) -> int:
+    """Of one partition in one request. As large as a topic takes: a batch is appended whole, and so what one command led to
+    is never there in part."""
+    return settings.max_record_bytes + ENVELOPE_BYTES // 2
+
+
+def producer_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "acks": "all",
+        "enable_idempotence": True,
+        # what gathers while a request is under way is the next batch
+        "linger_ms": 0,
+        "max_batch_size": batch_bytes(settings),
+        "max_request_size": settings.max_record_bytes + ENVELOPE_BYTES,
+        "request_timeout_ms": int(min(REQUEST_TIMEOUT_S, settings.append_deadline_s) * 1000),
+        "client_id": "langlog",
+    }
+
+
+def consumer_options(settings: Settings) -> dict[str, Any]:
+    """For readers without a group."""
+    return {
+        "group_id": None,
+        "enable_auto_commit": False,
+        # a position that is not there any more is a fault, not a reason to skip or repeat silently
+        "auto_offset_reset": "none",
+        "isolation_level": "read_uncommitted",
+        "check_crcs": True,
+        "fetch_min_bytes": 1,
+        "fetch_max_wait_ms": FETCH_WAIT_MS,
+        "fetch_max_bytes": FETCH_BYTES,
+        "max_partition_fetch_bytes": settings.max_record_bytes + 2 * ENVELOPE_BYTES,
+        "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
+        "client_id": "langlog",
+    }
+
+
+def member_options(settings: Settings, group: str, sharing: Sharing) -> dict[str, Any]:
+    """For the client that is in a group. It fetches nothing (`kafka_member`)."""
+    session_ms = int(settings.group_session_s * 1000)
+    return consumer_options(settings) | {
+        "group_id": group,
+        # partition n of every topic goes to the same member
+        "partition_assignment_strategy": (sharing,),
+        "session_timeout_ms": session_ms,
+        "heartbeat_interval_ms": max(100, min(HEARTBEAT_MS, session_ms // 6)),
+        "rebalance_timeout_ms": session_ms,
+        # it never fetches: that is no reason to leave the group
+        "max_poll_interval_ms": NEVER_MS,
+    }
+
+
+def message_bytes(settings: Settings) -> int:
+    """What a topic must take in one batch."""
+    return settings.max_record_bytes + ENVELOPE_BYTES
+
+
+def topic_options(settings: Settings, replication: int) -> dict[str, str]:
+    """Of topics that langlog makes. Kafka's own default would erase the truth after seven days."""
+    return {
+        "cleanup.policy": "delete",
+        # the broker's time: one clock for a partition, and no record is refused for the time that its sender believes in
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "max.message.bytes": str(message_bytes(settings)),
+        "min.insync.replicas": "2" if replication >= 3 else "1",
+        "unclean.leader.election.enable": "false",
+    }
+
+
+def make_producer(bootstrap: str, settings: Settings) -> AIOKafkaProducer:
+    return AIOKafkaProducer(bootstrap_servers=bootstrap, **producer_options(settings), **security_options(settings))
+
+
+def make_consumer(bootstrap: str, settings: Settings) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **consumer_options(settings), **security_options(settings))
+
+
+def make_member(bootstrap: str, settings: Settings, group: str, sharing: Sharing) -> AIOKafkaConsumer:
+    options = member_options(settings, group, sharing) | security_options(settings)
+    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **options)
+
+
+def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:
+    return AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap,
+        client_id="langlog",
+        request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
+        **security_options(settings),
+    )
+
+
+class Complaints(logging.Handler):
+    """aiokafka logs every retry, hundreds a second while a broker is away: the first of them becomes one event."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self._last: float | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        first = self._last is None
+        self._last = time.monotonic()
+        if first:
+            logger.warning("kafka.trouble", said=record.getMessage())
+
+    def well(self) -> None:
+        """Something got through."""
+        if self._last is not None and time.monotonic() - self._last > QUIET_S:
+            self._last = None
+            logger.info("kafka.well")
+
+
+complaints = Complaints()
+
+
+def hear_complaints() -> None:
+    """Lead aiokafka's `logging` records here, and no further."""
+    source = logging.getLogger("aiokafka")
+    if complaints not in source.handlers:
+        source.handlers = [complaints]
+        source.propagate = False
+        source.setLevel(logging.WARNING)

@@ -1,0 +1,105 @@
+"""Single records of the Kafka log by their offsets: one consumer that is given the partition asked for, and nothing in between.
+
+Kafka has no question "these offsets": what lies close together is read through and the rest dropped, what does not is sought.
+
+Concurrency: one question at a time; the others wait. Belongs to the event loop of the log.
+Death: a consumer that failed is thrown away and the next question makes another; nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaError
+
+from ..port import LogUnavailable, Record
+from .reader import decode_record
+
+GAP_RECORDS = 200
+"""Two wanted records with fewer than these between them are read in one go."""
+READ_RECORDS = 500
+FETCH_TIMEOUT_S = 20.0
+"""For one question."""
+WAIT_MS = 1_000
+"""aiokafka's wait for records that are there; asked again until the deadline."""
+
+
+class KafkaFetcher:
+    def __init__(self, make: Callable[[], AIOKafkaConsumer]) -> None:
+        self._make = make
+        self._consumer: AIOKafkaConsumer | None = None
+        self._turn = asyncio.Lock()
+
+    async def fetch(self, topic: str, place: KafkaPartition, offsets: Collection[int]) -> list[Record]:
+        """As `port.Log.fetch`; ``topic`` is the name to give back. Raises LogUnavailable."""
+        wanted = sorted(set(offsets))
+        if not wanted:
+            return []
+        done = False
+        async with self._turn:
+            try:
+                async with asyncio.timeout(FETCH_TIMEOUT_S):
+                    found = await self._fetch(topic, place, wanted)
+                done = True
+                return found
+            except (KafkaError, OSError, TimeoutError) as error:
+                raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
+            finally:
+                if not done:
+                    await self.stop()
+
+    async def stop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(KafkaError, OSError):
+                await consumer.stop()
+
+    async def _fetch(self, topic: str, place: KafkaPartition, wanted: list[int]) -> list[Record]:
+        if self._consumer is None:
+            consumer = self._make()
+            try:
+                await consumer.start()
+            except BaseException:
+                with contextlib.suppress(KafkaError, OSError):
+                    await consumer.stop()
+                raise
+            self._consumer = consumer
+        consumer = self._consumer
+        consumer.assign([place])
+        try:
+            first = (await consumer.beginning_offsets([place]))[place]
+            end = (await consumer.end_offsets([place]))[place]
+            found: list[Record] = []
+            for group in _groups([offset for offset in wanted if first <= offset < end]):
+                found += await self._read(consumer, topic, place, group)
+            return found
+        finally:
+            consumer.unsubscribe()  # so that it fetches nothing while nobody asks
+
+    async def _read(
+        self, consumer: AIOKafkaConsumer, topic: str, place: KafkaPartition, group: list[int]
+    ) -> list[Record]:
+        found: list[Record] = []
+        wanted, last = set(group), group[-1]
+        consumer.seek(place, group[0])
+        while True:
+            fetched = await consumer.getmany(place, timeout_ms=WAIT_MS, max_records=READ_RECORDS)
+            for record in fetched.get(place, ()):
+                if record.offset in wanted:
+                    found.append(decode_record(topic, place.partition, record))
+                if record.offset >= last:
+                    return found
+
+
+def _groups(wanted: list[int]) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for offset in wanted:
+        if groups and offset - groups[-1][-1] <= GAP_RECORDS:
+            groups[-1].append(offset)
+        else:
+            groups.append([offset])
+    return groups

@@ -1,0 +1,522 @@
+"""The log on Kafka.
+
+One idempotent producer sends whatever has gathered; a position is known when all in-sync replicas have the record. A send that
+fails or outlives its deadline is *unknown*: the producer that made it is thrown away with all it holds (its sequence numbers
+could no longer be trusted) and the next append makes a new one.
+
+Brokers that do not answer are noticed after `SUSPECT_S` and by a connection attempt to each; until one answers,
+appends fail at once.
+
+Concurrency: belongs to the event loop that started it.
+Death: what was acknowledged is on the brokers; what was under way is there or not, per partition a prefix.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnsupportedVersionError,
+)
+from langlog_schemas import commands, events, snapshots
+
+from ...process.settings import Settings
+from ...time.clock import now_ms
+from ..partitioner import partition_of
+from ..port import (
+    FAILURE_KEPT_S,
+    AppendUnknown,
+    Assignment,
+    LogFault,
+    LogUnavailable,
+    NewRecord,
+    Position,
+    Positions,
+    Record,
+    RecordTooLarge,
+    TopicPartition,
+)
+from .client import (
+    CONNECT_TIMEOUT_S,
+    complaints,
+    hear_complaints,
+    make_admin,
+    make_consumer,
+    make_member,
+    make_producer,
+)
+from .fetch import KafkaFetcher
+from .member import KafkaMember
+from .reader import KafkaReader
+from .sharing import Sharing
+from .topics import prepare_topics
+
+logger = structlog.get_logger(__name__)
+
+TOPICS = (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS, snapshots.TOPIC)
+
+SUSPECT_S = 1.0
+"""An append under way for this long has the brokers looked for."""
+PROBE_PAUSE_S = 0.25
+"""Between two connection attempts while no broker answers."""
+STOP_TIMEOUT_S = 5.0
+"""For what is still being sent at `stop`."""
+ASK_TIMEOUT_S = 10.0
+"""For questions to the cluster: end offsets, committed positions."""
+CUT_TIMEOUT_S = 60.0
+"""For the cluster to let go of records."""
+RETRY_PAUSE_S = 0.1
+GROUPS_AT_ONCE = 16
+"""Groups whose positions are asked for at the same time."""
+
+
+class KafkaLog:
+    """Implements `port.Log`. ``bootstrap``: ``host:port``, several separated by commas."""
+
+    name = "kafka"
+
+    def __init__(self, bootstrap: str, settings: Settings, topics: Sequence[str] = TOPICS) -> None:
+        self.partitions = settings.partitions
+        self.max_record_bytes = settings.max_record_bytes
+        self._bootstrap = bootstrap
+        self._settings = settings
+        self._topics = topics
+        self._prefix = settings.topic_prefix
+        self._producer: AIOKafkaProducer | None = None
+        self._making: asyncio.Task[AIOKafkaProducer] | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+        self._asker: AIOKafkaConsumer | None = None
+        self._asking = asyncio.Lock()
+        self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
+        self._members: dict[str, list[KafkaMember]] = {}
+        self._done: dict[tuple[str, TopicPartition], int] = {}
+        self._failed_at: float | None = None
+        """When the last append failed; None: it did not."""
+        self._down = False
+        self._probe: asyncio.Task[None] | None = None
+        self._burials: set[asyncio.Task[None]] = set()
+        self._open = False
+
+    async def start(self) -> None:
+        hear_complaints()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                admin = self._admin = make_admin(self._bootstrap, self._settings)
+                await admin.start()
+            await prepare_topics(admin, [self._stored(topic) for topic in self._topics], self._settings)
+            self._open = True
+            try:
+                await self._ready_producer()
+            except LogUnavailable:
+                await self._ready_producer()  # the broker was there just now: it, or we, stood still for a moment
+        except (IncompatibleBrokerVersion, UnsupportedVersionError) as error:
+            await self.stop()
+            raise LogFault(f"Kafka at {self._bootstrap} is too old: {error}") from None
+        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            await self.stop()
+            raise LogUnavailable(
+                f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
+            ) from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        self._open = False
+        for task in (self._probe, self._making):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await producer.flush()
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await producer.stop()
+            except (KafkaError, OSError, TimeoutError):
+                await _bury(producer)
+        for closing in (self._admin and self._admin.close(), self._asker and self._asker.stop()):
+            if closing is not None:
+                with contextlib.suppress(KafkaError, OSError):
+                    await closing
+        self._admin = self._asker = None
+        await self._fetcher.stop()
+        if self._burials:
+            await asyncio.wait(self._burials)
+
+    def partition_of(self, key: str) -> int:
+        return partition_of(key, self.partitions)
+
+    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        if not records:
+            return []
+        for record in records:
+            if len(record.value) > self.max_record_bytes:
+                raise RecordTooLarge(f"a record of {len(record.value)} bytes; the limit is {self.max_record_bytes}")
+        producer = self._producer
+        if producer is None or self._down:
+            producer = await self._ready_producer()
+        sent: list[asyncio.Future[Any]] = []
+        suspicion = asyncio.get_running_loop().call_later(SUSPECT_S, self._suspect)
+        try:
+            async with asyncio.timeout(self._settings.append_deadline_s):
+                for record in records:
+                    sent.append(
+                        await producer.send(
+                            self._stored(record.topic),
+                            record.value,
+                            record.key.encode(),
+                            partition_of(record.key, self.partitions),
+                            # the machine's clock may be off, and brokers refuse records from the future
+                            timestamp_ms=now_ms(),
+                            headers=[(name, value.encode()) for name, value in record.headers.items()],
+                        )
+                    )
+                if len(sent) == 1:
+                    acknowledged = [await sent[0]]
+                else:
+                    acknowledged = await asyncio.gather(*sent)
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            if not sent:
+                raise RecordTooLarge(str(error)) from None
+            self._discard(producer)
+            raise AppendUnknown(f"Kafka took a part of the records: {error}") from None
+        except TimeoutError:
+            self._discard(producer)
+            raise AppendUnknown(f"Kafka did not answer within {self._settings.append_deadline_s:g} s") from None
+        except KafkaError as error:
+            self._discard(producer)
+            raise AppendUnknown(f"Kafka failed: {error}") from None
+        finally:
+            suspicion.cancel()
+            for future in sent:
+                if not future.done():
+                    future.add_done_callback(_retrieve)
+                elif not future.cancelled():
+                    future.exception()
+        complaints.well()
+        self._failed_at = None
+        if any(metadata.offset < 0 for metadata in acknowledged):
+            # Kafka knew the batch as a duplicate of an older one and no longer where that one is
+            raise AppendUnknown("Kafka has the records, but does not say where")
+        return [Position(metadata.partition, metadata.offset) for metadata in acknowledged]
+
+    async def check(self) -> None:
+        if not self._open:
+            raise LogUnavailable("the log is not open")
+        if self._failed_at is not None and time.monotonic() - self._failed_at < FAILURE_KEPT_S:
+            raise LogUnavailable("the last append failed a moment ago")
+        await self.end_offsets(self._topics[0])  # asks the leader of each partition
+
+    async def end_offsets(self, topic: str) -> list[int]:
+        return await self._ask(topic, lambda asker, partitions: asker.end_offsets(partitions))
+
+    async def start_offsets(self, topic: str) -> list[int]:
+        return await self._ask(topic, lambda asker, partitions: asker.beginning_offsets(partitions))
+
+    async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
+        at_ms = math.ceil(moment.timestamp() * 1000)
+
+        async def find(asker: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
+            ends = await asker.end_offsets(partitions)
+            found = await asker.offsets_for_times(dict.fromkeys(partitions, at_ms))
+            return {place: ends[place] if found.get(place) is None else found[place].offset for place in partitions}
+
+        return await self._ask(topic, find)
+
+    async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
+        starts: dict[str, list[int]] = {
+            topic: await self.start_offsets(topic) for topic in {topic for topic, _ in positions}
+        }
+        wanted = {
+            KafkaPartition(self._stored(topic), part): RecordsToDelete(offset)
+            for (topic, part), offset in positions.items()
+            if offset > starts[topic][part]
+        }
+        if not wanted:
+            return
+        if self._admin is None:
+            raise LogUnavailable("the log is not open")
+        try:
+            async with asyncio.timeout(CUT_TIMEOUT_S):
+                await self._admin.delete_records(wanted)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogUnavailable(f"Kafka did not cut the log: {error or 'no answer'}") from None
+
+    async def _ask(
+        self,
+        topic: str,
+        ask: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
+    ) -> list[int]:
+        """A number for each partition of the topic. Raises LogUnavailable."""
+        partitions = [KafkaPartition(self._stored(topic), p) for p in range(self.partitions)]
+        if self._down:
+            raise LogUnavailable("Kafka cannot be reached")
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                async with self._asking:
+                    if self._asker is None:
+                        asker = make_consumer(self._bootstrap, self._settings)
+                        try:
+                            await asker.start()
+                        except BaseException:
+                            await asker.stop()
+                            raise
+                        self._asker = asker
+                    found = await ask(self._asker, partitions)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
+        return [found[partition] for partition in partitions]
+
+    async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
+        if self._down:
+            raise LogUnavailable("Kafka cannot be reached")
+        return await self._fetcher.fetch(topic, KafkaPartition(self._stored(topic), partition), offsets)
+
+    def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> KafkaReader:
+        return KafkaReader(
+            lambda: make_consumer(self._bootstrap, self._settings), self._names(topics), self.partitions, start or {}
+        )
+
+    def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> KafkaMember:
+        stored = self._stored(group)
+        member = KafkaMember(
+            lambda: make_consumer(self._bootstrap, self._settings),
+            lambda sharing: make_member(self._bootstrap, self._settings, stored, sharing),
+            group,
+            self._names(topics),
+            self.partitions,
+            assignment,
+        )
+        self._members.setdefault(group, []).append(member)
+        return member
+
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+        ahead = {lane: offset for lane, offset in positions.items() if offset > self._done.get((group, lane), -1)}
+        if not ahead:
+            return
+        joined = [member for member in self._members.get(group, ()) if member.joined]
+        if joined:
+            taken = {lane for member in joined for lane in await member.commit(ahead)}
+        else:
+            taken = set(ahead) if await self._commit_alone(group, ahead) else set()
+        self._done.update({(group, lane): ahead[lane] for lane in taken})
+
+    async def _commit_alone(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
+        """As a stranger to the group, which Kafka allows while it has no members."""
+        known = await self.committed(group, positions)
+        offsets = {
+            KafkaPartition(self._stored(lane[0]), lane[1]): offset
+            for lane, offset in positions.items()
+            if offset > known.get(lane, -1)
+        }
+        if not offsets:
+            return True
+        consumer = make_member(self._bootstrap, self._settings, self._stored(group), Sharing())
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                await consumer.start()
+                consumer.assign(list(offsets))
+                await consumer.commit(offsets)
+        except (KafkaError, OSError, TimeoutError):
+            return False
+        finally:
+            await consumer.stop()
+        return True
+
+    async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
+        wanted = {KafkaPartition(self._stored(topic), p): (topic, p) for topic, p in partitions}
+        if not wanted:
+            return {}
+        failure: Exception | None = None
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                while True:
+                    if self._admin is None:
+                        raise LogUnavailable("the log is not open")
+                    try:
+                        found = await self._admin.list_consumer_group_offsets(
+                            self._stored(group), partitions=list(wanted)
+                        )
+                    except KafkaError as error:
+                        # the coordinator moves, or loads what it knows
+                        failure = error
+                        await asyncio.sleep(RETRY_PAUSE_S)
+                        continue
+                    return {
+                        wanted[partition]: entry.offset
+                        for partition, entry in found.items()
+                        if entry.offset >= 0 and partition in wanted
+                    }
+        except (OSError, TimeoutError):
+            raise LogUnavailable(f"Kafka cannot be asked: {failure or 'no answer'}") from None
+
+    async def group_positions(self) -> dict[str, Positions]:
+        topics = {self._stored(topic): topic for topic in self._topics}
+        asking = asyncio.Semaphore(GROUPS_AT_ONCE)
+        failure: Exception | None = None
+
+        async def offsets_of(admin: AIOKafkaAdminClient, group: str) -> Any:
+            nonlocal failure
+            while True:
+                try:
+                    return await admin.list_consumer_group_offsets(group)
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    failure = error  # as above
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the coordinator has moved
+
+        async def of_group(admin: AIOKafkaAdminClient, group: str) -> Positions:
+            async with asking:
+                offsets = await offsets_of(admin, group)
+            return {
+                (topics[place.topic], place.partition): entry.offset
+                for place, entry in offsets.items()
+                if place.topic in topics and entry.offset >= 0
+            }
+
+        if self._admin is None:
+            raise LogUnavailable("the log is not open")
+        try:
+            async with asyncio.timeout(2 * ASK_TIMEOUT_S):
+                groups = [name for name, _ in await self._admin.list_consumer_groups()]
+                found = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogUnavailable(f"Kafka cannot be asked: {failure or error or 'no answer'}") from None
+        named = zip(groups, found, strict=True)
+        return {group.removeprefix(self._prefix): positions for group, positions in named if positions}
+
+    # the producer
+
+    async def _ready_producer(self) -> AIOKafkaProducer:
+        """Raises LogUnavailable."""
+        if not self._open:
+            raise LogUnavailable("the log is not open")
+        if self._down:
+            raise LogUnavailable(f"Kafka cannot be reached ({self._bootstrap})")
+        if self._producer is None:
+            if self._making is None:
+                self._making = asyncio.create_task(self._make_producer(), name="kafka-producer")
+                self._making.add_done_callback(self._made)
+            return await asyncio.shield(self._making)
+        return self._producer
+
+    async def _make_producer(self) -> AIOKafkaProducer:
+        producer = make_producer(self._bootstrap, self._settings)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await producer.start()
+                for topic in self._topics:
+                    await producer.partitions_for(self._stored(topic))
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._bury_later(producer)
+            self._suspect()
+            if isinstance(error, IncompatibleBrokerVersion | UnsupportedVersionError):
+                raise LogFault(f"Kafka at {self._bootstrap} is too old: {error}") from None
+            raise LogUnavailable(
+                f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
+            ) from None
+        except BaseException:
+            self._bury_later(producer)
+            raise
+        return producer
+
+    def _made(self, making: asyncio.Task[AIOKafkaProducer]) -> None:
+        self._making = None
+        if not making.cancelled() and making.exception() is None:
+            self._producer = making.result()
+
+    def _discard(self, producer: AIOKafkaProducer) -> None:
+        if self._producer is producer:
+            self._producer, self._failed_at = None, time.monotonic()
+            logger.warning("kafka.producer_discarded")
+            self._bury_later(producer)
+            self._suspect()
+
+    def _bury_later(self, producer: AIOKafkaProducer) -> None:
+        burial = asyncio.create_task(_bury(producer), name="kafka-burial")
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+
+    # whether there is anybody
+
+    def _suspect(self) -> None:
+        if self._open and self._probe is None:
+            self._probe = asyncio.create_task(self._look(), name="kafka-probe")
+            self._probe.add_done_callback(self._looked)
+
+    def _looked(self, probe: asyncio.Task[None]) -> None:
+        self._probe = None
+        self._down = False
+
+    async def _look(self) -> None:
+        """Returns when a broker takes connections; `_down` meanwhile, if none does."""
+        while not await self._anybody():
+            if not self._down:
+                self._down = True
+                logger.error("kafka.down", brokers=self._bootstrap)
+            await asyncio.sleep(PROBE_PAUSE_S)
+        if self._down:
+            logger.info("kafka.up")
+
+    async def _anybody(self) -> bool:
+        addresses = {(host, int(port or 9092)) for host, _, port in map(_split, self._bootstrap.split(","))}
+        if self._producer is not None:
+            addresses |= {(broker.host, broker.port) for broker in self._producer.client.cluster.brokers()}
+        for host, port in addresses:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    _, writer = await asyncio.open_connection(host, port)
+                    writer.close()
+                    return True
+        return False
+
+    def _stored(self, name: str) -> str:
+        return self._prefix + name
+
+    def _names(self, topics: Sequence[str]) -> dict[str, str]:
+        return {self._stored(topic): topic for topic in topics}
+
+
+def _split(address: str) -> tuple[str, str, str]:
+    return address.strip().rpartition(":") if ":" in address else (address.strip(), ":", "")
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def _bury(producer: AIOKafkaProducer) -> None:
+    """Close without flushing: aiokafka's own `stop` sends what is left, for as long as that takes.
+
+    Those who wait for what it held learn that it failed.
+    """
+    producer._closed = True
+    producer._message_accumulator.fail_all(KafkaError("the producer was discarded"))
+    sender = producer._sender.sender_task
+    if sender is not None:
+        sender.cancel()
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await producer.client.close()
+    if sender is not None:
+        await asyncio.wait({sender}, timeout=STOP_TIMEOUT_S)
+        sender.cancel()

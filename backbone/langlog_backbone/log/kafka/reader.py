@@ -1,0 +1,172 @@
+"""A reader of the Kafka log, alone on all partitions of some topics. The member of a group is in `kafka_member`.
+
+Concurrency: one `read` at a time, on the event loop of the log.
+Death: nothing is kept that would have to be given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
+
+from ..port import LogFault, Record, TopicPartition
+from .client import complaints
+
+logger = structlog.get_logger(__name__)
+
+WAIT_MS = 60_000
+"""aiokafka's wait has an end; then it is asked again."""
+RETRY_PAUSE_S = 0.2
+"""Before a broken client is made anew."""
+
+Fetched = dict[KafkaPartition, list[Any]]
+
+
+def decode_record(topic: str, partition: int, record: Any) -> Record:
+    """What aiokafka gave, as ours."""
+    return Record(
+        topic,
+        partition,
+        record.offset,
+        (record.key or b"").decode(),
+        record.value or b"",
+        {name: value.decode() for name, value in record.headers},
+    )
+
+
+class KafkaReader:
+    """Implements `port.LogReader` for all partitions of some topics. ``names``: topic on Kafka -> as asked for."""
+
+    def __init__(
+        self,
+        make: Callable[[], AIOKafkaConsumer],
+        names: Mapping[str, str],
+        partitions: int,
+        start: Mapping[TopicPartition, int],
+    ) -> None:
+        self._make = make
+        self._names = names
+        self._stored = {topic: stored for stored, topic in names.items()}
+        self._partitions = partitions
+        self._next: dict[KafkaPartition, int] = {
+            KafkaPartition(stored, p): start.get((topic, p), 0)
+            for stored, topic in names.items()
+            for p in range(partitions)
+        }
+        self._sought: dict[KafkaPartition, int] = {}
+        """Offsets that `seek` asked for, until the record at each arrives: what was fetched before is not wanted."""
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def read(self, max_records: int = 1000) -> list[Record]:
+        while True:
+            await self._settle()
+            try:
+                await self._connected()
+                fetched = await self._fetch(max_records)
+            except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+                raise LogFault(
+                    f"a position to go on from is not in the log (it was cut, see docs/retention.md?): {error}"
+                ) from None
+            except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
+                raise LogFault(f"Kafka does not let langlog read: {error}") from None
+            except (KafkaError, OSError) as error:
+                logger.warning("kafka.reader_failed", error=str(error))
+                await self._disconnect()
+                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the broker is back
+                continue
+            records = self._decode(fetched)
+            if records:
+                complaints.well()
+                return records
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        for (topic, number), offset in positions.items():
+            partition = KafkaPartition(self._stored.get(topic, ""), number)
+            if partition not in self._next:
+                continue
+            self._next[partition] = self._sought[partition] = offset
+            if self._consumer is not None:
+                # not ours at this moment: its next owner gets the position to begin at
+                with contextlib.suppress(IllegalStateError):
+                    self._consumer.seek(partition, offset)
+
+    async def stop(self) -> None:
+        await self._disconnect()
+
+    async def _settle(self) -> None:
+        """Before each fetch."""
+
+    async def _connected(self) -> None:
+        if self._consumer is None:
+            await self._connect()
+
+    def alone(self) -> bool:
+        return True
+
+    async def _connect(self) -> None:
+        consumer = self._make()
+        try:
+            await consumer.start()
+            consumer.assign(list(self._next))
+            self._sought.clear()
+            self._next = await from_the_beginning(consumer, self._next)
+            for partition, offset in self._next.items():
+                consumer.seek(partition, offset)
+        except BaseException:
+            await stop_client(consumer)
+            raise
+        self._consumer = consumer
+
+    async def _disconnect(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await stop_client(consumer)
+
+    async def _fetch(self, max_records: int) -> Fetched:
+        assert self._consumer is not None
+        fetched: Fetched = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=max_records)
+        return fetched
+
+    def _decode(self, fetched: Fetched) -> list[Record]:
+        records: list[Record] = []
+        for partition, found in fetched.items():
+            if partition not in self._next or not found:
+                continue
+            if partition in self._sought:
+                if found[0].offset != self._sought[partition]:
+                    continue
+                del self._sought[partition]
+            topic, number = self._names[partition.topic], partition.partition
+            records += [decode_record(topic, number, record) for record in found]
+            self._next[partition] = found[-1].offset + 1
+        return records
+
+
+async def from_the_beginning(
+    consumer: AIOKafkaConsumer, wanted: Mapping[KafkaPartition, int]
+) -> dict[KafkaPartition, int]:
+    """Positions, 0 being where the partition begins now that it may have been cut. Raises KafkaError."""
+    first = [partition for partition, offset in wanted.items() if offset == 0]
+    begins = await consumer.beginning_offsets(first) if first else {}
+    return {partition: begins.get(partition, offset) for partition, offset in wanted.items()}
+
+
+async def stop_client(consumer: AIOKafkaConsumer) -> None:
+    try:
+        await consumer.stop()
+    except (KafkaError, OSError) as error:
+        logger.debug("kafka.stop_failed", error=str(error))

@@ -1,0 +1,131 @@
+"""The topics on Kafka: made where missing, refused where they could lose or reorder what langlog needs.
+
+Runs once at start; several processes may start at once. Nothing is changed on topics that exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+
+from ...process.settings import Settings
+from ..port import LogFault, LogUnavailable
+from .client import message_bytes, topic_options
+
+logger = structlog.get_logger(__name__)
+
+PRODUCTION_REPLICATION = 3
+PRODUCTION_IN_SYNC = 2
+LEADER_TIMEOUT_S = 30.0
+"""How long the partitions of a topic may be without leaders at start."""
+LEADER_PAUSE_S = 0.05
+"""Between two looks at them: Kafka has no event for it."""
+
+
+async def prepare_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Settings) -> None:
+    """Returns when all partitions have leaders. Raises LogFault, LogUnavailable (leaders missing), KafkaError."""
+    if settings.production and settings.replication_factor < PRODUCTION_REPLICATION:
+        raise LogFault(
+            f"LANGLOG_PRODUCTION needs LANGLOG_REPLICATION_FACTOR of at least {PRODUCTION_REPLICATION}, "
+            f"not {settings.replication_factor}"
+        )
+    found = await _describe(admin, topics)
+    missing = [topic for topic in topics if topic not in found]
+    if missing:
+        await _make(admin, missing, settings)
+    described = await _wait_for_leaders(admin, topics)
+    configs = await _configs(admin, topics)
+    for topic in topics:
+        _check(topic, described[topic], configs.get(topic, {}), settings)
+
+
+async def _make(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Settings) -> None:
+    options = topic_options(settings, settings.replication_factor)
+    response = await admin.create_topics(
+        [NewTopic(topic, settings.partitions, settings.replication_factor, topic_configs=options) for topic in topics]
+    )
+    for topic, code, *words in response.topic_errors:
+        error = for_code(code)
+        if error is InvalidReplicationFactorError:
+            raise LogFault(
+                f"topic {topic}: the cluster has too few brokers for LANGLOG_REPLICATION_FACTOR={settings.replication_factor}"
+            )
+        if code != 0 and error is not TopicAlreadyExistsError:
+            raise LogFault(f"topic {topic} cannot be made: {words[0] if words and words[0] else error.__name__}")
+    logger.info("kafka.topics_made", topics=len(topics), partitions=settings.partitions)
+
+
+async def _describe(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for topic in await admin.describe_topics(list(topics)):
+        error = for_code(topic["error_code"])
+        if error is UnknownTopicOrPartitionError:
+            continue
+        if topic["error_code"] != 0 and not error.retriable:
+            raise LogFault(f"topic {topic['topic']} cannot be used: {error.__name__}")
+        found[topic["topic"]] = topic["partitions"]
+    return found
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    deadline = asyncio.get_running_loop().time() + LEADER_TIMEOUT_S
+    while True:
+        found = await _describe(admin, topics)
+        if all(found.get(topic) and all(p["leader"] >= 0 for p in found[topic]) for topic in topics):
+            return found
+        if asyncio.get_running_loop().time() > deadline:
+            without = [topic for topic in topics if not found.get(topic) or any(p["leader"] < 0 for p in found[topic])]
+            raise LogUnavailable(f"Kafka has no leaders for partitions of {', '.join(without)}")
+        await asyncio.sleep(LEADER_PAUSE_S)
+
+
+async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
+    found: dict[str, dict[str, str]] = {}
+    for response in responses:
+        for code, words, _, name, entries, *_ in response.resources:
+            if code != 0:
+                raise LogFault(f"topic {name}: its settings cannot be read: {words or for_code(code).__name__}")
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+def _check(topic: str, partitions: Sequence[Mapping[str, Any]], config: Mapping[str, str], settings: Settings) -> None:
+    if len(partitions) != settings.partitions:
+        raise LogFault(
+            f"topic {topic} has {len(partitions)} partitions, fixed for its life; "
+            f"LANGLOG_PARTITIONS says {settings.partitions}"
+        )
+    needed = message_bytes(settings)
+    if int(config.get("max.message.bytes", needed)) < needed:
+        raise LogFault(
+            f"topic {topic} has max.message.bytes={config['max.message.bytes']}; "
+            f"LANGLOG_MAX_RECORD_BYTES={settings.max_record_bytes} needs {needed}"
+        )
+    weak = [f"{name}={config.get(name)}" for name in ("retention.ms", "retention.bytes") if config.get(name) != "-1"]
+    if config.get("cleanup.policy") != "delete":
+        weak.append(f"cleanup.policy={config.get('cleanup.policy')}")
+    if settings.production:
+        replicas = min(len(partition["replicas"]) for partition in partitions)
+        if replicas < PRODUCTION_REPLICATION:
+            weak.append(f"replication factor {replicas}")
+        if int(config.get("min.insync.replicas", "1")) < PRODUCTION_IN_SYNC:
+            weak.append(f"min.insync.replicas={config.get('min.insync.replicas')}")
+        if config.get("unclean.leader.election.enable") == "true":
+            weak.append("unclean.leader.election.enable=true")
+    if not weak:
+        return
+    if settings.production:
+        raise LogFault(f"topic {topic} could lose records: {', '.join(weak)}")
+    logger.warning("kafka.topic_weak", topic=topic, settings=weak)

@@ -1,0 +1,56 @@
+"""Cutting the embedded log: records below some offsets go, and the file gives their place back.
+
+First it is noted where partitions begin from now on, in one transaction: from then on readers and look-ups know nothing of what
+is below. Then the records go, a few in a transaction, so that appends go on in between. Last the file is written anew without
+the free pages (VACUUM), for which appends of all processes wait: about a second for 200 MB that stay.
+
+For a thread. Death: what is noted holds; records below that are still there are gone for readers, and go with the next cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..port import LogUnavailable
+from .file import CUT, SQL, WriteLock, connect
+
+DELETE_RECORDS = 2_000
+"""Of one transaction."""
+
+Stored = tuple[str, int]
+"""(topic as stored, partition)"""
+
+
+def cut(path: Path, starts: Mapping[Stored, int]) -> None:
+    """Raises LogUnavailable when the file cannot be written (a full disk, say)."""
+    lock = WriteLock(path)
+    try:
+        with contextlib.closing(connect(path, write=True)) as db:
+            with lock:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(SQL["save_start"], [(*lane, offset) for lane, offset in starts.items() if offset > 0])
+                db.execute(SQL["save_cut_seq"])
+                db.execute(f"PRAGMA user_version = {CUT}")
+                db.execute("COMMIT")
+            gone = sum(_delete(db, lock, lane) for lane in db.execute(SQL["all_starts"]).fetchall())
+            if gone:
+                with lock:
+                    db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise LogUnavailable(f"the log cannot be written: {error}") from None
+    finally:
+        lock.close()
+
+
+def _delete(db: sqlite3.Connection, lock: WriteLock, lane: tuple[str, int, int]) -> int:
+    gone = 0
+    while True:
+        with lock:
+            count = db.execute(SQL["cut"], (*lane, DELETE_RECORDS)).rowcount
+        gone += count
+        if count < DELETE_RECORDS:
+            return gone

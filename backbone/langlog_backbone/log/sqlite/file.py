@@ -1,0 +1,157 @@
+"""The file of the embedded log: made, checked, and opened for one use.
+
+Concurrency: a connection belongs to the thread that opened it. WAL: readers never wait for the writer.
+Death: SQLite rolls an unfinished transaction back at the next open; what was committed is on disk (``synchronous=FULL``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from ...postgres.database import load_sql
+from ..port import LogFault, LogUnavailable
+
+SQL = load_sql("langlog_backbone", "sqlite_log.sql")
+
+APPLICATION_ID = 0x6C6C6F67
+"""``llog`` in the file's header: says that this SQLite file is a log of langlog."""
+WHOLE, CUT = 2, 3
+"""Formats of the tables (``PRAGMA user_version``). 2: values may be compressed; a file of format 1 is one where none is yet.
+3: it was cut, which a langlog that knows nothing of cuts must not take for a whole log."""
+CHECKPOINT_PAGES = 2_000
+"""The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
+ROOM_BYTES = 64 * 1024
+"""Written beside the log to see whether its disk takes more."""
+BUSY_TIMEOUT_S = 10.0
+"""For the rare moments when SQLite itself waits: recovery after a crash."""
+CACHED_STATEMENTS = 256
+
+
+def lock_path(path: Path) -> Path:
+    """The file of the write lock, which also holds the last sequence number for whoever writes next."""
+    return path.with_name(path.name + ".lock")
+
+
+# PyDLL keeps the interpreter lock for the call, `fcntl` gives it up: a writer that holds the file's lock and has to win the
+# interpreter's back from a busy event loop keeps all other processes waiting for as long.
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+
+class WriteLock:
+    """Held around every write by one process at a time.
+
+    SQLite's own busy wait sleeps, and two writers would stall each other by 100 ms and more; a plain flock wakes its waiter,
+    but a busy holder takes it again before the waiter is awake. So there are two: who wants the lock waits for it holding
+    the turn, and who has just had it must wait for the turn. For one thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.fd = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._turn = os.open(path.with_name(path.name + ".turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            os.close(self.fd)
+            raise
+
+    def __enter__(self) -> None:
+        _acquire(self._turn)
+        try:
+            _acquire(self.fd)
+        finally:
+            _release(self._turn)
+
+    def __exit__(self, *_: object) -> None:
+        _release(self.fd)
+
+    def close(self) -> None:
+        os.close(self._turn)
+        os.close(self.fd)
+
+
+def _acquire(fd: int) -> None:
+    if _libc.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB) != 0:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+def _release(fd: int) -> None:
+    if _libc.flock(fd, fcntl.LOCK_UN) != 0:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """In autocommit mode; statements that belong together say BEGIN themselves."""
+    db = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
+    )
+    try:
+        if write:
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        else:
+            db.execute("PRAGMA query_only = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def check_room(path: Path) -> None:
+    """Write a file beside the log, and remove it. Blocks; for a thread. Raises LogUnavailable when the disk takes nothing."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".room") as file:
+            file.write(bytes(ROOM_BYTES))
+            file.flush()
+    except OSError as error:
+        raise LogUnavailable(f"the log's disk takes no more: {error.strerror}") from None
+
+
+def prepare(path: Path, partitions: int) -> None:
+    """Make the file if it is missing, check it if not. Blocks; for a thread. Raises LogFault."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = WriteLock(path)
+    except OSError as error:
+        raise LogFault(f"the log {path} cannot be opened: {error.strerror}") from None
+    try:
+        with lock:
+            _prepare(path, partitions)
+    except sqlite3.DatabaseError as error:
+        raise LogFault(f"{path} is not a log of langlog: {error}") from None
+    finally:
+        lock.close()
+
+
+def _prepare(path: Path, partitions: int) -> None:
+    with contextlib.closing(connect(path, write=True)) as db:
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application == 0 and tables == 0:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("BEGIN IMMEDIATE")
+            for name in ("create_records", "create_place", "create_positions", "create_meta", "create_starts"):
+                db.execute(SQL[name])
+            db.execute(SQL["insert_meta"], ("partitions", str(partitions)))
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {WHOLE}")
+            db.execute("COMMIT")
+            path.chmod(0o600)
+            return
+        if application != APPLICATION_ID:
+            raise LogFault(f"{path} is not a log of langlog")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 1:
+            db.execute(f"PRAGMA user_version = {WHOLE}")
+        elif version not in (WHOLE, CUT):
+            raise LogFault(f"the log {path} has format {version}, this langlog reads format {CUT}")
+        db.execute(SQL["create_starts"])
+        (made_with,) = db.execute(SQL["meta"], ("partitions",)).fetchone()
+        if int(made_with) != partitions:
+            raise LogFault(
+                f"the log {path} has {made_with} partitions, fixed for its life; LANGLOG_PARTITIONS says {partitions}"
+            )

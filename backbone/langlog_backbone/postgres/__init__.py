@@ -1,0 +1,1 @@
+"""Postgres: connections, the read model's schema, and the server's clock."""

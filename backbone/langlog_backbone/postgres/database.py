@@ -1,0 +1,100 @@
+"""Postgres: the pool, the read model's schema, and SQL kept in ``.sql`` files.
+
+Every connection has the projection's schema as its search path, so that statements name bare tables and a
+new projection version can be built beside the old one. JSON travels as text: nobody here parses what he only hands on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+from ..process.service import StartError
+from ..process.settings import Settings
+from .ddl import ensure_objects
+
+MIN_VERSION = 14
+CONNECT_TIMEOUT_S = 10.0
+
+_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+
+
+def load_sql(package: str, file: str) -> dict[str, str]:
+    """The statements of ``sql/<file>`` in a package: each opens with ``-- name: <name>``."""
+    text = files(package).joinpath("sql", file).read_text()
+    parts = _NAME.split(text)
+    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+class Parameters:
+    """Values of a statement that is put together, in the order in which they are first named."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values: list[Any] = list(values)
+
+    def add(self, value: Any, cast: str = "") -> str:
+        """The value's place in the statement."""
+        self.values.append(value)
+        return f"${len(self.values)}{cast}"
+
+
+async def _nothing_to_reset(connection: object) -> None:
+    """Nobody here leaves session state behind: asyncpg's own reset would be a round trip for every query."""
+
+
+Opened = Callable[[asyncpg.Connection], Awaitable[None]]
+"""Called with each new connection before it is used. The caller that wanted the connection gets what it raises."""
+
+
+async def connect_pool(
+    settings: Settings, *, size: int | None = None, opened: Opened | None = None, **session: str
+) -> asyncpg.Pool:
+    """A pool on the read model; ``session`` are settings of its connections.
+
+    Raises StartError when Postgres cannot be reached or is too old.
+    """
+    try:
+        pool = await asyncpg.create_pool(
+            settings.database_uri,
+            min_size=1,
+            max_size=size or settings.postgres_pool_size,
+            timeout=CONNECT_TIMEOUT_S,
+            reset=_nothing_to_reset,
+            init=opened,
+            server_settings={
+                "search_path": f"{settings.projection},public",
+                "application_name": "langlog",
+                # prepared while a table is small, a plan that reads all of it would be kept when it has grown
+                "enable_seqscan": "off",
+                "jit": "off",
+                **session,
+            },
+        )
+    except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:
+        raise StartError(f"Postgres cannot be reached (DATABASE_URI): {error}") from None
+    try:
+        check_version(await pool.fetchval("SHOW server_version_num"))
+    except StartError:
+        await pool.close()
+        raise
+    return pool
+
+
+def check_version(number: str) -> None:
+    """``number``: as ``server_version_num`` has it (140011 is 14.11). Raises StartError for a server that is too old."""
+    major = int(number) // 10_000
+    if major < MIN_VERSION:
+        raise StartError(f"Postgres {major} is too old: {MIN_VERSION} or newer is needed")
+
+
+async def ensure_read_model(pool: asyncpg.Pool, settings: Settings) -> None:
+    """Make the schema, its tables and indexes where they are missing. Several may try at once. ``pool``: on that schema."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.projection):
+        raise StartError(f"LANGLOG_PROJECTION must be a plain identifier, not {settings.projection!r}")
+    await ensure_objects(
+        pool, settings.projection, files("langlog_backbone").joinpath("sql", "read_model.sql").read_text()
+    )

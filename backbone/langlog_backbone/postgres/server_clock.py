@@ -1,0 +1,49 @@
+"""Measures how far Postgres' clock is from this process's, at the start and then every `MEASURE_S`: see `clock`.
+
+Concurrency: a task of the loop that opened the block. While Postgres is unavailable, the last measurement counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from ..process.unavailable import is_unavailable
+from ..time.clock import SharedClock, shared
+from .pool import Pool
+
+MEASURE_S = 10.0
+"""Between two measurements: nothing signals that a clock was moved."""
+ASK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+
+async def measure(pool: Pool, clock: SharedClock = shared) -> None:
+    """Compare once. Raises what asyncpg does."""
+    began = time.monotonic_ns()
+    microseconds: int = await pool.fetchval(ASK)
+    clock.learn(microseconds * 1000, began, time.monotonic_ns(), time.time_ns())
+
+
+@contextlib.asynccontextmanager
+async def following_postgres(pool: Pool) -> AsyncIterator[None]:
+    """Go by Postgres' clock in this block, and count on from there after it. Raises what asyncpg does."""
+    await measure(pool)
+    task = asyncio.create_task(_follow(pool))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _follow(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(MEASURE_S)  # a clock that drifts or steps sends no signal
+        try:
+            await measure(pool)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise

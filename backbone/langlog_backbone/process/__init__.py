@@ -1,0 +1,1 @@
+"""A service's process: life cycle, settings, logs, traces, health, retry."""

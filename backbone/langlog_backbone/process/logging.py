@@ -1,0 +1,183 @@
+"""Logging: structlog to stderr, one event a line, and everybody else's `logging` records led into it.
+
+`configure_logging` is called once per process, before anything logs. Text for people by default, colours only on a
+terminal; one JSON object a line with ``LOG_JSON=true``. Payloads are not logged at info and above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Any, TextIO, cast
+
+import msgspec
+import structlog
+
+from ..values.lone_surrogates import encodable
+from .service import StartError
+from .settings import Settings
+
+STDERR = 2
+"""The file descriptor of standard error."""
+REPEAT_S = 30.0
+"""A client library that says the same thing again (a Kafka client while its broker is away) is heard once in this long."""
+REPEATS_KEPT = 1000
+"""Different things remembered for that; then all are forgotten."""
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_QUIET = {
+    "asyncio": 30,
+    "asyncpg.pool": 40,
+    "aiohttp.access": 30,
+    "aiokafka": 30,
+    "httpx": 30,
+    "httpcore": 30,
+    "watchfiles": 30,
+}
+"""Loggers of libraries and the level below which they are never heard, debug excepted."""
+
+
+class _Once(logging.Filter):
+    """Lets a record pass when nothing with the same logger, level and message template did within `REPEAT_S`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        what = (record.name, record.levelno, str(record.msg))
+        now = time.monotonic()
+        last, held_back = self._said.get(what, (None, 0))
+        if last is not None and now - last < REPEAT_S:
+            self._said[what] = (last, held_back + 1)
+            return False
+        if len(self._said) >= REPEATS_KEPT:
+            self._said.clear()
+        self._said[what] = (now, 0)
+        record.held_back = held_back
+        return True
+
+
+def _repeats(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """How often a foreign record was held back since it was last heard."""
+    held_back = getattr(event.get("_record"), "held_back", 0)
+    if held_back:
+        event["held_back"] = held_back
+    return event
+
+
+def _encode_unknown(value: Any) -> str:
+    return repr(value)
+
+
+def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(event, enc_hook=_encode_unknown).decode()
+    except Exception:  # a lone surrogate, a key or a nesting that JSON does not have, a `repr` that raises
+        return msgspec.json.encode({_written(k): _written(v) for k, v in event.items()}).decode()
+
+
+def _written(value: Any) -> str:
+    try:
+        return encodable(value if type(value) is str else repr(value))
+    except Exception:
+        return f"<{encodable(type(value).__name__)}>"
+
+
+def _traceback_as_lines(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A graph's traceback below its event, where people read it line by line."""
+    if isinstance(event.get("traceback"), str) and "exception" not in event:
+        event["exception"] = event.pop("traceback").rstrip("\n")
+    return event
+
+
+class _Writing:
+    """Renders an event and makes it text that the stream takes. What cannot be rendered is replaced: logging never raises."""
+
+    def __init__(self, render: structlog.typing.Processor, encoding: str) -> None:
+        self._render = render
+        self._encoding = encoding
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        try:
+            line = str(self._render(logger, method, event))
+        except Exception:
+            line = " ".join(f"{_written(name)}={_written(value)}" for name, value in event.items())
+        try:
+            line.encode(self._encoding)
+        except UnicodeError:
+            return line.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        return line
+
+
+class _Output:
+    """The stream that takes the lines. Writing never raises: a full disk, a closed pipe, or a graph that closed ``sys.stderr`` must not
+    end what merely wanted to log. What the stream refuses goes to the process's standard error instead, and else is lost.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        try:
+            self._stream.write(line)
+        except (ValueError, OSError) as error:
+            if isinstance(error, ValueError):  # the stream was closed; the descriptor of `sys.stderr` outlives it
+                with contextlib.suppress(OSError):
+                    os.write(STDERR, line.encode("utf-8", "backslashreplace"))
+
+    def flush(self) -> None:
+        with contextlib.suppress(ValueError, OSError):
+            self._stream.flush()
+
+
+def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Everything this process logs goes to ``stream`` (default: stderr). Raises StartError for an unknown LOG_LEVEL."""
+    level = _LEVELS.get(settings.log_level.lower())
+    if level is None:
+        raise StartError(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {settings.log_level!r}")
+    stream = stream or sys.stderr
+    out = _Output(stream)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: list[structlog.typing.Processor]
+    if settings.log_json:
+        render = [structlog.processors.format_exc_info, _json]
+    else:
+        colours = stream.isatty()
+        plain = structlog.dev.plain_traceback
+        render = [
+            _traceback_as_lines,
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False),
+        ]
+    render = [*render[:-1], _Writing(render[-1], getattr(stream, "encoding", None) or "utf-8")]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", out)),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.addFilter(_Once())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                *shared,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.PositionalArgumentsFormatter(),
+            ],
+            processors=[_repeats, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, floor in _QUIET.items():
+        logging.getLogger(name).setLevel(level if level <= logging.DEBUG else max(level, floor))

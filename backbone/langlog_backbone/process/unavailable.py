@@ -1,0 +1,90 @@
+"""Which errors say that a server is unavailable: Postgres, Redis or the log, and neither our own defect nor the data we sent.
+
+`UNAVAILABLE_ERRORS` is for ``except``. `is_unavailable` looks closer: it also knows errors whose class alone does not tell
+(a storage failure that Postgres reports as an internal error), and leaves out values that asyncpg could not encode.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import asyncpg
+import redis.exceptions
+
+from ..redis.connection import RedisUnavailable
+from .server_errors import LogUnavailable
+
+Dependency = Literal["postgres", "redis", "log"]
+
+_POSTGRES_ERRORS = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the connection ended in the middle of a message
+    asyncpg.PostgresConnectionError,  # 08
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: a replica, or set to be read-only
+    asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03
+    asyncpg.InvalidAuthorizationSpecificationError,  # 28: a password that is being changed
+    asyncpg.InvalidCatalogNameError,  # 3D: the database is not there (yet)
+    asyncpg.InvalidSchemaNameError,  # 3F
+    asyncpg.TransactionRollbackError,  # 40: serialization failure, deadlock
+    asyncpg.InsufficientPrivilegeError,  # 42501: also what a file system that became read-only looks like
+    asyncpg.UndefinedTableError,  # 42P01: the read model is being replaced or restored
+    asyncpg.InsufficientResourcesError,  # 53: disk full, out of memory, too many connections
+    asyncpg.ObjectNotInPrerequisiteStateError,  # 55: a lock that is not available
+    asyncpg.OperatorInterventionError,  # 57: shutdown, crash, starting up, statement cancelled
+    asyncpg.PostgresSystemError,  # 58: I/O errors
+)
+
+UNAVAILABLE_ERRORS = (
+    OSError,
+    TimeoutError,
+    LogUnavailable,
+    RedisUnavailable,
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    *_POSTGRES_ERRORS,
+)
+"""A server cannot be reached, stops, or refuses its work for a reason of its own: the same call may succeed later."""
+
+_STORAGE_SOURCES = frozenset(
+    [
+        "bufmgr.c",
+        "buffile.c",
+        "copydir.c",
+        "fd.c",
+        "localbuf.c",
+        "md.c",
+        "relmapper.c",
+        "slru.c",
+        "smgr.c",
+        "storage.c",
+        "twophase.c",
+        "xlog.c",
+        "xloginsert.c",
+    ]
+)
+"""Files of Postgres' own source that read and write its disk. It reports what it has no SQLSTATE for as an internal error."""
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the same call may succeed once a server is well again."""
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        return False  # asyncpg could not encode an argument
+    if isinstance(error, UNAVAILABLE_ERRORS):
+        return True
+    if isinstance(error, asyncpg.InternalServerError):
+        return getattr(error, "server_source_filename", None) in _STORAGE_SOURCES
+    # uvloop, when asyncpg writes to a connection that has just been closed
+    return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+
+
+def dependency_of(error: BaseException, default: Dependency = "postgres") -> Dependency:
+    """The server that an error comes from. ``default``: for errors of sockets and time limits, which do not say."""
+    if isinstance(error, LogUnavailable):
+        return "log"
+    if isinstance(error, RedisUnavailable | redis.exceptions.RedisError):
+        return "redis"
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return "postgres"
+    return default

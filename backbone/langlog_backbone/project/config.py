@@ -1,0 +1,212 @@
+"""The user's project: what ``langgraph.json`` says (API.md 16), without importing any of its code.
+
+Everyone may read it: the worker to load graphs, the gateway for ``http`` and ``auth``, the scheduler for ``webhooks`` and
+TTLs. Read once at start; a change means a restart (``langlog dev`` reloads workers).
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..process.service import StartError
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``graphs``. ``source`` is a path inside the project or a dotted module; ``attribute`` the object in it."""
+
+    graph_id: str
+    position: int
+    source: str
+    attribute: str
+    description: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        return "/" in self.source or self.source.endswith(".py")
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.attribute}"
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed ``langgraph.json``. ``config`` is the whole object, for the sections that others own."""
+
+    file: Path
+    graphs: dict[str, GraphSpec]
+    config: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.file.parent
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A member that is an object; empty when absent. Raises StartError when it is something else."""
+        found = self.config.get(name)
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            raise StartError(f"{self.file}: {name!r} must be an object")
+        return found
+
+    def import_paths(self) -> list[Path]:
+        """Folders for the import path, in order: each dependency that is a folder (and its ``src``), then the project's own.
+
+        Names of packages are left out: they are installed beforehand, not by a running server.
+        """
+        folders = [(self.root / name).resolve() for name in self._dependencies()]
+        folders.append(self.root)
+        found = [x for folder in folders for x in (folder, folder / "src") if x.is_dir()]
+        return list(dict.fromkeys(found))
+
+    def environment(self) -> dict[str, str]:
+        """The variables of ``env``: a map, or a dotenv file's content; none of a list, which names variables of the shell.
+
+        A dotenv file that does not exist gives none: it is usually ignored by git, and the variables come from elsewhere
+        (`warnings` names it). Raises StartError for anything else.
+        """
+        env = self.config.get("env")
+        if not env or isinstance(env, list):
+            return {}
+        if isinstance(env, Mapping):
+            return {str(k): "" if v is None else str(v) for k, v in env.items()}
+        if not isinstance(env, str):
+            raise StartError(f"{self.file}: 'env' must be an object, a list of names or the path of a dotenv file")
+        path = self.root / env
+        if not path.is_file():
+            return {}
+        from dotenv import dotenv_values
+
+        return {k: v for k, v in dotenv_values(path, encoding="utf-8-sig").items() if v is not None}
+
+    def warnings(self) -> list[str]:
+        """What the file asks for and this machine lacks, a line each: the server starts without it."""
+        found = [
+            f"dependency {name!r} is not a folder: nothing is added to the import path"
+            for name in self._dependencies()
+            if (name == "." or name.startswith(("./", "../", "/"))) and not (self.root / name).is_dir()
+        ]
+        env = self.config.get("env")
+        if isinstance(env, str) and not (self.root / env).is_file():
+            found.append(f"the env file {env!r} does not exist: variables come from this process's environment alone")
+        if isinstance(env, list):
+            missing = [str(name) for name in env if str(name) not in os.environ]
+            if missing:
+                found.append(f"'env' names variables that are not set: {', '.join(missing)}")
+        return found
+
+    def _dependencies(self) -> list[str]:
+        names = self.config.get("dependencies") or ["."]
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else ["."]
+
+    def path_of(self, spec: GraphSpec) -> Path:
+        return (self.root / spec.source).resolve()
+
+
+SECTIONS = ("store", "checkpointer", "auth", "encryption", "priority", "http", "webhooks", "ui", "ui_config")
+"""Members that may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (API.md 16)."""
+GRAPHS = "LANGSERVE_GRAPHS"
+"""The same of ``graphs``."""
+
+
+def read_project(file: Path) -> Project:
+    """Parse a ``langgraph.json``. Raises StartError with one line that names file and fault.
+
+    What the environment says of a section wins. With graphs in the environment the file need not be there: paths then start
+    where it would be.
+    """
+    graphs_given = given_in_environment(GRAPHS)
+    try:
+        data = file.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors on Windows write one
+    except FileNotFoundError:
+        if graphs_given is not None:
+            return _project(file, {"graphs": graphs_given})
+        raise StartError(f"{file} does not exist (give it with --config)") from None
+    except OSError as error:
+        raise StartError(f"{file} cannot be read: {error.strerror or error}") from None
+    try:
+        config = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise StartError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise StartError(f"{file} must hold a JSON object")
+    return _project(file, config if graphs_given is None else {**config, "graphs": graphs_given})
+
+
+def _project(file: Path, config: dict[str, Any]) -> Project:
+    for name in SECTIONS:
+        if (given := given_in_environment(f"LANGGRAPH_{name.upper()}")) is not None:
+            config[name] = given
+    if config.get("encryption"):
+        raise StartError(f"{file}: 'encryption' is not supported: langlog would store in clear what is to be encrypted")
+    graphs = config.get("graphs")
+    if not isinstance(graphs, dict) or not graphs:
+        raise StartError(f"{file}: 'graphs' must be an object with at least one graph")
+    specs = {name: _spec(file, position, name, entry) for position, (name, entry) in enumerate(graphs.items())}
+    return Project(file=file.resolve(), graphs=specs, config=config)
+
+
+def given_in_environment(variable: str) -> dict[str, Any] | None:
+    """The JSON object in a variable; None when it is not set. Raises StartError for anything else."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise StartError(f"{variable} is not valid JSON: {error}") from None
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise StartError(f"{variable} must hold a JSON object")
+    return found
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What services without graph code read of the project: sections, and the environment that it asks for.
+
+    A section may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (API.md 16); these services need not have the project.
+    """
+
+    project: Project | None
+
+    def section(self, name: str) -> dict[str, Any]:
+        """Empty when nobody says anything. Raises StartError."""
+        given = given_in_environment(f"LANGGRAPH_{name.upper()}")
+        if given is not None:
+            return given
+        return {} if self.project is None else self.project.section(name)
+
+    def environment(self) -> dict[str, str]:
+        """This process's variables, and the project's where they are not set."""
+        return {**({} if self.project is None else self.project.environment()), **os.environ}
+
+
+def read_configuration(file: Path) -> Configuration:
+    """The project's configuration; without the file, what the environment says alone. Raises StartError."""
+    return Configuration(read_project(file) if file.is_file() else None)
+
+
+def _spec(file: Path, position: int, name: str, entry: object) -> GraphSpec:
+    description = None
+    if isinstance(entry, dict):
+        description = entry.get("description")
+        entry = entry.get("path")
+    if not isinstance(entry, str) or not isinstance(description, str | None):
+        raise StartError(f'{file}: graph {name!r} must be "path:object" or {{"path": …, "description": …}}')
+    source, colon, attribute = entry.rpartition(":")
+    if not colon or not source or not _MODULE.fullmatch(attribute):
+        raise StartError(f'{file}: graph {name!r}: {entry!r} is not of the form "path.py:object" or "module:object"')
+    spec = GraphSpec(graph_id=name, position=position, source=source, attribute=attribute, description=description)
+    if not spec.is_file and not _MODULE.fullmatch(source):
+        raise StartError(f"{file}: graph {name!r}: {source!r} is neither a path nor a module")
+    return spec

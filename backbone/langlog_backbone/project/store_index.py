@@ -1,0 +1,55 @@
+"""``store.index`` of langgraph.json (API.md 16): which texts of an item are embedded, by what, and how long the vectors are.
+
+Distances are cosine distances. What an index says counts from then on: items keep the vectors they were written with, and those of
+another length are not compared with.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import asyncpg
+import msgspec
+from msgspec import Meta
+
+from ..postgres.database import load_sql
+from ..process.service import StartError
+from .config import Configuration
+
+DIMS_MAX = 16_000
+"""The longest vector that pgvector holds."""
+
+_TYPE = load_sql("langlog_backbone", "store.sql")["vector_type"]
+
+
+class StoreIndex(msgspec.Struct, frozen=True):
+    """``embed`` is ``path.py:function``, ``module:function``, or ``provider:model`` (see `langlog_executor.store.embeddings`)."""
+
+    embed: str
+    dims: Annotated[int, Meta(ge=1, le=DIMS_MAX)]
+    fields: list[str] | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        """Where in a value the texts are; ``$`` is all of it."""
+        return self.fields or ["$"]
+
+
+def store_index(configuration: Configuration) -> StoreIndex | None:
+    """None: searches are not by meaning. Raises StartError for what cannot be."""
+    section = configuration.section("store").get("index")
+    if section is None:
+        return None
+    try:
+        return msgspec.convert(section, StoreIndex)
+    except msgspec.ValidationError as error:
+        raise StartError(f"store.index: {error}") from None
+
+
+async def check_pgvector(pool: asyncpg.Pool) -> None:
+    """Raises StartError when the read model cannot compare vectors."""
+    if await pool.fetchval(_TYPE) != "vector":
+        raise StartError(
+            "store.index needs pgvector in the Postgres of the read model: install it there, "
+            "and let a superuser say CREATE EXTENSION vector"
+        )

@@ -1,0 +1,61 @@
+"""How far the read model is known to be: no connection to Postgres is used before it holds as much.
+
+A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. What this process has
+been told of them (a reply, an event, a position) would then not be found, until the projector has folded it again. Every such loss ends
+all connections. So each new one compares positions before its first statement, and waits.
+
+Concurrency: belongs to the event loop of its bus. What happens when Redis is away: less is known, so that less is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from ..log import TopicPartition
+
+logger = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S = 0.5
+"""After this positions are read again, although no message said that they moved."""
+
+_decode = msgspec.json.Decoder(dict[str, dict[int, int]]).decode
+
+
+class ReadPositions:
+    def __init__(self) -> None:
+        self._known: dict[TopicPartition, int] = {}
+        self._moved = asyncio.Event()
+
+    def on_watermark(self, data: bytes) -> None:
+        """Handler of `channels.WATERMARK`."""
+        known = self._known
+        for topic, marks in _decode(data).items():
+            for part, offset in marks.items():
+                if offset > known.get((topic, part), 0):
+                    known[topic, part] = offset
+        self._moved.set()
+
+    async def passed(self, connection: asyncpg.Connection) -> None:
+        """Wait until Postgres holds what is known to have been folded. For new connections; raises what asyncpg does."""
+        said = False
+        while self._known:
+            self._moved.clear()
+            rows = await connection.fetch('SELECT topic, part, "offset" FROM positions')
+            found = {(row["topic"], row["part"]): row["offset"] for row in rows}
+            lost = sum(max(0, offset - found.get(place, 0)) for place, offset in self._known.items())
+            if not lost:
+                return
+            if not said:
+                said = True
+                logger.warning("postgres.lost_commits", records=lost)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._moved.wait()

@@ -1,0 +1,1 @@
+"""Redis: connections, the hot queue, channels, replies, kept frames."""

@@ -1,0 +1,377 @@
+"""Redis, which only ever holds what may be lost: a pipelined connection, and a subscription connection, per process.
+
+`RedisPipe` sends whatever has gathered in one write; `Bus` is publish and subscribe over it. Both belong to the event loop that
+started them. When Redis goes away, calls fail with `RedisUnavailable` and come back by themselves; a subscriber is told
+(`on_reconnect`) because messages may have been missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import redis.asyncio as aioredis
+import structlog
+from msgspec import MsgspecError
+from redis.exceptions import RedisError, ResponseError
+
+from ..process.retry import Availability, until_available
+from ..process.service import StartError
+from ..process.settings import Settings
+from . import channels
+from .connection import CONNECT_TIMEOUT_S, RedisConnection, RedisUnavailable, open_connection
+from .large_messages import INLINE_BYTES, REFERENCE_MARK, LargeMessages, decode, encode
+
+__all__ = ["Bus", "RedisPipe", "RedisUnavailable", "check_redis", "connect"]
+
+logger = structlog.get_logger(__name__)
+
+MIN_VERSION = (6, 2)
+"""BLMOVE."""
+RECONNECT_PAUSE_S = 0.2
+MAX_WAITING_BYTES = 256_000_000
+"""Large messages that one process may have on their way into Redis; one more is lost."""
+CLOSE_S = 2.0
+"""For large messages under way when the bus stops."""
+
+
+def connect(uri: str, **options: Any) -> aioredis.Redis:
+    """redis-py's client of ``redis://…`` or ``unix://…``, that keeps bytes as bytes: for what is not on a hot path."""
+    return aioredis.Redis.from_url(uri, decode_responses=False, socket_connect_timeout=CONNECT_TIMEOUT_S, **options)
+
+
+async def check_redis(uri: str) -> None:
+    """Raises StartError when Redis cannot be reached or is too old."""
+    try:
+        client = connect(uri)
+    except ValueError as error:
+        raise StartError(f"REDIS_URI: {error}") from None
+    try:
+        info = await client.info("server")
+    except (RedisError, OSError) as error:
+        raise StartError(f"Redis cannot be reached (REDIS_URI): {error}") from None
+    finally:
+        await client.aclose()
+    check_version(str(info["redis_version"]))
+
+
+def check_version(version: str) -> None:
+    """``version``: as ``INFO`` has it. Raises StartError for a server that is too old."""
+    if tuple(int(x) for x in version.split(".")[:2]) < MIN_VERSION:
+        raise StartError(f"Redis {version} is too old: {'.'.join(map(str, MIN_VERSION))} or newer is needed")
+
+
+class RedisPipe:
+    """Calls of one moment go out together; answers come in order. ``patient``: for blocking commands (BLMOVE, BRPOP).
+
+    A connection is opened by the first call, and by the first after a loss.
+    """
+
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
+        self.prefix = settings.redis_prefix
+        self._uri = settings.redis_uri
+        self._patient = patient
+        self._connection: RedisConnection | None = None
+        self._early: list[tuple[tuple[Any, ...], asyncio.Future[Any] | None]] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._down = False
+
+    def key(self, *parts: str) -> str:
+        return self.prefix + ":".join(parts)
+
+    async def call(self, *command: Any) -> Any:
+        """One command's answer. Raises RedisUnavailable, or redis ResponseError for a command that is wrong."""
+        return await self.submit(*command)
+
+    def submit(self, *command: Any) -> asyncio.Future[Any]:
+        """As `call`, but the command has its place in the order at once, and is awaited later."""
+        connection = self._connection
+        if connection is not None and not connection.closed.done():
+            return connection.submit(*command)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._open(command, future)
+        return future
+
+    def send(self, *command: Any) -> None:
+        """A command whose answer nobody needs; lost when Redis is away."""
+        connection = self._connection
+        if connection is not None and not connection.closed.done():
+            connection.send(*command)
+        else:
+            self._open(command, None)
+
+    async def flush(self) -> None:
+        """Wait until everything sent so far has been carried out (or lost)."""
+        with contextlib.suppress(RedisUnavailable):
+            await self.call("PING")
+
+    def drop(self) -> None:
+        """Break the connection: a blocking command under way is given up."""
+        if self._connection is not None:
+            self._connection.close()
+
+    async def stop(self) -> None:
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self._connection is not None:
+            if not self._patient:
+                await self.flush()
+            self._connection.close()
+
+    def _open(self, command: tuple[Any, ...], future: asyncio.Future[Any] | None) -> None:
+        self._early.append((command, future))
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._reopen(), name="redis-open")
+
+    async def _reopen(self) -> None:
+        try:
+            connection = await open_connection(self._uri, patient=self._patient)
+        except RedisUnavailable as error:
+            if not self._down:
+                logger.warning("redis.away", error=str(error))
+            self._down = True
+            early, self._early = self._early, []
+            for _, future in early:
+                if future is not None and not future.done():
+                    future.set_exception(RedisUnavailable(str(error)))
+            return
+        if self._down:
+            logger.info("redis.back")
+        self._down = False
+        early, self._early = self._early, []
+        for command, future in early:
+            if future is None:
+                connection.send(*command)
+            elif not future.done():
+                connection.submit(*command).add_done_callback(_passing_on(future))
+        self._connection = connection
+
+
+def _passing_on(future: asyncio.Future[Any]) -> Callable[[asyncio.Future[Any]], None]:
+    def done(answer: asyncio.Future[Any]) -> None:
+        error = answer.exception()  # asked for in any case: a caller that gave up must not leave it unseen
+        if future.done():
+            return
+        if error is None:
+            future.set_result(answer.result())
+        else:
+            future.set_exception(error)
+
+    return done
+
+
+Handler = Callable[[bytes], None]
+
+
+class Bus:
+    """Publish and subscribe by channel name. Handlers are plain functions, called on the event loop; they must not block.
+
+    ``local``: no other process subscribes to what this one publishes with `publish_local` (``langlog dev``), so it is handed
+    over within the process.
+    """
+
+    def __init__(self, pipe: RedisPipe, settings: Settings, *, local: bool = False) -> None:
+        self._pipe = pipe
+        self._uri = settings.redis_uri
+        self._local = local
+        self._handlers: dict[str, list[Handler]] = {}
+        self._acks: dict[str, asyncio.Future[None]] = {}
+        """Channels that are subscribed to in Redis; done once Redis has said so on the present connection."""
+        self._connection: RedisConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._large = LargeMessages(RedisPipe(settings))
+        self._outgoing: dict[str, deque[bytes]] = {}
+        """Per channel, while a large message is on its way: what is sent after it."""
+        self._outgoing_bytes = 0
+        self._incoming: dict[str, deque[bytes]] = {}
+        """Per channel, while the body of a large message is fetched: what came after it."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._caught_up: asyncio.Future[None] | None = None
+        """Done once Redis has carried out all that was sent on a new connection."""
+        self.availability = Availability("bus", "redis")
+        self.on_reconnect: list[Callable[[], None]] = []
+        """Called once all channels are subscribed to again after a loss: what is published from then on arrives."""
+
+    @property
+    def local(self) -> bool:
+        return self._local
+
+    async def start(self) -> None:
+        """Raises RedisUnavailable."""
+        self._connection = await self._connect()
+        self._task = asyncio.create_task(self._keep(), name="bus")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        for task in self._tasks:
+            task.cancel()
+        await self._large.stop()
+        if self._connection is not None:
+            self._connection.close()
+
+    def publish(self, channel: str, data: bytes) -> None:
+        """To subscribers in all processes, of any size, in the order of the calls; lost when Redis is away."""
+        if len(data) <= INLINE_BYTES and channel not in self._outgoing:
+            self._pipe.send("PUBLISH", self._pipe.key(channel), data)
+            return
+        waiting = self._outgoing.get(channel)
+        if waiting is None:
+            waiting = self._outgoing[channel] = deque()
+            self._background(self._send_out(channel, waiting))
+        if self._outgoing_bytes + len(data) > MAX_WAITING_BYTES:
+            logger.warning("bus.message_dropped", channel=channel.partition(":")[0], bytes=len(data))
+            return
+        self._outgoing_bytes += len(data)
+        waiting.append(data)
+
+    async def publish_heard(self, channel: str, data: bytes) -> int:
+        """Publish a message of any size; how many subscribers it went to.
+
+        Raises RedisUnavailable, or redis ResponseError when Redis refuses the body of a large message (it is full).
+        """
+        if len(data) > INLINE_BYTES:
+            _, subscribers = await self._pipe.call("PUBSUB", "NUMSUB", self._pipe.key(channel))
+            if not subscribers:  # most runs end without anybody watching: their states must not fill Redis
+                return 0
+            data = encode(await self._large.put(data, once=channels.one_receiver(channel)))
+        heard: int = await self._pipe.call("PUBLISH", self._pipe.key(channel), data)
+        return heard
+
+    async def _send_out(self, channel: str, waiting: deque[bytes]) -> None:
+        """Large messages of one channel, and those that came after them."""
+        while waiting:
+            data = waiting.popleft()
+            self._outgoing_bytes -= len(data)
+            try:
+                await self.publish_heard(channel, data)
+            except (RedisUnavailable, ResponseError) as error:
+                logger.warning("bus.message_lost", channel=channel.partition(":")[0], bytes=len(data), error=str(error))
+        del self._outgoing[channel]
+
+    def _receive(self, channel: str, data: bytes) -> None:
+        """Deliver a message once its body is there; what comes after it on its channel waits for that."""
+        waiting = self._incoming.get(channel)
+        if waiting is not None:
+            waiting.append(data)
+        elif data.startswith(REFERENCE_MARK):
+            self._incoming[channel] = deque([data])
+            self._background(self._fetch(channel, self._incoming[channel]))
+        else:
+            self.deliver(channel, data)
+
+    async def _fetch(self, channel: str, waiting: deque[bytes]) -> None:
+        while waiting:
+            data: bytes | None = waiting.popleft()
+            assert data is not None
+            try:
+                reference = decode(data)
+                if reference is not None:
+                    data = await self._large.get(reference)
+                    if data is None:
+                        logger.warning("bus.message_gone", channel=channel.partition(":")[0], bytes=reference.bytes)
+            except (RedisUnavailable, ResponseError, MsgspecError) as error:
+                logger.warning("bus.message_lost", channel=channel.partition(":")[0], error=str(error))
+                data = None
+            if data is not None:
+                self.deliver(channel, data)
+        del self._incoming[channel]
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def publish_local(self, channel: str, data: bytes) -> None:
+        """As `publish`; within the process when the bus is local."""
+        if self._local:
+            self.deliver(channel, data)
+        else:
+            self.publish(channel, data)
+
+    def deliver_local(self, channel: str, data: bytes) -> None:
+        """To subscribers with ``remote=False`` of a local bus; for what is published to other processes as well."""
+        if self._local:
+            self.deliver(channel, data)
+
+    def deliver(self, channel: str, data: bytes) -> None:
+        for handler in tuple(self._handlers.get(channel, ())):
+            try:
+                handler(data)
+            except Exception:
+                logger.exception("bus.handler_failed", channel=channel.partition(":")[0])
+
+    async def subscribe(self, channel: str, handler: Handler, *, remote: bool = True) -> None:
+        """Returns once nothing published from now on can be missed. ``remote`` False: only `publish_local` of a local bus."""
+        self._handlers.setdefault(channel, []).append(handler)
+        if not remote and self._local:
+            return
+        ack = self._acks.get(channel)
+        if ack is None:
+            ack = self._acks[channel] = asyncio.get_running_loop().create_future()
+            # when Redis is away the keeper subscribes again to all that is wanted
+            if self._connection is not None:
+                self._connection.send("SUBSCRIBE", self._pipe.key(channel))
+        if not ack.done():
+            await asyncio.shield(ack)
+
+    async def unsubscribe(self, channel: str, handler: Handler) -> None:
+        handlers = self._handlers.get(channel)
+        if not handlers or handler not in handlers:
+            return
+        handlers.remove(handler)
+        if not handlers:
+            del self._handlers[channel]
+            if self._acks.pop(channel, None) is not None and self._connection is not None:
+                self._connection.send("UNSUBSCRIBE", self._pipe.key(channel))
+
+    async def _connect(self) -> RedisConnection:
+        connection = await open_connection(self._uri)
+        connection.listen(self._on_message)
+        return connection
+
+    async def _keep(self) -> None:
+        """Open another connection whenever one is lost, and subscribe again."""
+        while True:
+            assert self._connection is not None
+            await self._connection.closed
+            self.availability.failed(RedisUnavailable("the subscription's connection was closed"))
+            await asyncio.sleep(RECONNECT_PAUSE_S)  # Redis may accept connections only to close them
+            self._connection = await until_available(self._connect, on=self.availability)
+            if self._acks and not await self._subscribe_again(self._connection):
+                continue
+            for told in self.on_reconnect:
+                told()
+
+    async def _subscribe_again(self, connection: RedisConnection) -> bool:
+        """False: the connection was lost meanwhile."""
+        self._caught_up = asyncio.get_running_loop().create_future()
+        connection.send("SUBSCRIBE", *(self._pipe.key(channel) for channel in self._acks))
+        connection.send("PING")
+        await asyncio.wait([self._caught_up, connection.closed], return_when=asyncio.FIRST_COMPLETED)
+        return self._caught_up.done()
+
+    def _on_message(self, message: Any) -> None:
+        if isinstance(message, Exception):  # a subscription was refused: try again on another connection
+            if self._connection is not None:
+                self._connection.close()
+            return
+        if not isinstance(message, list):
+            return
+        if message[0] == b"pong":
+            if self._caught_up is not None and not self._caught_up.done():
+                self._caught_up.set_result(None)
+            return
+        channel = message[1].decode()[len(self._pipe.prefix) :]
+        if message[0] == b"message":
+            self._receive(channel, message[2])
+        elif message[0] == b"subscribe":
+            ack = self._acks.get(channel)
+            if ack is not None and not ack.done():
+                ack.set_result(None)

@@ -1,0 +1,237 @@
+"""The hot queue: dispatched runs waiting for a worker, and who holds which under what lease.
+
+    queue             list of task ids, oldest at the right
+    task:<id>         the task (msgpack)
+    held:<worker>     list of task ids that the worker has claimed
+    leases            sorted set: worker -> moment (server ms) until which it is taken to be alive
+    queries           list of `messages.Query` for any worker
+
+What is here may be lost: the scheduler compares with Postgres and has lost tasks dispatched again. A claim moves the
+id in one step (BLMOVE), so no task is ever in neither place while Redis lives. What happens on a worker's death: its
+lease runs out, `reap` takes its tasks, and the scheduler appends `run.requeue` for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from langlog_schemas import messages
+from langlog_schemas.messages import Task
+from redis import Redis as SyncRedis
+from redis.exceptions import ResponseError
+
+from ..process.settings import Settings
+from .client import RedisPipe, RedisUnavailable
+
+CLAIM_AHEAD = 15
+"""At most this many more tasks are taken along with the one waited for."""
+
+ANSWER_S = 5.0
+"""Beyond the wait of a claim, until a Redis that does not answer is given up."""
+
+_LEASE = """
+local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
+if ARGV[3] == '0' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+-- a script that has written may go on writing in a Redis that is full: renewing takes no more memory
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+return 1
+"""
+_REAP = """
+local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local found = {}
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  local held = KEYS[2] .. worker
+  for _, id in ipairs(redis.call('LRANGE', held, 0, -1)) do
+    found[#found + 1] = id
+    redis.call('DEL', KEYS[3] .. id)
+  end
+  redis.call('DEL', held)
+  redis.call('ZREM', KEYS[1], worker)
+end
+return found
+"""
+_CLAIM = """
+local ids, keys = {}, {}
+if ARGV[1] ~= '' then ids[1] = ARGV[1] end
+for _ = 1, tonumber(ARGV[2]) do
+  local id = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
+  if not id then break end
+  ids[#ids + 1] = id
+end
+if #ids == 0 then return {ids, ids} end
+for i, id in ipairs(ids) do keys[i] = KEYS[3] .. id end
+return {ids, redis.call('MGET', unpack(keys))}
+"""
+_WITHDRAW = """
+if redis.call('LREM', KEYS[1], 0, ARGV[1]) > 0 then redis.call('DEL', KEYS[2]); return 1 end
+return 0
+"""
+
+
+_GIVE_BACK = """
+local kept, given = {}, 0
+for i = 3, #ARGV do kept[ARGV[i]] = true end
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+  if not kept[id] then
+    redis.call('LREM', KEYS[2], 0, id)
+    if redis.call('EXISTS', ARGV[2] .. id) == 1 then redis.call('RPUSH', KEYS[1], id); given = given + 1 end
+  end
+end
+if ARGV[1] ~= '' then redis.call('DEL', KEYS[2]); redis.call('ZREM', KEYS[3], ARGV[1]) end
+return given
+"""
+
+
+def renew_blocking(client: SyncRedis, prefix: str, worker: str, lease_s: float, *, fresh: bool = False) -> bool:
+    """`HotQueue.lease` for a thread with a connection of its own: an event loop that is busy must not cost the lease."""
+    answer = client.eval(_LEASE, 1, f"{prefix}leases", worker, str(int(lease_s * 1000)), "1" if fresh else "0")
+    return bool(answer)
+
+
+class HotQueue:
+    """Both ends of the queue; cheap to make. Claims block on a connection of their own."""
+
+    def __init__(self, pipe: RedisPipe, settings: Settings) -> None:
+        self._pipe = pipe
+        self._settings = settings
+        self._lease_ms = int(settings.lease_s * 1000)
+        self._blocking: RedisPipe | None = None
+        self._plenty = False
+        """The last claim was filled: there may be more without waiting."""
+        self._claiming: asyncio.Future[Any] | None = None
+        """The id that Redis has given to the connection on which a claim waits."""
+
+    async def stop(self) -> None:
+        if self._blocking is not None:
+            await self._blocking.stop()
+
+    # the decider's and the scheduler's end
+
+    async def push(self, tasks: Sequence[Task]) -> None:
+        """Make tasks claimable, in order. Raises RedisUnavailable."""
+        if not tasks:
+            return
+        args: list[object] = []
+        for task in tasks:
+            args += [self._pipe.key("task", task.id), messages.encode(task)]
+        # one round trip, in this order: no id without its task
+        await asyncio.gather(
+            self._pipe.submit("MSET", *args),
+            self._pipe.submit("LPUSH", self._pipe.key("queue"), *(task.id for task in tasks)),
+        )
+
+    async def withdraw(self, task_id: str) -> bool:
+        """Take a task that nobody has claimed out of the queue; False if it is not there."""
+        return bool(
+            await self._pipe.call(
+                "EVAL", _WITHDRAW, 2, self._pipe.key("queue"), self._pipe.key("task", task_id), task_id
+            )
+        )
+
+    async def reap(self) -> list[str]:
+        """Ids of the tasks of workers whose lease ran out; workers and tasks are forgotten."""
+        keys = (self._pipe.key("leases"), self._pipe.key("held", ""), self._pipe.key("task", ""))
+        found = await self._pipe.call("EVAL", _REAP, len(keys), *keys)
+        return [x.decode() for x in found]
+
+    async def check_writable(self) -> None:
+        """Raises RedisUnavailable when Redis cannot be reached, or takes no writes."""
+        await self._pipe.call("SET", self._pipe.key("writable"), 1, "PX", 1000)
+
+    async def known(self) -> set[str]:
+        """Ids of all tasks, queued or held."""
+        ids = set(await self._pipe.call("LRANGE", self._pipe.key("queue"), 0, -1))
+        for worker in await self._pipe.call("ZRANGE", self._pipe.key("leases"), 0, -1):
+            ids.update(await self._pipe.call("LRANGE", self._pipe.key("held", worker.decode()), 0, -1))
+        return {x.decode() for x in ids}
+
+    # a worker's end
+
+    async def lease(self, worker: str, *, fresh: bool = False) -> bool:
+        """Renew the worker's lease (``fresh``: take it). False: it is lost, what the worker holds is no longer its own."""
+        answer = await self._pipe.call(
+            "EVAL", _LEASE, 1, self._pipe.key("leases"), worker, self._lease_ms, "1" if fresh else "0"
+        )
+        return bool(answer)
+
+    async def claim(self, worker: str, limit: int, wait_s: float) -> list[Task]:
+        """Up to ``limit`` tasks, waiting up to ``wait_s`` (0: for ever) for the first. Raises RedisUnavailable.
+
+        A claim that raised or was cancelled may have moved tasks all the same: `held` finds them.
+        """
+        if self._blocking is None:
+            self._blocking = RedisPipe(self._settings, patient=True)
+        client, queue, held = self._blocking, self._pipe.key("queue"), self._pipe.key("held", worker)
+        limit = min(limit, 1 + CLAIM_AHEAD)
+        if self._plenty:
+            found = await self._take(client, queue, held, b"", limit)
+            if found:
+                return found
+        try:
+            limit_s = wait_s + ANSWER_S if wait_s else None
+            self._claiming = client.submit("CLIENT", "ID")
+            self._claiming.add_done_callback(lambda done: done.cancelled() or done.exception())
+            async with asyncio.timeout(limit_s):
+                first = await client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            client.drop()  # a BLMOVE that is left behind would take a task later, unseen
+            if isinstance(error, TimeoutError):
+                raise RedisUnavailable("Redis does not answer") from None
+            raise
+        return [] if first is None else await self._take(client, queue, held, first, limit - 1)
+
+    async def end_claim(self) -> None:
+        """Have a claim that waits come back, with nothing or with what it was just given. Raises RedisUnavailable.
+
+        Redis may still give a task to a claim that was only cancelled, after the canceller has looked. One whose command
+        comes after this waits on: call it again.
+        """
+        if self._claiming is not None:
+            try:
+                await self._pipe.call("CLIENT", "UNBLOCK", await self._claiming)
+            except ResponseError as error:  # a server that does not allow it
+                raise RedisUnavailable(str(error)) from None
+
+    async def give_back(self, worker: str, kept: Collection[str] = (), *, leave: bool = False) -> int:
+        """Make claimable again, as the same attempt, what the worker holds and has not begun: all but the ids in ``kept``.
+
+        ``leave``: it holds nothing from then on, and its lease ends. How many tasks were given back. Raises RedisUnavailable.
+        """
+        keys = (self._pipe.key("queue"), self._pipe.key("held", worker), self._pipe.key("leases"))
+        leaving = worker if leave else ""
+        return int(await self._pipe.call("EVAL", _GIVE_BACK, 3, *keys, leaving, self._pipe.key("task", ""), *kept))
+
+    async def _take(self, client: RedisPipe, queue: str, held: str, first: bytes, more: int) -> list[Task]:
+        task_key = self._pipe.key("task", "")
+        ids, payloads = await client.call("EVAL", _CLAIM, 3, queue, held, task_key, first, more)
+        self._plenty = len(ids) > more
+        tasks = []
+        for task_id, payload in zip(ids, payloads, strict=True):
+            if payload is None:  # finished or withdrawn elsewhere: nothing to do, nothing to hold
+                self._pipe.send("LREM", held, 1, task_id)
+            else:
+                tasks.append(messages.decode_task(payload))
+        return tasks
+
+    async def held(self, worker: str) -> list[Task]:
+        """The tasks that the worker holds. Sees what was released before. Raises RedisUnavailable."""
+        ids = [x.decode() for x in await self._pipe.call("LRANGE", self._pipe.key("held", worker), 0, -1)]
+        if not ids:
+            return []
+        payloads = await self._pipe.call("MGET", *(self._pipe.key("task", x) for x in ids))
+        return [messages.decode_task(x) for x in payloads if x is not None]
+
+    def release(self, worker: str, task_id: str) -> None:
+        """The task is finished or handed back: the worker no longer holds it."""
+        self._pipe.send("LREM", self._pipe.key("held", worker), 1, task_id)
+        self._pipe.send("DEL", self._pipe.key("task", task_id))
+
+    async def hold_again(self, worker: str, tasks: Sequence[Task]) -> None:
+        """After Redis was wiped: say again what this live worker holds."""
+        await self.lease(worker, fresh=True)
+        for task in tasks:
+            self._pipe.send("SET", self._pipe.key("task", task.id), messages.encode(task))
+            self._pipe.send("RPUSH", self._pipe.key("held", worker), task.id)

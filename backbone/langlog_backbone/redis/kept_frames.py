@@ -1,0 +1,170 @@
+"""The frames of runs that Redis keeps for a while, bounded on the whole.
+
+    frames:<thread>       stream: batches of frames (field ``f``), written by workers
+    frame-index:order     sorted set: thread -> which goes first when there are too many (`_NOTE`)
+    frame-index:sizes     hash: thread -> bytes kept
+    frame-index:expiry    sorted set: thread -> when its stream expires (ms)
+    frame-index:counts    hash: ``bytes`` kept on the whole, ``dropped`` streams so far, ``limit`` that a scheduler has set
+
+Frames are a convenience for who joins a stream or comes back to it: what must last is in the log. Their bound is enforced by who
+writes them: a note, made when a stream begins, ends, and grows by `NOTE_BYTES`, removes what is over the bound. It removes the
+frames of ended runs that nobody followed, then those of other ended runs, each oldest first; then the older half of streams that
+are still written. A note costs the same however many streams there are.
+
+Concurrency: `KeptFrames` is cheap, one may be made anywhere. When a worker dies its streams expire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from ..process.settings import Settings
+from . import channels
+from .client import RedisPipe
+
+NOTE_BYTES = 262_144
+"""A stream that has grown by this much since its last note is noted again."""
+THREAD_BYTES = 900
+"""What a stream takes in Redis besides its batches, the index included (measured)."""
+BATCH_BYTES = 48
+"""What a batch takes besides its body (measured)."""
+DROPS_PER_NOTE = 64
+"""Streams that one note removes, or halves, at most: it must not hold up Redis."""
+SHARE_OF_MAXMEMORY = 0.5
+"""Of Redis' ``maxmemory``, where that is set, frames take at most this share."""
+
+_NOTE = """
+local order, sizes, expiry, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, thread, added = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local running, followed, keep_ms, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8])
+local CLASS = 10000000000000
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+
+local function forget(gone)
+  redis.call('HINCRBY', counts, 'bytes', -(tonumber(redis.call('HGET', sizes, gone)) or 0))
+  redis.call('HDEL', sizes, gone)
+  redis.call('ZREM', order, gone)
+  redis.call('ZREM', expiry, gone)
+end
+
+-- a Redis that is full refuses a script whose first write takes memory, and lets it go on once it has written
+redis.call('HDEL', counts, '')
+if ARGV[11] ~= '' then redis.call('HSET', counts, 'limit', ARGV[11]) end
+
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', expiry, '-inf', now, 'LIMIT', 0, 16)) do forget(gone) end
+
+if thread ~= '' then
+  if added < 0 then
+    redis.call('UNLINK', prefix .. thread)
+    forget(thread)
+  else
+    local before = redis.call('ZSCORE', order, thread)
+    if before then
+      -- what was followed once may be come back to
+      if followed == 0 and math.floor(tonumber(before) / CLASS) % 2 == 1 then followed = 1 end
+    else
+      added = added + tonumber(ARGV[9])
+    end
+    if followed == 1 then keep_ms = tonumber(ARGV[7]) end
+    redis.call('HINCRBY', sizes, thread, added)
+    redis.call('HINCRBY', counts, 'bytes', added)
+    redis.call('ZADD', order, CLASS * (2 * running + followed) + now, thread)
+    redis.call('ZADD', expiry, now + keep_ms, thread)
+    redis.call('PEXPIRE', prefix .. thread, keep_ms)
+  end
+end
+
+local set = tonumber(redis.call('HGET', counts, 'limit'))
+if set and set < limit then limit = set end
+local bytes = tonumber(redis.call('HGET', counts, 'bytes')) or 0
+local left = tonumber(ARGV[10])
+while bytes > limit and left > 0 do
+  local first = redis.call('ZRANGE', order, 0, 0, 'WITHSCORES')
+  if #first == 0 then
+    redis.call('HSET', counts, 'bytes', 0)
+    break
+  end
+  local key, class = prefix .. first[1], math.floor(tonumber(first[2]) / CLASS)
+  local batches = class >= 2 and redis.call('XLEN', key) or 0
+  if batches > 0 then
+    local size = tonumber(redis.call('HGET', sizes, first[1])) or 0
+    local kept = math.floor(batches / 2)
+    local freed = math.floor(size * (batches - kept) / batches)
+    redis.call('XTRIM', key, 'MAXLEN', kept) -- 0 leaves the key, and its expiry
+    redis.call('HINCRBY', sizes, first[1], -freed)
+    redis.call('HINCRBY', counts, 'bytes', -freed)
+    redis.call('ZADD', order, CLASS * class + now, first[1])
+  else
+    redis.call('UNLINK', key)
+    forget(first[1])
+  end
+  redis.call('HINCRBY', counts, 'dropped', 1)
+  bytes = tonumber(redis.call('HGET', counts, 'bytes')) or 0
+  left = left - 1
+end
+return bytes
+"""
+"""ARGV: prefix of streams, thread ('' none), bytes added (negative: the stream goes), 1 while its run executes, 1 if somebody
+followed it, time to live (ms), time to live if followed (ms), bound (bytes), `THREAD_BYTES`, `DROPS_PER_NOTE`, a bound
+from now on ('' none)."""
+
+
+class Counts(NamedTuple):
+    """What Redis keeps of frames: bytes, streams, and how many streams were removed or halved for the bound so far."""
+
+    bytes: int
+    streams: int
+    dropped: int
+
+
+class KeptFrames:
+    def __init__(self, pipe: RedisPipe, settings: Settings) -> None:
+        self._pipe = pipe
+        self._settings = settings
+        self._streams = pipe.key(channels.frames(""))
+        self._keys = [pipe.key("frame-index", name) for name in ("order", "sizes", "expiry", "counts")]
+
+    def add(self, thread_id: str, body: bytes) -> None:
+        """Keep a batch. `note` it as well, now or later. Does not wait."""
+        self._pipe.send(*self._added(thread_id, body))
+
+    async def entry(self, thread_id: str, body: bytes) -> str:
+        """As `add`; the entry of the stream that holds the batch. Raises RedisUnavailable, or ResponseError when Redis is full."""
+        added: bytes = await self._pipe.call(*self._added(thread_id, body))
+        return added.decode()
+
+    def _added(self, thread_id: str, body: bytes) -> tuple[Any, ...]:
+        retention = self._settings.frame_retention
+        return ("XADD", self._streams + thread_id, "MAXLEN", "~", retention, "*", "f", body)
+
+    def note(self, thread_id: str, added: int, *, running: bool, followed: bool) -> None:
+        """A stream has grown by this many bytes. Does not wait; what is lost with Redis is lost with the frames."""
+        keep_s = self._settings.frames_kept_s if running else self._settings.frames_unfollowed_s
+        self._pipe.send(*self._command(thread_id, added, running, followed, keep_s))
+
+    def remove(self, thread_id: str) -> None:
+        """The thread is gone: so are its frames. Does not wait."""
+        self._pipe.send(*self._command(thread_id, -1, False, False, 0))
+
+    async def trim(self, limit: int | None = None) -> None:
+        """Remove what is over the bound. ``limit``: a smaller bound in bytes, from now on. Raises RedisUnavailable."""
+        await self._pipe.call(*self._command("", 0, False, False, 0, "" if limit is None else limit))
+
+    async def counts(self) -> Counts:
+        """Raises RedisUnavailable."""
+        counted, streams = await asyncio.gather(
+            self._pipe.submit("HMGET", self._keys[3], "bytes", "dropped"), self._pipe.submit("ZCARD", self._keys[0])
+        )
+        return Counts(int(counted[0] or 0), int(streams), int(counted[1] or 0))
+
+    def _command(
+        self, thread_id: str, added: int, running: bool, followed: bool, keep_s: float, limit: int | str = ""
+    ) -> tuple[Any, ...]:
+        settings = self._settings
+        return (
+            *("EVAL", _NOTE, len(self._keys), *self._keys, self._streams, thread_id, added),
+            *(int(running), int(followed), int(keep_s * 1000), int(settings.frames_kept_s * 1000)),
+            *(settings.frames_max_bytes, THREAD_BYTES, DROPS_PER_NOTE, limit),
+        )

@@ -1,0 +1,101 @@
+"""Asks workers what needs the graph object: puts the query into Redis, and waits for the answer on the channel of a `ReplyRouter`.
+
+Redis may lose query or answer, and the worker that took the query may die. Queries change nothing, so they are simply asked again:
+once the connection to Redis is back, and once after a third of the time if no worker has the query still before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+from langlog_schemas import messages
+from langlog_schemas.messages import Answer, Query
+
+from ..time.clock import new_id, now_ms
+from .client import RedisPipe, RedisUnavailable
+from .replies import ReplyRouter
+
+logger = structlog.get_logger(__name__)
+
+QUERIES = "queries"
+"""Redis list of queries, taken by any worker."""
+QUERIES_MAX = 1_000
+"""Queries that may wait for a worker; one more is refused at once."""
+LIST_KEPT_S = 600
+"""Redis forgets queries this long after the last one: no worker takes them."""
+ASK_AGAIN_SHARE = 1 / 3
+"""Share of the time after which a query that was taken, but not answered, is asked a second time."""
+
+
+class TooManyQueries(Exception):
+    """Workers do not keep up with queries, or there are none."""
+
+
+class QueryClient:
+    def __init__(self, pipe: RedisPipe, replies: ReplyRouter) -> None:
+        self._pipe = pipe
+        self._replies = replies
+        self._under_way: dict[str, bytes] = {}
+        replies.on_reconnect.append(self._ask_all_again)
+
+    async def ask(self, kind: str, body: bytes, limit_s: float) -> Answer:
+        """A worker's answer. ``body``: JSON, as the kind says.
+
+        Raises RedisUnavailable (or redis ResponseError) when the query cannot be put into Redis, TooManyQueries when too many wait
+        there, and TimeoutError without an answer within ``limit_s``.
+        """
+        query = Query(
+            id=new_id(),
+            kind=kind,
+            reply_to=self._replies.id,
+            body=body,
+            deadline_ms=now_ms() + int(limit_s * 1000),
+        )
+        data = messages.encode(query)
+        future = self._replies.expect_answer(query.id)
+        again = asyncio.get_running_loop().call_later(limit_s * ASK_AGAIN_SHARE, self._check, query.id)
+        try:
+            async with asyncio.timeout(limit_s):
+                self._push(data, future)
+                self._under_way[query.id] = data
+                return messages.decode_answer(await future)
+        except (TimeoutError, asyncio.CancelledError, TooManyQueries):
+            self._pipe.send("LREM", self._pipe.key(QUERIES), 0, data)  # no worker need take it any more
+            raise
+        finally:
+            again.cancel()
+            self._under_way.pop(query.id, None)
+            self._replies.discard(query.id, future)
+
+    def _push(self, data: bytes, future: asyncio.Future[bytes]) -> None:
+        """Does not wait: the answer may come first. A query that does not get into Redis has no answer."""
+
+        def pushed(done: asyncio.Future[int]) -> None:
+            error = None if done.cancelled() else done.exception()
+            if error is None and not done.cancelled() and done.result() > QUERIES_MAX:
+                error = TooManyQueries(f"more than {QUERIES_MAX} queries wait for a worker")
+            if error is not None and not future.done():
+                future.set_exception(error)
+
+        self._pipe.submit("LPUSH", self._pipe.key(QUERIES), data).add_done_callback(pushed)
+        self._pipe.send("EXPIRE", self._pipe.key(QUERIES), LIST_KEPT_S)
+
+    def _ask_all_again(self) -> None:
+        for data in self._under_way.values():
+            self._pipe.send("LPUSH", self._pipe.key(QUERIES), data)
+
+    def _check(self, id: str) -> None:
+        data = self._under_way.get(id)
+        if data is not None:
+            task = asyncio.ensure_future(self._ask_again_if_taken(id, data))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _ask_again_if_taken(self, id: str, data: bytes) -> None:
+        """A query that still waits in Redis needs no second one: workers are busy."""
+        with contextlib.suppress(RedisUnavailable):
+            key = self._pipe.key(QUERIES)
+            if await self._pipe.call("LPOS", key, data) is None and id in self._under_way:
+                logger.warning("query.asked_again", query_id=id)
+                await self._pipe.call("LPUSH", key, data)

@@ -1,0 +1,100 @@
+"""Refreshed TTLs: what was read of the store lives on (``refresh_on_read``), through the log, and no read waits for it.
+
+Concurrency: belongs to one event loop. Reads note what they found; what has gathered is appended together a moment later, one command
+for each namespace. What happens when it dies, or the log is away: the items expire as if they had not been read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+
+from ..log import AppendUnknown, Log, LogUnavailable, NewRecord
+from ..time import clock
+from ..time.clock import new_id, now_iso
+
+logger = structlog.get_logger(__name__)
+
+LINGER_S = 0.05
+"""How long what was read waits for company."""
+GAIN_SHARE = 0.01
+"""A refresh that would put off the end by less than this part of the TTL is not written: the log keeps every one."""
+KEYS_AT_ONCE = 1_000
+"""In one command."""
+WAITING_MAX = 100_000
+"""Items that wait while an append is under way; more are not refreshed."""
+
+Place = tuple[tuple[str, ...], str]
+
+
+class Refreshes:
+    """``source``: who writes, for the envelope."""
+
+    def __init__(self, log: Log, source: str) -> None:
+        self._log = log
+        self._source = source
+        self._read: dict[Place, datetime] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of items that were just read (`store_reader`); those without a TTL, or refreshed lately, are left alone."""
+        now: datetime | None = None
+        for row in rows:
+            minutes, expires_at = row["ttl_minutes"], row["expires_at"]
+            if minutes is None or expires_at is None:
+                continue
+            now = now or clock.now()
+            ttl = timedelta(minutes=min(minutes, cmd.TTL_MAX_MINUTES))
+            if now + ttl - expires_at >= ttl * GAIN_SHARE and len(self._read) < WAITING_MAX:
+                self._read[tuple(row["namespace"]), row["key"]] = now
+        if self._read and (self._task is None or self._task.done()):
+            self._task = asyncio.ensure_future(self._append_soon())
+
+    async def stop(self) -> None:
+        """What has gathered is appended."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._append()
+
+    async def _append_soon(self) -> None:
+        while self._read:
+            await asyncio.sleep(LINGER_S)
+            await self._append()
+
+    async def _append(self) -> None:
+        read, self._read = self._read, {}
+        if not read:
+            return
+        try:
+            await self._log.append([self._record(command) for command in commands_of(read)])
+        except (AppendUnknown, LogUnavailable) as error:
+            logger.warning("store.not_refreshed", items=len(read), error=str(error))
+
+    def _record(self, command: cmd.RefreshStore) -> NewRecord:
+        headers = envelope.headers(
+            id=new_id(), type=command.TYPE, source=self._source, time=now_iso(), subject=command.key
+        )
+        return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), headers)
+
+
+def commands_of(read: Mapping[Place, datetime]) -> list[cmd.RefreshStore]:
+    """As few as there are namespaces, as long as these are not many. A namespace's items are taken to be read when the first was."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for namespace, key in read:
+        found.setdefault(namespace, []).append(key)
+    return [
+        cmd.RefreshStore(
+            namespace=list(namespace),
+            keys=keys[n : n + KEYS_AT_ONCE],
+            read_at=min(read[namespace, key] for key in keys).isoformat(timespec="microseconds"),
+        )
+        for namespace, keys in found.items()
+        for n in range(0, len(keys), KEYS_AT_ONCE)
+    ]

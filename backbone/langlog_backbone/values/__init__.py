@@ -1,0 +1,1 @@
+"""Bytes, texts and JSON values."""

@@ -1,0 +1,34 @@
+"""The ``langlog`` command beside a server that is measured, on its data folder and in its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+from bench.driver.load import Server
+
+
+class Done(NamedTuple):
+    seconds: float
+    """From the start of the process to its end."""
+    err: str
+
+
+async def langlog(server: Server, *words: str, says: bytes) -> Done:
+    """Run ``langlog WORDS --data-dir …`` to its end. Raises RuntimeError when it fails, or does not say that it did it."""
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "langlog", *words, "--data-dir", str(server.stack.data)),
+        env=server.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    if process.returncode != 0 or says not in out:
+        said = f"{out.decode()[-500:]} {err.decode()[-500:]}"
+        raise RuntimeError(f"langlog {words[0]} ended with {process.returncode}: {said}")
+    return Done(time.perf_counter() - began, err.decode())

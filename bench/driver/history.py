@@ -1,0 +1,120 @@
+"""A log with a past that nobody had to live through: finished runs, as gateway, decider and worker would have written them.
+
+Commands are appended first, so that events have true causes; a langlog that is started on the log folds it and goes on behind it.
+Checkpoints and frames are left out: these are lifecycle events.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from langlog_backbone.log import Log, NewRecord, started_log
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_executor.decider.effects import Decided, event_records
+from langlog_executor.decider.threads import decide_thread, fold_thread
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import CommandMeta
+from langlog_schemas.thread import ThreadState
+from msgspec import Raw
+
+SOURCE = "/bench"
+RUNS_PER_THREAD = 4
+EVENTS_PER_RUN = 4
+"""Created, dispatched, started, succeeded."""
+THREADS_AT_ONCE = 2_000
+
+KWARGS = Raw(
+    msgspec.json.encode(
+        {
+            "input": {"text": "hello"},
+            "command": None,
+            "config": {"configurable": {"langgraph_auth_user": None, "langgraph_auth_user_id": "", "graph_id": "echo"}},
+            "context": {},
+            "stream_mode": ["values"],
+            "interrupt_before": None,
+            "interrupt_after": None,
+            "webhook": None,
+            "feedback_keys": None,
+            "temporary": False,
+            "subgraphs": False,
+            "resumable": False,
+            "checkpoint_during": True,
+            "durability": "async",
+        }
+    )
+)
+VALUES = Raw(b'{"text":"HELLO"}')
+
+
+async def fill(settings: Settings, events: int) -> int:
+    """Append so many lifecycle events (or a few more) to the log, and the commands they come from. How many there are."""
+    async with started_log(settings) as log:
+        written = 0
+        while written < events:
+            threads = min(THREADS_AT_ONCE, -(-(events - written) // (RUNS_PER_THREAD * EVENTS_PER_RUN)))
+            written += await _lives(log, [ThreadState(thread_id=new_id()) for _ in range(threads)])
+        return written
+
+
+async def _lives(log: Log, states: list[ThreadState]) -> int:
+    written = 0
+    for _ in range(RUNS_PER_THREAD):
+        runs = [new_id() for _ in states]
+        for finishing in (False, True):
+            commands: list[cmd.Command] = [
+                _finished(state, run) if finishing else _created(state, run)
+                for state, run in zip(states, runs, strict=True)
+            ]
+            written += await _decided(log, states, commands, finishing)
+    return written
+
+
+async def _decided(log: Log, states: list[ThreadState], commands: list[cmd.Command], finishing: bool) -> int:
+    time = now_iso()
+    asked = [
+        NewRecord(
+            cmd.TOPIC,
+            command.key,
+            cmd.encode(command),
+            envelope.headers(id=new_id(), type=command.TYPE, source=SOURCE, time=time, subject=command.key),
+        )
+        for command in commands
+    ]
+    positions = await log.append(asked)
+    told: list[NewRecord] = []
+    for n, (command, record, position) in enumerate(zip(commands, asked, positions, strict=True)):
+        meta = CommandMeta(record.headers["ce_id"], time, position.partition, position.offset)
+        events = decide_thread(states[n], command, meta)
+        states[n] = fold_thread(states[n], events, time)
+        if finishing:
+            assert isinstance(command, cmd.FinishRun)
+            told.append(_started(command, time))
+        told += event_records(Decided(meta, events, None, None))
+    await log.append(told)
+    return len(told)
+
+
+def _created(state: ThreadState, run_id: str) -> cmd.CreateRun:
+    return cmd.CreateRun(
+        thread_id=state.thread_id,
+        run_id=run_id,
+        assistant_id="echo",
+        graph_id="echo",
+        kwargs=KWARGS,
+        metadata={"created_by": "bench"},
+        if_not_exists="create",
+    )
+
+
+def _finished(state: ThreadState, run_id: str) -> cmd.FinishRun:
+    return cmd.FinishRun(
+        thread_id=state.thread_id, run_id=run_id, attempt=1, outcome="success", values=VALUES, last_frame_ms=1
+    )
+
+
+def _started(command: cmd.FinishRun, time: str) -> NewRecord:
+    event = ev.RunStarted(thread_id=command.thread_id, run_id=command.run_id, attempt=command.attempt, worker="bench")
+    found = envelope.headers(id=new_id(), type=event.TYPE, source=SOURCE, time=time, subject=event.key)
+    return NewRecord(event.TOPIC, event.key, ev.encode(event), found)

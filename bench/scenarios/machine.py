@@ -1,0 +1,43 @@
+"""Measures of the processes alone: what they use when nothing happens, and the memory they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+
+from bench.driver.load import Result, Server, open_connections
+from bench.driver.processes import Meter
+
+SETTLING_S = 3
+IDLE_S = 10
+
+
+async def idle(server: Server) -> list[Result]:
+    """Ten seconds of nothing."""
+    await asyncio.sleep(SETTLING_S)
+    meter = Meter(server.stack)
+    await asyncio.sleep(IDLE_S)
+    passed, cpu = meter.read()
+    own = {part: used for part, used in cpu.items() if part != "kafka"}
+    shares = ", ".join(f"{part} {used / passed:.2%}" for part, used in sorted(own.items()))
+    share = sum(own.values()) / passed
+    note = f"{share:.2%} of a core ({shares})"
+    return [Result("idle", 0, "", passed, [], cpu, note=note, more={"core_percent": 100 * share})]
+
+
+async def memory(server: Server) -> list[Result]:
+    """Resident memory after a first run on the example project."""
+    [connection] = await open_connections(server, 1)
+    found = await connection.post_json("/assistants/search", {"limit": 1})
+    body = {
+        "assistant_id": found[0]["assistant_id"],
+        "input": {"messages": [{"role": "user", "content": "hello"}]},
+        "if_not_exists": "create",
+    }
+    await connection.post(f"/threads/{uuid.uuid4()}/runs/wait", json.dumps(body).encode())
+    connection.close()
+    sizes = server.stack.memory_mb()
+    note = ", ".join(f"{part} {rss:.0f} MB ({pss:.0f} proportional)" for part, (rss, pss) in sorted(sizes.items()))
+    more = {f"{part}_mb": rss for part, (rss, _) in sizes.items()}
+    return [Result("resident memory, example project", 0, "", 0, [], {}, note=note, more=more)]

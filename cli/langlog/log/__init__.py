@@ -1,0 +1,1 @@
+"""`langlog log …`: records of the log, for people and for other programs."""

@@ -1,0 +1,185 @@
+"""``langlog log export``: records as JSON lines, of one thread or a time range; with headers and body, nothing left out.
+
+Interrupted, it goes on: with ``--resume`` the file says up to which position of each partition it got; a torn last line goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from .tail import TOPICS
+
+if TYPE_CHECKING:
+    import asyncpg
+    from langlog_backbone.log import Log, Positions, Record
+    from langlog_backbone.process.settings import Settings
+
+
+class Wanted:
+    """Which records are exported."""
+
+    def __init__(
+        self, thread_id: str | None, types: tuple[str, ...], since: datetime | None, until: datetime | None
+    ) -> None:
+        self.thread_id, self.types, self.since, self.until = thread_id, types, since, until
+
+    def has(self, record: Record) -> bool:
+        from langlog_backbone.history.audit import Asked, wanted
+
+        if self.thread_id is not None and record.key != self.thread_id:
+            return False
+        return wanted(Asked("", None, self.types, self.since, self.until), record)
+
+
+@click.command()
+@click.option("--thread", "thread_id", help="Only this thread: its events and the commands that led to them.")
+@click.option("--from", "since", help="Only what is not older: a time in ISO 8601 (UTC without a zone).")
+@click.option("--to", "until", help="Only what is not younger.")
+@click.option("--type", "types", multiple=True, help="Only this type, or a prefix such as 'run.'; may be repeated.")
+@click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), help="Only this topic; may be repeated.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted export to the same file ended.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+def export(
+    thread_id: str | None,
+    since: str | None,
+    until: str | None,
+    types: tuple[str, ...],
+    topics: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    data_dir: Path | None,
+) -> None:
+    """Write records as JSON lines: position, time, type, key, headers, body (bytes inside a body are base64).
+
+    A thread that the read model knows is found by its index; everything else is read from the beginning, with progress on stderr.
+    """
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..services.running import run
+    from .show import as_uuid
+
+    if resume and output is None:
+        raise click.UsageError("--resume needs --output")
+    if output is not None and output.exists() and not resume:
+        raise click.UsageError(f"{output} exists (say --resume to go on with it)")
+    if thread_id is not None:
+        thread_id = as_uuid(thread_id, "--thread")
+        topics = topics or ("commands", "run-events")
+    wanted = Wanted(thread_id, types, _moment(since, "--from"), _moment(until, "--to"))
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings)
+    run(_export(settings, list(topics or TOPICS), wanted, output))
+
+
+def _moment(text: str | None, what: str) -> datetime | None:
+    from langlog_backbone.history.as_of import moment_or_position
+
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        found = moment_or_position(text)
+        if isinstance(found, datetime):
+            return found
+    raise click.BadParameter("a time in ISO 8601", param_hint=what)
+
+
+async def _export(settings: Settings, topics: list[str], wanted: Wanted, output: Path | None) -> int:
+    from ..whereabouts import log_alone
+    from .tail import json_line
+
+    done: Positions = {}
+    if output is not None:
+        done = _written(output)
+    count = 0
+    with _opened(output) as file:
+        async with log_alone(settings) as log:
+            async for records in _records(settings, log, topics, wanted, done):
+                for record in records:
+                    if wanted.has(record):
+                        file.write(json_line(record) + "\n")
+                        count += 1
+    if output is not None:
+        click.echo(f"{count:,} records written to {output}", err=True)
+    return 0
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[IO[str]]:
+    if output is None:
+        yield sys.stdout
+        return
+    with output.open("a", encoding="utf-8") as file:
+        yield file
+
+
+async def _records(
+    settings: Settings, log: Log, topics: list[str], wanted: Wanted, done: Positions
+) -> AsyncIterator[list[Record]]:
+    """Of a known thread what the index and the causes name, else everything past what is done."""
+    from .history import scan
+
+    if wanted.thread_id is not None and topics == ["commands", "run-events"]:
+        found = await _of_thread(settings, log, wanted.thread_id)
+        if found:
+            yield [r for r in found if r.offset >= done.get((r.topic, r.partition), 0)]
+            return
+    async for records in scan(log, topics, wanted.thread_id, done):
+        yield records
+
+
+async def _of_thread(settings: Settings, log: Log, thread_id: str) -> list[Record]:
+    """Commands and events of a thread by the index; empty when the read model does not know it, or is not there."""
+    from langlog_backbone.history.event_view import causes
+    from langlog_backbone.postgres.database import connect_pool
+    from langlog_backbone.process.service import StartError
+    from langlog_schemas import commands as cmd
+
+    from ..whereabouts import log_and_read_model
+    from .history import of_thread_indexed
+
+    try:
+        async with log_and_read_model(settings) as (reached, _):
+            pool: asyncpg.Pool = await connect_pool(reached, size=1)
+            try:
+                events = await of_thread_indexed(log, pool, thread_id)
+            finally:
+                await pool.close()
+    except StartError as error:
+        click.echo(f"Scanning the log: {error}", err=True)
+        return []
+    offsets = {cause.offset for cause in causes(events).values()}
+    commands = await log.fetch(cmd.TOPIC, log.partition_of(thread_id), offsets)
+    return [*commands, *events]
+
+
+def _written(output: Path) -> Positions:
+    """Up to where each partition has been exported; a torn last line is cut off."""
+    import msgspec
+
+    done: Positions = {}
+    if not output.exists():
+        return done
+    whole = 0
+    with output.open("rb") as file:
+        for line in file:
+            try:
+                found = msgspec.json.decode(line)
+                place, offset = (found["topic"], found["partition"]), found["offset"]
+            except (msgspec.MsgspecError, LookupError, TypeError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            done[place] = max(done.get(place, 0), offset + 1)
+    with output.open("r+b") as file:
+        file.truncate(whole)
+    return done

@@ -1,0 +1,122 @@
+"""``langlog log groups``: who reads the log, how far each is, and what is in front of it. Joins no group, changes nothing.
+
+Deciders and strangers keep their positions on the log; projections keep theirs in Postgres, beside the rows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    import asyncpg
+    from langlog_backbone.log import Log, Positions
+    from langlog_backbone.process.settings import Settings
+
+PROJECTORS = "projectors"
+"""The projectors' group on the log: it only shares partitions out, its positions are in Postgres."""
+
+
+class Lane(NamedTuple):
+    """One partition as a group sees it."""
+
+    group: str
+    topic: str
+    partition: int
+    position: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        return max(0, self.end - self.position)
+
+
+@click.command()
+@click.option("--partitions", "each", is_flag=True, help="A line for each partition.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line: group, topic, partition, position, end, lag."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+def groups(each: bool, as_json: bool, data_dir: Path | None) -> None:
+    """Show the position of every group of readers and how far it is behind the end of the log.
+
+    Deciders, projections (by their Postgres schema), and on Kafka every other group that reads langlog's topics.
+    """
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..services.running import run
+
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings)
+    run(_groups(settings, each, as_json))
+
+
+async def _groups(settings: Settings, each: bool, as_json: bool) -> int:
+    import msgspec
+    from langlog_backbone.postgres.database import connect_pool
+
+    from ..whereabouts import log_and_read_model
+
+    async with log_and_read_model(settings) as (found, log):
+        pool = await connect_pool(found, size=1)
+        try:
+            lanes = await gather(log, pool)
+        finally:
+            await pool.close()
+    if as_json:
+        for lane in lanes:
+            click.echo(msgspec.json.encode({**lane._asdict(), "lag": lane.lag}))
+    else:
+        for line in table(lanes, each):
+            click.echo(line)
+    return 0
+
+
+async def gather(log: Log, pool: asyncpg.Pool) -> list[Lane]:
+    """Where everybody stands. Partitions that hold nothing are left out, unless somebody has a position on them."""
+    from langlog_backbone.postgres.database import load_sql
+    from langlog_schemas import commands, events
+
+    sql = load_sql("langlog", "groups.sql")
+    known = await log.group_positions()
+    known.pop(PROJECTORS, None)
+    for (schema,) in await pool.fetch(sql["projections"]):
+        rows = await pool.fetch(sql["positions"].format(schema=schema))
+        known[f"projection {schema}"] = {(topic, part): offset for topic, part, offset in rows}
+    ends: Positions = {}
+    for topic in (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS):
+        ends.update({(topic, n): end for n, end in enumerate(await log.end_offsets(topic))})
+    lanes = []
+    for group, positions in sorted(known.items()):
+        topics = {topic for topic, _ in positions}
+        for (topic, partition), end in ends.items():
+            position = positions.get((topic, partition))
+            if topic in topics and (end > 0 or position):
+                lanes.append(Lane(group, topic, partition, position or 0, end))
+    return lanes
+
+
+def table(lanes: list[Lane], each: bool) -> list[str]:
+    """For people: a line a topic, or a line a partition."""
+    rows: list[tuple[str, ...]] = [("GROUP", "TOPIC", "PARTITIONS", "POSITION", "END", "LAG")]
+    if each:
+        rows[0] = ("GROUP", "TOPIC", "PARTITION", "POSITION", "END", "LAG")
+        rows += [(x.group, x.topic, str(x.partition), f"{x.position:,}", f"{x.end:,}", f"{x.lag:,}") for x in lanes]
+    else:
+        for group, topic in dict.fromkeys((x.group, x.topic) for x in lanes):
+            of = [x for x in lanes if (x.group, x.topic) == (group, topic)]
+            behind = sum(x.lag > 0 for x in of)
+            count = f"{len(of)}" if not behind else f"{len(of)}, {behind} behind"
+            sums = (sum(x.position for x in of), sum(x.end for x in of), sum(x.lag for x in of))
+            rows.append((group, topic, count, *(f"{n:,}" for n in sums)))
+    widths = [max(len(row[n]) for row in rows) for n in range(6)]
+    return [
+        "  ".join(
+            cell.ljust(width) if n < 3 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

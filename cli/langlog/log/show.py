@@ -1,0 +1,86 @@
+"""``langlog log show RUN_ID``: what happened in a run, line by line. Reads the log and, for its index, Postgres; changes nothing."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.log import Log
+    from langlog_backbone.process.settings import Settings
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--thread", "thread_id", help="Its thread, if the read model no longer knows: scanning reads less then.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the API shows it.")
+@click.option("--scan", is_flag=True, help="Without Postgres: find the run by reading the log.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+def show(run_id: str, thread_id: str | None, as_json: bool, scan: bool, data_dir: Path | None) -> None:
+    """Tell a run's story: queued, dispatched, each checkpoint and what it changed, interrupts, retries, the end, webhooks.
+
+    A run that is gone (stateless, or its thread deleted) is found by scanning the log, which takes longer.
+    """
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..services.running import run
+
+    run_id = as_uuid(run_id, "RUN_ID")
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings)
+    run(_show(settings, run_id, thread_id and as_uuid(thread_id, "--thread"), as_json, scan))
+
+
+def as_uuid(text: str, what: str) -> str:
+    """The id in its canonical spelling. Raises click.BadParameter."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise click.BadParameter("an id is a UUID", param_hint=what) from None
+
+
+async def _show(settings: Settings, run_id: str, thread_id: str | None, as_json: bool, scan: bool) -> int:
+    from langlog_backbone.postgres.database import connect_pool
+
+    from ..whereabouts import log_alone, log_and_read_model
+
+    if scan:
+        async with log_alone(settings) as log:
+            return await _tell(log, None, run_id, thread_id, as_json)
+    async with log_and_read_model(settings) as (found, log):
+        pool = await connect_pool(found, size=1)
+        try:
+            return await _tell(log, pool, run_id, thread_id, as_json)
+        finally:
+            await pool.close()
+
+
+async def _tell(log: Log, pool: object, run_id: str, thread_id: str | None, as_json: bool) -> int:
+    import msgspec
+    from langlog_backbone.history.event_view import causes, event_view
+    from langlog_schemas import commands as cmd
+
+    from .history import of_run
+    from .timeline import timeline, title
+
+    found = await of_run(log, pool, run_id, thread_id)
+    if found is None:
+        click.echo(f"langlog: there is no run {run_id} in the log", err=True)
+        return 1
+    if not as_json:
+        click.echo(title(found.entries, run_id, found.thread_id))
+        for line in timeline(found.entries):
+            click.echo(line)
+        return 0
+    partition = log.partition_of(found.thread_id)
+    decided = causes([told.record for told in found.entries])
+    commands = {r.offset: r for r in await log.fetch(cmd.TOPIC, partition, {c.offset for c in decided.values()})}
+    for told in found.entries:
+        cause = decided.get(told.record.offset)
+        command = None if cause is None else commands.get(cause.offset)
+        click.echo(msgspec.json.encode(event_view(told.record, told.run_id, cause, command)))
+    return 0

@@ -1,0 +1,133 @@
+"""``langlog log state THREAD_ID --as-of …``: a thread as it was, from the log alone; also of threads that are gone.
+
+Its decided events are folded into the aggregate that deciders keep, its checkpoints in memory; where its first events were cut, on
+top of its snapshot. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langlog_backbone.process.settings import Settings
+
+    from .history import History, Told
+
+
+@click.command()
+@click.argument("thread_id")
+@click.option("--as-of", "text", help="A time in ISO 8601 (UTC without a zone), or a position.  [the end of the log]")
+@click.option("--config", "project", type=click.Path(path_type=Path), help="The project file.  [langgraph.json]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+def state(thread_id: str, text: str | None, project: Path | None, data_dir: Path | None) -> None:
+    """Show a thread as it was: status, metadata, runs in flight, and the values of its last checkpoint, as JSON.
+
+    A position is an offset in the thread's partition, as `langlog log show --json` and the API give it.
+    """
+    from langlog_backbone.history.as_of import moment_or_position
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..services.running import run
+    from .show import as_uuid
+
+    thread_id = as_uuid(thread_id, "THREAD_ID")
+    try:
+        at = None if text is None else moment_or_position(text)
+    except ValueError:
+        raise click.BadParameter("a time in ISO 8601 or a position", param_hint="--as-of") from None
+    settings = read_settings(data_dir=data_dir, project=project)
+    configure_logging(settings)
+    run(_state(settings, thread_id, at))
+
+
+async def _state(settings: Settings, thread_id: str, at: int | datetime | None) -> int:
+    import msgspec
+    from langlog_backbone.postgres.database import connect_pool
+
+    from ..whereabouts import log_and_read_model
+    from .history import whole_thread
+
+    async with log_and_read_model(settings) as (reached, log):
+        pool = await connect_pool(reached, size=1)
+        try:
+            history = await whole_thread(log, pool, thread_id)
+        finally:
+            await pool.close()
+    if history is not None and history.cut:
+        return 1  # said already
+    found = None
+    if history is not None:
+        early = _too_early(history, at)
+        if early is not None:
+            click.echo(f"langlog: {early}", err=True)
+            return 1
+        found = told(history, until(history.entries, at), settings.project)
+    if found is None:
+        click.echo(f"langlog: there was no thread {thread_id} then", err=True)
+        return 1
+    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    return 0
+
+
+def _too_early(history: History, at: int | datetime | None) -> str | None:
+    """Why it cannot be shown as of then, if it was cut."""
+    from langlog_backbone.history.as_of import too_early
+
+    if history.base is None or at is None or not history.base.state().exists:
+        return None
+    since, last = history.base.last_at(), history.last_cut
+    early = at < last if isinstance(at, int) else at < since
+    return too_early(history.thread_id, last, since) if early else None
+
+
+def until(entries: Sequence[Told], at: int | datetime | None) -> Sequence[Told]:
+    """Those up to a position, or up to the last one that is not after a moment."""
+    if at is None:
+        return entries
+    if isinstance(at, int):
+        return [told for told in entries if told.record.offset <= at]
+    last = max(
+        (n for n, told in enumerate(entries) if datetime.fromisoformat(told.record.headers["ce_time"]) <= at),
+        default=-1,
+    )
+    return entries[: last + 1]
+
+
+def told(history: History, entries: Sequence[Told], project: Path) -> dict[str, Any] | None:
+    """The thread after these events, which follow its snapshot if it has one; None when it was not there."""
+    from langlog_executor.replay.past_state import values_at
+    from langlog_executor.replay.recorded import Recorded
+    from langlog_schemas.thread import ThreadState, evolve
+
+    base = history.base
+    state = ThreadState(thread_id=history.thread_id) if base is None else base.state()
+    recorded = Recorded(history.thread_id, [] if base is None else base.rows)
+    for entry in entries:
+        if entry.event is not None:
+            with contextlib.suppress(KeyError):  # of a run whose beginning is no longer in the log
+                state = evolve(state, entry.event, entry.record.headers["ce_time"])
+            recorded.note(entry.event)
+    if not state.exists:
+        return None
+    position, time = history.last_cut, None if base is None else base.last_at().isoformat()
+    if entries:
+        position, time = entries[-1].record.offset, entries[-1].record.headers["ce_time"]
+    head = recorded.head()
+    return {
+        "thread_id": history.thread_id,
+        "position": position,
+        "time": time,
+        "status": state.status,
+        "metadata": state.metadata,
+        "runs": [{"run_id": run.run_id, "attempt": run.attempt} for run in state.runs.values()],
+        "checkpoint_id": head,
+        "values": {} if head is None else values_at(recorded, head, project),
+    }

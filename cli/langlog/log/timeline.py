@@ -1,0 +1,151 @@
+"""A run's events as people read them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langlog_backbone.log import Record
+
+    from .history import Told
+
+SHOWN_CHANNELS = 6
+"""Channels of a checkpoint that are named; the others are counted."""
+TEXT_WIDTH = 120
+INTERRUPT, RESUME, ERROR = "__interrupt__", "__resume__", "__error__"
+BOOKKEEPING = ("__pregel_tasks", "branch:to:", "__start__")
+"""Channels that say nothing to people."""
+
+
+def timeline(entries: Sequence[Told]) -> Iterator[str]:
+    """One line an event: seconds since the first, the clock, what happened."""
+    first: datetime | None = None
+    for told in entries:
+        time = datetime.fromisoformat(told.record.headers["ce_time"])
+        first = first or time
+        what, rest = describe(told)
+        line = f"+{(time - first).total_seconds():>9.3f} s  {time.strftime('%H:%M:%S.%f')[:-3]}  {what:<13} {rest}"
+        yield line.rstrip()
+
+
+def title(entries: Sequence[Told], run_id: str, thread_id: str) -> str:
+    """Where and what the run is."""
+    from langlog_schemas import events as ev
+
+    created = next((t.event for t in entries if isinstance(t.event, ev.RunCreated)), None)
+    at = entries[0].record.headers["ce_time"]
+    graph = "" if created is None else f", graph {created.graph_id}, assistant {created.assistant_id}"
+    return f"run {run_id} on thread {thread_id}{graph}, {at}"
+
+
+def describe(told: Told) -> tuple[str, str]:
+    """What happened, and the particulars."""
+    from langlog_schemas import checkpoints as cp
+    from langlog_schemas import events as ev
+
+    event, record = told.event, told.record
+    match event:
+        case None:
+            return "?", f"{record.headers.get('ce_type', '')}: sealed, or of a newer langlog"
+        case ev.RunCreated():
+            return "queued", _joined(_by(record), _created(event))
+        case ev.RunDispatched():
+            crashes = f"; its worker was lost {event.crashes} times" if event.crashes else ""
+            return "dispatched", f"attempt {event.attempt} ({event.reason.replace('_', ' ')}){crashes}"
+        case ev.RunStarted():
+            return "started", f"attempt {event.attempt} on worker {event.worker}"
+        case ev.CheckpointWritten():
+            return "checkpoint", _checkpoint(cp.decode_checkpoint(event.body))
+        case ev.CheckpointWrites():
+            return _writes(cp.decode_writes(event.body))
+        case ev.CheckpointPart():
+            return "part", f"{event.index + 1} of {event.count} of a body over the record limit, {len(event.body):,} B"
+        case ev.RunFrames():
+            return "frames", _frames(event)
+        case ev.RunCancelRequested():
+            by = f" by run {event.superseded_by}" if event.superseded_by else ""
+            alone = "no worker has it" if event.orphaned else ""
+            return "stop asked", _joined(_by(record), f"{event.action}{by}", alone)
+        case ev.RunEnded():
+            return event.TYPE.split(".")[1].replace("_", " "), _joined(_by(record), _ended(event))
+        case ev.RunDeleted():
+            return "removed", _by(record)
+        case ev.WebhookAttempted():
+            return "webhook", _webhook(event)
+        case _:
+            return event.TYPE.rpartition(".v")[0], _by(record)
+
+
+def _created(event: Any) -> str:
+    import msgspec
+
+    kwargs = msgspec.json.decode(event.kwargs)
+    asked = "resume" if kwargs.get("command") else "input"
+    text = msgspec.json.encode(kwargs.get("command") or kwargs.get("input")).decode()
+    delay = f"not before {event.not_before}" if event.not_before else ""
+    strategy = "" if event.multitask_strategy == "enqueue" else event.multitask_strategy
+    return _joined(strategy, delay, f"{asked} {_cut(text)}")
+
+
+def _checkpoint(body: Any) -> str:
+    import msgspec
+
+    metadata = msgspec.json.decode(body.metadata or b"{}")
+    place = f" in {body.namespace}" if body.namespace else ""
+    changed = [b for b in body.blobs if not b.channel.startswith(BOOKKEEPING)]
+    named = ", ".join(f"{b.channel} ({len(b.data):,} B)" for b in changed[:SHOWN_CHANNELS])
+    more = f" and {len(changed) - SHOWN_CHANNELS} more" if len(changed) > SHOWN_CHANNELS else ""
+    what = f"changed {named}{more}" if changed else "nothing changed"
+    return f"{body.checkpoint_id} step {metadata.get('step')} ({metadata.get('source')}){place}: {what}"
+
+
+def _writes(body: Any) -> tuple[str, str]:
+    from langlog_backbone.history.event_view import node_of
+
+    node = node_of(body.task_path) or f"task {body.task_id}"
+    channels = [w.channel for w in body.writes]
+    for channel, what in ((INTERRUPT, "interrupt"), (ERROR, "node failed"), (RESUME, "resumed")):
+        if channel in channels:
+            return what, node
+    shown = [f"{w.channel} ({len(w.data):,} B)" for w in body.writes if not w.channel.startswith(BOOKKEEPING)]
+    return "node done", f"{node}: {', '.join(shown) if shown else 'nothing written'}"
+
+
+def _frames(event: Any) -> str:
+    from collections import Counter
+
+    from langlog_schemas import frames
+
+    batch = frames.decode(event.frames)
+    kinds = ", ".join(f"{name} {n}" for name, n in Counter(f.event for f in batch.frames).items())
+    return f"{len(batch.frames)} recorded ({kinds}), {len(event.frames):,} B"
+
+
+def _ended(event: Any) -> str:
+    error = f"{event.error.error}: {_cut(event.error.message)}" if event.error is not None else ""
+    frames = f"{event.last_sequence} frames" if event.last_sequence else ""
+    by = f"superseded by run {event.superseded_by}" if event.superseded_by else ""
+    hook = "a webhook is due" if event.webhook else ""
+    attempt = f"attempt {event.attempt}" if event.attempt else ""
+    return _joined(attempt, error, by, f"the thread is {event.status}", frames, hook)
+
+
+def _webhook(event: Any) -> str:
+    how = f"delivered ({event.status_code})" if event.delivered else f"failed ({event.status_code or event.error})"
+    again = f", again at {event.next_attempt_at}" if event.next_attempt_at else ""
+    return f"try {event.attempt} {how} in {event.duration_ms} ms{again}"
+
+
+def _by(record: Record) -> str:
+    actor = record.headers.get("ce_actor")
+    return f"by {actor}" if actor else ""
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_WIDTH else f"{text[: TEXT_WIDTH - 1]}…"

@@ -1,0 +1,1 @@
+"""An operator's tools: rebuild, verify, cut, replay, why, dead letters, keys."""

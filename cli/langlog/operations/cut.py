@@ -1,0 +1,121 @@
+"""``langlog log cut``: the front of the log goes, and a snapshot stands in for it. See ``docs/retention.md``.
+
+Works beside a langlog that runs, or on a data folder that nobody uses.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.process.settings import Settings
+    from langlog_projector.rebuild.retention import Plan
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@click.command()
+@click.option(
+    "--before", "text", required=True, help="A time in ISO 8601 (UTC without a zone), or how long ago: 30d, 12h, 90m."
+)
+@click.option("--dry", is_flag=True, help="Only say what would be cut.")
+@click.option(
+    "--ignore-group", "ignored", multiple=True, help="A group of readers that holds nothing back; may be repeated."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR; .langlog]")
+def cut(text: str, dry: bool, ignored: tuple[str, ...], data_dir: Path | None) -> None:
+    """Cut the log before a time. Threads, runs, their state and all else stay as they are.
+
+    What the cut part says is folded into a snapshot, kept in the log. It is cut only after a read model made from snapshot and rest
+    was found to be the same as the live one, row by row; else every difference is printed (exit code 1). What no group of readers is
+    done with stays. Gone for good are the events themselves: audit, replay and time travel begin after the cut.
+
+    Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not. Services go on meanwhile.
+    """
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..services.running import run
+
+    before = moment(text, datetime.now(UTC))
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings)
+    run(_cut(settings, before, dry, ignored))
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A time, or how long before ``now``. Raises click.BadParameter, also for one that is yet to come."""
+    found = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    try:
+        time = now - timedelta(**{UNITS[found[2]]: int(found[1])}) if found else datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            "a time in ISO 8601, or a duration such as 30d or 12h", param_hint="--before"
+        ) from None
+    time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    if time > now:
+        raise click.BadParameter("a time that is yet to come", param_hint="--before")
+    return time
+
+
+async def _cut(settings: Settings, before: datetime, dry: bool, ignored: tuple[str, ...]) -> int:
+    from langlog_projector.rebuild import retention
+    from langlog_projector.rebuild.rebuild import RebuildError
+
+    from ..whereabouts import log_and_read_model
+    from .rebuild import say_compared, shown_progress
+
+    async with log_and_read_model(settings) as (found, log):
+        try:
+            if dry:
+                _say_plan(await retention.plan(log, found, before, ignored), before, "would be cut")
+                return 0
+            size = _size(found)
+            with shown_progress("folding") as progress:
+                done = await retention.cut(log, found, before, progress, ignored)
+        except RebuildError as error:
+            click.echo(f"langlog: {error}", err=True)
+            return 1
+        if done.comparison is None:
+            _say_plan(done.plan, before, "are to be cut")
+            return 0
+        same = say_compared(done.comparison)
+        if not done.done:
+            click.echo("Nothing was cut: look at the differences (langlog verify).")
+            return 1
+        _say_plan(done.plan, before, "were cut")
+        click.echo(f"A snapshot of {done.rows:,} rows in {done.snapshot_records:,} records stands in for them.")
+        if size is not None:
+            click.echo(f"The log's file had {size / 1e6:,.1f} MB, now {(_size(found) or 0) / 1e6:,.1f} MB.")
+        return 0 if same else 1
+
+
+def _say_plan(plan: Plan, before: datetime, what: str) -> None:
+    total = sum(end - plan.starts[lane] for lane, end in plan.ends.items())
+    share = f"{100 * plan.records / total:.0f} %" if total else "all"
+    click.echo(
+        f"Before {before.isoformat(timespec='seconds')}: {plan.records:,} of {total:,} records ({share}) {what}."
+    )
+    for topic in dict.fromkeys(topic for topic, _ in plan.cuts):
+        lanes = [lane for lane in plan.cuts if lane[0] == topic]
+        gone = sum(plan.cuts[lane] - plan.starts[lane] for lane in lanes)
+        if gone:
+            click.echo(f"  {topic:<18} {gone:>12,} of {sum(plan.ends[x] - plan.starts[x] for x in lanes):,}")
+    for name in sorted({name for names in plan.holders.values() for name in names}):
+        held = [f"{topic}/{part}" for (topic, part), names in plan.holders.items() if name in names]
+        shown = ", ".join(held[:4]) + (f" and {len(held) - 4} more" if len(held) > 4 else "")
+        click.echo(f"  less than asked for, because {name} has not read more: {shown}")
+
+
+def _size(settings: Settings) -> int | None:
+    """Bytes of the embedded log's file; None on Kafka."""
+    if not settings.log_uri.startswith("sqlite:///"):
+        return None
+    path = Path(settings.log_uri.removeprefix("sqlite://"))
+    files = [path, path.with_name(path.name + "-wal")]
+    return sum(file.stat().st_size for file in files if file.exists())

@@ -1,0 +1,63 @@
+"""``langlog keys``: the keys of threads (docs/erasure.md), wrapped anew by another master key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.process.settings import Settings
+
+
+@click.group()
+def keys() -> None:
+    """Keys of threads, where LANGLOG_ENCRYPTION is on."""
+
+
+@keys.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR; .langlog]")
+def rewrap(data_dir: Path | None) -> None:
+    """Wrap every key by the first of the keys in LANGLOG_MASTER_KEY; the others may go afterwards.
+
+    Services go on meanwhile; every one of them must have been started with the same LANGLOG_MASTER_KEY before. Interrupted, say it
+    again. Uses DATABASE_URI, or the data folder of langlog dev, running or not.
+    """
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..services.running import run
+
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings)
+    run(_rewrap(settings))
+
+
+async def _rewrap(settings: Settings) -> int:
+    from langlog_backbone.log.encryption.keys import ThreadKeys
+
+    from ..whereabouts import log_and_read_model
+
+    if settings.encryption == "off":
+        click.echo("langlog: LANGLOG_ENCRYPTION is off: there are no keys", err=True)
+        return 1
+    async with log_and_read_model(settings) as (found, _):
+        at_work = ThreadKeys(found)
+        await at_work.start()
+        try:
+            done, before = await at_work.rewrap(_Count())
+        finally:
+            await at_work.stop()
+    click.echo(f"{done:,} keys are wrapped anew; {before:,} were wrapped by the first master key before.")
+    return 0
+
+
+class _Count:
+    """Says how far it is, every `EVERY` keys."""
+
+    EVERY = 100_000
+
+    def __call__(self, seen: int) -> None:
+        if seen % self.EVERY == 0:
+            click.echo(f"wrapping: {seen:,} keys", err=True)

@@ -1,0 +1,204 @@
+"""``langlog rebuild`` and ``langlog verify``: the read model made anew from the log, and compared with one made anew.
+
+Both work beside a langlog that runs, or on a data folder that nobody uses. See ``docs/rebuild.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.process.settings import Settings
+    from langlog_projector.rebuild.comparison import Comparison
+    from langlog_projector.rebuild.rebuild import Progress
+    from langlog_projector.rebuild.swap import Report
+
+NICE = 5
+"""Those who are served go first: a quarter of a core is left where one of them wants it too (nice(2))."""
+LINE_INTERVAL_S = 5.0
+"""Between two lines of progress where there is no terminal."""
+VALUE_WIDTH = 200
+"""Characters of a value that is shown."""
+
+_data_dir = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR; .langlog]"
+)
+
+
+@click.command()
+@click.option("--fresh", is_flag=True, help="Begin anew instead of going on with a rebuild that was interrupted.")
+@click.option("--accept-differences", is_flag=True, help="Swap also if the live read model differs from the new one.")
+@click.option(
+    "--rollback", is_flag=True, help="Swap back to the read model that the last swap kept, brought up to date."
+)
+@click.option("--drop-old", is_flag=True, help="Let go of the read model that the last swap kept.")
+@_data_dir
+def rebuild(fresh: bool, accept_differences: bool, rollback: bool, drop_old: bool, data_dir: Path | None) -> None:
+    """Build the read model anew from the log, beside the live one, and swap it in.
+
+    Services go on meanwhile and need no restart. Differences to the live read model are printed, and then it is not swapped in
+    unless --accept-differences says so (exit code 1). What was live is kept for --rollback until --drop-old.
+
+    Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not.
+    """
+    if rollback + drop_old + (fresh or accept_differences) > 1:
+        raise click.UsageError("--rollback and --drop-old go alone")
+    if drop_old:
+        _run(data_dir, _drop_old)
+    elif rollback:
+        _run(data_dir, _roll_back)
+    else:
+        _run(data_dir, lambda settings, log: _rebuild(settings, log, fresh, accept_differences))
+
+
+@click.command()
+@_data_dir
+def verify(data_dir: Path | None) -> None:
+    """Fold the whole log anew into a scratch schema and compare it with the live read model, row by row.
+
+    Prints every difference. Exit code 1 if there is one. Changes nothing; services go on meanwhile.
+
+    Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not.
+    """
+    _run(data_dir, _verify)
+
+
+def _run(data_dir: Path | None, work: Any) -> None:
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..services.running import run
+
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(NICE)
+    run(_reach(settings, work))
+
+
+async def _reach(settings: Settings, work: Any) -> int:
+    from langlog_projector.rebuild.rebuild import RebuildError
+
+    from ..whereabouts import log_and_read_model
+
+    async with log_and_read_model(settings) as (found, log):
+        try:
+            code: int = await work(found, log)
+        except RebuildError as error:
+            click.echo(f"langlog: {error}", err=True)
+            return 1
+        return code
+
+
+async def _verify(settings: Settings, log: Any) -> int:
+    from langlog_projector.rebuild import swap
+
+    with shown_progress("folding") as progress:
+        report = await swap.verify(log, settings, progress)
+    _say_folded(report)
+    assert report.comparison is not None
+    return 0 if say_compared(report.comparison) else 1
+
+
+async def _rebuild(settings: Settings, log: Any, fresh: bool, accept: bool) -> int:
+    from langlog_projector.rebuild import swap
+
+    with shown_progress(f"folding into {swap.new_schema(settings.projection)}") as progress:
+        report = await swap.rebuild(log, settings, progress, lambda found: found.same or accept, fresh=fresh)
+    _say_folded(report)
+    if report.comparison is None:
+        click.echo(f"There was no read model {settings.projection}: now there is.")
+        return 0
+    say_compared(report.comparison)
+    if not report.swapped:
+        click.echo("Not swapped in: look at the differences, and say --accept-differences if the new one is right.")
+        return 1
+    _say_swapped(settings)
+    return 0
+
+
+async def _roll_back(settings: Settings, log: Any) -> int:
+    from langlog_projector.rebuild import swap
+
+    with shown_progress(f"bringing {swap.old_schema(settings.projection)} up to date") as progress:
+        report = await swap.roll_back(log, settings, progress)
+    _say_folded(report)
+    _say_swapped(settings)
+    return 0
+
+
+async def _drop_old(settings: Settings, log: Any) -> int:
+    from langlog_projector.rebuild import swap
+
+    gone = await swap.drop_old(settings)
+    click.echo(f"{swap.old_schema(settings.projection)} {'is dropped' if gone else 'does not exist'}.")
+    return 0
+
+
+def _say_folded(report: Report) -> None:
+    click.echo(f"Folded {report.folded:,} records.")
+    if report.refused:
+        click.echo(f"{report.refused} of them cannot be folded, live or here: see `dead-letters`.")
+
+
+def _say_swapped(settings: Settings) -> None:
+    from langlog_projector.rebuild.swap import old_schema
+
+    click.echo(
+        f"Swapped: {settings.projection} is the new one. The one before is kept as {old_schema(settings.projection)} "
+        "(--rollback, --drop-old)."
+    )
+
+
+def say_compared(found: Comparison) -> bool:
+    """Print it. Whether they are the same."""
+    from langlog_projector.rebuild.comparison import EXCLUDED
+
+    rows = sum(found.tables.values())
+    left_out = "; ".join(f"{what} ({why})" for what, why in EXCLUDED.items()) or "nothing"
+    click.echo(f"Compared {rows:,} rows of {len(found.tables)} tables; left out: {left_out}.")
+    for table, key, column, live, rebuilt in found.differences:
+        click.echo(f"{table} {key} {column}\n    live    {_cut(live)}\n    rebuilt {_cut(rebuilt)}")
+    click.echo("No differences." if found.same else f"{found.rows_differing:,} rows differ.")
+    return found.same
+
+
+def _cut(value: str | None) -> str:
+    if value is None:
+        return "(none)"
+    return value if len(value) <= VALUE_WIDTH else f"{value[:VALUE_WIDTH]}… ({len(value):,} characters)"
+
+
+@contextlib.contextmanager
+def shown_progress(label: str) -> Iterator[Progress]:
+    """A bar with the rate on a terminal; elsewhere a line every few seconds."""
+    began = time.monotonic()
+    if sys.stderr.isatty():
+        with click.progressbar(
+            length=1, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda rate: rate
+        ) as bar:
+
+            def draw(done: int, total: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos, f"{done / max(1e-9, time.monotonic() - began):,.0f}/s")
+
+            yield draw
+        return
+    last = began
+
+    def say(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_INTERVAL_S or (done == total and total > 0):
+            last = now
+            click.echo(f"{label}: {done:,} of {total:,} records, {done / max(1e-9, now - began):,.0f}/s", err=True)
+
+    yield say

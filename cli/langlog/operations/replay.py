@@ -1,0 +1,289 @@
+"""``langlog replay RUN_ID``: a past run again, in a sandbox, against today's code; or, with ``--dry``, folded again and compared.
+
+The graph runs in a process of its own (`langlog_executor.replay.run`). Nothing is appended to the log, and of the read model nothing is
+changed: ``--dry`` folds into a schema of its own that goes again. Exit code 0: the same, 1: different, 2: it could not be done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import asyncpg
+    from langlog_backbone.log import Log
+    from langlog_backbone.process.settings import Settings
+    from langlog_executor.replay.request import Difference, Replayed, ReplayOrder
+
+    from ..log.history import History, Told
+
+SAME, DIFFERENT, FAILED = 0, 1, 2
+STORE_EVENTS = "store-events"
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--from", "checkpoint", help="Go on from this checkpoint of the run instead of its input.")
+@click.option("--graph", help="Another graph: path.py:object or module:object.")
+@click.option(
+    "--dry", is_flag=True, help="Run nothing: fold the thread's events again and compare with the read model."
+)
+@click.option("--strict", is_flag=True, help="Compare generated ids of messages and interrupts too.")
+@click.option("--json", "as_json", is_flag=True, help="The comparison as one JSON object.")
+@click.option("--timeout", "limit_s", type=float, default=300.0, show_default=True, help="Seconds for the graph.")
+@click.option("--thread", "thread_id", help="Its thread, if the read model no longer knows: scanning reads less then.")
+@click.option("--config", "project", type=click.Path(path_type=Path), help="The project file.  [langgraph.json]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+def replay(
+    run_id: str,
+    checkpoint: str | None,
+    graph: str | None,
+    dry: bool,
+    strict: bool,
+    as_json: bool,
+    limit_s: float,
+    thread_id: str | None,
+    project: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Run a past run again in a sandbox and show, node by node, where it goes another way.
+
+    The thread is as it was when the run began, the store as of then. Nothing is appended and no write to the store is applied; but
+    what the graph does to the world outside (models, tools), it does again.
+
+    Exit code 0: the same; 1: different; 2: it could not be run.
+    """
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+
+    from ..log.show import as_uuid
+    from ..services.running import run
+
+    if dry and (checkpoint or graph or strict):
+        raise click.UsageError("--dry runs nothing: --from, --graph and --strict have no meaning with it")
+    run_id = as_uuid(run_id, "RUN_ID")
+    thread_id = thread_id and as_uuid(thread_id, "--thread")
+    settings = read_settings(data_dir=data_dir, project=project)
+    configure_logging(settings)
+    if dry:
+        run(_dry(settings, run_id, thread_id, as_json))
+    run(_replay(settings, run_id, thread_id, checkpoint, graph, strict, as_json, limit_s))
+
+
+async def _history(log: Log, pool: asyncpg.Pool, run_id: str, thread_id: str | None) -> History | None:
+    """The thread of a run, from its first event or its snapshot on; as `whole_thread`."""
+    from ..log.history import of_run, thread_of, whole_thread
+
+    found = thread_id or await thread_of(pool, run_id)
+    if found is not None:
+        return await whole_thread(log, pool, found)
+    of = await of_run(log, pool, run_id, None)
+    return None if of is None else await whole_thread(log, None, of.thread_id)
+
+
+def _declined(history: History, run_id: str) -> bool:
+    """Whether what is needed of the run was cut from the log; said on stderr."""
+    from langlog_schemas import events as ev
+
+    if history.base is None:
+        return history.cut > 0  # said already
+    if any(told.run_id == run_id and isinstance(told.event, ev.RunCreated) for told in history.entries):
+        return False
+    since = history.base.last_at().isoformat()
+    click.echo(
+        f"langlog: the beginning of run {run_id} was cut from the log, as all of its thread up to position {history.last_cut} ({since}): "
+        "only later runs can be replayed",
+        err=True,
+    )
+    return True
+
+
+# --- running it again -------------------------------------------------------------------------
+
+
+async def _replay(
+    settings: Settings,
+    run_id: str,
+    thread_id: str | None,
+    checkpoint: str | None,
+    graph: str | None,
+    strict: bool,
+    as_json: bool,
+    limit_s: float,
+) -> int:
+    import msgspec
+    from langlog_backbone.postgres.database import connect_pool
+
+    from ..whereabouts import log_and_read_model
+
+    async with log_and_read_model(settings) as (reached, log):
+        pool = await connect_pool(reached, size=1)
+        try:
+            history = await _history(log, pool, run_id, thread_id)
+        finally:
+            await pool.close()
+        if history is not None and _declined(history, run_id):
+            return FAILED
+        if any(await log.start_offsets(STORE_EVENTS)):
+            click.echo("The log was cut: of the store, the run sees what was written since.", err=True)
+        order = None if history is None else order_of(history, run_id, str(settings.project.absolute()))
+        if order is None:
+            click.echo(f"langlog: there is no run {run_id} in the log", err=True)
+            return FAILED
+        order = msgspec.structs.replace(order, from_checkpoint=checkpoint, graph=_absolute(graph), strict=strict)
+        found = await carry_out(order, reached, limit_s)
+    if found.trouble is not None:
+        click.echo(f"langlog: {found.trouble}", err=True)
+        return FAILED
+    if as_json:
+        click.echo(msgspec.json.encode({**msgspec.to_builtins(found), "same": found.same}))
+    else:
+        for line in report(found):
+            click.echo(line)
+    return SAME if found.same else DIFFERENT
+
+
+def _absolute(graph: str | None) -> str | None:
+    if graph is None:
+        return None
+    source, colon, attribute = graph.rpartition(":")
+    if not colon or not source or not attribute:
+        raise click.BadParameter("path.py:object or module:object", param_hint="--graph")
+    return f"{Path(source).absolute()}:{attribute}" if source.endswith(".py") or "/" in source else graph
+
+
+def order_of(history: History, run_id: str, project: str) -> ReplayOrder | None:
+    """What the log says of a run, as its worker got it; None without its beginning."""
+    import msgspec
+    from langlog_executor.replay.request import ReplayOrder
+    from langlog_schemas import envelope
+    from langlog_schemas import events as ev
+    from langlog_schemas.messages import Task
+
+    created: Told | None = None
+    store_until = ""
+    events: list[tuple[str, bytes]] = []
+    for told in history.entries:
+        own = told.run_id == run_id
+        if own and isinstance(told.event, ev.RunCreated):
+            created = told
+        if own and isinstance(told.event, ev.RunDispatched) and not store_until:
+            store_until = told.record.headers["ce_time"]
+        if told.event is not None:
+            events.append((envelope.type_of(told.record.headers), told.record.value))
+        if own and isinstance(told.event, ev.RunEnded):
+            break
+    if created is None or not isinstance(created.event, ev.RunCreated):
+        return None
+    event = created.event
+    task = Task(
+        run_id=run_id,
+        thread_id=history.thread_id,
+        attempt=1,
+        assistant_id=event.assistant_id,
+        graph_id=event.graph_id,
+        kwargs=bytes(event.kwargs),
+        metadata=msgspec.json.encode(event.metadata),
+        created_at=created.record.headers["ce_time"],
+        temporary=event.temporary,
+        actor=created.record.headers.get("ce_actor"),
+    )
+    return ReplayOrder(
+        project=project,
+        task=task,
+        events=events,
+        snapshot=[] if history.base is None else [r for r in history.base.rows if r.table.startswith("checkpoint")],
+        store_until=store_until or task.created_at,
+    )
+
+
+async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
+    """Have it run in a process of its own, which is killed when it takes too long."""
+    from langlog_executor.replay.request import Replayed, decode_replayed, encode
+
+    env = {"LOG_LEVEL": "error", **os.environ, "LOG_URI": settings.log_uri, "DATABASE_URI": "", "REDIS_URI": ""}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "langlog_executor.replay.run"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=env,
+    )
+    try:
+        async with asyncio.timeout(limit_s):
+            answer, _ = await process.communicate(encode(order))
+    except TimeoutError:
+        return Replayed(trouble=f"the graph has not ended within {limit_s:g} s")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0 or not answer:
+        return Replayed(trouble=f"the process of the graph died ({process.returncode})")
+    return decode_replayed(answer)
+
+
+def report(found: Replayed) -> Iterable[str]:
+    """The comparison for people."""
+    for step in found.steps:
+        where = f" in {step.namespace}" if step.namespace else ""
+        yield f"step {step.step}{where}: {step.verdict}"
+        for node in step.nodes:
+            yield f"    {node.name}: {node.verdict}"
+            yield from _differences(node.differences, 8)
+        yield from _differences(step.differences, 4)
+    if found.recorded == found.replayed:
+        yield f"end: {found.recorded}"
+    else:
+        yield f"end: recorded {found.recorded}; replayed {found.replayed}"
+    yield from _differences(found.differences, 4)
+    if found.store_writes:
+        yield f"not written to the store: {', '.join(found.store_writes)}"
+    yield "The run goes as it went." if found.same else "The run goes another way."
+
+
+def _differences(found: Sequence[Difference], indent: int) -> Iterable[str]:
+    for difference in found:
+        yield f"{' ' * indent}{difference.path or '(value)'}"
+        yield f"{' ' * indent}  - {'(nothing)' if difference.recorded is None else difference.recorded}"
+        yield f"{' ' * indent}  + {'(nothing)' if difference.replayed is None else difference.replayed}"
+
+
+# --- folding it again -------------------------------------------------------------------------
+
+
+async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: bool) -> int:
+    import msgspec
+    from langlog_backbone.postgres.database import connect_pool
+
+    from ..whereabouts import log_and_read_model
+    from .refold import refold
+
+    async with log_and_read_model(settings) as (reached, log):
+        pool = await connect_pool(reached, size=1)
+        try:
+            history = await _history(log, pool, run_id, thread_id)
+            if history is None:
+                click.echo(f"langlog: there is no run {run_id} in the log", err=True)
+                return FAILED
+            if _declined(history, run_id):
+                return FAILED
+            found = await refold(reached, log, pool, history)
+        finally:
+            await pool.close()
+    if as_json:
+        click.echo(
+            msgspec.json.encode({"thread_id": history.thread_id, "events": len(history.entries), "differences": found})
+        )
+    else:
+        for difference in found:
+            click.echo(difference)
+        on = "" if history.base is None else " on top of its snapshot"
+        what = f"{len(history.entries):,} events of thread {history.thread_id}, folded again{on}"
+        click.echo(f"{what}: {'as in the read model' if not found else f'{len(found)} differences'}.")
+    return DIFFERENT if found else SAME

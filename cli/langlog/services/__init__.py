@@ -1,0 +1,1 @@
+"""Processes of langlog: `dev`, and each service by itself."""

@@ -1,0 +1,140 @@
+"""Keys of ``langgraph.json`` that nobody reads: said once at the start, with the name that was probably meant.
+
+Source of the names: API.md section 16 (the keys of the LangGraph CLI's configuration file).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from langlog_backbone.project.config import Project
+
+FOR_IMAGES = frozenset(
+    {
+        "python_version",
+        "node_version",
+        "base_image",
+        "image_distro",
+        "dockerfile_lines",
+        "pip_config_file",
+        "pip_installer",
+        "api_version",
+        "source",
+        "keep_pkg_tools",
+        "package_manager",
+    }
+)
+"""Keys that say how an image is built."""
+
+KEYS: dict[str, frozenset[str]] = {
+    "": frozenset(
+        {
+            "graphs",
+            "dependencies",
+            "env",
+            "store",
+            "checkpointer",
+            "auth",
+            "encryption",
+            "priority",
+            "http",
+            "webhooks",
+            "ui",
+            "ui_config",
+            "$schema",
+        }
+    )
+    | FOR_IMAGES,
+    "store": frozenset({"index", "ttl", "path"}),
+    "store.index": frozenset({"embed", "dims", "fields"}),
+    "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
+    "checkpointer": frozenset({"ttl", "path", "serde"}),
+    "checkpointer.ttl": frozenset({"strategy", "default_ttl", "sweep_interval_minutes", "sweep_limit"}),
+    "checkpointer.serde": frozenset({"allowed_json_modules", "allowed_msgpack_modules", "pickle_fallback"}),
+    "auth": frozenset({"path", "public_members", "disable_studio_auth", "openapi", "cache"}),
+    "auth.cache": frozenset({"cache_keys", "ttl_seconds", "max_size"}),
+    "http": frozenset(
+        {
+            "app",
+            "mount_prefix",
+            "disable_assistants",
+            "disable_threads",
+            "disable_runs",
+            "disable_store",
+            "disable_mcp",
+            "disable_a2a",
+            "disable_meta",
+            "disable_ui",
+            "disable_webhooks",
+            "cors",
+            "configurable_headers",
+            "logging_headers",
+            "middleware_order",
+            "enable_custom_route_auth",
+        }
+    ),
+    "http.cors": frozenset(
+        {
+            "allow_origins",
+            "allow_methods",
+            "allow_headers",
+            "allow_credentials",
+            "allow_origin_regex",
+            "expose_headers",
+            "max_age",
+        }
+    ),
+    "http.configurable_headers": frozenset({"includes", "excludes", "include", "exclude", "public"}),
+    "http.logging_headers": frozenset({"includes", "excludes", "include", "exclude"}),
+    "webhooks": frozenset({"env_prefix", "url", "headers"}),
+    "webhooks.url": frozenset(
+        {"require_https", "allowed_domains", "allowed_ports", "max_url_length", "disable_loopback"}
+    ),
+}
+"""Section -> its keys; sections that are not here may hold anything."""
+
+WITHOUT_EFFECT: dict[str, str] = {
+    "checkpointer.path": "checkpoints are kept in the log, by langlog's own saver",
+    "checkpointer.serde.allowed_json_modules": "nothing stored as JSON becomes an object",
+    "store.path": "items are kept in the log, by langlog's own store",
+    "priority": "the runs of a thread begin in the order in which they were made",
+    "ui": "user interfaces are not served",
+    "ui_config": "user interfaces are not served",
+}
+"""Keys that change something elsewhere and nothing here, and why."""
+
+
+def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str | None]]:
+    """(dotted key, nearest known key or None) for each that is not known."""
+    known = KEYS[section]
+    for key, value in config.items():
+        name = f"{section}.{key}" if section else key
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            yield name, (f"{section}.{near[0]}" if section else near[0]) if near else None
+        elif name in KEYS and isinstance(value, Mapping):
+            yield from unknown_keys(value, name)
+
+
+def keys_without_effect(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(dotted key, why) for each that is set."""
+    for name, why in WITHOUT_EFFECT.items():
+        value: Any = config
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value:
+            yield name, why
+
+
+def warn_of_unknown_keys(project: Project) -> None:
+    """One line on stderr for each, for each that is known and changes nothing, and for each thing that this machine lacks."""
+    for warning in project.warnings():
+        click.echo(f"langlog: {project.file.name}: {warning}", err=True)
+    for key, near in unknown_keys(project.config):
+        hint = f" (did you mean {near!r}?)" if near else ""
+        click.echo(f"langlog: {project.file.name}: the key {key!r} is not known{hint}", err=True)
+    for key, why in keys_without_effect(project.config):
+        click.echo(f"langlog: {project.file.name}: the key {key!r} has no effect: {why}", err=True)

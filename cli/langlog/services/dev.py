@@ -1,0 +1,119 @@
+"""``langlog dev``: all of langlog in one process and its worker processes, with nothing installed but the package.
+
+Order of life: settings, project, port, data folder and embedded servers, backbone, services; stopped in reverse. What
+`LOG_URI`, `DATABASE_URI` or `REDIS_URI` name is not embedded.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.process.ending import Ending
+    from langlog_backbone.process.settings import Settings
+    from langlog_backbone.project.config import Project
+
+
+@click.command()
+@click.option(
+    "-c", "--config", "project", type=click.Path(path_type=Path), help="The project.  [LANGLOG_PROJECT; langgraph.json]"
+)
+@click.option("--host", help="Address to listen on.  [LANGLOG_HOST; 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT; 2024]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where all data is.  [LANGLOG_DATA_DIR; .langlog]")
+@click.option("--workers", type=click.IntRange(1), help="Processes that run graphs.  [LANGLOG_WORKERS; 1]")
+@click.option("--reload/--no-reload", default=True, help="Load graphs again when the project's files change.")
+@click.option(
+    "--n-jobs-per-worker", "jobs_per_worker", type=click.IntRange(1), help="Runs at once in one worker.  [128]"
+)
+@click.option("--server-log-level", "log_level", help="debug, info, warning, error or critical.  [LOG_LEVEL; info]")
+@click.option("--ssl-certfile", "tls_cert_file", help="Serve HTTPS with this certificate.  [LANGLOG_TLS_CERT_FILE]")
+@click.option("--ssl-keyfile", "tls_key_file", help="The certificate's private key.  [LANGLOG_TLS_KEY_FILE]")
+@click.option("--debug-port", type=click.IntRange(1, 65535), help="Wait for a debugger here (needs debugpy).")
+@click.option("--wait-for-client", "debug_wait", is_flag=True, help="Import graphs once a debugger is attached.")
+@click.option("--studio-url", help="A Studio of your own, which may call.  [LANGLOG_STUDIO_URL]")
+@click.option("--no-browser", is_flag=True, help="Accepted: langlog opens no browser.")
+@click.option("--allow-blocking", is_flag=True, help="Accepted: blocking nodes never stall langlog.")
+@click.option("--tunnel", is_flag=True, help="Accepted without effect: langlog opens no tunnel.")
+def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
+    """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
+    from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.project.config import read_project
+
+    from .config_keys import warn_of_unknown_keys
+    from .ports import ensure_free
+    from .running import run
+
+    options["debug_wait"] = options["debug_wait"] or None  # without the flag, what the environment says
+    settings = read_settings(**options)
+    configure_logging(settings)
+    if tunnel:
+        click.echo("langlog: --tunnel has no effect: langlog opens no tunnel; put your own in front of it", err=True)
+    if settings.debug_port:
+        if settings.workers != 1:
+            raise click.UsageError(f"--debug-port needs --workers 1, not {settings.workers}: one process has one port")
+        reload = False  # a fresh worker could not listen on the port of the one that it replaces
+        click.echo("langlog: graphs are not loaded again on changes while a debug port is open", err=True)
+    project = read_project(settings.project)
+    warn_of_unknown_keys(project)
+    ensure_free(settings.host, settings.port)
+    run(_run(settings, project, reload, Ending(stop_limit_s(settings), end_by_force)))
+
+
+async def _run(settings: Settings, project: Project, reload: bool, ending: Ending) -> int:
+    from langlog_backbone.context import open_backbone
+    from langlog_backbone.embedded.servers import embedded_servers
+    from langlog_backbone.process.service import Service, run_services
+    from langlog_backbone.process.settings import own_url
+    from langlog_executor.decider.service import DeciderService
+    from langlog_executor.worker.pool import GraphsService, WorkerPoolService
+    from langlog_gateway.service import GatewayService
+    from langlog_projector.service import ProjectorService
+    from langlog_scheduler.service import SchedulerService
+    from msgspec.structs import replace
+
+    from .reload import ReloadService
+
+    asked, began = settings, time.monotonic()
+    if not settings.base_url:
+        settings = replace(settings, base_url=own_url(settings))
+    async with embedded_servers(settings) as settings, open_backbone(settings, local=True) as backbone:
+        pool = WorkerPoolService(backbone)
+        services: list[Service] = [
+            ProjectorService(backbone),
+            DeciderService(backbone),
+            SchedulerService(backbone, None if asked.redis_uri else began),
+            pool,
+            GraphsService(backbone),
+            GatewayService(backbone),
+        ]
+        if reload:
+            services.append(ReloadService(project.root, settings.data_dir, pool.reload))
+        return await run_services(services, ready=lambda: _say(asked, project), ending=ending)
+
+
+def _say(settings: Settings, project: Project) -> None:
+    """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
+    servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
+    where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())
+    if not all(servers.values()):
+        where = f"{settings.data_dir.resolve()}  ({where})"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "https" if settings.tls_cert_file else "http"
+    address = f"{scheme}://{host}:{settings.port}{settings.mount_prefix}"
+    click.echo(f"langlog listens on {address}")
+    click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
+    click.echo(f"  data    {where}")
+    if settings.studio_url:
+        click.echo(f"  studio  {settings.studio_url.rstrip('/')}/studio/?baseUrl={address}")
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -1,0 +1,25 @@
+"""Whether an address can be listened on, asked before anything expensive starts."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from langlog_backbone.process.service import StartError
+
+
+def ensure_free(host: str, port: int) -> None:
+    """Raises StartError when nobody could listen there now."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise StartError(f"the address {host!r} is not known: {error.strerror}") from None
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+                probe.listen(1)
+            except OSError as error:
+                why = "in use" if error.errno == errno.EADDRINUSE else f"not to be had: {error.strerror}"
+                raise StartError(f"port {port} on {host} is {why} (choose another with --port)") from None

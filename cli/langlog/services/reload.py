@@ -1,0 +1,144 @@
+"""Reload of graphs when the project's files change.
+
+A service like the others, on the same loop; the watching itself is inotify (or its like) in a native thread. Folders
+that change all the time or hold other people's code are not watched at all: a data folder inside the project would
+otherwise wake us with every write of Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import structlog
+import watchfiles
+from langlog_backbone.process.service import StartError
+
+logger = structlog.get_logger(__name__)
+
+IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
+"""Folders, besides all whose name begins with a dot."""
+DEBOUNCE_MS = 300
+"""An editor's or a checkout's burst of changes is one reload."""
+STEP_MS = 150
+"""How long it must be quiet before a burst counts as over; also how often the native watcher looks up."""
+
+
+def watched(folder: Path) -> bool:
+    """Whether code of the project may be in a folder of this name."""
+    return folder.name not in IGNORED and not folder.name.startswith(".")
+
+
+def matters(path: Path, root: Path) -> bool:
+    """Whether a change of this file changes what a graph is: code, langgraph.json and other project JSON, env files."""
+    try:
+        parts = path.relative_to(root).parts
+    except ValueError:
+        return False
+    if not all(watched(Path(part)) for part in parts[:-1]):
+        return False
+    return path.suffix == ".py" or (len(parts) == 1 and path.suffix == ".json") or path.name.startswith(".env")
+
+
+def folders_of(root: Path, data_dir: Path) -> list[Path]:
+    """The folders right below ``root`` that are watched with all they hold."""
+    return sorted(x for x in root.iterdir() if watched(x) and x != data_dir and x.is_dir())
+
+
+class ReloadService:
+    """Calls ``reload`` after changes below the project's folder. When it raises StartError, what ran before goes on."""
+
+    name = "reload"
+
+    def __init__(self, root: Path, data_dir: Path, reload: Callable[[], Awaitable[None]]) -> None:
+        self._root = root.resolve()
+        self._data_dir = data_dir.resolve()
+        self._reload = reload
+        self._changed = asyncio.Event()
+        self._paths: set[Path] = set()
+        self.watching = asyncio.Event()
+        """Set while every change is noticed."""
+
+    async def start(self) -> None:
+        """Nothing to get ready: watching begins with `serve`."""
+
+    async def serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            group.create_task(self._act())
+
+    async def drain(self) -> None:
+        """Nothing to bring to an end."""
+
+    async def stop(self) -> None:
+        """Nothing to let go of: cancelling `serve` ends the watchers."""
+
+    async def not_ready(self) -> str | None:
+        return None
+
+    async def _act(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            paths, self._paths = self._paths, set()
+            files = sorted(str(x.relative_to(self._root)) for x in paths)
+            try:
+                await self._reload()
+            except StartError as error:
+                logger.error("graphs.reload_failed", files=files, error=str(error))
+            else:
+                logger.info("graphs.reloaded", files=files)
+
+    async def _watch(self) -> None:
+        """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""
+        while True:
+            folders = folders_of(self._root, self._data_dir)
+            own = asyncio.create_task(self._follow_root(folders))
+            below = asyncio.create_task(self._follow_below(folders))
+            try:
+                await asyncio.sleep(0)  # both have taken their first step, in which the watch begins
+                if folders_of(self._root, self._data_dir) == folders:
+                    self.watching.set()
+                    await own
+            finally:
+                for task in (own, below):
+                    task.cancel()
+                await asyncio.gather(own, below, return_exceptions=True)
+
+    async def _follow_root(self, folders: list[Path]) -> None:
+        """Until a folder comes or goes."""
+        async with contextlib.aclosing(_changes([self._root], recursive=False)) as batches:
+            async for batch in batches:
+                self._note(batch)
+                if folders_of(self._root, self._data_dir) != folders:
+                    self.watching.clear()
+                    return
+
+    async def _follow_below(self, folders: list[Path]) -> None:
+        if folders:
+            async with contextlib.aclosing(_changes(folders, recursive=True)) as batches:
+                async for batch in batches:
+                    self._note(batch)
+
+    def _note(self, paths: set[Path]) -> None:
+        found = {path for path in paths if matters(path, self._root)}
+        if found:
+            self._paths |= found
+            self._changed.set()
+
+
+async def _changes(folders: list[Path], *, recursive: bool) -> AsyncGenerator[set[Path]]:
+    options: Any = {"recursive": recursive, "watch_filter": None, "debounce": DEBOUNCE_MS, "step": STEP_MS}
+    async with contextlib.aclosing(watchfiles.awatch(*folders, **options)) as batches:
+        async for batch in batches:
+            yield {file for change, name in batch for file in _files(change, Path(name))}
+
+
+def _files(change: watchfiles.Change, path: Path) -> Iterable[Path]:
+    """The path; of a new folder also what it holds by now, since nothing watched it while that came."""
+    if change is watchfiles.Change.added and watched(path) and path.is_dir():
+        return path.rglob("*.py")
+    return (path,)

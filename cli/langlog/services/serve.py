@@ -1,0 +1,131 @@
+"""``langlog gateway|executor|projector|scheduler``: one service of the four, against real servers.
+
+Each process opens one backbone and runs its service, with a health port beside it when one is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from langlog_backbone.context import Backbone
+    from langlog_backbone.process.ending import Ending
+    from langlog_backbone.process.service import Service
+    from langlog_backbone.process.settings import Settings
+
+NEEDED = {"log_uri": "LOG_URI", "database_uri": "DATABASE_URI", "redis_uri": "REDIS_URI"}
+
+_config = click.option(
+    "--config", "project", type=click.Path(path_type=Path), help="The project's langgraph.json.  [LANGLOG_PROJECT]"
+)
+_health = click.option(
+    "--health-port", type=click.IntRange(0, 65535), help="Answer GET /ok here; 0: nowhere.  [LANGLOG_HEALTH_PORT]"
+)
+
+
+@click.command()
+@_config
+@click.option("--host", help="Address to listen on.  [LANGLOG_HOST]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT]")
+@_health
+def gateway(**options: Any) -> None:
+    """HTTP, SSE and WebSocket for clients. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+
+    def services(backbone: Backbone) -> list[Service]:
+        from langlog_gateway.service import GatewayService
+
+        return [GatewayService(backbone)]
+
+    _serve(services, check_port=True, **options)
+
+
+@click.command()
+@_config
+@click.option(
+    "--role",
+    type=click.Choice(["decider", "worker", "both"]),
+    default="both",
+    show_default=True,
+    help="Decide commands, run graphs, or both.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Worker processes.  [LANGLOG_WORKERS]")
+@_health
+def executor(role: str, **options: Any) -> None:
+    """Decides commands and runs graphs. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+
+    def services(backbone: Backbone) -> list[Service]:
+        from langlog_executor.decider.service import DeciderService
+        from langlog_executor.worker.pool import GraphsService, WorkerPoolService
+
+        # workers first: who joins the deciders is ready, and who stops leaves them before its runs drain
+        workers: list[Service] = [WorkerPoolService(backbone)] if role != "decider" else []
+        deciders: list[Service] = [DeciderService(backbone)] if role != "worker" else []
+        return [*workers, *deciders, *([GraphsService(backbone)] if workers else [])]
+
+    _serve(services, **options)
+
+
+@click.command()
+@_health
+def projector(**options: Any) -> None:
+    """Folds events into Postgres. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+
+    def services(backbone: Backbone) -> list[Service]:
+        from langlog_projector.service import ProjectorService
+
+        return [ProjectorService(backbone)]
+
+    _serve(services, **options)
+
+
+@click.command()
+@_config
+@_health
+def scheduler(**options: Any) -> None:
+    """Everything that happens because time passed. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+
+    def services(backbone: Backbone) -> list[Service]:
+        from langlog_scheduler.service import SchedulerService
+
+        return [SchedulerService(backbone)]
+
+    _serve(services, **options)
+
+
+def _serve(services: Callable[[Backbone], list[Service]], *, check_port: bool = False, **options: Any) -> None:
+    from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.service import StartError
+    from langlog_backbone.process.settings import read_settings
+
+    from .running import run
+
+    settings = read_settings(**options)
+    configure_logging(settings)
+    missing = [name for field, name in NEEDED.items() if not getattr(settings, field)]
+    if missing:
+        raise StartError(f"{' and '.join(missing)} must be set (langlog dev brings its own servers along)")
+    if check_port:
+        from .ports import ensure_free
+
+        ensure_free(settings.host, settings.port)
+    run(_run(services, settings, Ending(stop_limit_s(settings), end_by_force)))
+
+
+async def _run(services: Callable[[Backbone], list[Service]], settings: Settings, ending: Ending) -> int:
+    from langlog_backbone.context import open_backbone
+    from langlog_backbone.probe import Probe
+    from langlog_backbone.process.service import run_services
+
+    from .health import HealthService
+
+    async with open_backbone(settings) as backbone:
+        found = services(backbone)
+        if settings.health_port:
+            probe = Probe(backbone.pool, backbone.queue, backbone.log)
+            found.append(HealthService(found[:], settings.host, settings.health_port, probe))
+        return await run_services(found, ending=ending)

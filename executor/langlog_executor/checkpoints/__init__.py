@@ -1,0 +1,1 @@
+"""langgraph's saver on top of the log."""

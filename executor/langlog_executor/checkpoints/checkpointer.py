@@ -1,0 +1,485 @@
+"""`LogCheckpointer`: langgraph's saver on top of the log. Writes are events, reads come from what this attempt knows, then Postgres.
+
+When a put returns it has been handed to `RunRecords`, which keeps the order and appends in the background; it is waited for
+when the run asked for durability "sync", and always outside a run. The worker flushes before it reports a run's end, so
+nothing a run wrote is missing when its outcome is known.
+
+Concurrency: used by the graph loop and threads of one run; encoding happens where it is called, all I/O on the I/O loop. It holds
+nothing that must survive: a new attempt starts from the read model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_serializable_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langlog_schemas import checkpoints, commands
+from langlog_schemas.events import CheckpointWrites, CheckpointWritten
+
+from ..graphs.run_input import PrivateText
+from ..runtime.command_sender import CommandSender
+from ..values import encoding
+from .lookup import PAGE, CheckpointLookup, Fetch, Wanted
+from .overlay import Overlay
+from .serde import pack, unpack
+from .storable_checkpoint import storable
+from .stored_checkpoint import StoredCheckpoint, StoredWrite
+
+if TYPE_CHECKING:
+    from langlog_schemas.messages import Task
+
+    from ..runtime.records import RecordSink
+    from .reader import CheckpointReader
+
+T = TypeVar("T")
+DURABILITY = "__pregel_durability"
+"""Key in ``configurable`` under which langgraph hands on the durability that the run asked for."""
+
+
+class LogCheckpointer(BaseCheckpointSaver[str]):
+    """``records`` None: read only. ``task`` None: outside a run, reads wait for the projection of own writes.
+
+    ``overlay`` keeps what was written and read for further reads; by default within a run only.
+    """
+
+    def __init__(
+        self,
+        records: RecordSink | None,
+        reader: CheckpointReader,
+        *,
+        task: Task | None = None,
+        serde: SerializerProtocol | None = None,
+        sender: CommandSender | None = None,
+        overlay: Overlay | None = None,
+    ) -> None:
+        super().__init__(serde=serde or reader.serde)
+        self._records = records
+        self._reader = reader
+        self._io = reader.io
+        self._task = task
+        self._sender = sender
+        self._overlay = overlay if overlay is not None or task is None else Overlay()
+        self._lookup = CheckpointLookup(reader, self._overlay, records, task)
+
+    def get_next_version(self, current: str | int | None, channel: None) -> str:
+        """Grows as text. The random half keeps branches apart that count on from the same version."""
+        if current is None:
+            number = 0
+        elif isinstance(current, int):
+            number = current
+        else:
+            number = int(current.partition(".")[0])
+        return f"{number + 1:016}.{random.getrandbits(48):012x}"
+
+    # writing
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        stored = self._put(config, checkpoint, metadata, new_versions)
+        if self._must_wait(config):
+            await self._sink.flush()
+        return stored
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        stored = self._put(config, checkpoint, metadata, new_versions)
+        if self._must_wait(config):
+            self._sink.flush_blocking()
+        return stored
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._put_writes(config, writes, task_id, task_path)
+        if self._must_wait(config):
+            await self._sink.flush()
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._put_writes(config, writes, task_id, task_path)
+        if self._must_wait(config):
+            self._sink.flush_blocking()
+
+    @property
+    def _sink(self) -> RecordSink:
+        if self._records is None:
+            raise RuntimeError("this checkpointer only reads")
+        return self._records
+
+    def _must_wait(self, config: RunnableConfig) -> bool:
+        if self._task is None or self._sink.crowded:
+            return True
+        return bool(config["configurable"].get(DURABILITY) == "sync")
+
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        configurable = config["configurable"]
+        thread_id, namespace = _space(config)
+        values = checkpoint["channel_values"]
+        kind, data = pack(self.serde, {k: v for k, v in checkpoint.items() if k != "channel_values"})
+        saved = _metadata(config, metadata)
+        run_id = saved.get("run_id") or (self._task.run_id if self._task is not None else None)
+        body = checkpoints.CheckpointBody(
+            namespace=namespace,
+            checkpoint_id=checkpoint["id"],
+            parent_id=configurable.get("checkpoint_id") or None,
+            type=kind,
+            data=data,
+            metadata=_json(saved),
+            versions={c: str(v) for c, v in checkpoint["channel_versions"].items() if c in values},
+            blobs=[
+                checkpoints.ChannelBlob(channel, str(version), *pack(self.serde, values[channel]))
+                for channel, version in new_versions.items()
+                if channel in values
+            ],
+            run_id=str(run_id) if run_id else None,
+        )
+        self._emit_checkpoint(thread_id, body)
+        return _config(thread_id, namespace, body.checkpoint_id)
+
+    def _put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> None:
+        thread_id, namespace = _space(config)
+        body = checkpoints.WritesBody(
+            namespace=namespace,
+            checkpoint_id=config["configurable"]["checkpoint_id"],
+            task_id=task_id,
+            task_path=task_path,
+            writes=[
+                checkpoints.Write(WRITES_IDX_MAP.get(channel, index), channel, *pack(self.serde, value))
+                for index, (channel, value) in enumerate(writes)
+            ],
+        )
+        self._emit_writes(thread_id, body)
+
+    def _emit_checkpoint(self, thread_id: str, body: checkpoints.CheckpointBody) -> None:
+        run_id, attempt = self._fence(thread_id)
+        self._sink.emit(
+            CheckpointWritten(thread_id=thread_id, run_id=run_id, attempt=attempt, body=storable(thread_id, body))
+        )
+        if self._overlay is not None:
+            self._overlay.put(
+                StoredCheckpoint(
+                    thread_id=thread_id,
+                    namespace=body.namespace,
+                    checkpoint_id=body.checkpoint_id,
+                    parent_id=body.parent_id,
+                    run_id=body.run_id,
+                    type=body.type,
+                    data=body.data,
+                    metadata=body.metadata.decode(),
+                    versions=body.versions,
+                    blobs={
+                        blob.channel: (blob.type, blob.data) for blob in body.blobs if blob.channel in body.versions
+                    },
+                )
+            )
+
+    def _emit_writes(self, thread_id: str, body: checkpoints.WritesBody) -> None:
+        run_id, attempt = self._fence(thread_id)
+        self._sink.emit(
+            CheckpointWrites(thread_id=thread_id, run_id=run_id, attempt=attempt, body=storable(thread_id, body))
+        )
+        if self._overlay is not None:
+            self._overlay.put_writes(
+                thread_id,
+                body.namespace,
+                body.checkpoint_id,
+                [StoredWrite(body.task_path, body.task_id, w.index, w.channel, w.type, w.data) for w in body.writes],
+            )
+
+    def _fence(self, thread_id: str) -> tuple[str | None, int]:
+        """Run and attempt that an event belongs to; graph code may also write to threads that are not the run's."""
+        if self._task is not None and self._task.thread_id == thread_id:
+            return self._task.run_id, self._task.attempt
+        return None, 0
+
+    # reading
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await self._get(config, self._io.call)
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return _at_once(self._get(config, self._blocking))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        async for found in self._list(config, filter, before, limit, self._io.call):
+            yield found
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        listing = self._list(config, filter, before, limit, self._blocking)
+        while True:
+            try:
+                yield _at_once(anext(listing))
+            except StopAsyncIteration:
+                return
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return await self._history(config, channels, self._io.call)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return _at_once(self._history(config, channels, self._blocking))
+
+    async def _get(self, config: RunnableConfig, fetch: Fetch) -> CheckpointTuple | None:
+        thread_id, namespace = _space(config)
+        found = await self._lookup.checkpoint(
+            thread_id, namespace, config["configurable"].get("checkpoint_id") or None, fetch
+        )
+        return self._tuple_of(found) if found is not None else None
+
+    async def _list(
+        self,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+        fetch: Fetch,
+    ) -> AsyncIterator[CheckpointTuple]:
+        configurable = config["configurable"] if config is not None else {}
+        wanted = Wanted(
+            str(configurable["thread_id"]) if config is not None else None,
+            configurable.get("checkpoint_ns"),
+            configurable.get("checkpoint_id") or None,
+            (before["configurable"].get("checkpoint_id") or None) if before is not None else None,
+            encoding.encode_text(filter) if filter else None,
+            limit,
+        )
+        async for found in self._lookup.listing(wanted, fetch):
+            yield self._tuple_of(found)
+
+    async def _history(
+        self, config: RunnableConfig, channels: Sequence[str], fetch: Fetch
+    ) -> Mapping[str, DeltaChannelHistory]:
+        if not channels:
+            return {}
+        checkpoint_id = config["configurable"].get("checkpoint_id") or None
+        writes, seeds = await self._lookup.lineage(*_space(config), checkpoint_id, channels, fetch)
+        result: dict[str, DeltaChannelHistory] = {}
+        for channel in channels:
+            entry: DeltaChannelHistory = {
+                "writes": [
+                    (w.task_id, w.channel, unpack(self.serde, w.type, w.data)) for w in reversed(writes[channel])
+                ]
+            }
+            if channel in seeds:
+                entry["seed"] = unpack(self.serde, *seeds[channel])
+            result[channel] = entry
+        return result
+
+    def _tuple_of(self, found: StoredCheckpoint) -> CheckpointTuple:
+        serde = self.serde
+        checkpoint: Checkpoint = unpack(serde, found.type, found.data)
+        checkpoint["channel_values"] = {
+            channel: unpack(serde, *blob) for channel, blob in found.blobs.items() if channel in found.versions
+        }
+        return CheckpointTuple(
+            config=_config(found.thread_id, found.namespace, found.checkpoint_id),
+            checkpoint=checkpoint,
+            metadata=msgspec.json.decode(found.metadata),
+            parent_config=(
+                _config(found.thread_id, found.namespace, found.parent_id) if found.parent_id is not None else None
+            ),
+            pending_writes=[(w.task_id, w.channel, unpack(serde, w.type, w.data)) for w in found.writes],
+        )
+
+    async def _blocking(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """`Fetch` for the sync methods: holds the calling thread."""
+        return self._io.call_blocking(coroutine, "checkpointer")
+
+    # removing and copying
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._delete([commands.DeleteCheckpoints(thread_id=thread_id)], self._io.call)
+
+    def delete_thread(self, thread_id: str) -> None:
+        _at_once(self._delete([commands.DeleteCheckpoints(thread_id=thread_id)], self._blocking))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._delete_for_runs(run_ids, self._io.call)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        _at_once(self._delete_for_runs(run_ids, self._blocking))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        await self._delete(_prunings(thread_ids, strategy), self._io.call)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        _at_once(self._delete(_prunings(thread_ids, strategy), self._blocking))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._copy(source_thread_id, target_thread_id, self._io.call)
+        await self._sink.flush()
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        _at_once(self._copy(source_thread_id, target_thread_id, self._blocking))
+        self._sink.flush_blocking()
+
+    async def _delete_for_runs(self, run_ids: Sequence[str], fetch: Fetch) -> None:
+        if run_ids:
+            await fetch(self._lookup.caught_up())
+            threads = await fetch(self._reader.threads_of_runs(run_ids))
+            await self._delete([commands.DeleteCheckpoints(thread_id=t, run_ids=list(run_ids)) for t in threads], fetch)
+
+    async def _delete(self, sent: Sequence[commands.DeleteCheckpoints], fetch: Fetch) -> None:
+        if not sent:
+            return
+        if self._sender is None:
+            self._sender = CommandSender(self._io)
+        if self._records is not None:
+            await fetch(self._records.flush())
+        await fetch(self._sender.send(sent))
+        if self._overlay is not None:
+            for command in sent:
+                self._overlay.forget(command.thread_id)
+
+    async def _copy(self, source: str, target: str, fetch: Fetch) -> None:
+        after = await self._lookup.settled(source, fetch)
+        found: list[StoredCheckpoint] = []
+        ended: StoredCheckpoint | None = None
+        while True:
+            page = await fetch(self._reader.page(source, None, ended=ended, limit=PAGE, after=after))
+            found += page
+            if len(page) < PAGE:
+                break
+            ended = page[-1]
+        sent: set[tuple[str, str, str]] = set()
+        for checkpoint in reversed(found):  # oldest first: a blob travels with the first checkpoint that names it
+            new = {c: v for c, v in checkpoint.versions.items() if (checkpoint.namespace, c, v) not in sent}
+            blobs = await fetch(self._reader.blobs((source, checkpoint.namespace, c, v) for c, v in new.items()))
+            sent.update((checkpoint.namespace, c, v) for c, v in new.items())
+            self._emit_checkpoint(
+                target,
+                checkpoints.CheckpointBody(
+                    namespace=checkpoint.namespace,
+                    checkpoint_id=checkpoint.checkpoint_id,
+                    parent_id=checkpoint.parent_id,
+                    type=checkpoint.type,
+                    data=checkpoint.data,
+                    metadata=checkpoint.metadata.encode(),
+                    versions=checkpoint.versions,
+                    blobs=[checkpoints.ChannelBlob(c, v, *blob) for (_, _, c, v), blob in blobs.items()],
+                    run_id=checkpoint.run_id,
+                ),
+            )
+            tasks: dict[tuple[str, str], list[StoredWrite]] = {}
+            for write in checkpoint.writes:
+                tasks.setdefault((write.task_path, write.task_id), []).append(write)
+            for (task_path, task_id), writes in tasks.items():
+                self._emit_writes(
+                    target,
+                    checkpoints.WritesBody(
+                        namespace=checkpoint.namespace,
+                        checkpoint_id=checkpoint.checkpoint_id,
+                        task_id=task_id,
+                        task_path=task_path,
+                        writes=[checkpoints.Write(w.idx, w.channel, w.type, w.data) for w in writes],
+                    ),
+                )
+
+
+def _space(config: RunnableConfig) -> tuple[str, str]:
+    configurable = config["configurable"]
+    return str(configurable["thread_id"]), configurable.get("checkpoint_ns") or ""
+
+
+def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
+
+
+def _metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """What the library says of the checkpoint, all that the run's metadata says, and what configurable says in scalars."""
+    saved: dict[str, Any] = dict(get_serializable_checkpoint_metadata(config, metadata))
+    for name, held in config["configurable"].items():
+        if isinstance(held, PrivateText) and name not in (config.get("metadata") or {}):
+            saved.pop(name, None)
+    for key, value in (config.get("metadata") or {}).items():
+        if key not in saved and not key.startswith("__"):
+            saved[key] = value
+    parents = config["configurable"].get("checkpoint_map")
+    if parents:
+        saved["checkpoint_map"] = parents
+    return saved
+
+
+def _prunings(thread_ids: Sequence[str], strategy: str) -> list[commands.DeleteCheckpoints]:
+    if strategy not in ("keep_latest", "delete"):
+        raise ValueError(f"Unknown pruning strategy: {strategy}")
+    return [commands.DeleteCheckpoints(thread_id=t, keep_latest=strategy == "keep_latest") for t in thread_ids]
+
+
+def _json(metadata: Any) -> bytes:
+    """The metadata as Postgres takes it: jsonb has no NUL."""
+    data = encoding.encode(metadata)
+    if b"\\u0000" in data:
+        data = msgspec.json.encode(_without_nul(msgspec.json.decode(data)))
+    return data
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(v) for v in value]
+    if isinstance(value, dict):
+        return {_without_nul(k): _without_nul(v) for k, v in value.items()}
+    return value
+
+
+def _at_once(coroutine: Awaitable[T]) -> T:
+    """The result of a coroutine that never suspends, because its `Fetch` blocks instead."""
+    steps = coroutine.__await__()
+    try:
+        next(steps)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    raise RuntimeError("suspended in a synchronous call")

@@ -1,0 +1,306 @@
+"""Where a saver finds its checkpoints: first what its attempt knows (`Overlay`), then the read model. All of it encoded.
+
+Concurrency: used by whoever uses the saver; every wait goes through the `Fetch` that the caller gives, so that the same
+code serves async and blocking methods. Within a run a read waits as long as Postgres is away; elsewhere it raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+from langlog_backbone.log import Position
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+
+from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite, by_id, in_log_order
+
+if TYPE_CHECKING:
+    from langlog_schemas.messages import Task
+
+    from ..runtime.records import RecordSink
+    from .overlay import Overlay
+    from .reader import CheckpointReader
+
+T = TypeVar("T")
+Fetch = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+"""Runs a coroutine on the I/O loop and waits for it: `IoLoop.call`, or blocking the calling thread."""
+
+RETRY_PAUSE_S = 0.5
+PAGE = 100
+"""Checkpoints read in one query when a listing has no limit of its own."""
+
+
+class Wanted(NamedTuple):
+    """What a listing is about; None: any. ``below``: only those before this one; ``metadata``: JSON to contain."""
+
+    thread_id: str | None
+    namespace: str | None
+    checkpoint_id: str | None = None
+    below: str | None = None
+    metadata: str | None = None
+    limit: int | None = None
+
+
+class Lineage(NamedTuple):
+    """Of each channel, the writes along the ancestors, newest first, and the value that they start from."""
+
+    writes: dict[str, list[StoredWrite]]
+    seeds: dict[str, Encoded]
+
+
+class CheckpointLookup:
+    """``records``: what the saver writes to, so that reads wait for it where the overlay does not have it."""
+
+    def __init__(
+        self,
+        reader: CheckpointReader,
+        overlay: Overlay | None,
+        records: RecordSink | None,
+        task: Task | None,
+    ) -> None:
+        self._reader = reader
+        self._log = reader.io.backbone.log
+        self._overlay = overlay
+        self._records = records
+        self._task = task
+
+    async def checkpoint(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, fetch: Fetch
+    ) -> StoredCheckpoint | None:
+        """One checkpoint with blobs and writes (``checkpoint_id`` None: the latest of the namespace)."""
+        overlay = self._overlay
+        if overlay is not None:
+            complete = self._all_here(thread_id)
+            if checkpoint_id is None:
+                latest = overlay.latest(thread_id, namespace)
+                if complete or overlay.knows_head(thread_id, namespace):
+                    if latest is None:
+                        return None
+                    checkpoint_id = latest
+                elif self._fresh(thread_id):  # thinning leaves the latest
+                    checkpoint_id = latest
+            if checkpoint_id is not None:
+                known = overlay.get(thread_id, namespace, checkpoint_id)
+                if known is not None or complete:
+                    return await self._complete(known, fetch) if known is not None else None
+        after = await self.settled(thread_id, fetch)
+        found: StoredCheckpoint | None = await self._ask(
+            lambda: self._reader.checkpoint(thread_id, namespace, checkpoint_id, after), fetch
+        )
+        if overlay is None:
+            return found
+        if found is not None:
+            overlay.learn(found)
+        if checkpoint_id is None:
+            overlay.learn_head(thread_id, namespace, found)
+            checkpoint_id = overlay.latest(thread_id, namespace)
+        if checkpoint_id is None:
+            return None
+        known = overlay.get(thread_id, namespace, checkpoint_id)
+        return await self._complete(known, fetch) if known is not None else None
+
+    async def _complete(self, found: StoredCheckpoint, fetch: Fetch) -> StoredCheckpoint:
+        """With all its blobs: those of versions that were written before the attempt and not read yet are read now."""
+        if len(found.blobs) < len(found.versions):
+            await self._fill([found], fetch)
+        return found
+
+    async def _fill(self, found: Sequence[StoredCheckpoint], fetch: Fetch) -> None:
+        """Read the blobs that are missing, each once."""
+        missing = {
+            (c.thread_id, c.namespace, channel, version)
+            for c in found
+            for channel, version in c.versions.items()
+            if channel not in c.blobs
+        }
+        if not missing:
+            return
+        blobs: dict[tuple[str, str, str, str], Encoded] = {}
+        if self._overlay is not None:
+            blobs = {key: blob for key in missing if (blob := self._overlay.blob(key)) is not None}
+        wanted = missing - blobs.keys()
+        if wanted:
+            blobs.update(await self._ask(lambda: self._reader.blobs(wanted), fetch))
+        for checkpoint in found:
+            for channel, version in checkpoint.versions.items():
+                key = (checkpoint.thread_id, checkpoint.namespace, channel, version)
+                if channel not in checkpoint.blobs and key in blobs:
+                    checkpoint.blobs[channel] = blobs[key]
+                    if self._overlay is not None:
+                        self._overlay.learn_blob(key, blobs[key])
+
+    async def listing(self, wanted: Wanted, fetch: Fetch) -> AsyncIterator[StoredCheckpoint]:
+        """Checkpoints with blobs and writes, newest first."""
+        thread_id, namespace, checkpoint_id, below, metadata, left = wanted
+        exhausted = thread_id is not None and self._all_here(thread_id)
+        after = await self.settled(thread_id, fetch) if thread_id is not None and not exhausted else None
+        before: tuple[int, str] | None = None
+        if below is not None and thread_id is not None:
+            position = await self._position_of(thread_id, namespace or "", below, after, fetch, ask=not exhausted)
+            if position is not None:
+                before, below = (position, below), None
+        order = by_id if thread_id is None else in_log_order
+        known = self._overlay.all(thread_id, namespace) if self._overlay is not None else []
+        mine = sorted(_matching(known, wanted, below, before), key=order)
+        here = {by_id(found) for found in known}
+        ended: StoredCheckpoint | None = None
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            page: list[StoredCheckpoint] = []
+            if not exhausted:
+                ask = partial(
+                    self._reader.page,
+                    thread_id,
+                    namespace,
+                    metadata=metadata,
+                    checkpoint_id=checkpoint_id,
+                    below=below,
+                    before=before,
+                    ended=ended,
+                    limit=size,
+                    after=after,
+                )
+                page = await self._ask(ask, fetch)
+                exhausted = len(page) < size
+                ended = page[-1] if page else ended
+            merged: list[StoredCheckpoint] = []
+            for found in page:
+                while mine and order(mine[-1]) > order(found):
+                    merged.append(mine.pop())
+                if by_id(found) not in here:
+                    if self._overlay is not None:
+                        self._overlay.merge_writes(found)
+                    merged.append(found)
+            if exhausted:
+                merged += reversed(mine)
+                mine = []
+            merged = merged[:left]
+            await self._fill(merged, fetch)
+            for found in merged:
+                yield found
+            if left is not None:
+                left -= len(merged)
+            if exhausted:
+                return
+
+    async def _position_of(
+        self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None, fetch: Fetch, *, ask: bool
+    ) -> int | None:
+        """Where a checkpoint is in the log. None when it is not known in the namespace: then ids are compared, as savers do.
+
+        A graph that is replayed asks in this way for the state of a subgraph before a checkpoint of its parent.
+        """
+        known = self._overlay.get(thread_id, namespace, checkpoint_id) if self._overlay is not None else None
+        if known is not None or not ask:
+            return known.log_position if known is not None else None
+        return await self._ask(lambda: self._reader.position_of(thread_id, namespace, checkpoint_id, after), fetch)
+
+    async def lineage(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str], fetch: Fetch
+    ) -> Lineage:
+        """Of the ancestors of a checkpoint: those known here without asking, the rest in one query."""
+        writes: dict[str, list[StoredWrite]] = {c: [] for c in channels}
+        seeds: dict[str, Encoded] = {}
+        wanted = list(channels)
+        cursor = checkpoint_id
+        inclusive = False
+        if cursor is None:
+            head = await self.checkpoint(thread_id, namespace, None, fetch)
+            cursor = head.checkpoint_id if head is not None else None
+        while cursor is not None and wanted and self._overlay is not None:
+            known = self._overlay.get(thread_id, namespace, cursor)
+            if known is None:
+                break
+            if inclusive:
+                reached = [c for c in wanted if c in known.versions]
+                if any(c not in known.blobs for c in reached):
+                    await self._fill([known], fetch)
+                _gather(known.writes, wanted, writes)
+                seeds.update((c, known.blobs[c]) for c in reached if c in known.blobs)
+                wanted = [c for c in wanted if c not in reached]
+            cursor = known.parent_id
+            inclusive = True
+        if cursor is not None and wanted and not self._all_here(thread_id):
+            after = await self.settled(thread_id, fetch)
+            ask = partial(self._reader.lineage, thread_id, namespace, cursor, wanted, inclusive=inclusive, after=after)
+            for ancestor in await self._ask(ask, fetch):
+                _gather(ancestor.writes, wanted, writes)
+                seeds.update(ancestor.seeds)
+                wanted = [c for c in wanted if c not in ancestor.seeds]
+        return Lineage(writes, seeds)
+
+    def _fresh(self, thread_id: str) -> bool:
+        """The thread had no checkpoint before this attempt."""
+        return self._task is not None and self._task.fresh and self._task.thread_id == thread_id
+
+    def _all_here(self, thread_id: str) -> bool:
+        """What this attempt knows is all there is of the thread."""
+        return self._overlay is not None and not self._overlay.thinned and self._fresh(thread_id)
+
+    async def settled(self, thread_id: str, fetch: Fetch) -> Position | None:
+        """What the read model must have passed before it is asked about the thread."""
+        task, partition = self._task, self._log.partition_of(thread_id)
+        own = task is not None and task.thread_id == thread_id
+        offset = task.read_after if task is not None and own else -1
+        if self._records is not None and not (own and self._overlay is not None and not self._overlay.thinned):
+            await fetch(self._records.flush())
+            offset = max(offset, self._records.last_offset(partition))
+        return Position(partition, offset) if offset >= 0 else None
+
+    async def _ask(self, question: Callable[[], Coroutine[Any, Any, T]], fetch: Fetch) -> T:
+        """A read. Within a run it waits as long as Postgres is away: the run pauses, and does not fail."""
+        while True:
+            try:
+                found: T = await fetch(question())
+            except UNAVAILABLE_ERRORS as error:
+                if self._task is None:
+                    raise
+                self._reader.availability.failed(error)
+                await fetch(asyncio.sleep(RETRY_PAUSE_S))  # nothing signals that Postgres is back
+            else:
+                self._reader.availability.succeeded()
+                return found
+
+    async def caught_up(self) -> None:
+        """On the I/O loop: until the read model holds everything that was written here."""
+        if self._records is None:
+            return
+        await self._records.flush()
+        for partition in range(self._log.partitions):
+            offset = self._records.last_offset(partition)
+            if offset >= 0:
+                await self._reader.wait_for(Position(partition, offset))
+
+
+def _matching(
+    known: Sequence[StoredCheckpoint], wanted: Wanted, below: str | None, before: tuple[int, str] | None
+) -> list[StoredCheckpoint]:
+    """Those of a listing, as the read model picks them (`CheckpointReader.page`)."""
+    metadata = msgspec.json.decode(wanted.metadata) if wanted.metadata else {}
+    return [
+        c
+        for c in known
+        if (wanted.checkpoint_id is None or c.checkpoint_id == wanted.checkpoint_id)
+        and (below is None or c.checkpoint_id < below)
+        and (before is None or (c.log_position, c.checkpoint_id) < before)
+        and _contains(msgspec.json.decode(c.metadata), metadata)
+    ]
+
+
+def _gather(found: Sequence[StoredWrite], wanted: Sequence[str], into: dict[str, list[StoredWrite]]) -> None:
+    """Newest first, as the walk goes."""
+    for write in reversed(found):
+        if write.channel in wanted:
+            into[write.channel].append(write)
+
+
+def _contains(value: Any, wanted: Any) -> bool:
+    """jsonb's containment, as the read model answers it."""
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and all(k in value and _contains(value[k], v) for k, v in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(value, list) and all(any(_contains(v, w) for v in value) for w in wanted)
+    return type(value) is type(wanted) and bool(value == wanted)

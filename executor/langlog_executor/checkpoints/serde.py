@@ -1,0 +1,182 @@
+"""Turning state into bytes and back, without ever executing code that the bytes ask for.
+
+Msgpack alone, by `JsonPlusSerializer`: no pickle, no JSON constructors. Types come back only if they are on the allow list: the
+serde's own safe types, message and document classes of langchain, the types of the graphs' schemas (langgraph hands them to
+`with_msgpack_allowlist`), what ``checkpointer.serde.allowed_msgpack_modules`` of langgraph.json names, and classes of modules
+under the project's folder that are already imported. Any other type comes back as the plain data it was made of.
+
+The executor sets ``LANGGRAPH_STRICT_MSGPACK`` before langgraph is imported, so that langgraph derives those lists.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import ormsgpack
+import zstandard
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import (
+    EXT_CONSTRUCTOR_SINGLE_ARG,
+    EXT_PYDANTIC_V2,
+    JsonPlusSerializer,
+    _create_msgpack_ext_hook,
+    _msgpack_default,
+    _option,
+)
+
+from ..values.fast_messages import dumped, message_hook
+from .stored_checkpoint import Encoded
+
+COMPRESS_FROM_BYTES = 1024
+COMPRESSION_LEVEL = 1
+COMPRESSED = "+zstd"
+
+SAFE_PREFIXES = ("langchain_core.messages.", "langchain_core.documents.", "langchain_core.outputs.")
+"""Plain data classes of langchain beyond those that the serde knows by name."""
+SECRETS = frozenset({("pydantic.types", name) for name in ("Secret", "SecretStr", "SecretBytes")})
+"""Classes that hold a value and show a mask. A class that comes back as the plain data it was made of would show the value."""
+
+_local = threading.local()
+
+
+class AllowedTypes(set[tuple[str, ...]]):
+    """(module, class) pairs that may come back as objects; classes of the project are members without being listed."""
+
+    def __init__(self, listed: Iterable[tuple[str, ...]] = (), roots: Collection[Path] = ()) -> None:
+        super().__init__(listed)
+        self.roots = tuple(str(root.resolve()) for root in roots)
+        self._judged: dict[str, bool] = {}
+
+    def __contains__(self, key: object) -> bool:
+        if super().__contains__(key) or key in SECRETS:
+            return True
+        if not (isinstance(key, tuple) and len(key) == 2 and all(isinstance(x, str) for x in key)):
+            return False
+        module, name = key
+        return self._trusted(module) and isinstance(getattr(sys.modules[module], name, None), type)
+
+    def _trusted(self, module: str) -> bool:
+        found = sys.modules.get(module)
+        if found is None:
+            return False
+        if module.startswith(SAFE_PREFIXES):
+            return True
+        file = getattr(found, "__file__", None)
+        if file is None:
+            return False
+        known = self._judged.get(file)
+        if known is None:
+            path = Path(file).resolve()
+            known = "site-packages" not in path.parts and any(path.is_relative_to(root) for root in self.roots)
+            self._judged[file] = known
+        return known
+
+
+INTEGER_TOO_LARGE = "Integer exceeds"
+"""How ormsgpack begins to say so; its error class is TypeError itself."""
+
+
+class IntegerTooLarge(TypeError):
+    """An integer in a state that msgpack has no form for."""
+
+    for_clients = True
+
+
+class ProjectSerializer(JsonPlusSerializer):
+    """One for a process; the lists of all its graphs add up."""
+
+    def __init__(self, allowed: AllowedTypes) -> None:
+        super().__init__(
+            pickle_fallback=False,
+            allowed_json_modules=None,
+            allowed_msgpack_modules=None,
+            __unpack_ext_hook__=message_hook(_create_msgpack_ext_hook(allowed)),
+        )
+        self.allowed = allowed
+
+    def dumps_typed(self, obj: Any) -> Encoded:
+        """The same bytes as the library's. Raises IntegerTooLarge, and TypeError for what else has none."""
+        if obj is None or isinstance(obj, bytes | bytearray):
+            return super().dumps_typed(obj)
+        try:
+            return "msgpack", ormsgpack.packb(obj, default=self._default, option=_option)
+        except TypeError as error:
+            if str(error).startswith(INTEGER_TOO_LARGE):
+                raise IntegerTooLarge(
+                    "a checkpoint holds integers of 64 bits at most: send larger ones as text"
+                ) from None
+            raise
+
+    def _default(self, obj: Any) -> Any:
+        values = dumped(obj)
+        kind = type(obj)
+        if values is not None:
+            whole: Any = (kind.__module__, kind.__name__, values, "model_validate_json")
+            return ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(whole, default=_msgpack_default, option=_option))
+        if callable(getattr(obj, "get_secret_value", None)) and not hasattr(obj, "model_dump"):
+            value = obj.get_secret_value()
+            name = kind.__module__, kind.__name__
+            if name not in self.allowed:  # a class that may not come back: one that masks the value does
+                secret = (
+                    "SecretStr" if isinstance(value, str) else "SecretBytes" if isinstance(value, bytes) else "Secret"
+                )
+                name = "pydantic.types", secret
+            whole = (*name, value)
+            return ormsgpack.Ext(
+                EXT_CONSTRUCTOR_SINGLE_ARG, ormsgpack.packb(whole, default=self._default, option=_option)
+            )
+        return _msgpack_default(obj)
+
+    def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> ProjectSerializer:
+        """Itself, with more types allowed."""
+        if not (isinstance(extra_allowlist, set | frozenset) and self.allowed.issuperset(extra_allowlist)):
+            for entry in extra_allowlist:
+                self.allowed.add((entry.__module__, entry.__name__) if isinstance(entry, type) else entry)
+        return self
+
+
+def project_serializer(config: dict[str, Any] | None = None, roots: Collection[Path] = ()) -> ProjectSerializer:
+    """The serializer of a project: ``config`` is the ``checkpointer`` section of langgraph.json, ``roots`` its folders.
+
+    Raises ValueError for a setting that would let stored bytes execute code.
+    """
+    serde = (config or {}).get("serde") or {}
+    if serde.get("pickle_fallback"):
+        raise ValueError("checkpointer.serde.pickle_fallback is not supported: stored bytes must not execute code")
+    listed = serde.get("allowed_msgpack_modules")
+    if listed is True:
+        raise ValueError("checkpointer.serde.allowed_msgpack_modules must list types; true would allow any callable")
+    names: list[tuple[str, ...]] = []
+    for entry in listed or ():
+        parts = tuple(entry.rpartition(".")[::2]) if isinstance(entry, str) else tuple(entry)
+        if len(parts) != 2 or not all(isinstance(x, str) and x for x in parts):
+            raise ValueError(f"checkpointer.serde.allowed_msgpack_modules: {entry!r} is not [module, class]")
+        names.append(parts)
+    return ProjectSerializer(AllowedTypes(names, roots))
+
+
+def pack(serde: SerializerProtocol, value: Any) -> Encoded:
+    """The value as (type, bytes), compressed when that pays. Raises what the serde raises for a value it cannot take."""
+    kind, data = serde.dumps_typed(value)
+    if len(data) >= COMPRESS_FROM_BYTES:
+        compressor = getattr(_local, "compressor", None)
+        if compressor is None:
+            compressor = _local.compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
+        smaller = compressor.compress(data)
+        if len(smaller) < len(data):
+            return kind + COMPRESSED, smaller
+    return kind, bytes(data)
+
+
+def unpack(serde: SerializerProtocol, kind: str, data: bytes) -> Any:
+    """The value of `pack`."""
+    if kind.endswith(COMPRESSED):
+        decompressor = getattr(_local, "decompressor", None)
+        if decompressor is None:
+            decompressor = _local.decompressor = zstandard.ZstdDecompressor()
+        return serde.loads_typed((kind[: -len(COMPRESSED)], decompressor.decompress(data)))
+    return serde.loads_typed((kind, data))

@@ -1,0 +1,277 @@
+"""The aggregates a decider works on: loaded from Postgres as keys come up, kept in memory while Postgres lags behind.
+
+An aggregate may be forgotten once the projection has passed its last event: then Postgres says the same. One that is not in
+memory may be loaded from a read model that holds at least what is known here to have been folded. Postgres may hold less: a crash
+or a failover can cost it its last commits, until the projector has folded them again. Every read here first compares the positions
+on its own connection (`current`), so that no such row is taken for the truth. What is in memory stays true: it comes from the log.
+
+Belongs to one decider; not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import UTC
+from itertools import islice
+from typing import Any
+
+import asyncpg
+import msgspec
+from langlog_backbone.log import TopicPartition
+from langlog_backbone.postgres.database import load_sql
+from langlog_schemas.assistant import AssistantState
+from langlog_schemas.commands import Ttl
+from langlog_schemas.cron import CronState
+from langlog_schemas.cron_authority import CronAuthority
+from langlog_schemas.events import AssistantVersion, CronContent
+from langlog_schemas.thread import RunInFlight, ThreadState
+from msgspec import Raw
+
+SQL = load_sql("langlog_executor", "aggregates.sql")
+PARKED = load_sql("langlog_executor", "parked.sql")
+
+KEPT = 20_000
+"""Aggregates kept in memory; those that Postgres does not hold yet are kept beyond that."""
+
+_json = msgspec.json.decode
+_authority = msgspec.json.Decoder(CronAuthority)
+
+
+class ReadModelBehind(Exception):
+    """Postgres has lost commits that are known to have been folded. The projector folds them again: ask again then."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__(f"the read model went back in {partitions} partitions")
+        self.partitions = partitions
+
+
+class Kept(msgspec.Struct):
+    """An aggregate in memory. ``place``, ``last``: topic partition and offset of its last event (-1: as Postgres has it)."""
+
+    state: Any
+    place: TopicPartition = ("", 0)
+    last: int = -1
+    settled: int = -1
+    """Threads: offset in ``run-events`` of the last event that changed checkpoints outside of a run in flight."""
+
+
+class Aggregates:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._watermark: dict[TopicPartition, int] = {}
+
+    def passed(self, place: TopicPartition, offset: int) -> None:
+        """The projection holds everything below this offset."""
+        if offset > self._watermark.get(place, 0):
+            self._watermark[place] = offset
+
+    def watermark(self, place: TopicPartition) -> int:
+        return self._watermark.get(place, 0)
+
+    @contextlib.asynccontextmanager
+    async def current(self, parts: Collection[int]) -> AsyncIterator[asyncpg.Connection]:
+        """A connection to a read model that holds all that is known to be folded of these partitions.
+
+        Raises ReadModelBehind, and what `UNAVAILABLE_ERRORS` lists.
+        """
+        known = [(topic, part, offset) for (topic, part), offset in self._watermark.items() if part in parts]
+        async with self._pool.acquire() as connection:
+            if known and (behind := await connection.fetchval(SQL["behind"], *map(list, zip(*known, strict=True)))):
+                raise ReadModelBehind(behind)
+            yield connection
+
+    def thread(self, thread_id: str) -> Kept:
+        """The thread; one that `load` did not find does not exist."""
+        return self._get("thread", thread_id, lambda: ThreadState(thread_id=thread_id))
+
+    def kept_thread(self, thread_id: str) -> Kept | None:
+        """The thread as it is in memory."""
+        return self._kept.get(("thread", thread_id))
+
+    async def stored_thread(self, thread_id: str, part: int) -> Kept | None:
+        """The thread as Postgres has it, also when events of it wait. It is not brought in. Raises as `current`."""
+        async with self.current([part]) as connection:
+            rows = [row for row in await connection.fetch(SQL["load_threads"], [thread_id]) if not row["parked"]]
+            return (await _threads(connection, rows)).get(thread_id)
+
+    def is_gone(self, thread_id: str) -> bool:
+        """Whether the thread is known not to exist."""
+        kept = self._kept.get(("thread", thread_id))
+        return kept is not None and not kept.state.exists
+
+    def assistant(self, assistant_id: str) -> Kept:
+        return self._get("assistant", assistant_id, lambda: AssistantState(assistant_id=assistant_id))
+
+    def cron(self, cron_id: str) -> Kept:
+        return self._get("cron", cron_id, lambda: CronState(cron_id=cron_id))
+
+    def _get(self, family: str, id: str, make: Any) -> Kept:
+        kept = self._kept.get((family, id))
+        if kept is None:
+            kept = self._kept[family, id] = Kept(make())
+        else:
+            self._kept.move_to_end((family, id))
+        return kept
+
+    def clear(self, parts: Collection[int]) -> None:
+        """These partitions have changed hands: what is in memory of them may be another's by now.
+
+        Of other partitions only that stays which Postgres does not hold yet: which partition the rest is of is not kept.
+        """
+        self._kept = OrderedDict(
+            (key, kept)
+            for key, kept in self._kept.items()
+            if kept.place[1] not in parts and kept.last >= self._watermark.get(kept.place, 0)
+        )
+
+    def shrink(self) -> None:
+        """Forget the longest unused that Postgres holds."""
+        excess = len(self._kept) - KEPT
+        if excess <= 0:
+            return
+        for key in list(islice(self._kept, excess)):  # not a copy of all: this runs after every batch
+            kept = self._kept[key]
+            if kept.last < self._watermark.get(kept.place, 0):
+                del self._kept[key]
+
+    async def load(
+        self,
+        threads: Collection[str],
+        assistants: Collection[str],
+        crons: Collection[str] = (),
+        parts: Collection[int] = (),
+    ) -> set[str]:
+        """Bring in those that are not in memory. ``parts``: their partitions.
+
+        Gives those of them of which Postgres has events that are not folded: they are not brought in. Raises as `current`.
+        """
+        threads = [id for id in threads if ("thread", id) not in self._kept]
+        assistants = [id for id in assistants if ("assistant", id) not in self._kept]
+        crons = [id for id in crons if ("cron", id) not in self._kept]
+        if not (threads or assistants or crons):
+            return set()
+        parked: set[str] = set()
+        async with self.current(parts) as connection:
+            if threads:
+                parked = await self._load_threads(connection, threads)
+            others = [*assistants, *crons]
+            if others:
+                parked |= {row["key"] for row in await connection.fetch(PARKED["parked_keys"], others)}
+            assistants = [id for id in assistants if id not in parked]
+            if assistants:
+                await self._load_assistants(connection, assistants)
+            crons = [id for id in crons if id not in parked]
+            if crons:
+                await self._load_crons(connection, crons)
+        return parked
+
+    async def known(
+        self, commands: Collection[str], runs: Collection[str], parts: Collection[int]
+    ) -> tuple[set[str], set[str]]:
+        """Which of these retried commands have had their outcome, and which of these runs have been created. Raises as `current`."""
+        async with self.current(parts) as connection:
+            outcomes = await connection.fetch(SQL["known_commands"], list(commands))
+            # after the outcomes: a run is there at least as long as its outcome
+            created = await connection.fetch(SQL["known_runs"], list(runs)) if runs else []
+        return {row["command_id"] for row in outcomes}, {row["run_id"] for row in created}
+
+    async def crons_of(self, threads: Collection[str]) -> list[str]:
+        """The crons on these threads, as far as Postgres holds them."""
+        return [row["cron_id"] for row in await self._pool.fetch(SQL["crons_of"], list(threads))]
+
+    async def _load_threads(self, connection: asyncpg.Connection, ids: list[str]) -> set[str]:
+        rows = await connection.fetch(SQL["load_threads"], ids)
+        parked = {row["thread_id"] for row in rows if row["parked"]}
+        found = await _threads(connection, [row for row in rows if row["thread_id"] not in parked])
+        for id, kept in found.items():
+            self._kept["thread", id] = kept
+        return parked
+
+    async def _load_assistants(self, connection: asyncpg.Connection, ids: list[str]) -> None:
+        current = {row["assistant_id"]: row["version"] for row in await connection.fetch(SQL["load_assistants"], ids)}
+        rows = await connection.fetch(SQL["load_versions"], list(current)) if current else []
+        versions: dict[str, dict[int, AssistantVersion]] = {}
+        for row in rows:
+            versions.setdefault(row["assistant_id"], {})[row["version"]] = AssistantVersion(
+                version=row["version"],
+                graph_id=row["graph_id"],
+                config=_json(row["config"]),
+                context=_json(row["context"]),
+                metadata=_json(row["metadata"]),
+                name=row["name"],
+                description=row["description"],
+                created_at=_iso(row["created_at"]),
+            )
+        for id, version in current.items():
+            state = AssistantState(assistant_id=id, current=versions[id][version], versions=versions[id])
+            self._kept["assistant", id] = Kept(state)
+
+    async def _load_crons(self, connection: asyncpg.Connection, ids: list[str]) -> None:
+        for row in await connection.fetch(SQL["load_crons"], ids):
+            content = CronContent(
+                assistant_id=row["assistant_id"],
+                thread_id=row["thread_id"],
+                user_id=row["user_id"],
+                schedule=row["schedule"],
+                timezone=row["timezone"],
+                end_time=row["end_time"],
+                payload=_json(row["payload"]),
+                metadata=_json(row["metadata"]),
+                on_run_completed=row["on_run_completed"],
+                enabled=row["enabled"],
+                next_run_date=_iso(row["next_run_date"]),
+                created_at=_iso(row["created_at"]),
+                updated_at=_iso(row["updated_at"]),
+                authority=None if row["authority"] is None else _authority.decode(row["authority"]),
+            )
+            self._kept["cron", row["cron_id"]] = Kept(CronState(cron_id=row["cron_id"], content=content))
+
+
+async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> dict[str, Kept]:
+    """Threads from their rows, with their runs in flight."""
+    runs = await connection.fetch(SQL["load_runs_in_flight"], [row["thread_id"] for row in rows]) if rows else []
+    in_flight: dict[str, dict[str, RunInFlight]] = {}
+    for row in runs:
+        in_flight.setdefault(row["thread_id"], {})[row["run_id"]] = RunInFlight(
+            run_id=row["run_id"],
+            ordinal=row["ordinal"],
+            assistant_id=row["assistant_id"],
+            graph_id=row["graph_id"],
+            kwargs=Raw(row["kwargs"].encode()),
+            metadata=_json(row["metadata"]),
+            created_at=_iso(row["created_at"]),
+            not_before=_iso(row["not_before"]) if row["not_before"] else None,
+            temporary=row["temporary"],
+            attempt=row["attempt"],
+            crashes=row["crashes"],
+            cancel=row["cancel"],
+            superseded_by=row["superseded_by"],
+        )
+    found: dict[str, Kept] = {}
+    for row in rows:
+        ttl = None if row["ttl_minutes"] is None else Ttl(row["ttl_minutes"], row["ttl_strategy"])
+        state = ThreadState(
+            thread_id=row["thread_id"],
+            exists=True,
+            created_at=_iso(row["created_at"]),
+            updated_at=_iso(row["updated_at"]),
+            metadata=_json(row["metadata"]),
+            config=_json(row["config"]),
+            ttl=ttl,
+            status=row["status"],
+            rest=row["rest"],
+            has_checkpoints=row["has_checkpoints"],
+            frame_ms=row["frame_ms"],
+            seq=row["seq"],
+            asked=tuple(row["asked"]),
+            runs=in_flight.get(row["thread_id"], {}),
+        )
+        found[row["thread_id"]] = Kept(state, settled=row["settled"])
+    return found
+
+
+def _iso(moment: Any) -> str:
+    return str(moment.astimezone(UTC).isoformat(timespec="microseconds"))

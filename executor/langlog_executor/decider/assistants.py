@@ -1,0 +1,83 @@
+"""Deciding of assistants (API.md 2): ``(state, command, meta) -> events``, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langlog_schemas import assistant as assistant_aggregate
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas.assistant import AssistantState
+from langlog_schemas.envelope import CommandMeta
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from .access import assistant_refusal
+from .sizes import metadata_refusal
+
+Events = list[ev.AnyEvent]
+
+
+def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandMeta) -> Events:
+    """Events of a command to an assistant (API.md section 2)."""
+    current, id = state.current, state.assistant_id
+    refusal = assistant_refusal(state, command)
+    if refusal is not None:
+        return _rejected(id, *refusal)
+    match command:
+        case cmd.CreateAssistant():
+            if current is not None:
+                if command.if_exists == "do_nothing":
+                    return [ev.AssistantCreated(assistant_id=id, content=current, existed=True)]
+                return _rejected(id, 409, f"Assistant {id} already exists")
+            return [
+                ev.AssistantCreated(
+                    assistant_id=id,
+                    content=ev.AssistantVersion(
+                        version=1,
+                        graph_id=command.graph_id,
+                        config=command.config,
+                        context=command.context,
+                        metadata=command.metadata,
+                        name=command.name,
+                        description=command.description,
+                        created_at=meta.time,
+                    ),
+                )
+            ]
+        case cmd.PatchAssistant():
+            if current is None:
+                return _rejected(id, 404, f"Assistant {id} not found")
+            given = {
+                name: value
+                for name in ("graph_id", "config", "context", "name", "description")
+                if (value := getattr(command, name)) is not UNSET
+            }
+            metadata = {**current.metadata, **({} if command.metadata is UNSET else command.metadata)}
+            if (too_large := metadata_refusal(current.metadata, metadata, command.metadata_limit)) is not None:
+                return _rejected(id, *too_large)
+            content = replace(
+                current, version=max(state.versions) + 1, created_at=meta.time, metadata=metadata, **given
+            )
+            return [ev.AssistantVersioned(assistant_id=id, content=content)]
+        case cmd.SetLatestAssistant():
+            content_then = None if command.version is None else state.versions.get(command.version)
+            if content_then is None:
+                return _rejected(id, 404, f"Version {command.version} not found for assistant {id}")
+            return [ev.AssistantLatestSet(assistant_id=id, content=content_then)]
+        case cmd.DeleteAssistant():
+            if current is None:
+                return _rejected(id, 404, f"Assistant with ID {id} not found")
+            return [ev.AssistantDeleted(assistant_id=id)]
+        case _:
+            raise TypeError(f"{command.TYPE} is no command to an assistant")
+
+
+def fold_assistant(state: AssistantState, events: Sequence[ev.AnyEvent]) -> AssistantState:
+    for event in events:
+        state = assistant_aggregate.evolve(state, event)
+    return state
+
+
+def _rejected(assistant_id: str, status: int, detail: str) -> Events:
+    return [ev.AssistantRejected(assistant_id=assistant_id, status=status, detail=detail)]

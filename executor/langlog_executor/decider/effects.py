@@ -1,0 +1,267 @@
+"""What follows from events once they are in the log: tasks into the hot queue, controls to workers, and what goes with a thread.
+
+Concurrency: belongs to its decider; effects are carried out one after the other, in the order of their events.
+Death: what was not carried out is found missing by the scheduler, or was only kept in Redis, which may be wiped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import structlog
+from langlog_backbone.context import Backbone
+from langlog_backbone.history.last_states import Orphan
+from langlog_backbone.log import NewRecord, Position
+from langlog_backbone.process.retry import Availability
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import RedisUnavailable
+from langlog_backbone.redis.kept_frames import KeptFrames
+from langlog_backbone.time.clock import now_iso
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, frames, messages
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause, CommandMeta
+from langlog_schemas.messages import Control, Task
+from langlog_schemas.thread import ThreadState
+
+from .aggregates import Aggregates, Kept
+from .orphaned_runs import UntoldEnds, end_record
+from .threads import fold_thread
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "/langlog/decider"
+
+SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
+"""Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
+
+
+class Stopping(NamedTuple):
+    """A run to be stopped. ``orphan``: what is asked for when no worker has it; None: nothing has come of it that would stay."""
+
+    control: Control
+    orphan: Orphan | None = None
+    orphaned: bool = False
+
+
+class Decided(NamedTuple):
+    meta: CommandMeta
+    events: list[ev.AnyEvent]
+    before: ThreadState | None
+    kept: Kept | None
+
+
+class Consequences:
+    """``append``: for reports and removals that are commands again; comes back when they are in the log."""
+
+    def __init__(
+        self, backbone: Backbone, aggregates: Aggregates, append: Callable[[Sequence[NewRecord]], Awaitable[object]]
+    ) -> None:
+        self._backbone = backbone
+        self._aggregates = aggregates
+        self._append = append
+        self._frames = KeptFrames(backbone.pipe, backbone.settings)
+        self._ends = UntoldEnds(backbone, append)
+        self._redis = Availability("decider.effects", "redis")
+        self._postgres = Availability("decider.effects")
+        self.availabilities = (self._redis, self._postgres)
+        self._queue: asyncio.Queue[tuple[list[Task], list[Stopping], list[str]]] = asyncio.Queue()
+        """tasks for workers, runs to stop, threads that are gone"""
+
+    async def start(self) -> None:
+        await self._ends.start()
+
+    async def stop(self) -> None:
+        await self._ends.stop()
+
+    async def join(self) -> None:
+        """Until all that has followed so far is carried out."""
+        await self._queue.join()
+
+    def follow(self, decided: Sequence[Decided], positions: Sequence[Position]) -> None:
+        """Note where the events stand, and start what follows from them."""
+        tasks: list[Task] = []
+        controls: list[Stopping] = []
+        gone: list[str] = []
+        at = iter(positions)
+        for d in decided:
+            state = d.before
+            for event in d.events:
+                position = next(at)
+                if d.kept is None:
+                    continue
+                d.kept.place, d.kept.last = (type(event).TOPIC, position.partition), position.offset
+                if isinstance(event, SETTLING):
+                    d.kept.settled = position.offset
+                if state is None:
+                    continue
+                if isinstance(event, ev.RunDispatched):
+                    tasks.append(_task(state, event, d, position))
+                else:
+                    controls += _controls(state, event, d.meta)
+                    if isinstance(event, ev.ThreadDeleted) and not _temporary(d.before):
+                        gone.append(event.thread_id)
+                state = fold_thread(state, [event], d.meta.time)
+        if tasks or controls or gone:
+            self._queue.put_nowait((tasks, controls, gone))
+
+    async def serve(self) -> None:
+        """Effects in the order of their events: a run is in the queue before it can be withdrawn from it."""
+        while True:
+            tasks, controls, gone = await self._queue.get()
+            try:
+                if tasks:
+                    with self._redis.attempt():
+                        await self._backbone.queue.push(tasks)
+                await self._stop_runs(controls)
+                await self._remove_crons(gone)
+                for thread_id in gone:
+                    self._frames.remove(thread_id)
+            except RedisUnavailable:
+                # the scheduler finds these runs missing in Redis, and has them dispatched again
+                logger.debug("decider.effects_lost", tasks=len(tasks), controls=len(controls))
+            finally:
+                self._queue.task_done()
+
+    async def _stop_runs(self, controls: Sequence[Stopping]) -> None:
+        """Runs that nobody has claimed are taken out of the queue, the others' workers are told."""
+        for control, orphan, orphaned in controls:
+            with self._redis.attempt():
+                alone = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
+            if not alone or control.action == "drop":
+                self._backbone.bus.publish(channels.CONTROL, messages.encode(control))
+            if orphan is not None and (alone or orphaned):
+                self._ends.find(orphan)
+            elif alone and control.action != "drop":
+                await self._append([_withdrawn_report(control)])
+
+    async def _remove_crons(self, threads: Sequence[str]) -> None:
+        """A thread takes its crons along. One that stays behind, when this dies before, only asks for runs that are refused."""
+        if not threads:
+            return
+        try:
+            with self._postgres.attempt():
+                crons = await self._aggregates.crons_of(threads)
+        except UNAVAILABLE_ERRORS:
+            logger.warning("decider.crons_left", threads=len(threads))
+            return
+        await self._append([_cron_removal(id) for id in crons])
+
+
+def topic_of(command: cmd.Command) -> str:
+    """The topic that the command's events go to."""
+    if isinstance(command, cmd.AssistantCommand):
+        return ev.ASSISTANT_EVENTS
+    if isinstance(command, cmd.CronCommand):
+        return ev.CRON_EVENTS
+    return ev.STORE_EVENTS if isinstance(command, cmd.StoreCommand) else ev.RUN_EVENTS
+
+
+def event_records(decided: Decided, first: Cause | None = None) -> Iterable[NewRecord]:
+    """The events of one command as records; the first one says whom to tell. ``first``: its cause, if it is not the command's."""
+    meta = decided.meta
+    first = first or Cause(meta.partition, meta.offset, 0, len(decided.events))
+    for index, event in enumerate(decided.events):
+        cause = Cause(first.partition, first.offset, first.index + index, first.count)
+        found = envelope.headers(
+            id=cause.event_id,
+            type=event.TYPE,
+            source=SOURCE,
+            time=meta.time,
+            subject=event.key,
+            content_type=envelope.MSGPACK_CONTENT if event.TYPE in ev.MSGPACK_EVENTS else envelope.JSON_CONTENT,
+            cause=cause,
+            actor=meta.actor,
+            traceparent=meta.traceparent,
+        )
+        if index == 0:
+            found["ce_command"] = meta.id
+            if meta.reply_to is not None:
+                found["ce_replyto"] = meta.reply_to
+            if meta.retry:
+                found["ce_retry"] = "1"
+        yield NewRecord(type(event).TOPIC, event.key, ev.encode(event), found)
+
+
+def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, position: Position) -> Task:
+    """What a worker needs of a dispatched run. A new attempt starts from the read model as of its own dispatch record."""
+    assert decided.kept is not None
+    run = state.runs[event.run_id]
+    return Task(
+        run_id=run.run_id,
+        thread_id=state.thread_id,
+        attempt=event.attempt,
+        assistant_id=run.assistant_id,
+        graph_id=run.graph_id,
+        kwargs=bytes(run.kwargs),
+        metadata=msgspec.json.encode(run.metadata),
+        created_at=run.created_at,
+        temporary=run.temporary,
+        fresh=not state.has_checkpoints and event.attempt == 1,
+        partition=position.partition,
+        read_after=position.offset if event.attempt > 1 else decided.kept.settled,
+        frame_floor_ms=state.frame_ms,
+        seq_floor=state.seq + (event.attempt - 1) * frames.ATTEMPT_SPAN,
+        actor=decided.meta.actor,
+    )
+
+
+def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[Stopping]:
+    """Whom an event stops. An end that its worker did not report itself is news to the worker."""
+    match event:
+        case ev.RunCancelRequested():
+            stopping = _control(state, event.run_id, event.attempt, event.action)
+            return [stopping._replace(orphan=_orphan(state, event), orphaned=event.orphaned)]
+        case ev.ThreadDeleted():
+            return [_control(state, run_id, attempt, "drop") for run_id, attempt in event.active]
+        case ev.RunDeleted() if event.active_attempt is not None:
+            return [_control(state, event.run_id, event.active_attempt, "drop")]
+        case ev.RunTimedOut() | ev.RunFailed() | ev.RunCancelled() | ev.RunRolledBack():
+            run = state.runs.get(event.run_id)
+            if run is not None and run.attempt and not meta.id.endswith("-finish"):
+                return [_control(state, event.run_id, run.attempt, "drop")]
+            return []
+        case _:
+            return []
+
+
+def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Stopping:
+    return Stopping(Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action))
+
+
+def _orphan(state: ThreadState, event: ev.RunCancelRequested) -> Orphan | None:
+    """A run that keeps what it has written, when an attempt may have written something."""
+    run = state.runs[event.run_id]
+    if event.action != "interrupt" or run.temporary or not (event.orphaned or run.attempt > 1):
+        return None
+    config = msgspec.json.encode(state.config)
+    return Orphan(state.thread_id, run.run_id, event.attempt, run.graph_id, config, temporary=False)
+
+
+def _temporary(state: ThreadState | None) -> bool:
+    """Whether the thread was made for a run: such a thread has no crons."""
+    return state is not None and any(run.temporary for run in state.runs.values())
+
+
+def _cron_removal(cron_id: str) -> NewRecord:
+    command = cmd.DeleteCron(cron_id=cron_id)
+    found = envelope.headers(
+        id=f"{cron_id}-thread-gone", type=command.TYPE, source=SOURCE, time=now_iso(), subject=command.key
+    )
+    return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), found)
+
+
+def _withdrawn_report(control: Control) -> NewRecord:
+    """A cancelled run that no worker had claimed: its end, as a worker would have reported it."""
+    report = cmd.FinishRun(
+        thread_id=control.thread_id,
+        run_id=control.run_id,
+        attempt=control.attempt,
+        outcome="interrupted" if control.action == "interrupt" else "rolled_back",
+        state_known=False,
+    )
+    return end_record(report)

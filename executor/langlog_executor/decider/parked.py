@@ -1,0 +1,155 @@
+"""Keys whose commands are not decided for now: one of their commands cannot be, or one of their events cannot be folded.
+
+Such a command goes to ``dead-letters`` as it is, and so does every later one of the key, in order; the projector keeps them in
+Postgres (``dead_letters``), where a new owner of the partition finds them. The letters are in the log before any event of a later
+command: a command that is passed over by its place has had its events, or has its letter.
+
+What the scheduler says of a parked thread is left out instead: it says it again. A thread can be deleted, and expires, although
+it is parked (`parked_removal`).
+
+Belongs to one decider; not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+import msgspec
+from langlog_backbone.log import NewRecord, Record
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.time.clock import now_iso
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
+from langlog_schemas import events as ev
+
+from .read_model import ReadModel
+
+SQL = load_sql("langlog_executor", "parked.sql")
+
+SOURCE = "/langlog/decider"
+SAID_AGAIN = (cmd.RequeueRun, cmd.StartDueRun, cmd.TimeOutRun, cmd.ExpireThread)
+PARKED = (
+    "{} is parked behind a record that cannot be handled. The command is in the log and will be carried out when an operator has "
+    "released it (langlog dead)."
+)
+
+
+class Letter(NamedTuple):
+    """A parked record, as Postgres holds it."""
+
+    topic: str
+    part: int
+    offset: int
+    headers: dict[str, str]
+    value: bytes
+    at: datetime
+
+    @property
+    def origin(self) -> str:
+        return f"{self.topic}-{self.part}-{self.offset}"
+
+
+class ParkedKeys:
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        """key -> offset in ``commands`` of the first one that waits; -1: it waits for an event"""
+        self._behind: set[str] = set()
+        """Keys among them of which commands wait."""
+        self._written: set[tuple[int, int]] = set()
+        """(partition, offset) of commands that have a letter"""
+        self.ends: dict[int, int] = {}
+        """partition of ``dead-letters`` -> the offset after our own last letter"""
+
+    async def read(
+        self, connection: asyncpg.Connection, parts: Collection[int], partition_of: Callable[[str], int]
+    ) -> None:
+        """What Postgres holds of these partitions, in place of what was known of them. Raises what `UNAVAILABLE_ERRORS` lists."""
+        rows = await connection.fetch(SQL["letters_of"], list(parts))
+        self._first = {key: offset for key, offset in self._first.items() if partition_of(key) not in parts}
+        self._behind = {key for key in self._behind if key in self._first}
+        self._written = {(part, offset) for part, offset in self._written if part not in parts}
+        self.ends = {part: end for part, end in self.ends.items() if part not in parts}
+        for row in rows:
+            if row["topic"] == cmd.TOPIC:
+                self._written.add((row["part"], row["offset"]))
+            if row["open"]:
+                if row["topic"] == cmd.TOPIC:
+                    self._behind.add(row["key"])
+                self.park(row["key"], row["offset"] if row["topic"] == cmd.TOPIC else -1)
+
+    def park(self, key: str, offset: int = -1) -> None:
+        self._first[key] = min(offset, self._first.get(key, offset))
+
+    def on_message(self, data: bytes) -> None:
+        """Handler of `channels.PARKED`: also for keys of others' partitions, which do no harm here."""
+        self.park(data.decode())
+
+    def holds(self, key: str, offset: int) -> bool:
+        """Whether a command of this key is not to be decided. One from before the trouble is."""
+        first = self._first.get(key)
+        return first is not None and offset > first
+
+    def written(self, record: Record) -> bool:
+        return (record.partition, record.offset) in self._written
+
+    def wrote(self, record: Record, letter_offset: int) -> None:
+        self._written.add((record.partition, record.offset))
+        self._behind.add(record.key)
+        self.ends[record.partition] = letter_offset + 1
+
+    async def letters(self, connection: asyncpg.Connection, key: str) -> list[Letter]:
+        """Records of the key that wait, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
+        return [
+            Letter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value, at)
+            for topic, part, offset, headers, value, at in await connection.fetch(SQL["open_letters"], key)
+        ]
+
+    def released(self, key: str, left: Letter | None) -> None:
+        """All of it, or all before ``left``."""
+        self._first.pop(key, None)
+        self._behind.discard(key)
+        if left is not None:
+            self._behind.add(key)
+            self.park(key, left.offset if left.topic == cmd.TOPIC else -1)
+
+    async def settle_doubts(self, model: ReadModel, parts: Mapping[str, int]) -> None:
+        """Let those of the keys go on of which nothing waits any more. ``parts``: the keys' partitions.
+
+        The message that an event is parked may come late: after the key was released, or its thread deleted.
+        """
+        keys = [key for key in parts if self._first.get(key) == -1 and key not in self._behind]
+        if keys:
+            places = sorted({parts[key] for key in keys})
+            found = await model.current(places, lambda connection: connection.fetch(SQL["open_keys"], keys))
+            for key in set(keys) - {row["key"] for row in found}:
+                self.released(key, None)
+
+
+def letter(record: Record, error: str | None) -> NewRecord:
+    """A command as it was, with where it came from. ``error`` None: it only waits behind another."""
+    found = {
+        **record.headers,
+        "dead_origin": f"{record.topic}-{record.partition}-{record.offset}",
+        "dead_time": now_iso(),
+    }
+    if error is not None:
+        found["dead_error"] = error
+    return NewRecord(ev.DEAD_LETTERS, record.key, record.value, found)
+
+
+def another_release(meta: envelope.CommandMeta, asked: cmd.ReleaseParked) -> NewRecord:
+    """For what waits beyond that which fits into one release."""
+    command = cmd.ReleaseParked(aggregate_id=asked.aggregate_id)
+    found = envelope.headers(
+        id=f"{meta.id}-more", type=command.TYPE, source=SOURCE, time=now_iso(), subject=command.key, actor=meta.actor
+    )
+    return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), found)
+
+
+def words(error: Exception) -> str:
+    """What is wrong, without what the command holds."""
+    name = type(error).__name__
+    return f"{name}: {error}"[:1000] if isinstance(error, msgspec.MsgspecError | KeyError) else name

@@ -1,0 +1,89 @@
+"""Removing a thread whose key is parked: its owner, or its TTL, need not wait for an operator.
+
+The event `events.ThreadDeleted` is folded although events of the key wait, and they go with it. `events.ParkedReleased`, behind it,
+names the commands that wait: nobody decides them any more. Both are events of the one command: there all or none.
+
+Belongs to one decider; not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from langlog_backbone.log import NewRecord, Position, Record
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import CommandMeta
+from langlog_schemas.filters import FilterError
+from langlog_schemas.thread import ThreadState
+
+from .aggregates import Aggregates
+from .effects import Consequences, Decided, event_records
+from .parked import Letter, ParkedKeys
+from .parked_threads import Removal, decide_removal
+from .read_model import ReadModel
+from .threads import THREAD_MISSING, fold_thread
+
+logger = structlog.get_logger(__name__)
+
+REMOVALS = (cmd.DeleteThread, cmd.ExpireThread)
+
+
+class ParkedRemoval:
+    """``ends``: the ends of a topic's partitions; ``append``: comes back when the records are in the log; ``tell``: status and detail,
+    to the client that waits for a command."""
+
+    def __init__(
+        self,
+        model: ReadModel,
+        aggregates: Aggregates,
+        parked: ParkedKeys,
+        consequences: Consequences,
+        ends: Callable[[str], Awaitable[list[int]]],
+        append: Callable[[Sequence[NewRecord]], Awaitable[list[Position]]],
+        tell: Callable[[Record, int, str], None],
+    ) -> None:
+        self._model, self._aggregates, self._parked = model, aggregates, parked
+        self._consequences, self._ends, self._append, self._tell = consequences, ends, append, tell
+
+    async def remove(self, record: Record, command: Removal, meta: CommandMeta) -> bool:
+        """Whether the command has removed the thread. A rejection is told and not written: behind an event that cannot be folded, it
+        would not be folded either."""
+        part = record.partition
+        # the letters that this decider has written are named in the event
+        await self._model.folded([part], {(ev.DEAD_LETTERS, part): (await self._ends(ev.DEAD_LETTERS))[part]})
+        waiting = await self._model.current([part], lambda connection: self._parked.letters(connection, record.key))
+        known = await self._known(record, waiting)
+        newest = max((letter.at for letter in waiting), default=None)
+        try:
+            events = decide_removal(known, command, meta, newest)
+        except FilterError as error:
+            logger.error("decider.failed", type=command.TYPE, key=record.key, error=str(error))
+            events = [ev.CommandRejected(aggregate_id=record.key, status=404, detail=THREAD_MISSING.format(record.key))]
+        if not events:
+            return False
+        if isinstance(events[0], ev.CommandRejected):
+            self._tell(record, events[0].status, events[0].detail)
+            return False
+        removed = [letter.origin for letter in waiting if letter.topic == cmd.TOPIC]
+        events.append(ev.ParkedReleased(aggregate_id=record.key, removed=removed))
+        kept = self._aggregates.thread(command.thread_id)
+        before = next((state for state in known if state.exists), kept.state)
+        kept.state = fold_thread(before, events, meta.time)
+        decided = Decided(meta, events, before, kept)
+        positions = await self._append(list(event_records(decided)))
+        self._consequences.follow([decided], positions)
+        # until then the projector may announce once more that the key is parked, and its rows say the same
+        await self._model.folded([part], {(ev.RUN_EVENTS, part): positions[-1].offset + 1})
+        self._parked.released(record.key, None)
+        logger.warning("decider.parked_thread_removed", key=record.key, records=len(waiting))
+        return True
+
+    async def _known(self, record: Record, waiting: Sequence[Letter]) -> list[ThreadState]:
+        """The thread as it is in memory, and, where events wait or it is not in memory, as Postgres has it."""
+        kept = self._aggregates.kept_thread(record.key)
+        if kept is not None and all(letter.topic == cmd.TOPIC for letter in waiting):
+            return [kept.state]
+        stored = await self._model.sure(lambda: self._aggregates.stored_thread(record.key, record.partition))
+        return [found.state for found in (kept, stored) if found is not None]

@@ -1,0 +1,103 @@
+"""What a decider reads from Postgres, which may be unavailable, behind the log, or behind what it held a moment ago.
+
+A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. The projector folds
+them again; until it has, nothing read from there is decided on. So a position counts only as it is read together with the rows:
+what was heard of it before is a lower bound to wait for.
+
+Belongs to one decider; not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+import structlog
+from langlog_backbone.log import TopicPartition
+from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
+from langlog_schemas.envelope import Cause
+
+from .aggregates import SQL, Aggregates, ReadModelBehind
+
+if TYPE_CHECKING:
+    import asyncpg
+    from langlog_backbone.postgres.pool import Pool
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LOOK_AGAIN_S = 0.5
+"""After this a position is read again, although no message said that it moved."""
+
+
+class ReadModel:
+    def __init__(self, pool: Pool, aggregates: Aggregates, availability: Availability) -> None:
+        self.behind = 0
+        """Partitions that are waited for, because the projector has not folded them as far as it must have."""
+        self._pool = pool
+        self._aggregates = aggregates
+        self._availability = availability
+        self._moved = asyncio.Event()
+
+    def on_watermark(self, data: bytes) -> None:
+        """Handler of `channels.WATERMARK`."""
+        for topic, marks in msgspec.json.decode(data, type=dict[str, dict[int, int]]).items():
+            for part, offset in marks.items():
+                self._aggregates.passed((topic, part), offset)
+        self._moved.set()
+
+    async def folded(self, parts: list[int], ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, Cause]:
+        """Wait until Postgres holds everything below ``ends``. Gives the last cause of each event topic of the partitions."""
+        said = False
+        while True:
+            self._moved.clear()
+            rows = await self.sure(lambda: self._pool.fetch(SQL["read_causes"], parts))
+            positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
+            for place, offset in positions.items():
+                self._aggregates.passed(place, offset)
+            behind = [place for place, end in ends.items() if positions.get(place, 0) < end]
+            self.behind = len(behind)
+            if not behind:
+                return {
+                    (topic, part): Cause(part, cause_offset, index, count)
+                    for topic, part, _, cause_offset, index, count in rows
+                    if cause_offset >= 0
+                }
+            if not said:
+                said = True
+                logger.info("decider.waits_for_projector", partitions=len(behind))
+            await self._projector_moves()
+
+    async def current(self, parts: Collection[int], read: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """What ``read`` finds in a read model that holds all that is known to be folded of these partitions."""
+
+        async def ask() -> T:
+            async with self._aggregates.current(parts) as connection:
+                return await read(connection)
+
+        return await self.sure(ask)
+
+    async def sure(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What Postgres answers, however long it is unavailable or behind what it held (`ReadModelBehind`)."""
+        while True:
+            self._moved.clear()
+            try:
+                found = await until_available(ask, on=self._availability, limit_s=READ_LIMIT_S)
+            except ReadModelBehind as error:
+                if not self.behind:
+                    logger.warning("decider.read_model_went_back")
+                self.behind = error.partitions
+                await self._projector_moves()
+            else:
+                self.behind = 0
+                return found
+
+    async def _projector_moves(self) -> None:
+        """The watermark wakes us; the time limit covers a message that Redis lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_S):
+                await self._moved.wait()

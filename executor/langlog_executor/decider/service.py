@@ -1,0 +1,500 @@
+"""The decider: single owner of command partitions; decides in log order, appends the events, dispatches runs.
+
+One loop: take what has gathered, load the aggregates that are not in memory (one query), decide each command, append all
+events in one go, then the effects that follow from the events: tasks into the hot queue, controls to workers.
+
+Postgres may lose its last commits (a crash without synchronous commits, a failover). Nothing is then decided on what it holds until
+the projector has folded up to where it had been: see `read_model`.
+
+Ownership (ARCHITECTURE.md, "One owner per thread"): partitions come from the log's consumer group. A new owner notes the end of
+the event partitions, waits until the projection has passed it, reads the last cause of each partition from Postgres and skips
+the commands that have had their events; the events of one command are appended whole, so none is ever decided in part. A former
+owner that still writes for a moment writes the same events again: deciding is pure, and folding drops them.
+
+A command that cannot be decided parks its key (`parked`), the others go on.
+
+When it dies before the effects, the scheduler finds the dispatched run missing in Redis and has it dispatched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import math
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import structlog
+from langlog_backbone.context import Backbone
+from langlog_backbone.log import (
+    DECIDERS,
+    LogReader,
+    LogUnavailable,
+    NewRecord,
+    Position,
+    Record,
+    TopicPartition,
+)
+from langlog_backbone.log.encryption.sealed_log import SealedLog
+from langlog_backbone.process import tracing
+from langlog_backbone.process.retry import Availability, reason_of, until_available
+from langlog_backbone.process.service import JOIN_S
+from langlog_backbone.redis import channels
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, messages
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import Cause, CommandMeta
+from langlog_schemas.messages import Reply
+from langlog_schemas.thread import ThreadState
+
+from .aggregates import Aggregates
+from .assistants import decide_assistant, fold_assistant
+from .crons import decide_cron, fold_cron
+from .effects import Consequences, Decided, event_records, topic_of
+from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, another_release, letter, words
+from .parked_removal import REMOVALS, ParkedRemoval
+from .read_model import ReadModel
+from .store import decide_store
+from .threads import THREAD_MISSING, decide_thread, fold_thread
+
+logger = structlog.get_logger(__name__)
+
+BATCH_COMMANDS = 1_000
+RETRY_PAUSE_S = 0.5
+COMMIT_INTERVAL_S = 1.0
+"""At most this much is read again after a crash, and skipped by cause."""
+RETRIES_REMEMBERED = 10_000
+DRAIN_S = 2.0
+
+DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
+
+
+class Read(NamedTuple):
+    """A record of ``commands``: a command, or what is wrong with it."""
+
+    record: Record
+    command: cmd.Command | None
+    meta: CommandMeta
+    error: str | None
+
+
+NO_META = CommandMeta("", "", 0, 0)
+
+
+class DeciderService:
+    """See the module. Also the `Assignment` of its reader."""
+
+    name = "decider"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._log, self._pool, self._bus = backbone.log, backbone.pool, backbone.bus
+        self._aggregates = Aggregates(backbone.pool)
+        self._availability = Availability("decider")
+        self._model = ReadModel(backbone.pool, self._aggregates, self._availability)
+        self._parked = ParkedKeys()
+        self._done: dict[TopicPartition, Cause] = {}
+        """Recovery: (event topic, partition) -> last cause that had its events when the partition was assigned."""
+        self._over: OrderedDict[str, None] = OrderedDict()
+        """Keys of threads that were deleted here: what was sealed with one comes too late, also while it can be read."""
+        self._retried: dict[str, None] = {}
+        self._known_runs: set[str] = set()
+        """Those that retried commands about to be decided would make a second time."""
+        self._next: dict[TopicPartition, int] = {}
+        self._reader: LogReader | None = None
+        self._consequences = Consequences(backbone, self._aggregates, self._append_for_sure)
+        self._removal = ParkedRemoval(
+            self._model,
+            self._aggregates,
+            self._parked,
+            self._consequences,
+            self._ends,
+            self._append_for_sure,
+            self._tell,
+        )
+        self._committer: asyncio.Task[None] | None = None
+        self._joins_until = math.inf
+        """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
+        self._deciding: asyncio.Task[None] | None = None
+        self._leaving = False
+        self._reading = False
+
+    async def start(self) -> None:
+        await self._bus.subscribe(channels.WATERMARK, self._model.on_watermark, remote=False)
+        await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
+        await self._consequences.start()
+        self._joins_until = asyncio.get_running_loop().time() + JOIN_S
+        self._reader = self._log.member(DECIDERS, [cmd.TOPIC], self)
+
+    async def serve(self) -> None:
+        deciding = self._deciding = asyncio.create_task(self._decide_all_read())
+        effects = asyncio.create_task(self._consequences.serve())
+        try:
+            for ended in (await asyncio.wait([deciding, effects], return_when=asyncio.FIRST_EXCEPTION))[0]:
+                if not ended.cancelled():
+                    ended.result()
+        finally:
+            await self._leave()
+            effects.cancel()
+            await asyncio.gather(effects, return_exceptions=True)
+
+    async def _decide_all_read(self) -> None:
+        """Until `_leave`, which may cancel a read and lets a batch come to its end."""
+        assert self._reader is not None
+        while not self._leaving:
+            self._reading = True
+            try:
+                records = await self._reader.read(BATCH_COMMANDS)
+            finally:
+                self._reading = False
+            await self._decide(records)
+
+    async def drain(self) -> None:
+        """Leave the partitions to the others of the group at once. Alone, go on: what still drains here waits for decisions."""
+        if self._reader is not None and not self._reader.alone():
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Decide no more: bring the batch and its effects to an end, and let the next owner have the partitions."""
+        deciding, self._deciding = self._deciding, None
+        if deciding is None:
+            return
+        self._leaving = True
+        if self._reading:
+            deciding.cancel()
+        await asyncio.wait([deciding], timeout=DRAIN_S)
+        if not deciding.done():
+            logger.warning("decider.batch_cut_off", after_s=DRAIN_S)
+            deciding.cancel()
+            await asyncio.wait([deciding])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._consequences.join()
+                if self._next:
+                    await self._commit()
+        if self._reader is not None:
+            await self._reader.stop()
+
+    async def stop(self) -> None:
+        if self._committer is not None:
+            self._committer.cancel()
+        await self._consequences.stop()
+        if self._reader is not None:
+            await self._reader.stop()
+
+    async def not_ready(self) -> str | None:
+        if self._reader is None:
+            return "it has not started"
+        reason = reason_of([self._availability, *self._consequences.availabilities])
+        if reason is None and self._model.behind:
+            return f"it waits for the projector in {self._model.behind} partitions"
+        if reason is None and asyncio.get_running_loop().time() < self._joins_until:
+            return "its group has not given it partitions yet"
+        return reason
+
+    # --- ownership ---------------------------------------------------------------------------
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        parts = sorted({part for _, part in partitions})
+        ends = {
+            (topic, part): end
+            for topic in (*DECIDED_TOPICS, ev.DEAD_LETTERS)
+            for part, end in enumerate(await self._ends(topic))
+            if part in parts and end > 0
+        }
+        self._done.update(await self._model.folded(parts, ends))
+        self._aggregates.clear(parts)
+        await self._model.current(
+            parts, lambda connection: self._parked.read(connection, parts, self._log.partition_of)
+        )
+        committed = await until_available(
+            lambda: self._log.committed(DECIDERS, list(partitions)), on=self._availability
+        )
+        self._joins_until = -math.inf
+        logger.info("decider.assigned", partitions=len(partitions))
+        return {place: committed.get(place, 0) for place in partitions}
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        self._aggregates.clear({part for _, part in partitions})
+        for place in partitions:
+            self._next.pop(place, None)
+        logger.info("decider.revoked", partitions=len(partitions))
+
+    # --- a batch -----------------------------------------------------------------------------
+
+    async def _decide(self, records: Sequence[Record]) -> None:
+        done = 0
+        for n, record in enumerate(records):
+            if envelope.type_of(record.headers) == cmd.ReleaseParked.TYPE:
+                await self._decide_all(records[done:n])
+                await self._release(record)
+                done = n + 1
+            elif isinstance(self._log, SealedLog) and envelope.type_of(record.headers) in {
+                removal.TYPE for removal in REMOVALS
+            }:
+                keys = await self._model.sure(functools.partial(self._log.key_ids, record.key))
+                await self._decide_all(records[done : n + 1])
+                done = n + 1
+                if self._aggregates.is_gone(record.key):
+                    self._end_keys(keys)
+        await self._decide_all(records[done:])
+        for record in records:
+            self._next[record.topic, record.partition] = record.offset + 1
+        self._aggregates.shrink()
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_soon())
+
+    def _end_keys(self, keys: Collection[str]) -> None:
+        """The projector destroys them any moment: a command that was sealed with one must not make the thread again."""
+        for key in keys:
+            self._over[key] = None
+        while len(self._over) > RETRIES_REMEMBERED:
+            self._over.popitem(last=False)
+
+    async def _decide_all(self, records: Sequence[Record]) -> None:
+        todo = [found for record in records if (found := self._read(record)) is not None]
+        await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
+        await self._load([(read.command, read.meta) for read in todo if read.command is not None])
+        decided: list[Decided] = []
+        letters: list[tuple[Record, str | None]] = []
+        for record, command, meta, error in todo:
+            if self._parked.holds(record.key, record.offset):
+                if isinstance(command, REMOVALS) and meta.id not in self._retried:
+                    await self._write(decided, letters)
+                    decided, letters = [], []
+                    if await self._removal.remove(record, command, meta) and meta.retry:
+                        self._retried[meta.id] = None
+                elif not isinstance(command, SAID_AGAIN):
+                    letters.append((record, None))
+                continue
+            if command is not None:
+                try:
+                    decided.append(self._traced(command, meta))
+                    continue
+                except Exception as failure:
+                    logger.exception("decider.failed", type=command.TYPE, key=record.key)
+                    error = words(failure)
+                    self._retried.pop(meta.id, None)
+            letters.append((record, error))
+            self._parked.park(record.key, record.offset)
+            logger.error(
+                "decider.dead_letter", key=record.key, partition=record.partition, offset=record.offset, error=error
+            )
+        await self._write(decided, letters)
+
+    async def _write(self, decided: Sequence[Decided], letters: Sequence[tuple[Record, str | None]]) -> None:
+        if letters:
+            await self._bury(letters)
+        decided = [d for d in decided if d.events]
+        if decided:
+            positions = await self._append(decided)
+            self._consequences.follow(decided, positions)
+
+    async def _bury(self, letters: Sequence[tuple[Record, str | None]]) -> None:
+        """Commands that are not decided: to the dead letters, before anything that comes after them; who waits is told."""
+        positions = await self._append_for_sure([letter(record, error) for record, error in letters])
+        for (record, _), position in zip(letters, positions, strict=True):
+            self._parked.wrote(record, position.offset)
+            self._tell(record, 504, PARKED.format(record.key))
+
+    def _tell(self, record: Record, status: int, detail: str) -> None:
+        """To whoever waits for a command of which no event will come."""
+        waiting, id = record.headers.get("ce_replyto"), record.headers.get("ce_id")
+        if waiting is not None and id is not None:
+            reply = Reply(command_id=id, status=status, detail=detail)
+            publish = self._bus.publish if waiting.startswith(channels.WORKER_ID) else self._bus.publish_local
+            publish(channels.gateway(waiting), b"R" + messages.encode(reply))
+
+    async def _release(self, record: Record) -> None:
+        """Decide the parked commands of a key until one cannot be. Their events are this command's: there all or none."""
+        if self._passed(record):
+            return
+        try:
+            asked = cmd.decode(envelope.type_of(record.headers), record.value)
+            meta = envelope.meta_of(record.headers, record.partition, record.offset)
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+            logger.error("decider.release_not_understood", offset=record.offset, error=words(error))
+            return
+        assert isinstance(asked, cmd.ReleaseParked)
+        # our own letters, and what an operator wants of the key's events: that is asked for first
+        end = (await self._ends(ev.DEAD_LETTERS))[record.partition]
+        await self._model.folded([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
+        waiting = await self._model.current(
+            [record.partition], lambda connection: self._parked.letters(connection, record.key)
+        )
+        if waiting and waiting[0].topic != cmd.TOPIC:
+            self._tell(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
+            return
+        decided, over, dropped, full = await self._decide_parked(waiting, asked.drop)
+        left = waiting[len(over) + len(dropped) :]
+        if full:
+            # ahead of the events: a decider that dies in between leaves no key half released that nobody goes on with
+            await self._append_for_sure([another_release(meta, asked)])
+        told = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
+        topic = next((type(event).TOPIC for d in decided for event in d.events), ev.RUN_EVENTS)
+        count = sum(len(d.events) for d in decided) + 1
+        records: list[NewRecord] = []
+        for d in decided:
+            records += event_records(d, Cause(record.partition, record.offset, len(records), count))
+        records += event_records(
+            Decided(meta, [told], None, None), Cause(record.partition, record.offset, count - 1, count)
+        )
+        records[-1] = records[-1]._replace(topic=topic)
+        positions = await self._append_for_sure(records)
+        self._consequences.follow(decided, positions[:-1])
+        self._parked.released(record.key, left[0] if left else None)
+        logger.warning("decider.released", key=record.key, decided=len(over), dropped=len(dropped), left=len(left))
+
+    async def _ends(self, topic: str) -> list[int]:
+        return await until_available(lambda: self._log.end_offsets(topic), on=self._availability)
+
+    async def _decide_parked(
+        self, waiting: Sequence[Letter], drop: str | None
+    ) -> tuple[list[Decided], list[str], list[str], bool]:
+        """What the commands decide in order, up to one that cannot be or would not fit; origins of those decided and dropped;
+        whether it is one that would not fit."""
+        decided: list[Decided] = []
+        over: list[str] = []
+        dropped: list[str] = []
+        size = 0
+        for parked in waiting:
+            if parked.origin == drop:
+                dropped.append(parked.origin)
+                continue
+            size += len(parked.value)
+            if over and size > self._log.max_record_bytes // 4:
+                return decided, over, dropped, True
+            try:
+                command = cmd.decode(envelope.type_of(parked.headers), parked.value)
+                meta = envelope.meta_of(parked.headers, parked.part, parked.offset)
+                await self._load([(command, meta)])
+                decided.append(self._traced(command, msgspec.structs.replace(meta, reply_to=None)))
+            except Exception as error:
+                self._retried.pop(parked.headers.get("ce_id", ""), None)
+                logger.error("decider.still_bad", origin=parked.origin, error=words(error))
+                break
+            over.append(parked.origin)
+        return decided, over, dropped, False
+
+    def _passed(self, record: Record) -> bool:
+        """Whether the command, or a later one of its partition, had its events at the assignment: a bad one had its letter."""
+        lasts = (self._done.get((topic, record.partition)) for topic in DECIDED_TOPICS)
+        return any(last is not None and record.offset <= last.offset for last in lasts)
+
+    def _read(self, record: Record) -> Read | None:
+        """The command of a record; None when it has had its events or its letter."""
+        if self._parked.written(record):
+            return None
+        if envelope.ERASED in record.headers or record.headers.get(envelope.KEY_ID) in self._over:
+            self._tell(record, 404, THREAD_MISSING.format(record.key))
+            return None
+        try:
+            command = cmd.decode(envelope.type_of(record.headers), record.value)
+            meta = envelope.meta_of(record.headers, record.partition, record.offset)
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+            return None if self._passed(record) else Read(record, None, NO_META, words(error))
+        last = self._done.get((topic_of(command), record.partition))
+        if last is not None and record.offset <= last.offset:
+            return None
+        return Read(record, command, meta, None)
+
+    async def _load(self, todo: Sequence[tuple[cmd.Command, CommandMeta]]) -> None:
+        threads: set[str] = set()
+        assistants: set[str] = set()
+        crons: set[str] = set()
+        retried = []
+        runs = []
+        for command, meta in todo:
+            if isinstance(command, cmd.AssistantCommand):
+                assistants.add(command.assistant_id)
+            elif isinstance(command, cmd.CronCommand):
+                crons.add(command.cron_id)
+            elif isinstance(command, cmd.ThreadCommand) and not getattr(command, "fresh", False):
+                threads.add(command.thread_id)
+            if meta.retry and meta.id not in self._retried:
+                retried.append(meta.id)
+                if isinstance(command, cmd.CreateRun):
+                    runs.append(command.run_id)
+        parts = {meta.partition for _, meta in todo}
+        for key in await self._model.sure(lambda: self._aggregates.load(threads, assistants, crons, parts)):
+            self._parked.park(key)
+        self._known_runs = set()
+        if retried:
+            outcomes, self._known_runs = await self._model.sure(lambda: self._aggregates.known(retried, runs, parts))
+            self._retried.update(dict.fromkeys(outcomes))
+
+    def _traced(self, command: cmd.Command, meta: CommandMeta) -> Decided:
+        """Decide, as a part of the trace that the command belongs to."""
+        if meta.traceparent is None or not tracing.on():
+            return self._decide_one(command, meta)
+        about: tracing.Attributes = {"messaging.kafka.offset": meta.offset, "langlog.subject": command.key}
+        with tracing.span(f"decide {command.TYPE}", about, parent=meta.traceparent, kind="consumer") as span:
+            decided = self._decide_one(command, meta)
+            span.set({"langlog.events": " ".join(event.TYPE for event in decided.events)})
+        return decided._replace(meta=msgspec.structs.replace(meta, traceparent=span.traceparent))
+
+    def _decide_one(self, command: cmd.Command, meta: CommandMeta) -> Decided:
+        if meta.retry:
+            if meta.id in self._retried:
+                return Decided(meta, [ev.CommandRepeated(aggregate_id=command.key, command_id=meta.id)], None, None)
+            self._retried[meta.id] = None
+            if len(self._retried) > RETRIES_REMEMBERED:
+                del self._retried[next(iter(self._retried))]
+        match command:
+            case cmd.WriteStore() | cmd.RefreshStore():
+                return Decided(meta, decide_store(command), None, None)
+            case cmd.CreateAssistant() | cmd.PatchAssistant() | cmd.SetLatestAssistant() | cmd.DeleteAssistant():
+                kept = self._aggregates.assistant(command.assistant_id)
+                events = decide_assistant(kept.state, command, meta)
+                kept.state = fold_assistant(kept.state, events)
+                return Decided(meta, events, None, kept)
+            case cmd.CreateCron() | cmd.PatchCron() | cmd.AdvanceCron() | cmd.DeleteCron():
+                kept = self._aggregates.cron(command.cron_id)
+                events = decide_cron(kept.state, command, meta)
+                kept.state = fold_cron(kept.state, events)
+                return Decided(meta, events, None, kept)
+            case cmd.ReleaseParked():
+                raise TypeError("decided by `_release`")
+            case _:
+                kept = self._aggregates.thread(command.thread_id)
+                before: ThreadState = kept.state
+                known = isinstance(command, cmd.CreateRun) and command.run_id in self._known_runs
+                events = decide_thread(before, command, meta, run_known=known)
+                kept.state = fold_thread(before, events, meta.time)
+                return Decided(meta, events, before, kept)
+
+    async def _append(self, decided: Sequence[Decided]) -> list[Position]:
+        """In pieces that fit into one batch of a partition, so that the events of a command are there all or none."""
+        limit = self._log.max_record_bytes // 2
+        positions: list[Position] = []
+        piece: list[NewRecord] = []
+        size = 0
+        for d in decided:
+            records = list(event_records(d))
+            weight = sum(len(record.value) for record in records)
+            if piece and size + weight > limit:
+                positions += await self._append_for_sure(piece)
+                piece, size = [], 0
+            piece += records
+            size += weight
+        return positions + await self._append_for_sure(piece)
+
+    async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
+        """Append until it is certain: a second time is harmless, since ids and causes are the same."""
+        return await until_available(lambda: self._log.append(records), on=self._availability)
+
+    # --- committed positions -----------------------------------------------------------------
+
+    async def _commit_soon(self) -> None:
+        await asyncio.sleep(COMMIT_INTERVAL_S)
+        await self._commit()
+
+    async def _commit(self) -> None:
+        positions = dict(self._next)
+        try:
+            await self._log.commit(DECIDERS, positions)
+        except LogUnavailable as error:
+            logger.warning("decider.commit_failed", error=str(error))

@@ -1,0 +1,488 @@
+"""Deciding of threads and runs: ``(state, command, meta) -> events``, pure. The rules of API.md sections 3, 5 and 7 live here.
+
+State model of a run (who moves it is in brackets):
+
+    run.created ──► pending ──run.dispatched──► dispatched ──► run.succeeded | run.failed | run.timed_out   [finish report]
+                       │                        │   ▲  │
+                       │                        │   └──┘ run.dispatched, attempt + 1                       [requeue]
+                       │                        └──run.cancel_requested──► run.cancelled | run.rolled_back  [finish report, requeue]
+                       │                               ▲  │
+                       │                               └──┘ run.cancel_requested, orphaned                  [requeue]
+                       └──────────────────────────────────────────────────► run.cancelled | run.rolled_back  [cancel, newer run]
+
+At most one run of a thread is dispatched at a time. A report of an attempt that is not the present one decides nothing: no
+event comes of it. Nothing here reads a clock, a random source or the network: the same commands always give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import msgspec
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas import thread as thread_aggregate
+from langlog_schemas.envelope import CommandMeta
+from langlog_schemas.frames import ATTEMPT_SPAN
+from langlog_schemas.thread import RunInFlight, ThreadState
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .access import thread_refusal
+from .sizes import metadata_refusal
+
+THREAD_EXISTS = "Thread with ID {} already exists"
+THREAD_MISSING = "Thread with ID {} not found"
+RUN_TARGET_MISSING = "Thread or assistant not found."
+RUN_EXISTS = "Run with ID {} already exists"
+THREAD_BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+NOTHING_TO_CANCEL = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
+    "and the runs haven't been deleted or completed."
+)
+
+Events = list[ev.AnyEvent]
+
+
+class Kwargs(Struct):
+    """What deciding reads of a run's kwargs."""
+
+    webhook: object = None
+
+
+class Resuming(Struct):
+    """What it reads of them when somebody answers an interrupt."""
+
+    command: object = None
+
+
+_kwargs = msgspec.json.Decoder(Kwargs)
+_resuming = msgspec.json.Decoder(Resuming)
+
+
+def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *, run_known: bool = False) -> Events:
+    """Events of a command to a thread or its runs; empty when the command is stale.
+
+    ``run_known``: the run that it would create has been created before, and is over.
+    """
+    refusal = thread_refusal(state, command)
+    if refusal is not None:
+        return _rejected(state, *refusal)
+    match command:
+        case cmd.CreateThread():
+            return _create_thread(state, command)
+        case cmd.PatchThread():
+            if not state.exists:
+                return _rejected(state, 404, "Not Found")
+            merged = {**state.metadata, **command.metadata}
+            if (refusal := metadata_refusal(state.metadata, merged, command.metadata_limit)) is not None:
+                return _rejected(state, *refusal)
+            return [ev.ThreadUpdated(thread_id=state.thread_id, metadata=merged, ttl=command.ttl)]
+        case cmd.DeleteThread():
+            if not state.exists:
+                return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))
+            return [_thread_deleted(state)]
+        case cmd.UpdateState():
+            return _update_state(state, command)
+        case cmd.DeleteCheckpoints():
+            return [
+                ev.CheckpointsDeleted(
+                    thread_id=state.thread_id, run_ids=command.run_ids, keep_latest=command.keep_latest
+                )
+            ]
+        case cmd.ExpireThread():
+            return expire_thread(state, meta)
+        case cmd.CreateRun():
+            return _create_run(state, command, meta, run_known)
+        case cmd.CancelRuns():
+            return _cancel_runs(state, command, meta)
+        case cmd.DeleteRun():
+            return _delete_run(state, command, meta)
+        case cmd.FinishRun():
+            return _finish_run(state, command, meta)
+        case cmd.RequeueRun():
+            return _requeue_run(state, command, meta)
+        case cmd.StartDueRun():
+            run = state.runs.get(command.run_id)
+            return [] if run is None or run.attempt else _dispatch_next(state, meta, due=run.run_id)
+        case cmd.TimeOutRun():
+            run = _held(state, command.run_id, command.attempt)
+            if run is None:
+                return []
+            error = cmd.RunError(error="TimeoutError", message=thread_aggregate.TIME_OVER)
+            ended = ev.RunTimedOut(
+                thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
+            )
+            return _ending(state, run, ended, meta)
+        case cmd.RecordWebhookAttempt():
+            return [
+                ev.WebhookAttempted(
+                    thread_id=state.thread_id,
+                    run_id=command.run_id,
+                    attempt=command.attempt,
+                    attempted_at=command.attempted_at,
+                    duration_ms=command.duration_ms,
+                    delivered=command.delivered,
+                    status_code=command.status_code,
+                    error=command.error,
+                    next_attempt_at=command.next_attempt_at,
+                )
+            ]
+        case (
+            cmd.CreateAssistant()
+            | cmd.PatchAssistant()
+            | cmd.SetLatestAssistant()
+            | cmd.DeleteAssistant()
+            | cmd.WriteStore()
+            | cmd.RefreshStore()
+            | cmd.CreateCron()
+            | cmd.PatchCron()
+            | cmd.AdvanceCron()
+            | cmd.DeleteCron()
+            | cmd.ReleaseParked()
+        ):
+            raise TypeError(f"{command.TYPE} is no command to a thread")
+        case _:
+            assert_never(command)
+
+
+def fold_thread(state: ThreadState, events: Sequence[ev.AnyEvent], time: str) -> ThreadState:
+    """The state after a command's events."""
+    for event in events:
+        state = thread_aggregate.evolve(state, event, time)
+    return state
+
+
+# --- threads ---------------------------------------------------------------------------------
+
+
+def _create_thread(state: ThreadState, command: cmd.CreateThread) -> Events:
+    if not state.exists:
+        return [ev.ThreadCreated(thread_id=state.thread_id, metadata=command.metadata, ttl=command.ttl)]
+    if command.if_exists == "do_nothing":
+        return [ev.ThreadCreated(thread_id=state.thread_id, existed=True)]
+    return _rejected(state, 409, THREAD_EXISTS.format(state.thread_id))
+
+
+def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
+    if not state.exists:
+        return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))
+    if state.runs:
+        return _rejected(
+            state,
+            409,
+            f"Thread {state.thread_id} has in-flight runs: {', '.join(state.runs)}. Wait for them to finish or cancel them.",
+        )
+    return [
+        ev.StateUpdated(
+            thread_id=state.thread_id,
+            checkpoints=command.checkpoints,
+            values=command.values,
+            status="interrupted" if command.next else "idle",
+            interrupts=command.interrupts,
+            checkpoint_id=command.checkpoint_id,
+            checkpoints_only=command.unfenced,
+        )
+    ]
+
+
+def expire_thread(state: ThreadState, meta: CommandMeta) -> Events:
+    """Nothing for a thread that is not due: it was changed after the scheduler looked, or is being run on."""
+    if not state.exists or state.runs or state.ttl is None:
+        return []
+    due = datetime.fromisoformat(state.updated_at) + timedelta(minutes=min(state.ttl.ttl, cmd.TTL_MAX_MINUTES))
+    if due > datetime.fromisoformat(meta.time):
+        return []
+    if state.ttl.strategy == "delete":
+        return [_thread_deleted(state)]
+    return [ev.CheckpointsDeleted(thread_id=state.thread_id, keep_latest=True)]
+
+
+def _thread_deleted(state: ThreadState) -> ev.ThreadDeleted:
+    held = [(run.run_id, run.attempt) for run in state.runs.values() if run.attempt]
+    return ev.ThreadDeleted(thread_id=state.thread_id, active=held)
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, known: bool) -> Events:
+    if not state.exists and command.if_not_exists == "reject":
+        return _rejected(state, 404, RUN_TARGET_MISSING)
+    if known or (
+        meta.retry and command.run_id in state.runs
+    ):  # its outcome is no longer kept: an old key gives an old id
+        return _rejected(state, 409, RUN_EXISTS.format(command.run_id))
+    if command.run_id in state.runs:
+        return []  # the same command appended twice
+    if command.answers:
+        refusal = _unanswerable(state, command.answers)
+        if refusal is not None:
+            return _rejected(state, *refusal)
+    if state.runs and command.multitask_strategy == "reject":
+        return _rejected(state, 409, THREAD_BUSY)
+    events: Events = []
+    if command.multitask_strategy in ("interrupt", "rollback"):
+        action: cmd.CancelAction = "interrupt" if command.multitask_strategy == "interrupt" else "rollback"
+        for run in state.runs.values():
+            events += _stop(state, run, action, "busy", superseded_by=command.run_id)
+    assistant = {"assistant_id": command.assistant_id}
+    ids = {"graph_id": command.graph_id, **assistant}
+    shown = ids if state.exists else assistant  # as observed: a run that brings its thread shows no graph
+    events.append(
+        ev.RunCreated(
+            thread_id=state.thread_id,
+            run_id=command.run_id,
+            ordinal=meta.offset,
+            assistant_id=command.assistant_id,
+            graph_id=command.graph_id,
+            kwargs=command.kwargs,
+            metadata={**command.assistant_metadata, **state.metadata, **shown, **command.metadata},
+            multitask_strategy=command.multitask_strategy,
+            not_before=command.not_before if command.not_before and command.not_before > meta.time else None,
+            temporary=command.temporary,
+            user_id=command.user_id,
+            creates_thread=not state.exists,
+            thread_metadata={**state.metadata, **ids} if state.exists else {**command.metadata, **ids},
+            thread_config=command.thread_config,
+            thread_ttl=None if state.exists else command.thread_ttl,
+        )
+    )
+    return events + _dispatch_next(fold_thread(state, events, meta.time), meta)
+
+
+def _unanswerable(state: ThreadState, answers: Sequence[str]) -> tuple[int, str] | None:
+    """Why these interrupts cannot be answered: not asked, or a run in flight answers them (API.md 9.1)."""
+    if not state.asked:
+        return 404, thread_aggregate.NO_INTERRUPTED_RUN
+    taken: set[str] = set()
+    for run in state.runs.values():
+        command = _resuming.decode(run.kwargs).command
+        resume = command.get("resume") if isinstance(command, dict) else None
+        if isinstance(resume, dict):
+            taken.update(resume)
+    left = set(state.asked) - taken
+    for id in answers:
+        if id not in left:
+            return 409, thread_aggregate.INTERRUPT_CONSUMED.format(id)
+    return None
+
+
+def _stop(
+    state: ThreadState,
+    run: RunInFlight,
+    action: cmd.CancelAction,
+    status: ev.ThreadStatus,
+    superseded_by: str | None = None,
+) -> Events:
+    """Events that stop a run: asked of its worker when one may hold it, done at once when none does.
+
+    What was asked before is not taken back: a rollback stays one, and the first run that came in its place stays the one.
+    """
+    if run.attempt:
+        return [
+            ev.RunCancelRequested(
+                thread_id=state.thread_id,
+                run_id=run.run_id,
+                action="rollback" if run.cancel == "rollback" else action,
+                attempt=run.attempt,
+                superseded_by=run.superseded_by or superseded_by,
+            )
+        ]
+    kind = ev.RunCancelled if action == "interrupt" else ev.RunRolledBack
+    return [
+        kind(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            status=status,
+            rest=state.rest if status == "busy" else None,
+            superseded_by=superseded_by,
+            webhook=_webhook(run),
+        )
+    ]
+
+
+def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta) -> Events:
+    found = [state.runs[run_id] for run_id in command.run_ids if run_id in state.runs]
+    if not found:
+        return _rejected(state, 404, NOTHING_TO_CANCEL)
+    events: Events = []
+    for run in found:
+        now = fold_thread(state, events, meta.time)
+        others = len(now.runs) > 1
+        events += _stop(now, run, command.action, "busy" if others else now.rest)
+        if run.temporary and not run.attempt:
+            events.append(_thread_deleted(fold_thread(state, events, meta.time)))
+            break
+    return events
+
+
+def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -> Events:
+    run = state.runs.get(command.run_id)
+    others = [r for r in state.runs.values() if r is not run]
+    rest: ev.ThreadStatus = state.rest
+    if command.values:
+        rest = "interrupted" if command.next else "idle"
+    status: ev.ThreadStatus | None = rest if command.values or run is not None else None
+    if others:
+        status = "busy"
+    deleted = ev.RunDeleted(
+        thread_id=state.thread_id,
+        run_id=command.run_id,
+        active_attempt=run.attempt if run is not None and run.attempt else None,
+        status=status,
+        rest=rest if status == "busy" else None,
+        values=command.values,
+        interrupts=command.interrupts if command.values else cmd.ABSENT,
+        last_seq=_seq_floor(state, run.attempt + 1) + 1 if run is not None and run.attempt else 0,
+    )
+    return [deleted, *_dispatch_next(fold_thread(state, [deleted], meta.time), meta)]
+
+
+def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -> Events:
+    run = _held(state, command.run_id, command.attempt)
+    if run is None:
+        return []
+    outcome = "rolled_back" if run.cancel == "rollback" else command.outcome
+    kind: type[ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack]
+    status: ev.ThreadStatus = "interrupted" if command.next else "idle"
+    match outcome:
+        case "success":
+            kind = ev.RunSucceeded
+        case "error":
+            kind, status = ev.RunFailed, "error"
+        case "interrupted":
+            kind = ev.RunCancelled
+            if not command.state_known:
+                status = state.rest
+        case "timeout":
+            kind, status = ev.RunTimedOut, "error"
+        case "rolled_back":
+            kind, status = ev.RunRolledBack, state.rest
+        case _:
+            assert_never(outcome)
+    gone = outcome == "rolled_back"
+    ended = kind(
+        thread_id=state.thread_id,
+        run_id=run.run_id,
+        attempt=run.attempt,
+        status=status,
+        values=cmd.ABSENT if gone else command.values,
+        output=command.output or (command.values if gone else cmd.ABSENT),
+        interrupts=command.interrupts if command.state_known and not gone else cmd.ABSENT,
+        error=command.error,
+        started_at=command.started_at,
+        last_sequence=command.last_sequence,
+        last_frame_ms=command.last_frame_ms,
+        first_seq=_seq_floor(state, run.attempt) + 1 if command.last_seq else 0,
+        last_seq=command.last_seq,
+        superseded_by=run.superseded_by,
+        result=None if gone else command.result,
+    )
+    return _ending(state, run, ended, meta)
+
+
+def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta) -> Events:
+    run = _held(state, command.run_id, command.attempt)
+    if run is None:
+        return []
+    if run.cancel == "interrupt" and not run.temporary:
+        # its checkpoints stay: the end waits for what they say of the thread
+        asked = ev.RunCancelRequested(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            action=run.cancel,
+            attempt=run.attempt,
+            superseded_by=run.superseded_by,
+            orphaned=True,
+        )
+        return [asked]
+    if run.cancel is not None:
+        kind = ev.RunCancelled if run.cancel == "interrupt" else ev.RunRolledBack
+        ended = kind(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            status=state.rest,
+            superseded_by=run.superseded_by,
+        )
+        return _ending(state, run, ended, meta)
+    crashes = run.crashes + command.crash
+    if crashes >= command.max_attempts:
+        error = cmd.RunError(error="WorkerLost", message=thread_aggregate.WORKER_LOST.format(crashes))
+        failed = ev.RunFailed(
+            thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
+        )
+        return _ending(state, run, failed, meta)
+    return [
+        ev.RunDispatched(
+            thread_id=state.thread_id,
+            run_id=run.run_id,
+            attempt=run.attempt + 1,
+            crashes=crashes,
+            reason=command.reason,
+        )
+    ]
+
+
+def _ending(
+    state: ThreadState,
+    run: RunInFlight,
+    ended: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
+    meta: CommandMeta,
+) -> Events:
+    """A final event and what follows from it: the thread goes, or its next run starts."""
+    if run.attempt and not ended.last_seq:  # its worker has not said how much it told: the end has a number beyond that
+        said = _seq_floor(state, run.attempt + 1) + 1
+        ended = replace(ended, first_seq=said, last_seq=said)
+    ended = replace(ended, webhook=_webhook(run))
+    if len(state.runs) > 1:
+        ended = replace(ended, status="busy", rest=ended.status)
+    events: Events = [ended]
+    after = fold_thread(state, events, meta.time)
+    if run.temporary and not after.runs:
+        return [*events, _thread_deleted(after)]
+    return events + _dispatch_next(after, meta)
+
+
+def _webhook(run: RunInFlight) -> str | None:
+    """The address that the run's end is told to."""
+    webhook = _kwargs.decode(run.kwargs).webhook
+    return webhook if isinstance(webhook, str) else None
+
+
+def _dispatch_next(state: ThreadState, meta: CommandMeta, *, due: str | None = None) -> Events:
+    """Dispatch the oldest run that is ready, unless one is dispatched already.
+
+    ``due``: a run whose delay is over by the clock of the scheduler that says so; the command's own time may be behind that.
+    """
+    if state.active is not None:
+        return []
+    for run in state.runs.values():
+        if run.ready(meta.time) or (run.run_id == due and not run.attempt):
+            return [
+                ev.RunDispatched(
+                    thread_id=state.thread_id,
+                    run_id=run.run_id,
+                    attempt=1,
+                    reason="ready" if run.not_before is None else "due",
+                )
+            ]
+    return []
+
+
+def _seq_floor(state: ThreadState, attempt: int) -> int:
+    """Protocol numbers of an attempt of the thread's present run start above this (API.md 9)."""
+    return state.seq + (attempt - 1) * ATTEMPT_SPAN
+
+
+def _held(state: ThreadState, run_id: str, attempt: int) -> RunInFlight | None:
+    """The run if this attempt of it is the present one."""
+    run = state.runs.get(run_id)
+    return run if run is not None and run.attempt == attempt else None
+
+
+def _rejected(state: ThreadState, status: int, detail: str) -> Events:
+    return [ev.CommandRejected(aggregate_id=state.thread_id, status=status, detail=detail)]

@@ -1,0 +1,93 @@
+"""Events of the streaming protocol (API.md 9), as a worker emits them: frames whose names begin with ``@``.
+
+A frame's name says all that readers choose by: ``@<method>/<hint>|<namespace…>``. The hint is part of the event's id where the same
+event has the same id for everybody (``lifecycle/completed``, ``input.requested/<interrupt>``); of ``custom`` it is the name. Names
+with ``@@`` are about the end of the run, which readers are told once it can be looked up. No state beyond what was said of the end;
+used where `FramesOut.emit` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..values import encoding
+from ..values.interrupts import requested
+
+if TYPE_CHECKING:
+    from langgraph.types import Interrupt
+
+    from .run_stream import Emit
+
+Namespace = Sequence[str]
+Status = Literal["completed", "failed", "interrupted"]
+CUSTOM_NAME_MAX = 200
+"""Characters of the name of a ``custom`` event, which is in the frame's."""
+
+
+class ProtocolEvents:
+    def __init__(self, emit: Emit, graph_id: str) -> None:
+        self._emit = emit
+        self._graph_id = graph_id
+        self._asked: set[str] = set()
+        self._interrupted = False
+
+    def running(self) -> None:
+        """The attempt begins."""
+        self._send("@lifecycle/running", (), {"event": "running", "graph_name": self._graph_id})
+
+    def closed(self, status: Status, error: str | None = None) -> None:
+        """How the run ended; nothing when the stop for a human was said already."""
+        if status == "interrupted" and self._interrupted:
+            return
+        data: dict[str, Any] = {"event": status, "graph_name": self._graph_id}
+        if error is not None:
+            data["error"] = error
+        self._send(f"@@lifecycle/{status}", (), data)
+
+    def interrupted(self, interrupts: Sequence[Interrupt]) -> None:
+        """The graph has stopped for a human: what it asks, then that it has stopped. The last values follow."""
+        for asked in interrupts:
+            if asked.id not in self._asked:
+                self._asked.add(asked.id)
+                self._send(f"@@input.requested/{asked.id}", (), requested(asked))
+        self.closed("interrupted")
+        self._interrupted = True
+
+    def subgraph_started(
+        self, namespace: Namespace, graph_name: str, trigger: str | None, cause: dict[str, Any] | None
+    ) -> None:
+        data: dict[str, Any] = {"event": "started", "namespace": list(namespace), "graph_name": graph_name}
+        if trigger is not None:
+            data["trigger_call_id"] = trigger
+        if cause is not None:
+            data["cause"] = cause
+        self._send("@lifecycle", namespace, data)
+
+    def subgraph_closed(self, namespace: Namespace, graph_name: str, status: Status, error: str | None = None) -> None:
+        data: dict[str, Any] = {"event": status, "graph_name": graph_name}
+        if error is not None:
+            data["error"] = error
+        self._send(f"@lifecycle/{status}", namespace, data)
+
+    def values(self, namespace: Namespace, data: bytes) -> None:
+        """State values that the run's own stream does not show, as JSON."""
+        self._emit("|".join(("@values", *namespace)), data)
+
+    def message(self, namespace: Namespace, event: Any) -> None:
+        self._send("@messages", namespace, event)
+
+    def tool(self, namespace: Namespace, event: Any) -> None:
+        self._send("@tools", namespace, event)
+
+    def update(self, namespace: Namespace, data: Any) -> None:
+        self._send("@updates", namespace, data)
+
+    def custom(self, namespace: Namespace, data: Any) -> None:
+        """What a node wrote. Clients subscribe by its member ``name``, so that is told with it; only data itself where it cannot be."""
+        name = data.get("name") if isinstance(data, dict) else None
+        told = isinstance(name, str) and 0 < len(name) <= CUSTOM_NAME_MAX and "|" not in name
+        self._send(f"@custom/{name}" if told else "@custom", namespace, data)
+
+    def _send(self, name: str, namespace: Namespace, data: Any) -> None:
+        self._emit("|".join((name, *namespace)), encoding.encode(data))

@@ -1,0 +1,108 @@
+"""What a graph yields in a run of the streaming protocol (API.md 9): subgraphs and all, models in content blocks.
+
+The library is asked in its second form (``version="v2"``), in which values name their interrupts and chat models speak in content
+blocks. As `RunStream`: one per attempt, used on the graph's own loop by one task, no effects besides the calls of ``emit``; and it
+remembers what the report at the end needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk, BaseMessage
+
+from ..values import encoding
+from ..values.interrupts import INTERRUPT, told
+from ..values.message_blocks import MessageBlocks
+from .protocol_events import ProtocolEvents, Status
+from .run_stream import Emit
+from .subgraphs import Subgraphs
+
+BLOCKS = "__pregel_stream_messages_v2"
+"""Configurable by which the library has chat models speak in content blocks; without it they speak in chunks, which are translated."""
+
+
+OF_A_MODEL = "ls_model_type"
+"""What the metadata of a message has that a chat model has made, with or without streaming it."""
+
+OWN = frozenset({"custom", "updates"})
+"""Modes that are told of when a transformer of the graph's own asks for them (``compile(transformers=[CustomTransformer])``)."""
+
+
+class ProtocolStream:
+    events = False
+    library_modes: tuple[str, ...] = ("messages", "tasks", "tools", "updates", "values")
+
+    def __init__(self, emit: Emit, protocol: ProtocolEvents) -> None:
+        self._emit = emit
+        self._protocol = protocol
+        self._subgraphs = Subgraphs(protocol)
+        self._blocks = MessageBlocks()
+        self._own: frozenset[str] = frozenset()
+        self._values_json: bytes | None = None
+        self.has_values = False
+        self.interrupted = False
+
+    @property
+    def values_json(self) -> bytes | None:
+        """The last values of the whole state, None when there were none."""
+        return self._values_json
+
+    def heed(self, transformers: Iterable[Any]) -> None:
+        """What the graph was compiled with says what else it tells. Before `library_modes` is read."""
+        asked = {mode for made in transformers for mode in getattr(made, "required_stream_modes", ())}
+        self._own = OWN & asked
+        self.library_modes = tuple(sorted({*self.library_modes, *self._own}))
+
+    async def follow(self, parts: AsyncIterator[Any]) -> None:
+        """All parts of ``astream`` in its second form."""
+        async for part in parts:
+            self.part(part["type"], tuple(part["ns"]), part["data"], part.get("interrupts") or ())
+
+    def part(self, mode: str, namespace: tuple[str, ...], data: Any, interrupts: tuple[Any, ...] = ()) -> None:
+        match mode:
+            case "values":
+                self._on_values(namespace, data, interrupts)
+            case "messages":
+                self._on_message(namespace, *data)
+            case "tasks":
+                self._subgraphs.task(namespace, data)
+            case "tools":
+                self._protocol.tool(namespace, data)
+            case "updates":
+                if not namespace and isinstance(data, dict) and INTERRUPT in data:
+                    self.interrupted = True
+                if "updates" in self._own:
+                    self._protocol.update(namespace, data)
+            case "custom":
+                self._protocol.custom(namespace, data)
+
+    def end(self, status: Status, error: str | None = None) -> None:
+        """The graph is over: what is open ends with it."""
+        for namespace, event in self._blocks.finish():
+            self._protocol.message(namespace, event)
+        self._subgraphs.end(status, error)
+
+    def _on_values(self, namespace: tuple[str, ...], data: Any, interrupts: tuple[Any, ...]) -> None:
+        encoded = encoding.encode(data)
+        if namespace:
+            self._emit("|".join(("values", *namespace)), encoded)
+            return
+        if interrupts:
+            self.end("interrupted")
+            self._protocol.interrupted(interrupts)
+            if isinstance(data, dict):
+                encoded = encoding.encode({**data, INTERRUPT: told(interrupts)})
+        elif isinstance(data, dict):  # of a typed state the checkpoint knows which members are set
+            self.has_values, self._values_json = True, encoded
+        self._emit("values", encoded)
+
+    def _on_message(self, namespace: tuple[str, ...], message: Any, about: Mapping[str, Any]) -> None:
+        if isinstance(message, BaseMessage):
+            if not isinstance(message, AIMessageChunk) and not message.text and OF_A_MODEL not in about:
+                return  # a node that hands on a call of a tool: nobody speaks; it is among the values
+            for event in self._blocks.take(namespace, message):
+                self._protocol.message(namespace, event)
+        else:
+            self._protocol.message(namespace, message)

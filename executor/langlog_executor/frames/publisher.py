@@ -1,0 +1,255 @@
+"""Frames out: what one attempt tells those who watch, to the thread's Redis stream and channel.
+
+Concurrency: `FramesOut.emit` is called by the I/O loop at the start, then by the attempt's graph loop, and for the end by the I/O
+loop again, perhaps beside a graph that has not stopped: hence the lock. On the I/O loop one flush at a time is under way; whatever
+gathers meanwhile goes out together in the next. A frame that comes after a pause leaves at once; one that comes right after another
+waits a moment for more, so a flood travels in batches, and larger ones while nobody listens: a run that is waited for, or left
+alone, tells of each of its steps all the same, for those who may join it.
+What happens when Redis dies: frames on the way are lost for live readers; those of resumable runs are in the log as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+from langlog_backbone.redis import channels, large_messages
+from langlog_backbone.redis.client import RedisUnavailable
+from langlog_backbone.redis.kept_frames import BATCH_BYTES, NOTE_BYTES, KeptFrames
+from langlog_backbone.redis.large_messages import INLINE_BYTES, Reference
+from langlog_backbone.time.clock import now_ms
+from langlog_backbone.values.compression import compressed
+from langlog_backbone.values.lone_surrogates import encodable
+from langlog_schemas import frames
+from langlog_schemas.events import RunFrames
+from langlog_schemas.frames import Frame, FrameBatch
+from redis.exceptions import ResponseError
+
+if TYPE_CHECKING:
+    from langlog_schemas.messages import Task
+
+    from ..runtime.io_loop import IoLoop
+    from ..runtime.records import RecordSink
+
+logger = structlog.get_logger(__name__)
+
+NOTE_AGAIN_S = 60.0
+"""While frames come, their expiry is pushed out at least this often."""
+RECORD_EVERY_S = 1.0
+"""Frames of a resumable run are in the log at latest this long after they were sent."""
+LINGER_S = 0.001
+"""A frame waits this long for company when others left within `FLOOD_S`."""
+FLOOD_S = 0.005
+UNHEARD_S = 0.02
+"""… and this long in place of both when Redis had nobody to hand the last batch to."""
+MAX_BATCH_BYTES = 256_000
+"""A batch is closed when it holds this much; a larger frame travels alone."""
+ENVELOPE_BYTES = 100
+"""Generous estimate of what a frame weighs besides its name and data."""
+
+
+class FramesOut:
+    """The frames of one attempt, numbered from 1 without gaps."""
+
+    def __init__(self, io: IoLoop, task: Task, *, resumable: bool = False, records: RecordSink | None = None) -> None:
+        self._io = io
+        self._task = task
+        self._resumable = resumable
+        self._records = records
+        self._key = io.backbone.pipe.key(channels.frames(task.thread_id))
+        self._channel = channels.frames(task.thread_id)
+        self._gathered: deque[Frame] = deque()
+        self._posted = False
+        """The I/O loop looks at what has gathered without being woken again."""
+        self._closed = False
+        self._sealed = False
+        self._ms = task.frame_floor_ms
+        self._n = -1
+        self.last_sequence = 0
+        """Sequence of the last frame emitted."""
+        self._numbering = threading.Lock()
+        self._seq_floor = task.seq_floor
+        self._seq = task.seq_floor
+        self._floor = task.seq_floor - (task.attempt - 1) * frames.ATTEMPT_SPAN
+        # from here on only touched on the I/O loop
+        self._flusher: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._left = 0.0
+        self._recorder: asyncio.TimerHandle | None = None
+        self._unrecorded: list[Frame] = []
+        self._kept = KeptFrames(io.backbone.pipe, io.backbone.settings)
+        self._note_at = 0.0
+        self._unnoted = 0
+        self._followed = False
+        """Somebody has listened to a batch."""
+        self._lost = False
+        self._heard = True
+        """Somebody listened when the last batch went out; whoever subscribes meanwhile is noticed with the next one."""
+
+    @property
+    def last_ms(self) -> int:
+        """Millisecond part of the last frame id; the thread's next run starts above it."""
+        return self._ms
+
+    @property
+    def last_seq(self) -> int:
+        """The last protocol number given (API.md 9); 0: none."""
+        return self._seq if self._seq > self._seq_floor else 0
+
+    def emit(self, event: str, data: bytes) -> None:
+        """Number a frame and send it soon. Any thread. Lone surrogates in its name, which has names of nodes in it, are escaped."""
+        event = encodable(event)
+        with self._numbering:
+            if self._sealed or self._closed:
+                return
+            now = now_ms()
+            if now > self._ms:
+                self._ms, self._n = now, 0
+            elif self._n < 0:  # the floor is in the future: another machine's clock is ahead of ours
+                self._ms, self._n = self._ms + 1, 0
+            else:
+                self._n += 1
+            self.last_sequence += 1
+            seq = 0
+            if frames.numbered(event):
+                seq = self._seq = self._seq + 1
+            self._gathered.append(Frame(self.last_sequence, self._ms, self._n, event, data, seq))
+        if not self._posted:
+            self._posted = True
+            self._io.post(self._wake)
+
+    def seal(self) -> None:
+        """The end is said: what a graph that did not stop may still emit is nothing any more."""
+        with self._numbering:
+            self._sealed = True
+
+    def close(self) -> None:
+        """Nothing is sent from now on: the attempt was given up."""
+        if self._unnoted:
+            self._note(running=False)
+        self._closed = True
+        self._gathered.clear()
+        for timer in (self._lingering, self._recorder):
+            if timer is not None:
+                timer.cancel()
+
+    async def finish(self) -> None:
+        """On the I/O loop: wait until everything is sent (or lost), and hand the rest of the recording to the log."""
+        while self._gathered or (self._flusher is not None and not self._flusher.done()):
+            self._begin()
+            if self._flusher is not None:
+                await asyncio.wait([self._flusher])
+        self._note(running=False)
+        self._record()
+
+    def _wake(self) -> None:
+        if self._lingering is not None:
+            return
+        if self._io.loop.time() - self._left > (FLOOD_S if self._heard else UNHEARD_S):
+            self._begin()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        self._lingering = self._io.loop.call_later(LINGER_S if self._heard else UNHEARD_S, self._begin)
+
+    def _begin(self) -> None:
+        self._posted = False  # before looking: what is emitted from here on wakes the loop again
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        if self._gathered and (self._flusher is None or self._flusher.done()):
+            self._left = self._io.loop.time()
+            self._flusher = self._io.loop.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        while self._gathered:
+            self._posted = False
+            batch: list[Frame] = []
+            size = 0
+            while self._gathered and (not batch or size + len(self._gathered[0].data) <= MAX_BATCH_BYTES):
+                frame = self._gathered.popleft()
+                size += len(frame.data)
+                batch.append(frame)
+            if self._resumable:
+                self._unrecorded += batch
+                if self._recorder is None:
+                    self._recorder = self._io.loop.call_later(RECORD_EVERY_S, self._record)
+            full = bool(self._gathered)
+            await self._send(batch)
+            self._left = self._io.loop.time()
+            if self._gathered and not self._heard and not full:
+                if self._lingering is None:
+                    self._linger()
+                return
+
+    async def _send(self, batch: list[Frame]) -> None:
+        backbone = self._io.backbone
+        made = FrameBatch(self._task.run_id, self._task.attempt, batch, self._resumable, self._floor)
+        body = compressed(frames.encode(made))
+        large = len(body) > INLINE_BYTES
+        if not large:
+            self._kept.add(self._task.thread_id, body)
+        self._unnoted += len(body) + BATCH_BYTES
+        try:
+            message = body
+            if large:
+                entry = await self._kept.entry(self._task.thread_id, body)
+                message = large_messages.encode(Reference(self._key, len(body), entry=entry))
+            self._heard = await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), message) > 0
+            self._followed = self._followed or self._heard
+            self._lost = False
+        except (RedisUnavailable, ResponseError) as error:
+            if not self._lost:
+                logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch), error=str(error))
+                self._lost = True
+        now = time.monotonic()
+        if now > self._note_at or self._unnoted > NOTE_BYTES:
+            self._note_at = now + NOTE_AGAIN_S
+            self._note(running=True)
+
+    def _note(self, *, running: bool) -> None:
+        added, self._unnoted = self._unnoted, 0
+        self._kept.note(self._task.thread_id, added, running=running, followed=self._followed)
+
+    def _record(self) -> None:
+        if self._recorder is not None:
+            self._recorder.cancel()
+            self._recorder = None
+        if not self._unrecorded or self._records is None or self._closed:
+            return
+        gathered, self._unrecorded = self._unrecorded, []
+        limit = self._io.backbone.settings.max_record_bytes - ENVELOPE_BYTES
+        batch: list[Frame] = []
+        size = 0
+        for frame in gathered:
+            weight = len(frame.data) + len(frame.event) + ENVELOPE_BYTES
+            if weight > limit:
+                logger.warning("frames.too_large_to_record", run_id=self._task.run_id, bytes=weight)
+                continue
+            if size + weight > limit:
+                self._append(batch)
+                batch, size = [], 0
+            batch.append(frame)
+            size += weight
+        if batch:
+            self._append(batch)
+
+    def _append(self, batch: list[Frame]) -> None:
+        assert self._records is not None
+        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, True, self._floor))
+        with contextlib.suppress(Exception):  # whoever flushes the records is told what is wrong with them
+            self._records.emit(
+                RunFrames(
+                    thread_id=self._task.thread_id,
+                    run_id=self._task.run_id,
+                    attempt=self._task.attempt,
+                    first_sequence=batch[0].sequence,
+                    frames=body,
+                )
+            )

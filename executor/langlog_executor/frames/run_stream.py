@@ -1,0 +1,215 @@
+"""What a graph yields, as the stream events of API.md 6: names with namespaces, payloads in the contract's shapes.
+
+One `RunStream` per attempt, used on the graph's own loop by one task; no effects besides the calls of ``emit``. Payloads are
+encoded at once: nodes may go on changing the objects that they yielded. It also remembers what the report at the end
+needs (last values, whether the run was interrupted), so that a plain run reads no checkpoint again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
+from msgspec import Raw
+
+from ..graphs.run_input import PrivateText
+from ..values import encoding
+from ..values.interrupts import INTERRUPT, told
+from ..values.message_blocks import MessageBlocks
+
+if TYPE_CHECKING:
+    from .protocol_events import ProtocolEvents, Status
+
+Emit = Callable[[str, bytes], None]
+"""Event name, data as JSON."""
+
+LIBRARY_MODES = frozenset({"values", "updates", "custom", "tasks", "checkpoints", "debug", "messages"})
+"""Modes that the library knows under the contract's own name. ``messages-tuple`` and ``events`` are langlog's to make."""
+
+
+class RunStream:
+    """Turns chunks of ``graph.astream`` (or events of ``graph.astream_events``) into stream events."""
+
+    def __init__(
+        self,
+        modes: Sequence[str],
+        emit: Emit,
+        protocol: ProtocolEvents,
+        *,
+        subgraphs: bool = False,
+        recorded: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``recorded``: waits until what the graph has written is in the log."""
+        self._wanted = frozenset(modes) or frozenset({"values"})
+        self._emit = emit
+        self._subgraphs = subgraphs
+        self._recorded = recorded
+        self._protocol = protocol
+        self._blocks = MessageBlocks()
+        self._partial: dict[str, BaseMessageChunk] = {}
+        self._seen: set[str] = set()
+        self._values_json: bytes | None = None
+        self.has_values = False
+        self.interrupted = False
+        """Stopped by `interrupt()` or by ``interrupt_before``/``interrupt_after``."""
+
+    @property
+    def events(self) -> bool:
+        """Whether ``astream_events`` has to be used."""
+        return "events" in self._wanted
+
+    @property
+    def library_modes(self) -> list[str]:
+        """The modes to ask the library for: those wanted, and the two that `values_json` and `interrupted` come from."""
+        found = {"values", "updates"} | (self._wanted & LIBRARY_MODES)
+        if "messages-tuple" in self._wanted:
+            found.add("messages")
+        return sorted(found)
+
+    @property
+    def values_json(self) -> bytes | None:
+        """The last values of the whole state, None when there were none."""
+        return self._values_json
+
+    async def follow(self, chunks: AsyncIterator[Any]) -> None:
+        """All chunks of ``astream`` with a list of modes."""
+        if self._subgraphs:
+            async for namespace, mode, payload in chunks:
+                if self._recorded is not None and _asks(payload):
+                    await self._recorded()
+                self.chunk(namespace, mode, payload)
+        else:
+            async for mode, payload in chunks:
+                if self._recorded is not None and _asks(payload):
+                    await self._recorded()
+                self.chunk((), mode, payload)
+
+    async def follow_events(self, events: AsyncIterator[Any], run_id: str) -> None:
+        """All events of ``astream_events`` version 2. The run's own stream events carry the chunks of the other modes."""
+        async for event in events:
+            if event["run_id"] == run_id and event["event"] == "on_chain_stream":
+                chunk = event["data"]["chunk"]
+                if self._subgraphs:
+                    self.chunk(*chunk)
+                else:
+                    self.chunk((), *chunk)
+            else:
+                self._emit("events", encoding.encode(event))
+
+    def chunk(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
+        """One chunk, as the library names its mode."""
+        if mode == "values":
+            self._on_values(namespace, payload)
+        elif mode == "updates":
+            if not namespace and isinstance(payload, dict) and INTERRUPT in payload:
+                self.interrupted = True
+            if "updates" in self._wanted:
+                self._send("updates", namespace, payload)
+        elif mode == "messages":
+            self._on_message(namespace, *payload)
+        elif mode == "debug":
+            self._send(mode, namespace, _debug(payload))
+        elif mode in self._wanted:
+            self._send(mode, namespace, _without_private(payload) if mode == "checkpoints" else payload)
+
+    def _send(self, name: str, namespace: tuple[str, ...], payload: Any) -> None:
+        self._emit("|".join((name, *namespace)) if namespace else name, encoding.encode(payload))
+
+    def _on_values(self, namespace: tuple[str, ...], payload: Any) -> None:
+        encoded = encoding.encode(payload)
+        if not namespace:
+            if isinstance(payload, dict) and INTERRUPT in payload:
+                self._protocol.interrupted(payload[INTERRUPT])
+            else:
+                self.has_values, self._values_json = True, encoded
+        if "values" in self._wanted:
+            self._emit("|".join(("values", *namespace)), encoded)
+        else:
+            self._protocol.values(namespace, encoded)
+
+    def end(self, status: Status, error: str | None = None) -> None:
+        """The graph is over: messages that were under way are, too."""
+        for namespace, event in self._blocks.finish():
+            self._protocol.message(namespace, event)
+
+    def _on_message(self, namespace: tuple[str, ...], message: Any, metadata: dict[str, Any]) -> None:
+        if isinstance(message, BaseMessage):
+            for event in self._blocks.take(namespace, message):
+                self._protocol.message(namespace, event)
+        if "messages-tuple" in self._wanted:
+            self._send("messages", namespace, (message, metadata))
+            return
+        if "messages" not in self._wanted or not isinstance(message, BaseMessage):
+            return
+        key = message.id or ""
+        if key not in self._seen:
+            self._seen.add(key)
+            self._send("messages/metadata", namespace, {key: {"metadata": metadata}})
+        if isinstance(message, BaseMessageChunk):
+            so_far = self._partial.get(key)
+            whole = message if so_far is None else so_far + message
+            assert isinstance(whole, BaseMessageChunk)
+            self._partial[key] = whole
+            self._send("messages/partial", namespace, [message_chunk_to_message(whole)])
+        else:
+            self._send("messages/complete", namespace, [message])
+
+
+def _asks(payload: Any) -> bool:
+    """Whether it tells of an interrupt: who hears of one may look for it, or answer it, at once."""
+    return isinstance(payload, dict) and INTERRUPT in payload
+
+
+def _debug(payload: Any) -> Any:
+    """A debug event: checkpoints also name themselves and their parent in the form of the thread API."""
+    if not isinstance(payload, dict) or payload.get("type") != "checkpoint":
+        return payload
+    body = _without_private(payload["payload"])
+    body["checkpoint"] = _address(body.get("config"))
+    body["parent_checkpoint"] = _address(body.get("parent_config"))
+    body["tasks"] = [_debug_task(task) for task in body.get("tasks", ())]
+    return {**payload, "payload": body}
+
+
+def _without_private(checkpoint: Any) -> dict[str, Any]:
+    """A checkpoint as a stream shows it: its configs without credentials of the run's caller."""
+    body = dict(checkpoint)
+    for name in ("config", "parent_config"):
+        config = body.get(name)
+        if config and any(isinstance(value, PrivateText) for value in config["configurable"].values()):
+            kept = {k: v for k, v in config["configurable"].items() if not isinstance(v, PrivateText)}
+            body[name] = {**config, "configurable": kept}
+    return body
+
+
+def _debug_task(task: dict[str, Any]) -> dict[str, Any]:
+    """A task that is a subgraph shows the subgraph's checkpoint address instead of a state."""
+    state = task.get("state")
+    if isinstance(state, dict) and "configurable" in state:
+        shown = {k: v for k, v in task.items() if k != "state"}
+        shown["checkpoint"] = state["configurable"]
+        return shown
+    return task
+
+
+def _address(config: Any) -> dict[str, Any] | None:
+    if not config:
+        return None
+    configurable = config["configurable"]
+    found = {
+        "checkpoint_id": configurable.get("checkpoint_id"),
+        "thread_id": configurable.get("thread_id"),
+        "checkpoint_ns": configurable.get("checkpoint_ns", ""),
+    }
+    if "checkpoint_map" in configurable:
+        found["checkpoint_map"] = configurable["checkpoint_map"]
+    return found
+
+
+def with_interrupts(values_json: bytes, values: Any, interrupts: Sequence[Any]) -> bytes:
+    """The answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (API.md 5.2)."""
+    asked = told(interrupts)
+    if isinstance(values, dict):
+        return encoding.encode({**values, INTERRUPT: asked})
+    return encoding.encode({INTERRUPT: asked, "value": Raw(values_json)} if values is not None else {INTERRUPT: asked})

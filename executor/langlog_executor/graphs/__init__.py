@@ -1,0 +1,1 @@
+"""The project's graphs: loaded, drawn, described, and given their input."""

@@ -1,0 +1,28 @@
+"""Drawings of a graph: its nodes and edges, with subgraphs drawn out to a depth (API.md 2). Pure, but for the library's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .loading import AnyGraph
+
+MAX_DEPTH = 16
+"""Drawings that are made beforehand; deeper ones show as the deepest of them."""
+
+
+async def drawing(graph: AnyGraph, xray: bool | int) -> dict[str, Any]:
+    """``{nodes, edges}``. ``xray``: whether, or how deep, subgraphs are drawn out. Raises what the library cannot draw."""
+    drawn: dict[str, Any] = (await graph.aget_graph(xray=xray)).to_json()
+    for node in drawn["nodes"]:
+        if isinstance(node.get("data"), dict):
+            node["data"].pop("id", None)  # the class that runs the node is nobody's business
+    return drawn
+
+
+async def drawings(graph: AnyGraph) -> list[dict[str, Any]]:
+    """By depth: first without subgraphs, last with all of them."""
+    whole = await drawing(graph, True)
+    found = [await drawing(graph, False)]
+    while found[-1] != whole and len(found) < MAX_DEPTH:
+        found.append(await drawing(graph, len(found)))
+    return found if found[-1] == whole else [*found, whole]

@@ -1,0 +1,290 @@
+"""What a task asks of a graph: input or command, config, context and options, as the library takes them. Pure.
+
+The kwargs of a run are JSON (API.md 5); this is the one place that reads them on the worker's side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Literal, cast
+
+import msgspec
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.types import Command, Durability, Send
+from langlog_backbone.credentials.run_credentials import Private
+from langlog_backbone.history.run_view import HOST, PLAN
+from langlog_backbone.process.settings import Settings
+from langlog_schemas.messages import Task
+from langlog_schemas.run_request import EVENT_STREAMING, PUBLIC_MEMBERS, without_reserved
+from pydantic import BaseModel
+
+LANGGRAPH_VERSION = version("langgraph")
+SERVER_VERSION = version("langlog")
+NULL_TASK = "00000000-0000-0000-0000-000000000000"
+"""The library's task id for writes that come from outside the graph (commands)."""
+RESUME = "__resume__"
+NOTHING = Private()
+
+Interrupts = Literal["*"] | list[str] | None
+
+
+class Kwargs(msgspec.Struct, frozen=True):
+    """The run's kwargs, as far as a worker needs them."""
+
+    input: Any = None
+    command: dict[str, Any] | None = None
+    config: dict[str, Any] = {}
+    context: Any = None
+    stream_mode: list[str] | str = []
+    interrupt_before: list[str] | str | None = None
+    interrupt_after: list[str] | str | None = None
+    feedback_keys: list[str] | None = None
+    temporary: bool = False
+    subgraphs: bool = False
+    resumable: bool = False
+    checkpoint_during: bool | None = None
+    durability: str | None = None
+    traceparent: str | None = None
+    """The trace that the run belongs to."""
+    sealed: bool = False
+    """Credentials of its caller are kept beside the log."""
+
+    @property
+    def protocol(self) -> bool:
+        """Whether it was started by the streaming protocol."""
+        return bool((self.config.get("configurable") or {}).get(EVENT_STREAMING))
+
+    @property
+    def modes(self) -> list[str]:
+        modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
+        return modes or ["values"]
+
+    @property
+    def durable(self) -> Durability:
+        """``durability``, or what the deprecated ``checkpoint_during`` says."""
+        if self.durability in ("sync", "async", "exit"):
+            return cast(Durability, self.durability)
+        return "exit" if self.checkpoint_during is False else "async"
+
+    @property
+    def before(self) -> Interrupts:
+        return _nodes(self.interrupt_before)
+
+    @property
+    def after(self) -> Interrupts:
+        return _nodes(self.interrupt_after)
+
+
+_decode_kwargs = msgspec.json.Decoder(Kwargs).decode
+
+
+def read_kwargs(task: Task) -> Kwargs:
+    """Raises msgspec.MsgspecError for kwargs that no gateway of ours writes."""
+    return _decode_kwargs(task.kwargs)
+
+
+def _nodes(names: list[str] | str | None) -> Interrupts:
+    if names == "*" or (isinstance(names, list) and "*" in names):
+        return "*"
+    return names if isinstance(names, list) and names else None
+
+
+class PrivateText(str):
+    """A value of the configurable that the graph may use and that nothing langlog writes about the run may hold."""
+
+
+class AuthUser(Mapping[str, Any]):
+    """The authenticated user as graphs see it: keys and attributes of what the authenticator returned.
+
+    As JSON it has its public members alone.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], private: Mapping[str, Any] | None = None) -> None:
+        self._fields = {**fields, **(private or {})}
+        self._public = dict(fields)
+
+    def public(self) -> dict[str, Any]:
+        return self._public
+
+    @property
+    def identity(self) -> str:
+        return str(self._fields.get("identity", ""))
+
+    @property
+    def display_name(self) -> str:
+        return str(self._fields.get("display_name", self.identity))
+
+    @property
+    def is_authenticated(self) -> bool:
+        return bool(self._fields.get("is_authenticated", True))
+
+    @property
+    def permissions(self) -> Sequence[str]:
+        return self._fields.get("permissions") or []
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_fields"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._fields[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"AuthUser({self.identity!r})"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks a question that needs a graph: a factory may make another graph for each user."""
+
+    user: dict[str, Any] | None = None
+    """All members that authenticate returned; None: nobody in particular."""
+    headers: dict[str, str] = {}
+    """Request headers that the project wants in the configurable."""
+
+    @property
+    def auth_user(self) -> AuthUser | None:
+        if self.user is None:
+            return None
+        public = {name: value for name, value in self.user.items() if name in PUBLIC_MEMBERS}
+        return AuthUser(public, {name: value for name, value in self.user.items() if name not in public})
+
+
+def question_config(config: Mapping[str, Any], caller: Caller, **ids: str) -> RunnableConfig:
+    """The config of a graph that is opened to be read or updated: with what a run's configurable has of its caller and ids."""
+    configurable = without_reserved(config.get("configurable") or {}) | caller.headers
+    user = caller.user or {}
+    configurable |= {
+        "langgraph_auth_user": caller.auth_user,
+        "langgraph_auth_user_id": user.get("identity", ""),
+        "langgraph_auth_permissions": user.get("permissions", []),
+        "user_id": user.get("identity") or configurable.get("user_id") or "",
+        **ids,
+    }
+    return cast(RunnableConfig, {**config, "configurable": configurable})
+
+
+def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:
+    """What every run's metadata says of the server and the attempt (API.md 4)."""
+    return {
+        "run_attempt": attempt,
+        "langgraph_version": LANGGRAPH_VERSION,
+        "langgraph_api_version": SERVER_VERSION,
+        "langgraph_plan": PLAN,
+        "langgraph_host": HOST,
+        "langgraph_api_url": os.environ.get("LANGGRAPH_API_URL") or f"http://{settings.host}:{settings.port}",
+    }
+
+
+def build_config(task: Task, kwargs: Kwargs, settings: Settings, private: Private = NOTHING) -> RunnableConfig:
+    """The config of the run: configurable, tags, name and limits from the kwargs, metadata from run and server.
+
+    ``callbacks`` are objects of a process, which JSON does not carry.
+    """
+    configurable = without_reserved(
+        kwargs.config.get("configurable") or {}
+    )  # runs made by older gateways may have them
+    configurable |= {name: PrivateText(value) for name, value in private.headers.items()}
+    configurable["run_id"] = task.run_id
+    configurable["thread_id"] = task.thread_id
+    configurable["graph_id"] = task.graph_id
+    configurable["assistant_id"] = task.assistant_id
+    user = configurable.get("langgraph_auth_user")
+    if isinstance(user, dict):
+        configurable["langgraph_auth_user"] = AuthUser(user, private.user)
+    config: dict[str, Any] = {
+        "configurable": configurable,
+        "metadata": {**msgspec.json.decode(task.metadata), **server_metadata(task.attempt, settings)},
+        "run_id": uuid.UUID(task.run_id),
+    }
+    # The thread's metadata may name the graph that ran there before (API.md 19.21): this run is of its own graph. And by the
+    # run id the library knows a checkpoint of this very run.
+    config["metadata"] |= {"graph_id": task.graph_id, "assistant_id": task.assistant_id, "run_id": task.run_id}
+    if kwargs.config.get("tags"):
+        config["tags"] = list(kwargs.config["tags"])
+    if kwargs.config.get("recursion_limit") is not None:
+        config["recursion_limit"] = int(kwargs.config["recursion_limit"])
+    if kwargs.config.get("max_concurrency") is not None:
+        config["max_concurrency"] = int(kwargs.config["max_concurrency"])
+    if kwargs.config.get("run_name"):
+        config["run_name"] = str(kwargs.config["run_name"])
+    return cast(RunnableConfig, config)
+
+
+def build_context(context: Any, schema: Any) -> Any:
+    """The run's context; keys that a dataclass or model does not declare are left out, as recorded (API.md 2)."""
+    if not isinstance(context, dict):
+        context = {}
+    if isinstance(schema, type):
+        if dataclasses.is_dataclass(schema):
+            known = {f.name for f in dataclasses.fields(schema) if f.init}
+        elif issubclass(schema, BaseModel) and schema.model_config.get("extra") != "allow":
+            known = set(schema.model_fields) | {f.alias for f in schema.model_fields.values() if f.alias}
+        else:
+            return context
+        return {k: v for k, v in context.items() if k in known}
+    return context
+
+
+def build_command(command: Mapping[str, Any]) -> Command[Any]:
+    """``{update?, resume?, goto?}`` of the API. ``goto``: a node, ``{node, input}``, or a list of these."""
+    goto = command.get("goto")
+    update = command.get("update")
+    if isinstance(update, list):  # [[key, value], …]: JSON has no tuples
+        update = [tuple(pair) if isinstance(pair, list) else pair for pair in update]
+    return Command(
+        update=update,
+        resume=command.get("resume"),
+        goto=() if goto is None else [_target(x) for x in goto] if isinstance(goto, list) else _target(goto),
+    )
+
+
+def _target(goto: Any) -> Any:
+    return Send(goto["node"], goto.get("input")) if isinstance(goto, Mapping) else goto
+
+
+def build_input(kwargs: Kwargs) -> Any:
+    """Input or command; the command wins when both are given (API.md 5.1)."""
+    return build_command(kwargs.command) if kwargs.command else kwargs.input
+
+
+def resumed_input(task: Task, kwargs: Kwargs, saved: CheckpointTuple | None) -> tuple[Any, bool]:
+    """Input of a later attempt, and whether the run goes on from ``saved`` (the thread's latest checkpoint).
+
+    Once the run has a checkpoint of its own, its input is in it. A command is in it before that: its writes stand on the
+    checkpoint of the run before, and applying it again would apply its update twice.
+    """
+    if saved is None:
+        return build_input(kwargs), False
+    if saved.metadata.get("run_id") == task.run_id:
+        return None, True
+    if kwargs.command and _already_written(kwargs.command, saved):
+        return None, False
+    return build_input(kwargs), False
+
+
+def _already_written(command: Mapping[str, Any], saved: CheckpointTuple) -> bool:
+    built = build_command(command)
+    stored = [(channel, value) for task, channel, value in saved.pending_writes or [] if task == NULL_TASK]
+    wanted: list[tuple[str, Any]] = []
+    if built.resume is not None:
+        if isinstance(built.resume, dict):  # a map of interrupt ids is never stored: it answers its tasks again
+            return False
+        wanted.append((RESUME, built.resume))
+    if built.update:
+        wanted.extend(built._update_as_tuples())
+    if not wanted:
+        return False
+    return all(any(channel == c and value == v for c, v in stored) for channel, value in wanted)

@@ -1,0 +1,75 @@
+"""The State object of API.md 4, from the library's snapshot of a checkpoint. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..values import interrupts
+from ..values.error_text import written
+from ..values.redaction import shown
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.types import PregelTask, StateSnapshot
+
+State = dict[str, Any]
+"""Ready for `encoding.encode`."""
+
+
+def state_of(snapshot: StateSnapshot) -> State:
+    """The snapshot as clients see it, subgraph states within their tasks."""
+    checkpoint = checkpoint_of(snapshot.config)
+    parent = checkpoint_of(snapshot.parent_config)
+    return {
+        "values": snapshot.values,
+        "next": list(snapshot.next),
+        "tasks": [_task(task) for task in snapshot.tasks],
+        "metadata": snapshot.metadata,
+        "created_at": snapshot.created_at,
+        "checkpoint": checkpoint,
+        "parent_checkpoint": parent,
+        "interrupts": [interrupts.shown(i) for i in snapshot.interrupts],
+        "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint is not None else None,
+        "parent_checkpoint_id": parent["checkpoint_id"] if parent is not None else None,
+    }
+
+
+def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:
+    """``{checkpoint_id, thread_id, checkpoint_ns, checkpoint_map?}``; None when the config names no checkpoint."""
+    configurable: Mapping[str, Any] = (config or {}).get("configurable") or {}
+    if not configurable.get("checkpoint_id"):
+        return None
+    found = {
+        "checkpoint_id": configurable["checkpoint_id"],
+        "thread_id": configurable.get("thread_id"),
+        "checkpoint_ns": configurable.get("checkpoint_ns") or "",
+    }
+    if configurable.get("checkpoint_map"):
+        found["checkpoint_map"] = configurable["checkpoint_map"]
+    return found
+
+
+def _task(task: PregelTask) -> dict[str, Any]:
+    checkpoint: dict[str, Any] | None = None
+    state: State | None = None
+    if isinstance(task.state, dict):
+        configurable = task.state["configurable"]
+        checkpoint = {
+            name: configurable[name]
+            for name in ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+            if configurable.get(name) is not None
+        }
+    elif task.state is not None:
+        state = state_of(task.state)
+    error: Any = task.error  # stored errors come back as text
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": list(task.path),
+        "error": None if error is None else shown(error if isinstance(error, str) else written(error)),
+        "interrupts": [interrupts.shown(i) for i in task.interrupts],
+        "checkpoint": checkpoint,
+        "state": state,
+        "result": task.result,
+    }

@@ -1,0 +1,1 @@
+"""Answers to gateways' queries that need a graph."""

@@ -1,0 +1,80 @@
+"""Answers about a graph itself: its drawing, its subgraphs, its schemas (API.md 2). Coroutines of a graph loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..graphs.drawings import drawing
+from ..graphs.run_input import Caller, question_config
+from ..graphs.schemas import schemas_of, subgraph_schemas
+from ..values import encoding
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.store.base import BaseStore
+
+    from ..graphs.loading import AnyGraph, Graphs
+
+
+class GraphQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """``config`` goes to graph factories."""
+
+    graph_id: str
+    config: dict[str, Any] = {}
+    assistant_id: str | None = None
+    caller: Caller = Caller()
+
+    @property
+    def own_config(self) -> RunnableConfig:
+        """The config with which the caller's graph is made."""
+        named = {} if self.assistant_id is None else {"assistant_id": self.assistant_id}
+        return question_config(self.config, self.caller, graph_id=self.graph_id, **named)
+
+
+class DrawingQuestion(GraphQuestion, frozen=True, kw_only=True):
+    """``xray``: whether, or how deep, subgraphs are drawn out."""
+
+    xray: bool | int = False
+
+
+class SubgraphsQuestion(GraphQuestion, frozen=True, kw_only=True):
+    namespace: str | None = None
+    recurse: bool = False
+
+
+class GraphQueries:
+    """One for a process."""
+
+    def __init__(self, graphs: Graphs, store: BaseStore | None = None) -> None:
+        """``store``: for factories that look into it."""
+        self._graphs = graphs
+        self._store = store
+
+    async def graph(self, asked: DrawingQuestion) -> bytes:
+        """``{nodes, edges}``."""
+        async with self._open(asked) as graph:
+            return encoding.encode(await drawing(graph, asked.xray))
+
+    async def subgraphs(self, asked: SubgraphsQuestion) -> bytes:
+        """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when there is none of that name."""
+        async with self._open(asked) as graph:
+            return encoding.encode(await subgraph_schemas(graph, asked.namespace, recurse=asked.recurse))
+
+    async def schemas(self, asked: GraphQuestion) -> bytes:
+        found = await schemas_of(
+            self._graphs, asked.graph_id, asked.own_config, self._store, user=asked.caller.auth_user
+        )
+        return encoding.encode({"graph_id": asked.graph_id, **found})
+
+    def _open(self, asked: GraphQuestion) -> AbstractAsyncContextManager[AnyGraph]:
+        return self._graphs.open(
+            asked.graph_id,
+            asked.own_config,
+            store=self._store,
+            access_context="assistants.read",
+            user=asked.caller.auth_user,
+        )

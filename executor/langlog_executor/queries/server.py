@@ -1,0 +1,230 @@
+"""Questions that need the graph object, asked by gateways through Redis and answered by any worker.
+
+    gateway ─LPUSH queries─► Redis ─BRPOP─► one worker ─► graph loop ─► PUBLISH on the gateway's channel
+
+Concurrency: `QueryServer.serve` takes questions on the I/O loop, at most `MAX_AT_ONCE` at a time; graph code answers them on a
+graph loop. What happens when it dies: the gateway asks once more after a third of its time, and answers 504 at its deadline. A
+worker that stops puts what it has not answered back into Redis. A question whose deadline has passed is not answered any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from langlog_backbone.process.retry import Availability
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.redis.connection import RedisRefused
+from langlog_backbone.redis.queries import QUERIES
+from langlog_backbone.redis.replies import ANSWER
+from langlog_backbone.time.clock import now_ms
+from langlog_schemas import messages
+from langlog_schemas.messages import Answer, Query
+
+from ..checkpoints.storable_checkpoint import UnstorableCheckpoint
+from ..graphs.loading import UnknownGraph
+from ..runtime.io_loop import came_from_io
+from ..store.embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts
+from ..values.error_text import said, traceback_of, written
+from ..values.redaction import shown
+from .graphs import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
+from .threads import (
+    TOO_LARGE,
+    HistoryQuestion,
+    Refused,
+    StateQuestion,
+    SuperstepsQuestion,
+    ThreadQueries,
+    UpdateQuestion,
+    WithoutRunQuestion,
+)
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+
+    from ..checkpoints.reader import CheckpointReader
+    from ..graphs.loading import Graphs
+    from ..runtime.graph_loops import GraphLoops, Work
+    from ..runtime.io_loop import IoLoop
+    from ..store.embeddings import Embedder
+
+logger = structlog.get_logger(__name__)
+
+MAX_AT_ONCE = 64
+"""Questions that one worker answers at the same time; others wait in Redis for whoever is free."""
+RETRY_PAUSE_S = 0.2
+"""Between two tries while Redis is away."""
+PUBLISH_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 0.8)
+"""After each try to publish an answer that nobody has received. A gateway whose subscription comes back later asks again."""
+NO_ROOM = "Redis has no room for this answer of {} bytes, try again shortly"
+DEFAULT_LIMIT_S = 30.0
+"""For questions without a deadline."""
+
+_graph_id = msgspec.json.Decoder(GraphQuestion).decode
+
+
+class QueryServer:
+    def __init__(
+        self,
+        io: IoLoop,
+        graphs: Graphs,
+        loops: GraphLoops,
+        reader: CheckpointReader,
+        store: BaseStore | None,
+        embedder: Embedder | None = None,
+    ) -> None:
+        self._backbone = io.backbone
+        self._loops = loops
+        self._free = asyncio.Semaphore(MAX_AT_ONCE)
+        self._answering: set[asyncio.Task[None]] = set()
+        threads = ThreadQueries(graphs, reader, store, max_bytes=io.backbone.settings.max_answer_bytes)
+        drawings = GraphQueries(graphs, store)
+        self._kinds: dict[str, tuple[Callable[[bytes], Any], Callable[..., Awaitable[bytes]]]] = {
+            "state": (msgspec.json.Decoder(StateQuestion).decode, threads.state),
+            "history": (msgspec.json.Decoder(HistoryQuestion).decode, threads.history),
+            "update_state": (msgspec.json.Decoder(UpdateQuestion).decode, threads.update_state),
+            "supersteps": (msgspec.json.Decoder(SuperstepsQuestion).decode, threads.supersteps),
+            "state_without_run": (msgspec.json.Decoder(WithoutRunQuestion).decode, threads.state_without_run),
+            "graph": (msgspec.json.Decoder(DrawingQuestion).decode, drawings.graph),
+            "subgraphs": (msgspec.json.Decoder(SubgraphsQuestion).decode, drawings.subgraphs),
+            "schemas": (msgspec.json.Decoder(GraphQuestion).decode, drawings.schemas),
+        }
+
+        self._before: dict[str, Callable[[Any], Awaitable[tuple[Any, ...]]]] = {
+            "state": threads.before_state,
+            "history": threads.before_history,
+        }
+        """What is done on the I/O loop before the graph is asked; the answer gets what was found as further arguments."""
+        # answered on the I/O loop, which hands on to the project's code by itself
+        self._own: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]] = {}
+        if embedder is not None:
+            self._own["embed_item"] = (msgspec.json.Decoder(ItemQuestion).decode, embedder.item)
+            self._own["embed_query"] = (msgspec.json.Decoder(QueryQuestion).decode, embedder.search)
+
+    async def serve(self) -> None:
+        """Take and answer questions until cancelled; those under way are cancelled too."""
+        client = RedisPipe(self._backbone.settings, patient=True)
+        key = self._backbone.pipe.key(QUERIES)
+        available = Availability("worker.queries", "redis")
+        try:
+            while True:
+                await self._free.acquire()
+                try:
+                    found = await client.call("BRPOP", key, 0)
+                except RedisUnavailable as error:
+                    self._free.release()
+                    available.failed(error)
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
+                    continue
+                available.succeeded()
+                task = asyncio.create_task(self._take(found[1]))
+                self._answering.add(task)
+                task.add_done_callback(self._taken)
+        finally:
+            client.drop()
+            answering = list(self._answering)
+            for task in answering:
+                task.cancel()
+            await asyncio.gather(*answering, return_exceptions=True)
+
+    def _taken(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        self._free.release()
+
+    async def _take(self, data: bytes) -> None:
+        try:
+            query = messages.decode_query(data)
+        except msgspec.MsgspecError as error:
+            logger.error("queries.unreadable", error=str(error))
+            return
+        limit_s = (query.deadline_ms - now_ms()) / 1000 if query.deadline_ms else DEFAULT_LIMIT_S
+        if limit_s <= 0:
+            return
+        try:
+            answer = await self._answer(query, limit_s)
+        except asyncio.CancelledError:  # this worker stops: another one answers
+            self._backbone.pipe.send("RPUSH", self._backbone.pipe.key(QUERIES), data)
+            raise
+        if answer is not None:
+            await self._publish(query, self._fitting(answer))
+
+    def _fitting(self, answer: Answer) -> Answer:
+        """The answer, or that it is too large."""
+        limit = self._backbone.settings.max_answer_bytes
+        if len(answer.body) <= limit:
+            return answer
+        return Answer(id=answer.id, status=413, detail=TOO_LARGE.format(f"{len(answer.body)} bytes", limit))
+
+    async def _publish(self, query: Query, answer: Answer) -> None:
+        """Until somebody has received it: Redis, or the gateway's subscription, may be away for a moment."""
+        channel = channels.gateway(query.reply_to)
+        data = ANSWER + messages.encode(answer)
+        for pause in PUBLISH_PAUSES_S:
+            try:
+                if await self._backbone.bus.publish_heard(channel, data):
+                    return
+            except RedisRefused as error:  # it is full: there is no room for a large answer
+                logger.warning("query.answer_refused", query_id=query.id, bytes=len(data), error=str(error))
+                data = ANSWER + messages.encode(Answer(id=query.id, status=503, detail=NO_ROOM.format(len(data))))
+                continue
+            except RedisUnavailable as error:
+                logger.debug("query.answer_waits", query_id=query.id, error=str(error))
+            await asyncio.sleep(pause)  # nothing signals that the subscription is back
+        logger.warning("query.answer_lost", query_id=query.id, kind=query.kind)
+
+    async def _answer(self, query: Query, limit_s: float) -> Answer | None:
+        """None: nobody waits for it any more."""
+        own = query.kind in self._own
+        found = self._own.get(query.kind) or self._kinds.get(query.kind)
+        if found is None:
+            return Answer(id=query.id, status=400, detail=f"Unknown kind of query: {query.kind}")
+        decode, answer = found
+        work: Work[bytes] | None = None
+        try:
+            asked = decode(query.body)
+            if own:
+                async with asyncio.timeout(limit_s):
+                    return Answer(id=query.id, body=await answer(asked))
+            graph_id = _graph_id(query.body).graph_id
+            before = self._before.get(query.kind)
+            async with asyncio.timeout(limit_s):
+                more = () if before is None else await before(asked)
+                work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked, *more)))
+                return Answer(id=query.id, body=await asyncio.shield(work.done))
+        except EmbeddingFailed as error:
+            logger.warning("query.embedding_failed", query_id=query.id, error=shown(said(error), 500))
+            # the provider behind the project's function refused, not this server: its text is for who asked
+            return Answer(id=query.id, status=502, detail=shown(said(error)))
+        except TimeoutError:
+            if work is None or work.done.cancelled() or not work.done.done():
+                return None
+            return Answer(id=query.id, status=500, detail="TimeoutError()")
+        except Refused as error:
+            return Answer(id=query.id, status=error.status, detail=shown(error.detail))
+        except UnknownGraph as error:
+            return Answer(id=query.id, status=404, detail=shown(str(error)))
+        except (msgspec.MsgspecError, TooManyTexts, UnstorableCheckpoint) as error:
+            return Answer(id=query.id, status=422, detail=shown(str(error)))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return Answer(id=query.id, status=500, detail="CancelledError()")  # raised by the graph's code
+        except BaseException as error:  # the graph's code may raise anything; the asker still gets an answer
+            if isinstance(error, UNAVAILABLE_ERRORS) and (work is None or came_from_io(error)):
+                logger.warning("query.postgres_away", kind=query.kind, error=str(error))
+                return Answer(id=query.id, status=503, detail="The read model is away")
+            logger.warning("query.failed", kind=query.kind, query_id=query.id, traceback=traceback_of(error))
+            return Answer(id=query.id, status=500, detail=shown(written(error)))
+        finally:
+            if work is not None and not work.done.done():
+                work.cancel()
+
+
+async def _coroutine(answer: Awaitable[bytes]) -> bytes:
+    return await answer

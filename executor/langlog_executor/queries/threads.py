@@ -1,0 +1,294 @@
+"""Answers about one thread that need its graph: state, history, and what an update of the state would write (API.md 4).
+
+Concurrency: coroutines of a graph loop; they read through a checkpointer of their own and append nothing. An update comes back
+as the command that the asker appends: the decider alone decides whether it counts. When a worker dies over a question, nobody
+has been told anything, and the asker answers 504.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from langgraph.errors import InvalidUpdateError
+from langgraph.types import StateUpdate
+from langlog_backbone.log import LogUnavailable
+from langlog_schemas import checkpoints, commands
+from langlog_schemas.commands import UpdateState
+from langlog_schemas.events import CheckpointWrites, CheckpointWritten
+from msgspec import Raw
+
+from ..checkpoints.checkpointer import LogCheckpointer
+from ..checkpoints.overlay import Overlay
+from ..checkpoints.serde import IntegerTooLarge
+from ..graphs.run_input import Caller, build_command, question_config
+from ..graphs.state_snapshot import checkpoint_of, state_of
+from ..runtime.records import CapturedRecords
+from ..values import encoding
+from ..values.interrupts import interrupts_of
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.store.base import BaseStore
+
+    from ..checkpoints.reader import CheckpointReader
+    from ..graphs.loading import AnyGraph, Graphs
+
+
+CATCH_UP_S = 2.0
+"""How long a question about a thread that is being run on waits for the read model, at most."""
+
+
+TOO_LARGE = "The answer is {}, more than the limit of {} bytes (LANGLOG_MAX_ANSWER_BYTES)"
+HISTORY_TOO_LARGE = (
+    "The first {} entries of the history are {} bytes, more than the limit of {} bytes for one answer "
+    "(LANGLOG_MAX_ANSWER_BYTES). Ask for fewer entries by a smaller `limit`, and for the next ones with `before`."
+)
+
+
+class Refused(Exception):
+    """The question cannot be answered. ``status`` as in HTTP."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What all questions about a thread say. ``config`` goes to graph factories; the checkpoint defaults to the latest."""
+
+    graph_id: str
+    thread_id: str
+    config: dict[str, Any] = {}
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_map: dict[str, Any] | None = None
+    assistant_id: str | None = None
+    caller: Caller = Caller()
+
+    def place(self, **more: Any) -> RunnableConfig:
+        """The config that addresses the checkpoint."""
+        configurable: dict[str, Any] = {"thread_id": self.thread_id, "checkpoint_ns": self.checkpoint_ns or ""}
+        if self.checkpoint_id:
+            configurable["checkpoint_id"] = self.checkpoint_id
+        if self.checkpoint_map:
+            configurable["checkpoint_map"] = self.checkpoint_map
+        return {"configurable": {**configurable, **more}}
+
+
+class ReadQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    """``busy``: a run of the thread may be executing."""
+
+    busy: bool = False
+
+
+class StateQuestion(ReadQuestion, frozen=True, kw_only=True):
+    subgraphs: bool = False
+
+
+class HistoryQuestion(ReadQuestion, frozen=True, kw_only=True):
+    limit: int = 1
+    before: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class UpdateQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    """``metadata``: what the new checkpoint's metadata says of graph and thread."""
+
+    values: Any = None
+    as_node: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class Update(msgspec.Struct, frozen=True):
+    values: Any = None
+    command: dict[str, Any] | None = None
+    as_node: str | None = None
+
+
+class Superstep(msgspec.Struct, frozen=True):
+    updates: list[Update]
+
+
+class SuperstepsQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    supersteps: list[Superstep]
+    metadata: dict[str, Any] = {}
+
+
+class WithoutRunQuestion(ThreadQuestion, frozen=True, kw_only=True):
+    run_id: str
+
+
+class ThreadQueries:
+    """One for a process."""
+
+    def __init__(
+        self, graphs: Graphs, reader: CheckpointReader, store: BaseStore | None, *, max_bytes: int = 100_000_000
+    ) -> None:
+        """``max_bytes``: the largest history that is answered, as JSON."""
+        self._max_bytes = max_bytes
+        self._graphs = graphs
+        self._reader = reader
+        self._store = store
+
+    # The state of the thread itself is read on the I/O loop before its graph is asked, so that the graph loop need not come back for
+    # it. Whoever asks of a subgraph's namespace, or for a history, is served as the graph goes along.
+
+    async def before_state(self, asked: StateQuestion) -> tuple[Overlay | None]:
+        """On the I/O loop: the checkpoint that `state` will ask for."""
+        await self._caught_up(asked)
+        if asked.checkpoint_ns:
+            return (None,)
+        known = Overlay()
+        found = await self._reader.checkpoint(asked.thread_id, "", asked.checkpoint_id or None, None)
+        if found is not None:
+            known.learn(found)
+        if not asked.checkpoint_id:
+            known.learn_head(asked.thread_id, "", found)
+        return (known,)
+
+    async def state(self, asked: StateQuestion, known: Overlay | None) -> bytes:
+        saver = LogCheckpointer(None, self._reader, overlay=known)
+        async with self._open(asked, saver) as graph:
+            snapshot = await graph.aget_state(_read_place(asked, graph), subgraphs=asked.subgraphs)
+            return encoding.encode(state_of(snapshot))
+
+    async def before_history(self, asked: HistoryQuestion) -> tuple[()]:
+        """On the I/O loop."""
+        await self._caught_up(asked)
+        return ()
+
+    async def history(self, asked: HistoryQuestion) -> bytes:
+        saver = LogCheckpointer(None, self._reader)
+        before: RunnableConfig | None = {"configurable": {"checkpoint_id": asked.before}} if asked.before else None
+        async with self._open(asked, saver) as graph:
+            found = graph.aget_state_history(
+                _read_place(asked, graph), filter=asked.metadata, before=before, limit=asked.limit
+            )
+            states: list[bytes] = []
+            size = 0
+            async for snapshot in found:
+                state = encoding.encode(state_of(snapshot))
+                states.append(state)
+                size += len(state) + 1
+                if size > self._max_bytes:
+                    raise Refused(413, HISTORY_TOO_LARGE.format(len(states), size, self._max_bytes))
+            return b"[%b]" % b",".join(states)
+
+    async def _caught_up(self, asked: ReadQuestion) -> None:
+        """What a run in flight has recorded by now is part of the answer: its stream may have told of it already."""
+        if not asked.busy:
+            return
+        with contextlib.suppress(TimeoutError, LogUnavailable):  # an answer that is a little old is better than none
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._reader.recorded_so_far(asked.thread_id)
+
+    async def state_without_run(self, asked: WithoutRunQuestion) -> bytes:
+        """What the thread's state will be once the run and its checkpoints are gone."""
+        left = await self._reader.io.call(self._reader.latest_without_run(asked.thread_id, asked.run_id))
+        if left is None:
+            return encoding.encode({"values": None, "next": [], "interrupts": {}})
+        known = Overlay()
+        known.learn(left)
+        known.learn_head(asked.thread_id, "", left)
+        saver = LogCheckpointer(None, self._reader, overlay=known)
+        async with self._open(asked, saver) as graph:
+            snapshot = await graph.aget_state(asked.place())
+            return encoding.encode(
+                {"values": snapshot.values, "next": list(snapshot.next), "interrupts": interrupts_of(snapshot)}
+            )
+
+    async def update_state(self, asked: UpdateQuestion) -> bytes:
+        """The checkpoint that the update makes, and the command that makes it so."""
+        records = CapturedRecords()
+        async with self._open(asked, self._capturing(records), access="threads.update") as graph:
+            await self._check_namespace(graph, asked.checkpoint_ns)
+            config = asked.place()
+            config["metadata"] = asked.metadata
+            try:
+                updated = await graph.aupdate_state(config, asked.values, as_node=asked.as_node)
+            except InvalidUpdateError as error:
+                raise Refused(400, str(error)) from None
+            except IntegerTooLarge as error:
+                raise Refused(422, f"The update cannot be stored: {error}") from None
+            checkpoint = checkpoint_of(updated) or {}
+            command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
+        return msgspec.json.encode({"checkpoint": checkpoint, "command": Raw(commands.encode(command))})
+
+    async def supersteps(self, asked: SuperstepsQuestion) -> bytes:
+        """The command that applies them all."""
+        steps = [[_state_update(update) for update in step.updates] for step in asked.supersteps]
+        records = CapturedRecords()
+        async with self._open(asked, self._capturing(records), access="threads.update") as graph:
+            config = asked.place()
+            config["metadata"] = asked.metadata
+            try:
+                updated = await graph.abulk_update_state(config, steps)
+            except InvalidUpdateError as error:
+                raise Refused(400, str(error)) from None
+            except IntegerTooLarge as error:
+                raise Refused(422, f"The update cannot be stored: {error}") from None
+            checkpoint = checkpoint_of(updated) or {}
+            command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
+        return msgspec.json.encode({"command": Raw(commands.encode(command))})
+
+    def _capturing(self, records: CapturedRecords) -> LogCheckpointer:
+        return LogCheckpointer(records, self._reader, overlay=Overlay())
+
+    def _open(self, asked: ThreadQuestion, saver: LogCheckpointer, *, access: str = "threads.read") -> Any:
+        named = {} if asked.assistant_id is None else {"assistant_id": asked.assistant_id}
+        return self._graphs.open(
+            asked.graph_id,
+            question_config(asked.config, asked.caller, thread_id=asked.thread_id, graph_id=asked.graph_id, **named),
+            checkpointer=saver,
+            store=self._store,
+            access_context=access,  # type: ignore[arg-type]
+            user=asked.caller.auth_user,
+        )
+
+    async def _check_namespace(self, graph: AnyGraph, namespace: str | None) -> None:
+        """Raises Refused when an update names a subgraph that the graph does not have."""
+        if not namespace:
+            return
+        named = "|".join(part.partition(":")[0] for part in namespace.split("|") if not part.isdigit())
+        async for _ in graph.aget_subgraphs(namespace=named, recurse=True):
+            return
+        raise Refused(400, f"Subgraph {named} not found")
+
+    async def _command(
+        self, graph: AnyGraph, asked: ThreadQuestion, records: CapturedRecords, checkpoint_id: str | None
+    ) -> UpdateState:
+        """What was captured, with what the thread shows afterwards."""
+        snapshot = await graph.aget_state({"configurable": {"thread_id": asked.thread_id, "checkpoint_ns": ""}})
+        bundles = []
+        for event in records.events:
+            match event:
+                case CheckpointWritten():
+                    bundles.append(checkpoints.Bundle(checkpoint=checkpoints.decode_checkpoint(event.body)))
+                case CheckpointWrites():
+                    bundles.append(checkpoints.Bundle(writes=[checkpoints.decode_writes(event.body)]))
+        return UpdateState(
+            thread_id=asked.thread_id,
+            checkpoints=[checkpoints.encode(bundle) for bundle in bundles],
+            values=Raw(encoding.encode(snapshot.values)),
+            next=list(snapshot.next),
+            interrupts=Raw(encoding.encode(interrupts_of(snapshot))),
+            checkpoint_id=checkpoint_id,
+        )
+
+
+def _read_place(asked: ThreadQuestion, graph: AnyGraph) -> RunnableConfig:
+    """Where to read. A `RemoteGraph` that is a node elsewhere asks under the namespace of that task, which says nothing here."""
+    steps = (asked.checkpoint_ns or "").split("|")
+    known = {name for name, _ in graph.get_subgraphs()} if ":" in steps[0] else set()
+    while steps and ":" in steps[0] and steps[0].partition(":")[0] not in known:
+        del steps[0]
+    return msgspec.structs.replace(asked, checkpoint_ns="|".join(steps)).place()
+
+
+def _state_update(update: Update) -> StateUpdate:
+    values: Any = build_command(update.command) if update.command else update.values
+    return StateUpdate(values=values, as_node=update.as_node)

@@ -1,0 +1,1 @@
+"""A past run again, in a sandbox."""

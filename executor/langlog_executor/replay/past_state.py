@@ -1,0 +1,30 @@
+"""Values of a checkpoint as the log holds them, as JSON, without the graph: for looking at the past. Runs no code of the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from langlog_backbone.project.config import read_project
+
+from ..checkpoints.serde import project_serializer, unpack
+from ..values import encoding
+from .recorded import Recorded
+
+
+def values_at(recorded: Recorded, checkpoint_id: str, project: Path) -> dict[str, msgspec.Raw]:
+    """Channel -> value of a root checkpoint. Channels that hold differences alone (delta channels) are absent between two snapshots.
+
+    ``project``: langgraph.json, for the types that it allows; it need not be there. Raises StartError.
+    """
+    if project.is_file():
+        found = read_project(project)
+        serde = project_serializer(found.section("checkpointer"), [found.root, *found.import_paths()])
+    else:
+        serde = project_serializer()
+    blobs = recorded.stored(("", checkpoint_id)).blobs
+    return {
+        channel: msgspec.Raw(encoding.encode(unpack(serde, *blob)))
+        for channel, blob in sorted(blobs.items())
+        if not channel.startswith(("__", "branch:"))
+    }

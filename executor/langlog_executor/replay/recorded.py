@@ -1,0 +1,159 @@
+"""A thread's checkpoints as its events tell them: folded in memory, encoded as they are. Pure.
+
+What the projector does in Postgres, for one thread and without Postgres: for looking at the past and running it again. Events have to
+come in log order and only those that count (see `langlog_schemas.consumer.Follower`). A thread whose first events were cut from the
+log begins with its rows of a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from langlog_backbone.history.thread_snapshot import log_order
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import events as ev
+from langlog_schemas.snapshots import TableRows, rows_of
+
+from ..checkpoints.overlay import Overlay
+from ..checkpoints.stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
+
+EVERYTHING = 1 << 62
+"""Bytes that an overlay keeps: all."""
+
+Spot = tuple[str, str]
+"""(namespace, checkpoint id)"""
+
+
+class Recorded:
+    def __init__(self, thread_id: str, snapshot: Sequence[TableRows] = ()) -> None:
+        self.thread_id = thread_id
+        self.checkpoints: dict[Spot, cp.CheckpointBody] = {}
+        """In log order."""
+        self.writes: dict[Spot, dict[tuple[str, int], tuple[StoredWrite, str | None]]] = {}
+        """Writes on a checkpoint, with the run that they are of."""
+        self.blobs: dict[tuple[str, str, str], Encoded] = {}
+        """(namespace, channel, version) -> value"""
+        self._runs: dict[Spot, str | None] = {}
+        self._parts: dict[str, dict[int, bytes]] = {}
+        self._begin(snapshot)
+
+    def note(self, event: ev.AnyEvent) -> cp.CheckpointBody | cp.WritesBody | None:
+        """Fold an event; the checkpoint or writes that a worker's record brought, if it did."""
+        match event:
+            case ev.CheckpointWritten():
+                return self._checkpoint(cp.decode_checkpoint(event.body), event.run_id)
+            case ev.CheckpointWrites():
+                return self._write(cp.decode_writes(event.body), event.run_id)
+            case ev.CheckpointPart():
+                pieces = self._parts.setdefault(event.blob_id, {})
+                pieces[event.index] = event.body
+                if len(pieces) < event.count:
+                    return None
+                body = b"".join(pieces[n] for n in range(event.count))
+                del self._parts[event.blob_id]
+                if event.whole == ev.CheckpointWritten.TYPE:
+                    return self._checkpoint(cp.decode_checkpoint(body), event.run_id)
+                return self._write(cp.decode_writes(body), event.run_id)
+            case ev.StateUpdated():
+                for encoded in event.checkpoints:
+                    bundle = cp.decode_bundle(encoded)
+                    if bundle.checkpoint is not None:
+                        self._checkpoint(bundle.checkpoint, None)
+                    for writes in bundle.writes:
+                        self._write(writes, None)
+            case ev.RunRolledBack() | ev.RunDeleted():
+                self._remove({event.run_id})
+            case ev.CheckpointsDeleted() if event.run_ids is not None:
+                self._remove(set(event.run_ids))
+            case ev.CheckpointsDeleted() if not event.keep_latest:
+                self._clear()
+            case ev.ThreadDeleted():
+                self._clear()
+            case _:
+                pass
+        return None
+
+    def head(self, namespace: str = "") -> str | None:
+        """Id of the latest checkpoint of a namespace: the last one in the log."""
+        return next((id for ns, id in reversed(self.checkpoints) if ns == namespace), None)
+
+    def stored(self, spot: Spot) -> StoredCheckpoint:
+        """A checkpoint with its blobs and writes. Raises KeyError."""
+        body = self.checkpoints[spot]
+        versions = body.versions
+        blobs = {c: blob for c, v in versions.items() if (blob := self.blobs.get((body.namespace, c, v))) is not None}
+        return StoredCheckpoint(
+            thread_id=self.thread_id,
+            namespace=body.namespace,
+            checkpoint_id=body.checkpoint_id,
+            parent_id=body.parent_id,
+            run_id=self._runs[spot],
+            type=body.type,
+            data=body.data,
+            metadata=body.metadata.decode() or "{}",
+            versions=versions,
+            blobs=blobs,
+            writes=sorted(write for write, _ in self.writes.get(spot, {}).values()),
+        )
+
+    def overlay(self) -> Overlay:
+        """All of it, as a checkpointer reads it."""
+        overlay = Overlay(EVERYTHING)
+        for number, spot in enumerate(self.checkpoints):
+            checkpoint = self.stored(spot)
+            checkpoint.log_position = number
+            overlay.learn(checkpoint)
+        return overlay
+
+    def drop_writes(self, spot: Spot, run_id: str) -> None:
+        """Forget what a run has written on a checkpoint."""
+        kept = self.writes.get(spot, {})
+        for key in [key for key, (_, of) in kept.items() if of == run_id]:
+            del kept[key]
+
+    def _begin(self, snapshot: Sequence[TableRows]) -> None:
+        for row in sorted(rows_of(snapshot, "checkpoints"), key=log_order):
+            metadata, versions = row["metadata"].encode(), msgspec.json.decode(row["versions"])
+            self.checkpoints[row["ns"], row["checkpoint_id"]] = cp.CheckpointBody(
+                row["ns"], row["checkpoint_id"], row["parent_id"], row["type"], row["data"], metadata, versions, []
+            )
+            self._runs[row["ns"], row["checkpoint_id"]] = row["run_id"]
+        for row in rows_of(snapshot, "checkpoint_blobs"):
+            self.blobs[row["ns"], row["channel"], row["version"]] = (row["type"], row["data"])
+        for row in rows_of(snapshot, "checkpoint_writes"):
+            write = StoredWrite(
+                row["task_path"], row["task_id"], int(row["idx"]), row["channel"], row["type"], row["data"]
+            )
+            kept = self.writes.setdefault((row["ns"], row["checkpoint_id"]), {})
+            kept[write.task_id, write.idx] = (write, row["run_id"])
+        for row in rows_of(snapshot, "checkpoint_parts"):
+            self._parts.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
+
+    def _checkpoint(self, body: cp.CheckpointBody, run_id: str | None) -> cp.CheckpointBody:
+        spot = body.namespace, body.checkpoint_id
+        self.checkpoints[spot] = body
+        self._runs[spot] = body.run_id or run_id
+        for blob in body.blobs:
+            self.blobs[body.namespace, blob.channel, blob.version] = (blob.type, blob.data)
+        return body
+
+    def _write(self, body: cp.WritesBody, run_id: str | None) -> cp.WritesBody:
+        kept = self.writes.setdefault((body.namespace, body.checkpoint_id), {})
+        for w in body.writes:
+            key = (body.task_id, w.index)
+            if w.index < 0 or key not in kept:
+                kept[key] = (StoredWrite(body.task_path, body.task_id, w.index, w.channel, w.type, w.data), run_id)
+        return body
+
+    def _remove(self, runs: set[str]) -> None:
+        for spot in [spot for spot, run_id in self._runs.items() if run_id in runs]:
+            del self.checkpoints[spot], self._runs[spot]
+            self.writes.pop(spot, None)
+        for kept in self.writes.values():
+            for key in [key for key, (_, run_id) in kept.items() if run_id in runs]:
+                del kept[key]
+
+    def _clear(self) -> None:
+        for kept in (self.checkpoints, self.writes, self.blobs, self._runs, self._parts):
+            kept.clear()

@@ -1,0 +1,85 @@
+"""What is asked of a process that runs a past run again, and what it answers. Between `langlog replay` and `langlog_executor.replay.run`;
+nothing here imports graph code.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from langlog_schemas.messages import Task
+from langlog_schemas.snapshots import TableRows
+
+Verdict = Literal["same", "different", "recorded only", "replayed only"]
+
+
+class ReplayOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """``events``: type and body of all that happened on the thread up to the end of the run, as far as it counts; ``snapshot``: what
+    the thread was before them, where its first events were cut from the log."""
+
+    project: str
+    """Path of ``langgraph.json``."""
+    task: Task
+    events: list[tuple[str, bytes]]
+    snapshot: list[TableRows] = []
+    store_until: str
+    """The store is taken as of this moment (ISO 8601)."""
+    graph: str | None = None
+    """``path:graph`` instead of what the project names; an absolute path, or a module."""
+    from_checkpoint: str | None = None
+    strict: bool = False
+    """Compare generated ids of messages and interrupts too."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Two values of one place; JSON, cut when long. None: there is nothing."""
+
+    path: str
+    recorded: str | None
+    replayed: str | None
+
+
+class NodeDiff(msgspec.Struct, frozen=True):
+    """What one node wrote in a step."""
+
+    name: str
+    verdict: Verdict
+    differences: list[Difference] = []
+
+
+class StepDiff(msgspec.Struct, frozen=True):
+    """``differences``: of channels, where the nodes' writes do not tell them already."""
+
+    namespace: str
+    step: int
+    verdict: Verdict
+    nodes: list[NodeDiff] = []
+    differences: list[Difference] = []
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """``trouble``: why it could not be run at all."""
+
+    steps: list[StepDiff] = []
+    recorded: str = ""
+    """How the run ended, in words."""
+    replayed: str = ""
+    differences: list[Difference] = []
+    """Of the values at the end."""
+    store_writes: list[str] = []
+    """What would have been written to the store: ``namespace/key``."""
+    trouble: str | None = None
+
+    @property
+    def same(self) -> bool:
+        return (
+            self.trouble is None
+            and self.recorded == self.replayed
+            and not self.differences
+            and all(step.verdict == "same" for step in self.steps)
+        )
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_order = msgspec.msgpack.Decoder(ReplayOrder).decode
+decode_replayed = msgspec.msgpack.Decoder(Replayed).decode

@@ -1,0 +1,235 @@
+"""Runs a past run again: ``python -m langlog_executor.replay.run``, a process of its own for `langlog replay`.
+
+    order on stdin ─► thread as it was, in memory ─► today's graph on it ─► both ways compared ─► `Replayed` on stdout
+
+The graph gets the recorded input, config and context, the ids of thread and run as they were, and a sandbox: nothing is
+appended, the store's writes are kept here. What the graph does to the world outside (models, tools, requests) it does again. What the
+graph prints goes to stderr. When it dies, nothing is left of it anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas import run_results
+
+from .request import Replayed, ReplayOrder, decode_order, encode
+
+
+class CannotReplay(Exception):
+    """In words for people."""
+
+
+async def replay(order: ReplayOrder) -> Replayed:
+    """Raises CannotReplay, StartError, GraphLoadError."""
+    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.project.config import GraphSpec, read_project
+
+    from ..checkpoints.serde import project_serializer
+    from ..graphs.loading import load_graphs
+    from ..graphs.run_input import read_kwargs
+    from ..worker.graph_attempt import Ended, GraphAttempt
+    from .recorded import Recorded
+    from .sandbox import Kept, SandboxStore, sandboxed
+    from .steps import Way, compare, differences
+
+    task, settings = order.task, read_settings(project=Path(order.project))
+    project = read_project(settings.project)
+    spec = project.graphs.get(task.graph_id)
+    if order.graph is not None:
+        source, _, attribute = order.graph.rpartition(":")
+        spec = GraphSpec(graph_id=task.graph_id, position=0, source=source, attribute=attribute)
+    if spec is None:
+        raise CannotReplay(f"graph {task.graph_id!r} is not part of {project.file} (say --graph)")
+    graphs = load_graphs(msgspec.structs.replace(project, graphs={task.graph_id: spec}))
+    serde = project_serializer(project.section("checkpointer"), [project.root, *project.import_paths()])
+    recording = Recording(order)
+    overlay = recording.base.overlay()
+    kept = Kept()
+    checkpointer = sandboxed(serde, overlay, kept, msgspec.structs.replace(task, attempt=1, fresh=True))
+    begun = order.from_checkpoint is not None
+    store = SandboxStore(lambda: stored_items(order.store_until))
+    attempt = GraphAttempt(
+        msgspec.structs.replace(task, attempt=2 if begun else 1, fresh=not begun),
+        read_kwargs(task),
+        graphs,
+        checkpointer,
+        store,
+        settings,
+        lambda name, data: None,
+    )
+    ended: Ended = await attempt.run()
+    again = Recorded(task.thread_id)
+    bodies = [body for event in kept.events if (body := again.note(event)) is not None]  # type: ignore[arg-type]
+    again.checkpoints = {**recording.base.checkpoints, **again.checkpoints}
+    again.blobs = {**recording.base.blobs, **again.blobs}
+    steps = compare(Way(recording.bodies, recording.all, serde), Way(bodies, again, serde), strict=order.strict)
+    values = ended.values
+    return Replayed(
+        steps=steps,
+        recorded=recording.outcome,
+        replayed=outcome_of(ended.outcome, ended.error, waits=bool(ended.next) and ended.error is None),
+        differences=(
+            differences(msgspec.json.decode(recording.values), msgspec.json.decode(values), strict=order.strict)
+            if recording.values and values and recording.outcome
+            else []
+        ),
+        store_writes=["/".join([*op.namespace, op.key]) for op in store.writes],
+    )
+
+
+class Recording:
+    """What the log says of the run. ``base``: the thread at its beginning, or at the checkpoint to go on from."""
+
+    def __init__(self, order: ReplayOrder) -> None:
+        from .recorded import Recorded
+
+        task, wanted = order.task, order.from_checkpoint
+        self.base, self.all = (Recorded(task.thread_id, order.snapshot) for _ in range(2))
+        self.bodies: list[cp.CheckpointBody | cp.WritesBody] = []
+        self.outcome = "in flight"
+        self.values = b""
+        dispatched = begun = False
+        result: dict[tuple[str, int], bytes] = {}
+        """Pieces of what was too large for the end."""
+        for type, value in order.events:
+            event = ev.decode(type, value)
+            own = getattr(event, "run_id", None) == task.run_id
+            dispatched = dispatched or (own and isinstance(event, ev.RunDispatched))
+            if not begun and dispatched and wanted is None:
+                begun = True
+            if own and isinstance(event, ev.RunEnded | ev.RunDeleted):
+                if isinstance(event, ev.RunEnded):
+                    self.outcome, self.values = _ended(event), bytes(event.values)
+                if isinstance(event, ev.RunEnded) and event.result is not None:
+                    pieces = [body for (blob_id, _), body in sorted(result.items()) if blob_id == event.result]
+                    self.values = run_results.decode(b"".join(pieces)).values
+                break
+            if own and isinstance(event, ev.RunResultPart):
+                result[event.blob_id, event.index] = event.body
+            if not begun:
+                self.base.note(event)
+            body = self.all.note(event)
+            if own and body is not None and begun:
+                self.bodies.append(body)
+            if own and isinstance(body, cp.CheckpointBody) and (body.namespace, body.checkpoint_id) == ("", wanted):
+                begun = True
+        if not dispatched:
+            raise CannotReplay("the run was never dispatched: there is nothing to run again")
+        if not begun:
+            raise CannotReplay(f"checkpoint {wanted} is none of the run's")
+        if wanted is not None:
+            self.base.drop_writes(("", wanted), task.run_id)
+
+
+def _ended(event: ev.RunEnded) -> str:
+    outcome = {
+        ev.RunSucceeded: "success",
+        ev.RunFailed: "error",
+        ev.RunCancelled: "interrupted",
+        ev.RunTimedOut: "timeout",
+        ev.RunRolledBack: "rolled_back",
+    }[type(event)]
+    waits = isinstance(event, ev.RunSucceeded) and event.status == "interrupted"
+    return outcome_of(outcome, event.error, waits=waits)
+
+
+def outcome_of(outcome: str, error: cmd.RunError | None, *, waits: bool) -> str:
+    """How a run ended, in words."""
+    if error is not None:
+        return f"{outcome} ({error.error}: {error.message})"
+    return "success, waits for a human" if outcome == "success" and waits else outcome
+
+
+def stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
+    """The store as of a moment, folded from the log. Holds the calling thread; makes a loop of its own, since it may be asked for
+    in the middle of another."""
+    found: list[list[tuple[tuple[str, ...], str, dict[str, Any]]]] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(asyncio.run(_stored_items(until)))
+        except BaseException as error:
+            failed.append(error)
+
+    import threading
+
+    thread = threading.Thread(target=work, name="replay-store")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
+async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
+    from langlog_backbone.log import started_log
+    from langlog_backbone.process.settings import read_settings
+
+    moment = datetime.fromisoformat(until)
+    items: dict[tuple[tuple[str, ...], str], dict[str, Any]] = {}
+    async with started_log(read_settings()) as log:
+        starts = await log.start_offsets(ev.STORE_EVENTS)
+        ends = {
+            (ev.STORE_EVENTS, n): end for n, end in enumerate(await log.end_offsets(ev.STORE_EVENTS)) if end > starts[n]
+        }
+        reader = log.reader([ev.STORE_EVENTS])
+        try:
+            while ends:
+                for record in await reader.read():
+                    lane = (record.topic, record.partition)
+                    if datetime.fromisoformat(record.headers["ce_time"]) <= moment:
+                        _fold_store(ev.decode(record.headers["ce_type"].removeprefix("langlog."), record.value), items)
+                    if lane in ends and record.offset + 1 >= ends[lane]:
+                        del ends[lane]
+        finally:
+            await reader.stop()
+    return [(namespace, key, value) for (namespace, key), value in items.items()]
+
+
+def _fold_store(event: ev.AnyEvent, items: dict[tuple[tuple[str, ...], str], dict[str, Any]]) -> None:
+    if not isinstance(event, ev.StoreWritten):
+        return
+    for op in event.ops:
+        place = tuple(event.namespace), op.key
+        items.pop(place, None)
+        if op.value:
+            items[place] = msgspec.json.decode(op.value)
+
+
+def main() -> None:
+    """Order in, answer out; what user code prints goes to stderr."""
+    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    order = decode_order(sys.stdin.buffer.read())
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdin = Path(os.devnull).open()  # noqa: SIM115
+    from langlog_backbone.process.logging import configure_logging
+    from langlog_backbone.process.service import StartError
+    from langlog_backbone.process.settings import read_settings
+
+    from ..graphs.loading import GraphLoadError
+
+    configure_logging(read_settings())
+    try:
+        found = asyncio.run(replay(order))
+    except (CannotReplay, StartError, GraphLoadError, ValueError) as error:
+        found = Replayed(trouble=str(error))
+    sys.stdout.flush()
+    with os.fdopen(answer, "wb") as out:
+        out.write(encode(found))
+    os._exit(0)  # threads of user code must not keep it alive
+
+
+if __name__ == "__main__":
+    main()

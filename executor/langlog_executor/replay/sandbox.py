@@ -1,0 +1,144 @@
+"""A place to run a graph where nothing leaves: its checkpointer writes to memory, its store is a copy, and nobody hears its frames.
+
+Concurrency: one sandbox for one attempt, on the event loop that made it; sync nodes use it from threads. It dies with its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from langgraph.store.base import BaseStore, Op, PutOp, Result
+from langgraph.store.memory import InMemoryStore
+from langlog_backbone.log.partitioner import partition_of
+from langlog_schemas.events import Event
+
+from ..checkpoints.checkpointer import LogCheckpointer
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+    from langlog_schemas.messages import Task
+
+    from ..checkpoints.overlay import Overlay
+    from ..checkpoints.reader import CheckpointReader
+
+Items = list[tuple[tuple[str, ...], str, dict[str, Any]]]
+"""(namespace, key, value)"""
+
+
+class Kept:
+    """Implements `worker_log.RecordSink`: events are kept instead of appended."""
+
+    crowded = False
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def flush(self) -> None:
+        """Nothing to wait for."""
+
+    def flush_blocking(self) -> None:
+        """Nothing to wait for."""
+
+    def last_offset(self, partition: int) -> int:
+        return -1
+
+
+class _Log:
+    def partition_of(self, key: str) -> int:
+        return partition_of(key, 1)
+
+    partitions = 1
+
+
+class _Backbone:
+    log = _Log()
+
+
+class _Io:
+    """As `IoLoop`, of the one loop that there is."""
+
+    backbone = _Backbone()
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+
+    async def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return await coroutine
+
+
+class _Reader:
+    """As `CheckpointReader` of a read model that is empty: what there is, is in the overlay."""
+
+    def __init__(self, serde: SerializerProtocol) -> None:
+        self.io = _Io()
+        self.serde = serde
+
+    async def checkpoint(self, *_: Any) -> None:
+        return None
+
+    async def page(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    async def blobs(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        return {}
+
+    async def lineage(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    async def threads_of_runs(self, run_ids: Sequence[str]) -> list[str]:
+        return []
+
+    async def wait_for(self, _: Any) -> None:
+        """Nothing comes."""
+
+
+class _Refuse:
+    """As `CommandSender`, for what would remove checkpoints: in a sandbox there is nothing to remove."""
+
+    async def send(self, commands: Sequence[Any]) -> None:
+        """Nothing is changed."""
+
+
+def sandboxed(serde: SerializerProtocol, overlay: Overlay, kept: Kept, task: Task) -> LogCheckpointer:
+    """The checkpointer that workers use, on what the overlay holds. ``task.fresh`` must be set: nothing is read from elsewhere."""
+    reader = cast("CheckpointReader", _Reader(serde))
+    return LogCheckpointer(kept, reader, task=task, overlay=overlay, sender=cast(Any, _Refuse()))
+
+
+class SandboxStore(BaseStore):
+    """The store as it was; writes stay here. What it holds is read when something first asks for it: most graphs never do.
+
+    A search by meaning answers as one without an index: in order of the last change.
+    """
+
+    supports_ttl = True
+
+    def __init__(self, load: Callable[[], Items]) -> None:
+        self._load = load
+        self._inner: InMemoryStore | None = None
+        self._turn = threading.Lock()
+        self.writes: list[PutOp] = []
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        ops = [op._replace(ttl=None) if isinstance(op, PutOp) else op for op in ops]
+        self.writes += [op for op in ops if isinstance(op, PutOp)]
+        return self._opened().batch(ops)
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        return await asyncio.to_thread(self.batch, ops)
+
+    def _opened(self) -> InMemoryStore:
+        with self._turn:
+            if self._inner is None:
+                self._inner = InMemoryStore()
+                for namespace, key, value in self._load():
+                    self._inner.put(namespace, key, value)
+            return self._inner

@@ -1,0 +1,176 @@
+"""Two ways that a run went, step by step: what each node wrote, which channels changed, and where they differ. Pure.
+
+Steps are matched by namespace (without the ids of tasks) and number, nodes by name, several of one name by their place. Ids that
+are made up anew in each run (of messages without one, of interrupts) are not compared unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from langlog_backbone.history.event_view import node_of
+from langlog_schemas import checkpoints as cp
+
+from ..checkpoints.serde import unpack
+from ..graphs.run_input import NULL_TASK
+from ..values import encoding
+from .recorded import Recorded
+from .request import Difference, NodeDiff, StepDiff, Verdict
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+DIFFERENCES_MAX = 50
+"""Of one node or step; what is more is left out."""
+VALUE_WIDTH = 400
+"""Characters of a value that is shown."""
+TASKS = "__pregel_tasks"
+PUSHED = "~__pregel_push, "
+INTERRUPT = "__interrupt__"
+OUTSIDE = "(input)"
+"""Writes that no node made: a command's."""
+
+Key = tuple[str, int]
+"""(namespace without task ids, step)"""
+Bodies = Iterable[cp.CheckpointBody | cp.WritesBody]
+
+
+class Step:
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, str, dict[str, list[Any]]]] = []
+        """(node, task path, channel -> values written)"""
+        self.changed: dict[str, Any] = {}
+
+    def nodes(self) -> dict[str, dict[str, list[Any]]]:
+        """By name; the second of one name is ``name#2``."""
+        found: dict[str, dict[str, list[Any]]] = {}
+        counts: dict[str, int] = {}
+        for name, _, writes in sorted(self.tasks, key=lambda t: t[:2]):
+            counts[name] = counts.get(name, 0) + 1
+            found[name if counts[name] == 1 else f"{name}#{counts[name]}"] = writes
+        return found
+
+
+class Way:
+    """One way that a run went. ``recorded``: all checkpoints that its writes may stand on."""
+
+    def __init__(self, bodies: Bodies, recorded: Recorded, serde: SerializerProtocol) -> None:
+        self._recorded = recorded
+        self._serde = serde
+        self.steps: dict[Key, Step] = {}
+        for body in bodies:
+            if isinstance(body, cp.CheckpointBody):
+                step = self._step(body.namespace, _number(body))
+                step.changed |= {b.channel: self._value(b.type, b.data) for b in body.blobs}
+            else:
+                self._note_writes(body)
+
+    def _note_writes(self, body: cp.WritesBody) -> None:
+        base = self._recorded.checkpoints.get((body.namespace, body.checkpoint_id))
+        step = self._step(body.namespace, -1 if base is None else _number(base) + 1)
+        writes: dict[str, list[Any]] = {}
+        for write in body.writes:
+            writes.setdefault(write.channel, []).append(self._value(write.type, write.data))
+        name = self._node(body, base)
+        for known, path, earlier in step.tasks:  # a task's writes may come in several records
+            if (known, path) == (name, body.task_path):
+                for channel, values in writes.items():
+                    earlier.setdefault(channel, []).extend(values)
+                return
+        step.tasks.append((name, body.task_path, writes))
+
+    def _step(self, namespace: str, number: int) -> Step:
+        return self.steps.setdefault((bare(namespace), number), Step())
+
+    def _node(self, body: cp.WritesBody, base: cp.CheckpointBody | None) -> str:
+        name = node_of(body.task_path)
+        if name is not None:
+            return name
+        if body.task_id == NULL_TASK:
+            return OUTSIDE
+        place = body.task_path.removeprefix(PUSHED).partition(", ")[0]
+        if base is not None and place.isdigit() and TASKS in base.versions:  # sent: the packet names the node
+            blob = self._recorded.blobs.get((base.namespace, TASKS, base.versions[TASKS]))
+            sent = None if blob is None else unpack(self._serde, *blob)
+            if isinstance(sent, list) and int(place) < len(sent):
+                return str(getattr(sent[int(place)], "node", "?"))
+        return "(task)"
+
+    def _value(self, kind: str, data: bytes) -> Any:
+        return msgspec.json.decode(encoding.encode(unpack(self._serde, kind, data)))
+
+
+def _number(body: cp.CheckpointBody) -> int:
+    found = msgspec.json.decode(body.metadata or b"{}").get("step")
+    return found if isinstance(found, int) else -1
+
+
+def bare(namespace: str) -> str:
+    """``child:6f…|inner:1a…`` -> ``child|inner``."""
+    return "|".join(part.partition(":")[0] for part in namespace.split("|"))
+
+
+def compare(recorded: Way, replayed: Way, *, strict: bool) -> list[StepDiff]:
+    """All steps of either, in order."""
+    keys = sorted({*recorded.steps, *replayed.steps}, key=lambda key: (key[1], key[0]))
+    return [_step(key, recorded.steps.get(key), replayed.steps.get(key), strict) for key in keys]
+
+
+def _step(key: Key, recorded: Step | None, replayed: Step | None, strict: bool) -> StepDiff:
+    if recorded is None or replayed is None:
+        verdict: Verdict = "replayed only" if recorded is None else "recorded only"
+        one = recorded or replayed
+        assert one is not None
+        return StepDiff(*key, verdict, [NodeDiff(name, verdict) for name in one.nodes()])
+    before, after = recorded.nodes(), replayed.nodes()
+    nodes = [_node(name, before.get(name), after.get(name), strict) for name in dict.fromkeys([*before, *after])]
+    told = any(node.verdict != "same" for node in nodes)
+    changed = [] if told else differences(recorded.changed, replayed.changed, strict=strict)
+    return StepDiff(*key, "different" if told or changed else "same", nodes, changed)
+
+
+def _node(name: str, recorded: Mapping[str, Any] | None, replayed: Mapping[str, Any] | None, strict: bool) -> NodeDiff:
+    if recorded is None or replayed is None:
+        return NodeDiff(name, "replayed only" if recorded is None else "recorded only")
+    found = differences(recorded, replayed, strict=strict)
+    return NodeDiff(name, "different" if found else "same", found)
+
+
+def differences(recorded: Any, replayed: Any, *, strict: bool) -> list[Difference]:
+    """Where two JSON values differ, at most `DIFFERENCES_MAX` places."""
+    found: list[Difference] = []
+    _differ(recorded, replayed, "", found, strict)
+    return found
+
+
+_MISSING = object()
+
+
+def _differ(a: Any, b: Any, path: str, found: list[Difference], strict: bool) -> None:
+    if len(found) >= DIFFERENCES_MAX or a is b:
+        return
+    if isinstance(a, dict) and isinstance(b, dict):
+        volatile = not strict and _volatile(a, path) and _volatile(b, path)
+        for key in dict.fromkeys([*a, *b]):
+            if not (volatile and key == "id"):
+                inner = f"{path}.{key}" if path else str(key)
+                _differ(a.get(key, _MISSING), b.get(key, _MISSING), inner, found, strict)
+    elif isinstance(a, list) and isinstance(b, list):
+        for n in range(max(len(a), len(b))):
+            _differ(a[n] if n < len(a) else _MISSING, b[n] if n < len(b) else _MISSING, f"{path}[{n}]", found, strict)
+    elif type(a) is not type(b) or a != b:
+        found.append(Difference(path, _shown(a), _shown(b)))
+
+
+def _volatile(value: dict[str, Any], path: str) -> bool:
+    """Whether its ``id`` is one that is made up: of a message, or of an interrupt."""
+    return ("type" in value and "content" in value) or ("value" in value and path.startswith(INTERRUPT))
+
+
+def _shown(value: Any) -> str | None:
+    if value is _MISSING:
+        return None
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= VALUE_WIDTH else f"{text[: VALUE_WIDTH - 1]}…"

@@ -1,0 +1,131 @@
+"""Commands that a worker sends for graph code (store writes, removal of checkpoints), and their outcomes.
+
+The same exchange as a gateway's: the command names a channel of this process to reply to, and the projector replies once the
+read model holds the outcome. Ids begin with ``worker-``: such a channel is never in the projector's own process. A reply may be
+lost with Redis: then the router asks the projector for it again, and the projection's last cause tells whether the command is
+behind it. While the log is away, senders wait.
+Concurrency: belongs to the I/O loop. What happens when it dies: commands that are in the log are carried out all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+from langlog_backbone.log import NewRecord, Position
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process import tracing
+from langlog_backbone.process.retry import Availability, until_available
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.replies import ReplyRouter
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_schemas import commands, envelope, messages
+from langlog_schemas.events import RUN_EVENTS, STORE_EVENTS
+from langlog_schemas.messages import Reply
+
+if TYPE_CHECKING:
+    from langlog_schemas.commands import Body
+
+    from .io_loop import IoLoop
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "/langlog/executor"
+ASK_AGAIN_S = 5.0
+"""Without a reply for this long, Postgres is asked whether the command is carried out. The router has asked the projector for the
+reply before: Postgres does not know whether a command was refused."""
+WARN_AFTER_S = 30.0
+"""Without an outcome for this long, the worker's log says what a run waits for."""
+
+_CAUSE = load_sql("langlog_executor", "checkpoints.sql")["cause"]
+
+
+class CommandRefused(Exception):
+    """The command changed nothing. ``status`` as in HTTP."""
+
+    for_clients = True
+
+    def __init__(self, status: int, detail: str | None) -> None:
+        super().__init__(detail or f"refused with status {status}")
+        self.status = status
+
+
+class CommandSender:
+    def __init__(self, io: IoLoop) -> None:
+        self._backbone = io.backbone
+        self._log = Availability("worker.commands", "log")
+        self._replies = ReplyRouter(io.backbone.bus, f"{channels.WORKER_ID}{new_id()}")
+
+    async def send(self, sent: Sequence[Body], *, actor: str | None = None) -> list[Reply]:
+        """Append the commands in one go and wait for all outcomes.
+
+        Waits as long as log or read model are unavailable. Raises CommandRefused for the first one refused. An append of which it is
+        not known whether it came about is made again: what these commands ask for may be done twice.
+        """
+        await self._replies.start()
+        now = now_iso()
+        records = []
+        futures: dict[str, asyncio.Future[bytes]] = {}
+        topics = [STORE_EVENTS if isinstance(command, commands.StoreCommand) else RUN_EVENTS for command in sent]
+        for command in sent:
+            id = new_id()
+            futures[id] = self._replies.expect_reply(id)
+            records.append(
+                NewRecord(
+                    commands.TOPIC,
+                    command.key,
+                    commands.encode(command),
+                    envelope.headers(
+                        id=id,
+                        type=command.TYPE,
+                        source=SOURCE,
+                        time=now,
+                        subject=command.key,
+                        reply_to=self._replies.id,
+                        actor=actor,
+                        traceparent=tracing.current(),
+                    ),
+                )
+            )
+        try:
+            await self._append(records, futures, topics)
+            replies = [messages.decode_reply(await future) for future in futures.values()]
+        finally:
+            for id, future in futures.items():
+                self._replies.discard(id, future)
+        for reply in replies:
+            if reply.status != 200:
+                raise CommandRefused(reply.status, reply.detail)
+        return replies
+
+    async def _append(
+        self, records: Sequence[NewRecord], futures: Mapping[str, asyncio.Future[bytes]], topics: Sequence[str]
+    ) -> None:
+        """Into the log, and until every outcome is there: who waits is a run, which has a time limit of its own."""
+        positions = await until_available(lambda: self._backbone.log.append(records), on=self._log)
+        waiting = set(futures.values())
+        began, warned = time.monotonic(), False
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, timeout=ASK_AGAIN_S)
+            if waiting:
+                await self._look(futures, zip(topics, positions, strict=False))
+                if not warned and time.monotonic() - began > WARN_AFTER_S:
+                    warned = True
+                    logger.warning(
+                        "commands.waiting_for_projector", commands=len(waiting), keys=[r.key for r in records[:3]]
+                    )
+
+    async def _look(self, futures: Mapping[str, asyncio.Future[bytes]], places: Iterable[tuple[str, Position]]) -> None:
+        """Take commands whose events the projection has behind it for carried out: their reply was lost."""
+        for (id, future), (topic, position) in zip(futures.items(), places, strict=False):
+            if future.done():
+                continue
+            with contextlib.suppress(*UNAVAILABLE_ERRORS):
+                cause = await self._backbone.pool.fetchval(_CAUSE, topic, position.partition)
+                if cause is not None and cause >= position.offset and not future.done():
+                    future.set_result(messages.encode(Reply(command_id=id)))

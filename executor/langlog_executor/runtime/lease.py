@@ -1,0 +1,110 @@
+"""The lease by which a worker is known to be alive, renewed by a thread.
+
+    taken ──every third of the lease──► renewed ─ … ─► lost ──► `on_lost`: everything held belongs to others now
+                                          └─ wiped ──► `on_wiped`: say again what is held
+
+A thread with a connection of its own, because an event loop that is busy for a moment must not cost the lease. Whether a lease
+that Redis does not know was wiped or has run out is told apart by our own clock: it cannot have run out before its time.
+What happens when it dies: with its process, and then the lease runs out, as it should.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from langlog_backbone.process.retry import Availability
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis.hot_queue import renew_blocking
+from langlog_backbone.time.clock import new_id
+from redis import Redis
+from redis.exceptions import RedisError
+
+logger = structlog.get_logger(__name__)
+
+RENEWALS = 3
+"""Renewals within the length of a lease."""
+RETRY_S = 0.3
+"""Between two tries while Redis is away."""
+
+
+class Lease:
+    """Holds the lease of one worker id at a time; callbacks are called on the lease's thread."""
+
+    def __init__(self, settings: Settings, *, on_lost: Callable[[str], None], on_wiped: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._on_lost = on_lost
+        self._on_wiped = on_wiped
+        self._client = Redis.from_url(
+            settings.redis_uri, socket_timeout=settings.lease_s / RENEWALS, socket_connect_timeout=settings.lease_s
+        )
+        self.availability = Availability("worker.lease", "redis")
+        self._stopping = False
+        self._wake = threading.Event()
+        self._taken = threading.Event()
+        self._renewed = 0.0
+        self.worker = new_id()
+        """Under which the lease runs; a new one after it was lost."""
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Take the lease and keep it. Blocks until it is taken: nothing may be claimed before."""
+        self._thread.start()
+        self._taken.wait()
+
+    def stop(self) -> None:
+        """Let go: whatever is still held is found by the next reaping."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout=self._settings.lease_s)
+        self._client.close()
+
+    def hurry(self) -> None:
+        """Renew now: Redis was away, and may have come back empty. Any thread."""
+        self._wake.set()
+
+    def asleep(self, seconds: float) -> None:
+        """For tests: as if the last renewal had been that much longer ago."""
+        self._renewed -= seconds
+
+    @property
+    def valid(self) -> bool:
+        """Whether it was renewed within its length."""
+        return time.monotonic() - self._renewed < self._settings.lease_s
+
+    def _pause(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            fresh = not self._taken.is_set()
+            asked = time.monotonic()
+            try:
+                held = renew_blocking(
+                    self._client, self._settings.redis_prefix, self.worker, self._settings.lease_s, fresh=fresh
+                )
+            except (RedisError, OSError) as error:
+                self.availability.failed(error)
+                self._pause(RETRY_S)
+                continue
+            self.availability.succeeded()
+            if held:
+                self._renewed = asked
+                self._taken.set()
+                self._pause(self._settings.lease_s / RENEWALS)
+            else:
+                self._not_known(asked)
+
+    def _not_known(self, asked: float) -> None:
+        """Redis does not know the lease: it was wiped, or the lease has run out and was reaped."""
+        self._taken.clear()
+        if asked - self._renewed < self._settings.lease_s:
+            logger.warning("lease.wiped", worker=self.worker)
+            self._on_wiped(self.worker)
+            return
+        logger.warning("lease.lost", worker=self.worker, silent_s=round(asked - self._renewed, 1))
+        lost, self.worker = self.worker, new_id()
+        self._on_lost(lost)

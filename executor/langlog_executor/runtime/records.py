@@ -1,0 +1,319 @@
+"""Worker records: what one attempt of a run appends to the log (checkpoints, writes, frames, its start), in order.
+
+Concurrency: `RunRecords.emit` may be called from any thread and never waits; what has gathered goes to the log in one append,
+made on the I/O loop, one at a time per attempt, so that the partition keeps the order of emitting. While the log is away the
+records wait here, and the run with them once `MAX_BACKLOG_BYTES` have gathered. What happens when it dies: records that were
+not appended are gone with the process; the next attempt starts from those that were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+from langlog_backbone.log import LogUnavailable, NewRecord
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_schemas import envelope, events, run_results
+from langlog_schemas.run_results import RunResult
+
+if TYPE_CHECKING:
+    from langlog_schemas.messages import Task
+
+    from .io_loop import IoLoop
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "/langlog/executor"
+RETRY_PAUSE_S = 0.1
+MAX_RETRY_PAUSE_S = 2.0
+LINGER_S = 0.004
+"""Records wait this long for company unless somebody waits for them: a short run's all share one commit and one fold."""
+FLOOD_RECORDS = 4
+FLOOD_LINGER_S = 0.012
+"""… and this long after an append of at least `FLOOD_RECORDS`: a graph of many quick steps."""
+ENVELOPE_BYTES = 4_000
+"""Room in a record for headers, key and the rest of the event, beside a checkpoint body."""
+MAX_BACKLOG_BYTES = 32_000_000
+"""`RecordSink.crowded` from here on: whoever emits should wait for `flush`."""
+
+_Checkpoint = events.CheckpointWritten | events.CheckpointWrites
+
+
+class RecordsClosed(Exception):
+    """The attempt was given up; what it had not yet appended is dropped."""
+
+
+class RecordSink(Protocol):
+    """Where a checkpointer puts its events."""
+
+    @property
+    def crowded(self) -> bool:
+        """Too much is waiting: flush before emitting more."""
+        ...
+
+    def emit(self, event: events.Event) -> None: ...
+
+    async def flush(self) -> None: ...
+
+    def flush_blocking(self) -> None:
+        """As `flush`, for threads other than that of the I/O loop."""
+        ...
+
+    def last_offset(self, partition: int) -> int:
+        """Offset in ``run-events`` of the last record appended to the partition; -1 if none."""
+        ...
+
+
+class RunRecords:
+    """Appender of one attempt's records (``task`` None: of somebody outside any run)."""
+
+    def __init__(self, io: IoLoop, task: Task | None, thread_id: str, *, suffix: str = "") -> None:
+        """``suffix``: tells the ids of these records from those of other `RunRecords` of the same attempt."""
+        self.thread_id = thread_id
+        self.traceparent: str | None = None
+        """The trace that the records belong to. Set before the first one."""
+        self._io = io
+        self._prefix = f"{task.run_id}-{task.attempt}-{suffix}" if task is not None else f"{new_id()}-0-"
+        limit = io.backbone.settings.max_record_bytes
+        self._part_bytes = max(limit - ENVELOPE_BYTES, limit // 2)
+        self._lock = threading.Lock()
+        self._waiting: list[NewRecord] = []
+        self._backlog = 0
+        self._emitted = 0
+        self._scheduled = False
+        # from here on only touched on the I/O loop
+        self._durable = 0
+        self._appender: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._linger_s = LINGER_S
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._offsets: dict[int, int] = {}
+        self._error: BaseException | None = None
+
+    @property
+    def crowded(self) -> bool:
+        return self._backlog > MAX_BACKLOG_BYTES
+
+    def emit(self, event: events.Event) -> None:
+        """Append soon, in the order of emitting. Raises what made an earlier append impossible."""
+        if self._error is not None:
+            raise self._error
+        if isinstance(event, _Checkpoint) and len(event.body) > self._part_bytes:
+            for part in self._split(event):
+                self._enqueue(part, events.encode(part))
+        else:
+            self._enqueue(event, events.encode(event))
+
+    def emit_result(self, run_id: str, attempt: int, result: RunResult) -> str:
+        """What the run left behind, in as many records as it takes; the id under which its end names it."""
+        body, blob_id = run_results.encode(result), f"{self._prefix}{new_id()}"
+        chunks = self._chunks(body)
+        for index, chunk in enumerate(chunks):
+            self.emit(
+                events.RunResultPart(
+                    thread_id=self.thread_id,
+                    run_id=run_id,
+                    attempt=attempt,
+                    blob_id=blob_id,
+                    index=index,
+                    count=len(chunks),
+                    body=chunk,
+                )
+            )
+        return blob_id
+
+    async def flush(self) -> None:
+        """Wait until everything emitted so far is durable.
+
+        Waits as long as the log is away. Raises RecordTooLarge or LogFault, and RecordsClosed after `close`.
+        """
+        if self._error is not None or self._durable < self._emitted:
+            await self._io.call(self._settled(self._emitted))
+
+    def flush_blocking(self) -> None:
+        if self._error is not None or self._durable < self._emitted:
+            asyncio.run_coroutine_threadsafe(self._settled(self._emitted), self._io.loop).result()
+
+    async def flush_with(self, last: NewRecord) -> None:
+        """Make everything emitted so far durable, and ``last`` (of any topic) after it.
+
+        On the embedded log they share a commit; elsewhere ``last`` waits, because partitions fail one by one.
+        """
+        if self._io.backbone.log.name == "sqlite":
+            self._add(last, len(last.value))
+            await self.flush()
+        else:
+            await self.flush()
+            self._add(last, len(last.value))
+            await self.flush()
+
+    def last_offset(self, partition: int) -> int:
+        return self._offsets.get(partition, -1)
+
+    def close(self) -> None:
+        """Give up: nothing more is appended, whoever waits gets RecordsClosed. To be called on the I/O loop."""
+        self._error = RecordsClosed()
+        if self._lingering is not None:
+            self._lingering.cancel()
+        if self._appender is not None:
+            self._appender.cancel()
+        with self._lock:
+            self._waiting = []
+        self._release()
+
+    def _split(self, event: _Checkpoint) -> list[events.CheckpointPart]:
+        chunks = self._chunks(event.body)
+        blob_id = f"{self._prefix}{new_id()}"
+        return [
+            events.CheckpointPart(
+                thread_id=event.thread_id,
+                run_id=event.run_id,
+                attempt=event.attempt,
+                blob_id=blob_id,
+                index=index,
+                count=len(chunks),
+                whole="checkpoint.written.v1"
+                if isinstance(event, events.CheckpointWritten)
+                else "checkpoint.writes.v1",
+                body=chunk,
+            )
+            for index, chunk in enumerate(chunks)
+        ]
+
+    def _chunks(self, body: bytes) -> list[bytes]:
+        return [body[start : start + self._part_bytes] for start in range(0, len(body), self._part_bytes)]
+
+    def _enqueue(self, event: events.Event, value: bytes) -> None:
+        kind, key = event.TYPE, event.key
+        content = envelope.MSGPACK_CONTENT if kind in events.MSGPACK_EVENTS else envelope.JSON_CONTENT
+        time = now_iso()
+        with self._lock:
+            self._emitted += 1
+            found = envelope.headers(
+                id=f"{self._prefix}{self._emitted}",
+                type=kind,
+                source=SOURCE,
+                time=time,
+                subject=key,
+                content_type=content,
+                traceparent=self.traceparent,
+            )
+            self._waiting.append(NewRecord(event.TOPIC, key, value, found))
+            self._backlog += len(value)
+            wake, self._scheduled = not self._scheduled, True
+        if wake:
+            self._io.post(self._start)
+
+    def _add(self, record: NewRecord, size: int) -> None:
+        if self._error is not None:
+            raise self._error
+        with self._lock:
+            self._emitted += 1
+            self._waiting.append(record)
+            self._backlog += size
+            wake, self._scheduled = not self._scheduled, True
+        if wake:
+            self._io.post(self._start)
+
+    # on the I/O loop
+
+    def _start(self) -> None:
+        if self._appender is None and self._lingering is None:
+            self._lingering = self._io.loop.call_later(self._linger_s, self._append_now)
+
+    def _append_now(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        if self._appender is None and self._error is None:
+            self._appender = self._io.loop.create_task(self._append_all())
+
+    async def _append_all(self) -> None:
+        try:
+            while True:
+                with self._lock:
+                    batch, self._waiting = self._waiting, []
+                    if not batch:
+                        self._scheduled = False
+                        return
+                await self._append(batch)
+                with self._lock:
+                    self._backlog -= sum(len(record.value) for record in batch)
+                self._durable += len(batch)
+                self._release()
+                if not self._waiters:  # what came meanwhile waits for company again
+                    self._linger_s = LINGER_S if len(batch) < FLOOD_RECORDS else FLOOD_LINGER_S
+                    with self._lock:
+                        self._scheduled = bool(self._waiting)
+                    if self._scheduled:
+                        self._lingering = self._io.loop.call_later(self._linger_s, self._append_now)
+                    return
+        except asyncio.CancelledError:
+            self._error = self._error or RecordsClosed()
+            self._release()
+            raise
+        except Exception as error:
+            self._error = error
+            logger.exception("worker_log.append_failed", thread_id=self.thread_id)
+            self._release()
+        finally:
+            self._appender = None
+
+    async def _append(self, batch: Sequence[NewRecord]) -> None:
+        pause = RETRY_PAUSE_S
+        while True:
+            try:
+                positions = await self._io.backbone.log.append(batch)
+            except LogUnavailable as error:
+                # also when it may have landed: the records' ids make a second copy harmless
+                if pause == RETRY_PAUSE_S:
+                    logger.warning("worker_log.waiting_for_log", thread_id=self.thread_id, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_RETRY_PAUSE_S)
+                continue
+            for record, position in zip(batch, positions, strict=True):
+                if record.topic == events.RUN_EVENTS:
+                    self._offsets[position.partition] = position.offset
+            return
+
+    async def _settled(self, sequence: int) -> None:
+        if self._error is None and self._durable < sequence:
+            future: asyncio.Future[None] = self._io.loop.create_future()
+            self._waiters.append((sequence, future))
+            self._append_now()
+            await future
+        if self._error is not None and self._durable < sequence:
+            raise self._error
+
+    def _release(self) -> None:
+        kept: list[tuple[int, asyncio.Future[None]]] = []
+        for sequence, future in self._waiters:
+            if self._error is None and sequence > self._durable:
+                kept.append((sequence, future))
+            elif not future.done():
+                future.set_result(None)
+        self._waiters = kept
+
+
+class CapturedRecords:
+    """A sink that keeps events for its owner instead of appending them: for state updates, which become one command."""
+
+    crowded = False
+
+    def __init__(self) -> None:
+        self.events: list[events.Event] = []
+
+    def emit(self, event: events.Event) -> None:
+        self.events.append(event)
+
+    async def flush(self) -> None:
+        return None
+
+    def flush_blocking(self) -> None:
+        return None
+
+    def last_offset(self, partition: int) -> int:
+        return -1

@@ -1,0 +1,1 @@
+"""The store that graph nodes get, and embeddings."""

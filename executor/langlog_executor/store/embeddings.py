@@ -1,0 +1,229 @@
+"""What texts mean, as vectors: the project's embedding function (``store.index``), for nodes and for gateways.
+
+    put, search ──texts──► Embedder (I/O loop) ──100 at a time──► graph loop or node thread: the project's code ──► vectors
+
+Vectors are computed once, before the command that writes the item, and travel in it: folding and rebuilding need no model. Texts that
+come while calls are under way share the next one. Concurrency: belongs to the I/O loop; the project's code runs on a graph loop of its
+own (async) or on a node thread (sync), as nodes do. What happens when it dies: the put or search that asked fails, nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import math
+import sys
+from array import array
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import ensure_embeddings, get_text_at_path, tokenize_path
+from langlog_backbone.process.service import StartError
+from langlog_backbone.project.imports import import_file, imported_file
+from langlog_backbone.project.store_index import StoreIndex
+from langlog_schemas.commands import StoreVector
+from langlog_schemas.vectors import pack
+
+if TYPE_CHECKING:
+    from langlog_backbone.project.config import Project
+
+    from ..runtime.graph_loops import GraphLoops
+
+HOME = "store.index"
+"""Where the project's function runs, among the graphs' loops."""
+TEXTS_AT_ONCE = 100
+"""Texts of one call of the project's function: providers refuse more than a few hundred."""
+CALLS_AT_ONCE = 4
+VECTORS_MAX = 500
+"""Of one item: a path with ``[*]`` makes one for each element."""
+
+
+class EmbeddingFailed(Exception):
+    """The project's function raised, took too long, or gave something else than vectors."""
+
+    for_clients = True
+
+
+class TooManyTexts(ValueError):
+    """An item with more texts than are embedded of one."""
+
+    for_clients = True
+
+
+class ItemQuestion(msgspec.Struct, frozen=True):
+    """An item that is going to be put; ``index`` as in API.md 11."""
+
+    value: dict[str, Any]
+    index: list[str] | None = None
+
+
+class QueryQuestion(msgspec.Struct, frozen=True):
+    text: str
+
+
+class Text(NamedTuple):
+    path: str
+    text: str
+
+
+class _Request(NamedTuple):
+    texts: list[str]
+    vectors: asyncio.Future[list[list[float]]]
+
+
+class Embedder:
+    """One for a process. ``limit_s``: how long one call may take."""
+
+    def __init__(self, embeddings: Embeddings, index: StoreIndex, loops: GraphLoops, limit_s: float) -> None:
+        self._embeddings = embeddings
+        self._loops = loops
+        self._limit_s = limit_s
+        self._dims = index.dims
+        self._paths = index.paths
+        self._waiting: deque[_Request] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def texts_of(self, value: Mapping[str, Any], index: Sequence[str] | None) -> list[Text]:
+        """What is embedded of an item. Raises TooManyTexts. Any thread."""
+        found: list[Text] = []
+        for path in self._paths if index is None else index:
+            texts = get_text_at_path(value, tokenize_path(path) if path != "$" else path)
+            # as langgraph's own stores name them
+            found += [Text(path if len(texts) == 1 else f"{path}.{n}", text) for n, text in enumerate(texts)]
+        found = [text for text in found if text.text.strip()]
+        if len(found) > VECTORS_MAX:
+            raise TooManyTexts(f"The item has {len(found)} texts to be embedded, at most {VECTORS_MAX} are allowed")
+        return found
+
+    async def vectors(self, texts: Sequence[Text]) -> list[StoreVector]:
+        """Raises EmbeddingFailed."""
+        pieces = [texts[n : n + TEXTS_AT_ONCE] for n in range(0, len(texts), TEXTS_AT_ONCE)]
+        found = await asyncio.gather(*(self._documents([text for _, text in piece]) for piece in pieces))
+        return [
+            StoreVector(path, *pack(vector))
+            for piece, vectors in zip(pieces, found, strict=True)
+            for (path, _), vector in zip(piece, vectors, strict=True)
+        ]
+
+    async def query(self, text: str) -> list[float]:
+        """The vector of what is searched for: some models tell it from what is stored. Raises EmbeddingFailed."""
+        return self._vector(await self._run(lambda: self._embeddings.aembed_query(text)))
+
+    # what gateways ask
+
+    async def item(self, asked: ItemQuestion) -> bytes:
+        """JSON: the list of `StoreVector`."""
+        return msgspec.json.encode(await self.vectors(self.texts_of(asked.value, asked.index)))
+
+    async def search(self, asked: QueryQuestion) -> bytes:
+        """JSON: a `StoreVector` of the text."""
+        return msgspec.json.encode(StoreVector("$", *pack(await self.query(asked.text))))
+
+    # batches
+
+    def _documents(self, texts: list[str]) -> asyncio.Future[list[list[float]]]:
+        request = _Request(texts, asyncio.get_running_loop().create_future())
+        self._waiting.append(request)
+        if len(self._calls) < CALLS_AT_ONCE:
+            task = asyncio.create_task(self._work())
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        return request.vectors
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft()]
+            size = len(batch[0].texts)
+            while self._waiting and size + len(self._waiting[0].texts) <= TEXTS_AT_ONCE:
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1].texts)
+            await self._answer([request for request in batch if not request.vectors.done()])
+
+    async def _answer(self, batch: list[_Request]) -> None:
+        """One call for all of them; when it fails, one for each: nobody pays for another one's text."""
+        if not batch:
+            return
+        texts = list(dict.fromkeys(text for request in batch for text in request.texts))
+        try:
+            found = await self._run(lambda: self._embeddings.aembed_documents(texts))
+            if not isinstance(found, Sequence) or len(found) != len(texts):
+                raise EmbeddingFailed(f"store.index.embed gave {_count(found)} for {len(texts)} texts")
+            vectors = dict(zip(texts, map(self._vector, found), strict=True))
+        except EmbeddingFailed as error:
+            if len(batch) > 1:
+                for request in batch:
+                    await self._answer([request])
+            elif not batch[0].vectors.done():
+                batch[0].vectors.set_exception(error)
+            return
+        for request in batch:
+            if not request.vectors.done():
+                request.vectors.set_result([vectors[text] for text in request.texts])
+
+    async def _run(self, start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        work = self._loops.submit(HOME, start)
+        try:
+            async with asyncio.timeout(self._limit_s):
+                # shielded: a future whose waiter is cancelled counts as done, and the function would go on for nobody
+                return await asyncio.shield(work.done)
+        except TimeoutError:
+            raise EmbeddingFailed(
+                f"store.index.embed took more than {self._limit_s:g} s, or timed out itself"
+            ) from None
+        except asyncio.CancelledError:
+            if not work.done.cancelled():
+                raise
+            raise EmbeddingFailed("store.index.embed was cancelled") from None
+        except Exception as error:
+            raise EmbeddingFailed(f"store.index.embed failed: {error!r}") from error
+        finally:
+            if not work.done.done():
+                work.cancel()
+
+    def _vector(self, found: Any) -> list[float]:
+        """Raises EmbeddingFailed for what is no vector of the configured length."""
+        to_list = getattr(found, "tolist", None)
+        numbers = found if to_list is None else to_list()
+        if not isinstance(numbers, list | tuple) or len(numbers) != self._dims:
+            raise EmbeddingFailed(f"store.index.embed gave {_count(numbers)} where store.index.dims says {self._dims}")
+        with contextlib.suppress(TypeError):
+            if all(
+                map(math.isfinite, array("f", numbers))
+            ):  # as Postgres compares them: 32 bits may hold less than what was given
+                return array("d", numbers).tolist()
+        raise EmbeddingFailed("store.index.embed gave a vector that is not made of finite numbers")
+
+
+def _count(found: Any) -> str:
+    return f"{len(found)} numbers or vectors" if isinstance(found, Sequence) else f"a {type(found).__name__}"
+
+
+def load_embeddings(project: Project, index: StoreIndex) -> Embeddings:
+    """The object that ``store.index.embed`` means. Changes the process as loading graphs does; those are loaded before.
+
+    ``path.py:name`` and ``package.module:name`` are functions or `Embeddings` of the project; anything else is a provider's model,
+    as langchain's ``init_embeddings`` knows them. Raises StartError.
+    """
+    where = f"{project.file}: store.index.embed"
+    try:
+        source, colon, name = index.embed.rpartition(":")
+        if colon and (source.endswith(".py") or "/" in source):
+            path = (project.root / source).resolve()
+            found: Any = imported_file(path) or import_file(path)
+        elif colon and "." in source:
+            found = sys.modules.get(source) or importlib.import_module(source)
+        else:
+            return ensure_embeddings(index.embed)
+        for part in name.split("."):
+            found = getattr(found, part)
+        if not isinstance(found, Embeddings) and (not callable(found) or isinstance(found, type)):
+            raise StartError(f"{where}: {index.embed!r} is neither a function nor an Embeddings object")
+        return ensure_embeddings(found)
+    except StartError:
+        raise
+    except Exception as error:
+        raise StartError(f"{where}: {index.embed!r} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -1,0 +1,210 @@
+"""`LogStore`: the store that graph nodes get. Writes are commands in the log, reads come from the read model.
+
+A write returns once the read model holds it, so whoever reads afterwards, in a node or over HTTP, finds it. Within one batch
+reads see the state before its writes, and of several writes to one item the last one counts, as in langgraph's own stores. Texts
+of a batch are embedded together, before anything is written.
+
+Concurrency: usable from any loop or thread; the I/O is done on the I/O loop. It holds nothing that must survive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+    validate_op_namespace,
+)
+from langlog_backbone.postgres.database import Parameters
+from langlog_backbone.process.retry import Availability
+from langlog_backbone.store.conditions import address_fault, value_filter
+from langlog_backbone.store.reader import Row, StoreReader
+from langlog_backbone.store.refresh import Refreshes
+from langlog_schemas.commands import ABSENT, StoreOp, WriteStore
+from msgspec.structs import replace
+
+from ..runtime.command_sender import SOURCE, CommandSender
+from ..runtime.patient_reads import PatientReads
+from ..values import encoding
+
+if TYPE_CHECKING:
+    from ..runtime.io_loop import IoLoop
+    from .embeddings import Embedder, Text
+
+ROWS_MAX = 1_000_000
+"""Of one answer: nodes ask for what they want, and have memory of their own."""
+
+
+class LogStore(BaseStore):
+    """One for a process. ``ttl`` is the ``store.ttl`` section of langgraph.json; without ``embedder`` nothing is found by meaning."""
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        io: IoLoop,
+        *,
+        sender: CommandSender | None = None,
+        ttl: TTLConfig | None = None,
+        embedder: Embedder | None = None,
+    ) -> None:
+        self._io = io
+        self._reader = StoreReader(PatientReads(io.backbone.pool, Availability("worker.store")).fetch, most=ROWS_MAX)
+        self._refreshes = Refreshes(io.backbone.log, SOURCE)
+        self._sender = sender or CommandSender(io)
+        self._embedder = embedder
+        self.ttl_config = ttl
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Raises ValueError for an operation that cannot be, EmbeddingFailed and CommandRefused.
+
+        Waits as long as log or read model are unavailable.
+        """
+        return await self._io.call(self._perform(self._checked(ops)))
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """As `abatch`; holds the calling thread, which must not be that of the I/O loop."""
+        return self._io.call_blocking(self._perform(self._checked(ops)), "store")
+
+    async def stop(self) -> None:
+        """On the I/O loop: what reads have put off is appended."""
+        await self._refreshes.stop()
+
+    # on the caller's thread
+
+    def _checked(self, ops: Iterable[Op]) -> list[Op | StoreWrite]:
+        checked: list[Op | StoreWrite] = []
+        for op in ops:
+            validate_op_namespace(op)
+            if isinstance(op, PutOp):
+                checked.append(self._write(op))
+            else:
+                checked.append(_plain(op) if isinstance(op, SearchOp) and op.filter else op)
+        return checked
+
+    def _write(self, op: PutOp) -> StoreWrite:
+        if not op.namespace:
+            raise ValueError("Namespace cannot be empty.")
+        value = None if op.value is None else encoding.encode(op.value)
+        if "\0" in "".join((op.key, *op.namespace)) or (value is not None and b"\\u0000" in value):
+            raise ValueError("NUL characters cannot be stored")
+        if fault := address_fault(op.namespace, op.key):
+            raise ValueError(fault)
+        texts: list[Text] = []
+        if self._embedder is not None and op.value is not None and op.index is not False:
+            texts = self._embedder.texts_of(op.value, op.index)
+        raw = ABSENT if value is None else msgspec.Raw(value)
+        return StoreWrite(tuple(op.namespace), StoreOp(key=op.key, value=raw, index=op.index, ttl=op.ttl), texts)
+
+    # on the I/O loop
+
+    async def _perform(self, ops: list[Op | StoreWrite]) -> list[Result]:
+        writes: dict[tuple[tuple[str, ...], str], StoreWrite] = {}
+        for op in ops:
+            if isinstance(op, StoreWrite):
+                place = op.namespace, op.op.key
+                writes.pop(place, None)
+                writes[place] = op
+        results: list[Result] = [None] * len(ops)
+        texts = [text for write in writes.values() for text in write.texts]
+        if texts and self._embedder is not None:
+            vectors, _ = await asyncio.gather(self._embedder.vectors(texts), self._read_all(ops, results))
+        else:
+            vectors = []
+            await self._read_all(ops, results)
+        found = iter(vectors)
+        commands: dict[tuple[str, ...], list[StoreOp]] = {}
+        for write in writes.values():
+            put = replace(write.op, vectors=[next(found) for _ in write.texts]) if write.texts else write.op
+            commands.setdefault(write.namespace, []).append(put)
+        if commands:
+            await self._sender.send([WriteStore(namespace=list(place), ops=puts) for place, puts in commands.items()])
+        return results
+
+    async def _read_all(self, ops: list[Op | StoreWrite], results: list[Result]) -> None:
+        reads = [(n, self._read(op)) for n, op in enumerate(ops) if not isinstance(op, StoreWrite)]
+        if len(reads) == 1:
+            results[reads[0][0]] = await reads[0][1]
+        elif reads:
+            found = await asyncio.gather(*(read for _, read in reads))
+            for (n, _), result in zip(reads, found, strict=True):
+                results[n] = result
+
+    def _read(self, op: Op) -> Coroutine[Any, Any, Result]:
+        match op:
+            case GetOp():
+                return self._get(op)
+            case SearchOp():
+                return self._search(op)
+            case ListNamespacesOp():
+                return self._namespaces(op)
+            case _:
+                raise ValueError(f"Unknown operation type: {type(op)}")
+
+    async def _get(self, op: GetOp) -> Result:
+        row = await self._reader.get(op.namespace, op.key)
+        if row is None:
+            return None
+        if op.refresh_ttl:
+            self._refreshes.note([row])
+        return Item(
+            value=msgspec.json.decode(row["value"]),
+            key=op.key,
+            namespace=op.namespace,
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+        )
+
+    async def _search(self, op: SearchOp) -> Result:
+        vector = None
+        if op.query and self._embedder is not None:
+            vector = await self._embedder.query(op.query)
+        rows = await self._reader.search(op.namespace_prefix, op.filter, op.limit, op.offset, vector)
+        if op.refresh_ttl:
+            self._refreshes.note(rows)
+        return [_found(row, scored=vector is not None) for row in rows]
+
+    async def _namespaces(self, op: ListNamespacesOp) -> Result:
+        patterns = [(match.match_type, match.path) for match in op.match_conditions or ()]
+        return [tuple(x) for x in await self._reader.namespaces(patterns, op.max_depth, op.limit, op.offset)]
+
+
+def _plain(op: SearchOp) -> SearchOp:
+    """The filter as JSON has it. Raises ValueError for one that means nothing."""
+    encoded = encoding.encode(op.filter)
+    if b"\\u0000" in encoded:
+        raise ValueError("NUL characters cannot be stored")
+    wanted = msgspec.json.decode(encoded)
+    value_filter(wanted, Parameters())
+    return op._replace(filter=wanted)
+
+
+class StoreWrite(msgspec.Struct, frozen=True):
+    """A checked `PutOp`, its value encoded by whoever called."""
+
+    namespace: tuple[str, ...]
+    op: StoreOp
+    texts: list[Text]
+
+
+def _found(row: Row, *, scored: bool) -> SearchItem:
+    return SearchItem(
+        namespace=tuple(row["namespace"]),
+        key=row["key"],
+        value=msgspec.json.decode(row["value"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        score=row["score"] if scored else None,
+    )

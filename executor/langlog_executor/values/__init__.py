@@ -1,0 +1,1 @@
+"""Values of graphs as JSON, messages, and texts of errors."""

@@ -1,0 +1,165 @@
+"""Graph values to JSON: messages, pydantic models, dataclasses, sets, exceptions, and whatever else nodes put into state.
+
+`encode` never fails: what JSON cannot say becomes its ``repr``. One encoder is shared by all threads (msgspec encoders hold no
+state of a call). Shapes are those of the wire contract (API.md 6.2): a message is its ``model_dump``, an exception its
+``repr``, a set a list, bytes base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import enum
+import math
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+from langgraph.types import Send
+
+from ..graphs.run_input import AuthUser
+from .error_text import class_name, said, written
+from .fast_messages import dumped
+from .redaction import shown
+
+MAX_DEPTH = 200
+"""Nesting that `plain` follows before it gives up and takes the ``repr`` of the type."""
+MAX_VALUES = 1_000_000
+"""Values that `plain` visits in one call. A graph of objects that refer to each other has more ways through it than memory has room."""
+INTEGER_BITS_MAX = 1_000
+"""Larger integers become text: readers of JSON refuse them, and writing their digits takes time with the square of their number."""
+
+
+MASK = "**********"
+"""What pydantic's ``SecretStr``, ``SecretBytes`` and their like show of any value."""
+
+
+def _hook(value: Any) -> Any:
+    """What msgspec does not know by itself, as something that it knows."""
+    values = dumped(value)
+    if values is not None:
+        return values
+    if callable(getattr(value, "get_secret_value", None)) and not isinstance(value, type):
+        return MASK
+    dump = getattr(value, "model_dump", None)
+    if dump is not None and not isinstance(value, type):
+        return dump()
+    if isinstance(value, AuthUser):
+        return value.public()
+    if isinstance(value, str):  # a class of its own: what the graph itself puts into its state is shown
+        return str.__str__(value)
+    if isinstance(value, BaseException):
+        return shown(written(value))
+    if isinstance(value, Send):
+        return {"node": value.node, "arg": value.arg}
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    to_list = getattr(value, "tolist", None)
+    if to_list is not None and not isinstance(value, type):  # numpy arrays and scalars
+        return to_list()
+    as_dict = getattr(value, "dict", None)
+    if callable(as_dict) and hasattr(value, "__fields__") and not isinstance(value, type):  # pydantic v1
+        return as_dict()
+    if isinstance(value, Iterable) and hasattr(value, "__len__") and not isinstance(value, type):  # deque, dict views
+        return list(value)
+    return repr(value)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_hook)
+
+
+def encode(value: Any) -> bytes:
+    """The value as JSON. Whatever cannot be encoded as it is, is encoded by way of `plain`."""
+    try:
+        return _encoder.encode(value)
+    except (
+        BaseException
+    ):  # a key that is no string, a lone surrogate, a cycle, a user's model_dump that raises anything
+        return _encoder.encode(plain(value))
+
+
+def encode_text(value: Any) -> str:
+    return encode(value).decode()
+
+
+def plain(value: Any) -> Any:
+    """The value made of dict, list, str, int, float, bool and None alone. Never raises."""
+    return _Plain().of(value, 0)
+
+
+class _Plain:
+    """One walk through a value."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+        self._above: set[int] = set()
+        """Ids of the objects that the walk is inside of: an object within itself is a cycle."""
+
+    def of(self, value: Any, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH or id(value) in self._above:
+            return f"<{class_name(value)}>"
+        self._above.add(id(value))
+        try:
+            return self._value(value, depth)
+        except BaseException:  # methods of the graph's own classes, of subclasses of str, int and dict too
+            return f"<{class_name(value)}>"
+        finally:
+            self._above.discard(id(value))
+
+    def _value(self, value: Any, depth: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, enum.Enum):
+            return self.of(value.value, depth + 1)
+        if isinstance(value, str):
+            return _text(value)
+        if isinstance(value, int):
+            return _integer(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        if isinstance(value, bytes | bytearray | memoryview):
+            return base64.b64encode(value).decode()
+        if isinstance(value, datetime.date | datetime.time | datetime.timedelta | uuid.UUID):
+            return msgspec.to_builtins(value)
+        if isinstance(value, Mapping):
+            return {_key(k): self.of(v, depth + 1) for k, v in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.of(v, depth + 1) for v in value]
+        if isinstance(value, type):
+            return _text(repr(value))
+        if dataclasses.is_dataclass(value):
+            return {_key(f.name): self.of(getattr(value, f.name, None), depth + 1) for f in dataclasses.fields(value)}
+        if isinstance(value, msgspec.Struct):
+            return {_key(name): self.of(getattr(value, name, None), depth + 1) for name in value.__struct_fields__}
+        return self.of(_hook(value), depth + 1)
+
+
+def _text(value: str) -> str:
+    return "".join((value,)).encode("utf-8", "replace").decode()
+
+
+def _integer(value: int) -> Any:
+    value = int(value)
+    if -(2**63) <= value < 2**64:
+        return value
+    return value if value.bit_length() <= INTEGER_BITS_MAX else hex(value)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return _text(key)
+    if key is None:
+        return "null"
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, enum.Enum):
+        return _key(key.value)
+    if isinstance(key, int):
+        return str(_integer(key))
+    return _text(said(key)) or f"<{class_name(key)}>"

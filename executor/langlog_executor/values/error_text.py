@@ -1,0 +1,117 @@
+"""What a report says of an exception, whatever the exception is: its class may have any name, and its methods may raise.
+
+Exceptions come from graphs. Reading one calls code of the graph's, so each call is guarded against everything that it can raise.
+Pure, but for that code.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from langlog_backbone.project.imports import MODULE_PREFIX
+from langlog_backbone.values.lone_surrogates import encodable
+from langlog_schemas.commands import RunError
+
+from ..runtime.io_loop import came_from_io
+from .redaction import shown
+
+MESSAGE_LIMIT = 4_000
+"""Characters of an exception's message that are kept."""
+TRACEBACK_CHARACTERS_MAX = 100_000
+"""Characters of a traceback that are logged; the end is kept, which says what was raised."""
+NAME_LIMIT = 200
+"""Characters of the name of an exception's class that are kept."""
+INTERNAL_ERROR = "An internal error occurred"
+LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+"""Folders of code that is not the project's."""
+_OURS = "langlog_"
+"""Modules whose exceptions are about the server, not about the graph: clients get their class, the log their text. A class of ours
+with ``for_clients = True`` is about what the graph did, and clients get its text."""
+_DRIVERS = frozenset({"asyncpg", "redis", "aiokafka"})
+"""The same where they come from the I/O loop; a graph may use these libraries itself."""
+
+
+def described(error: BaseException) -> RunError:
+    """Class and message of an exception, without credentials and without the server's own affairs. Never raises."""
+    error = _innermost(error)
+    name = class_name(error)
+    if _is_internal(error):
+        return RunError(error=name, message=INTERNAL_ERROR)
+    return RunError(error=name, message=shown(said(error), MESSAGE_LIMIT))
+
+
+def _is_internal(error: BaseException) -> bool:
+    module = _module(error)
+    if module.startswith(MODULE_PREFIX):  # a file of the project
+        return False
+    package = module.partition(".")[0]
+    if package.startswith(_OURS):
+        return not getattr(type(error), "for_clients", False)
+    return package in _DRIVERS and came_from_io(error)
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback for the log, the frames of the project's own code before the whole of it.
+
+    Formatting it calls the exception's own methods. Never raises.
+    """
+    try:
+        own = "".join(traceback.format_list(_project_frames(error)))
+        whole = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS_MAX:]
+        return encodable(f"In the project:\n{own[-TRACEBACK_CHARACTERS_MAX:]}{whole}" if own else whole)
+    except BaseException as raised:
+        return f"{class_name(error)}, whose traceback cannot be formatted: {class_name(raised)}"
+
+
+def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Those that are neither langlog's nor a library's. An exception made deep in a library keeps the line that called it."""
+    found = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        name = str(frame.f_globals.get("__name__", ""))
+        ours = name.startswith(_OURS) and not name.startswith(MODULE_PREFIX)
+        if not ours and not file.startswith(("<", *LIBRARIES)):
+            found.append(traceback.FrameSummary(file, line, frame.f_code.co_name))
+    return found
+
+
+def said(value: Any) -> str:
+    """`str` of anything; empty where that raises."""
+    return _text(str, value) or ""
+
+
+def written(value: Any) -> str:
+    """`repr` of anything; the name of its class where that raises."""
+    found = _text(repr, value)
+    return f"<{class_name(value)}>" if found is None else found
+
+
+def class_name(value: Any) -> str:
+    """The name of the value's class, without lone surrogates."""
+    name: str = type.__dict__["__name__"].__get__(type(value))  # a metaclass may have a member of this name
+    return encodable(name[:NAME_LIMIT])
+
+
+def _text(function: Callable[[Any], str], value: Any) -> str | None:
+    try:
+        return "".join((function(value),))  # a subclass of str becomes a str
+    except BaseException:  # SystemExit as well: it would end the loop that other runs share
+        return None
+
+
+def _module(value: Any) -> str:
+    found = type(value).__dict__.get("__module__")
+    return found if isinstance(found, str) else ""
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The only exception of a group, of groups in groups too."""
+    try:
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+    except BaseException:
+        return error
+    return error

@@ -1,0 +1,1 @@
+"""The worker process: claims runs, executes graphs, reports their ends."""

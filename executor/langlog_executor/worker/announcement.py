@@ -1,0 +1,104 @@
+"""What a worker says of its graphs at start: `graph.registered` events, and the default assistant of each (API.md 2).
+
+Every worker says it; ids are made of the content, so a repetition changes nothing. Runs once on the I/O loop, before the first claim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from langlog_backbone.log import NewRecord
+from langlog_backbone.process.retry import Availability, until_available
+from langlog_backbone.time.clock import now_iso
+from langlog_schemas import commands, envelope, events
+from langlog_schemas.ids import default_assistant_id
+
+from ..graphs.drawings import drawings
+from ..graphs.loading import Graphs
+from ..graphs.schemas import schemas_of, subgraph_schemas
+
+if TYPE_CHECKING:
+    from langlog_backbone.context import Backbone
+    from langlog_backbone.project.config import GraphSpec
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "/langlog/worker"
+DESCRIPTION_BYTES_MAX = 1_000_000
+"""A registration over this goes without drawings and subgraphs: workers are asked for them each time."""
+
+
+async def announce(backbone: Backbone, graphs: Graphs) -> None:
+    """Append registrations and default assistants; waits as long as the log is unavailable."""
+    now = datetime.fromisoformat(now_iso())
+    records: list[NewRecord] = []
+    for spec in graphs.specs.values():
+        # a microsecond apart: assistants are listed by the time they were made, so in the project's order
+        time = (now + timedelta(microseconds=spec.position)).isoformat(timespec="microseconds")
+        records.append(_registration(await _described(graphs, spec), time))
+        command = commands.CreateAssistant(
+            assistant_id=default_assistant_id(spec.graph_id),
+            graph_id=spec.graph_id,
+            name=spec.graph_id,
+            description=spec.description,
+            metadata={"created_by": "system"},
+            if_exists="do_nothing",
+        )
+        records.append(
+            NewRecord(
+                commands.TOPIC,
+                command.key,
+                commands.encode(command),
+                envelope.headers(
+                    id=f"default-assistant-{command.assistant_id}",
+                    type=command.TYPE,
+                    source=SOURCE,
+                    time=time,
+                    subject=command.key,
+                ),
+            )
+        )
+    await until_available(lambda: backbone.log.append(records), on=Availability("worker.announcement", "log"))
+
+
+async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
+    """What gateways tell of a graph without having it."""
+    plain = events.GraphRegistered(
+        graph_id=spec.graph_id,
+        position=spec.position,
+        description=spec.description,
+        schemas=await schemas_of(graphs, spec.graph_id),
+        static=graphs.is_static(spec.graph_id),
+    )
+    try:
+        async with graphs.open(spec.graph_id, access_context="assistants.read") as graph:
+            full = msgspec.structs.replace(
+                plain, drawings=await drawings(graph), subgraphs=await subgraph_schemas(graph, recurse=True)
+            )
+        return full if len(events.encode(full)) <= DESCRIPTION_BYTES_MAX else plain
+    except (
+        Exception
+    ):  # a factory that fails without a config, or a graph that cannot be drawn: whoever asks hears of it
+        logger.warning("graph.no_drawing", graph_id=spec.graph_id, exc_info=True)
+        return plain
+
+
+def _registration(event: events.GraphRegistered, time: str) -> NewRecord:
+    value = events.encode(event)
+    digest = hashlib.blake2b(value, digest_size=12).hexdigest()
+    return NewRecord(
+        event.TOPIC,
+        event.key,
+        value,
+        envelope.headers(
+            id=f"graph-{event.graph_id}-{digest}",
+            type=event.TYPE,
+            source=SOURCE,
+            time=time,
+            subject=event.key,
+        ),
+    )

@@ -1,0 +1,289 @@
+"""One attempt of a run, as far as the graph goes: opens the graph, streams it, and says how it ended.
+
+Concurrency: `GraphAttempt.run` is a coroutine of a graph loop; it is cancelled to stop it, and `stop` has to say why before. It
+publishes nothing itself: frames go to an emitter, checkpoints to the checkpointer. What happens when it dies: the supervisor
+(`run_execution`) reports an error or, when the process dies, the next attempt goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import structlog
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from langgraph.store.base import BaseStore
+from langlog_backbone.credentials.run_credentials import Private
+from langlog_backbone.process import tracing
+from langlog_schemas.commands import RunError
+from msgspec.structs import replace
+
+from ..frames.protocol_events import ProtocolEvents
+from ..frames.protocol_stream import BLOCKS, ProtocolStream
+from ..frames.run_stream import Emit, RunStream, with_interrupts
+from ..graphs.loading import AnyGraph, Graphs
+from ..graphs.run_input import NOTHING, Kwargs, build_config, build_context, build_input, resumed_input
+from ..values import encoding
+from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
+from ..values.interrupts import interrupts_of
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.types import StateSnapshot
+    from langlog_backbone.process.settings import Settings
+    from langlog_schemas.messages import Task
+
+logger = structlog.get_logger(__name__)
+
+Stop = Literal["interrupt", "rollback", "timeout", "drain", "drop"]
+ERROR = "__error__"
+USER_INTERRUPT = RunError(
+    error="UserInterrupt", message="interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+)
+USER_ROLLBACK = RunError(
+    error="UserRollback", message="rollback requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+)
+TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
+NO_FEEDBACK = RunError(error="LangSmithConnectionError", message=INTERNAL_ERROR)
+"""Feedback URLs come from a tracing back end; without one the run ends so (API.md 5.1)."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended. JSON members are encoded. ``stopped`` drain or drop: there is nothing to report as an end."""
+
+    outcome: Literal["success", "error", "interrupted", "timeout", "rolled_back"] = "success"
+    values: bytes | None = None
+    output: bytes | None = None
+    next: list[str] = []
+    interrupts: bytes = b"{}"
+    state_known: bool = True
+    """False: it never came to ask the graph, so ``next`` and ``interrupts`` say nothing of the thread."""
+    error: RunError | None = None
+    stopped: Stop | None = None
+
+
+class GraphAttempt:
+    """Made on the I/O loop, run on a graph loop."""
+
+    def __init__(
+        self,
+        task: Task,
+        kwargs: Kwargs,
+        graphs: Graphs,
+        checkpointer: BaseCheckpointSaver[Any],
+        store: BaseStore | None,
+        settings: Settings,
+        emit: Emit,
+        recorded: Callable[[], Awaitable[None]] | None = None,
+        private: Private = NOTHING,
+    ) -> None:
+        """``recorded``: waits until what the graph has written is in the log. ``private``: credentials of the run's caller."""
+        self._task = task
+        self._kwargs = kwargs
+        self._graphs = graphs
+        self._checkpointer = checkpointer
+        self._store = store
+        self._settings = settings
+        self._private = private
+        self._emit = emit
+        self._control = RunControl()
+        self._stop: Stop | None = None
+        self.traceparent: str | None = None
+        """The trace that the attempt belongs to. Set before `run`."""
+        self.protocol = ProtocolEvents(emit, task.graph_id)
+        self.stream: RunStream | ProtocolStream = (
+            ProtocolStream(emit, self.protocol)
+            if kwargs.protocol
+            else RunStream(kwargs.modes, emit, self.protocol, subgraphs=kwargs.subgraphs, recorded=recorded)
+        )
+
+    def stop(self, reason: Stop) -> None:
+        """Say why it is about to be cancelled. ``drain`` alone asks to stop at the next step boundary. Any thread."""
+        self._stop = reason
+        if reason == "drain":
+            self._control.request_drain("shutdown")
+
+    async def run(self) -> Ended:
+        """Never raises for what the graph does; CancelledError only when told to drop or to drain at once."""
+        with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent) as span:
+            config = build_config(self._task, self._kwargs, self._settings, self._private)
+            if span.traceparent is not None:
+                from .node_spans import NodeSpans  # here: nobody pays for it without traces
+
+                config["callbacks"] = [NodeSpans(span.traceparent)]
+            return await self._attempt(config)
+
+    async def _attempt(self, config: RunnableConfig) -> Ended:
+        task = self._task
+        context = self._kwargs.context
+        try:
+            async with self._graphs.open(
+                task.graph_id,
+                config,
+                checkpointer=self._checkpointer,
+                store=self._store,
+                context=context,
+                user=config["configurable"].get("langgraph_auth_user"),
+            ) as graph:
+                return await self._run(graph, config)
+        except asyncio.CancelledError:
+            if self._stop is None:
+                return self._failed(RunError(error="CancelledError", message="The run was cancelled by its own graph."))
+            if self._stop in ("drain", "drop"):
+                raise
+            return self._unopened(self._stopped(None, None))
+        except GeneratorExit:
+            raise  # nothing can be awaited from here on; the supervisor reports it
+        except BaseException as error:  # SystemExit as well: it must not reach the loop, which other runs share
+            self._log(error)
+            return self._unopened(self._failed(described(error)))
+
+    def _unopened(self, ended: Ended) -> Ended:
+        """The end of an attempt whose graph was never there: what the thread asked before, it still asks."""
+        return replace(ended, state_known=self._task.fresh)
+
+    async def _run(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
+        error: RunError | None = None
+        try:
+            await self._stream(graph, config)
+        except GraphDrained:
+            return Ended(stopped="drain")
+        except asyncio.CancelledError:
+            if self._stop in ("drain", "drop"):
+                raise
+            if self._stop is None:
+                error = RunError(error="CancelledError", message="The run was cancelled by its own graph.")
+            else:
+                return await self._after_stop(graph, config)
+        except GeneratorExit:
+            raise
+        except BaseException as raised:
+            self._log(raised)
+            error = described(raised)
+        if error is None and self._kwargs.feedback_keys:
+            error = NO_FEEDBACK
+        if error is not None:
+            return self._failed(error, await self._state(graph, config))
+        if self.stream.interrupted or not self.stream.has_values:
+            state = await self._state(graph, config)
+            if state is not None:
+                return _paused(state) if state.next else _finished(state)
+        values = self.stream.values_json
+        return Ended(values=values, output=None)
+
+    async def _stream(self, graph: AnyGraph, config: RunnableConfig) -> None:
+        kwargs, stream = self._kwargs, self.stream
+        input: Any
+        if self._task.attempt > 1 and not self._task.fresh:
+            saved = await self._checkpointer.aget_tuple(_latest(config))
+            input, resumed = resumed_input(self._task, kwargs, saved)
+            if resumed:
+                config["configurable"].pop("checkpoint_id", None)
+                config["configurable"].pop("checkpoint_map", None)
+        else:
+            input = build_input(kwargs)
+        schema = graph.context_schema
+        if isinstance(stream, ProtocolStream):
+            stream.heed(getattr(graph, "stream_transformers", ()))
+        options: dict[str, Any] = {
+            "stream_mode": list(stream.library_modes),
+            "subgraphs": kwargs.subgraphs,
+            "durability": kwargs.durable,
+            "interrupt_before": kwargs.before,
+            "interrupt_after": kwargs.after,
+            "control": self._control,
+            "context": kwargs.context if schema is None else build_context(kwargs.context, schema),
+        }
+        if isinstance(stream, ProtocolStream):
+            config["configurable"][BLOCKS] = True
+            await stream.follow(graph.astream(input, config, version="v2", **{**options, "subgraphs": True}))
+        elif stream.events:
+            events = graph.astream_events(input, config, version="v2", **options)
+            await stream.follow_events(events, self._task.run_id)
+        else:
+            await stream.follow(graph.astream(input, config, **options))
+
+    async def _after_stop(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
+        """Cancelled from outside: tasks that were under way say so in the state (API.md 7.1)."""
+        if self._stop == "rollback":
+            return self._stopped(None, None)
+        state = await self._state(graph, config)
+        if state is not None and state.next:
+            for task in state.tasks:
+                if task.error is None and task.result is None and not task.interrupts:
+                    await self._checkpointer.aput_writes(
+                        state.config, [(ERROR, asyncio.CancelledError())], task.id, _path(task.path)
+                    )
+        return self._stopped(state, self.stream.values_json)
+
+    def _stopped(self, state: StateSnapshot | None, values: bytes | None) -> Ended:
+        if self._stop == "rollback":
+            return Ended(outcome="rolled_back", output=self.stream.values_json, error=USER_ROLLBACK)
+        ended = _described_state(state)
+        timed_out = self._stop == "timeout"
+        return Ended(
+            outcome="timeout" if timed_out else "interrupted",
+            values=ended.values or values,
+            next=ended.next,
+            interrupts=ended.interrupts,
+            error=TIMED_OUT if timed_out else USER_INTERRUPT,
+        )
+
+    def _failed(self, error: RunError, state: StateSnapshot | None = None) -> Ended:
+        self._emit("error", encoding.encode({"error": error.error, "message": error.message}))
+        ended = _described_state(state)
+        return Ended(outcome="error", values=ended.values, next=ended.next, interrupts=ended.interrupts, error=error)
+
+    async def _state(self, graph: AnyGraph, config: RunnableConfig) -> StateSnapshot | None:
+        """The thread's state as it now is; None without a checkpoint, or when it cannot be read."""
+        try:
+            state = await graph.aget_state(_latest(config))
+        except Exception:
+            logger.exception("run.state_unreadable", run_id=self._task.run_id)
+            return None
+        return state if state.metadata is not None else None
+
+    def _log(self, error: BaseException) -> None:
+        logger.warning(
+            "run.failed",
+            run_id=self._task.run_id,
+            graph_id=self._task.graph_id,
+            error=class_name(error),
+            traceback=traceback_of(error),
+        )
+
+
+def _latest(config: RunnableConfig) -> RunnableConfig:
+    return {"configurable": {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": ""}}
+
+
+def _path(path: tuple[Any, ...]) -> str:
+    from langgraph.pregel._algo import task_path_str
+
+    return str(task_path_str(path))
+
+
+def _described_state(state: StateSnapshot | None) -> Ended:
+    if state is None:
+        return Ended()
+    return Ended(
+        values=encoding.encode(state.values),
+        next=list(state.next),
+        interrupts=encoding.encode(interrupts_of(state)),
+    )
+
+
+def _paused(state: StateSnapshot) -> Ended:
+    ended = _described_state(state)
+    output = None
+    if state.interrupts and ended.values is not None:
+        output = with_interrupts(ended.values, state.values, state.interrupts)
+    return Ended(values=ended.values, output=output, next=ended.next, interrupts=ended.interrupts)
+
+
+def _finished(state: StateSnapshot) -> Ended:
+    return Ended(values=encoding.encode(state.values))

@@ -1,0 +1,280 @@
+"""The pool of worker processes: starts them, starts dead ones again, drains them, and swaps them for new ones on a reload.
+
+    spawned ─► ready ─► serving ─► died ──(after a pause that doubles)──► spawned
+       └─► error: the start fails with the worker's own words (the first time), or the old workers stay (on a reload)
+
+Concurrency: a `Service`; lives on its process's event loop and runs no user code. What happens when it dies: workers notice that
+their parent is gone and drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.probe import Probe
+from langlog_backbone.process.retry import Availability, until_available
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import VARIABLES, Settings
+from langlog_backbone.project.config import read_project
+from langlog_backbone.redis import channels
+from langlog_schemas.ids import default_assistant_id
+
+if TYPE_CHECKING:
+    from langlog_backbone.context import Backbone
+
+logger = structlog.get_logger(__name__)
+
+BACKOFF_S = 0.2
+MAX_BACKOFF_S = 10.0
+STEADY_S = 30.0
+"""A worker that has lived this long starts again without a pause."""
+KILL_AFTER_S = 5.0
+"""Beyond the time that workers have for draining (twice `drain_s`)."""
+LOOK_AGAIN_S = 1.0
+"""While waiting for the projection, when no word of it comes."""
+
+_ANNOUNCED = load_sql("langlog_executor", "workers.sql")["announced"]
+
+
+class WorkerProcess:
+    """One worker process, from spawning to its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.since = time.monotonic()
+        self.leaving = False
+        """It was asked to go."""
+
+    @classmethod
+    async def spawn(cls, settings: Settings) -> WorkerProcess:
+        """Start one and wait until it is ready. Raises StartError with what it says is wrong."""
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # the project's folder is not to come before ours while we import
+                "-m",
+                "langlog_executor.worker.process",
+                "--report-fd",
+                str(writing),
+                pass_fds=[writing],
+                stdin=asyncio.subprocess.PIPE,  # closed by our end: that is how it learns of it
+                env={**os.environ, **environment(settings)},
+                start_new_session=True,  # Ctrl-C is for the parent, which drains us
+            )
+        finally:
+            os.close(writing)
+        worker = cls(process)
+        try:
+            limit_s = None if settings.debug_wait else settings.worker_start_s
+            async with asyncio.timeout(limit_s):
+                said = await _read_line(reading)
+        except TimeoutError:
+            await worker.kill()
+            raise StartError(
+                f"a worker process has not imported the graphs within {limit_s:.0f} s: "
+                "if they need longer, set LANGLOG_WORKER_START_SECS"
+            ) from None
+        except asyncio.CancelledError:
+            await worker.kill()
+            raise
+        if "ready" in said:
+            return worker
+        code = await process.wait()
+        raise StartError(str(said.get("error") or f"a worker ended with exit code {code} before it was ready"))
+
+    def ask_to_leave(self) -> None:
+        """Begin to drain."""
+        self.leaving = True
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+
+    async def leave(self, limit_s: float) -> None:
+        self.ask_to_leave()
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.process.wait()
+        except TimeoutError:
+            logger.warning("worker.killed", pid=self.process.pid, after_s=limit_s)
+            await self.kill()
+
+    async def kill(self) -> None:
+        self.leaving = True
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+
+class WorkerPoolService:
+    """``settings.workers`` worker processes. See `langlog_backbone.process.service.Service`."""
+
+    name = "workers"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._settings = backbone.settings
+        self._probe = Probe(backbone.pool, backbone.queue, backbone.log)
+        self._workers: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._draining = False
+        self._reloading = asyncio.Lock()
+        self._failed: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Returns once all workers are ready. Raises StartError."""
+        await self._spawn()
+        for _ in range(1, self._settings.workers):
+            await self._spawn()
+
+    async def serve(self) -> None:
+        self._failed = asyncio.get_running_loop().create_future()
+        await self._failed
+
+    async def drain(self) -> None:
+        self._draining = True
+        limit = 2 * self._settings.drain_s + KILL_AFTER_S
+        await asyncio.gather(*(worker.leave(limit) for worker in self._workers))
+
+    async def stop(self) -> None:
+        self._draining = True
+        for watcher in self._workers.values():
+            watcher.cancel()
+        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        await asyncio.gather(*(w.kill() for w in self._workers if w.process.returncode is None))
+
+    async def not_ready(self) -> str | None:
+        if not any(w.process.returncode is None for w in self._workers):
+            return "no worker process runs"
+        return await self._probe.reason()
+
+    async def reload(self) -> None:
+        """New workers with the graphs as they now are; then the old ones drain. Raises StartError, and the old ones stay."""
+        async with self._reloading:
+            old = [w for w in self._workers if not w.leaving]
+            fresh: list[WorkerProcess] = []
+            try:
+                for _ in range(self._settings.workers):
+                    fresh.append(await WorkerProcess.spawn(self._settings))
+            except StartError:
+                for worker in fresh:
+                    await worker.kill()
+                raise
+            for worker in fresh:
+                self._watch(worker)
+            await asyncio.gather(*(w.leave(2 * self._settings.drain_s + KILL_AFTER_S) for w in old))
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers that live."""
+        return [w.process.pid for w in self._workers if w.process.returncode is None]
+
+    async def _spawn(self) -> None:
+        self._watch(await WorkerProcess.spawn(self._settings))
+
+    def _watch(self, worker: WorkerProcess) -> None:
+        self._workers[worker] = asyncio.create_task(self._look_after(worker), name="worker")
+
+    async def _look_after(self, worker: WorkerProcess) -> None:
+        """Wait for its end; start another one unless it was asked to go."""
+        code = await worker.process.wait()
+        if not worker.leaving and not self._draining:
+            logger.warning("worker.died", pid=worker.process.pid, code=code)
+            pause = 0.0 if time.monotonic() - worker.since > STEADY_S else BACKOFF_S
+            while not self._draining:
+                await asyncio.sleep(pause)
+                try:
+                    await self._spawn()
+                    break
+                except (StartError, OSError) as error:
+                    logger.error("worker.start_failed", error=str(error))
+                pause = min(max(pause, BACKOFF_S) * 2, MAX_BACKOFF_S)
+        self._workers.pop(worker, None)
+
+
+class GraphsService:
+    """Ready when the read model has the project's graphs and their default assistants: the first request finds them.
+
+    Started after a decider and the workers, whose announcements it waits for.
+    """
+
+    name = "graphs"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+
+    async def start(self) -> None:
+        """Raises StartError."""
+        graph_ids = list(read_project(self._backbone.settings.project).graphs)
+        ids = [default_assistant_id(g) for g in graph_ids]
+        moved = asyncio.Event()
+
+        def folded(_: bytes) -> None:
+            moved.set()
+
+        bus, on = self._backbone.bus, Availability("workers.start")
+        await bus.subscribe(channels.WATERMARK, folded)
+        try:
+            async with asyncio.timeout(self._backbone.settings.worker_start_s):
+                while True:
+                    row = await until_available(lambda: self._backbone.pool.fetchrow(_ANNOUNCED, ids, graph_ids), on=on)
+                    if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):
+                        return
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_AGAIN_S):
+                            await moved.wait()
+                    moved.clear()
+        except TimeoutError:
+            raise StartError("the graphs did not reach the read model: do a decider and a projector run?") from None
+        finally:
+            await bus.unsubscribe(channels.WATERMARK, folded)
+
+    async def serve(self) -> None:
+        await asyncio.Event().wait()
+
+    async def drain(self) -> None:
+        """Nothing is under way."""
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    async def not_ready(self) -> str | None:
+        return None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as the variables they are read from."""
+    found: dict[str, str] = {}
+    for field, names in VARIABLES.items():
+        value: Any = getattr(settings, field)
+        if isinstance(value, bool):
+            text = "true" if value else "false"
+        elif isinstance(value, Path):
+            text = str(value.resolve())
+        else:
+            text = str(value)
+        found[names[0]] = text
+    return found
+
+
+async def _read_line(fd: int) -> dict[str, Any]:
+    """What the worker says; empty when it ended without a word."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb"))
+    try:
+        line = await reader.readline()
+    finally:
+        transport.close()
+    if not line:
+        return {}
+    found: dict[str, Any] = msgspec.json.decode(line)
+    return found

@@ -1,0 +1,391 @@
+"""One run on this worker, supervised: from the claimed task to the report in the log.
+
+    started ─► streaming ─► ended ─► frames published ─► checkpoints durable ─► finish report appended ─► released
+
+Concurrency: lives on the I/O loop; the graph runs on a graph loop. The order at the end is what readers rely on: whoever sees
+the report finds all frames and checkpoints. What happens when it dies: the lease runs out and the next attempt goes on from the
+last checkpoint; a graph that does not stop when it is told to is left behind, its records go nowhere from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from langlog_backbone.credentials.run_credentials import CredentialsGone, Private, RunCredentials
+from langlog_backbone.log import LogFault, NewRecord
+from langlog_backbone.process import tracing
+from langlog_backbone.process.retry import Availability, until_available
+from langlog_backbone.time.clock import now_iso
+from langlog_backbone.values.lone_surrogates import encodable
+from langlog_schemas import commands, envelope
+from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
+from langlog_schemas.events import RunStarted
+from langlog_schemas.run_results import RunResult
+from msgspec import MsgspecError, Raw
+
+from ..checkpoints.checkpointer import LogCheckpointer
+from ..frames.protocol_events import Status
+from ..frames.publisher import FramesOut
+from ..graphs.run_input import NOTHING, Kwargs, read_kwargs
+from ..runtime.records import RecordsClosed, RunRecords
+from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
+from .graph_attempt import Ended, GraphAttempt, Stop
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+    from langlog_schemas.messages import Task
+
+    from ..checkpoints.reader import CheckpointReader
+    from ..graphs.loading import Graphs
+    from ..runtime.graph_loops import GraphLoops, Work
+    from ..runtime.io_loop import IoLoop
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "/langlog/worker"
+ENVELOPE_BYTES = 8_192
+"""Room in a record for what the report says besides values, output and interrupts."""
+BROKEN = RunError(error="InternalError", message=INTERNAL_ERROR)
+STOP_GRACE_S = 5.0
+"""A graph that has not stopped this long after being told to is reported as stopped and left behind."""
+
+
+class RunTools:
+    """What all runs of a worker share."""
+
+    def __init__(
+        self, io: IoLoop, graphs: Graphs, loops: GraphLoops, reader: CheckpointReader, store: BaseStore | None
+    ) -> None:
+        self.io = io
+        self.graphs = graphs
+        self.loops = loops
+        self.reader = reader
+        self.store = store
+        self.credentials = RunCredentials(io.backbone.pool, io.backbone.settings)
+        self.opening_credentials = Availability("worker.credentials")
+
+
+class RunExecution:
+    """An attempt of one run."""
+
+    def __init__(self, tools: RunTools, task: Task, worker: str) -> None:
+        self.task = task
+        self._tools = tools
+        self._worker = worker
+        self._records = RunRecords(tools.io, task, task.thread_id)
+        self._started_at = now_iso()
+        self._attempt: GraphAttempt | None = None
+        self._work: Work[Ended] | None = None
+        self._frames: FramesOut | None = None
+        self._stop: Stop | None = None
+        self._stop_asked: asyncio.Future[None] = tools.io.loop.create_future()
+
+    async def run(self) -> None:
+        """Returns when the run is off this worker's hands: reported, handed back, or dropped."""
+        with tracing.span(f"run {self.task.graph_id}", self._about(), parent=self._parent(), kind="consumer") as span:
+            self._records.traceparent = span.traceparent
+            await self._run(span)
+
+    def _about(self) -> dict[str, str | int]:
+        task = self.task
+        return {
+            "langlog.run_id": task.run_id,
+            "langlog.thread_id": task.thread_id,
+            "langlog.graph_id": task.graph_id,
+            "langlog.attempt": task.attempt,
+        }
+
+    def _parent(self) -> str | None:
+        if not tracing.on():
+            return None
+        with contextlib.suppress(MsgspecError):
+            return read_kwargs(self.task).traceparent
+        return None
+
+    async def _run(self, span: tracing.Span) -> None:
+        try:
+            ended = await self._graph()
+        except asyncio.CancelledError:
+            self._close()
+            raise
+        except Exception:
+            logger.exception("run.broke", run_id=self.task.run_id)
+            ended = Ended(outcome="error", error=BROKEN, state_known=self.task.fresh)
+        if ended is None or self._stop == "drop":
+            span.set({"langlog.outcome": "dropped"})
+            self._close()
+            return
+        span.set({"langlog.outcome": ended.stopped or ended.outcome})
+        if ended.error is not None:
+            span.fail(ended.error.error)
+        with contextlib.suppress(RecordsClosed):
+            await self._report(ended)
+        self._close()
+
+    def stop(self, reason: Stop) -> None:
+        """Stop the graph. ``drain``: at the next step boundary; called a second time: at once. ``drop`` wins over all."""
+        again = self._stop == "drain" and reason == "drain"
+        if self._stop is not None and not again and reason != "drop" and self._stop != "drain":
+            return
+        self._stop = reason
+        if reason == "drop":
+            self._close()
+        if self._attempt is not None:
+            self._attempt.stop(reason)
+        if reason != "drain" or again:
+            self._stop_now()
+
+    def _stop_now(self) -> None:
+        if not self._stop_asked.done():
+            self._stop_asked.set_result(None)
+
+    async def _graph(self) -> Ended | None:
+        """How the attempt ended; None when it was dropped."""
+        task, tools = self.task, self._tools
+        try:
+            kwargs = read_kwargs(task)
+        except MsgspecError as error:
+            logger.error("run.kwargs_unreadable", run_id=task.run_id, error=str(error))
+            return Ended(
+                outcome="error", error=RunError(error="ValueError", message="The run's kwargs are unreadable.")
+            )
+        try:
+            private = await self._private() if kwargs.sealed else NOTHING
+        except CredentialsGone as error:
+            return Ended(outcome="error", error=described(error), state_known=task.fresh)
+        self._frames = FramesOut(tools.io, task, resumable=kwargs.resumable, records=self._records)
+        self._attempt = self._make_attempt(kwargs, self._frames, private)
+        self._attempt.traceparent = self._records.traceparent
+        if self._stop is not None:
+            self._attempt.stop(self._stop)
+        self._records.emit(
+            RunStarted(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, worker=self._worker)
+        )
+        self._frames.emit("metadata", msgspec.json.encode({"run_id": task.run_id, "attempt": task.attempt}))
+        self._attempt.protocol.running()
+        self._work = tools.loops.submit(task.graph_id, self._attempt.run)
+        return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
+
+    async def _private(self) -> Private:
+        """Credentials of the run's caller. Waits while Postgres is unavailable, unless the run is told to stop. Raises CredentialsGone."""
+        tools = self._tools
+        opening = asyncio.ensure_future(
+            until_available(lambda: tools.credentials.of(self.task.run_id), on=tools.opening_credentials)
+        )
+        try:
+            waits: list[asyncio.Future[Any]] = [opening, self._stop_asked]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return opening.result() if opening.done() else NOTHING
+        finally:
+            opening.cancel()
+
+    def _make_attempt(self, kwargs: Kwargs, frames: FramesOut, private: Private) -> GraphAttempt:
+        task, tools = self.task, self._tools
+        checkpointer = LogCheckpointer(self._records, tools.reader, task=task)
+        return GraphAttempt(
+            task,
+            kwargs,
+            tools.graphs,
+            checkpointer,
+            tools.store,
+            tools.io.backbone.settings,
+            frames.emit,
+            recorded=self._records.flush,
+            private=private,
+        )
+
+    async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:
+        both: list[asyncio.Future[Any]] = [work.done, self._stop_asked]
+        try:
+            await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done.done():
+                if not self._stop_asked.done():
+                    self.stop("timeout")
+                work.cancel()
+                if self._stop == "drop":
+                    return None
+                await asyncio.wait([work.done], timeout=STOP_GRACE_S)
+        finally:
+            if not work.done.done():
+                work.cancel()
+        return self._result(work)
+
+    def _result(self, work: Work[Ended]) -> Ended | None:
+        if work.done.done():
+            if work.done.cancelled():
+                if self._stop == "drain" or (self._stop == "interrupt" and self.task.attempt > 1):
+                    # never begun here: what earlier attempts have left is found out where the requeue is decided
+                    return Ended(stopped="drain")
+                return None if self._stop == "drop" else self._left_behind()
+            error = work.done.exception()
+            if error is None:
+                return work.done.result()
+            logger.error("run.broke", run_id=self.task.run_id, traceback=traceback_of(error))
+            return Ended(outcome="error", error=described(error), state_known=self.task.fresh)
+        logger.warning("run.left_behind", run_id=self.task.run_id, graph_id=self.task.graph_id, reason=self._stop)
+        return self._left_behind()
+
+    def _left_behind(self) -> Ended:
+        """The graph did not stop, or was never begun: report what is known without it."""
+        values = self._attempt.stream.values_json if self._attempt is not None else None
+        known = values is not None or self.task.fresh
+        match self._stop:
+            case "drain" | "drop":
+                return Ended(stopped=self._stop)
+            case "rollback":
+                return Ended(outcome="rolled_back", output=values)
+            case "timeout":
+                return Ended(outcome="timeout", values=values, state_known=known)
+            case _:
+                return Ended(outcome="interrupted", values=values, state_known=known)
+
+    async def _report(self, ended: Ended) -> None:
+        """Frames out, then checkpoints and report into the log; waits as long as the log is away.
+
+        A report that cannot be encoded or appended is replaced by one that always can: a run that ended must not stay running.
+        """
+        ended = self._fitting(ended)
+        self._tell_end(ended)
+        if self._frames is not None:
+            self._frames.seal()
+            await self._frames.finish()
+        if ended.stopped == "drop":
+            return
+        try:
+            await self._records.flush_with(self._record(self._command(ended)))
+        except (RecordsClosed, LogFault):
+            raise
+        except Exception as error:
+            logger.error("run.report_impossible", run_id=self.task.run_id, traceback=traceback_of(error))
+            await self._report_instead(self._record(self._finish(_unreported(error))))
+
+    async def _report_instead(self, record: NewRecord) -> None:
+        try:
+            await self._records.flush_with(record)
+        except (RecordsClosed, LogFault):
+            raise
+        except Exception:  # what the attempt wrote before is what cannot be appended: it is left out
+            records = RunRecords(self._tools.io, self.task, self.task.thread_id, suffix="end")
+            records.traceparent = self._records.traceparent
+            self._records = records
+            await records.flush_with(record)
+
+    def _command(self, ended: Ended) -> FinishRun | RequeueRun:
+        task = self.task
+        if ended.stopped == "drain":
+            return RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
+        return self._split(self._finish(ended))
+
+    def _split(self, report: FinishRun) -> FinishRun:
+        """A report, and the event it leads to, are one record each: what does not fit there goes into records before it."""
+        size = len(bytes(report.values)) + len(bytes(report.output)) + len(bytes(report.interrupts))
+        if size <= self._tools.io.backbone.log.max_record_bytes - ENVELOPE_BYTES:
+            return report
+        result = RunResult(bytes(report.values), bytes(report.output))
+        blob_id = self._records.emit_result(report.run_id, report.attempt, result)
+        return msgspec.structs.replace(report, values=ABSENT, output=ABSENT, result=blob_id)
+
+    def _record(self, command: FinishRun | RequeueRun) -> NewRecord:
+        """Raises what the encoder raises, and what the decider's decoder would raise."""
+        task = self.task
+        value = commands.encode(command)
+        commands.decode(command.TYPE, value)
+        suffix = "finish" if isinstance(command, FinishRun) else "drained"
+        return NewRecord(
+            commands.TOPIC,
+            command.key,
+            value,
+            envelope.headers(
+                id=f"{task.run_id}-{task.attempt}-{suffix}",
+                type=command.TYPE,
+                source=SOURCE,
+                time=now_iso(),
+                subject=command.key,
+                traceparent=self._records.traceparent,
+            ),
+        )
+
+    def _tell_end(self, ended: Ended) -> None:
+        """The end, to those who follow the thread by the streaming protocol."""
+        if self._attempt is None or ended.stopped is not None:
+            return
+        try:
+            self._tell(self._attempt, ended)
+        except (
+            Exception
+        ):  # of what is open in the graph's messages and subgraphs; the report has to go out all the same
+            logger.exception("run.end_not_streamed", run_id=self.task.run_id)
+
+    def _tell(self, attempt: GraphAttempt, ended: Ended) -> None:
+        status: Status
+        match ended.outcome:
+            case "success":
+                status = "interrupted" if ended.next else "completed"
+            case "error" | "timeout":
+                status = "failed"
+            case _:
+                status = "interrupted"
+        error = ended.error.message if status == "failed" and ended.error is not None else None
+        attempt.stream.end(status, error)
+        attempt.protocol.closed(status, error)
+
+    def _fitting(self, ended: Ended) -> Ended:
+        """A state that no answer may hold is an error that says so, and so are interrupts that do not fit into a record."""
+        backbone = self._tools.io.backbone
+        size, asked = len(ended.values or b"") + len(ended.output or b""), len(ended.interrupts)
+        limit, asked_limit = backbone.settings.max_answer_bytes, backbone.log.max_record_bytes - ENVELOPE_BYTES
+        if size <= limit and asked <= asked_limit:
+            return ended
+        if size > limit:
+            what, setting = f"The state of the run is {size} bytes as JSON, over the limit of {limit}", "MAX_ANSWER"
+        else:
+            what = f"The interrupts of the run are {asked} bytes as JSON, over the limit of {asked_limit}"
+            setting = "MAX_RECORD"
+        error = RunError(
+            error="StateTooLarge",
+            message=f"{what}. The checkpoints are kept; LANGLOG_{setting}_BYTES raises the limit.",
+        )
+        if self._frames is not None:
+            self._frames.emit("error", msgspec.json.encode(error))
+        return Ended(outcome="error", error=error, next=ended.next)
+
+    def _finish(self, ended: Ended) -> FinishRun:
+        task, frames = self.task, self._frames
+        return FinishRun(
+            thread_id=task.thread_id,
+            run_id=task.run_id,
+            attempt=task.attempt,
+            outcome=ended.outcome,
+            values=_raw(ended.values),
+            output=_raw(ended.output),
+            next=[encodable(name) for name in ended.next],
+            interrupts=Raw(ended.interrupts),
+            state_known=ended.state_known,
+            error=ended.error,
+            started_at=self._started_at,
+            last_sequence=frames.last_sequence if frames is not None else 0,
+            last_frame_ms=frames.last_ms if frames is not None else 0,
+            last_seq=frames.last_seq if frames is not None else 0,
+        )
+
+    def _close(self) -> None:
+        """Whatever the graph still does, it changes nothing from now on."""
+        self._records.close()
+        if self._frames is not None:
+            self._frames.close()
+
+
+def _unreported(error: Exception) -> Ended:
+    """The end of an attempt whose own end cannot be reported. Nothing in it comes from the graph."""
+    message = (
+        f"The end of the run could not be stored: {class_name(error)}. The state is that of the last checkpoint stored."
+    )
+    return Ended(outcome="error", error=RunError(error="ReportError", message=message), state_known=False)
+
+
+def _raw(data: bytes | None) -> Raw:
+    return ABSENT if data is None else Raw(data)

@@ -1,0 +1,1 @@
+"""Assistants as tools (MCP) and as agents (A2A)."""

@@ -1,0 +1,462 @@
+"""``/a2a/{assistant_id}`` and the agent card: assistants as agents of the A2A protocol, versions 0.3 and 1.0 (API.md 14).
+
+A context is a thread, a task is a run on it. Tasks go on when their client goes away: it asks for them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.history.run_view import LANGLOG_VERSION
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_backbone.values.json_shape import has_nul
+from langlog_schemas import commands as cmd
+from msgspec import Raw
+from uuid_utils import uuid4
+
+from ..auth.access import admit, authorize
+from ..auth.visibility import narrowed
+from ..core import Core, json_response, origin_of
+from ..http.errors import JSON, ApiError, not_found
+from ..http.validation import NUL_INSIDE, decode_any, uuid_of
+from ..runs.agent_runs import AgentRuns
+from ..runs.submission import Order
+from ..runs.waiting import RunWaits
+from . import a2a_tasks as tasks
+from .a2a_stream import TaskOut, TaskReader
+from .a2a_tasks import Dialect, Object, Task
+from .json_rpc import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    Id,
+    RpcError,
+    accepts,
+    refusal,
+    result,
+)
+
+SQL = load_sql("langlog_gateway", "agents.sql")
+
+TASK_NOT_FOUND = -32001
+NOT_CANCELABLE = -32002
+EVENTS = "text/event-stream"
+SCOPE = "LangGraph-A2A-History-Scope"
+TASKS_MAX = 100
+MODES = ["application/json", "text/plain"]
+EXTENSION = {
+    "uri": "https://langchain.com/a2a/extensions/history-scope/v1",
+    "description": "Choose task-only or full-context response history",
+    "required": False,
+    "params": {
+        "header": SCOPE,
+        "values": ["context", "task"],
+        "default": "context",
+        "methods": ["SendMessage", "GetTask", "ListTasks"],
+    },
+}
+
+
+class Call:
+    """One request: what it asks, of which assistant."""
+
+    def __init__(self, request: web.Request, assistant: Any, id: Id, params: Object, dialect: Dialect) -> None:
+        self.request = request
+        self.assistant = assistant
+        self.assistant_id: str = assistant["assistant_id"]
+        self.id = id
+        self.params = params
+        self.dialect = dialect
+
+    @property
+    def configuration(self) -> Object:
+        found = self.params.get("configuration")
+        return found if isinstance(found, dict) else {}
+
+
+Method = Callable[[Call], Awaitable[Any]]
+
+
+class A2a:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._runs = AgentRuns(core)
+        self._waits = RunWaits(core)
+        self._methods: dict[str, tuple[Method, bool]] = {
+            "message/send": (self._send, False),
+            "tasks/get": (self._get, False),
+            "tasks/cancel": (self._cancel, False),
+            "SendMessage": (self._send, True),
+            "GetTask": (self._get, True),
+            "ListTasks": (self._list, True),
+            "CancelTask": (self._cancel, True),
+        }
+        self._streaming = {"message/stream": False, "SendStreamingMessage": True}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/.well-known/agent-card.json", self.well_known),
+            web.get("/a2a/{assistant_id}", self.card),
+            web.post("/a2a/{assistant_id}", self.post),
+        ]
+
+    # the card
+
+    async def well_known(self, request: web.Request) -> web.Response:
+        name = request.query.get("assistant_id")
+        if not name:
+            return _bad_card("Missing required query parameter: assistant_id")
+        return await self._card(request, name)
+
+    async def card(self, request: web.Request) -> web.Response:
+        return await self._card(request, request.match_info["assistant_id"])
+
+    async def _card(self, request: web.Request, name: str) -> web.Response:
+        try:
+            assistant = await self._assistant(request, name)
+        except RpcError as error:
+            return _bad_card(error.message)
+        id, fields = assistant["assistant_id"], _fields(assistant)
+        schema = _schema(assistant)
+        url = f"{request.url.origin()}{self._core.options.prefix}/a2a/{id}"
+        description = assistant["description"] or f"Assistant {assistant['name']}"
+        skill = {
+            "id": f"{id}-main",
+            "name": f"{assistant['name']} Capabilities",
+            "description": description,
+            "tags": ["assistant", "langgraph"],
+            "examples": [],
+            "inputModes": MODES,
+            "outputModes": MODES,
+            "metadata": {
+                "inputSchema": {
+                    "required": schema.get("required", []),
+                    "properties": fields,
+                    "supportsA2A": "messages" in fields,
+                }
+            },
+        }
+        found = {
+            "name": assistant["name"],
+            "description": description,
+            "url": url,
+            "supportedInterfaces": [{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}],
+            "capabilities": {
+                "streaming": True,
+                "pushNotifications": False,
+                "stateTransitionHistory": False,
+                "extensions": [EXTENSION],
+            },
+            "defaultInputModes": MODES,
+            "defaultOutputModes": MODES,
+            "skills": [skill],
+            "version": LANGLOG_VERSION,
+        }
+        return json_response(msgspec.json.encode(found))
+
+    async def _assistant(self, request: web.Request, name: str) -> Any:
+        """Raises RpcError, and ApiError when the caller may not read assistants at all."""
+        try:
+            id = uuid_of(name, "assistant")
+        except ApiError as error:
+            raise RpcError(INVALID_PARAMS, error.detail) from None
+        missing = RpcError(INVALID_PARAMS, f"Assistant '{id}' not found")
+        gone = not_found()
+        try:
+            await admit(request, "assistants", "read", {"assistant_id": id}, gone)
+        except ApiError as error:
+            if error is gone:
+                raise missing from None
+            raise
+        row = await self._core.reads.row(SQL["one"], id)
+        if row is None:
+            raise missing
+        return row
+
+    # requests
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        id: Id = None
+        body = await request.read()
+        try:
+            message = decode_any(body)
+        except msgspec.DecodeError:
+            return json_response(RpcError(PARSE_ERROR, "Invalid JSON payload").answer(id))
+        try:
+            if not isinstance(message, dict):
+                raise RpcError(INVALID_REQUEST, "Invalid message format: must be a JSON-RPC request or notification")
+            id = message.get("id")
+            if message.get("jsonrpc") != "2.0":
+                raise RpcError(INVALID_REQUEST, "Invalid JSON-RPC message: missing or invalid jsonrpc version")
+            method = message.get("method")
+            if id is None or not isinstance(method, str):
+                raise RpcError(INVALID_REQUEST, "Invalid message format: must be a JSON-RPC request or notification")
+            if method not in self._methods and method not in self._streaming:
+                raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
+            if method in self._streaming and not accepts(request, EVENTS):
+                return refusal(400, "Accept header must include text/event-stream for streaming")
+            if method in self._methods and not accepts(request, JSON):
+                return refusal(400, "Accept header must include application/json")
+            params = message.get("params") or {}
+            if not isinstance(params, dict):
+                raise RpcError(INVALID_PARAMS, "params must be an object")
+            if has_nul(body):
+                raise RpcError(INVALID_PARAMS, NUL_INSIDE)
+            assistant = await self._assistant(request, request.match_info["assistant_id"])
+            if method in self._streaming:
+                dialect = Dialect(self._streaming[method])
+                return await self._stream(Call(request, assistant, id, params, dialect))
+            work, v1 = self._methods[method]
+            return json_response(result(id, await work(Call(request, assistant, id, params, Dialect(v1)))))
+        except RpcError as error:
+            return json_response(error.answer(id))
+        except ApiError as error:
+            if error.status in (401, 403) or error.status >= 500:
+                raise
+            code = TASK_NOT_FOUND if error.status == 404 else INVALID_PARAMS
+            return json_response(RpcError(code, error.detail).answer(id))
+
+    # sending
+
+    async def _send(self, call: Call) -> Any:
+        order, message = await self._order(call)
+        wanted = call.configuration
+        if wanted.get("blocking") is False or wanted.get("returnImmediately") is True:
+            await self._runs.place(order)
+            task = tasks.submitted(order.thread_id, order.run_id, message, call.dialect)
+            return {"task": task} if call.dialect.v1 else task
+        await self._runs.finish(call.request, order)
+        found = await self._look(order.thread_id, order.run_id)
+        task = {
+            "kind": "task",
+            "id": found.id,
+            "contextId": found.thread_id,
+            "history": await self._history(call, found),
+            "status": tasks.status(found, call.dialect),
+        }
+        if found.state == "completed":
+            task["artifacts"] = [tasks.artifact(found, call.assistant_id)]
+        return {"task": task} if call.dialect.v1 else task
+
+    async def _stream(self, call: Call) -> web.StreamResponse:
+        core = self._core
+        order, message = await self._order(call, stream_mode=["messages"])
+        core.enter_stream(call.request)
+        watch = core.watches.enter(order.thread_id, order.run_id, frames=True)
+        try:
+            await asyncio.gather(core.watches.ready(watch), self._runs.place(order))
+            out = TaskOut(call.request, core, watch, order, call.id, call.dialect)
+            await out.begin(tasks.submitted(order.thread_id, order.run_id, message, call.dialect))
+            out.guard(watch)
+            out.look = self._look
+            watch.missed = order.origin.key is not None  # the run of a repetition may be over already
+            ask = core.permissions.running(call.request, order.command)
+            follow = TaskReader(core, out, watch, order, call.dialect).follow
+            return await out.while_permitted(core.permissions, order.thread_id, "leave", ask, follow)
+        finally:
+            core.watches.close(watch)
+            core.leave_stream(call.request)
+
+    async def _order(self, call: Call, **more: Any) -> tuple[Order, Object]:
+        """The run that a message asks for, and the message. Raises RpcError."""
+        message = call.params.get("message")
+        if not isinstance(message, dict) or not isinstance(message.get("parts"), list):
+            raise RpcError(INVALID_PARAMS, "Missing or invalid 'message' in params")
+        given = tasks.given(message["parts"])
+        if given is None or not message["parts"]:
+            raise RpcError(INVALID_PARAMS, "Message parts must be text, file or data parts")
+        thread_id = _context(message)
+        start_id = new_id()
+        body: Object = {"metadata": {"a2a": {"task_start_id": start_id}}, "if_not_exists": "create", **more}
+        if message.get("taskId") and await self._waits_for_input(str(message["taskId"])):
+            answer: Any = tasks.content_of(given.texts) if given.texts else given.data
+            body["command"] = {"resume": Raw(msgspec.json.encode(answer))}
+        else:
+            body["input"] = Raw(msgspec.json.encode(self._input(call, message, given, start_id)))
+        body["on_disconnect"] = "continue"
+        return await self._runs.order(call.request, call.assistant_id, thread_id, body), message
+
+    def _input(self, call: Call, message: Object, given: tasks.Given, start_id: str) -> Object:
+        if not given.texts:
+            return given.data
+        fields = _fields(call.assistant)
+        if "messages" not in fields:
+            raise RpcError(
+                INVALID_PARAMS,
+                f"Assistant '{call.assistant_id}' (graph '{call.assistant['graph_id']}') does not support A2A conversational "
+                "messages. Graph input schema must include a 'messages' field to accept text or file parts. "
+                f"Available input fields: {fields}",
+            )
+        said = {
+            "role": "user",
+            "content": tasks.content_of(given.texts),
+            "id": str(message.get("messageId") or uuid4()),
+            "additional_kwargs": {"a2a": {"task_start_id": start_id}},
+        }
+        return {**given.data, "messages": [said]}
+
+    async def _waits_for_input(self, id: str) -> bool:
+        thread_id, _, run_id = id.partition(":")
+        row = await self._core.reads.row(SQL["run"], thread_id, run_id)
+        return row is not None and tasks.task_of(row, thread_id).state == "input-required"
+
+    # tasks
+
+    async def _get(self, call: Call) -> Any:
+        task = await self._named(call, "read")
+        return {
+            "kind": "task",
+            "id": task.id,
+            "contextId": task.thread_id,
+            "status": tasks.status(task, call.dialect, said=True),
+            "history": await self._history(call, task),
+        }
+
+    async def _list(self, call: Call) -> Any:
+        params = call.params
+        context = _context(params) if params.get("contextId") else None
+        wanted = call.dialect.state_of(str(params["status"])) if params.get("status") else None
+        if params.get("status") and wanted is None and "UNSPECIFIED" not in str(params["status"]):
+            raise RpcError(INVALID_PARAMS, f"Unknown task state: {params['status']}")
+        size, offset = _number(params, "pageSize", 50) or 50, _number(params, "pageToken", 0)
+        value: Object = {"metadata": {}, "limit": size, "offset": offset}
+        visible = await authorize(call.request, "threads", "search", value)
+        sql, values = narrowed(
+            SQL["runs"],
+            visible,
+            context,
+            call.assistant_id,
+            None if wanted is None else tasks.RUN_STATUSES[wanted],
+            min(size, TASKS_MAX),
+            offset,
+            column="t.metadata",
+        )
+        rows = await self._core.reads.rows(sql, *values)
+        found = []
+        for row in rows:
+            task = tasks.task_of(row, row["thread_id"])
+            if wanted is not None and task.state != wanted:
+                continue
+            shown = tasks.artifact(task, call.assistant_id) if params.get("includeArtifacts") else None
+            found.append(
+                {
+                    "kind": "task",
+                    "id": task.id,
+                    "contextId": task.thread_id,
+                    "status": tasks.status(task, call.dialect),
+                    "artifacts": [] if shown is None or task.state != "completed" else [shown],
+                    "history": await self._history(call, task),
+                }
+            )
+        total = rows[0]["total"] if rows else 0
+        following = offset + len(rows)
+        return {
+            "tasks": found,
+            "totalSize": total,
+            "pageSize": len(found),
+            "nextPageToken": str(following) if following < total else "",
+        }
+
+    async def _cancel(self, call: Call) -> Any:
+        task = await self._named(call, "update")
+        if task.state in tasks.FINAL:
+            raise RpcError(NOT_CANCELABLE, "Task is not cancelable in its current state")
+        watch = await self._core.watches.open(task.thread_id, task.run_id)
+        try:
+            command = cmd.CancelRuns(thread_id=task.thread_id, run_ids=[task.run_id])
+            await self._core.commands.execute(command, origin_of(call.request))
+            watch.missed = True  # it may have ended by itself
+            await self._waits.until_ended(watch, task.run_id)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            raise RpcError(NOT_CANCELABLE, "Task is not cancelable in its current state") from None
+        finally:
+            self._core.watches.close(watch)
+        task = await self._look(task.thread_id, task.run_id)
+        return {
+            "kind": "task",
+            "id": task.id,
+            "contextId": task.thread_id,
+            "status": tasks.status(task, call.dialect, said=True),
+            "history": await self._history(call, task),
+        }
+
+    async def _named(self, call: Call, action: Any) -> Task:
+        """The task that the request names, if its caller may see it. Raises RpcError."""
+        id = call.params.get("id") or str(call.params.get("name") or "").removeprefix("tasks/")
+        if not isinstance(id, str) or not id:
+            raise RpcError(INVALID_PARAMS, "Missing task id")
+        thread_id, _, run_id = id.partition(":")
+        context = call.params.get("contextId")
+        where = f" in context '{context}'" if context else ""
+        missing = RpcError(TASK_NOT_FOUND, f"Task not found: {id}{where}")
+        if not run_id or (context and context != thread_id):
+            raise missing
+        gone = not_found()
+        try:
+            value: Object = {"thread_id": thread_id, "metadata": {}}
+            await admit(call.request, "threads", action, value, gone)
+        except ApiError as error:
+            if error is gone:
+                raise missing from None
+            raise
+        row = await self._core.reads.row(SQL["run"], thread_id, run_id)
+        if row is None or row["assistant_id"] != call.assistant_id:
+            raise missing
+        return tasks.task_of(row, thread_id)
+
+    async def _look(self, thread_id: str, run_id: str) -> Task:
+        row = await self._core.reads.row(SQL["run"], thread_id, run_id)
+        if row is None:  # rolled back, or removed with its thread
+            return Task(thread_id, run_id, "canceled", now_iso())
+        return tasks.task_of(row, thread_id)
+
+    async def _history(self, call: Call, task: Task) -> list[Object]:
+        length = call.params.get("historyLength")
+        if length is None:
+            length = call.configuration.get("historyLength")
+        marks = await self._core.reads.rows(SQL["marks"], task.thread_id)
+        own = task.run_id if call.request.headers.get(SCOPE, "").lower() == "task" else None
+        runs = {row["mark"]: row["run_id"] for row in marks}
+        found = tasks.history(task.values, task.thread_id, runs, call.dialect, own)
+        return found[-length:] if isinstance(length, int) and length > 0 else ([] if length == 0 else found)
+
+
+def _context(message: Object) -> str:
+    """The thread that is named; a fresh one when none is. Raises RpcError."""
+    wanted = message.get("contextId")
+    if not wanted and message.get("taskId"):
+        wanted = str(message["taskId"]).partition(":")[0]
+    if not wanted:
+        return str(uuid4())
+    try:
+        return uuid_of(str(wanted), "context")
+    except ApiError as error:
+        raise RpcError(INVALID_PARAMS, error.detail) from None
+
+
+def _schema(assistant: Any) -> Object:
+    found: Object = msgspec.json.decode(assistant["input_schema"] or "null") or {}
+    return found
+
+
+def _fields(assistant: Any) -> list[str]:
+    return list(_schema(assistant).get("properties", {}))
+
+
+def _number(params: Object, name: str, default: int) -> int:
+    try:
+        return max(0, min(int(params.get(name) or default), 2**31))
+    except (TypeError, ValueError):
+        raise RpcError(INVALID_PARAMS, f"{name} must be a number") from None
+
+
+def _bad_card(message: str) -> web.Response:
+    return json_response(msgspec.json.encode({"error": {"code": INVALID_PARAMS, "message": message}}), 400)

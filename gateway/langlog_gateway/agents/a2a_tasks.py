@@ -1,0 +1,255 @@
+"""Runs as A2A tasks, messages as A2A messages, in the words of protocol versions 0.3 and 1.0 (API.md 14). Pure.
+
+A task's messages on a thread begin with the human message that carries its ``task_start_id`` and end before the next such one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from langlog_backbone.time.clock import now_iso
+from uuid_utils import uuid4
+
+Object = dict[str, Any]
+State = Literal["submitted", "working", "input-required", "completed", "failed", "canceled"]
+FINAL: tuple[State, ...] = ("completed", "failed", "canceled", "input-required")
+RUN_STATES: dict[str, State] = {
+    "pending": "submitted",
+    "running": "working",
+    "success": "completed",
+    "error": "failed",
+    "timeout": "failed",
+    "interrupted": "canceled",
+}
+RUN_STATUSES: dict[State, list[str]] = {
+    "submitted": ["pending"],
+    "working": ["running"],
+    "completed": ["success"],
+    "failed": ["error", "timeout"],
+    "canceled": ["interrupted"],
+    "input-required": ["success"],
+}
+SAID: dict[State, str] = {"completed": "Task completed successfully", "canceled": "Task was canceled"}
+
+
+class Dialect(NamedTuple):
+    """How a version of the protocol names things."""
+
+    v1: bool
+
+    def role(self, name: Literal["user", "agent"]) -> str:
+        return f"ROLE_{name.upper()}" if self.v1 else name
+
+    def state(self, name: State) -> str:
+        return f"TASK_STATE_{name.upper().replace('-', '_')}" if self.v1 else name
+
+    def state_of(self, name: str) -> State | None:
+        """The state that a client means."""
+        plain = name.removeprefix("TASK_STATE_").lower().replace("_", "-")
+        return next((state for state in RUN_STATUSES if state == plain), None)
+
+
+class Task(NamedTuple):
+    """A run as its client sees it."""
+
+    thread_id: str
+    run_id: str
+    state: State
+    at: str
+    error: str = ""
+    values: Any = None
+    schemas: Sequence[Object] = ()
+    """Which answers it waits for, of each interrupt that says so: ``{interrupt_id, response_schema}``."""
+
+    @property
+    def id(self) -> str:
+        return task_id(self.thread_id, self.run_id)
+
+
+def task_id(thread_id: str, run_id: str) -> str:
+    return f"{thread_id}:{run_id}"
+
+
+def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
+    """Of a row of `run` or `runs` in agents.sql."""
+    state = RUN_STATES.get(row["status"], "working")
+    if state == "completed" and row["interrupts"] not in (None, "{}"):
+        state = "input-required"
+    error = msgspec.json.decode(row["error"] or "{}")
+    values = msgspec.json.decode(row["state_values"] or "null")
+    moment: datetime = row["updated_at"]
+    told = error.get("message") or error.get("error") or ""
+    schemas: list[Object] = []
+    if state == "input-required":
+        asked = [one for found in msgspec.json.decode(row["interrupts"]).values() for one in found]
+        texts = [one["value"] for one in asked]
+        told = "\n".join(one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in texts)
+        schemas = [
+            {"interrupt_id": one.get("id"), "response_schema": one["response_schema"]}
+            for one in asked
+            if one.get("response_schema") is not None
+        ]
+    return Task(thread_id, row["run_id"], state, moment.isoformat(timespec="microseconds"), told, values, schemas)
+
+
+def status(task: Task, dialect: Dialect, *, said: bool = False) -> Object:
+    """The ``status`` of a task; ``said``: with a sentence in any case."""
+    found: Object = {"state": dialect.state(task.state), "timestamp": task.at}
+    text = task.error or (SAID.get(task.state, "") if said else "")
+    if text:
+        found["message"] = {
+            "kind": "message",
+            "role": dialect.role("agent"),
+            "parts": [text_part(text), *({"kind": "data", "data": schema} for schema in task.schemas)],
+            "messageId": str(uuid4()),
+            "taskId": task.id,
+        }
+    return found
+
+
+def text_part(text: str) -> Object:
+    return {"kind": "text", "text": text}
+
+
+def artifact(task: Task, assistant_id: str) -> Object:
+    """What the run came to: the last thing said, or its values as Python writes them."""
+    messages = _messages(task.values)
+    text = next((found for m in reversed(messages) if m.get("type") == "ai" and (found := text_of(m))), None)
+    if text is None:
+        values = task.values if isinstance(task.values, dict) else {"output": task.values}
+        text = repr({"messages": [], **values} if "messages" in values else {**values, "messages": []})
+    return {
+        "artifactId": str(uuid4()),
+        "name": "Assistant Response",
+        "description": f"Response from assistant {assistant_id}",
+        "parts": [text_part(text)],
+    }
+
+
+def history(
+    values: Any, thread_id: str, runs: Mapping[str, str], dialect: Dialect, only: str | None = None
+) -> list[Object]:
+    """The conversation. ``runs``: ``task_start_id`` -> run; ``only``: the run whose part of it is wanted."""
+    found: list[Object] = []
+    run_id: str | None = None
+    for message in _messages(values):
+        extra = message.get("additional_kwargs")
+        mark = extra.get("a2a") if isinstance(extra, dict) else None
+        if isinstance(mark, dict):
+            run_id = runs.get(mark.get("task_start_id", ""))
+        parts = _parts(message)
+        if not parts or (only is not None and run_id != only):
+            continue
+        shown: Object = {
+            "kind": "message",
+            "role": dialect.role("user" if message.get("type") == "human" else "agent"),
+            "parts": parts,
+            "messageId": message.get("id") or str(uuid4()),
+        }
+        if run_id is not None:
+            shown["taskId"] = task_id(thread_id, run_id)
+        found.append({**shown, "contextId": thread_id})
+    return found
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """All text of a message of the graph."""
+    return "".join(part["text"] for part in _content(message) if "text" in part)
+
+
+def _messages(values: Any) -> list[Object]:
+    found = values.get("messages") if isinstance(values, dict) else None
+    return [m for m in found if isinstance(m, dict)] if isinstance(found, list) else []
+
+
+def _parts(message: Object) -> list[Object]:
+    match message.get("type"):
+        case "human" | "ai":
+            return _content(message)
+        case "tool":
+            outcome = {
+                "toolCallId": message.get("tool_call_id"),
+                "content": message.get("content"),
+                "name": message.get("name"),
+                "status": message.get("status"),
+            }
+            return [{"kind": "data", "data": {"tool_results": [outcome]}}]
+        case _:
+            return []
+
+
+def _content(message: Mapping[str, Any]) -> list[Object]:
+    content = message.get("content")
+    if isinstance(content, str):
+        return [text_part(content)] if content else []
+    found: list[Object] = []
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, str):
+            found.append(text_part(block))
+        elif isinstance(block, dict) and block.get("type") == "text":
+            found.append(text_part(str(block.get("text", ""))))
+        elif isinstance(block, dict):
+            found.append({"kind": "data", "data": block})
+    return found
+
+
+class Given(NamedTuple):
+    """What a client's message asks of the graph."""
+
+    texts: list[Object]
+    """Content blocks of a human message."""
+    data: Object
+    """Input as it is."""
+
+
+def given(parts: Sequence[Any]) -> Given | None:
+    """The parts of a message; None when one of them is none."""
+    blocks: list[Object] = []
+    data: Object = {}
+    for part in parts:
+        if not isinstance(part, dict):
+            return None
+        if isinstance(part.get("text"), str):
+            blocks.append({"type": "text", "text": part["text"]})
+        elif isinstance(part.get("data"), dict):
+            data |= part["data"]
+        elif (file := _file(part)) is not None:
+            blocks.append(file)
+        else:
+            return None
+    return Given(blocks, data)
+
+
+def _file(part: Object) -> Object | None:
+    """A file part of either version as a content block."""
+    inner = part.get("file") if isinstance(part.get("file"), dict) else part
+    assert isinstance(inner, dict)
+    media = inner.get("mimeType") or inner.get("mediaType") or "application/octet-stream"
+    found: Object = {"type": "file", "mime_type": media}
+    if isinstance(data := inner.get("bytes") or inner.get("raw"), str):
+        return {**found, "source_type": "base64", "data": data}
+    if isinstance(url := inner.get("uri") or inner.get("url"), str):
+        return {**found, "source_type": "url", "url": url}
+    return None
+
+
+def content_of(blocks: list[Object]) -> Any:
+    """A human message's content: plain text where that is all."""
+    if all(block["type"] == "text" for block in blocks):
+        return "\n".join(block["text"] for block in blocks)
+    return blocks
+
+
+def submitted(thread_id: str, run_id: str, message: Object, dialect: Dialect) -> Object:
+    """The task as it is before anything has happened."""
+    id = task_id(thread_id, run_id)
+    return {
+        "kind": "task",
+        "id": id,
+        "contextId": thread_id,
+        "history": [{"kind": "message", **message, "contextId": thread_id, "taskId": id}],
+        "status": {"state": dialect.state("submitted"), "timestamp": now_iso()},
+    }

@@ -1,0 +1,46 @@
+"""JSON-RPC 2.0 messages, as MCP and A2A wrap their requests in. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ..core import json_response
+from ..http.errors import JSON
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+
+Id = str | int | float | None
+_encode = msgspec.json.encode
+
+
+class RpcError(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def answer(self, id: Id) -> bytes:
+        return _encode({"jsonrpc": "2.0", "id": id, "error": {"code": self.code, "message": self.message}})
+
+
+def result(id: Id, value: Any) -> bytes:
+    return _encode({"jsonrpc": "2.0", "id": id, "result": value})
+
+
+def refusal(status: int, message: str) -> web.Response:
+    """What is no JSON-RPC message is refused as HTTP."""
+    return json_response(_encode({"error": message}), status)
+
+
+def accepts(request: web.Request, *kinds: str) -> bool:
+    """Whether the client takes one of these kinds of content."""
+    taken = request.headers.get("accept", "").lower()
+    return any(kind in taken for kind in (*kinds, "*/*")) if taken else JSON in kinds

@@ -1,0 +1,327 @@
+"""The project's `langgraph_sdk.Auth` object at work (API.md 18).
+
+One per gateway, on its event loop. What the project's code raises besides HTTPException is a 500, and nobody is let in by it. A
+synchronous authenticate runs in a thread. When the project asks for it, callers are remembered by some of their headers for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import inspect
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import structlog
+from aiohttp import web
+from langlog_backbone.process.service import StartError
+from langlog_backbone.values.json_shape import has_nul
+from langlog_schemas.filters import Filter, terms
+
+from ..http.backends import Reads
+from ..http.body_reader import receive_body
+from ..http.errors import ApiError
+from ..http.options import AuthCache, Options
+from .access import Action, Resource, User
+from .user_code import load_object
+from .visibility import seen
+
+if TYPE_CHECKING:
+    from langgraph_sdk import Auth
+
+PARAMETERS = frozenset(
+    {
+        "request",
+        "headers",
+        "body",
+        "path",
+        "method",
+        "path_params",
+        "query_params",
+        "scopes",
+        "authorization",
+        "user",
+    }
+)
+
+
+logger = structlog.get_logger(__name__)
+
+IDENTITY_BYTES_MAX = 1_000
+"""Bytes of an identity in UTF-8: Postgres keeps it in indexes, whose entries are bounded."""
+NOT_TEXT = "What authentication says of the caller has text that is not UTF-8, or a NUL character: it cannot be stored"
+
+ACTIONS: dict[Resource, tuple[Action, ...]] = {
+    "assistants": ("create", "read", "update", "delete", "search"),
+    "threads": ("create", "read", "update", "delete", "search", "create_run"),
+    "crons": ("create", "read", "update", "delete", "search"),
+    "store": ("put", "get", "search", "list_namespaces", "delete"),
+}
+"""What handlers are asked about."""
+
+
+class Caller(Mapping[str, Any]):
+    """``ctx.user``, and ``request.user`` of a project's own routes: members by name and by key."""
+
+    def __init__(self, members: User) -> None:
+        self._members = members
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._members[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._members[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        return f"Caller({self._members['identity']!r})"
+
+
+class Credentials(NamedTuple):
+    """``request.auth`` of a project's own routes: what Starlette's ``requires`` looks at."""
+
+    scopes: list[str]
+
+
+class Studio(dict[str, Any]):
+    """The members of somebody who develops with Studio: handlers get the SDK's ``StudioUser`` for it."""
+
+
+STUDIO_SCHEME = "langsmith"
+"""What Studio sends as ``x-auth-scheme``."""
+STUDIO_USER = "langgraph-studio-user"
+
+
+ASKING: ContextVar[bool] = ContextVar("langlog_asking", default=False)
+"""Whether the project's code is being asked about a caller."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    before = ASKING.set(True)
+    try:
+        yield
+    finally:
+        ASKING.reset(before)
+
+
+class CustomAuth:
+    """`access.Gate` by an Auth object."""
+
+    def __init__(self, auth: Auth, reads: Reads, cache: AuthCache | None = None, studio_key: str = "") -> None:
+        """``studio_key``: who has it is the Studio user; empty: nobody is. Raises StartError for an object that cannot authenticate."""
+        authenticate = auth._authenticate_handler
+        if authenticate is None:
+            raise StartError("auth.path: the Auth object has no @auth.authenticate")
+        wanted = inspect.signature(authenticate).parameters
+        everything = any(p.kind is p.VAR_KEYWORD for p in wanted.values())
+        self._wanted = PARAMETERS - {"user", "request"} if everything else PARAMETERS & wanted.keys()
+        unknown = [
+            name
+            for name, p in wanted.items()
+            if name not in PARAMETERS and p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        ]
+        if unknown:
+            raise StartError(f"auth.path: authenticate asks for {unknown[0]!r}; known are {sorted(PARAMETERS)}")
+        self._authenticate: Any = authenticate
+        self._auth = auth
+        self._context = auth.types.AuthContext
+        self._reads = reads
+        self._cache = cache
+        self._studio_key = studio_key.encode()
+        self._known: OrderedDict[tuple[str | None, ...], tuple[float, User]] = OrderedDict()
+
+    async def identify(self, request: web.Request) -> User:
+        if self._studio_key and self._is_studio(request):
+            known = self._auth.types.StudioUser(STUDIO_USER, is_authenticated=True)
+            return Studio({**user_of(known), "kind": "StudioUser"})
+        if self._cache is None:
+            return await self._ask(request)
+        key = tuple(request.headers.get(name) for name in self._cache.cache_keys)
+        kept = self._known.get(key)
+        if kept is not None and kept[0] > time.monotonic():
+            self._known.move_to_end(key)
+            return kept[1]
+        user = await self._ask(request)
+        if any(part is not None for part in key):
+            self._known[key] = (time.monotonic() + self._cache.ttl_seconds, user)
+            while len(self._known) > self._cache.max_size:
+                self._known.popitem(last=False)
+        return user
+
+    def _is_studio(self, request: web.Request) -> bool:
+        if request.headers.get("x-auth-scheme", "").lower() != STUDIO_SCHEME:
+            return False
+        given = request.headers.get("x-api-key", "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(given, self._studio_key)
+
+    async def _ask(self, request: web.Request) -> User:
+        given = await self._arguments(request)
+        try:
+            with _asking():
+                if inspect.iscoroutinefunction(self._authenticate):
+                    found = await self._authenticate(**given)
+                else:
+                    found = await asyncio.to_thread(self._authenticate, **given)
+                    if inspect.isawaitable(found):
+                        found = await found
+        except Exception as error:
+            raise _refusal(error) or error from None
+        return user_of(found)
+
+    async def _arguments(self, request: web.Request) -> dict[str, Any]:
+        wanted = self._wanted
+        found: dict[str, Any] = {}
+        if "headers" in wanted:
+            found["headers"] = {k.lower(): v for k, v in request.raw_headers}
+        if "body" in wanted:
+            try:
+                found["body"] = msgspec.json.decode(await receive_body(request))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                found["body"] = None
+        if "path" in wanted:
+            found["path"] = request.path
+        if "method" in wanted:
+            found["method"] = request.method
+        if "path_params" in wanted:
+            found["path_params"] = dict(request.match_info)
+        if "query_params" in wanted:
+            found["query_params"] = dict(request.query)
+        if "scopes" in wanted:
+            found["scopes"] = []
+        if "authorization" in wanted:
+            found["authorization"] = request.headers.get("authorization")
+        if "request" in wanted:
+            from ..custom_app.asgi import starlette_request
+
+            found["request"] = await starlette_request(request)
+        if "user" in wanted:
+            found["user"] = None
+        return found
+
+    async def authorize(self, user: User, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
+        handler = self._handler(resource, action)
+        if handler is None:
+            return None
+        shown: Any = Caller(user)
+        if isinstance(user, Studio):
+            shown = self._auth.types.StudioUser(user["identity"], is_authenticated=True)
+        ctx = self._context(permissions=user["permissions"], user=shown, resource=resource, action=action)
+        try:
+            with _asking():
+                answer = await handler(ctx=ctx, value=value)
+        except Exception as error:
+            raise _refusal(error) or error from None
+        if answer is None or answer is True:
+            return None
+        if answer is False:
+            raise ApiError(403, "Forbidden")
+        if not isinstance(answer, Mapping):
+            raise TypeError(f"an authorization handler must give None, a bool or a filter, not {type(answer).__name__}")
+        visible = dict(answer)
+        tuple(terms(visible))  # a filter that means nothing lets nobody in
+        return visible
+
+    def _handler(self, resource: str, action: str) -> Any:
+        """The most specific one there is."""
+        handlers = self._auth._handlers
+        for key in ((resource, action), (resource, "*"), ("*", action)):
+            if found := handlers.get(key):
+                return found[-1]
+        return self._auth._global_handlers[-1] if self._auth._global_handlers else None
+
+    def uncovered(self) -> list[str]:
+        """Resources with an action that no handler is asked about: every authenticated caller may do it, to everything."""
+        return sorted(
+            {
+                resource
+                for resource, actions in ACTIONS.items()
+                for action in actions
+                if not self._handler(resource, action)
+            }
+        )
+
+    async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
+        if resource == "store":
+            raise TypeError("items of the store have no metadata")
+        return bool(await seen(self._reads, resource, [id], visible))
+
+
+def load_auth(options: Options, reads: Reads, studio_key: str = "") -> CustomAuth | None:
+    """The gate that the project configures; None: everybody may do anything. Raises StartError."""
+    if options.auth.path is None:
+        return None
+    found = load_object(options.owner(), "auth.path", options.auth.path)
+    from langgraph_sdk import Auth  # here: it brings a lot into memory that only projects with auth need
+
+    if not isinstance(found, Auth):
+        raise StartError(f"auth.path: {options.auth.path!r} is a {type(found).__name__}, not a langgraph_sdk.Auth")
+    gate = CustomAuth(found, reads, options.auth.cache, "" if options.auth.disable_studio_auth else studio_key)
+    if uncovered := gate.uncovered():
+        logger.warning(
+            "gateway.auth_uncovered",
+            resources=uncovered,
+            means="no authorization handler covers every action on them: each authenticated caller has all of it",
+        )
+    if "request" in gate._wanted:
+        from ..custom_app.asgi import check_starlette
+
+        check_starlette("authenticate asks for the request")
+    return gate
+
+
+def user_of(found: Any) -> User:
+    """What authenticate gave, as a mapping that JSON can hold. Raises ApiError 401 for nobody, TypeError for anything else."""
+    if found is None:
+        raise ApiError(401, "Unauthorized")
+    if isinstance(found, str):
+        members: User = {"identity": found}
+    elif isinstance(found, Mapping):
+        members = dict(found)
+    elif hasattr(found, "model_dump"):
+        members = dict(found.model_dump())
+    elif hasattr(found, "to_dict"):
+        members = dict(found.to_dict())
+    else:
+        members = {k: v for k, v in getattr(found, "__dict__", {}).items() if not k.startswith("_")}
+        for name in ("identity", "display_name", "is_authenticated", "permissions"):
+            if hasattr(found, name):
+                members[name] = getattr(found, name)
+    identity = members.get("identity")
+    if not isinstance(identity, str):
+        raise TypeError("authenticate must give a string, or something with an identity that is one")
+    if len(identity.encode("utf-8", "surrogatepass")) > IDENTITY_BYTES_MAX:
+        raise ApiError(401, f"The caller's identity is longer than {IDENTITY_BYTES_MAX} bytes")
+    members.setdefault("is_authenticated", True)
+    members.setdefault("display_name", identity)
+    members["permissions"] = list(members.get("permissions") or [])
+    try:
+        encoded = msgspec.json.encode(members, enc_hook=str)
+    except UnicodeEncodeError:  # bytes of a header that are not UTF-8; replaced, they could become another caller's
+        raise ApiError(401, NOT_TEXT) from None
+    if has_nul(encoded):
+        raise ApiError(401, NOT_TEXT)
+    return msgspec.json.decode(encoded, type=dict[str, Any])
+
+
+def _refusal(error: Exception) -> ApiError | None:
+    """What an HTTPException of the SDK's or Starlette's kind says. Its headers are not handed on (API.md 18)."""
+    status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        return None
+    return ApiError(status, detail if isinstance(detail, str) else str(detail))

@@ -1,0 +1,63 @@
+"""A caller's filter in SQL: the one place where it becomes a condition (API.md 18). Values are parameters only.
+
+What does not match is not there. `langlog_schemas.filters` says what a filter means; deciders ask the same of the state that a
+command changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from langlog_backbone.postgres.database import Parameters
+from langlog_schemas.filters import Filter, Group, terms
+
+from ..http.backends import Reads
+
+__all__ = ["KEYS", "Parameters", "Table", "conditions", "narrowed", "seen"]
+
+Table = Literal["threads", "assistants", "crons"]
+KEYS: dict[Table, str] = {"threads": "thread_id", "assistants": "assistant_id", "crons": "cron_id"}
+
+
+def conditions(visible: Filter | None, parameters: Parameters, column: str = "metadata") -> list[str]:
+    """To be ANDed to what is asked; none without a filter. Raises FilterError.
+
+    Each has the form that the GIN index of the metadata knows; where containment is less than equality, equality comes on top.
+    """
+    found: list[str] = []
+    for term in terms(visible or {}):
+        if isinstance(term, Group):
+            inner = [" AND ".join(conditions(one, parameters, column)) or "TRUE" for one in term.filters]
+            found.append("(" + f" {term.operator.upper()} ".join(f"({one})" for one in inner) + ")")
+            continue
+        contained = parameters.add(_json({term.key: term.value}), "::jsonb")
+        found.append(f"{column} @> {contained}")
+        if term.operator == "contains":
+            key = parameters.add(term.key, "::text")
+            found.append(f"jsonb_typeof({column} -> {key}) = 'array'")
+        elif isinstance(term.value, dict | list | tuple):
+            key = parameters.add(term.key, "::text")
+            found.append(f"{column} -> {key} = {parameters.add(_json(term.value), '::jsonb')}")
+    return found
+
+
+def narrowed(sql: str, visible: Filter | None, *values: Any, column: str = "metadata") -> tuple[str, list[Any]]:
+    """A statement whose ``{visible}`` is a condition, with its parameters; TRUE without a filter."""
+    parameters = Parameters(*values)
+    found = " AND ".join(conditions(visible, parameters, column)) or "TRUE"
+    return sql.replace("{visible}", found), parameters.values
+
+
+async def seen(reads: Reads, table: Table, ids: Sequence[str], visible: Filter | None) -> set[str]:
+    """Which of these there are for the caller. Raises ApiError 503, FilterError."""
+    key = KEYS[table]
+    parameters = Parameters(list(ids))
+    found = [f"{key} = ANY ($1::text[])", *conditions(visible, parameters)]
+    rows = await reads.rows(f"SELECT {key} AS id FROM {table} WHERE {' AND '.join(found)}", *parameters.values)  # noqa: S608
+    return {row["id"] for row in rows}
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

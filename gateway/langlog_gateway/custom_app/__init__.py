@@ -1,0 +1,1 @@
+"""The project's own ASGI application, around the built-in routes."""

@@ -1,0 +1,489 @@
+"""The project's own ASGI application around the built-in routes (API.md 16, ``http.app``).
+
+Its routes come first, its middleware sees every request and every WebSocket, its lifespan runs once, with the gateway's. What it
+has no route for goes back to the built-in routes: a request travels aiohttp → ASGI → aiohttp, and the answer the other way, piece by
+piece as it is written, so that streams stay streams. A request's body is read when the application, or the built-in route, asks for
+it: the caller is authenticated by then.
+
+    middleware ─► router ─► own route           authenticated before, where the project wants that (`enable_custom_route_auth`)
+                     └────► built-in route      always authenticated
+
+`find_routers` also looks for the router inside an application that is wrapped. An application that shows none is called for
+everything: its 404 means that it has no such route, and its refusal of a WebSocket is final.
+
+aiohttp-asgi was looked at for this: it serves an ASGI app under aiohttp, but cannot give a request back, and middleware that sees
+only its own app's routes is not what the contract asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from langlog_backbone.process.service import StartError
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from ..auth.access import USER, identify
+from ..auth.custom_auth import Caller, Credentials
+from ..http.body_reader import RECEIVED, SOURCE, BodySource, receive_body
+from ..http.errors import CLOSING, ApiError
+from .routers import find_routers
+from .sockets import Socket
+
+logger = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Builtin = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+REQUEST = "langlog.request"
+"""Where the scope keeps the request that it was made of."""
+OWN_DOCUMENTS = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
+"""Where FastAPI shows its own documents: its routes are in the server's document instead."""
+LIFESPAN_S = 60.0
+"""How long the application may take to start, and to stop."""
+
+
+class CustomApp:
+    """One ASGI application. Not to be shared between event loops."""
+
+    def __init__(self, app: Any, prefix: str) -> None:
+        """Raises StartError for an object that is no ASGI application."""
+        if not callable(app):
+            raise StartError(f"http.app is a {type(app).__name__}, not an ASGI application")
+        self.app: AsgiApp = app
+        self._prefix = prefix
+        self._lifespan: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[Message] = asyncio.Queue()
+        self._started: asyncio.Future[bool] | None = None
+        self._stopped = asyncio.Event()
+        self._state: dict[str, Any] = {}
+        self._routers = find_routers(app)
+        self.opaque = not any(router is app or router is getattr(app, "router", None) for router in self._routers)
+        """Whether the application may have routes that it does not show."""
+        for router in self._routers:
+            router.default = self._given_back(router.default)
+            router.middleware_stack = self._guarded(router, router.middleware_stack)
+        own = {getattr(app, name, None) for name in OWN_DOCUMENTS}
+        if not self.opaque:
+            router = self._routers[0]
+            router.routes[:] = [route for route in router.routes if getattr(route, "path", "") not in own]
+
+    # lifespan
+
+    async def start(self) -> None:
+        """Run the application's start-up. Raises StartError when it fails; one that knows no lifespan is fine."""
+        self._started = asyncio.get_running_loop().create_future()
+        self._lifespan = asyncio.create_task(self._live())
+        self._events.put_nowait({"type": "lifespan.startup"})
+        async with asyncio.timeout(LIFESPAN_S):
+            await self._started
+
+    async def lifespan(self, app: web.Application) -> AsyncIterator[None]:
+        """From the gateway's start to its end."""
+        await self.start()
+        yield
+        await self.stop()
+
+    async def stop(self) -> None:
+        if self._lifespan is None or self._lifespan.done():
+            return
+        self._events.put_nowait({"type": "lifespan.shutdown"})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIFESPAN_S):
+                await self._stopped.wait()
+        self._lifespan.cancel()
+        await asyncio.gather(self._lifespan, return_exceptions=True)
+
+    async def _live(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
+        assert self._started is not None
+        try:
+            await self.app(scope, self._events.get, self._heard)
+        except Exception as error:
+            if self._started.done():
+                logger.exception("gateway.app_lifespan_failed")
+            elif self._stopped.is_set():
+                self._started.set_exception(StartError(f"http.app did not start: {error}"))
+            else:  # the specification: an exception before startup.complete means that there is no lifespan
+                logger.info("gateway.app_has_no_lifespan", error=repr(error))
+        finally:
+            self._stopped.set()
+            if not self._started.done():
+                self._started.set_result(False)
+
+    async def _heard(self, message: Message) -> None:
+        assert self._started is not None
+        match message["type"]:
+            case "lifespan.startup.complete":
+                if not self._started.done():
+                    self._started.set_result(True)
+            case "lifespan.startup.failed":
+                if not self._started.done():
+                    why = message.get("message") or "its lifespan failed"
+                    self._started.set_exception(StartError(f"http.app did not start: {why}"))
+            case "lifespan.shutdown.complete" | "lifespan.shutdown.failed":
+                self._stopped.set()
+
+    # requests
+
+    async def handle(
+        self, request: web.Request, builtin: Builtin, *, guard_own: bool = False, withheld: ApiError | None = None
+    ) -> web.StreamResponse:
+        """Answer by the application, or by ``builtin`` where it has no route.
+
+        ``guard_own``: its own routes are for authenticated callers alone. ``withheld``: why the caller may not see what a route of
+        its own answers, only what a built-in one does.
+        """
+        exchange = _Exchange(request, builtin, opaque=self.opaque, guard_own=guard_own, withheld=withheld)
+        scope = self._scope(request)
+        scope[REQUEST] = exchange
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except Exception:
+            if exchange.failure is None:
+                raise
+        exchange.check()
+        if exchange.unknown:
+            return await builtin(request)
+        return await exchange.finish()
+
+    async def socket(
+        self, request: web.Request, builtin: Builtin, limit: int, *, guard_own: bool, reserved: bool
+    ) -> web.StreamResponse:
+        """A WebSocket, of a route of the application's or of ``builtin``. ``limit``: bytes of a message.
+
+        ``reserved``: the path is a built-in WebSocket's, which the application cannot have.
+        """
+        scope = self._scope(request)
+        exchange = _Exchange(request, builtin, opaque=self.opaque, guard_own=guard_own, reserved=reserved)
+        scope[REQUEST] = exchange
+        return await Socket(request, limit, exchange).serve(self.app, scope)
+
+    def _scope(self, request: web.Request) -> Scope:
+        scope = scope_of(request, self._prefix)
+        _introduce(scope, request)
+        scope["state"] = dict(self._state)
+        return scope
+
+    def routes(self, request: web.Request, kind: str = "http") -> bool:
+        """Whether a route of the application takes this request (without looking into it further)."""
+        scope = {**scope_of(request, self._prefix), "type": kind, "path_params": {}}
+        return any(_matches(router, scope) for router in self._routers)
+
+    def endpoints(self) -> list[tuple[str, set[str]]]:
+        """Paths and methods of the application's own routes, as far as it tells."""
+        routes: list[Any] = [route for router in self._routers for route in router.routes]
+        return [(route.path, set(route.methods)) for route in routes if getattr(route, "methods", None)]
+
+    def _given_back(self, default: AsgiApp) -> AsgiApp:
+        """What the application's router does with a path that it does not know."""
+
+        async def given_back(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = scope.get(REQUEST)
+            if exchange is None:  # the application is called by itself
+                await default(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await exchange.builtin_socket(scope)
+            else:
+                await exchange.builtin_answer(scope, receive, send)
+
+        return given_back
+
+    def _guarded(self, router: Any, dispatch: AsgiApp) -> AsgiApp:
+        """The router's dispatch, behind authentication: middleware may have changed what `routes` was asked about before."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = scope.get(REQUEST)
+            if exchange is None:
+                await dispatch(scope, receive, send)
+            elif exchange.reserved:
+                await exchange.builtin_socket(scope)
+            elif not exchange.guard_own or not _matches(router, scope) or await exchange.admits(scope, send):
+                await dispatch(scope, receive, send)
+
+        return guarded
+
+
+def _matches(router: Any, scope: Scope) -> bool:
+    return any(route.matches(dict(scope))[0].value for route in router.routes)
+
+
+def _introduce(scope: Scope, request: web.Request) -> None:
+    """Put the caller where Starlette's own middleware would: `request.user.identity`, `@requires("permission")`."""
+    user = request.get(USER)
+    if user is not None:
+        scope["user"], scope["auth"] = Caller(user), Credentials(user["permissions"])
+
+
+class _Exchange:
+    """One request on its way through the application."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        builtin: Builtin,
+        *,
+        opaque: bool,
+        guard_own: bool = False,
+        withheld: ApiError | None = None,
+        reserved: bool = False,
+    ) -> None:
+        """``opaque``: the application cannot give requests back; its 404 means that it has no such route. Others: see `CustomApp`."""
+        self._opaque = opaque
+        self._request = request
+        self._builtin = builtin
+        self._asked = False
+        self._withheld = withheld
+        self._response: web.StreamResponse | None = None
+        self._start: Message | None = None
+        self._over = asyncio.Event()
+        self._by_builtin = False
+        self.guard_own = guard_own
+        self.reserved = reserved
+        self.unknown = False
+        self.failure: ApiError | None = None
+        """Why the body could not be read, whatever the application makes of it."""
+        self.taken: web.StreamResponse | None = None
+        """What a built-in route did with a WebSocket."""
+
+    async def admits(self, scope: Scope, send: Send) -> bool:
+        """Whether the caller is authenticated; where not, that is answered."""
+        try:
+            await identify(self._request)
+        except ApiError as error:
+            await _refuse(scope, send, error)
+            return False
+        _introduce(scope, self._request)
+        return True
+
+    async def receive(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            try:
+                body = await receive_body(self._request)
+            except ApiError as error:
+                self.failure = error
+                raise
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._over.wait()  # a client that leaves cancels the request's task
+        return {"type": "http.disconnect"}
+
+    def check(self) -> None:
+        """Raises ApiError when the body could not be read, or the answer is not for this caller."""
+        if self.failure is not None and self._response is None:
+            raise self.failure
+
+    async def send(self, message: Message) -> None:
+        starts = message["type"] == "http.response.start"
+        if starts:
+            self._start = message
+            if not self._by_builtin:
+                self.unknown = self._opaque and message["status"] == 404
+                self.failure = self.failure or (None if self.unknown else self._withheld)
+        if self.failure is not None and not self._by_builtin:
+            self._over.set()  # `check` answers instead
+        elif self.unknown:
+            if not starts and not message.get("more_body"):
+                self._over.set()
+        elif message["type"] == "http.response.body":
+            await self._write(bytes(message.get("body", b"")), more=bool(message.get("more_body")))
+
+    async def _write(self, data: bytes, *, more: bool) -> None:
+        start = self._start
+        if start is None:
+            raise RuntimeError("http.response.body before http.response.start")
+        if self._response is None:
+            headers: CIMultiDict[str] = CIMultiDict()
+            for name, value in start.get("headers", ()):
+                headers.add(bytes(name).decode("latin-1"), bytes(value).decode("latin-1"))
+            if not more:
+                headers.pop("content-length", None)
+                headers.pop("transfer-encoding", None)
+                head = self._request.method == "HEAD"
+                self._response = web.Response(status=start["status"], headers=headers, body=None if head else data)
+                if "content-type" not in headers:
+                    self._response.headers.pop("content-type", None)
+                self._over.set()
+                return
+            self._response = web.StreamResponse(status=start["status"], headers=headers)
+            if start["status"] in CLOSING:
+                self._response.force_close()
+            await self._response.prepare(self._request)
+        if data:
+            await self._response.write(data)
+        if not more:
+            self._over.set()
+            if self._response.prepared:
+                await self._response.write_eof()
+
+    async def finish(self) -> web.StreamResponse:
+        if self._response is None:
+            raise RuntimeError("http.app gave no answer")
+        self._over.set()
+        return self._response
+
+    async def builtin_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The built-in routes' answer, as messages. Headers that middleware has changed are seen by them."""
+
+        async def body() -> bytes:
+            parts = []
+            while True:
+                try:
+                    message = await receive()
+                except Exception as error:  # middleware may have made a group of it
+                    raise self.failure or error from None
+                if message["type"] != "http.request":
+                    break
+                parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
+            return b"".join(parts)
+
+        self._by_builtin = True
+        inner = self._inner(scope)
+        inner[SOURCE] = BodySource(body)
+        writer = _MessageWriter(send)
+        inner._payload_writer = writer
+        response = await self._builtin(inner)
+        if not response.prepared:
+            await response.prepare(inner)
+        await response.write_eof()
+        await writer.write_eof()
+
+    async def builtin_socket(self, scope: Scope) -> None:
+        """Let the built-in routes take the WebSocket, or refuse it; messages do not pass through the application."""
+        self.taken = await self._builtin(self._inner(scope))
+
+    def _inner(self, scope: Scope) -> web.Request:
+        """The request with the headers that the application's middleware has made of it."""
+        outer = self._request
+        kept, outer._read_bytes = outer._read_bytes, None  # what has been read cannot be cloned otherwise
+        inner = outer.clone(headers=_headers(scope))
+        outer._read_bytes = kept
+        inner.pop(RECEIVED, None)
+        return inner
+
+
+class _MessageWriter(AbstractStreamWriter):
+    """Takes what a response writes and sends it on as ASGI messages."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._sent = False
+        self._over = False
+        self.length = None
+
+    async def write(self, chunk: Any) -> None:
+        await self._begin()
+        if chunk:
+            await self._send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        if self._over:
+            return
+        self._over = True
+        await self._begin()
+        await self._send({"type": "http.response.body", "body": bytes(chunk), "more_body": False})
+
+    async def drain(self) -> None:
+        return None
+
+    def enable_compression(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+    def enable_chunking(self) -> None:
+        return None
+
+    async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
+        status = int(status_line.split(" ", 2)[1])
+        kept = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers.items()
+            if name.lower() not in ("date", "server", "connection", "transfer-encoding")
+        ]
+        self._start = {"type": "http.response.start", "status": status, "headers": kept}
+
+    def send_headers(self) -> None:
+        return None
+
+    async def _begin(self) -> None:
+        if not self._sent and self._start is not None:
+            self._sent = True
+            await self._send(self._start)
+
+
+def scope_of(request: web.Request, prefix: str) -> Scope:
+    """The ASGI scope of a request."""
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    local = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    raw = request.raw_path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": f"{request.version.major}.{request.version.minor}",
+        "method": request.method,
+        "scheme": request.scheme,
+        "path": request.path,
+        "raw_path": raw[0].encode(),
+        "query_string": raw[2].encode(),
+        "root_path": prefix,
+        "headers": _as_unpacked(request),
+        "client": tuple(peer[:2]) if isinstance(peer, tuple) else None,
+        "server": tuple(local[:2]) if isinstance(local, tuple) else None,
+    }
+
+
+def _as_unpacked(request: web.Request) -> list[tuple[bytes, bytes]]:
+    """The headers, which say nothing of a compression that is undone here."""
+    found = [(bytes(name).lower(), bytes(value)) for name, value in request.raw_headers]
+    if "content-encoding" not in request.headers:
+        return found
+    return [(name, value) for name, value in found if name not in (b"content-encoding", b"content-length")]
+
+
+async def _refuse(scope: Scope, send: Send, error: ApiError) -> None:
+    """Answer with the error, in the place of a route."""
+    response = error.response()
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    await send({"type": f"{kind}.start", "status": response.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": response.body, "more_body": False})
+
+
+def _headers(scope: Scope) -> CIMultiDictProxy[str]:
+    found: CIMultiDict[str] = CIMultiDict()
+    for name, value in scope["headers"]:
+        found.add(bytes(name).decode("utf-8", "surrogateescape"), bytes(value).decode("utf-8", "surrogateescape"))
+    return CIMultiDictProxy(found)
+
+
+def check_starlette(why: str) -> None:
+    """Raises StartError when Starlette is not installed."""
+    try:
+        import starlette.requests  # noqa: F401
+    except ImportError:
+        raise StartError(f"{why}: that needs the package starlette") from None
+
+
+async def starlette_request(request: web.Request) -> Any:
+    """The request as Starlette has it, with its body at hand."""
+    from starlette.requests import Request
+
+    body = await receive_body(request)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = scope_of(request, "")
+    scope["path_params"] = dict(request.match_info)
+    return Request(scope, receive)

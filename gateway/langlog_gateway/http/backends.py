@@ -1,0 +1,240 @@
+"""What the gateway reaches the rest of the system by: commands to the log, queries to workers, reads from Postgres.
+
+One of each per process, on its event loop. A reply or answer that Redis lost is asked for again (`replies`, `queries`); one that
+does not come in time is 504, an unreachable log or Postgres 503. The command itself is never lost once appended: only its outcome
+may go unheard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+import structlog
+from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process import tracing
+from langlog_backbone.process.unavailable import is_unavailable
+from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.redis.queries import QueryClient, TooManyQueries
+from langlog_backbone.redis.replies import ReplyRouter
+from langlog_backbone.time.clock import new_id, now_iso
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, ids, messages
+from langlog_schemas.messages import Reply
+from redis.exceptions import ResponseError
+
+from .errors import ApiError, unavailable, unprocessable
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "/langlog/gateway"
+UNHEARD = (
+    "The request was accepted and will be carried out, but its outcome is not known yet. "
+    "Look the object up, or repeat the request with the same Idempotency-Key."
+)
+UNKNOWN = (
+    "It is not known whether the request was accepted. Repeat it with the same Idempotency-Key, or look the object up."
+)
+_SQL = load_sql("langlog_gateway", "outcomes.sql")
+OVERLOADED = "Too many requests wait for a worker, try again shortly"
+UNANSWERED = "No worker has answered in time"
+
+
+class Origin(NamedTuple):
+    """Who asks, and under which key a repetition is known."""
+
+    actor: str | None = None
+    key: str | None = None
+    secret: bytes = b""
+    """Of the deployment; what ids of a key are made with."""
+
+    def mint(self, what: str) -> str:
+        """A new id; the same again for a repetition."""
+        return new_id() if self.key is None else ids.idempotent_id(self.secret, self.actor, self.key, what)
+
+
+NOBODY = Origin()
+
+
+class Commands:
+    """Appends commands and waits for their outcome."""
+
+    def __init__(self, log: Log, replies: ReplyRouter, reads: Reads, reply_timeout_s: float) -> None:
+        self._log = log
+        self._replies = replies
+        self._reads = reads
+        self._timeout = reply_timeout_s
+
+    async def execute(self, command: cmd.Body, origin: Origin = NOBODY, what: str = "command") -> Reply:
+        """The outcome of one command. Raises ApiError: a rejection's own status, 413, 503, 504."""
+        reply = (await self.execute_all([command], origin, what))[0]
+        if reply.status != 200:
+            raise ApiError(reply.status, reply.detail or "")
+        return reply
+
+    async def execute_all(
+        self, commands: Sequence[cmd.Body], origin: Origin = NOBODY, what: str = "command"
+    ) -> list[Reply]:
+        """The outcomes of commands appended together, rejections among them."""
+        encoded = [(c.TYPE, c.key, cmd.encode(c)) for c in commands]
+        return await self.execute_encoded(encoded, origin, what)
+
+    async def execute_encoded(
+        self, commands: Sequence[tuple[str, str, bytes]], origin: Origin = NOBODY, what: str = "command"
+    ) -> list[Reply]:
+        """As `execute_all`, of (type, key, body)."""
+        if not commands:
+            return []
+        named = [
+            (origin.mint(what if len(commands) == 1 else f"{what} {n}"), command) for n, command in enumerate(commands)
+        ]
+        waiting = {id: self._replies.expect_reply(id) for id, _ in named}
+        try:
+            await self._append([self._record(id, *command, origin) for id, command in named])
+            async with asyncio.timeout(self._timeout):
+                return [messages.decode_reply(await waiting[id]) for id, _ in named]
+        except TimeoutError:
+            if origin.key is not None and (kept := await self._kept([id for id, _ in named])) is not None:
+                return kept
+            raise ApiError(504, UNHEARD) from None
+        finally:
+            for id, future in waiting.items():
+                self._replies.discard(id, future)
+
+    async def _kept(self, ids: Sequence[str]) -> list[Reply] | None:
+        """The outcomes of commands with a key, which the read model keeps; None when one is missing."""
+        with contextlib.suppress(ApiError):
+            rows = {row["command_id"]: row for row in await self._reads.rows(_SQL["kept"], ids)}
+            if all(id in rows for id in ids):
+                return [_outcome(rows[id]) for id in ids]
+        return None
+
+    async def append(self, command: cmd.Body, origin: Origin = NOBODY) -> None:
+        """Append without waiting for the outcome."""
+        await self._append([self._record(new_id(), command.TYPE, command.key, cmd.encode(command), origin, None)])
+
+    def _record(
+        self, id: str, type: str, key: str, body: bytes, origin: Origin, reply_to: str | None = ""
+    ) -> NewRecord:
+        _check(type, body)
+        return NewRecord(
+            cmd.TOPIC,
+            key,
+            body,
+            envelope.headers(
+                id=id,
+                type=type,
+                source=SOURCE,
+                time=now_iso(),
+                subject=key,
+                reply_to=self._replies.id if reply_to == "" else reply_to,
+                actor=origin.actor,
+                retry=origin.key is not None,
+                traceparent=tracing.current(),
+            ),
+        )
+
+    async def _append(self, records: list[NewRecord]) -> None:
+        try:
+            await self._log.append(records)
+        except AppendUnknown:
+            raise ApiError(504, UNKNOWN) from None
+        except LogUnavailable:
+            raise unavailable("The log") from None
+        except RecordTooLarge:
+            raise ApiError(413, f"One record of the log holds at most {self._log.max_record_bytes} bytes") from None
+
+
+def _outcome(row: Any) -> Reply:
+    return Reply(
+        command_id=row["command_id"],
+        status=row["status"],
+        detail=row["detail"],
+        type=row["type"],
+        body=row["body"].encode(),
+        time=row["at"].isoformat(timespec="microseconds"),
+    )
+
+
+def _check(type: str, body: bytes) -> None:
+    """Whether the decider will be able to read the command: a record that no reader takes would park its key. Raises ApiError 422."""
+    try:
+        cmd.decode(type, body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        logger.warning("gateway.command_unreadable", type=type, error=str(error))
+        raise unprocessable(f"The request cannot be stored: {error}") from None
+
+
+class Queries:
+    """Asks any worker what needs the graph object."""
+
+    def __init__(self, pipe: RedisPipe, replies: ReplyRouter, timeout_s: float) -> None:
+        self._client = QueryClient(pipe, replies)
+        self._timeout = timeout_s
+
+    async def ask(self, kind: str, body: dict[str, Any]) -> bytes:
+        """The answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
+        try:
+            answer = await self._client.ask(kind, msgspec.json.encode(body), self._timeout)
+        except (RedisUnavailable, ResponseError):
+            raise unavailable("Redis") from None
+        except TooManyQueries:
+            raise ApiError(503, OVERLOADED, {"retry-after": "1"}) from None
+        except TimeoutError:
+            raise ApiError(504, UNANSWERED) from None
+        if answer.status == 200:
+            return answer.body
+        if answer.status == 500:
+            raise UserCodeError(answer.detail or "")
+        raise ApiError(answer.status, answer.detail or "")
+
+
+class UserCodeError(Exception):
+    """Code of the user's graph raised while answering a query: 500 in plain text."""
+
+
+class Reads:
+    """Postgres, for reading. No connection is held beyond one statement.
+
+    ``limit_s``: a read that takes longer, the wait for a connection counted in, is given up with 503.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, limit_s: float) -> None:
+        self._pool = pool
+        self._limit_s = limit_s
+
+    async def row(self, sql: str, *args: Any) -> Any:
+        """The first row or None. Raises ApiError 503."""
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await self._pool.fetchrow(sql, *args)
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise
+
+    async def rows(self, sql: str, *args: Any) -> list[Any]:
+        """All rows. Raises ApiError 503."""
+        try:
+            async with asyncio.timeout(self._limit_s):
+                found: list[Any] = await self._pool.fetch(sql, *args)
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise
+        return found
+
+    async def value(self, sql: str, *args: Any) -> Any:
+        """The first column of the first row, or None. Raises ApiError 503."""
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await self._pool.fetchval(sql, *args)
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise

@@ -1,0 +1,157 @@
+"""Cross-origin answers (API.md 1.5).
+
+By default any origin may read what an authenticated caller gets. A server without authentication admits pages of its own machine and
+the hosted studio alone. ``http.cors`` and ``CORS_ALLOW_ORIGINS`` name other origins.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from langlog_backbone.process.settings import Settings
+
+from .options import CorsOptions, Options
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
+SAFE_HEADERS = frozenset({"Accept", "Accept-Language", "Content-Language", "Content-Type"})
+EXPOSED = ("x-pagination-total", "x-pagination-next", "content-location")
+THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
+"""The `Host` of a server that is reached where it runs."""
+
+
+STUDIO = re.compile(r"https://([a-z0-9-]+\.)?smith\.langchain\.com")
+"""Origins of the hosted studio, in all its regions."""
+
+
+def is_local(origin: str) -> bool:
+    """Whether a page of this machine has that origin."""
+    scheme, _, host = origin.partition("://")
+    return scheme in ("http", "https") and THIS_MACHINE.fullmatch(host) is not None
+
+
+def origin_of(address: str) -> str:
+    """The origin of a page; ``null`` for an invalid address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "null"
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class Cors:
+    def __init__(
+        self, allow_origins: str, options: CorsOptions | None = None, *, guarded: bool = True, studio: str = ""
+    ) -> None:
+        """``allow_origins``: comma separated; what it names wins over the options unless it is ``*``.
+
+        ``guarded``: callers are authenticated. Then the default is any origin, else pages of this machine and the hosted studio.
+        ``studio``: address of another one.
+        """
+        named = [origin.strip() for origin in allow_origins.split(",") if origin.strip()]
+        configured = options or CorsOptions(expose_headers=list(EXPOSED), allow_headers=["*"])
+        if named in ([], ["*"]):
+            listed = configured.allow_origins or []
+            if listed or configured.allow_origin_regex is not None:
+                named = listed
+            elif not named and guarded:
+                named = ["*"]
+        self._pattern = None if configured.allow_origin_regex is None else re.compile(configured.allow_origin_regex)
+        self._default = not named and self._pattern is None
+        self._any = "*" in named
+        self._allowed = frozenset(named)
+        self._studio = origin_of(studio) if studio else None
+        methods = configured.allow_methods or ["*"]
+        self._methods = METHODS if "*" in methods else tuple(method.upper() for method in methods)
+        headers = configured.allow_headers or ["*"]
+        self._any_header = "*" in headers
+        self._headers = sorted(SAFE_HEADERS | set(headers), key=str.lower)
+        self._credentials = configured.allow_credentials
+        self._exposed = ", ".join(configured.expose_headers or ())
+        self._max_age = configured.max_age
+
+    def admits(self, origin: str) -> bool:
+        """Whether pages of that origin may read answers."""
+        return self._any or self._names(origin)
+
+    @property
+    def admits_any(self) -> bool:
+        return self._any
+
+    def _names(self, origin: str) -> bool:
+        if self._default:
+            return is_local(origin) or STUDIO.fullmatch(origin) is not None or origin == self._studio
+        return origin in self._allowed or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
+
+    def _admits_privately(self, request: web.Request) -> bool:
+        """Whether a public page may reach this server in a private network (WICG Private Network Access).
+
+        Chromium before 142 asks, so that pages do not probe what stands behind a firewall; a hosted studio that talks to
+        ``langlog dev`` is one that should. "Any origin" therefore opens the machine's own name alone: elsewhere name the origin.
+        """
+        if self._names(request.headers.get("origin", "")):
+            return True
+        return self._any and THIS_MACHINE.fullmatch(request.headers.get("host", "")) is not None
+
+    def admits_socket(self, request: web.Request, origin: str) -> bool:
+        """Whether a page of that origin may open a WebSocket: browsers ask nobody, and send cookies along.
+
+        With cookies "any origin" does not mean this one: it has to be named, or credentials allowed to any.
+        """
+        if self._any and ("cookie" not in request.headers or self._credentials):
+            return True
+        return self._names(origin)
+
+    def preflight(self, request: web.Request) -> web.Response | None:
+        """The answer to a preflight request; None when it is none."""
+        if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
+            return None
+        headers = {
+            "access-control-allow-methods": ", ".join(self._methods),
+            "access-control-max-age": str(self._max_age),
+        }
+        asked = request.headers.get("access-control-request-headers")
+        if not self._any_header:
+            headers["access-control-allow-headers"] = ", ".join(self._headers)
+        elif asked is not None:
+            headers["access-control-allow-headers"] = asked
+        if request.headers.get("access-control-request-private-network") == "true" and self._admits_privately(request):
+            headers["access-control-allow-private-network"] = "true"
+        failures = []
+        if not self.admits(request.headers.get("origin", "")):
+            failures.append("origin")
+        if request.headers["access-control-request-method"] not in self._methods:
+            failures.append("method")
+        known = {name.lower() for name in self._headers}
+        if not self._any_header and any(name.strip().lower() not in known for name in (asked or "").split(",") if name):
+            failures.append("headers")
+        if failures:
+            return web.Response(status=400, text=f"Disallowed CORS {', '.join(failures)}", headers=headers)
+        return web.Response(text="OK", headers=headers)
+
+    async def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Headers of every answer, streams too."""
+        headers = response.headers
+        headers["vary"] = "Origin"
+        origin = request.headers.get("origin")
+        if origin is None:
+            return
+        if self._credentials:
+            headers["access-control-allow-credentials"] = "true"
+        if self._exposed:
+            headers["access-control-expose-headers"] = self._exposed
+        if self._any and not (self._credentials and "cookie" in request.headers):
+            headers["access-control-allow-origin"] = "*"
+        elif self.admits(origin):
+            headers["access-control-allow-origin"] = origin
+
+
+def cors_of(settings: Settings, options: Options) -> Cors:
+    """The policy of one gateway."""
+    return Cors(
+        settings.cors_allow_origins,
+        options.http.cors,
+        guarded=options.auth.path is not None,
+        studio=settings.studio_url,
+    )

@@ -1,0 +1,79 @@
+"""What a client is told when something is wrong: the error shapes of API.md 1.2.
+
+Handlers raise; the middleware turns what was raised into an answer. An exception that nobody foresaw becomes 500 in plain
+text, and the log has its trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.values.lone_surrogates import encodable
+
+RETRY_AFTER_S = 1
+"""Seconds after which a client may try again when a server behind us is away."""
+
+DETAIL_CHARACTERS_MAX = 10_000
+"""Characters of a detail: what a client has sent is not sent back in full."""
+
+CLOSING = frozenset({401, 408, 413})
+"""Answers that end the connection: the rest of such a request is not read."""
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+class ApiError(Exception):
+    """An answer with ``{"detail": …}``."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail[:DETAIL_CHARACTERS_MAX])
+        self.status = status
+        self.detail = encodable(detail[:DETAIL_CHARACTERS_MAX])  # it may repeat what a client has sent
+        self.headers = headers
+
+    def response(self) -> web.Response:
+        return web.Response(
+            status=self.status,
+            body=msgspec.json.encode({"detail": self.detail}),
+            content_type=JSON,
+            headers=self.headers,
+        )
+
+
+class KeyedError(ApiError):
+    """As `ApiError`, under the member ``error``: a few endpoints of the store say it so (API.md 11)."""
+
+    def response(self) -> web.Response:
+        return web.Response(status=self.status, body=msgspec.json.encode({"error": self.detail}), content_type=JSON)
+
+
+class PlainError(ApiError):
+    """As `ApiError`, in plain text: namespace rules of the store (API.md 11)."""
+
+    def response(self) -> web.Response:
+        return web.Response(status=self.status, text=self.detail, headers={"content-type": TEXT}, content_type=None)
+
+
+def not_found(detail: str = "Not Found") -> ApiError:
+    return ApiError(404, detail)
+
+
+def unprocessable(detail: str) -> ApiError:
+    return ApiError(422, detail)
+
+
+def unavailable(what: str) -> ApiError:
+    """Something behind us is away; nothing was changed."""
+    return ApiError(503, f"{what} is unavailable, try again shortly", {"retry-after": str(RETRY_AFTER_S)})
+
+
+def not_ready(reasons: Iterable[str]) -> ApiError:
+    """Servers behind us would not do their work, each with its reason."""
+    return ApiError(503, "; ".join(reasons), {"retry-after": str(RETRY_AFTER_S)})
+
+
+def internal_error() -> web.Response:
+    return web.Response(status=500, text="Internal Server Error")

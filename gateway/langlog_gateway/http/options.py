@@ -1,0 +1,199 @@
+"""What the project says about serving: sections ``http`` and ``auth`` of langgraph.json (API.md 16) and their variables.
+
+``LANGGRAPH_HTTP`` and ``LANGGRAPH_AUTH`` hold a section as JSON and win over the file; ``MOUNT_PREFIX`` and ``CORS_ALLOW_ORIGINS``
+win over both. Read once at start. Pure but for reading the file.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import Project, read_project
+from langlog_backbone.values.lone_surrogates import encodable
+
+T = TypeVar("T")
+
+SERVER_KEYS = frozenset(
+    {"run_id", "thread_id", "graph_id", "assistant_id", "user_id", "checkpoint_id", "checkpoint_ns"}
+)
+"""Keys of a run's configurable that no request header may set, besides those that begin with ``langgraph_`` or ``__``."""
+
+
+class CorsOptions(msgspec.Struct, frozen=True):
+    allow_origins: list[str] | None = None
+    allow_methods: list[str] | None = None
+    allow_headers: list[str] | None = None
+    allow_credentials: bool = False
+    allow_origin_regex: str | None = None
+    expose_headers: list[str] | None = None
+    max_age: int = 600
+
+
+class HeaderPatterns(msgspec.Struct, frozen=True):
+    """Header names with ``*``; excludes win."""
+
+    includes: list[str] | None = None
+    excludes: list[str] | None = None
+    include: list[str] | None = None
+    """Another spelling of ``includes``, as other servers read it; both together add up."""
+    exclude: list[str] | None = None
+    """Another spelling of ``excludes``."""
+
+    def pick(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers that match, their names in lower case."""
+        found = {}
+        for name, value in headers.items():
+            name = name.lower()
+            if (_any(name, self.includes) or _any(name, self.include)) and not (
+                _any(name, self.excludes) or _any(name, self.exclude)
+            ):
+                found[name] = value
+        return found
+
+
+def _any(name: str, patterns: list[str] | None) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in patterns or ())
+
+
+class ConfigurableHeaders(HeaderPatterns, frozen=True):
+    """Headers that become configurable keys of runs."""
+
+    public: list[str] | None = None
+    """Of those that are picked: no credentials, so readers of a run, webhooks and the log may hold them. langlog's own."""
+
+    def is_public(self, name: str) -> bool:
+        """Whether everybody who sees a run may see the header's value."""
+        return _any(name, self.public)
+
+
+class HttpOptions(msgspec.Struct, frozen=True):
+    """Section ``http``."""
+
+    app: str | None = None
+    mount_prefix: str | None = None
+    cors: CorsOptions | None = None
+    configurable_headers: ConfigurableHeaders | None = None
+    logging_headers: HeaderPatterns | None = None
+    middleware_order: Literal["middleware_first", "auth_first"] = "middleware_first"
+    enable_custom_route_auth: bool = False
+    disable_assistants: bool = False
+    disable_threads: bool = False
+    disable_runs: bool = False
+    disable_store: bool = False
+    disable_mcp: bool = False
+    disable_a2a: bool = False
+    disable_meta: bool = False
+    disable_ui: bool = False
+    disable_webhooks: bool = False
+
+    def disabled(self, path: str) -> bool:
+        """Whether a built-in route (without prefix) is switched off."""
+        parts = path.strip("/").split("/")
+        first = parts[0]
+        if self.disable_runs and (first in ("mcp", "a2a", ".well-known") or _makes_runs(parts)):
+            return True
+        if self.disable_threads and first in ("a2a", ".well-known"):  # what A2A calls a context is a thread
+            return True
+        if parts[-1] == "webhooks" and self.disable_webhooks:
+            return True
+        return {
+            "assistants": self.disable_assistants,
+            "threads": self.disable_threads,
+            "runs": self.disable_runs,
+            "store": self.disable_store,
+            "mcp": self.disable_mcp,
+            "a2a": self.disable_a2a,
+            ".well-known": self.disable_a2a,
+            "ui": self.disable_ui,
+            "openapi.json": self.disable_meta,
+            "info": self.disable_meta,
+            "metrics": self.disable_meta,
+            "docs": self.disable_meta,
+        }.get(first, False)
+
+    def configurable(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Members of a run's configurable that come from the request's headers."""
+        if self.configurable_headers is None:
+            return {}
+        found = self.configurable_headers.pick(headers)
+        return {
+            k: encodable(v) for k, v in found.items() if k not in SERVER_KEYS and not k.startswith(("langgraph_", "__"))
+        }
+
+    def is_public(self, header: str) -> bool:
+        """Whether everybody who sees a run may see the value of a header in its configurable."""
+        return self.configurable_headers is not None and self.configurable_headers.is_public(header)
+
+
+def _makes_runs(parts: list[str]) -> bool:
+    """Whether a path below ``/threads`` makes or shows runs; the streaming protocol's socket takes commands too."""
+    return parts[0] == "threads" and (parts[2:3] in (["runs"], ["commands"]) or parts[2:] == ["stream", "events"])
+
+
+class AuthCache(msgspec.Struct, frozen=True):
+    """Answers of authenticate are kept by the values of some request headers."""
+
+    cache_keys: tuple[str, ...] = ("authorization",)
+    ttl_seconds: float = 60
+    max_size: int = 1000
+
+
+class AuthOptions(msgspec.Struct, frozen=True):
+    """Section ``auth``."""
+
+    path: str | None = None
+    public_members: list[str] = []
+    """Of what authenticate returns, beside identity, display_name, is_authenticated and permissions: what is no credential, so that
+    readers of a run, webhooks and the log may hold it. langlog's own."""
+    disable_studio_auth: bool = False
+    openapi: dict[str, Any] | None = None
+    cache: AuthCache | None = None
+
+
+class Options(msgspec.Struct, frozen=True):
+    project: Project | None
+    http: HttpOptions
+    auth: AuthOptions
+    prefix: str
+    """Before every path; empty or ``/…`` without a slash at its end."""
+
+    def owner(self) -> Project:
+        """The project, for objects it names. Raises StartError when there is none."""
+        if self.project is None:
+            raise StartError("the langgraph.json that http.app and auth.path belong to is missing (LANGLOG_PROJECT)")
+        return self.project
+
+
+def read_options(settings: Settings, environ: Mapping[str, str] | None = None) -> Options:
+    """Raises StartError for a section that is not as it must be.
+
+    A gateway needs no project: without the file at its default place there is none. One that was named must be there.
+    """
+    env = os.environ if environ is None else environ
+    default = Settings.__struct_defaults__[Settings.__struct_fields__.index("project")]
+    assert isinstance(default, Path)
+    project = None
+    if settings.project != default or settings.project.is_file():
+        project = read_project(settings.project)
+    http = _section(project, env, "http", "LANGGRAPH_HTTP", HttpOptions)
+    auth = _section(project, env, "auth", "LANGGRAPH_AUTH", AuthOptions)
+    prefix = settings.mount_prefix or http.mount_prefix or ""
+    prefix = prefix.strip("/")
+    return Options(project, http, auth, f"/{prefix}" if prefix else "")
+
+
+def _section(project: Project | None, env: Mapping[str, str], name: str, variable: str, kind: type[T]) -> T:
+    text = env.get(variable, "")
+    where = variable if text else f"{project.file if project else ''}: {name!r}"
+    try:
+        found: Any = msgspec.json.decode(text) if text else project.section(name) if project else {}
+        return msgspec.convert({} if found is None else found, kind)
+    except msgspec.MsgspecError as error:
+        raise StartError(f"{where}: {error}") from None

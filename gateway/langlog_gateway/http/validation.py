@@ -1,0 +1,247 @@
+"""Request bodies: JSON into typed Structs, or 422 with the validator's report (API.md 1.1 and 1.2).
+
+The report has the peer's form: message, failed keyword, offending value. Clients depend on the status and on ``detail``
+being a string, not on the text. Nothing here waits but for the body.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.values import json_shape
+from langlog_backbone.values.json_shape import JSON_DEPTH_MAX
+
+from .errors import ApiError, unprocessable
+
+T = TypeVar("T")
+
+BAD_JSON = "Invalid JSON in request body"
+NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be stored"
+TOO_DEEP = f"JSON must not be nested deeper than {JSON_DEPTH_MAX} arrays and objects"
+REPORTED_BYTES_MAX = 100_000
+"""A body over this is not decoded once more for a report that shows what is wrong in it."""
+SHOWN_CHARACTERS_MAX = 2_000
+"""Characters of a value that a report shows."""
+
+NO_SCHEMA = "is not valid under any of the schemas listed in the 'anyOf' keyword"
+CHOICES_SHOWN = 3
+"""More are counted: ``"a", "b" or 2 other candidates``."""
+_PATH = re.compile(r" - at `(key in )?\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|(\[[^\]]*\])")
+_TYPES = {
+    "int": "integer",
+    "float": "number",
+    "str": "string",
+    "bool": "boolean",
+    "array": "array",
+    "object": "object",
+    "null": "null",
+}
+
+
+async def read_body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T:
+    """The request's body. Raises ApiError 422; the server raises 413 for one over the limit."""
+    return decode_body(await request.read(), decoder)
+
+
+def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """As `read_body`, of bytes at hand. Members held as ``Raw`` are checked as far as storing them needs."""
+    try:
+        found = decoder.decode(body)
+        check_json(body)
+    except msgspec.ValidationError as error:
+        raise unprocessable(report(str(error), body, decoder.type)) from None
+    except RecursionError:
+        raise unprocessable(TOO_DEEP) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise unprocessable(BAD_JSON) from None
+    return found
+
+
+def check_json(body: bytes | str) -> None:
+    """What `decode_body` asks of all JSON beside its types. ``body``: a decoder has found it to be JSON.
+
+    Raises ApiError 422, UnicodeDecodeError, and MsgspecError for a number that no float holds.
+    """
+    if isinstance(body, str):
+        body = body.encode()
+    elif not body.isascii():
+        body.decode("utf-8")  # Raw members are not looked into by the decoder
+    if json_shape.has_nul(body):
+        raise unprocessable(NUL_INSIDE)
+    check_depth(body)
+    if json_shape.may_exceed_float(body):
+        msgspec.json.decode(body)  # in Raw members numbers have not been tried yet
+
+
+def check_depth(body: bytes) -> None:
+    """Raises ApiError 422 for JSON that is nested too deeply."""
+    if json_shape.too_deep(body):
+        raise unprocessable(TOO_DEEP)
+
+
+def decode_any(body: bytes) -> Any:
+    """JSON of any type, for those who check it themselves. Raises ApiError 422 for deep nesting, and DecodeError."""
+    try:
+        found = msgspec.json.decode(body)
+    except UnicodeDecodeError as error:  # of a string that is not UTF-8: the decoder has no error of its own for it
+        raise msgspec.DecodeError(str(error)) from None
+    except RecursionError:
+        raise unprocessable(TOO_DEEP) from None
+    check_depth(body)
+    return found
+
+
+def violation(message: str, keyword: str, path: list[str], value: Any, entry: int | None = None) -> str:
+    """A report in the validator's form. ``entry``: of the list at the path."""
+    schema = "".join(f'["properties"]["{step}"]' for step in path)
+    instance = "".join(f'["{step}"]' for step in path)
+    if entry is not None:
+        schema, instance = f'{schema}["items"]', f"{instance}[{entry}]"
+    return (
+        f'{message}\n\nFailed validating "{keyword}" in schema{schema}\n\nOn instance{instance}:\n    {compact(value)}'
+    )
+
+
+def compact(value: Any) -> str:
+    shown = msgspec.json.encode(value, order="sorted").decode()
+    return shown if len(shown) <= SHOWN_CHARACTERS_MAX else f"{shown[:SHOWN_CHARACTERS_MAX]}…"
+
+
+def report(message: str, body: bytes, kind: Any = None) -> str:
+    """The decoder's complaint as a validator's report. ``kind``: what was to be decoded, for the choices that there are."""
+    if len(body) > REPORTED_BYTES_MAX:
+        return message
+    try:
+        value: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return BAD_JSON
+    path: list[str] = []
+    at = _PATH.search(message)
+    if at is not None:
+        message = message[: at.start()]
+        for name, index in _STEP.findall(at.group(2)):
+            if index or not isinstance(value, dict) or name not in value:
+                break  # inside a list the decoder does not say which entry: the list is shown
+            path.append(name)
+            value = value[name]
+    if message.startswith("Invalid enum value"):
+        return _unknown_choice(_kind_at(kind, path), path, value)
+    return _phrase(message, path, value)
+
+
+def _unknown_choice(kind: Any, path: list[str], value: Any) -> str:
+    """Of a value, or of a list's first entry, that is none of those there are."""
+    choices = next((get_args(part) for part in _parts(kind) if get_origin(part) is Literal), ())
+    if get_origin(kind) in (Union, UnionType) and any(get_origin(part) is list for part in get_args(kind)):
+        return violation(f"{compact(value)} {NO_SCHEMA}", "anyOf", path, value)
+    if not isinstance(value, list):
+        return violation(f"{compact(value)} is not {_one_of(choices)}", "enum", path, value)
+    n = next((n for n, entry in enumerate(value) if entry not in choices), 0)
+    return violation(f"{compact(value[n])} is not {_one_of(choices)}", "enum", path, value[n], n)
+
+
+def _kind_at(kind: Any, path: Sequence[str]) -> Any:
+    """The type of a member of a Struct."""
+    for name in path:
+        kind = next((p for p in _parts(kind) if isinstance(p, type) and issubclass(p, msgspec.Struct)), None)
+        kind = get_type_hints(kind).get(name) if kind is not None else None
+    return kind
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """The type, and those that it is made of."""
+    yield kind
+    if get_origin(kind) is not Literal:
+        for part in get_args(kind):
+            yield from _parts(part)
+
+
+def _one_of(choices: Sequence[str]) -> str:
+    names = [compact(choice) for choice in choices]
+    if not names:
+        return "one of the values allowed here"
+    if len(names) > CHOICES_SHOWN:
+        names = [*names[: CHOICES_SHOWN - 1], f"{len(names) - CHOICES_SHOWN + 1} other candidates"]
+    return f"one of {', '.join(names[:-1])} or {names[-1]}"
+
+
+def _phrase(message: str, path: list[str], value: Any) -> str:
+    shown = compact(value)
+    missing = re.match(r"Object missing required field `(.+)`", message)
+    if missing:
+        return violation(f'"{missing.group(1)}" is a required property', "required", path, value)
+    bound = re.match(r"Expected `(\w+)` (of length )?([<>]=) (\S+)", message)
+    if bound:
+        length, sign, limit = bound.group(2), bound.group(3), bound.group(4)
+        if length:
+            unit = "item" if bound.group(1) == "array" else "character"
+            unit += "" if limit == "1" else "s"
+            few = f"has less than {limit} {unit}" if unit.startswith("item") else f"is shorter than {limit} {unit}"
+            many = f"has more than {limit} {unit}" if unit.startswith("item") else f"is longer than {limit} {unit}"
+            keyword = f"{'min' if sign == '>=' else 'max'}{'Items' if unit.startswith('item') else 'Length'}"
+            return violation(f"{shown} {few if sign == '>=' else many}", keyword, path, value)
+        word = "less than the minimum" if sign == ">=" else "greater than the maximum"
+        return violation(f"{shown} is {word} of {limit}", "minimum" if sign == ">=" else "maximum", path, value)
+    wanted = re.match(r"Expected `([^`]+)`", message)
+    if wanted:
+        names = sorted(f'"{_TYPES.get(name, name)}"' for name in wanted.group(1).split(" | "))
+        if '"array"' in names and names not in (['"array"'], ['"array"', '"null"']):
+            return violation(f"{shown} {NO_SCHEMA}", "anyOf", path, value)
+        kind = f"is not of type {names[0]}" if len(names) == 1 else f"is not of types {', '.join(names)}"
+        return violation(f"{shown} {kind}", "type", path, value)
+    return violation(message, "value", path, value)
+
+
+# --- single values ---------------------------------------------------------------------------
+
+
+def uuid_of(text: str, what: str) -> str:
+    """A UUID in its canonical spelling; ``what``: assistant, thread, run. Raises ApiError 422."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise unprocessable(f"Invalid {what} ID: must be a UUID") from None
+
+
+def path_uuid(request: web.Request, what: str) -> str:
+    """The UUID in the path parameter ``<what>_id``. Raises ApiError 422."""
+    return uuid_of(request.match_info[f"{what}_id"], what)
+
+
+def query_int(request: web.Request, name: str, default: int) -> int:
+    """An integer of the query string. Raises ApiError 400 in the words of `int`."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    try:
+        return max(min(int(text), 2**31 - 1), -(2**31))
+    except ValueError:
+        raise ApiError(400, f"invalid literal for int() with base 10: {text!r}") from None
+
+
+def query_names(request: web.Request, *keys: str) -> list[str]:
+    """Names given by repeating a parameter, or as `listed`."""
+    return listed(text for key in keys for text in request.query.getall(key, []))
+
+
+def listed(texts: Iterable[str]) -> list[str]:
+    """The texts; one that is a JSON array of texts stands for its members: the JavaScript client writes lists so."""
+    found: list[str] = []
+    for text in texts:
+        try:
+            found += msgspec.json.decode(text, type=list[str])
+        except (msgspec.MsgspecError, RecursionError):
+            found.append(text)
+    return found
+
+
+def truthy(text: str | None) -> bool:
+    """``true`` or ``1``; anything else is false, junk as well (API.md 19.31)."""
+    return text is not None and text.lower() in ("true", "1")

@@ -1,0 +1,226 @@
+"""``/openapi.json`` and ``/docs``: made from the types that requests are read into and from the routes there are (API.md 15).
+
+A route without an entry in `operations` is in the document too, with its path alone. Made once, at start; routes of the project's
+own application are merged in, and what ``auth.openapi`` says of security.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.history.run_view import LANGLOG_VERSION
+
+from ..custom_app.asgi import CustomApp
+from ..http.options import Options
+from .operations import OPERATIONS, Operation
+from .responses import ErrorAnswer
+
+TITLE = "langlog"
+COMMON = (413, 422, 429, 503, 504)
+"""Statuses that any endpoint may answer."""
+REFUSED = (401, 403)
+WORDS = {
+    101: "A WebSocket",
+    200: "As asked",
+    201: "Made, with a difficulty",
+    202: "Accepted",
+    204: "Done",
+    307: "Elsewhere",
+    400: "A rule is broken",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not there",
+    405: "Not this method",
+    406: "Not acceptable",
+    409: "Conflict",
+    410: "Kept in the log alone, or no longer",
+    413: "The body is too large",
+    422: "The request is not as it must be",
+    429: "Too much at once",
+    500: "The project's own code failed",
+    503: "A server behind this one is away",
+    504: "The outcome is not known yet",
+}
+PLAIN = {"text/plain": {"schema": {"type": "string"}}}
+_PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
+
+
+def document(
+    routes: Iterable[web.RouteDef], options: Options, custom: CustomApp | None = None, *, guarded: bool = False
+) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of these routes (without prefix)."""
+    shown = [route for route in routes if not options.http.disabled(route.path)]
+    found: list[tuple[str, str, Operation]] = []
+    for route in shown:
+        path = _PARAMETER.sub(r"{\1}", route.path)
+        found.append((path, route.method.lower(), OPERATIONS.get(f"{route.method} {path}", Operation())))
+    types = {t for _, _, operation in found for t in operation.types()} | {ErrorAnswer}
+    ordered = sorted(types, key=repr)
+    schemas, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    by_type = dict(zip(ordered, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, operation in found:
+        paths.setdefault(options.prefix + path, {})[method] = _operation(path, method, operation, by_type, guarded)
+    made: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": LANGLOG_VERSION},
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+    if custom is not None:
+        _merge_app(made, custom, options.prefix)
+    _merge_auth(made, options.auth.openapi or {})
+    return made
+
+
+def _operation(
+    path: str, method: str, operation: Operation, by_type: Mapping[Any, dict[str, Any]], guarded: bool
+) -> dict[str, Any]:
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", path) if word]
+    made: dict[str, Any] = {
+        "operationId": "_".join([method, *words]) or method,
+        "tags": [operation.tag or (words[0] if words else "system")],
+        "summary": operation.summary or f"{method.upper()} {path}",
+    }
+    parameters: list[dict[str, Any]] = []
+    for name in _PARAMETER.findall(path):
+        schema: dict[str, Any] = {"type": "string", "minLength": 1}
+        if name.endswith("_id") and name != "checkpoint_id" and name not in operation.names:
+            schema = {"type": "string", "format": "uuid"}
+        parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+    for name, schema in operation.query.items():
+        required = name in operation.required
+        parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
+    for name, about in operation.headers.items():
+        parameters.append(
+            {"name": name, "in": "header", "required": False, "description": about, "schema": {"type": "string"}}
+        )
+    if parameters:
+        made["parameters"] = parameters
+    if operation.body is not None:
+        made["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": by_type[operation.body]}},
+        }
+    responses: dict[str, Any] = {}
+    if operation.answer is not None or operation.media is not None:
+        schema = {} if operation.answer is None else by_type[operation.answer]
+        responses["200"] = {"content": {operation.media or "application/json": {"schema": schema}}}
+    elif not operation.empty:
+        responses["200"] = {"content": {"application/json": {"schema": {}}}}
+    for status in operation.empty:
+        responses[str(status)] = {}
+    error = by_type[ErrorAnswer]
+    for status in sorted({*operation.errors, *COMMON, *(REFUSED if guarded else ())}):
+        content: dict[str, Any] = PLAIN if status == 500 else {"application/json": {"schema": error}}
+        if status in operation.plain:
+            content = {**content, **PLAIN}
+        if status in operation.keyed:
+            content = {"application/json": {"schema": {"type": "object"}}}
+        responses[str(status)] = {"content": content}
+    for code, response in responses.items():
+        response["description"] = WORDS[int(code)]
+    made["responses"] = dict(sorted(responses.items()))
+    return made
+
+
+def _merge_app(made: dict[str, Any], custom: CustomApp, prefix: str) -> None:
+    """The application's own document when it makes one (FastAPI), else its routes."""
+    own: Any = getattr(custom.app, "openapi", None)
+    if callable(own):
+        other = _apart(msgspec.json.decode(msgspec.json.encode(own())), made["components"])
+        for path, item in other.get("paths", {}).items():
+            made["paths"][prefix + path] = item
+        for kind, entries in other.get("components", {}).items():
+            made["components"].setdefault(kind, {}).update(entries)
+        return
+    for path, methods in custom.endpoints():
+        operations = {
+            method.lower(): {
+                "summary": f"{method} {path}",
+                "tags": ["custom"],
+                "parameters": [
+                    {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                    for name in _PARAMETER.findall(path)
+                ],
+                "responses": {"default": {"description": "As the project's application answers"}},
+            }
+            for method in sorted(methods)
+            if method != "HEAD"
+        }
+        made["paths"][prefix + _PARAMETER.sub(r"{\1}", path)] = operations
+
+
+def _apart(other: dict[str, Any], taken: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The document with names of components that ours has too made ``App<name>``, wherever it refers to them."""
+    moved = {
+        f"#/components/{kind}/{name}": f"#/components/{kind}/App{name}"
+        for kind, entries in other.get("components", {}).items()
+        for name in entries
+        if name in taken.get(kind, {})
+    }
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [renamed(entry) for entry in value]
+        if isinstance(value, dict):
+            return {k: moved.get(v, v) if k == "$ref" and isinstance(v, str) else renamed(v) for k, v in value.items()}
+        return value
+
+    found: dict[str, Any] = renamed(other) if moved else other
+    for kind, entries in found.get("components", {}).items():
+        found["components"][kind] = {
+            f"App{name}" if f"#/components/{kind}/{name}" in moved else name: entry for name, entry in entries.items()
+        }
+    return found
+
+
+def _merge_auth(made: dict[str, Any], said: Mapping[str, Any]) -> None:
+    """Section ``auth.openapi``: security schemes, what is asked by default, and exceptions by path."""
+    if schemes := said.get("securitySchemes"):
+        made["components"]["securitySchemes"] = schemes
+    if security := said.get("security"):
+        made["security"] = security
+    for path, item in (said.get("paths") or {}).items():
+        for method, more in item.items():
+            if isinstance(more, dict):
+                made["paths"].setdefault(path, {}).setdefault(method, {"responses": {}}).update(more)
+
+
+DOCS = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>langlog API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
+summary{cursor:pointer;padding:.3rem 0}code{font:13px ui-monospace,monospace}
+b{display:inline-block;min-width:4.2rem;font:600 12px ui-monospace,monospace}
+pre{background:#f4f4f4;padding:.7rem;overflow:auto;font-size:12px}
+@media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}pre{background:#222}}
+</style></head>
+<body><h1>langlog API</h1><p>The document itself: <a href="openapi.json">openapi.json</a></p><main></main>
+<script>
+const text = (tag, value) => { const e = document.createElement(tag); e.textContent = value; return e }
+fetch("openapi.json").then(answer => answer.json()).then(doc => {
+  const groups = {}
+  for (const [path, item] of Object.entries(doc.paths))
+    for (const [method, operation] of Object.entries(item))
+      (groups[(operation.tags || ["other"])[0]] ||= []).push([method, path, operation])
+  for (const [tag, entries] of Object.entries(groups)) {
+    const main = document.querySelector("main")
+    main.append(text("h2", tag))
+    for (const [method, path, operation] of entries) {
+      const details = document.createElement("details"), summary = document.createElement("summary")
+      summary.append(text("b", method.toUpperCase()), text("code", path), " " + (operation.summary || ""))
+      details.append(summary, text("pre", JSON.stringify(operation, null, 2)))
+      main.append(details)
+    }
+  }
+  document.querySelector("main").append(text("h2", "schemas"), text("pre", JSON.stringify(doc.components.schemas, null, 2)))
+})
+</script></body></html>
+"""

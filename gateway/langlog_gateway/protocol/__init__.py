@@ -1,0 +1,1 @@
+"""The streaming protocol (API.md 9), over HTTP and WebSocket."""

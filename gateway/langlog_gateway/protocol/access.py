@@ -1,0 +1,26 @@
+"""Who may follow a thread by the streaming protocol (API.md 9 and 18). A client may follow a thread that its first run will make."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from ..auth.access import admit
+from ..core import Core
+from ..http.errors import ApiError
+from ..threads.routes import missing
+
+EXISTS = "SELECT true FROM threads WHERE thread_id = $1"
+
+
+async def may_follow(core: Core, request: web.Request, thread_id: str) -> bool:
+    """Whether the caller may follow the thread; False: there is none yet, to be asked again before anything is told.
+
+    Raises ApiError 404 for a thread that is not there for the caller, and whatever the project's handlers refuse with.
+    """
+    try:
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+    except ApiError as error:
+        if error.status != 404 or await core.reads.value(EXISTS, thread_id):
+            raise
+        return False
+    return True

@@ -1,0 +1,264 @@
+"""Commands of the streaming protocol (API.md 9.1): what they ask for, done as the REST endpoints do it, answered in its envelope.
+
+Stateless: what a connection knows of itself (its subscriptions, its run, its last number) is its `Session`. Over HTTP each command is
+a session of its own, so that what needs a connection answers that there is none. Failures are answers too, with status 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+from langlog_schemas.run_request import EVENT_STREAMING, RunCreate
+from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN
+from msgspec.structs import replace
+from uuid_utils import uuid4
+
+from ..auth.access import admit
+from ..core import Core
+from ..http import requests as bodies
+from ..http.backends import UserCodeError
+from ..http.errors import ApiError
+from ..http.validation import decode_body, uuid_of
+from ..runs.submission import Order, RunOrders
+from ..threads.routes import missing
+from .filter import BadFilter, Filter, read_filter
+from .history import SQL
+
+if TYPE_CHECKING:
+    from langchain_protocol.protocol import ErrorCode
+
+logger = structlog.get_logger(__name__)
+
+BAD_ENVELOPE = "Protocol commands must include an integer id and string method."
+NO_ACTIVE_RUN = "No active run is bound to this thread."
+BROKEN = "An internal error occurred"
+MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
+"""What the peer's runs of the protocol are shown to stream (API.md 9.1 as recorded)."""
+RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer")
+MAX_RESPONSES = 1_000
+
+Object = dict[str, Any]
+
+
+class Refused(Exception):
+    """A command that is answered with an error."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Session(Protocol):
+    """What a connection knows. All raise Refused."""
+
+    @property
+    def seq(self) -> int:
+        """Number of the last event sent on the connection."""
+        ...
+
+    @property
+    def head(self) -> int:
+        """Number of the thread's last event that the connection knows to have happened; 0: it follows no events."""
+        ...
+
+    def bind(self, run_id: str, graph_id: str, floor: int) -> None:
+        """The connection has started a run. ``floor``: `head` from before its command: the run's events have greater numbers."""
+        ...
+
+    async def subscribe(self, filter: Filter) -> Object: ...
+
+    async def unsubscribe(self, subscription_id: str) -> None: ...
+
+    async def reconnect(self, params: Object) -> Object: ...
+
+    async def tree(self) -> Object: ...
+
+
+class NoSession:
+    """Of a command over HTTP."""
+
+    seq = 0
+    head = 0
+
+    def bind(self, run_id: str, graph_id: str, floor: int) -> None:
+        return None
+
+    async def subscribe(self, filter: Filter) -> Object:
+        return {"subscription_id": str(uuid4()), "replayed_events": 0}
+
+    async def unsubscribe(self, subscription_id: str) -> None:
+        raise Refused("no_such_subscription", f"Unknown subscription: {subscription_id}")
+
+    async def reconnect(self, params: Object) -> Object:
+        raise Refused("no_such_run", NO_ACTIVE_RUN)
+
+    async def tree(self) -> Object:
+        raise Refused("no_such_run", NO_ACTIVE_RUN)
+
+
+def error(id: Any, code: ErrorCode, message: str) -> bytes:
+    return msgspec.json.encode({"type": "error", "id": id, "error": code, "message": message})
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    id: int
+    method: str
+    params: Object
+
+
+def read_envelope(body: object) -> Envelope | bytes:
+    """The command, or the answer to what is none."""
+    members = body if isinstance(body, dict) else {}
+    id, method, params = members.get("id"), members.get("method"), members.get("params")
+    if not isinstance(id, int) or isinstance(id, bool) or not isinstance(method, str):
+        return error(id if isinstance(id, int | str) else None, "invalid_argument", BAD_ENVELOPE)
+    return Envelope(id, method, params if isinstance(params, dict) else {})
+
+
+class Commands:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._orders = RunOrders(core)
+
+    async def answer(self, request: web.Request, command: Envelope, session: Session) -> bytes:
+        """Carry the command out on the thread of the request's path. Never raises for what the client did."""
+        try:
+            result = await self._carry_out(request, command.method, command.params, session)
+        except Refused as refused:
+            return error(command.id, refused.code, refused.message)
+        except BadFilter as bad:
+            return error(command.id, "invalid_argument", str(bad))
+        except ApiError as failed:
+            return error(command.id, "unknown_error", f"{failed.status}: {failed.detail}")
+        except UserCodeError as failed:
+            logger.warning("gateway.user_code_failed", path=request.path, error=str(failed))
+            return error(command.id, "unknown_error", BROKEN)
+        meta = {"applied_through_seq": session.seq}
+        return msgspec.json.encode({"type": "success", "id": command.id, "result": result, "meta": meta})
+
+    async def _carry_out(self, request: web.Request, method: str, params: Object, session: Session) -> Object:
+        match method:
+            case "run.start":
+                floor = session.head
+                order = await self._start(request, params)
+                session.bind(order.run_id, order.command.graph_id, floor)
+                return {"run_id": order.run_id}
+            case "input.respond":
+                floor = session.head
+                order = await self._respond(request, params)
+                session.bind(order.run_id, order.command.graph_id, floor)
+                return {}
+            case "subscription.subscribe":
+                return await session.subscribe(read_filter(params))
+            case "subscription.unsubscribe":
+                subscription_id = params.get("subscription_id")
+                if not isinstance(subscription_id, str):
+                    raise Refused("invalid_argument", "subscription.unsubscribe requires a subscription_id.")
+                await session.unsubscribe(subscription_id)
+                return {}
+            case "subscription.reconnect":
+                return await session.reconnect(params)
+            case "agent.getTree":
+                return {"tree": await session.tree()}
+            case _:
+                raise Refused("unknown_command", f"Unknown protocol command: {method[:200]}")
+
+    async def _start(self, request: web.Request, params: Object) -> Order:
+        if not isinstance(params.get("assistant_id"), str):
+            raise Refused("invalid_argument", "run.start requires an assistant_id.")
+        kept: Object = {name: params[name] for name in RUN_PARAMS if name in params}
+        thread_id = _thread(request)
+        if kept.get("input") is not None and await self._answers_a_question(thread_id, kept):
+            kept["command"] = {"resume": kept.pop("input")}
+        return await self._run(request, thread_id, kept)
+
+    async def _answers_a_question(self, thread_id: str, params: Object) -> bool:
+        """Whether the input is for the ``interrupt()`` that the thread has stopped at: so the protocol has it, and so `RemoteGraph`
+        resumes. A run from an earlier checkpoint asks anew."""
+        if _object(_object(params.get("config")).get("configurable")).get("checkpoint_id") is not None:
+            return False
+        row = await self._core.reads.row(SQL["waits_for_answer"], thread_id)
+        return row is not None and bool(row["waits"])
+
+    async def _respond(self, request: web.Request, params: Object) -> Order:
+        answers = _answers(params)
+        try:
+            thread_id = _thread(request)
+            await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        except ApiError as failed:
+            if failed.status in (404, 422):  # what is not there for the caller, and no thread at all
+                raise Refused("no_such_run", NO_INTERRUPTED_RUN) from None
+            raise
+        row = await self._core.reads.row(SQL["answered_with"], thread_id)
+        if row is None or row["assistant_id"] is None:  # it has never run
+            raise Refused("no_such_run", NO_INTERRUPTED_RUN)
+        command = {
+            "resume": answers,
+            **{name: params[name] for name in ("update", "goto") if params.get(name) is not None},
+        }
+        given = params.get("config")
+        config = given if isinstance(given, dict) else {}
+        then = (msgspec.json.decode(row["config"]) or {}).get("configurable") or {}
+        config = {**config, "configurable": {**then, **_object(config.get("configurable"))}}
+        body = {"assistant_id": row["assistant_id"], "command": command, "config": config}
+        if "metadata" in params:
+            body["metadata"] = params["metadata"]
+        try:
+            return await self._run(request, thread_id, body, list(answers))
+        except ApiError as refused:
+            if refused.detail == NO_INTERRUPTED_RUN:
+                if await self._core.reads.value(SQL["ever_asked"], thread_id):
+                    raise Refused("no_such_interrupt", INTERRUPT_CONSUMED.format(next(iter(answers)))) from None
+                raise Refused("no_such_run", NO_INTERRUPTED_RUN) from None
+            if refused.detail in {INTERRUPT_CONSUMED.format(id) for id in answers}:
+                raise Refused("no_such_interrupt", str(refused.detail)) from None
+            raise
+
+    async def _run(self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()) -> Order:
+        """A run of the protocol. Raises ApiError."""
+        body: RunCreate = decode_body(msgspec.json.encode(params), bodies.RUN_CREATE)
+        configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
+        body.config = {**body.config, "configurable": configurable}
+        body.stream_mode = MODES  # type: ignore[assignment]
+        body.stream_subgraphs = body.stream_resumable = True
+        body.if_not_exists = "create"
+        order = await self._orders.order(request, body, thread_id)
+        shown = order.command.thread_config.get("configurable")
+        if isinstance(shown, dict):
+            for name in (EVENT_STREAMING, "thread_id"):
+                shown.pop(name, None)
+        if answers:
+            order = order._replace(command=replace(order.command, answers=list(answers)))
+        await self._orders.place(order)
+        return order
+
+
+def _thread(request: web.Request) -> str:
+    try:
+        return uuid_of(request.match_info["thread_id"], "thread")
+    except ApiError:
+        raise ApiError(422, "Invalid thread ID") from None
+
+
+def _answers(params: Object) -> Object:
+    """Interrupt id -> answer."""
+    given = params.get("responses")
+    entries = given if isinstance(given, list) and given else [params]
+    if len(entries) > MAX_RESPONSES:
+        raise Refused("invalid_argument", f"input.respond takes at most {MAX_RESPONSES} responses.")
+    answers: Object = {}
+    for entry in entries:
+        id = entry.get("interrupt_id") if isinstance(entry, dict) else None
+        if not isinstance(id, str):
+            raise Refused("invalid_argument", "input.respond requires an interrupt_id.")
+        answers[id] = entry.get("response")
+    return answers
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,415 @@
+"""The events of one thread as they happen, for all of this gateway's subscribers of the streaming protocol (API.md 9).
+
+One `Feed` per thread that is followed, with one task: it takes frames and life messages from a `Watch`, puts them in order, makes
+each event once and hands it to every subscriber. What says that a run is over is told once the read model holds it: clients look
+the state up, or answer, right after. A feed keeps the number of the last event told, so nothing is told twice and, since numbers
+are the workers', another gateway tells the same. When the process dies subscribers go on elsewhere, from their last number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import structlog
+from langlog_schemas import events as ev
+from langlog_schemas.frames import Frame
+
+from ..http.errors import ApiError
+from ..streams.backlog import Backlog
+from ..streams.frame_order import FrameOrder
+from ..streams.merge import Piece
+from ..streams.sse import Batch
+from ..streams.watch import Happening, Watch, Watches
+from .events import Ending, Event, Name, derived, event_of
+from .history import History, Standing, ending_of
+
+logger = structlog.get_logger(__name__)
+
+KEPT_EVENTS = 64
+KEPT_BYTES = 64_000
+"""Of the newest events of a thread, for those who come late by a little."""
+NOTHING: deque[Event] = deque(maxlen=0)
+"""Of threads on which nothing has happened yet: an empty queue of their own is half a kilobyte each."""
+AGAIN_S = 1.0
+"""Between two tries when Postgres or Redis is away."""
+FAR_S = 3600.0
+STATUS: dict[type, str] = {
+    ev.RunSucceeded: "success",
+    ev.RunFailed: "error",
+    ev.RunTimedOut: "timeout",
+    ev.RunCancelled: "interrupted",
+    ev.RunRolledBack: "interrupted",
+}
+
+
+class Listener(Protocol):
+    """Who follows a feed. Neither call waits, nor raises."""
+
+    def tell(self, event: Event) -> None: ...
+
+    def gone(self) -> None:
+        """The thread was deleted: what comes now may be another's."""
+        ...
+
+    def end(self) -> None:
+        """The server is going down."""
+        ...
+
+
+class _Active(NamedTuple):
+    """The run whose frames come now."""
+
+    run_id: str
+    floor: int
+    """Number of the last event before it."""
+    order: FrameOrder
+    held: list[Event]
+    """What says that it is over, not told yet."""
+    attempt: list[int]
+    """The newest one seen."""
+
+
+class Feed:
+    """Of one thread. `Feeds` makes and closes it."""
+
+    __slots__ = (
+        "_active",
+        "_backlog",
+        "_coming",
+        "_exists",
+        "_history",
+        "_kept",
+        "_kept_after",
+        "_kept_bytes",
+        "_listeners",
+        "_next",
+        "_task",
+        "_watch",
+        "head",
+    )
+
+    def __init__(self, watch: Watch, history: History, backlog: Backlog) -> None:
+        self._watch = watch
+        self._history = history
+        self._backlog = backlog
+        self._listeners: dict[Listener, None] = {}
+        self._active: _Active | None = None
+        self._next: list[Batch] = []
+        """Of runs that began while the end of the run before is still on its way to us."""
+        self._kept = NOTHING
+        self._kept_bytes = 0
+        self._kept_after = 0
+        self._task: asyncio.Task[None] | None = None
+        self.head = 0
+        """Number of the last event told."""
+        self._exists = False
+        """The read model holds the thread."""
+        self._coming: asyncio.Future[None] | None = None
+        """… of those who wait until it does."""
+
+    @property
+    def thread_id(self) -> str:
+        return self._watch.thread_id
+
+    async def start(self) -> None:
+        """Find out where the thread is. Raises ApiError 503."""
+        await self._look()
+        self._kept_after = self.head
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def listen(self, listener: Listener) -> int:
+        """Tell ``listener`` every event from now on; answers the number of the last one before."""
+        self._listeners[listener] = None
+        if self._watch.closing:
+            listener.end()
+        return self.head
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners.pop(listener, None)
+
+    async def exists(self) -> None:
+        """Wait until the read model holds the thread."""
+        while not self._exists:
+            if self._coming is None:
+                self._coming = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._coming)
+
+    def _made(self) -> None:
+        self._exists = True
+        if self._coming is not None:
+            self._coming.set_result(None)
+            self._coming = None
+
+    async def past(self, after: int, upto: int) -> AsyncIterator[list[Event]]:
+        """Events that were told already: ``after < seq <= upto``. Raises ApiError 503."""
+        if after >= self._kept_after:
+            yield [event for event in tuple(self._kept) if after < event.seq <= upto]
+            return
+        async for events in self._history.events(self.thread_id, after, upto):
+            yield events
+
+    # following
+
+    async def _follow(self) -> None:
+        watch = self._watch
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                if watch.missed or watch.overrun:
+                    watch.missed = watch.overrun = False
+                    await self._look()
+                for batch in watch.take_batches():
+                    await self._take(batch)
+                while watch.happenings:
+                    await self._happened(watch.happenings.popleft())
+                if watch.closing:
+                    for listener in tuple(self._listeners):
+                        listener.end()
+                    return
+                if self._next:
+                    await watch.wait(loop.time() + AGAIN_S)
+                    await self._wait_over()
+                else:
+                    await watch.wait(loop.time() + FAR_S)
+            except ApiError as error:
+                logger.warning("protocol.feed_waits", thread_id=self.thread_id, error=error.detail)
+                watch.missed = True
+                await asyncio.sleep(AGAIN_S)
+            except Exception:  # one thread's trouble: its followers are told what can be told
+                logger.exception("protocol.feed_failed", thread_id=self.thread_id)
+                watch.missed = True
+                await asyncio.sleep(AGAIN_S)
+
+    async def _look(self) -> None:
+        """Go on from what is stored: at the start, and when something may have been missed."""
+        if self._task is None:
+            standing = await self._history.place(self.thread_id)
+            self.head = 0 if standing is None else standing.seq
+        else:
+            standing = await self._settle()
+        if standing is None:
+            return
+        self._made()
+        if standing.run_id is not None and standing.seq <= self.head:
+            active = self._enter(standing.run_id, standing.seq, recorded=standing.resumable)
+            self._tell(active, await active.order.fill())
+
+    async def _settle(self) -> Standing | None:
+        """Tell the ends of all runs that are over, heard of or not. Returns where the thread was when it was looked at."""
+        standing = await self._history.standing(self.thread_id, self.head)
+        if standing is None:
+            return None
+        for row in standing.ended:
+            await self._finish(row["run_id"], ending_of(row), row["attempt"], row["last_sequence"], row["resumable"])
+        active = self._active
+        if active is not None and active.run_id != standing.run_id and standing.seq > active.floor:
+            self._active = None  # it was removed: one that is only not known yet comes after what is known
+        return standing
+
+    async def _take(self, batch: Batch) -> None:
+        """A thread executes one run after the other, and is told so: the next one's frames wait for the end of the one before."""
+        if not self._is_active(batch.run_id):
+            if batch.floor < self.head and self._active is None:
+                return  # of a run that is over, from a worker that was taken for dead
+            if batch.floor != self.head or self._active is not None:
+                if not any(other.run_id == batch.run_id for other in self._next):
+                    self._next.append(batch)
+                    await self._wait_over()
+                else:
+                    self._next.append(batch)
+                return
+        active = self._enter(batch.run_id, batch.floor, recorded=batch.resumable)
+        self._tell(active, await active.order.take([batch]))
+
+    async def _wait_over(self) -> None:
+        """See whether what the next run waits for can be told by now."""
+        standing = await self._settle()
+        floor = self._next[0].floor if self._next else 0
+        if self._active is None and self._next and standing is not None and self.head < floor <= standing.seq:
+            self.head = floor  # what was between is gone: runs that were removed
+        if self._active is None:
+            await self._go_on()
+
+    async def _happened(self, happening: Happening) -> None:
+        event = happening.event
+        self._made()
+        match event:
+            case ev.RunSucceeded() | ev.RunFailed() | ev.RunTimedOut() | ev.RunCancelled() | ev.RunRolledBack():
+                if event.last_seq > self.head:
+                    ending, recorded = await self._ending(event, happening.time)
+                    await self._finish(event.run_id, ending, event.attempt, event.last_sequence, recorded)
+            case ev.RunDeleted():
+                if event.last_seq > self.head:
+                    ending, _ = await self._ending(event, happening.time)
+                    if self._is_active(event.run_id):
+                        self._active = None
+                    self._release_all(derived(ending, self.head))
+                    await self._go_on()
+            case ev.ThreadDeleted():
+                self._exists = False
+                for listener in tuple(self._listeners):
+                    listener.gone()
+                self._active = None
+                self._next.clear()
+                self._kept = NOTHING
+                self._kept_bytes = self._kept_after = self.head = 0
+            case _:
+                pass
+
+    async def _ending(self, event: ev.RunEnded | ev.RunDeleted, time: str) -> tuple[Ending, bool]:
+        """A run's end as its event has it, and whether its frames are recorded."""
+        row = await self._history.run(self.thread_id, event.run_id)  # gone when it was removed
+        graph_id, recorded = ("", False) if row is None else (row["graph_id"], bool(row["resumable"]))
+        ms = int(datetime.fromisoformat(time).timestamp() * 1000) if time else 0
+        if isinstance(event, ev.RunDeleted):
+            last = event.last_seq
+            ending = Ending(
+                run_id=event.run_id, graph_id=graph_id, status="interrupted", first_seq=last, last_seq=last, ended_ms=ms
+            )
+            return ending, recorded
+        ending = Ending(
+            run_id=event.run_id,
+            graph_id=graph_id,
+            status=STATUS[type(event)],
+            first_seq=event.first_seq,
+            last_seq=event.last_seq,
+            ended_ms=ms,
+            error=None if event.error is None else event.error.message,
+            values=bytes(event.output or event.values) or None,
+            pending=event.status == "interrupted",
+        )
+        return ending, recorded
+
+    async def _finish(self, run_id: str, ending: Ending, attempt: int, last_sequence: int, recorded: bool) -> None:
+        """The run is over: tell what is left of it."""
+        if self._active is not None and not self._is_active(run_id):
+            self._active = None  # whatever it was, it is over: runs of a thread come one after the other
+        active = self._enter(run_id, ending.first_seq - 1, recorded=recorded)
+        if not active.order.reached(attempt, last_sequence):
+            self._tell(active, await active.order.fill((attempt, last_sequence)))
+        self._active = None
+        self._release_all(active.held)
+        self._release_all(derived(ending, self.head))
+        await self._go_on()
+
+    async def _go_on(self) -> None:
+        """With the run that began meanwhile."""
+        while self._next and self._active is None and self._next[0].floor <= self.head:
+            waiting, self._next = self._next, []
+            for batch in waiting:
+                if self._is_active(batch.run_id) or (self._active is None and not self._next):
+                    await self._take(batch)
+                else:
+                    self._next.append(batch)
+
+    def _enter(self, run_id: str, floor: int, *, recorded: bool) -> _Active:
+        if self._active is None or self._active.run_id != run_id:
+            order = FrameOrder(self._backlog, self.thread_id, run_id, recorded=recorded)
+            self._active = _Active(run_id, floor, order, [], [0])
+        return self._active
+
+    def _is_active(self, run_id: str) -> bool:
+        return self._active is not None and self._active.run_id == run_id
+
+    # telling
+
+    def _tell(self, active: _Active, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            if piece.batch.attempt > active.attempt[0]:
+                active.attempt[0] = piece.batch.attempt
+                active.held.clear()  # an attempt that was lost is not over
+            for frame in piece.batch.frames:
+                if frame.sequence > piece.after and frame.seq > self.head:
+                    self._tell_frame(active, frame)
+
+    def _tell_frame(self, active: _Active, frame: Frame) -> None:
+        event = event_of(active.run_id, frame)
+        if event is None:
+            return
+        if active.held or Name(frame.event).closing:
+            active.held.append(event)
+        else:
+            self._release(event)
+
+    def _release_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._release(event)
+
+    def _release(self, event: Event) -> None:
+        if event.seq <= self.head:
+            return
+        self.head = event.seq
+        self._keep(event)
+        for listener in tuple(self._listeners):
+            listener.tell(event)
+
+    def _keep(self, event: Event) -> None:
+        if self._kept is NOTHING:
+            self._kept = deque()
+        self._kept.append(event)
+        self._kept_bytes += len(event.text)
+        while len(self._kept) > KEPT_EVENTS or self._kept_bytes > KEPT_BYTES:
+            gone = self._kept.popleft()
+            self._kept_bytes -= len(gone.text)
+            self._kept_after = gone.seq
+
+
+class Feeds:
+    """The feeds of a gateway, each as long as somebody follows its thread."""
+
+    def __init__(self, watches: Watches, history: History, backlog: Backlog) -> None:
+        self._watches = watches
+        self._history = history
+        self._backlog = backlog
+        self._open: dict[str, tuple[Feed, Watch, asyncio.Future[None]]] = {}
+        self._users: dict[str, int] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def open(self, thread_id: str) -> Feed:
+        """The thread's feed, from now on; `close` it. Raises ApiError 503 when Redis or Postgres stays away."""
+        self._users[thread_id] = self._users.get(thread_id, 0) + 1
+        found = self._open.get(thread_id)
+        if found is None:
+            watch = self._watches.enter(thread_id, frames=True)
+            feed = Feed(watch, self._history, self._backlog)
+            found = self._open[thread_id] = (feed, watch, asyncio.ensure_future(self._start(feed, watch)))
+        feed, _, started = found
+        try:
+            await asyncio.shield(started)
+        except BaseException:
+            self.close(feed)
+            raise
+        return feed
+
+    async def _start(self, feed: Feed, watch: Watch) -> None:
+        await self._watches.ready(watch)
+        await feed.start()
+
+    def close(self, feed: Feed) -> None:
+        """One follower less. Does not wait."""
+        thread_id = feed.thread_id
+        if self._users.get(thread_id, 0) > 1:
+            self._users[thread_id] -= 1
+            return
+        self._users.pop(thread_id, None)
+        found = self._open.pop(thread_id, None)
+        if found is None:
+            return
+        feed, watch, started = found
+        started.cancel()
+        self._watches.close(watch)
+        task = asyncio.ensure_future(feed.stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    async def stop(self) -> None:
+        await asyncio.gather(*self._stopping, return_exceptions=True)

@@ -1,0 +1,152 @@
+"""What the streaming protocol has told of a thread so far: from Redis, from recorded frames, or derived from the runs' rows.
+
+Every event has its number from its worker, so whatever is found is put together by number. No state; a run at a time, so that a long
+thread is never in memory as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from langlog_backbone.postgres.database import load_sql
+from langlog_schemas.frames import ATTEMPT_SPAN
+
+from ..http.backends import Reads
+from ..streams.backlog import Backlog
+from ..streams.merge import whole
+from ..streams.sse import Batch
+from .events import Ending, Event, Name, derived, event_of, running
+
+SQL = load_sql("langlog_gateway", "protocol.sql")
+
+
+class Standing(NamedTuple):
+    """Where a thread is at one moment."""
+
+    seq: int
+    """Number of the last event of the runs that are over."""
+    run_id: str | None
+    """The run that a worker may hold."""
+    attempt: int
+    resumable: bool
+    ended: list[Any]
+    """Rows of the runs that are over and have told something since."""
+    beginning: Event | None = None
+    """Of the run that a worker has, when its own word of it is lost."""
+
+
+class History:
+    def __init__(self, reads: Reads, backlog: Backlog) -> None:
+        self._reads = reads
+        self._backlog = backlog
+
+    async def place(self, thread_id: str) -> Standing | None:
+        """Where the thread is, whatever it has told; None: it is not there."""
+        row = await self._reads.row(SQL["place"], thread_id)
+        if row is None:
+            return None
+        return Standing(row["seq"], row["run_id"], row["attempt"] or 0, bool(row["resumable"]), [])
+
+    async def standing(self, thread_id: str, after: int) -> Standing | None:
+        """Where the thread is, with what has ended after an event; None: it is not there."""
+        rows = await self._reads.rows(SQL["standing"], thread_id, after)
+        if not rows:
+            return None
+        first = rows[0]
+        seq, run_id, attempt = first["thread_seq"], first["active_run_id"], first["active_attempt"] or 0
+        return Standing(
+            seq,
+            run_id,
+            attempt,
+            bool(first["active_resumable"]),
+            [row for row in rows if row["run_id"] is not None],
+            None
+            if run_id is None
+            else running(
+                run_id,
+                first["active_graph_id"],
+                seq + (attempt - 1) * ATTEMPT_SPAN + 1,
+                _ms(first["active_started_at"]),
+            ),
+        )
+
+    async def run(self, thread_id: str, run_id: str) -> Any:
+        return await self._reads.row(SQL["run"], thread_id, run_id)
+
+    async def events(self, thread_id: str, after: int, upto: int) -> AsyncIterator[list[Event]]:
+        """All events with ``after < seq <= upto``, in order, run after run."""
+        if after >= upto:
+            return
+        standing = await self.standing(thread_id, after)
+        if standing is None:
+            return
+        recent: dict[str, list[Batch]] = {}
+        for batch in await self._backlog.since(thread_id, after):
+            recent.setdefault(batch.run_id, []).append(batch)
+        for row in standing.ended:
+            end = (row["attempt"], row["last_sequence"])
+            batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), end, recorded=row["resumable"])
+            found = {e.seq: e for e in told(batches, row["attempt"])}
+            newest = max(found, default=0)
+            found |= {event.seq: event for event in derived(ending_of(row), newest)}
+            yield [found[seq] for seq in sorted(found) if after < seq <= upto]
+        run_id = standing.run_id
+        if run_id is not None:
+            batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=standing.resumable)
+            found = {e.seq: e for e in told(batches, standing.attempt)}
+            begun = standing.beginning
+            if begun is not None and found and begun.seq < min(found):  # Redis keeps the newest frames alone
+                found[begun.seq] = begun
+            yield [found[seq] for seq in sorted(found) if after < seq <= upto]
+
+    async def _batches(
+        self, run_id: str, recent: list[Batch], end: tuple[int, int] | None, *, recorded: bool
+    ) -> list[Batch]:
+        recent.sort(key=lambda batch: (batch.attempt, batch.first))
+        retried = any(batch.attempt > 1 for batch in recent)  # how far the lost attempts went nobody knows
+        if recorded and (retried or not whole(recent, end)):
+            found = recent + await self._backlog.recorded(run_id)
+            return sorted(found, key=lambda batch: (batch.attempt, batch.first))
+        return recent
+
+
+def told(batches: list[Batch], attempt: int) -> list[Event]:
+    """The events of a run's frames; ``attempt``: the newest that the read model knows. A lost one's end was never told."""
+    found = []
+    attempt = max([attempt, *(batch.attempt for batch in batches)])
+    closed: set[int] = set()
+    for batch in batches:
+        for frame in batch.frames:
+            if not frame.seq:
+                continue
+            if batch.attempt < attempt and Name(frame.event).closing:
+                closed.add(batch.attempt)
+            if batch.attempt not in closed:
+                event = event_of(batch.run_id, frame)
+                if event is not None:
+                    found.append(event)
+    return found
+
+
+def ending_of(row: Any) -> Ending:
+    """A run that is over, of its row in `ended`."""
+    values = row["output"] or row["state_values"]
+    ended_ms = _ms(row["ended_at"])
+    return Ending(
+        run_id=row["run_id"],
+        graph_id=row["graph_id"],
+        status=row["status"],
+        first_seq=row["first_seq"],
+        last_seq=row["last_seq"],
+        started_ms=_ms(row["started_at"]),
+        ended_ms=ended_ms,
+        error=row["error"],
+        values=None if values is None else values.encode(),
+        pending=row["pending"],
+    )
+
+
+def _ms(moment: datetime | None) -> int:
+    return 0 if moment is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,175 @@
+"""The streaming protocol over HTTP (API.md 9.1 and 9.2): commands as requests, events as an SSE stream that never ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+from aiohttp import web
+
+from ..core import Core, json_response
+from ..http.errors import ApiError
+from ..http.validation import decode_any, uuid_of
+from ..streams.sse import HEADERS, HEARTBEAT
+from ..streams.stream_out import REFUSED, StreamOut
+from ..streams.watch import Limits
+from .access import may_follow
+from .commands import Commands, NoSession, read_envelope
+from .events import Event, is_python_sdk
+from .feed import Feed, Feeds
+from .filter import BadFilter, Filter, read_filter
+from .socket import Sockets, wants_socket
+from .subscriber import Subscriber
+
+SOCKET_PATH = "/threads/{thread_id}/stream/events"
+"""The one path that takes WebSockets."""
+BAD_JSON = "Invalid JSON body"
+
+
+class Protocol:
+    def __init__(self, core: Core, feeds: Feeds) -> None:
+        self._core = core
+        self._feeds = feeds
+        self._commands = Commands(core)
+        self._sockets = Sockets(core, feeds, self._commands)
+        self._limits = Limits(core.settings.stream_buffer_frames, core.settings.stream_buffer_bytes)
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/threads/{thread_id}"
+        return [
+            web.post(f"{one}/commands", self.command),
+            web.post(f"{one}/stream/events", self.events),
+            web.get(SOCKET_PATH, self.socket),
+        ]
+
+    async def command(self, request: web.Request) -> web.Response:
+        """One command; each is a session of its own."""
+        command = read_envelope(await _json(request))
+        if isinstance(command, bytes):
+            return json_response(command, 400)
+        return json_response(await self._commands.answer(request, command, NoSession()))
+
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        """Everything over one WebSocket; without an upgrade there is nothing to get here."""
+        if not wants_socket(request):
+            raise ApiError(405, "Method Not Allowed", {"allow": "POST"})
+        return await self._sockets.serve(request)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        try:
+            filter = read_filter(await _json(request))
+        except BadFilter as bad:
+            raise ApiError(400, str(bad)) from None
+        last_id = request.headers.get("last-event-id", "")
+        if filter.since is None and last_id.isascii() and last_id.isdecimal():
+            filter = filter._replace(since=int(last_id[:18]))
+        try:
+            thread_id = uuid_of(request.match_info["thread_id"], "thread")
+            certain = await may_follow(self._core, request, thread_id)
+        except ApiError as error:
+            if error.status >= 500:
+                raise
+            return await _silence(request)  # to who may not, the status is 200 all the same (API.md 18)
+        self._core.enter_stream(request)
+        feed: Feed | None = None
+        subscriber = Subscriber(filter, self._limits, certain=certain)
+        try:
+            feed = await self._feeds.open(thread_id)
+            return await self._stream(request, feed, subscriber, filter)
+        finally:
+            if feed is not None:
+                feed.leave(subscriber)
+                self._feeds.close(feed)
+            self._core.leave_stream(request)
+
+    async def _stream(
+        self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter
+    ) -> web.StreamResponse:
+        out = EventsOut(request, self._core.settings.heartbeat_s, {})
+        sdk = is_python_sdk(request.headers.get("user-agent", ""))
+        feed.listen(subscriber)
+        out.guard(subscriber)
+        await out.open()
+        permissions = self._core.permissions
+        ask = permissions.reading(request, feed.thread_id)
+        follow = partial(self._follow, request, out, feed, subscriber, filter, sdk=sdk)
+        return await out.while_permitted(permissions, feed.thread_id, "ask", ask, follow)
+
+    async def _follow(
+        self, request: web.Request, out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter, *, sdk: bool
+    ) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        beat = loop.time() + self._core.settings.heartbeat_s
+        if subscriber.certain:
+            await catch_up(out, feed, subscriber, filter, sdk=sdk)
+        while True:
+            found = await subscriber.wait(beat)
+            if loop.time() >= beat:
+                beat += self._core.settings.heartbeat_s
+                await out.write(HEARTBEAT)
+            if not found:
+                continue
+            if not subscriber.certain:  # the thread has come to be meanwhile
+                try:
+                    async with asyncio.timeout_at(beat):
+                        await feed.exists()
+                except TimeoutError:
+                    continue
+                subscriber.certain = True
+                try:
+                    if not await may_follow(self._core, request, feed.thread_id):
+                        subscriber.certain = False
+                        continue
+                except ApiError:
+                    return await out.close()
+                await catch_up(out, feed, subscriber, filter, sdk=sdk)
+            await out.write(_told(subscriber.take(), sdk=sdk))
+            if subscriber.overrun:
+                await out.cut_off()
+                out.break_off()
+            if subscriber.ended:
+                out.break_off()
+
+
+class EventsOut(StreamOut):
+    """A stream that ends without a word where it is refused, as one does that is refused at first (API.md 18)."""
+
+    async def fail(self, error: str, message: str) -> None:
+        if error != REFUSED:
+            await super().fail(error, message)
+
+
+async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter, *, sdk: bool) -> None:
+    """Write what was before, and what happens meanwhile, until nothing is left but what comes."""
+    subscriber.fall_back()
+    while subscriber.certain:
+        head = feed.head
+        async for events in feed.past(subscriber.after, head):
+            await out.write(_told([event for event in events if filter.wants(event)], sdk=sdk))
+        if subscriber.certain:
+            subscriber.after = head
+        if feed.head == head:
+            break
+    subscriber.behind = False
+
+
+def _told(events: Sequence[Event], *, sdk: bool) -> bytes:
+    return b"".join([(event.for_sdk if sdk else event).sse for event in events])
+
+
+async def _json(request: web.Request) -> object:
+    """The body. Raises ApiError 400."""
+    try:
+        found: object = decode_any(await request.read())
+    except msgspec.DecodeError:
+        raise ApiError(400, BAD_JSON) from None
+    return found
+
+
+async def _silence(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers=HEADERS)
+    await response.prepare(request)
+    await response.write_eof()
+    return response

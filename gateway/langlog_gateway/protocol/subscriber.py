@@ -1,0 +1,82 @@
+"""One follower of a thread by the streaming protocol: what waits for it, and how it learns that there is something.
+
+On the event loop, no locks: the feed puts, the connection takes. One that falls behind by too much is `overrun`: it gets no more, and
+goes on from its last number on a new connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from ..streams.watch import Limits
+from .events import Event
+from .filter import Filter
+
+
+class Subscriber:
+    def __init__(self, filter: Filter, limits: Limits, *, certain: bool) -> None:
+        self._filter = filter
+        self.certain = certain
+        """The caller may be told; False: to be found out once there is such a thread."""
+        self.after = filter.since or 0
+        """Number of the last event that it is past, while it is `behind`."""
+        self.behind = False
+        """It reads what was before: nothing waits for it meanwhile, since it will read that too."""
+        self._limits = limits
+        self._waiting: deque[Event] = deque()
+        self._bytes = 0
+        self._waker: asyncio.Future[None] | None = None
+        self.overrun = False
+        self.on_overrun: Callable[[], object] | None = None
+        self.ended = False
+        """The server is going down."""
+
+    def tell(self, event: Event) -> None:
+        if self.behind or self.overrun or not self._filter.wants(event):
+            return
+        self._waiting.append(event)
+        self._bytes += len(event.text)
+        if len(self._waiting) > self._limits.frames or (self._bytes > self._limits.bytes and len(self._waiting) > 1):
+            self.overrun = True
+            self._waiting.clear()
+            if self.on_overrun is not None:
+                self.on_overrun()
+        self._wake()
+
+    def gone(self) -> None:
+        self.certain = self.behind = False
+        self.after = 0
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def fall_back(self) -> None:
+        """To reading what was before, and what waits with it."""
+        self.behind, self.overrun = True, False
+        self.take()
+
+    def take(self) -> list[Event]:
+        found = list(self._waiting)
+        self._waiting.clear()
+        self._bytes = 0
+        return found
+
+    async def wait(self, until: float) -> bool:
+        """Until there is something to look at (True), or the loop's time ``until`` (False)."""
+        if not (self._waiting or self.overrun or self.ended):
+            loop = asyncio.get_running_loop()
+            self._waker = loop.create_future()
+            timer = loop.call_at(until, self._wake)
+            try:
+                await self._waker
+            finally:
+                timer.cancel()
+                self._waker = None
+        return bool(self._waiting or self.overrun or self.ended)
+
+    def _wake(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)

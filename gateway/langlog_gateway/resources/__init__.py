@@ -1,0 +1,1 @@
+"""Endpoints of everything else: assistants, crons, the store, webhooks, the server itself."""

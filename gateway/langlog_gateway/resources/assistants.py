@@ -1,0 +1,313 @@
+"""``/assistants`` (API.md 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.postgres.database import load_sql
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas import ids
+from msgspec import UNSET
+from uuid_utils import uuid4
+
+from ..auth.access import admit, authorize
+from ..auth.visibility import narrowed
+from ..core import Core, json_response, no_content, origin_of, page_headers
+from ..http import presenters as present
+from ..http import requests as bodies
+from ..http.config import mirrored
+from ..http.errors import ApiError, not_found, unprocessable
+from ..http.requests import given
+from ..http.validation import path_uuid, read_body, truthy, uuid_of
+
+SQL = load_sql("langlog_gateway", "assistants.sql")
+
+DEPTH_MAX = 2**31 - 1
+"""Of a drawing: what the read model can be asked for."""
+
+COLUMNS = (
+    "assistant_id",
+    "graph_id",
+    "config",
+    "context",
+    "metadata",
+    "name",
+    "created_at",
+    "updated_at",
+    "version",
+    "description",
+)
+
+
+class Assistants:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/assistants/{assistant_id}"
+        return [
+            web.post("/assistants", self.create),
+            web.post("/assistants/search", self.search),
+            web.post("/assistants/count", self.count),
+            web.get(one, self.get),
+            web.patch(one, self.patch),
+            web.delete(one, self.delete),
+            web.get(f"{one}/graph", self.graph),
+            web.get(f"{one}/subgraphs", self.subgraphs),
+            web.get(f"{one}/subgraphs/{{namespace:.+}}", self.subgraphs),
+            web.get(f"{one}/schemas", self.schemas),
+            web.post(f"{one}/versions", self.versions),
+            web.post(f"{one}/latest", self.latest),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.ASSISTANT_CREATE)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        origin = origin_of(request)
+        if body.assistant_id is None:
+            assistant_id = str(uuid4()) if origin.key is None else origin.mint("assistant")
+        else:
+            assistant_id = uuid_of(body.assistant_id, "assistant")
+        config, context = mirrored(body.config, body.context)
+        value: dict[str, Any] = {
+            "assistant_id": assistant_id,
+            "graph_id": body.graph_id,
+            "config": config,
+            "context": context,
+            "metadata": body.metadata,
+            "name": body.name,
+        }
+        visible = await authorize(request, "assistants", "create", value)
+        if not (body.if_exists == "do_nothing" and body.assistant_id and await self._exists(assistant_id)):
+            await self._check_graph(body.graph_id)
+        reply = await self._core.commands.execute(
+            cmd.CreateAssistant(
+                assistant_id=assistant_id,
+                graph_id=body.graph_id,
+                config=config,
+                context=context,
+                metadata=value["metadata"],
+                name=body.name,
+                description=body.description,
+                if_exists=body.if_exists,
+                visible=visible,
+            ),
+            origin,
+        )
+        event = ev.decode(reply.type, reply.body)
+        if isinstance(event, ev.AssistantCreated) and not event.existed:
+            return json_response(present.assistant_created(assistant_id, event.content))
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    async def get(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    async def patch(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        body = await read_body(request, bodies.ASSISTANT_PATCH)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        config, context = body.config, body.context
+        if config is not UNSET or context is not UNSET:
+            config, context = mirrored({} if config is UNSET else config, {} if context is UNSET else context)
+        value: dict[str, Any] = {
+            "assistant_id": assistant_id,
+            **{
+                name: given
+                for name, given in (
+                    ("graph_id", body.graph_id),
+                    ("config", config),
+                    ("context", context),
+                    ("metadata", body.metadata),
+                    ("name", body.name),
+                )
+                if given is not UNSET
+            },
+        }
+        visible = await authorize(request, "assistants", "update", value)
+        if body.graph_id is not UNSET:
+            await self._check_graph(body.graph_id)
+        command = cmd.PatchAssistant(
+            assistant_id=assistant_id,
+            graph_id=body.graph_id,
+            config=config,
+            context=context,
+            metadata=value.get("metadata", UNSET),
+            name=body.name,
+            description=body.description,
+            metadata_limit=self._core.settings.max_metadata_bytes,
+            visible=visible,
+        )
+        await self._core.commands.execute(command, origin_of(request))
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        gone = not_found(f"Assistant with ID {assistant_id} not found")
+        visible = await admit(request, "assistants", "delete", {"assistant_id": assistant_id}, gone)
+        await authorize(request, "threads", "update", {"assistant_id": assistant_id, "metadata": {}})
+        threads: list[cmd.Body] = []
+        if truthy(request.query.get("delete_threads")):
+            own = await authorize(request, "threads", "delete", {"assistant_id": assistant_id})
+            sql, values = narrowed(SQL["threads"], own, assistant_id)
+            rows = await self._core.reads.rows(sql, *values)
+            threads = [cmd.DeleteThread(thread_id=row["thread_id"], visible=own) for row in rows]
+        command = cmd.DeleteAssistant(assistant_id=assistant_id, visible=visible)
+        await self._core.commands.execute(command, origin_of(request))
+        # a thread that is gone by now is rejected, which is as good
+        await self._core.commands.execute_all(threads)
+        return no_content()
+
+    async def search(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.ASSISTANT_SEARCH)
+        graph_id, name = given(body.graph_id), given(body.name)
+        value: dict[str, Any] = {
+            "graph_id": graph_id,
+            "metadata": body.metadata,
+            "limit": body.limit,
+            "offset": body.offset,
+        }
+        visible = await authorize(request, "assistants", "search", value)
+        body.metadata = value["metadata"]
+        if graph_id is not None:
+            await self._check_graph(graph_id)
+        order = "DESC" if body.sort_order == "desc" else "ASC"
+        columns = [c for c in COLUMNS if not body.select or c in body.select]
+        sql = SQL["search"].format(
+            columns=", ".join(columns), visible="{visible}", order=f"{body.sort_by} {order}, assistant_id {order}"
+        )
+        wanted = (_filter(body.metadata), graph_id, name, body.limit + 1, body.offset)
+        sql, values = narrowed(sql, visible, *wanted)
+        rows = await self._core.reads.rows(sql, *values)
+        page = present.array(present.assistant(row, columns) for row in rows[: body.limit])
+        return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
+
+    async def count(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.ASSISTANT_COUNT)
+        graph_id = given(body.graph_id)
+        value: dict[str, Any] = {"graph_id": graph_id, "metadata": body.metadata}
+        visible = await authorize(request, "assistants", "search", value)
+        body.metadata = value["metadata"]
+        if graph_id is not None:
+            await self._check_graph(graph_id)
+        sql, values = narrowed(SQL["count"], visible, _filter(body.metadata), graph_id, given(body.name))
+        found = await self._core.reads.value(sql, *values)
+        return json_response(str(found))
+
+    async def versions(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        body = await read_body(request, bodies.ASSISTANT_VERSIONS)
+        gone = not_found(f"Assistant {assistant_id} not found")
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, gone)
+        if not await self._exists(assistant_id):
+            raise gone
+        rows = await self._core.reads.rows(
+            SQL["versions"], assistant_id, _filter(body.metadata), body.limit, body.offset
+        )
+        return json_response(present.array(map(present.assistant_version, rows)))
+
+    async def latest(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        body = await read_body(request, bodies.ASSISTANT_LATEST)
+        version = given(body.version)
+        value = {"assistant_id": assistant_id, "version": version}
+        gone = not_found(f"Assistant {assistant_id} not found")
+        visible = await admit(request, "assistants", "update", value, gone)
+        if not await self._exists(assistant_id):
+            raise gone
+        command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=version, visible=visible)
+        await self._core.commands.execute(command, origin_of(request))
+        return json_response(present.assistant(await self._row(assistant_id)))
+
+    # what executors said of their graphs at start; where a factory makes another one of the assistant's config, a worker answers
+
+    async def graph(self, request: web.Request) -> web.Response:
+        named = request.match_info["assistant_id"]
+        xray = _xray(request.query.get("xray"))
+        try:
+            assistant_id = uuid_of(named, "assistant")
+        except ApiError:
+            names = [row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"])]
+            if named not in names:
+                raise
+            assistant_id = ids.default_assistant_id(named)
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
+        row = await self._row(assistant_id)
+        told = await self._told(request, row, -1 if xray is True else min(int(xray), DEPTH_MAX))
+        if told is None or told["drawing"] is None:
+            return json_response(await self._ask(request, "graph", row, xray=xray))
+        return json_response(told["drawing"])
+
+    async def subgraphs(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
+        recurse, namespace = truthy(request.query.get("recurse")), request.match_info.get("namespace")
+        row = await self._row(assistant_id)
+        told = await self._told(request, row)
+        if told is None or told["subgraphs"] is None:
+            named = {} if namespace is None else {"namespace": namespace}
+            return json_response(await self._ask(request, "subgraphs", row, recurse=recurse, **named))
+        found = {
+            name: schemas
+            for name, schemas in msgspec.json.decode(told["subgraphs"], type=dict[str, msgspec.Raw]).items()
+            if (recurse or "|" not in name) and namespace in (None, name)
+        }
+        return json_response(msgspec.json.encode(found))
+
+    async def schemas(self, request: web.Request) -> web.Response:
+        assistant_id = path_uuid(request, "assistant")
+        await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
+        row = await self._row(assistant_id)
+        told = await self._told(request, row)
+        if told is None or told["schemas"] is None:
+            return json_response(await self._ask(request, "schemas", row))
+        return json_response(f'{{"graph_id":{present.text(row["graph_id"])},{told["schemas"][1:]}')
+
+    async def _told(self, request: web.Request, row: Any, depth: int = 0) -> Any:
+        """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""
+        own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(self._core.asker(request))
+        return await self._core.reads.row(SQL["told"], row["graph_id"], own, depth)
+
+    async def _ask(self, request: web.Request, kind: str, row: Any, **more: Any) -> bytes:
+        body = {
+            "graph_id": row["graph_id"],
+            "assistant_id": row["assistant_id"],
+            "config": msgspec.Raw(row["config"].encode()),
+            **self._core.asker(request),
+            **more,
+        }
+        return await self._core.queries.ask(kind, body)
+
+    # shared
+
+    async def _row(self, assistant_id: str) -> Any:
+        row = await self._core.reads.row(SQL["get"], assistant_id)
+        if row is None:
+            raise not_found()
+        return row
+
+    async def _exists(self, assistant_id: str) -> bool:
+        return bool(await self._core.reads.value(SQL["exists"], assistant_id))
+
+    async def _check_graph(self, graph_id: str) -> None:
+        names = sorted(row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"]))
+        if graph_id not in names:
+            raise not_found(f"Graph {graph_id!r} not found. Expected one of: {names}")
+
+
+def _filter(metadata: dict[str, Any]) -> str | None:
+    return msgspec.json.encode(metadata).decode() if metadata else None
+
+
+def _xray(text: str | None) -> bool | int:
+    if text is None or text.lower() in ("false",):
+        return False
+    if text.lower() == "true":
+        return True
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise unprocessable("Invalid xray value")

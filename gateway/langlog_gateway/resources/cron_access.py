@@ -1,0 +1,134 @@
+"""Who may see, remove and run crons (API.md 10 and 18).
+
+A cron makes runs later, so creating one needs what making its runs needs: the handlers of ``threads.create_run`` and
+``assistants.read`` are asked, and their answer is kept with the cron (`CronAuthority`), because schedulers have no handlers to ask.
+A cron on a thread can also be seen and removed by the callers who may update that thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from aiohttp import web
+from langlog_backbone.postgres.database import load_sql
+from langlog_schemas.cron_authority import CronAuthority, changes_between
+from langlog_schemas.filters import Filter
+from langlog_schemas.run_request import Assistant, RunCreate
+
+from ..auth.access import authorize, guarded
+from ..auth.visibility import Parameters, conditions, seen
+from ..core import Core, origin_of
+from ..http.errors import ApiError
+from ..runs.submission import RunOrders
+
+SQL = load_sql("langlog_gateway", "crons.sql")
+
+logger = structlog.get_logger(__name__)
+
+
+CronAction = Literal["read", "delete"]
+
+
+class CronAccess:
+    def __init__(self, core: Core, orders: RunOrders) -> None:
+        self._core = core
+        self._orders = orders
+
+    async def authority(
+        self,
+        request: web.Request,
+        run: RunCreate,
+        assistant: Assistant,
+        thread_id: str | None,
+        missing: ApiError,
+        *,
+        temporary: bool,
+    ) -> CronAuthority | None:
+        """Ask whether the caller may make the cron's runs. ``run`` is changed; its metadata is the cron's.
+
+        Raises ``missing`` when the thread is not there for runs of the caller, and ApiError where a handler refuses.
+        """
+        if not guarded(request):
+            return None
+        # as schedulers put them together: both spellings at once are allowed here
+        run.config = {**run.config, "configurable": {**(run.config.get("configurable") or {}), **run.context}}
+        run.context = {}
+        origin = origin_of(request)
+        before: dict[str, Any] = {"metadata": _copy({**(run.config.get("metadata") or {}), **run.metadata})}
+        asked = await self._orders.ask(
+            request,
+            run,
+            assistant,
+            origin.mint("cron's thread") if thread_id is None else thread_id,
+            origin.mint("cron's run"),
+            stateless=thread_id is None,
+            temporary=temporary,
+        )
+        if thread_id is not None and not await seen(self._core.reads, "threads", [thread_id], asked.visible):
+            raise missing
+        before["kwargs"] = msgspec.json.decode(asked.layered.kwargs)
+        after = {"metadata": asked.value["metadata"], "kwargs": asked.value["kwargs"]}
+        return CronAuthority(
+            thread=asked.visible,
+            assistant=await self._orders.assistant_filter(request, assistant),
+            changes=list(changes_between(before, after)),
+        )
+
+    async def admit(self, request: web.Request, action: CronAction, cron_id: str, missing: ApiError) -> Filter | None:
+        """The filter for a command to the cron. Raises ``missing`` when the cron is neither the caller's nor on a thread of theirs."""
+        visible = await authorize(request, "crons", action, {"cron_id": cron_id})
+        if not visible or await seen(self._core.reads, "crons", [cron_id], visible):
+            return visible
+        thread_id = await self._core.reads.value(SQL["thread_of"], cron_id)
+        threads = None if thread_id is None else await self._threads(request, thread_id)
+        if threads:
+            parameters = Parameters(cron_id)
+            sql = f"SELECT EXISTS (SELECT FROM crons WHERE cron_id = $1 AND {_on_thread(threads, parameters)})"  # noqa: S608
+            if await self._core.reads.value(sql, *parameters.values):
+                return None  # a thread's id is part of a cron for good: the decider has nothing to compare
+        raise missing
+
+    async def narrowed(
+        self, request: web.Request, sql: str, value: Mapping[str, Any], *values: Any
+    ) -> tuple[str, list[Any]]:
+        """A statement about ``crons`` whose ``{visible}`` is a condition, with its parameters. Raises ApiError.
+
+        ``value`` is what the handlers of ``crons.search`` are shown: what they add to its metadata narrows the caller's own crons.
+        """
+        shown: dict[str, Any] = {**value, "metadata": dict(value["metadata"])}
+        visible = await authorize(request, "crons", "search", shown)
+        parameters = Parameters(*values)
+        own = conditions(visible, parameters)
+        if shown["metadata"] != value["metadata"]:
+            own.append(f"metadata @> {parameters.add(msgspec.json.encode(shown['metadata']).decode(), '::jsonb')}")
+        found = " AND ".join(own) or "TRUE"
+        threads = await self._threads(request, value["thread_id"]) if own else None
+        if threads:
+            found = f"({found} OR {_on_thread(threads, parameters)})"
+        return sql.replace("{visible}", found), parameters.values
+
+    async def _threads(self, request: web.Request, thread_id: str | None) -> Filter | None:
+        """The filter of threads that the caller may update; None: the handler names none, so crons are judged by themselves alone.
+
+        A handler that fails, perhaps because no thread is named, widens nothing.
+        """
+        value: dict[str, Any] = {"metadata": {}} if thread_id is None else {"thread_id": thread_id, "metadata": {}}
+        try:
+            return await authorize(request, "threads", "update", value)
+        except ApiError:
+            return None
+        except Exception as error:
+            logger.warning("gateway.handler_failed", resource="threads", action="update", error=repr(error))
+            return None
+
+
+def _on_thread(threads: Filter, parameters: Parameters) -> str:
+    found = " AND ".join(conditions(threads, parameters, "t.metadata"))
+    return f"EXISTS (SELECT FROM threads t WHERE t.thread_id = crons.thread_id AND {found})"
+
+
+def _copy(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))

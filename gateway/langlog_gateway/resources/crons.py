@@ -1,0 +1,338 @@
+"""``/runs/crons`` and ``/threads/{id}/runs/crons`` (API.md 10). Firing them is the scheduler's business."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.time.schedule import QUICK_SCHEDULE, Schedule, ScheduleError, moment_of, shown
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas.cron_authority import CronAuthority
+from langlog_schemas.run_request import Assistant, RunCreate, without_reserved
+from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
+
+from ..auth.access import admit, authorize, caller, guarded
+from ..core import Core, json_response, no_content, origin_of, page_headers
+from ..http import cron_requests as cron_bodies
+from ..http import requests as bodies
+from ..http.config import check_command, mirrored
+from ..http.errors import ApiError, not_found, unprocessable
+from ..http.presenters import Row, array, stamp, text
+from ..http.validation import decode_body, path_uuid, read_body, uuid_of
+from ..runs.submission import RunOrders
+from .cron_access import CronAccess
+
+SQL = load_sql("langlog_gateway", "crons.sql")
+
+COLUMNS = (
+    "cron_id",
+    "assistant_id",
+    "thread_id",
+    "user_id",
+    "end_time",
+    "schedule",
+    "timezone",
+    "payload",
+    "next_run_date",
+    "metadata",
+    "on_run_completed",
+    "enabled",
+    "created_at",
+    "updated_at",
+)
+ONLY_WHEN = frozenset({"schedule", "timezone", "end_time", "metadata", "on_run_completed", "enabled"})
+"""Members of a patch that say when the cron runs, not what."""
+THREAD_MISSING = (
+    "Thread with ID '{}' not found. Please verify the ID is correct and the thread hasn't been deleted or expired."
+)
+
+
+TOO_MANY = (
+    "Cannot create the cron: its owner has {} crons already, the most that this server keeps for one "
+    "(LANGLOG_MAX_CRONS_PER_OWNER). Delete some that are not needed any more."
+)
+FINEST_S = 1.0
+"""No schedule is due more often than this."""
+
+
+class Crons:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._orders = RunOrders(core)
+        self._access = CronAccess(core, self._orders)
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/runs/crons/{cron_id}"
+        return [
+            web.post("/runs/crons", self.create),
+            web.post("/threads/{thread_id}/runs/crons", self.create),
+            web.post("/runs/crons/search", self.search),
+            web.post("/runs/crons/count", self.count),
+            web.get(one, self.get),
+            web.patch(one, self.patch),
+            web.delete(one, self.delete),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread") if "thread_id" in request.match_info else None
+        body = await read_body(request, cron_bodies.CRON_CREATE)
+        self._check(body.schedule, body.timezone, body.end_time)
+        mirrored(body.config, body.context)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        if body.webhook is not None:
+            self._core.check_webhook(body.webhook)
+        assistant = await self._assistant(request, body.assistant_id)
+        origin = origin_of(request)
+        cron_id = origin.mint("cron")
+        payload: dict[str, Any] = msgspec.json.decode(await request.read())
+        payload["assistant_id"] = assistant.assistant_id
+        payload["config"] = _with_cron_id(body.config, cron_id)
+        user = caller(request)
+        user_id = "" if user is None else user["identity"]
+        value: dict[str, Any] = {
+            "cron_id": cron_id,
+            "thread_id": thread_id,
+            "schedule": body.schedule,
+            "payload": payload,
+            "end_time": body.end_time,
+            "user_id": user_id,
+            "metadata": body.metadata,
+        }
+        await authorize(request, "crons", "create", value)
+        missing = not_found(THREAD_MISSING.format(thread_id))
+        if thread_id is not None:
+            await admit(request, "threads", "read", {"thread_id": thread_id}, missing)
+            if not await self._core.reads.value(SQL["thread_exists"], thread_id):
+                raise missing
+        await self._check_room(user_id, cron_id)
+        run = _run_of(value["payload"], value["metadata"])
+        temporary = thread_id is None and body.on_run_completed == "delete"
+        authority = await self._access.authority(request, run, assistant, thread_id, missing, temporary=temporary)
+        command = cmd.CreateCron(
+            cron_id=cron_id,
+            assistant_id=assistant.assistant_id,
+            thread_id=thread_id,
+            user_id=user_id,
+            schedule=body.schedule,
+            timezone=body.timezone,
+            end_time=body.end_time,
+            payload=value["payload"],
+            metadata=value["metadata"],
+            on_run_completed=body.on_run_completed if thread_id is None else None,
+            enabled=body.enabled,
+            authority=authority,
+        )
+        reply = await self._core.commands.execute(command, origin)
+        event = ev.decode(reply.type, reply.body)
+        if not isinstance(event, ev.CronCreated):  # a repetition whose outcome is no longer kept
+            return json_response(present_cron(await self._row(cron_id)))
+        made = {"cron_id": cron_id, **asdict(event.content)}
+        del made["authority"]
+        made["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
+        return json_response(msgspec.json.encode(made))
+
+    async def get(self, request: web.Request) -> web.Response:
+        cron_id = path_uuid(request, "cron")
+        await self._access.admit(request, "read", cron_id, not_found())
+        return json_response(present_cron(await self._row(cron_id)))
+
+    async def patch(self, request: web.Request) -> web.Response:
+        cron_id = path_uuid(request, "cron")
+        body = await read_body(request, cron_bodies.CRON_PATCH)
+        given: dict[str, Any] = msgspec.json.decode(await request.read())
+        if not given:
+            raise ApiError(400, "Request body cannot be empty")
+        missing = not_found(f"Cron '{cron_id}' not found")
+        pauses, runs_change = given == {"enabled": False}, not given.keys() <= ONLY_WHEN
+        value: dict[str, Any] = {"cron_id": cron_id, "payload": given}
+        for name in ("schedule", "metadata"):
+            if name in given:
+                value[name] = given[name]
+        visible = await admit(request, "crons", "update", value, missing)
+        given = value["payload"]
+        row = await self._core.reads.row(SQL["get"], cron_id)
+        if row is None:
+            raise missing
+        self._check(
+            row["schedule"] if body.schedule is UNSET else body.schedule,
+            row["timezone"] if body.timezone is UNSET else body.timezone,
+            None if body.end_time is UNSET else body.end_time,
+        )
+        mirrored(body.config, body.context)
+        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        assistant: Assistant | None = None
+        if body.assistant_id is not UNSET or (guarded(request) and not pauses):
+            named = row["assistant_id"] if body.assistant_id is UNSET else body.assistant_id
+            assistant = await self._assistant(request, named)
+        if body.assistant_id is not UNSET and assistant is not None:
+            body.assistant_id = given["assistant_id"] = assistant.assistant_id
+        if "config" in given:
+            given["config"] = _with_cron_id(body.config, cron_id)
+        # the payload that comes of it must still be a run's body
+        whole = {**msgspec.json.decode(row["payload"]), **given}
+        run = _run_of(whole, {**msgspec.json.decode(row["metadata"]), **(value.get("metadata") or {})})
+        if run.webhook is not None:
+            self._core.check_webhook(run.webhook)
+        user_id: str | UnsetType = UNSET
+        authority: CronAuthority | UnsetType | None = UNSET
+        user = caller(request)
+        if user is not None and assistant is not None:
+            keeps = row["on_run_completed"] if body.on_run_completed is UNSET else body.on_run_completed
+            temporary = row["thread_id"] is None and keeps != "keep"
+            allowed = await self._access.authority(
+                request, run, assistant, row["thread_id"], missing, temporary=temporary
+            )
+            # who changes what is run is whom it runs for; who only changes when, must be allowed to run it and changes nothing else
+            if runs_change or user["identity"] == row["user_id"]:
+                user_id, authority = user["identity"], allowed
+        command = cmd.PatchCron(
+            cron_id=cron_id,
+            payload=given,
+            assistant_id=body.assistant_id,
+            schedule=body.schedule,
+            timezone=body.timezone,
+            end_time=body.end_time,
+            metadata=value.get("metadata", UNSET),
+            on_run_completed=body.on_run_completed if row["thread_id"] is None else UNSET,
+            enabled=body.enabled,
+            user_id=user_id,
+            authority=authority,
+            metadata_limit=self._core.settings.max_metadata_bytes,
+            visible=visible,
+        )
+        await self._core.commands.execute(command, origin_of(request))
+        return json_response(present_cron(await self._row(cron_id)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        cron_id = path_uuid(request, "cron")
+        visible = await self._access.admit(request, "delete", cron_id, not_found())
+        await self._core.commands.execute(cmd.DeleteCron(cron_id=cron_id, visible=visible), origin_of(request))
+        return no_content()
+
+    async def search(self, request: web.Request) -> web.Response:
+        body = await read_body(request, cron_bodies.CRON_SEARCH)
+        value: dict[str, Any] = {
+            "assistant_id": _uuid(body.assistant_id, "assistant"),
+            "thread_id": _uuid(body.thread_id, "thread"),
+            "metadata": body.metadata or {},
+            "limit": body.limit,
+            "offset": body.offset,
+        }
+        order = "DESC" if body.sort_order == "desc" else "ASC"
+        by = "ends_at" if body.sort_by == "end_time" else body.sort_by
+        columns = [c for c in COLUMNS if not body.select or c in body.select]
+        sql, values = await self._access.narrowed(
+            request,
+            SQL["search"].replace("{columns}", ", ".join(columns)).replace("{order}", f"{by} {order}, cron_id {order}"),
+            value,
+            value["assistant_id"],
+            value["thread_id"],
+            body.enabled,
+            _filter(value["metadata"]),
+            body.limit + 1,
+            body.offset,
+        )
+        rows = await self._core.reads.rows(sql, *values)
+        page = array(present_cron(row, columns) for row in rows[: body.limit])
+        return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
+
+    async def count(self, request: web.Request) -> web.Response:
+        body = await read_body(request, cron_bodies.CRON_COUNT)
+        value: dict[str, Any] = {
+            "assistant_id": _uuid(body.assistant_id, "assistant"),
+            "thread_id": _uuid(body.thread_id, "thread"),
+            "metadata": body.metadata or {},
+        }
+        sql, values = await self._access.narrowed(
+            request,
+            SQL["count"],
+            value,
+            value["assistant_id"],
+            value["thread_id"],
+            _filter(value["metadata"]),
+        )
+        return json_response(str(await self._core.reads.value(sql, *values)))
+
+    async def _assistant(self, request: web.Request, name: str) -> Assistant:
+        """An assistant that is there for the caller, by id or graph name. Raises ApiError 404, or where a handler refuses."""
+        try:
+            return (await self._orders.assistants(request, [name]))[0]
+        except ApiError as error:
+            if error.status not in (404, 422):
+                raise
+            raise not_found(f"Assistant '{name}' not found") from None
+
+    def _check(self, schedule: str, timezone: str | None, end_time: str | None) -> None:
+        """Raises ApiError 422."""
+        least_s = self._core.settings.cron_min_interval_s
+        try:
+            found = Schedule(schedule, timezone)
+            if end_time is not None:
+                moment_of(end_time)
+        except ScheduleError as error:
+            raise unprocessable(str(error)) from None
+        if least_s > FINEST_S and (interval_s := found.least_interval_s()) < least_s:
+            raise unprocessable(QUICK_SCHEDULE.format(shown(schedule), interval_s, least_s))
+
+    async def _check_room(self, user_id: str, cron_id: str) -> None:
+        """Raises ApiError 422 when the owner has as many crons as may be, this one not counted."""
+        limit = self._core.settings.max_crons_per_owner
+        if limit and await self._core.reads.value(SQL["of_owner"], user_id, cron_id, limit) >= limit:
+            raise unprocessable(TOO_MANY.format(limit))
+
+    async def _row(self, cron_id: str) -> Any:
+        row = await self._core.reads.row(SQL["get"], cron_id)
+        if row is None:
+            raise not_found()
+        return row
+
+
+async def remove_crons_of(core: Core, thread_id: str) -> None:
+    """Take a deleted thread's crons along; one that the decider has removed already is as good."""
+    rows = await core.reads.rows(SQL["of_thread"], thread_id)
+    await core.commands.execute_all([cmd.DeleteCron(cron_id=row["cron_id"]) for row in rows])
+
+
+def present_cron(row: Row, columns: Collection[str] = COLUMNS) -> str:
+    """A row of ``crons``, or those columns of one."""
+    return "{" + ",".join(f'"{name}":{_member(name, row[name])}' for name in columns) + "}"
+
+
+def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
+    """A cron's payload as the body of its runs. Raises ApiError 422."""
+    run: RunCreate = decode_body(msgspec.json.encode(payload), bodies.RUN_CREATE)
+    check_command(run.command)
+    run.metadata = metadata
+    return run
+
+
+def _member(name: str, value: Any) -> str:
+    if name in ("payload", "metadata"):
+        return str(value)
+    if name == "next_run_date":
+        return f'"{_to_the_second(value)}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{stamp(value)}"' if isinstance(value, datetime) else text(value)
+
+
+def _to_the_second(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _with_cron_id(config: dict[str, Any], cron_id: str) -> dict[str, Any]:
+    return {**config, "configurable": {**without_reserved(config.get("configurable") or {}), "cron_id": cron_id}}
+
+
+def _uuid(value: str | None, what: str) -> str | None:
+    return None if value is None else uuid_of(value, what)
+
+
+def _filter(metadata: dict[str, Any]) -> str | None:
+    return msgspec.json.encode(metadata).decode() if metadata else None

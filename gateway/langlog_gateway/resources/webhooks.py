@@ -1,0 +1,51 @@
+"""What became of a run's webhook: ``GET /threads/{thread_id}/runs/{run_id}/webhooks`` (langlog's own, docs/webhooks.md).
+
+The answer outlives run and thread: a stateless run is gone before its webhook is delivered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from langlog_backbone.postgres.database import load_sql
+
+from ..auth.access import authorize
+from ..auth.visibility import narrowed
+from ..core import Core, json_response
+from ..http import presenters as present
+from ..http.errors import not_found
+from ..http.validation import path_uuid
+
+SQL = load_sql("langlog_gateway", "webhooks.sql")
+
+
+class WebhookLog:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/threads/{thread_id}/runs/{run_id}/webhooks", self.list)]
+
+    async def list(self, request: web.Request) -> web.Response:
+        thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
+        visible = await authorize(request, "threads", "read", {"thread_id": thread_id})
+        # a thread that is gone cannot be asked whose it was; its run's metadata can
+        sql, values = narrowed(SQL["of_run"], visible, thread_id, run_id, column="COALESCE(t.metadata, w.metadata)")
+        rows = await self._core.reads.rows(sql, *values)
+        if not rows:
+            sql, values = narrowed(SQL["run_exists"], visible, thread_id, run_id, column="t.metadata")
+            if not await self._core.reads.value(sql, *values):
+                raise not_found("Run not found")
+        return json_response(present.array(delivery(row) for row in rows))
+
+
+def delivery(row: Any) -> str:
+    """A row of ``webhooks``."""
+    state = "pending" if row["settled_at"] is None else "delivered" if row["delivered"] else "failed"
+    again = "null" if row["next_attempt_at"] is None else f'"{present.stamp(row["next_attempt_at"])}"'
+    return (
+        f'{{"webhook_id":"msg_{row["run_id"]}","run_id":"{row["run_id"]}","thread_id":"{row["thread_id"]}",'
+        f'"url":{present.text(row["url"])},"state":"{state}","run_ended_at":"{present.stamp(row["ended_at"])}",'
+        f'"attempts":{row["attempt_log"]},"next_attempt_at":{again}}}'
+    )

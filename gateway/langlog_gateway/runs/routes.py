@@ -1,0 +1,324 @@
+"""Runs: making, reading, joining, cancelling, removing (API.md 5 and 7)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, get_args
+
+import msgspec
+from aiohttp import web
+from langlog_schemas import commands as cmd
+from msgspec import UNSET
+
+from ..auth.access import admit, authorize
+from ..auth.visibility import seen
+from ..core import Core, json_response, no_content, origin_of
+from ..http import presenters as present
+from ..http import requests as bodies
+from ..http.backends import UserCodeError
+from ..http.errors import ApiError, not_found, unprocessable
+from ..http.validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
+from ..streams.watch import Watch
+from ..threads.routes import missing
+from .streaming import RunStreams
+from .submission import SQL, RunOrders
+from .waiting import RunWaits, run_headers, tied_to_client
+
+NONE_FOUND = "No runs found to cancel."
+NONE_MATCHING = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
+    "and the runs haven't been deleted or completed."
+)
+COLUMNS: tuple[str, ...] = get_args(bodies.RunColumn)
+CANCEL_GRACE_S = 0.05
+"""A cancel that does not wait is answered this late at most: who looks at once then mostly finds the run stopped."""
+
+
+class Runs:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._orders = RunOrders(core)
+        self._waits = RunWaits(core)
+        self._streams = RunStreams(core)
+
+    def routes(self) -> list[web.RouteDef]:
+        of_thread = "/threads/{thread_id}/runs"
+        one = f"{of_thread}/{{run_id}}"
+        return [
+            web.get(of_thread, self.list),
+            web.post(of_thread, self.create),
+            web.post(f"{of_thread}/wait", self.wait),
+            web.post(f"{of_thread}/stream", self.stream),
+            web.post("/runs", self.create),
+            web.post("/runs/wait", self.wait),
+            web.post("/runs/stream", self.stream),
+            web.post("/runs/batch", self.batch),
+            web.post("/runs/cancel", self.cancel_many),
+            web.get(one, self.get),
+            web.delete(one, self.delete),
+            web.get(f"{one}/join", self.join),
+            web.get(f"{one}/stream", self.join_stream),
+            web.post(f"{one}/cancel", self.cancel),
+        ]
+
+    # making
+
+    async def create(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.RUN_CREATE)
+        order = await self._orders.order(request, body, _target(request))
+        reply = await self._orders.place(order)
+        return json_response(await self._orders.presented(order, reply), headers=run_headers(order))
+
+    async def wait(self, request: web.Request) -> web.StreamResponse:
+        body = await read_body(request, bodies.RUN_CREATE)
+        order = await self._orders.order(request, body, _target(request), waits=True)
+        watch = await self._core.watches.open(order.thread_id, order.run_id)
+        try:
+            with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
+                watch.sent = True
+                if order.certain:
+                    await self._orders.send(order)
+                else:
+                    await self._orders.place(order)
+                watch.missed = order.origin.key is not None  # the run of a repetition may be over already
+                ask = self._core.permissions.running(request, order.command)
+                return await self._waits.answer(request, watch, order.run_id, ask, placed=not order.certain)
+        finally:
+            self._core.watches.close(watch)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        body = await read_body(request, bodies.RUN_CREATE)
+        order = await self._orders.order(request, body, _target(request), waits=True)
+        self._core.enter_stream(request)
+        watch = self._core.watches.enter(order.thread_id, order.run_id, frames=True)
+        try:
+            # frames that come before the subscription stands are found in the backlog: they are numbered
+            with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
+                await asyncio.gather(self._core.watches.ready(watch), self._orders.place(order))
+                watch.sent = watch.seen = True
+                return await self._streams.follow_new(request, watch, order, recorded=body.stream_resumable)
+        finally:
+            self._core.watches.close(watch)
+            self._core.leave_stream(request)
+
+    async def batch(self, request: web.Request) -> web.Response:
+        wanted = await read_body(request, bodies.RUN_BATCH)
+        assistants = await self._orders.assistants(request, [body.assistant_id for body in wanted])
+        orders = [
+            await self._orders.order_for(request, body, assistant, None, number=n)
+            for n, (body, assistant) in enumerate(zip(wanted, assistants, strict=True))
+        ]
+        replies = await self._orders.place_all(orders, origin_of(request))
+        found = [await self._orders.presented(o, r) for o, r in zip(orders, replies, strict=True)]
+        return json_response(b"[" + b",".join(found) + b"]")
+
+    # reading
+
+    async def list(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        limit, offset = query_int(request, "limit", 10), query_int(request, "offset", 0)
+        select = query_names(request, "select")
+        unknown = [name for name in select if name not in COLUMNS]
+        if unknown:
+            raise unprocessable(f"Invalid select columns: {unknown}. Expected: {set(COLUMNS)}")
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "search", {"thread_id": thread_id, "metadata": {}}, missing(thread_id))
+        if not await self._core.reads.value(SQL["thread_exists"], thread_id):
+            raise missing(thread_id)
+        status = request.query.get("status") or None
+        if offset < 0:  # counted from the oldest run
+            offset = max(0, offset + int(await self._core.reads.value(SQL["count"], thread_id, status)))
+        sql = SQL["list"].format(columns=_columns(select))
+        limit = max(0, min(limit, self._core.settings.max_page))
+        rows = await self._core.reads.rows(sql, thread_id, status, limit, offset)
+        return json_response(present.array(present.run(row, select) for row in rows))
+
+    async def get(self, request: web.Request) -> web.Response:
+        thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        row = await self._core.reads.row(SQL["run"], thread_id, run_id)
+        if row is None:
+            if not await self._core.reads.value(SQL["thread_exists"], thread_id):
+                raise missing(thread_id)
+            raise not_found()
+        return json_response(present.run(row))
+
+    async def join(self, request: web.Request) -> web.StreamResponse:
+        thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
+        await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
+        tied = await self._tied(request, thread_id)
+        watch = await self._core.watches.open(thread_id, run_id)
+        try:
+            watch.missed = True  # it may be over: look once
+            with tied_to_client(self._core, thread_id, run_id, tied=tied):
+                ask = self._core.permissions.reading(request, thread_id)
+                return await self._waits.answer(request, watch, run_id, ask)
+        finally:
+            self._core.watches.close(watch)
+
+    async def join_stream(self, request: web.Request) -> web.StreamResponse:
+        thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
+        try:
+            await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
+        except ApiError as error:
+            return await self._streams.refuse(request, thread_id, run_id, error)
+        tied = await self._tied(request, thread_id)
+        self._core.enter_stream(request)
+        watch: Watch | None = None
+        try:
+            watch = await self._core.watches.open(thread_id, run_id, frames=True)
+            with tied_to_client(self._core, thread_id, run_id, tied=tied):
+                return await self._streams.join(request, watch, run_id)
+        finally:
+            if watch is not None:
+                self._core.watches.close(watch)
+            self._core.leave_stream(request)
+
+    async def _tied(self, request: web.Request, thread_id: str) -> bool:
+        """Whether the run is cancelled when the client leaves: it asked for it, and may cancel runs of the thread."""
+        if not truthy(request.query.get("cancel_on_disconnect")):
+            return False
+        value = {"thread_id": thread_id, "action": "interrupt", "metadata": {}}
+        try:
+            await admit(request, "threads", "update", value, not_found(NONE_FOUND))
+        except ApiError as error:
+            if error.status >= 500:
+                raise
+            return False
+        return True
+
+    # stopping
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
+        action = _action(request)
+        value = {"thread_id": thread_id, "action": action, "metadata": {}}
+        visible = await admit(request, "threads", "update", value, not_found(NONE_FOUND))
+        await self._check_cancellable(thread_id, [run_id])
+        command = cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action=action, visible=visible)
+        wait = truthy(request.query.get("wait"))
+        watch = await self._core.watches.open(thread_id, run_id)
+        try:
+            await self._core.commands.execute(command, origin_of(request))
+            with contextlib.suppress(*([] if wait else [TimeoutError, ConnectionResetError])):
+                async with asyncio.timeout(None if wait else CANCEL_GRACE_S):
+                    await self._waits.until_ended(watch, run_id)
+        finally:
+            self._core.watches.close(watch)
+        if not wait:
+            return no_content(202)
+        path = f"/threads/{thread_id}/runs/{run_id}"
+        return json_response(b"{}", headers={"content-location": path, "location": f"{path}/join"})
+
+    async def cancel_many(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.CANCEL_MANY)
+        by_status, by_ids = body.status is not UNSET, body.thread_id is not UNSET and body.run_ids is not UNSET
+        if by_status == by_ids:
+            given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
+            which = "under more than one" if by_status else "under any"
+            word = "valid" if by_status else "not valid"
+            told = (
+                f"{msgspec.json.encode(given).decode()} is {word} {which} of the schemas listed in the 'oneOf' keyword"
+            )
+            raise unprocessable(violation(told, "oneOf", [], given))
+        action = _action(request)
+        found: dict[str, list[str]] = {}
+        if body.thread_id is not UNSET and body.run_ids is not UNSET:
+            thread_id = uuid_of(body.thread_id, "thread")
+            run_ids = [uuid_of(text, "run") for text in body.run_ids]
+            value = {"thread_id": thread_id, "action": action, "metadata": {}}
+            visible = await admit(request, "threads", "update", value, not_found(NONE_FOUND))
+            await self._check_cancellable(thread_id, run_ids)
+            found[thread_id] = run_ids
+        else:
+            visible = await authorize(request, "threads", "update", {"action": action, "metadata": {}})
+            status = None if body.status == "all" else body.status
+            for row in await self._core.reads.rows(SQL["in_flight"], status):
+                found.setdefault(row["thread_id"], []).append(row["run_id"])
+            if visible:
+                there = await seen(self._core.reads, "threads", list(found), visible)
+                found = {thread_id: run_ids for thread_id, run_ids in found.items() if thread_id in there}
+        commands: list[cmd.Body] = [
+            cmd.CancelRuns(thread_id=thread_id, run_ids=run_ids, action=action, visible=visible)
+            for thread_id, run_ids in found.items()
+        ]
+        replies = await self._core.commands.execute_all(commands, origin_of(request))
+        if not any(reply.status == 200 for reply in replies):
+            raise not_found(NONE_FOUND)
+        return no_content()
+
+    async def _check_cancellable(self, thread_id: str, run_ids: Any) -> None:
+        rows = await self._core.reads.rows(SQL["statuses"], thread_id, run_ids)
+        if not rows:
+            raise not_found(NONE_FOUND)
+        if not any(row["status"] in ("pending", "running") for row in rows):
+            raise not_found(NONE_MATCHING)
+
+    # removing
+
+    async def delete(self, request: web.Request) -> web.Response:
+        thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
+        value = {"thread_id": thread_id, "run_id": run_id}
+        visible = await admit(request, "threads", "delete", value, not_found("Run not found"))
+        row = await self._core.reads.row(SQL["removal"], thread_id, run_id)
+        if row is None:
+            raise not_found("Run not found")
+        command = cmd.DeleteRun(thread_id=thread_id, run_id=run_id, visible=visible)
+        if row["status"] not in ("pending", "running") and row["graph_id"] is not None and row["has_checkpoints"]:
+            command = await self._with_state(request, command, row)
+        await self._core.commands.execute(command, origin_of(request))
+        return no_content()
+
+    async def _with_state(self, request: web.Request, command: cmd.DeleteRun, row: Any) -> cmd.DeleteRun:
+        """The command with what the thread's state will be without the run."""
+        asked = {
+            "graph_id": row["graph_id"],
+            "thread_id": command.thread_id,
+            "config": msgspec.Raw(row["config"].encode()),
+            "run_id": command.run_id,
+            **self._core.asker(request),
+        }
+        try:
+            state = _state_left.decode(await self._core.queries.ask("state_without_run", asked))
+        except UserCodeError:
+            return command  # a graph that no longer loads must not keep its runs from being removed
+        return cmd.DeleteRun(
+            thread_id=command.thread_id,
+            run_id=command.run_id,
+            visible=command.visible,
+            values=state.values,
+            next=state.next,
+            interrupts=state.interrupts,
+        )
+
+
+class StateLeft(msgspec.Struct):
+    values: msgspec.Raw = bodies.NULL
+    next: list[str] = []
+    interrupts: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_state_left = msgspec.json.Decoder(StateLeft)
+
+
+def _target(request: web.Request) -> str | None:
+    """The thread to run on; None: stateless."""
+    text = request.match_info.get("thread_id")
+    if text is None:
+        return None
+    try:
+        return uuid_of(text, "thread")
+    except ApiError:
+        raise unprocessable("Invalid thread ID") from None
+
+
+def _action(request: web.Request) -> cmd.CancelAction:
+    """Unknown actions are not rejected (API.md 7.3)."""
+    return "rollback" if request.query.get("action") == "rollback" else "interrupt"
+
+
+def _columns(select: Any) -> str:
+    """Columns for `present.run`; ``kwargs`` only when it is wanted, it may be big."""
+    columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
+    return columns if select and "kwargs" not in select else f"{columns}, kwargs"

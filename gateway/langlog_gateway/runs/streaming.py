@@ -1,0 +1,197 @@
+"""The stream of one run: created with it, or joined (API.md 6).
+
+Live frames come by the watch, older ones from the backlog; `merge` puts them in order by number. The stream closes once the run's
+last event is in the read model and the frames up to its last one are delivered: clients look the status up after the close.
+Redis going away costs frames at most until it is back: the gap is filled from the backlog, and the end is found in Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import partial
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from ..core import Core
+from ..http.errors import ApiError
+from ..http.validation import query_names
+from ..streams.frame_order import FrameOrder
+from ..streams.merge import FrameId, Merge, Piece
+from ..streams.run_end import FINAL_STATUSES, ended
+from ..streams.sse import Batch, Modes, modes_of
+from ..streams.stream_out import StreamOut
+from ..streams.watch import Watch
+from .submission import SQL, Order
+
+SETTLE_S = 0.25
+"""How long a stream whose run is over waits for frames that the backlog does not have either."""
+
+_EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
+
+End = tuple[int, int]
+"""(attempt, last sequence) of a run that is over."""
+
+
+class Reader:
+    """One client's way through the frames of a run."""
+
+    def __init__(
+        self, core: Core, out: StreamOut, watch: Watch, run_id: str, frames: FrameOrder, modes: Modes | None = None
+    ) -> None:
+        self._core = core
+        self._out = out
+        self._watch = watch
+        self._run_id = run_id
+        self._frames = frames
+        self._modes = modes
+
+    async def replay(self, end: End | None = None) -> None:
+        """Write what was published so far."""
+        await self._write(await self._frames.fill(end))
+
+    async def follow(self, end: End | None = None) -> web.StreamResponse:
+        """Write what comes until the run is over (``end``: it is already)."""
+        watch, out = self._watch, self._out
+        loop = asyncio.get_running_loop()
+        settled: float | None = None
+        while True:
+            while watch.happenings:
+                found = ended(watch.happenings.popleft().event, self._run_id)
+                if found is None or end is not None:  # a stateless run's thread goes right after it
+                    continue
+                end = (found.attempt, found.last_sequence)
+                if found.error is not None:
+                    await self._take(watch.take_batches())
+                    await out.fail(found.error.error, found.error.message)
+            await self._take(watch.take_batches())
+            if watch.missed:
+                watch.missed = False
+                end = await self._look() or end
+                await self.replay(end)
+            if watch.overrun:
+                await out.cut_off()
+                return await out.close()
+            if watch.closing:
+                out.break_off()
+            if end is None:
+                await out.wait(watch)
+                continue
+            if not self._frames.reached(*end) and settled is None:
+                await self.replay(end)
+                settled = loop.time() + SETTLE_S
+            if self._frames.reached(*end) or not await out.wait(watch, settled):
+                await out.write(self._frames.missing_until(*end))
+                return await out.close()
+
+    async def _look(self) -> End | None:
+        """Where the run ended, from Postgres or, when its row is gone, from the log; None while it is in flight."""
+        watch = self._watch
+        row = await self._core.reads.row(SQL["progress"], watch.thread_id, self._run_id)
+        if row is None:
+            found = await self._core.ends.find(watch.thread_id, self._run_id, watch.opened_at) if watch.seen else None
+            if found is None:
+                return (0, 0)
+            if found.error is not None:
+                await self._take(watch.take_batches())
+                await self._out.fail(found.error.error, found.error.message)
+            return (found.attempt, found.last_sequence)
+        watch.seen = True
+        return (row["attempt"], row["last_sequence"]) if row["status"] in FINAL_STATUSES else None
+
+    async def _take(self, batches: list[Batch]) -> None:
+        await self._write(await self._frames.take(batches))
+
+    async def _write(self, pieces: list[Piece]) -> None:
+        await self._out.write(b"".join([self._encoded(piece) for piece in pieces]))
+
+    def _encoded(self, piece: Piece) -> bytes:
+        return piece.encoded(self._modes)
+
+
+class RunStreams:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def follow_new(
+        self, request: web.Request, watch: Watch, order: Order, *, recorded: bool
+    ) -> web.StreamResponse:
+        """The stream of a run that was just made. ``recorded``: it is resumable."""
+        path = f"/runs/{order.run_id}" if order.stateless else order.path
+        out = self._out(request, path)
+        await out.open()
+        out.guard(watch)
+        reader = Reader(self._core, out, watch, order.run_id, self._frames(watch, order.run_id, recorded=recorded))
+        if order.origin.key is not None:  # the run of a repetition may be over already
+            watch.missed = True
+        permissions = self._core.permissions
+        ask = permissions.running(request, order.command)
+        return await out.while_permitted(permissions, order.thread_id, "leave", ask, reader.follow)
+
+    async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
+        """A stream that says why there is nothing to see: to who may not, the status is 200 all the same (API.md 18)."""
+        out = self._out(request, f"/threads/{thread_id}/runs/{run_id}")
+        await out.open()
+        await out.fail("HTTPException", f"{error.status}: {error.detail}")
+        return await out.close()
+
+    async def join(self, request: web.Request, watch: Watch, run_id: str) -> web.StreamResponse:
+        """The stream of a run that exists. The watch must be `ready`."""
+        row = await self._core.reads.row(SQL["progress"], watch.thread_id, run_id)
+        out = self._out(request, f"/threads/{watch.thread_id}/runs/{run_id}")
+        if row is None:
+            await out.open()
+            await out.fail("HTTPException", "404: Run not found")
+            return await out.close()
+        if request.method == hdrs.METH_HEAD:
+            await out.open()
+            return await out.close()
+        out.guard(watch)
+        permissions = self._core.permissions
+        ask = permissions.reading(request, watch.thread_id)
+        follow = partial(self._joined, request, out, watch, run_id, row)
+        return await out.while_permitted(permissions, watch.thread_id, "leave", ask, follow)
+
+    async def _joined(
+        self, request: web.Request, out: StreamOut, watch: Watch, run_id: str, row: Any
+    ) -> web.StreamResponse:
+        modes = modes_of(query_names(request, "stream_mode", "stream_modes"))
+        over = row["status"] in FINAL_STATUSES
+        end = (row["attempt"], row["last_sequence"]) if over else None
+        last_id = event_id(request.headers.get("last-event-id")) if row["resumable"] else None
+        if last_id is not None:
+            await out.open()
+            frames = self._frames(watch, run_id, recorded=True, known=last_id)
+            reader = Reader(self._core, out, watch, run_id, frames, modes)
+            await reader.replay()
+            return await reader.follow(end)
+        if over:
+            await out.open()
+            return await out.close()
+        # from now on: what is published already does not count
+        tip = await self._core.backlog.tip(watch.thread_id, run_id)
+        await out.open()
+        merge = Merge(*tip, anchored=tip != (0, 0))
+        frames = self._frames(watch, run_id, recorded=bool(row["resumable"]), merge=merge)
+        return await Reader(self._core, out, watch, run_id, frames, modes).follow()
+
+    def _frames(
+        self, watch: Watch, run_id: str, *, recorded: bool, merge: Merge | None = None, known: FrameId | None = None
+    ) -> FrameOrder:
+        backlog = self._core.backlog
+        return FrameOrder(backlog, watch.thread_id, run_id, recorded=recorded, merge=merge, known=known)
+
+    def _out(self, request: web.Request, path: str) -> StreamOut:
+        headers = {"content-location": path, "location": f"{path}/stream"}
+        return StreamOut(request, self._core.settings.heartbeat_s, headers)
+
+
+def event_id(text: str | None) -> FrameId | None:
+    """The last event that the client knows; (-1, 0): none. None: it does not ask to go on from one."""
+    if text is None:
+        return None
+    if text in ("-1", "0", "-"):
+        return (-1, 0)
+    match = _EVENT_ID.fullmatch(text)
+    return None if match is None else (int(match.group(1)), int(match.group(2) or 0))

@@ -1,0 +1,128 @@
+"""Waiting for a run's end: ``/wait`` and ``/join`` (API.md 5.2).
+
+Nothing is asked of Postgres while waiting: the projector tells (`watch`). A newline goes out every few seconds so that no proxy
+takes the silence for death. When the gateway dies the client reconnects by ``location``; the run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from aiohttp import web
+from langlog_schemas import commands as cmd
+
+from ..core import Core, json_response
+from ..http import presenters as present
+from ..http.errors import JSON
+from ..streams.permission import Ask, PermissionEnded
+from ..streams.run_end import Ended, answer_of, ended, values
+from ..streams.stream_out import GOING_DOWN
+from ..streams.watch import Watch
+from .submission import SQL, Order
+
+GRACE_S = 0.5
+"""A run that ends within this is answered in one piece; otherwise the headers go out first."""
+
+
+class RunWaits:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def answer(
+        self, request: web.Request, watch: Watch, run_id: str, ask: Ask | None, *, placed: bool = True
+    ) -> web.StreamResponse:
+        """The run's output, once it is over. The watch must have been opened before the run could end.
+
+        ``ask``: whether the caller may still read it. ``placed``: the read model is known to hold the run; if not, nothing names it to the client before it does.
+        """
+        path = f"/threads/{watch.thread_id}/runs/{run_id}"
+        headers = {"content-location": path, "location": f"{path}/join"}
+        loop = asyncio.get_running_loop()
+        response: web.StreamResponse | None = None
+        watch.seen = watch.seen or (watch.sent and placed)
+        began = loop.time()
+        beat = began + self._core.settings.heartbeat_s
+        until = min(began + GRACE_S, beat)
+        try:
+            async with self._core.permissions.hold(request, watch.thread_id, "leave") as permission:
+                if ask is not None:
+                    permission.follow(ask, at_once=False)
+                while (found := await self._look(watch, run_id)) is None:
+                    await watch.wait(until)
+                    if watch.closing:
+                        raise ConnectionResetError(GOING_DOWN)
+                    if loop.time() < until:
+                        continue
+                    if not placed:
+                        placed = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        watch.seen = watch.seen or placed
+                        until = loop.time() + GRACE_S
+                        continue
+                    if response is None:
+                        response = web.StreamResponse(headers={**headers, "content-type": JSON})
+                        await response.prepare(request)
+                    if until == beat:
+                        await response.write(b"\n")
+                        beat += self._core.settings.heartbeat_s
+                    until = beat
+                await permission.settle()
+        except PermissionEnded as ended:
+            if response is None:
+                raise ended.error from None
+            raise ConnectionResetError(ended.error.detail) from None
+        if response is None:
+            return json_response(found, headers=headers)
+        await response.write(found)
+        await response.write_eof()
+        return response
+
+    async def until_ended(self, watch: Watch, run_id: str) -> bytes:
+        """The run's answer; for those who send nothing meanwhile."""
+        loop = asyncio.get_running_loop()
+        while (found := await self._look(watch, run_id)) is None:
+            await watch.wait(loop.time() + self._core.settings.heartbeat_s)
+            if watch.closing:
+                raise ConnectionResetError(GOING_DOWN)
+        return found
+
+    async def _look(self, watch: Watch, run_id: str) -> bytes | None:
+        while watch.happenings:
+            end = ended(watch.happenings.popleft().event, run_id)
+            if end is not None:
+                return await self._told(watch, end)
+        if not watch.missed:
+            return None
+        watch.missed = False
+        row = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id)
+        if row is not None:
+            watch.seen = True
+            return answer_of(row)
+        if not (watch.sent or watch.seen):
+            return present.RUN_NOT_FOUND
+        end = await self._core.ends.find(watch.thread_id, run_id, watch.opened_at)
+        if end is not None:
+            return await self._told(watch, end)
+        return present.RUN_NOT_FOUND if watch.seen else None  # not yet folded
+
+    async def _told(self, watch: Watch, end: Ended) -> bytes:
+        if end.answer is not None:
+            return end.answer
+        return values(await self._core.reads.value(SQL["values"], watch.thread_id))
+
+
+@contextlib.contextmanager
+def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> Iterator[None]:
+    """``tied``: when the client goes away its run is cancelled (API.md 6.5). Not when it is us who are going."""
+    try:
+        yield
+    except (asyncio.CancelledError, ConnectionResetError):
+        if tied and not core.draining:
+            core.background(core.commands.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id])))
+        raise
+
+
+def run_headers(order: Order) -> dict[str, str]:
+    """Headers of a run made in the background (API.md 5.1)."""
+    return {"content-location": f"/runs/{order.run_id}" if order.stateless else order.path}

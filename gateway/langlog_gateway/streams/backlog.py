@@ -1,0 +1,123 @@
+"""Frames that were published before somebody came: from the thread's Redis stream, or as recorded in Postgres.
+
+Redis holds the recent ones of every run, Postgres those of resumable runs for good. Either may be incomplete; whoever reads
+merges by sequence number.
+"""
+
+from __future__ import annotations
+
+import structlog
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.values.compression import restored
+from langlog_schemas import frames
+
+from ..http.backends import Reads
+from .merge import whole
+from .sse import Batch
+
+logger = structlog.get_logger(__name__)
+
+_SQL = load_sql("langlog_gateway", "frames.sql")
+
+PAGE = 200
+"""Batches that are looked at in one go, the newest first."""
+
+
+class Backlog:
+    def __init__(self, pipe: RedisPipe, reads: Reads) -> None:
+        self._pipe = pipe
+        self._reads = reads
+        self.missing_events = 0
+        """Events that streams passed over since the start, because nobody has them."""
+
+    def count_missing(self, run_id: str, events: int) -> None:
+        """A stream tells less than was published."""
+        self.missing_events += events
+        logger.info("stream.events_missing", run_id=run_id, events=events)
+
+    async def tip(self, thread_id: str, run_id: str) -> tuple[int, int]:
+        """(attempt, sequence) of the run's newest frame in Redis; (0, 0) when there is none."""
+        try:
+            found = await self._pipe.call("XREVRANGE", self._key(thread_id), "+", "-", "COUNT", 1)
+        except RedisUnavailable:
+            return (0, 0)
+        for _, fields in found:
+            batch = frames.decode(_field(fields))
+            if batch.run_id == run_id and batch.frames:
+                return (batch.attempt, batch.frames[-1].sequence)
+        return (0, 0)
+
+    async def recent(self, thread_id: str, run_id: str | None = None) -> list[Batch]:
+        """What Redis still holds of the thread, or of one run; nothing when Redis is away."""
+        try:
+            found = await self._pipe.call("XRANGE", self._key(thread_id), "-", "+")
+        except RedisUnavailable:
+            return []
+        batches = [frames.decode(_field(fields)) for _, fields in found]
+        return [Batch(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
+
+    async def since(self, thread_id: str, seq: int) -> list[Batch]:
+        """What Redis still holds of the thread's protocol numbers over ``seq``, and a little before; nothing when Redis is away."""
+        found: list[Batch] = []
+        end = "+"
+        while True:
+            try:
+                page = await self._pipe.call("XREVRANGE", self._key(thread_id), end, "-", "COUNT", PAGE)
+            except RedisUnavailable:
+                return []
+            batches = [Batch(batch) for _, fields in page if (batch := frames.decode(_field(fields))).frames]
+            found += batches
+            if len(page) < PAGE or any(0 < frame.seq <= seq for batch in batches[-1:] for frame in batch.frames):
+                return found[::-1]
+            end = f"({_text(page[-1][0])}"
+
+    async def recorded(self, run_id: str) -> list[Batch]:
+        """A run's frames as recorded, in order of (attempt, sequence)."""
+        rows = await self._reads.rows(_SQL["of_run"], run_id)
+        return [b for row in rows if (b := Batch(frames.decode(row["data"]))).frames]
+
+    async def of_run(
+        self, thread_id: str, run_id: str, *, recorded: bool, upto: tuple[int, int] | None = None
+    ) -> list[Batch]:
+        """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable.
+
+        ``upto``: (attempt, sequence) of its last frame, when that is known.
+        """
+        found = await self.recent(thread_id, run_id)
+        found.sort(key=_place)
+        if recorded and not whole(found, upto):
+            found = sorted(found + await self.recorded(run_id), key=_place)
+        return found
+
+    async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
+        """Frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""
+        rows = await self._reads.rows(_SQL["of_thread"], thread_id)
+        found = [Batch(frames.decode(row["data"])) for row in rows]
+        found += [b for b in await self.recent(thread_id) if b.resumable]
+        runs: dict[str, list[Batch]] = {}
+        for batch in sorted((b for b in found if b.frames), key=lambda b: (b.frames[0].ms, b.frames[0].n)):
+            runs.setdefault(batch.run_id, []).append(batch)
+        return {run_id: sorted(batches, key=_place) for run_id, batches in runs.items()}
+
+    async def ended(self, thread_id: str) -> dict[str, tuple[int, int]]:
+        """Run id -> (attempt, last sequence) of the runs of a thread that are over."""
+        rows = await self._reads.rows(_SQL["ended"], thread_id)
+        return {row["run_id"]: (row["attempt"], row["last_sequence"]) for row in rows}
+
+    def _key(self, thread_id: str) -> str:
+        return self._pipe.key(channels.frames(thread_id))
+
+
+def _place(batch: Batch) -> tuple[int, int]:
+    return (batch.attempt, batch.first)
+
+
+def _text(id: bytes | str) -> str:
+    return id.decode() if isinstance(id, bytes) else id
+
+
+def _field(fields: list[bytes] | dict[bytes, bytes]) -> bytes:
+    found = fields[b"f"] if isinstance(fields, dict) else fields[fields.index(b"f") + 1]
+    return restored(found)

@@ -1,0 +1,301 @@
+"""Whether a caller may go on reading a thread while a stream of it is open (API.md 18, docs/authentication.md).
+
+A stream is admitted once and may then stay open for hours. Its `Permission` asks the project's handlers again when the thread's
+metadata changes and every ``stream_check_s`` seconds, ends the stream when they refuse, when the thread is deleted and when the
+caller's credentials expire. A change of metadata reaches the gateway before any frame that was published after it: writes wait for the
+answer (`settle`), so nothing that happens after a share was taken back is sent. All on the gateway's event loop, no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import structlog
+from aiohttp import web
+from langlog_backbone.process.settings import Settings
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+
+from ..auth.access import GATE, admit, caller
+from ..http.backends import Reads
+from ..http.errors import ApiError, not_found
+from .watch import Watches
+
+logger = structlog.get_logger(__name__)
+
+AGAIN_S = 1.0
+"""Between two tries of a check that failed because something that it needs is away."""
+TIMER_MAX_S = 30 * 86_400.0
+"""Credentials that expire later than this are not timed: no stream is open for so long."""
+EXISTS = "SELECT true FROM threads WHERE thread_id = $1"
+EXPIRED = "The credentials have expired"
+
+AtDeletion = Literal["end", "ask", "leave"]
+"""What becomes of a stream when its thread is deleted: it ends; the handlers are asked, since the stream goes on with a later thread of
+the same id; or it is left alone, since it is one run's and ends with that."""
+Ask = Callable[[], Awaitable[object]]
+"""Raises ApiError when the caller may no longer read."""
+
+
+class PermissionEnded(Exception):
+    """The stream must end: why, as an error of the API."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
+class Permission:
+    """Of one open stream. `Permissions.hold` makes it and takes it back."""
+
+    def __init__(self, check_s: float, on_end: Callable[[], object], at_deletion: AtDeletion) -> None:
+        self._check_s = check_s
+        self._on_end = on_end
+        self._at_deletion = at_deletion
+        self._ask: Ask | None = None
+        self._again = False
+        self._checking: asyncio.Task[None] | None = None
+        self._doubt: asyncio.Future[None] | None = None
+        """Writes wait for it; None: the last answer still holds."""
+        self._timers: list[asyncio.TimerHandle] = []
+        self.ended: ApiError | None = None
+
+    async def settle(self) -> None:
+        """Wait until what is known of the caller's permission is current. Raises PermissionEnded."""
+        while self._doubt is not None and self.ended is None:
+            await asyncio.shield(self._doubt)
+        if self.ended is not None:
+            raise PermissionEnded(self.ended)
+
+    def follow(self, ask: Ask, *, at_once: bool = True) -> None:
+        """Ask this from now on; ``at_once``: nothing is written before the first answer."""
+        self._ask = ask
+        self._schedule()
+        if at_once:
+            self.doubt()
+        else:
+            self._check_soon()
+
+    def doubt(self) -> None:
+        """What was known may be wrong: ask, and let writes wait."""
+        if self._ask is None or self.ended is not None:
+            return
+        if self._doubt is None:
+            self._doubt = asyncio.get_running_loop().create_future()
+        self._check_soon()
+
+    def happened(self, event: ev.AnyEvent) -> None:
+        """An event of the thread."""
+        if isinstance(event, ev.ThreadUpdated) or (isinstance(event, ev.ThreadDeleted) and self._at_deletion == "ask"):
+            self.doubt()
+        elif isinstance(event, ev.ThreadDeleted) and self._at_deletion == "end":
+            self.end(not_found(f"Thread with ID {event.thread_id} not found"))
+        elif isinstance(event, ev.ThreadDeleted):
+            self.stop()
+
+    def end(self, error: ApiError) -> None:
+        """End the stream."""
+        if self.ended is None:
+            self.ended = error
+            self.stop()
+            self._on_end()
+
+    def expire_at(self, moment: float) -> None:
+        """End the stream at this time, in seconds since 1970."""
+        left = moment - time.time()
+        if left < TIMER_MAX_S:
+            timer = asyncio.get_running_loop().call_later(max(left, 0.0), self.end, ApiError(401, EXPIRED))
+            self._timers.append(timer)
+
+    def stop(self) -> None:
+        """Ask no more. Writes go on."""
+        self._ask = None
+        for timer in self._timers:
+            timer.cancel()
+        if self._checking is not None and self._checking is not asyncio.current_task():
+            self._checking.cancel()
+        self._settled()
+
+    def _settled(self) -> None:
+        if self._doubt is not None:
+            self._doubt.set_result(None)
+            self._doubt = None
+
+    def _schedule(self) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(self._check_s, self._routine))
+
+    def _routine(self) -> None:
+        self._timers = [timer for timer in self._timers if timer.when() > asyncio.get_running_loop().time()]
+        if self._ask is not None:
+            self._schedule()
+            self._check_soon()
+
+    def _check_soon(self) -> None:
+        self._again = True
+        if self._checking is None:
+            self._checking = asyncio.ensure_future(self._check())
+
+    async def _check(self) -> None:
+        """Ask until the answer is of a moment after the last reason to ask."""
+        loop = asyncio.get_running_loop()
+        tries_until = loop.time() + self._check_s
+        while self._again and (ask := self._ask) is not None:
+            self._again = False
+            try:
+                await ask()
+            except ApiError as error:
+                if error.status < 500 or loop.time() > tries_until:
+                    self.end(error)
+                    break
+            except (
+                Exception
+            ) as error:  # the project's code: nobody is let in by its failing, and it may be over in a moment
+                logger.warning("gateway.permission_unknown", error=repr(error))
+                if loop.time() > tries_until:
+                    self.end(ApiError(503, "The permission to read this thread cannot be checked"))
+                    break
+            else:
+                tries_until = loop.time() + self._check_s
+                continue
+            self._again = True
+            await asyncio.sleep(AGAIN_S)  # nothing signals that the project's handler would answer
+        self._checking = None
+        self._settled()
+
+
+class Permissions:
+    """Those of a gateway's open streams."""
+
+    def __init__(self, settings: Settings, reads: Reads, watches: Watches) -> None:
+        self._check_s = settings.stream_check_s
+        self._reads = reads
+        self._held: dict[str, set[Permission]] = {}
+        watches.on_event = self._happened
+        watches.on_missed.append(self._missed)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, request: web.Request, thread_id: str, at_deletion: AtDeletion) -> AsyncIterator[Permission]:
+        """The permission of the stream that the current task serves. Raises PermissionEnded when it ends before the stream does.
+
+        The thread must be watched within.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        permission = self.open(request, thread_id, task.cancel, at_deletion)
+        try:
+            yield permission
+        except asyncio.CancelledError:
+            if permission.ended is None or task.uncancel() > 0:
+                raise
+            raise PermissionEnded(permission.ended) from None
+        finally:
+            self.close(thread_id, permission)
+
+    def open(
+        self, request: web.Request, thread_id: str, on_end: Callable[[], object], at_deletion: AtDeletion
+    ) -> Permission:
+        """As `hold`, for streams that are not served by one task. `close` it."""
+        permission = Permission(self._check_s, on_end, at_deletion)
+        self._held.setdefault(thread_id, set()).add(permission)
+        expires = expiry(caller(request) or {})
+        if expires is not None:
+            permission.expire_at(expires)
+        return permission
+
+    def close(self, thread_id: str, permission: Permission) -> None:
+        permission.stop()
+        held = self._held.get(thread_id)
+        if held is not None:
+            held.discard(permission)
+            if not held:
+                del self._held[thread_id]
+
+    def reading(self, request: web.Request, thread_id: str) -> Ask | None:
+        """Whether the caller may still read the thread; one that is gone tells nothing more. None: nobody has to be asked."""
+        if request.app.get(GATE) is None:
+            return None
+
+        async def ask() -> None:
+            await self._reads_thread(request, thread_id)
+
+        return ask
+
+    def running(self, request: web.Request, command: cmd.CreateRun) -> Ask | None:
+        """Whether the caller may still follow the run that this request made. None: nobody has to be asked.
+
+        Handlers of ``threads.create_run`` are not asked again: they may count calls. A caller who may read the thread follows the run
+        for as long as that holds; one who could make the run but not read the thread, as long as the filter that let it be made.
+        """
+        gate = request.app.get(GATE)
+        if gate is None or command.temporary:
+            return None
+        checked = bool(command.visible) and command.if_not_exists == "reject"
+        """The decider has compared the filter with a thread that there was."""
+        by: str | None = None
+
+        async def admitted() -> bool:
+            found = command.visible
+            return bool(found) and found is not None and await gate.sees("threads", command.thread_id, found)
+
+        async def ask() -> None:
+            nonlocal by
+            if by is None:
+                try:
+                    await self._reads_thread(request, command.thread_id)
+                    by = "reading"
+                except ApiError as error:
+                    if error.status >= 500:
+                        raise
+                    by = "filter" if checked or await admitted() else "nothing"
+                    if by == "filter":
+                        await ask()
+            elif by == "reading":
+                await self._reads_thread(request, command.thread_id)
+            elif by == "filter" and not await admitted() and await self._exists(command.thread_id):
+                raise not_found(f"Thread with ID {command.thread_id} not found")
+
+        return ask
+
+    async def _reads_thread(self, request: web.Request, thread_id: str) -> None:
+        gone = not_found(f"Thread with ID {thread_id} not found")
+        try:
+            await admit(request, "threads", "read", {"thread_id": thread_id}, gone)
+        except ApiError as error:
+            if error is not gone or await self._exists(thread_id):
+                raise
+
+    async def _exists(self, thread_id: str) -> bool:
+        return bool(await self._reads.value(EXISTS, thread_id))
+
+    def _happened(self, thread_id: str, event: ev.AnyEvent) -> None:
+        for permission in tuple(self._held.get(thread_id, ())):
+            permission.happened(event)
+
+    def _missed(self) -> None:
+        """Redis was away: a change of metadata may not have arrived."""
+        for held in self._held.values():
+            for permission in held:
+                permission.doubt()
+
+
+def expiry(user: dict[str, Any]) -> float | None:
+    """When the caller's credentials expire, in seconds since 1970, as far as ``authenticate`` has said so.
+
+    ``exp`` (RFC 7519) or ``expires_at``: a number of seconds, or a time in ISO 8601.
+    """
+    for name in ("exp", "expires_at"):
+        found = user.get(name)
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            return float(found)
+        if isinstance(found, str):
+            try:
+                moment = datetime.fromisoformat(found)
+            except ValueError:
+                continue
+            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return None

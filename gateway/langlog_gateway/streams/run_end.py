@@ -1,0 +1,66 @@
+"""How a run ended, as those who wait for it are told (API.md 5.2): from its last event, or from the rows when that went by."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+from langlog_schemas import events as ev
+from langlog_schemas.commands import RunError
+
+from ..http import presenters as present
+
+FINAL_STATUSES = ("success", "error", "interrupted", "timeout")
+
+
+class Ended(NamedTuple):
+    attempt: int
+    last_sequence: int
+    last_frame_ms: int
+    answer: bytes | None
+    """What ``/wait`` answers; None: the thread's values as they are."""
+    error: RunError | None = None
+    """Of a run that failed without its worker: no frame says so."""
+
+
+def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
+    """The end of the run, when the event is that."""
+    match event:
+        case ev.RunSucceeded() | ev.RunCancelled() | ev.RunRolledBack():
+            if event.run_id != run_id:
+                return None
+            return _ended(event, bytes(event.output or event.values) or None)
+        case ev.RunFailed() | ev.RunTimedOut():
+            if event.run_id != run_id:
+                return None
+            error = event.error
+            name, message = ("Error", "") if error is None else (error.error, error.message)
+            unsaid = RunError(name, message) if event.last_sequence == 0 else None
+            return _ended(event, present.error_answer(name, message))._replace(error=unsaid)
+        case ev.RunDeleted():
+            return Ended(0, 0, 0, present.RUN_NOT_FOUND) if event.run_id == run_id else None
+        case ev.ThreadDeleted():
+            return Ended(0, 0, 0, present.RUN_NOT_FOUND)
+        case _:
+            return None
+
+
+def _ended(event: ev.RunEnded, answer: bytes | None) -> Ended:
+    return Ended(event.attempt, event.last_sequence, event.last_frame_ms, answer)
+
+
+def answer_of(row: Any) -> bytes | None:
+    """What a join answers, of the row of `answer` in runs.sql; None while the run is in flight."""
+    if row is None:
+        return present.RUN_NOT_FOUND
+    if row["status"] not in FINAL_STATUSES:
+        return None
+    if row["status"] in ("error", "timeout"):
+        error = msgspec.json.decode(row["error"] or "{}")
+        return present.error_answer(error.get("error", "Error"), error.get("message", ""))
+    return values(row["output"] or row["state_values"])
+
+
+def values(text: str | None) -> bytes:
+    """State values as an answer."""
+    return b"null" if text is None else text.encode()

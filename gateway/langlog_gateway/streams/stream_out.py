@@ -1,0 +1,135 @@
+"""One SSE response: writes what it is given, keeps the line alive, and knows when its reader is too slow.
+
+A heartbeat goes out every few seconds counted from the start, whatever else is sent (API.md 6.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn, Protocol
+
+import msgspec
+from aiohttp import web
+
+from ..http.errors import ApiError
+from . import sse
+from .permission import Ask, AtDeletion, Permission, PermissionEnded, Permissions
+from .watch import Watch
+
+CUT_OFF_WRITE_S = 5.0
+"""How long a reader that lagged too far is given to take the last event."""
+REFUSED = "HTTPException"
+"""The error of a stream whose caller may not, or may no longer, read it."""
+GOING_DOWN = "the server is going down"
+
+
+class Lagging(Protocol):
+    """A queue that says when too much waits in it."""
+
+    on_overrun: Callable[[], object] | None
+
+
+class StreamOut:
+    def __init__(self, request: web.Request, heartbeat_s: float, headers: Mapping[str, str]) -> None:
+        self.request = request
+        self._heartbeat = heartbeat_s
+        self._response = web.StreamResponse(headers={**sse.HEADERS, **headers})
+        self._beat = 0.0
+        self._writing = False
+        self.permission: Permission | None = None
+        """Of the client to go on reading; None: there is nothing to ask."""
+
+    @property
+    def response(self) -> web.StreamResponse:
+        return self._response
+
+    async def open(self) -> None:
+        await self._response.prepare(self.request)
+        self._beat = asyncio.get_running_loop().time() + self._heartbeat
+
+    async def write(self, data: bytes) -> None:
+        """Raises ConnectionResetError when the client is gone, PermissionEnded when it may no longer read."""
+        if data:
+            if self.permission is not None and data is not sse.HEARTBEAT:
+                await self.permission.settle()
+            self._writing = True
+            await self._response.write(data)
+            self._writing = False
+
+    def guard(self, watch: Lagging) -> None:
+        """Drop the connection when the queue overruns while a write is stuck: the reader has stopped reading."""
+        loop = asyncio.get_running_loop()
+        watch.on_overrun = lambda: loop.call_later(CUT_OFF_WRITE_S, self._drop_if_stuck)
+
+    def _drop_if_stuck(self) -> None:
+        if self._writing and self.request.transport is not None:
+            self.request.transport.abort()
+
+    async def wait(self, watch: Watch, until: float | None = None) -> bool:
+        """Until the watch has something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await watch.wait(self._beat if until is None else min(self._beat, until))
+            now = loop.time()
+            if now >= self._beat:
+                self._beat += self._heartbeat
+                await self.write(sse.HEARTBEAT)
+            if watch.happenings or watch.batches or watch.missed or watch.overrun or watch.closing:
+                return True
+            if until is not None and now >= until:
+                return False
+
+    async def fail(self, error: str, message: str) -> None:
+        """A last event that says what went wrong."""
+        data = msgspec.json.encode({"error": error, "message": message})
+        await self.write(sse.event("error", data))
+
+    async def while_permitted(
+        self,
+        permissions: Permissions,
+        thread_id: str,
+        at_deletion: AtDeletion,
+        ask: Ask | None,
+        follow: Callable[[], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """What ``follow`` writes, as long as the caller may read it; then the stream ends with the reason."""
+        try:
+            async with permissions.hold(self.request, thread_id, at_deletion) as permission:
+                self.permission = permission
+                if ask is not None:
+                    permission.follow(ask)
+                return await follow()
+        except PermissionEnded as ended:
+            self.permission = None
+            await self.refuse(ended.error)
+            return self._response
+
+    async def refuse(self, error: ApiError) -> None:
+        """End the stream with the reason, if its reader still takes it."""
+        try:
+            async with asyncio.timeout(CUT_OFF_WRITE_S):
+                if not self._response.prepared:
+                    await self.open()
+                await self.fail(REFUSED, f"{error.status}: {error.detail}")
+                await self._response.write_eof()
+        except TimeoutError:
+            if self.request.transport is not None:
+                self.request.transport.abort()
+
+    async def cut_off(self) -> None:
+        """The reader lags: tell it if it still listens, and drop the connection."""
+        try:
+            async with asyncio.timeout(CUT_OFF_WRITE_S):
+                await self.fail("SlowReader", "The client reads too slowly: too many events wait for it")
+        except TimeoutError:
+            if self.request.transport is not None:
+                self.request.transport.abort()
+
+    def break_off(self) -> NoReturn:
+        """End without the end: clients that go on where they were do so only when the connection breaks."""
+        raise ConnectionResetError(GOING_DOWN)
+
+    async def close(self) -> web.StreamResponse:
+        await self._response.write_eof()
+        return self._response

@@ -1,0 +1,39 @@
+"""Open streams of one gateway: so many at all (``LANGLOG_MAX_STREAMS``), and so many of one authenticated user
+(``LANGLOG_MAX_STREAMS_PER_USER``), so that one user cannot take them all. On the gateway's event loop."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..http.errors import ApiError
+
+RETRY_AFTER_S = 1
+
+
+class StreamSlots:
+    """``share`` 0: no limit of its own for a user."""
+
+    def __init__(self, limit: int, share: int) -> None:
+        self._limit, self._share = limit, share
+        self._open: Counter[str] = Counter()
+        self._total = 0
+
+    def enter(self, user: str) -> None:
+        """One more stream of this user; empty: of nobody in particular. Raises ApiError 429 over a limit."""
+        if self._total >= self._limit:
+            raise _too_many(f"Too many open streams (limit {self._limit})")
+        if user and self._share and self._open[user] >= self._share:
+            raise _too_many(f"Too many open streams of yours (limit {self._share}): close some of them")
+        self._total += 1
+        self._open[user] += 1
+
+    def leave(self, user: str) -> None:
+        """A stream that was let in has ended."""
+        self._total -= 1
+        self._open[user] -= 1
+        if not self._open[user]:
+            del self._open[user]
+
+
+def _too_many(detail: str) -> ApiError:
+    return ApiError(429, detail, {"retry-after": str(RETRY_AFTER_S)})

@@ -1,0 +1,293 @@
+"""What happens on a thread while somebody watches: one subscription per thread and process, shared by all who watch it.
+
+Life messages come from the projector, frames from workers. Each is decoded once and handed to every watcher's queue; a watcher
+that falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
+When Redis was away messages may be missing: watchers are told (`Watch.missed`) and look into Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import Bus
+from langlog_backbone.values.compression import restored
+from langlog_schemas import events as ev
+from langlog_schemas import frames, messages
+
+from ..http.errors import unavailable
+from .sse import Batch
+
+LIFE, FRAMES = "life", "frames"
+
+
+class Limits(NamedTuple):
+    """What may wait for one watcher."""
+
+    frames: int
+    bytes: int
+
+
+class Happening:
+    """A life message, decoded once."""
+
+    __slots__ = ("body", "event", "time")
+
+    def __init__(self, event: ev.AnyEvent, time: str) -> None:
+        self.event = event
+        self.time = time
+
+
+NOTHING: deque[Happening] = deque(maxlen=0)
+"""Of all who have heard nothing yet: a queue of its own is half a kilobyte for each of those who wait."""
+
+
+class Watch:
+    """One watcher's queue. ``run_id`` None: everything on the thread."""
+
+    __slots__ = (
+        "_limits",
+        "_waiting_bytes",
+        "_waiting_frames",
+        "_waker",
+        "batches",
+        "closing",
+        "happenings",
+        "missed",
+        "on_overrun",
+        "opened_at",
+        "overrun",
+        "run_id",
+        "seen",
+        "sent",
+        "thread_id",
+        "wants_frames",
+    )
+
+    def __init__(self, thread_id: str, run_id: str | None, limits: Limits, *, frames: bool) -> None:
+        self.thread_id = thread_id
+        self.run_id = run_id
+        self.wants_frames = frames
+        self.happenings = NOTHING
+        self.batches: list[Batch] = []
+        self.missed = False
+        """Something may not have arrived: Redis was away, or another projector has taken over."""
+        self.opened_at = datetime.now(UTC)
+        self.sent = False
+        """Its run was asked for here: it is there, will be, or was."""
+        self.seen = False
+        """The read model has held its run."""
+        self.overrun = False
+        """Too many frames wait for this watcher: it gets no more."""
+        self.on_overrun: Callable[[], object] | None = None
+        self.closing = False
+        """The server is going down."""
+        self._limits = limits
+        self._waiting_frames = 0
+        self._waiting_bytes = 0
+        self._waker: asyncio.Future[None] | None = None
+
+    def put(self, batch: Batch) -> None:
+        if self.overrun or (self.run_id is not None and batch.run_id != self.run_id):
+            return
+        self._waiting_frames += len(batch.frames)
+        self._waiting_bytes += batch.bytes
+        frames, size = self._limits
+        if self._waiting_frames > frames or (self._waiting_bytes > size and self.batches):
+            self.overrun = True
+            self.batches.clear()
+            if self.on_overrun is not None:
+                self.on_overrun()
+        else:
+            self.batches.append(batch)
+        self.wake()
+
+    def tell(self, happening: Happening) -> None:
+        if self.happenings is NOTHING:
+            self.happenings = deque()
+        self.happenings.append(happening)
+        self.wake()
+
+    def take_batches(self) -> list[Batch]:
+        found, self.batches = self.batches, []
+        self._waiting_frames = self._waiting_bytes = 0
+        return found
+
+    def wake(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    async def wait(self, until: float) -> None:
+        """Until there is something to look at, or the loop's time ``until``."""
+        if self.happenings or self.batches or self.missed or self.overrun or self.closing:
+            return
+        loop = asyncio.get_running_loop()
+        self._waker = loop.create_future()
+        timer = loop.call_at(until, self.wake)
+        try:
+            await self._waker
+        finally:
+            timer.cancel()
+            self._waker = None
+
+
+class _Thread:
+    """Subscriptions of one thread and who shares them."""
+
+    __slots__ = ("framed", "frames", "life", "on_event", "ready", "thread_id", "watches")
+
+    def __init__(self, thread_id: str, on_event: Callable[[str, ev.AnyEvent], object]) -> None:
+        self.thread_id = thread_id
+        self.on_event = on_event
+        self.life = channels.life(thread_id)
+        self.frames = channels.frames(thread_id)
+        self.watches: set[Watch] = set()
+        self.framed = 0
+        self.ready: dict[str, asyncio.Future[None]] = {}
+
+    def on_life(self, data: bytes) -> None:
+        life = messages.decode_life(data)
+        happening = Happening(ev.decode(life.type, life.body), life.time)
+        self.on_event(self.thread_id, happening.event)
+        for watch in tuple(self.watches):
+            watch.tell(happening)
+
+    def missed(self) -> None:
+        for watch in self.watches:
+            watch.missed = True
+            watch.wake()
+
+    def on_frames(self, data: bytes) -> None:
+        batch = Batch(frames.decode(restored(data)))
+        if not batch.frames:
+            return
+        for watch in tuple(self.watches):
+            if watch.wants_frames:
+                watch.put(batch)
+
+
+class Watches:
+    """``partition_of``: the log's, of a thread's id."""
+
+    def __init__(self, bus: Bus, settings: Settings, partition_of: Callable[[str], int]) -> None:
+        self._bus = bus
+        self._partition_of = partition_of
+        self._limits = Limits(settings.stream_buffer_frames, settings.stream_buffer_bytes)
+        self._timeout = settings.reply_timeout_s
+        self._threads: dict[str, _Thread] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.on_event: Callable[[str, ev.AnyEvent], object] | None = None
+        """Is told each event of a watched thread before its watchers are. Does not wait, nor raise."""
+        self.on_missed: list[Callable[[], object]] = []
+        """Called when Redis was away."""
+        bus.on_reconnect.append(self._missed)
+
+    async def start(self) -> None:
+        await self._bus.subscribe(channels.SUCCESSION, self._succeeded, remote=False)
+
+    async def open(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
+        """A watch that misses nothing from now on. Raises ApiError 503 when Redis stays away."""
+        watch = self.enter(thread_id, run_id, frames=frames)
+        try:
+            await self.ready(watch)
+        except BaseException:
+            self.close(watch)
+            raise
+        return watch
+
+    def enter(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
+        """A watch that still has to be made `ready`. `close` it in any case."""
+        thread = self._threads.get(thread_id)
+        if thread is None:
+            thread = self._threads[thread_id] = _Thread(thread_id, self._on_event)
+        watch = Watch(thread_id, run_id, self._limits, frames=frames)
+        thread.watches.add(watch)
+        thread.framed += frames
+        return watch
+
+    async def ready(self, watch: Watch) -> None:
+        """Subscribed: nothing published from now on is missed. Raises ApiError 503 when Redis stays away."""
+        thread = self._threads[watch.thread_id]
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._subscribed(thread, LIFE)
+                if watch.wants_frames:
+                    await self._subscribed(thread, FRAMES)
+        except TimeoutError:
+            raise unavailable("Redis") from None
+
+    def close(self, watch: Watch) -> None:
+        """The watcher is gone. Does not wait, so that a cancelled request can call it."""
+        thread = self._threads.get(watch.thread_id)
+        if thread is None or watch not in thread.watches:
+            return
+        thread.watches.discard(watch)
+        thread.framed -= watch.wants_frames
+        if not thread.watches:
+            del self._threads[watch.thread_id]
+            self._unsubscribe(thread, LIFE)
+            self._unsubscribe(thread, FRAMES)
+        elif watch.wants_frames and not thread.framed:
+            self._unsubscribe(thread, FRAMES)
+
+    def close_all(self) -> None:
+        """Tell every watcher that the server is going down."""
+        for thread in self._threads.values():
+            for watch in thread.watches:
+                watch.closing = True
+                watch.wake()
+
+    async def stop(self) -> None:
+        self._bus.on_reconnect.remove(self._missed)
+        await self._bus.unsubscribe(channels.SUCCESSION, self._succeeded)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def _subscribed(self, thread: _Thread, kind: str) -> None:
+        task = thread.ready.get(kind)
+        if task is None:
+            # life comes from the projector, which may share our process; frames never do
+            work = (
+                self._bus.subscribe(thread.life, thread.on_life, remote=False)
+                if kind == LIFE
+                else self._bus.subscribe(thread.frames, thread.on_frames)
+            )
+            task = thread.ready[kind] = asyncio.ensure_future(work)
+        if not task.done():
+            await asyncio.shield(task)
+
+    def _unsubscribe(self, thread: _Thread, kind: str) -> None:
+        task = thread.ready.pop(kind, None)
+        if task is None:
+            return
+        task.cancel()
+        work = (
+            self._bus.unsubscribe(thread.life, thread.on_life)
+            if kind == LIFE
+            else self._bus.unsubscribe(thread.frames, thread.on_frames)
+        )
+        leaving = asyncio.ensure_future(work)
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    def _on_event(self, thread_id: str, event: ev.AnyEvent) -> None:
+        if self.on_event is not None:
+            self.on_event(thread_id, event)
+
+    def _missed(self) -> None:
+        for told in self.on_missed:
+            told()
+        for thread in self._threads.values():
+            thread.missed()
+
+    def _succeeded(self, data: bytes) -> None:
+        """The former projector may have died between a commit and its messages."""
+        partitions = frozenset(msgspec.json.decode(data, type=list[int]))
+        for thread_id, thread in self._threads.items():
+            if self._partition_of(thread_id) in partitions:
+                thread.missed()

@@ -1,0 +1,1 @@
+"""Endpoints of threads: lifecycle, state, search, copy, stream, events."""

@@ -1,0 +1,90 @@
+"""Copying a thread: a fork by value, through the log (API.md 3, copy).
+
+The checkpoints are read from Postgres and appended as state updates of the new thread, with their ids, in records that the log
+takes. What dies on the way leaves a thread with fewer checkpoints, and the client without an answer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from langlog_backbone.postgres.database import load_sql
+from langlog_schemas import checkpoints as cp
+from langlog_schemas import commands as cmd
+from msgspec import Raw
+
+from ..http.backends import Reads
+
+SQL = load_sql("langlog_gateway", "threads.sql")
+RECORD_SHARE = 0.5
+"""Of the log's record limit: JSON makes a third more of bytes."""
+
+
+async def copied_state(reads: Reads, source: str, target: str, record_bytes: int) -> list[cmd.UpdateState]:
+    """Commands that give ``target`` the checkpoints of ``source``."""
+    checkpoints = await reads.rows(SQL["checkpoints"], source, target)
+    if not checkpoints:
+        return []
+    blobs = await reads.rows(SQL["blobs"], source)
+    writes = await reads.rows(SQL["writes"], source)
+    bundles = bundle(checkpoints, blobs, writes)
+    return [
+        cmd.UpdateState(thread_id=target, checkpoints=part, values=Raw(b"null"), unfenced=True)
+        for part in parts(bundles, int(record_bytes * RECORD_SHARE))
+    ]
+
+
+def bundle(checkpoints: Iterable[Any], blobs: Iterable[Any], writes: Iterable[Any]) -> Iterator[bytes]:
+    """Rows as encoded bundles, oldest checkpoint first. A channel's blob travels with the first that names it."""
+    at: dict[tuple[str, str, str], cp.ChannelBlob] = {
+        (row["ns"], row["channel"], row["version"]): cp.ChannelBlob(
+            row["channel"], row["version"], row["type"], row["data"]
+        )
+        for row in blobs
+    }
+    tasks: dict[tuple[str, str], dict[str, cp.WritesBody]] = defaultdict(dict)
+    for row in writes:
+        body = tasks[(row["ns"], row["checkpoint_id"])].setdefault(
+            row["task_id"], cp.WritesBody(row["ns"], row["checkpoint_id"], row["task_id"], row["task_path"], [])
+        )
+        body.writes.append(cp.Write(row["idx"], row["channel"], row["type"], row["data"]))
+    for row in checkpoints:
+        versions = msgspec.json.decode(row["versions"], type=dict[str, str])
+        carried = [
+            blob
+            for channel, version in versions.items()
+            if (blob := at.pop((row["ns"], channel, version), None)) is not None
+        ]
+        yield cp.encode(
+            cp.Bundle(
+                checkpoint=cp.CheckpointBody(
+                    row["ns"],
+                    row["checkpoint_id"],
+                    row["parent_id"],
+                    row["type"],
+                    row["data"],
+                    row["metadata"].encode(),
+                    versions,
+                    carried,
+                    None,  # the copy has no runs: nothing removes these with one
+                ),
+                writes=list(tasks.pop((row["ns"], row["checkpoint_id"]), {}).values()),
+            )
+        )
+
+
+def parts(bundles: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:
+    """Bundles in portions of at most ``limit`` bytes, one at least."""
+    part: list[bytes] = []
+    size = 0
+    for encoded in bundles:
+        if part and size + len(encoded) > limit:
+            yield part
+            part, size = [], 0
+        part.append(encoded)
+        size += len(encoded)
+    if part:
+        yield part

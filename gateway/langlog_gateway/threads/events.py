@@ -1,0 +1,173 @@
+"""What happened on a thread: ``GET /threads/{thread_id}/events`` and ``…/runs/{run_id}/events`` (langlog's own, docs/audit.md).
+
+A page of JSON, or a server-sent stream that goes on with what happens. Whoever may read the thread may read this. A thread that is
+gone answers 404: what the log still holds of it is for operators (``langlog log``). Following costs one query of the index
+whenever the thread's partition has moved, at most one in `FOLLOW_PAUSE_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
+from aiohttp import hdrs, web
+from langlog_backbone.history.audit import Asked, Page
+from langlog_backbone.history.event_view import EventView
+from langlog_backbone.log import LogUnavailable
+from langlog_schemas import events as ev
+
+from ..auth.access import admit
+from ..core import Core, json_response
+from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from ..http.validation import path_uuid, query_int, query_names
+from ..runs.submission import SQL
+from ..streams import sse
+from ..streams.stream_out import StreamOut
+from ..streams.watch import Watch
+from .routes import missing
+
+LIMIT = 100
+"""Events of a page unless the client says otherwise."""
+LIMIT_MAX = 1_000
+FOLLOW_PAUSE_S = 0.05
+"""Between two looks of one stream, however often its partition moves."""
+TYPES_MAX = 50
+"""Types that one request may name."""
+INCLUDES = ("frames",)
+
+
+class ThreadEvents:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/threads/{thread_id}"
+        return [
+            web.get(f"{one}/events", self.events),
+            web.get(f"{one}/runs/{{run_id}}/events", self.events),
+        ]
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        thread_id = path_uuid(request, "thread")
+        run_id = path_uuid(request, "run") if "run_id" in request.match_info else None
+        asked = asked_of(request, thread_id, run_id)
+        limit = max(1, min(query_int(request, "limit", LIMIT), LIMIT_MAX))
+        streamed = "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
+        after = after_of(request.headers.get("last-event-id") if streamed else None, request.query.get("after"))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await self._exists(thread_id, run_id)
+        if streamed:
+            return await self._follow(request, asked, after)
+        page = await self._page(asked, after, limit)
+        next = f'"{page.last}"' if page.more else "null"
+        events = b",".join(map(msgspec.json.encode, page.events))
+        return json_response(b'{"events":[%b],"next":%b}' % (events, next.encode()))
+
+    async def _exists(self, thread_id: str, run_id: str | None) -> None:
+        """Raises ApiError 404. A run that was rolled back or removed is there as long as its thread is."""
+        if not await self._core.reads.value(SQL["thread_exists"], thread_id):
+            raise missing(thread_id)
+        if run_id is None or await self._core.reads.row(SQL["progress"], thread_id, run_id) is not None:
+            return
+        async for _ in self._core.audit.places(Asked(thread_id, run_id)):
+            return
+        raise not_found("Run not found")
+
+    async def _page(self, asked: Asked, after: int, limit: int) -> Page:
+        try:
+            return await self._core.audit.page(asked, after, limit)
+        except LogUnavailable:
+            raise unavailable("The log") from None
+
+    async def _follow(self, request: web.Request, asked: Asked, after: int) -> web.StreamResponse:
+        core = self._core
+        core.enter_stream(request)
+        watch: Watch | None = None
+        try:
+            watch = await core.watches.open(asked.thread_id)
+            async with core.watermark.waiter(core.log.partition_of(asked.thread_id)) as waiter:
+                waiter.on_moved = lambda: _moved(watch)
+                out = StreamOut(request, core.settings.heartbeat_s, {})
+                page = await self._page(asked, after, LIMIT)
+                await out.open()
+                if request.method == hdrs.METH_HEAD:
+                    return await out.close()
+                ask = core.permissions.reading(request, asked.thread_id)
+                follow = partial(self._written, out, watch, asked, page)
+                return await out.while_permitted(core.permissions, asked.thread_id, "leave", ask, follow)
+        finally:
+            if watch is not None:
+                core.watches.close(watch)
+            core.leave_stream(request)
+
+    async def _written(self, out: StreamOut, watch: Watch, asked: Asked, page: Page) -> web.StreamResponse:
+        """Write the events, from this page on, until the thread is gone."""
+        while True:
+            await out.write(encoded(page.events))
+            if not page.more and not await self._wait(out, watch):
+                return await out.close()
+            try:
+                page = await self._page(asked, page.last, LIMIT)
+            except ApiError:  # the client goes on from its last event when it comes back
+                out.break_off()
+
+    async def _wait(self, out: StreamOut, watch: Watch) -> bool:
+        """Until there may be more. False: the thread is gone, and its events with it."""
+        await out.wait(watch)
+        if watch.closing:
+            out.break_off()
+        watch.missed = False
+        while watch.happenings:
+            if isinstance(watch.happenings.popleft().event, ev.ThreadDeleted):
+                return False
+        await asyncio.sleep(FOLLOW_PAUSE_S)
+        return True
+
+
+def _moved(watch: Watch) -> None:
+    watch.missed = True
+    watch.wake()
+
+
+def encoded(events: Iterable[EventView]) -> bytes:
+    """Events as server-sent ones, their offsets as ids."""
+    return b"".join([sse.event(e.type, msgspec.json.encode(e), str(e.position.offset)) for e in events])
+
+
+def asked_of(request: web.Request, thread_id: str, run_id: str | None) -> Asked:
+    """The filters of the query. Raises ApiError 422."""
+    types = tuple(t for text in query_names(request, "type") for t in text.split(",") if t)
+    if len(types) > TYPES_MAX:
+        raise unprocessable(f"At most {TYPES_MAX} types can be asked for at once")
+    includes = [i for text in query_names(request, "include") for i in text.split(",") if i]
+    for name in includes:
+        if name not in INCLUDES:
+            raise unprocessable(f"Invalid include: {name}. Expected: {', '.join(INCLUDES)}")
+    since, until = moment(request.query.get("from"), "from"), moment(request.query.get("to"), "to")
+    return Asked(thread_id, run_id, types, since, until, "frames" in includes)
+
+
+def moment(text: str | None, name: str) -> datetime | None:
+    """A time in ISO 8601; UTC when it says no zone. Raises ApiError 422."""
+    if not text:
+        return None
+    for spelling in (text, "+".join(text.rsplit(" ", 1))):  # an unescaped + comes as a space
+        try:
+            found = datetime.fromisoformat(spelling)
+        except ValueError:
+            continue
+        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    raise unprocessable(f"Invalid {name}: must be a time in ISO 8601")
+
+
+def after_of(last_event_id: str | None, after: str | None) -> int:
+    """The position to go on after; -1: from the first. Raises ApiError 422."""
+    text = after if last_event_id is None else last_event_id
+    if text is None or text in ("", "-", "-1"):
+        return -1
+    if not text.isdecimal() or len(text) > 18:
+        raise unprocessable("Invalid position to go on after: must be the next of a page, or the id of an event")
+    return int(text)

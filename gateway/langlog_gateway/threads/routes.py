@@ -1,0 +1,262 @@
+"""``/threads`` (API.md 3); their state is in `thread_state`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from uuid_utils import uuid4
+
+from ..auth.access import admit, authorize, guarded
+from ..auth.visibility import seen
+from ..core import Core, json_response, no_content, origin_of, page_headers
+from ..http import presenters as present
+from ..http import requests as bodies
+from ..http.backends import Origin, UserCodeError
+from ..http.config import check_command
+from ..http.errors import ApiError, not_found
+from ..http.requests import given
+from ..http.validation import path_uuid, read_body, uuid_of
+from ..resources.crons import remove_crons_of
+from . import search as thread_search
+from .copy import copied_state
+from .search import SQL
+
+
+def missing(thread_id: str) -> ApiError:
+    return not_found(f"Thread with ID {thread_id} not found")
+
+
+class Threads:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/threads/{thread_id}"
+        return [
+            web.post("/threads", self.create),
+            web.post("/threads/search", self.search),
+            web.post("/threads/count", self.count),
+            web.post("/threads/prune", self.prune),
+            web.get(one, self.get),
+            web.patch(one, self.patch),
+            web.delete(one, self.delete),
+            web.post(f"{one}/copy", self.copy),
+            web.get(f"{one}/storage", self.storage),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.THREAD_CREATE)
+        self._core.check_sizes(metadata=body.metadata)
+        for superstep in body.supersteps or ():
+            for update in superstep.updates:
+                check_command(update.command)
+        origin = origin_of(request)
+        fresh = body.thread_id is None
+        thread_id = origin.mint("thread") if body.thread_id is None else uuid_of(body.thread_id, "thread")
+        value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata, "if_exists": body.if_exists}
+        visible = await authorize(request, "threads", "create", value)
+        body.metadata = value["metadata"]
+        reply = await self._core.commands.execute(
+            cmd.CreateThread(
+                thread_id=thread_id,
+                metadata=body.metadata,
+                ttl=_kept(body.ttl) or self._core.default_ttl,
+                if_exists=body.if_exists,
+                fresh=fresh and origin.key is None,
+                visible=visible,
+            ),
+            origin,
+        )
+        event = ev.decode(reply.type, reply.body)
+        if isinstance(event, ev.ThreadCreated) and not event.existed:
+            if body.supersteps:
+                trouble = await self._apply(request, thread_id, body, origin)
+                if trouble is not None:
+                    return trouble
+            elif origin.key is None:
+                return json_response(present.thread_created(event, reply.time))
+        return json_response(present.thread(await self._row(thread_id)))
+
+    async def _apply(
+        self, request: web.Request, thread_id: str, body: bodies.ThreadCreate, origin: Origin
+    ) -> web.Response | None:
+        """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (API.md 3)."""
+
+        def trouble(why: str) -> web.Response:
+            told = f"Thread {thread_id} was created, but there were problems updating the state: {why}"
+            return json_response(msgspec.json.encode({"detail": told}), status=201)
+
+        graph_id = body.metadata.get("graph_id")
+        if not isinstance(graph_id, str):
+            return trouble("metadata has no graph_id")
+        graphs = [row["graph_id"] for row in await self._core.reads.rows("SELECT graph_id FROM graphs")]
+        if graph_id not in graphs:
+            return trouble(f"Graph {graph_id!r} not found. Expected one of: {sorted(graphs)}")
+        asked = {
+            "graph_id": graph_id,
+            "thread_id": thread_id,
+            "config": {},
+            "supersteps": body.supersteps,
+            **self._core.asker(request),
+            "metadata": {"graph_id": graph_id, "thread_id": thread_id},
+        }
+        try:
+            answer = _Prepared.decode(await self._core.queries.ask("supersteps", asked))
+            command = cmd.UpdateState.TYPE, thread_id, bytes(answer["command"])
+            replies = await self._core.commands.execute_encoded([command], origin, "supersteps")
+        except ApiError as error:
+            if error.status == 400:
+                raise
+            return trouble(error.detail)
+        except UserCodeError as error:
+            return trouble(str(error))
+        return None if replies[0].status == 200 else trouble(replies[0].detail or "")
+
+    async def get(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        row = await self._row(thread_id)
+        wants_ttl = any("ttl" in part.split(",") for part in request.query.getall("include", []))
+        return json_response(present.thread(row, ttl=wants_ttl))
+
+    async def patch(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        body = await read_body(request, bodies.THREAD_PATCH)
+        self._core.check_sizes(metadata=body.metadata)
+        value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata}
+        visible = await authorize(request, "threads", "update", value)
+        command = cmd.PatchThread(
+            thread_id=thread_id,
+            metadata=value["metadata"],
+            ttl=_kept(body.ttl),
+            metadata_limit=self._core.settings.max_metadata_bytes,
+            visible=visible,
+        )
+        await self._core.commands.execute(command, origin_of(request))
+        if "return=minimal" in request.headers.get("prefer", ""):
+            return no_content()
+        return json_response(present.thread(await self._row(thread_id)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        visible = await authorize(request, "threads", "delete", {"thread_id": thread_id})
+        await self._core.commands.execute(cmd.DeleteThread(thread_id=thread_id, visible=visible), origin_of(request))
+        await remove_crons_of(self._core, thread_id)
+        return no_content()
+
+    async def search(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.THREAD_SEARCH)
+        value: dict[str, Any] = {
+            "metadata": body.metadata,
+            "values": body.values,
+            "status": given(body.status),
+            "limit": body.limit,
+            "offset": body.offset,
+        }
+        visible = await authorize(request, "threads", "search", value)
+        body.metadata = value["metadata"]
+        page, found = await thread_search.search(self._core.reads, body, visible)
+        return json_response(present.array(page), headers=page_headers(body.offset, body.limit, found))
+
+    async def count(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.THREAD_COUNT)
+        value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": given(body.status)}
+        visible = await authorize(request, "threads", "search", value)
+        body.metadata = value["metadata"]
+        return json_response(str(await thread_search.count(self._core.reads, body, visible)))
+
+    async def prune(self, request: web.Request) -> web.Response:
+        body = await read_body(request, bodies.THREAD_PRUNE)
+        thread_ids = list(dict.fromkeys(uuid_of(text, "thread") for text in body.thread_ids))
+        if not thread_ids:
+            return json_response(b'{"pruned_count":0}')
+        visible = await authorize(request, "threads", "delete", {"thread_ids": thread_ids})
+        found = await seen(self._core.reads, "threads", thread_ids, visible)
+        if guarded(request) and len(found) < len(thread_ids):
+            raise not_found("At least one thread not found or not authorized")
+        commands: list[cmd.Body] = [
+            cmd.DeleteThread(thread_id=thread_id, visible=visible)
+            if body.strategy == "delete"
+            else cmd.DeleteCheckpoints(thread_id=thread_id, keep_latest=True, visible=visible)
+            for thread_id in thread_ids
+            if thread_id in found
+        ]
+        replies = await self._core.commands.execute_all(commands, origin_of(request))
+        pruned = sum(reply.status == 200 for reply in replies)
+        return json_response(f'{{"pruned_count":{pruned}}}')
+
+    async def copy(self, request: web.Request) -> web.Response:
+        try:
+            thread_id = uuid_of(request.match_info["thread_id"], "thread")
+        except ApiError:
+            raise ApiError(400, "badly formed hexadecimal UUID string") from None
+        await admit(request, "threads", "read", {"thread_id": thread_id}, ApiError(409, "Conflict"))
+        row = await self._core.reads.row(SQL["get"], thread_id)
+        if row is None:
+            raise ApiError(409, "Conflict")
+        origin = origin_of(request)
+        target = str(uuid4()) if origin.key is None else origin.mint("thread")
+        value: dict[str, Any] = {"thread_id": target}
+        await authorize(request, "threads", "create", value)
+        metadata = msgspec.json.decode(row["metadata"], type=dict[str, Any]) | (value.get("metadata") or {})
+        commands: list[cmd.Body] = [
+            cmd.CreateThread(thread_id=target, metadata=metadata, ttl=_ttl_of(row), if_exists="do_nothing"),
+            *await copied_state(self._core.reads, thread_id, target, self._core.settings.max_record_bytes),
+        ]
+        for reply in await self._core.commands.execute_all(commands, origin, "copy"):
+            if reply.status != 200:
+                raise ApiError(reply.status, reply.detail or "")
+        copied = present.thread_selected(await self._row(target), COPIED)
+        return json_response("{" + ",".join(f'"{name}":{value}' for name, value in copied.items()) + "}")
+
+    async def storage(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        reads = self._core.reads
+        await self._row(thread_id)
+        checkpoints = await reads.row(SQL["checkpoint_sizes"], thread_id)
+        blobs = await reads.rows(SQL["blob_sizes"], thread_id)
+        writes = await reads.row(SQL["write_sizes"], thread_id)
+        values = sum(int(row["bytes"]) for row in blobs)
+        return json_response(
+            msgspec.json.encode(
+                {
+                    "thread_id": thread_id,
+                    "total_bytes": int(checkpoints["bytes"]) + values + int(writes["bytes"]),
+                    "checkpoints": {"count": checkpoints["count"], "bytes": int(checkpoints["bytes"])},
+                    "channel_values": {
+                        "count": sum(row["versions"] for row in blobs),
+                        "bytes": values,
+                        "by_channel": {
+                            row["channel"]: {"versions": row["versions"], "bytes": int(row["bytes"])} for row in blobs
+                        },
+                    },
+                    "pending_writes": {"count": writes["count"], "bytes": int(writes["bytes"])},
+                }
+            )
+        )
+
+    async def _row(self, thread_id: str) -> Any:
+        row = await self._core.reads.row(SQL["get"], thread_id)
+        if row is None:
+            raise missing(thread_id)
+        return row
+
+
+COPIED = ("thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config")
+
+
+def _kept(ttl: bodies.ThreadTtl | None) -> cmd.Ttl | None:
+    return None if ttl is None else ttl.kept
+
+
+def _ttl_of(row: Any) -> cmd.Ttl | None:
+    """A copy lives as long as what it was made of."""
+    return None if row["ttl_minutes"] is None else cmd.Ttl(row["ttl_minutes"], row["ttl_strategy"])
+
+
+_Prepared = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,0 +1,228 @@
+"""State and history of a thread (API.md 4). The graph object gives them their meaning, so a worker answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.history.as_of import NotInLog, thread_as_of
+from langlog_backbone.log import LogUnavailable
+from langlog_schemas import commands as cmd
+from msgspec import Raw
+
+from ..auth.access import admit
+from ..core import Core, json_response, origin_of
+from ..http import presenters as present
+from ..http import requests as bodies
+from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from ..http.validation import path_uuid, read_body, truthy
+from .events import moment
+from .routes import missing
+from .search import SQL
+
+NO_GRAPH = (
+    "Thread '{}' has no assigned graph ID. This usually occurs when no runs have been made on this particular thread. "
+    "This operation requires a graph ID. Please ensure a run has been made for the thread or manually update the thread "
+    "metadata (by setting the 'graph_id' field) before running this operation."
+)
+HISTORY_MAX = 1000
+NOT_KEPT = "Checkpoint {} of that time is kept in the log alone: langlog log state shows it"
+
+
+class ThreadState:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/threads/{thread_id}"
+        return [
+            web.get(f"{one}/state", self.get),
+            web.post(f"{one}/state", self.update),
+            web.post(f"{one}/state/checkpoint", self.at),
+            web.get(f"{one}/state/{{checkpoint_id}}", self.get),
+            web.get(f"{one}/history", self.recent),
+            web.post(f"{one}/history", self.history),
+        ]
+
+    async def get(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        if "as_of" in request.query and "checkpoint_id" not in request.match_info:
+            return await self._then(request, thread_id, request.query["as_of"])
+        at = bodies.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
+        return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")))
+
+    async def at(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        body = await read_body(request, bodies.STATE_AT_CHECKPOINT)
+        return await self._state(request, thread_id, body.checkpoint, bool(body.subgraphs))
+
+    async def _state(
+        self, request: web.Request, thread_id: str, at: bodies.Checkpoint, subgraphs: bool
+    ) -> web.Response:
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        found = await self.read(request, thread_id, at, subgraphs=subgraphs)
+        if found is None:
+            raise missing(thread_id)
+        return json_response(found)
+
+    async def _then(self, request: web.Request, thread_id: str, text: str) -> web.Response:
+        """The state as it was (langlog's own, docs/audit.md): that of the last checkpoint, with what the thread was beside it."""
+        at = moment(text, "as_of") if not text.isdecimal() else int(text)
+        if at is None or (text.isdecimal() and len(text) > 18):
+            raise unprocessable("Invalid as_of: must be a time in ISO 8601 or a position")
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        if await self._core.reads.row(SQL["graph"], thread_id) is None:
+            raise missing(thread_id)
+        try:
+            then = await thread_as_of(self._core.audit, thread_id, at)
+        except LogUnavailable:
+            raise unavailable("The log") from None
+        except NotInLog as error:
+            raise ApiError(410, str(error)) from None
+        if not then.exists:
+            raise not_found(f"Thread with ID {thread_id} did not exist then")
+        state = present.empty_state()
+        if then.checkpoint_id is not None:
+            if not await self._core.reads.value(SQL["has_checkpoint"], thread_id, then.checkpoint_id):
+                raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
+            checkpoint = bodies.Checkpoint(checkpoint_id=then.checkpoint_id)
+            subgraphs = truthy(request.query.get("subgraphs"))
+            state = await self.read(request, thread_id, checkpoint, subgraphs=subgraphs, then=then.metadata) or state
+        members = _members.decode(state)
+        members["as_of"] = Raw(msgspec.json.encode(then))
+        return json_response(msgspec.json.encode(members))
+
+    async def read(
+        self,
+        request: web.Request,
+        thread_id: str,
+        at: bodies.Checkpoint,
+        *,
+        subgraphs: bool,
+        then: dict[str, Any] | None = None,
+    ) -> bytes | None:
+        """The state as JSON, as the request's caller sees it; None when there is no such thread. Raises ApiError.
+
+        ``then``: the thread's metadata of another time, which names the graph of that time.
+        """
+        row = await self._core.reads.row(SQL["graph"], thread_id)
+        if row is None:
+            return None
+        if row["graph_id"] is None or not row["has_checkpoints"]:
+            if at.checkpoint_id is None:
+                return present.empty_state()
+            ns = at.checkpoint_ns or ""
+            return present.empty_state({"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns})
+        graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
+        asked = {**_asked(thread_id, row), **self._core.asker(request), **graph, **_place(at), "subgraphs": subgraphs}
+        return await self._core.queries.ask("state", asked)
+
+    async def update(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        body = await read_body(request, bodies.STATE_UPDATE)
+        visible = await admit(request, "threads", "update", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        row = await self._core.reads.row(SQL["graph"], thread_id)
+        if row is None:
+            raise missing(thread_id)
+        if row["graph_id"] is None:
+            raise ApiError(400, NO_GRAPH.format(thread_id))
+        at = body.checkpoint or bodies.Checkpoint()
+        if at.checkpoint_id is None:
+            at.checkpoint_id = body.checkpoint_id
+        metadata = {"graph_id": row["graph_id"]}
+        if at.checkpoint_id is not None:
+            metadata["checkpoint_id"] = at.checkpoint_id
+        asked = {
+            **_asked(thread_id, row),
+            **self._core.asker(request),
+            **_place(at),
+            "values": body.values,
+            "metadata": {**metadata, "thread_id": thread_id},
+        }
+        if body.as_node is not None:
+            asked["as_node"] = body.as_node
+        answer = _members.decode(await self._core.queries.ask("update_state", asked))
+        encoded = bytes(answer["command"])
+        if visible:
+            encoded = b'{"visible":' + msgspec.json.encode(visible) + b"," + encoded[1:]
+        command = cmd.UpdateState.TYPE, thread_id, encoded
+        reply = (await self._core.commands.execute_encoded([command], origin_of(request)))[0]
+        if reply.status != 200:
+            raise ApiError(reply.status, reply.detail or "")
+        checkpoint = answer["checkpoint"]
+        found = {
+            "checkpoint": checkpoint,
+            "configurable": checkpoint,
+            "checkpoint_id": _members.decode(checkpoint).get("checkpoint_id", Raw(b"null")),
+        }
+        return json_response(msgspec.json.encode(found))
+
+    async def recent(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        text = request.query.get("limit", "1")
+        try:
+            limit = min(int(text), HISTORY_MAX)
+        except ValueError:
+            raise unprocessable(f"Invalid limit {text}") from None
+        return await self._history(request, thread_id, limit, request.query.get("before"))
+
+    async def history(self, request: web.Request) -> web.Response:
+        thread_id = path_uuid(request, "thread")
+        body = await read_body(request, bodies.HISTORY_SEARCH)
+        before = None
+        if body.before is not None:
+            before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
+        self._core.check_sizes(metadata=body.metadata)
+        return await self._history(request, thread_id, body.limit, before, body.metadata, body.checkpoint)
+
+    async def _history(
+        self,
+        request: web.Request,
+        thread_id: str,
+        limit: int,
+        before: str | None,
+        metadata: dict[str, Any] | None = None,
+        at: bodies.Checkpoint | None = None,
+    ) -> web.Response:
+        """As `get_state_history` of the library: a checkpoint's id in ``at`` leaves that checkpoint alone."""
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        row = await self._core.reads.row(SQL["graph"], thread_id)
+        if row is None:
+            raise missing(thread_id)
+        if limit <= 0 or row["graph_id"] is None or not row["has_checkpoints"]:
+            return json_response(b"[]")
+        asked = {
+            **_asked(thread_id, row),
+            **self._core.asker(request),
+            **_place(at or bodies.Checkpoint()),
+            "limit": limit,
+        }
+        for name, value in (("before", before), ("metadata", metadata or None)):
+            if value is not None:
+                asked[name] = value
+        return json_response(await self._core.queries.ask("history", asked))
+
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+
+
+def _asked(thread_id: str, row: Any) -> dict[str, Any]:
+    """What every question about a thread tells the worker."""
+    return {
+        "graph_id": row["graph_id"],
+        "thread_id": thread_id,
+        "assistant_id": row["assistant_id"],
+        "config": Raw(row["config"].encode()),
+        "busy": row["status"] == "busy",
+    }
+
+
+def _place(at: bodies.Checkpoint) -> dict[str, Any]:
+    named = {
+        "checkpoint_id": at.checkpoint_id,
+        "checkpoint_ns": at.checkpoint_ns,
+        "checkpoint_map": at.checkpoint_map,
+    }
+    return {name: value for name, value in named.items() if value is not None}

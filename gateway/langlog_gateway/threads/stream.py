@@ -1,0 +1,243 @@
+"""All runs of a thread in one stream that never ends by itself: ``GET /threads/{id}/stream`` (API.md 8)."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import msgspec
+from aiohttp import hdrs, web
+from langlog_backbone.time.clock import now_ms
+from langlog_schemas import events as ev
+
+from ..auth.access import admit
+from ..core import Core
+from ..http import requests as bodies
+from ..http.errors import ApiError, not_found, unprocessable
+from ..http.validation import listed, path_uuid
+from ..runs.streaming import SETTLE_S, End, event_id
+from ..streams import sse
+from ..streams.frame_order import FrameOrder
+from ..streams.merge import FrameId, Merge, Piece
+from ..streams.run_end import ended
+from ..streams.sse import Batch
+from ..streams.stream_out import StreamOut
+from ..streams.watch import Happening, Watch
+from .state import ThreadState
+
+MODES = ("run_modes", "lifecycle", "state_update")
+KEPT_RUNS = 64
+"""Ended runs that a stream remembers, in case something of them comes late."""
+
+
+class ThreadStreams:
+    def __init__(self, core: Core, state: ThreadState) -> None:
+        self._core = core
+        self._state = state
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/threads/{thread_id}/stream", self.stream)]
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        thread_id = path_uuid(request, "thread")
+        modes = _modes(request)
+        try:
+            await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
+        except ApiError as error:
+            out = StreamOut(request, self._core.settings.heartbeat_s, {})
+            await out.open()
+            await out.fail("HTTPException", f"{error.status}: {error.detail}")
+            return await out.close()
+        self._core.enter_stream(request)
+        watch: Watch | None = None
+        try:
+            watch = await self._core.watches.open(thread_id, frames=True)
+            out = StreamOut(request, self._core.settings.heartbeat_s, {})
+            await out.open()
+            if request.method == hdrs.METH_HEAD:
+                return await out.close()
+            out.guard(watch)
+            reader = _ThreadReader(self._core, self._state, out, watch, modes)
+            last_id = event_id(request.headers.get("last-event-id"))
+            permissions = self._core.permissions
+            ask = permissions.reading(request, thread_id)
+            follow = partial(reader.follow, last_id)
+            return await out.while_permitted(permissions, thread_id, "end", ask, follow)
+        finally:
+            if watch is not None:
+                self._core.watches.close(watch)
+            self._core.leave_stream(request)
+
+
+class _ThreadReader:
+    """One client's way through the runs of a thread."""
+
+    def __init__(self, core: Core, state: ThreadState, out: StreamOut, watch: Watch, modes: frozenset[str]) -> None:
+        self._core = core
+        self._state = state
+        self._out = out
+        self._watch = watch
+        self._states = "state_update" in modes
+        self._runs = bool(modes & {"run_modes", "lifecycle"})
+        self._whole = "run_modes" in modes
+        self._written: FrameId = (now_ms(), -1)
+        """The last event that the client has; at first: what happened before it came."""
+        self._since: FrameId | None = None
+        """The event that it wanted to go on from; None: whatever comes."""
+        self._orders: dict[str, FrameOrder] = {}
+        self._ends: dict[str, tuple[End, float]] = {}
+        self._over: dict[str, None] = {}
+        """Runs whose end was told."""
+        self._held: list[Batch] = []
+        """Of runs that began while the end of the run before was still on its way to us."""
+
+    async def replay(self, after: FrameId) -> None:
+        """Write what resumable runs have produced since an event."""
+        self._written = self._since = after
+        if self._runs:
+            await self._catch_up()
+
+    async def follow(self, last_id: FrameId | None) -> web.StreamResponse:
+        """Write what comes, after what came since ``last_id``."""
+        if last_id is not None:
+            await self.replay(last_id)
+        watch, out = self._watch, self._out
+        loop = asyncio.get_running_loop()
+        while True:
+            for batch in watch.take_batches():
+                await self._take(batch)
+            while watch.happenings:
+                await self._happened(watch.happenings.popleft())
+            if watch.missed:
+                watch.missed = False
+                if self._runs:
+                    await self._catch_up()
+            if watch.overrun:
+                await out.cut_off()
+                return await out.close()
+            if watch.closing:
+                out.break_off()
+            for run_id, (end, until) in tuple(self._ends.items()):
+                if self._order(run_id).reached(*end) or loop.time() >= until:
+                    await self._done(run_id, end)
+            await out.wait(watch, min((until for _, until in self._ends.values()), default=None))
+
+    async def _catch_up(self) -> None:
+        """Write what was published since the last event written, as far as it is to be had."""
+        since = self._written
+        thread_id, backlog = self._watch.thread_id, self._core.backlog
+        runs = await backlog.of_thread(thread_id)
+        ends = await backlog.ended(thread_id)
+        for run_id, batches in runs.items():
+            last = batches[-1].frames[-1]
+            if (last.ms, last.n + 1) <= since:  # its end, too, was told
+                self._forget(run_id)
+            if run_id in self._over:
+                continue
+            if run_id not in self._orders:
+                self._orders[run_id] = FrameOrder(backlog, thread_id, run_id, recorded=True, known=since)
+            for batch in batches:
+                await self._take(batch)
+            if run_id in ends:
+                await self._done(run_id, ends[run_id])
+        for run_id in [run_id for run_id in self._orders if run_id not in runs]:
+            if run_id in ends:
+                await self._done(run_id, ends[run_id])
+
+    async def _take(self, batch: Batch) -> None:
+        """A thread executes one run after the other, and is told so: the next run's frames follow the end of the one before."""
+        run_id = batch.run_id
+        if not self._runs or run_id in self._over:
+            return
+        before = [other for other, order in self._orders.items() if other != run_id and order.last is not None]
+        if not before:
+            await self._write(await self._order(run_id, recorded=batch.resumable).take([batch]))
+            return
+        if all(held.run_id != run_id for held in self._held):
+            ends = await self._core.backlog.ended(self._watch.thread_id)
+            if run_id in ends and not any(other in ends for other in before):
+                self._forget(run_id)  # from a worker that was taken for dead
+                return
+            for other in before:
+                if other in ends:
+                    await self._done(other, ends[other])
+                    await self._take(batch)
+                    return
+        self._held.append(batch)
+
+    async def _write(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            frames = [f for f in piece.batch.frames if f.sequence > piece.after]
+            self._written = (frames[-1].ms, frames[-1].n)
+            if self._whole:
+                await self._out.write(piece.encoded(ids=True))
+            else:
+                await self._out.write(sse.encode([f for f in frames if f.event == "metadata"], ids=True))
+
+    async def _happened(self, happening: Happening) -> None:
+        event = happening.event
+        if isinstance(event, ev.StateUpdated):
+            if self._states and not event.checkpoints_only:
+                await self._tell_state(event.checkpoint_id)
+            return
+        run_id = getattr(event, "run_id", None)
+        if run_id is None or not self._runs or run_id in self._over:
+            return
+        if isinstance(event, ev.RunDeleted) and run_id not in self._orders:
+            return  # it was over before
+        end = ended(event, run_id)
+        if end is not None:
+            until = asyncio.get_running_loop().time() + SETTLE_S
+            self._ends[run_id] = ((end.attempt, end.last_sequence), until)
+
+    async def _done(self, run_id: str, end: End) -> None:
+        """What is left of a run, and its closing event, whose id follows the run's last frame."""
+        self._ends.pop(run_id, None)
+        order = self._order(run_id)
+        if order.last is not None and not order.reached(*end):
+            await self._write(await order.fill(end))
+            if self._whole:
+                await self._out.write(order.missing_until(*end))
+        self._forget(run_id)
+        ms, n = order.last or (max(now_ms(), self._written[0] + 1), -1)
+        self._written = (ms, n + 1)
+        data = msgspec.json.encode({"status": "run_done", "run_id": run_id})
+        await self._out.write(sse.event("metadata", data, f"{ms}-{n + 1}"))
+        held, self._held = self._held, []
+        for batch in held:
+            await self._take(batch)
+
+    def _forget(self, run_id: str) -> None:
+        self._orders.pop(run_id, None)
+        self._over[run_id] = None
+        if len(self._over) > KEPT_RUNS:
+            del self._over[next(iter(self._over))]
+
+    async def _tell_state(self, checkpoint_id: str | None) -> None:
+        """The state that an update made, which need not be the latest any more."""
+        thread_id = self._watch.thread_id
+        at = bodies.Checkpoint(checkpoint_id=checkpoint_id)
+        state = await self._state.read(self._out.request, thread_id, at, subgraphs=False)
+        if state is not None:
+            data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})
+            await self._out.write(sse.event("state_update", data, f"{now_ms()}-0"))
+
+    def _order(self, run_id: str, *, recorded: bool = False) -> FrameOrder:
+        """The run's frames: all that the client wants, or from whatever comes first."""
+        order = self._orders.get(run_id)
+        if order is None:
+            since, backlog = self._since, self._core.backlog
+            merge = Merge(anchored=recorded and since is not None)
+            order = FrameOrder(backlog, self._watch.thread_id, run_id, recorded=recorded, merge=merge, known=since)
+            self._orders[run_id] = order
+        return order
+
+
+def _modes(request: web.Request) -> frozenset[str]:
+    """Of repeated parameters only the last counts; several go in one, with commas."""
+    given = request.query.getall("stream_modes", []) or request.query.getall("stream_mode", [])
+    found = [mode for name in listed(given[-1:]) for mode in name.split(",") if mode]
+    for mode in found:
+        if mode not in MODES:
+            raise unprocessable(f"Invalid stream mode: {mode}")
+    return frozenset(found or ("run_modes",))

@@ -1,0 +1,1 @@
+"""The read model made anew from the log, compared, swapped, and cut."""

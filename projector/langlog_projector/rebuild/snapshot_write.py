@@ -1,0 +1,260 @@
+"""Writing a snapshot: every row of a read model, as records of the topic ``snapshots`` (`langlog_schemas.snapshots`).
+
+Rows are read table by table through cursors, in the order of their keys, and put together by key: one record holds what there is of
+a thread, or as much of it as fits. Threads come first (`langlog_backbone.history.thread_snapshot` looks for one of them). What belongs to threads is marked as theirs, so that it is sealed with their keys where records
+are encrypted. Nothing is held but what one batch of records holds.
+
+Concurrency: for one schema that nobody writes meanwhile. Death: records that nothing follows count for nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+from langlog_backbone.log import Log, NewRecord
+from langlog_backbone.log.encryption.sealed_log import OTHERS, PLAIN, SEALED_TOPICS
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.time.clock import now_iso
+from langlog_schemas import envelope, snapshots
+from langlog_schemas import events as ev
+from langlog_schemas.envelope import MSGPACK_CONTENT
+from langlog_schemas.snapshots import Column, Position, RowsSnapshot, SnapshotTaken, TableRows, ThreadSnapshot
+
+SQL = load_sql("langlog_projector", "rebuild.sql")
+SNAPSHOT = load_sql("langlog_projector", "snapshot.sql")
+
+SOURCE = "/langlog/retention"
+RECORD_BYTES = 256_000
+"""Rows gathered for one record; a row over the record limit is split."""
+APPEND_BYTES = 2_000_000
+"""Given to the log in one call."""
+APPEND_RECORDS = 500
+ROWS_AT_ONCE = 50
+"""Fetched from a cursor: a row may be as large as a checkpoint."""
+SEALING_BYTES = 4_000
+"""Room that a record needs above its rows."""
+
+_SEALED = {True: "headers IS NOT NULL AND topic = ANY ($1::text[]) AND type <> ALL ($2::text[])"}
+_SEALED[False] = f"NOT ({_SEALED[True]})"
+
+
+class Source(NamedTuple):
+    """Where rows of a table are, and what the key of their aggregate is."""
+
+    table: str
+    key: str
+    where: str = "true"
+    join: str = ""
+
+
+OF_THREADS = (
+    Source("threads", "t.thread_id"),
+    Source("runs", "t.thread_id"),
+    Source("checkpoints", "t.thread_id"),
+    Source("checkpoint_blobs", "t.thread_id"),
+    Source("checkpoint_writes", "t.thread_id"),
+    Source("checkpoint_parts", "r.thread_id", join="JOIN runs r ON r.run_id = t.run_id"),
+    Source("frames", "t.thread_id"),
+    Source("thread_events", "t.thread_id"),
+    Source("webhooks", "t.thread_id"),
+    Source("outcomes", "t.aggregate_id", f"topic = '{ev.RUN_EVENTS}' AND status < 400"),
+    Source("dead_letters", "t.key", _SEALED[True]),
+)
+OF_OTHERS = (
+    Source("graphs", "t.graph_id"),
+    Source("assistants", "t.assistant_id"),
+    Source("assistant_versions", "t.assistant_id"),
+    Source("crons", "t.cron_id"),
+    Source("store_items", "array_to_string(t.namespace, '.')"),
+    Source("store_vectors", "array_to_string(t.namespace, '.')"),
+    Source("outcomes", "t.aggregate_id", f"NOT (topic = '{ev.RUN_EVENTS}' AND status < 400)"),
+    Source("dead_letters", "t.key", _SEALED[False]),
+)
+BY_PARTITION = frozenset({"positions"})
+"""Tables whose rows are of a partition by themselves: they are in `SnapshotTaken`."""
+
+Columns = Mapping[str, Mapping[str, str]]
+"""table -> column -> type"""
+
+
+class Written(NamedTuple):
+    """What a partition's snapshot is made of; ``rows``: of all its tables."""
+
+    taken: SnapshotTaken
+    rows: int
+
+
+async def columns_of(connection: asyncpg.Connection, schema: str) -> Columns:
+    found: dict[str, dict[str, str]] = {}
+    for row in await connection.fetch(SQL["columns"], schema):
+        found.setdefault(row["table_name"], {})[row["column_name"]] = row["type"]
+    return found
+
+
+async def write(
+    log: Log, pool: asyncpg.Pool, schema: str, snapshot_id: str, commands: Mapping[int, int]
+) -> dict[int, Written]:
+    """Write all of the schema. What it gives counts only once it has been appended too: see `retention`.
+
+    ``commands``: partition -> below which offset of ``commands`` it stands in as well. Raises LogUnavailable, AssertionError for a
+    table that nobody has thought of.
+    """
+    writer = _Writer(log, snapshot_id, await log.end_offsets(snapshots.TOPIC))
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute("SET LOCAL enable_seqscan = on")
+        tables = await columns_of(connection, schema)
+        thought_of = {source.table for source in (*OF_THREADS, *OF_OTHERS)} | BY_PARTITION
+        assert set(tables) == thought_of, f"not in a snapshot: {set(tables) ^ thought_of}"
+        for sources, of_threads in ((OF_THREADS, True), (OF_OTHERS, False)):
+            async for key, rows in _by_key(connection, tables, sources, writer.record_bytes):
+                await writer.add(key, rows, of_thread=of_threads)
+        await writer.flush()
+        found = await connection.fetch(SNAPSHOT["positions"], list(range(log.partitions)))
+    positions: dict[int, list[Position]] = {
+        part: [Position(topic="commands", offset=offset)] for part, offset in commands.items()
+    }
+    for topic, part, *numbers in found:
+        offset, cause_offset, index, count = numbers
+        positions.setdefault(part, []).append(
+            Position(topic=topic, offset=offset, cause_offset=cause_offset, cause_index=index, cause_count=count)
+        )
+    return {
+        part: Written(
+            SnapshotTaken(
+                snapshot_id=snapshot_id,
+                lane_key=snapshots.lane_key(part, log.partition_of),
+                positions=sorted(of, key=lambda position: position.topic),
+                first=writer.first[part],
+                records=writer.records[part],
+            ),
+            writer.rows[part],
+        )
+        for part, of in sorted(positions.items())
+    }
+
+
+def taken_record(taken: SnapshotTaken) -> NewRecord:
+    """What makes a snapshot count."""
+    return _record(taken, f"{taken.snapshot_id}-{taken.lane_key}-taken")
+
+
+def _record(body: snapshots.AnySnapshot, id: str) -> NewRecord:
+    headers = envelope.headers(
+        id=id, type=body.TYPE, source=SOURCE, time=now_iso(), subject=body.key, content_type=MSGPACK_CONTENT
+    )
+    return NewRecord(snapshots.TOPIC, body.key, snapshots.encode(body), headers)
+
+
+class _Writer:
+    """Rows into records, records into the log."""
+
+    def __init__(self, log: Log, snapshot_id: str, ends: Sequence[int]) -> None:
+        self._log = log
+        self._id = snapshot_id
+        self._piece = max(1_000, log.max_record_bytes - SEALING_BYTES)
+        self.record_bytes = min(RECORD_BYTES, self._piece)
+        self.first = list(ends)
+        self.records = [0] * log.partitions
+        self.rows = [0] * log.partitions
+        self._numbers = [0] * log.partitions
+        self._batch: list[NewRecord] = []
+        self._size = 0
+
+    async def add(self, key: str, rows: list[TableRows], *, of_thread: bool) -> None:
+        part = self._log.partition_of(key)
+        number = self._numbers[part]
+        self._numbers[part] += 1
+        self.rows[part] += sum(map(len, rows))
+        body = snapshots.encode_rows(rows)
+        pieces = [body[n : n + self._piece] for n in range(0, len(body), self._piece)]
+        for index, piece in enumerate(pieces):
+            about: dict[str, Any] = {
+                "snapshot_id": self._id,
+                "number": number,
+                "index": index,
+                "count": len(pieces),
+                "rows": piece,
+            }
+            whole = ThreadSnapshot(thread_id=key, **about) if of_thread else RowsSnapshot(aggregate_id=key, **about)
+            self._batch.append(_record(whole, f"{self._id}-{part}-{self.records[part]}"))
+            self.records[part] += 1
+            self._size += len(piece)
+            if self._size >= APPEND_BYTES or len(self._batch) >= APPEND_RECORDS:
+                await self.flush()
+
+    async def flush(self) -> None:
+        if self._batch:
+            await self._log.append(self._batch)
+        self._batch, self._size = [], 0
+
+
+class _Cursor:
+    """The rows of one source in the order of their keys."""
+
+    def __init__(self, source: Source, columns: Mapping[str, str], cursor: Any) -> None:
+        self.source = source
+        self.columns = columns
+        self._cursor = cursor
+        self._rows: deque[asyncpg.Record] = deque()
+
+    async def key(self) -> str | None:
+        """Of the next row; None at the end."""
+        if not self._rows:
+            self._rows.extend(await self._cursor.fetch(ROWS_AT_ONCE))
+        return None if not self._rows else str(self._rows[0][0])
+
+    def take(self) -> asyncpg.Record:
+        return self._rows.popleft()
+
+
+async def _by_key(
+    connection: asyncpg.Connection, tables: Columns, sources: Sequence[Source], limit: int
+) -> AsyncIterator[tuple[str, list[TableRows]]]:
+    """All rows of the sources, those of a key together, in pieces of about ``limit`` bytes."""
+    cursors = []
+    for source in sources:
+        columns = tables[source.table]
+        values = ", ".join(f't."{name}"' + ("" if type == "bytea" else "::text") for name, type in columns.items())
+        # tables and conditions are constants of this module, column names come from Postgres' own catalogue
+        statement = (
+            f'SELECT ({source.key}) COLLATE "C" AS snapshot_key, {values} FROM {source.table} t {source.join} '  # noqa: S608
+            f"WHERE {source.where} ORDER BY 1"
+        )
+        arguments = [sorted(SEALED_TOPICS), sorted(PLAIN | OTHERS)] if "$1" in source.where else []
+        cursors.append(_Cursor(source, columns, await connection.cursor(statement, *arguments)))
+    while True:
+        heads = [(key, cursor) for cursor in cursors if (key := await cursor.key()) is not None]
+        if not heads:
+            return
+        key = min(key for key, _ in heads)
+        gathered: dict[str, list[asyncpg.Record]] = {}
+        size = 0
+        for cursor in (cursor for head, cursor in heads if head == key):
+            while await cursor.key() == key:
+                row = cursor.take()
+                gathered.setdefault(cursor.source.table, []).append(row)
+                size += sum(len(value) for value in row if value is not None)
+                if size >= limit:
+                    yield key, _packed(gathered, tables)
+                    gathered, size = {}, 0
+        if gathered:
+            yield key, _packed(gathered, tables)
+
+
+def _packed(gathered: Mapping[str, Sequence[asyncpg.Record]], tables: Columns) -> list[TableRows]:
+    found = []
+    for table, rows in gathered.items():
+        by_column = list(zip(*rows, strict=True))[1:]
+        found.append(
+            TableRows(
+                table=table,
+                columns=[
+                    Column(name=name, data=list(values)) if type == "bytea" else Column(name=name, text=list(values))
+                    for (name, type), values in zip(tables[table].items(), by_column, strict=True)
+                ],
+            )
+        )
+    return found

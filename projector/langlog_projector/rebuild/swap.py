@@ -1,0 +1,182 @@
+"""Rebuilding, verifying, and changing which schema is the live one.
+
+A swap is two renames in one transaction, while the live projector waits at its positions: both models are at the same ones, so
+what waits goes on in the new one. Nobody has to be restarted: statements name bare tables, and Postgres looks names up anew when a
+schema of the search path is renamed, also for statements that are prepared.
+
+Concurrency: see `rebuild`. Death: a swap is one transaction; before it nothing has changed, after it nothing is left to do but
+dropping the schema that was kept before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import asyncpg
+from langlog_backbone.log import Log, Positions
+from langlog_backbone.postgres.database import connect_pool
+from langlog_backbone.process.settings import Settings
+
+from ..erasure import take_along
+from .comparison import Comparison, compare
+from .rebuild import SQL, Builder, Progress, RebuildError, building, catch_up, follow_log, held, live_positions
+
+
+def new_schema(live: str) -> str:
+    """Where a rebuild builds."""
+    return f"{live}_new"
+
+
+def old_schema(live: str) -> str:
+    """Where the one before the last swap is kept."""
+    return f"{live}_old"
+
+
+def verify_schema(live: str) -> str:
+    """Where `verify` builds; it leaves nothing."""
+    return f"{live}_verify"
+
+
+class Report(NamedTuple):
+    folded: int
+    """Records folded."""
+    refused: int
+    """Records among them that cannot be folded, live or here."""
+    comparison: Comparison | None
+    """None: there was no live model to compare with."""
+    swapped: bool = False
+
+
+Compared = Callable[[Comparison], bool]
+"""Asked whether a model that compares so is to be swapped in."""
+
+
+async def verify(log: Log, settings: Settings, progress: Progress) -> Report:
+    """Fold the log into a scratch schema up to the live positions, and compare. Raises RebuildError, LogFault, StartError."""
+    schema = verify_schema(settings.projection)
+    live = await connect_pool(settings, size=2)
+    try:
+        if await live_positions(live) is None:
+            raise RebuildError(f"there is no read model {settings.projection}")
+        async with building(log, settings, schema, progress, keep=False) as builder:
+            try:
+                await catch_up(builder, live)
+                comparison = await compare_with_live(builder, live, settings.projection)
+            finally:
+                await builder.pool.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        return Report(builder.done, builder.refused, comparison)
+    finally:
+        await live.close()
+
+
+async def rebuild(log: Log, settings: Settings, progress: Progress, accept: Compared, *, fresh: bool = False) -> Report:
+    """Build the read model anew beside the live one and swap it in, if ``accept`` says so.
+
+    ``fresh``: begin anew, also if an earlier rebuild was interrupted. Not accepted, or interrupted, the new schema stays, and the
+    next rebuild goes on with it. Raises RebuildError, LogFault, StartError.
+    """
+    name = settings.projection
+    live = await connect_pool(settings, size=2)
+    try:
+        async with building(log, settings, new_schema(name), progress, keep=not fresh) as builder:
+            if await live_positions(live) is None:
+                await follow_log(builder, log)
+                await _analyze(builder)
+                await _give_name(live, builder.schema, name)
+                return Report(builder.done, builder.refused, None, swapped=True)
+            await catch_up(builder, live)
+            await _analyze(builder)
+            await catch_up(builder, live)
+            comparison = await compare_with_live(builder, live, name)
+            if not accept(comparison):
+                return Report(builder.done, builder.refused, comparison)
+            await _swap(builder, live, name)
+            return Report(builder.done, builder.refused, comparison, swapped=True)
+    finally:
+        await live.close()
+
+
+async def roll_back(log: Log, settings: Settings, progress: Progress) -> Report:
+    """Bring the schema that the last swap kept up to date, and swap it in again; the present one is then the kept one."""
+    name = settings.projection
+    live = await connect_pool(settings, size=2)
+    try:
+        if await live_positions(live) is None:
+            raise RebuildError(f"there is no read model {name}")
+        async with building(log, settings, old_schema(name), progress, as_it_is=True) as builder:
+            await catch_up(builder, live)
+            await _swap(builder, live, name)
+            return Report(builder.done, builder.refused, None, swapped=True)
+    finally:
+        await live.close()
+
+
+async def drop_old(settings: Settings) -> bool:
+    """Let go of the schema that the last swap kept. False: there is none."""
+    schema = old_schema(settings.projection)
+    live = await connect_pool(settings, size=1)
+    try:
+        if await live.fetchrow(SQL["schema"], schema) is None:
+            return False
+        await live.execute(f"DROP SCHEMA {schema} CASCADE")
+        return True
+    finally:
+        await live.close()
+
+
+async def compare_with_live(builder: Builder, live: asyncpg.Pool, name: str) -> Comparison:
+    """What is built with the live model. At the same positions; the live projector waits only until both are in one snapshot."""
+    async with live.acquire() as reading:
+        snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
+        async with held(live) as (_, positions):
+            await _reach(builder, positions, name)
+            await snapshot.start()
+            # against plans that are kept from when a table was small; this reads all there is
+            await reading.execute("SET LOCAL enable_seqscan = on")
+            await reading.execute(SQL["positions"])
+        try:
+            return await compare(reading, name, builder.schema)
+        finally:
+            await snapshot.rollback()
+
+
+async def _reach(builder: Builder, positions: Positions, name: str) -> None:
+    """What is built, where the live model is held; with what the log can no longer say."""
+    await builder.fold_to(positions)
+    if builder.settings.encryption != "off":
+        async with builder.pool.acquire() as connection:
+            await take_along(connection, name, builder.schema)
+
+
+async def _swap(builder: Builder, live: asyncpg.Pool, name: str) -> None:
+    await catch_up(builder, live)
+    gone = f"{name}_gone"
+    await live.execute(f"DROP SCHEMA IF EXISTS {gone} CASCADE")
+    async with held(live) as (connection, positions):
+        # who says that it is swapped must be right after a crash, too
+        await connection.execute("SET LOCAL synchronous_commit = on")
+        await _reach(builder, positions, name)
+        await connection.execute(SQL["lock_names"])
+        if builder.schema != old_schema(name) and await connection.fetchrow(SQL["schema"], old_schema(name)):
+            await connection.execute(f"ALTER SCHEMA {old_schema(name)} RENAME TO {gone}")
+        await connection.execute(f"ALTER SCHEMA {name} RENAME TO {name}_between")
+        await connection.execute(f"ALTER SCHEMA {builder.schema} RENAME TO {name}")
+        await connection.execute(f"ALTER SCHEMA {name}_between RENAME TO {old_schema(name)}")
+    await live.execute(f"DROP SCHEMA IF EXISTS {gone} CASCADE")
+
+
+async def _give_name(live: asyncpg.Pool, schema: str, name: str) -> None:
+    """Where there was no live model. Raises RebuildError when one has come up meanwhile."""
+    async with live.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL synchronous_commit = on")
+        await connection.execute(SQL["lock_names"])
+        if await connection.fetchrow(SQL["schema"], name) is not None:
+            raise RebuildError(f"a service has begun {name} meanwhile; say `langlog rebuild` again")
+        await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {name}")
+
+
+async def _analyze(builder: Builder) -> None:
+    """Plans are made from statistics, which a table that has just been filled does not have."""
+    tables = {row["table_name"] for row in await builder.pool.fetch(SQL["columns"], builder.schema)}
+    await builder.pool.execute("; ".join(f"ANALYZE {table}" for table in sorted(tables)))
