@@ -35,7 +35,7 @@ class Backbone(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIterator[Backbone]:
-    """Everything connected, the read model's tables there. ``local``: see `redis.Bus`.
+    """Everything connected, the read model's tables there. ``local``: see `redis.client.Bus`.
 
     Raises StartError with one line that names what is missing.
     """

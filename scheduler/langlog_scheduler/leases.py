@@ -18,8 +18,8 @@ import asyncpg
 import structlog
 from langlog_backbone.history.last_states import LastStates, Orphan, State, ended
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.redis.client import RedisUnavailable
 from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_schemas import commands as cmd
 from langlog_schemas.thread import WORKER_LOST

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 from langlog_backbone.context import Backbone
-from langlog_backbone.redis.client import RedisUnavailable
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis.kept_frames import SHARE_OF_MAXMEMORY, KeptFrames
 from langlog_backbone.redis.memory import RedisMemory, redis_memory
 from redis.exceptions import ResponseError

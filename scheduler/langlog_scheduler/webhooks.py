@@ -20,11 +20,11 @@ import structlog
 from langlog_backbone.context import Backbone
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.retry import Availability, until_available
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.project.config import read_configuration
 from langlog_backbone.project.webhook_policy import webhook_headers, webhook_policy, webhook_section
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.client import RedisUnavailable
 from langlog_backbone.time.clock import new_id, now, now_iso
 from langlog_schemas import commands as cmd
 

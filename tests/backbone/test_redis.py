@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedRedis
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis import large_messages
-from langlog_backbone.redis.client import Bus, RedisPipe, RedisUnavailable, check_redis
+from langlog_backbone.redis.client import Bus, RedisPipe, check_redis
 from redis.exceptions import ResponseError
 
 LIMIT_S = 60.0

@@ -13,9 +13,10 @@ from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import LogUnavailable
 from langlog_backbone.process import retry
 from langlog_backbone.process.retry import Availability, reason_of, until_available
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS, dependency_of, is_unavailable
-from langlog_backbone.redis.client import RedisPipe, RedisUnavailable, connect
+from langlog_backbone.redis.client import RedisPipe, connect
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 

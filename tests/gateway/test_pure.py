@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog_gateway.http import requests as bodies
-from langlog_gateway.http import validation
+from langlog_gateway.http import requests, validation
 from langlog_gateway.http.config import layer, mirrored
 from langlog_gateway.http.errors import ApiError
 from langlog_gateway.http.metrics import Metrics
@@ -26,7 +25,7 @@ SERVER = Server(run_id="r", thread_id="t", request_id="q", started_ms=1)
 def layered(
     body: dict[str, Any], config: Any = None, context: Any = None, *, temporary: bool = False
 ) -> dict[str, Any]:
-    run = bodies.RUN_CREATE.decode(msgspec.json.encode({"assistant_id": "a", **body}))
+    run = requests.RUN_CREATE.decode(msgspec.json.encode({"assistant_id": "a", **body}))
     found = layer(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
     return {**msgspec.json.decode(found.kwargs), "thread_config": found.thread_config, "run_metadata": found.metadata}
 
@@ -102,7 +101,7 @@ def test_without_an_authenticated_user_the_callers_user_id_stays(
 
 
 def test_the_authenticated_user_wins_over_a_user_id_that_a_client_sends() -> None:
-    run = bodies.RUN_CREATE.decode(
+    run = requests.RUN_CREATE.decode(
         msgspec.json.encode({"assistant_id": "a", "config": {"configurable": {"user_id": "somebody else"}}})
     )
     server = SERVER._replace(user={"identity": "alice"}, user_id="alice")
@@ -251,22 +250,22 @@ def refusal(body: bytes, decoder: msgspec.json.Decoder[Any]) -> str:
 
 
 def test_violations_are_reported_in_the_validators_form() -> None:
-    search = bodies.ASSISTANT_SEARCH
+    search = requests.ASSISTANT_SEARCH
     assert refusal(b'{"limit": 0}', search) == (
         '0 is less than the minimum of 1\n\nFailed validating "minimum" in schema["properties"]["limit"]\n\n'
         'On instance["limit"]:\n    0'
     )
     assert refusal(b'{"limit": "5"}', search).startswith('"5" is not of type "integer"\n\n')
-    assert refusal(b"{}", bodies.THREAD_PRUNE) == (
+    assert refusal(b"{}", requests.THREAD_PRUNE) == (
         '"thread_ids" is a required property\n\nFailed validating "required" in schema\n\nOn instance:\n    {}'
     )
-    assert refusal(b"[]", bodies.RUN_BATCH) == (
+    assert refusal(b"[]", requests.RUN_BATCH) == (
         '[] has less than 1 item\n\nFailed validating "minItems" in schema\n\nOn instance:\n    []'
     )
-    assert refusal(b'{"namespace":["a"],"key":"k","value":{},"ttl":"x"}', bodies.STORE_PUT).startswith(
+    assert refusal(b'{"namespace":["a"],"key":"k","value":{},"ttl":"x"}', requests.STORE_PUT).startswith(
         '"x" is not of types "null", "number"\n\n'
     )
-    assert refusal(b'{"values": "x"}', bodies.STATE_UPDATE).startswith(f'"x" {validation.NO_SCHEMA}\n\n')
+    assert refusal(b'{"values": "x"}', requests.STATE_UPDATE).startswith(f'"x" {validation.NO_SCHEMA}\n\n')
     assert refusal(b'{"sort_by": "zzz"}', search).startswith('"zzz" is not one of ')
     assert refusal(b"nope", search) == validation.BAD_JSON
     assert refusal(b'{"metadata": {"a\\u0000": 1}}', search) == validation.NUL_INSIDE
@@ -275,12 +274,12 @@ def test_violations_are_reported_in_the_validators_form() -> None:
 @pytest.mark.parametrize(
     ("decoder", "member", "kind"),
     [
-        (bodies.ASSISTANT_SEARCH, b"graph_id", "string"),
-        (bodies.ASSISTANT_COUNT, b"name", "string"),
-        (bodies.ASSISTANT_LATEST, b"version", "integer"),
-        (bodies.STORE_SEARCH, b"limit", "integer"),
-        (bodies.THREAD_SEARCH, b"status", "string"),
-        (bodies.THREAD_COUNT, b"status", "string"),
+        (requests.ASSISTANT_SEARCH, b"graph_id", "string"),
+        (requests.ASSISTANT_COUNT, b"name", "string"),
+        (requests.ASSISTANT_LATEST, b"version", "integer"),
+        (requests.STORE_SEARCH, b"limit", "integer"),
+        (requests.THREAD_SEARCH, b"status", "string"),
+        (requests.THREAD_COUNT, b"status", "string"),
     ],
 )
 def test_a_member_that_may_be_left_out_is_not_null(
@@ -294,9 +293,9 @@ def test_a_member_that_may_be_left_out_is_not_null(
 def test_a_number_that_no_float_holds_is_refused_wherever_it_is(number: bytes) -> None:
     for member in (b'"input":{"n":%s}', b'"command":{"resume":%s}', b'"metadata":{"n":%s}'):
         body = b'{"assistant_id":"a",' + member % number + b"}"
-        assert refusal(body, bodies.RUN_CREATE) == validation.BAD_JSON
+        assert refusal(body, requests.RUN_CREATE) == validation.BAD_JSON
     fine = b'{"assistant_id":"e400","input":{"n":[1e300,1e-400,"1e400",%s]}}' % (b"9" * 400)
-    assert bytes(validation.decode_body(fine, bodies.RUN_CREATE).input).startswith(b'{"n":[1e300')
+    assert bytes(validation.decode_body(fine, requests.RUN_CREATE).input).startswith(b'{"n":[1e300')
 
 
 def test_extract_paths_become_columns_and_steps() -> None:
@@ -335,27 +334,27 @@ def test_latencies_fall_into_growing_buckets() -> None:
     ("decoder", "body", "told"),
     [
         (
-            bodies.THREAD_CREATE,
+            requests.THREAD_CREATE,
             b'{"if_exists": "zzz"}',
             '"zzz" is not one of "raise" or "do_nothing"\n\nFailed validating "enum" in schema["properties"]["if_exists"]'
             '\n\nOn instance["if_exists"]:\n    "zzz"',
         ),
-        (bodies.CANCEL_MANY, b'{"status": "zz"}', '"zz" is not one of "pending", "running" or "all"\n'),
-        (bodies.THREAD_COUNT, b'{"status": "zz"}', '"zz" is not one of "idle", "busy" or 2 other candidates\n'),
+        (requests.CANCEL_MANY, b'{"status": "zz"}', '"zz" is not one of "pending", "running" or "all"\n'),
+        (requests.THREAD_COUNT, b'{"status": "zz"}', '"zz" is not one of "idle", "busy" or 2 other candidates\n'),
         (
-            bodies.THREAD_SEARCH,
+            requests.THREAD_SEARCH,
             b'{"select": ["values", "zzz"]}',
             '"zzz" is not one of "thread_id", "created_at" or 7 other candidates\n\n'
             'Failed validating "enum" in schema["properties"]["select"]["items"]\n\nOn instance["select"][1]:\n    "zzz"',
         ),
         (
-            bodies.RUN_CREATE,
+            requests.RUN_CREATE,
             b'{"assistant_id": "a", "stream_mode": "zz"}',
             "\"zz\" is not valid under any of the schemas listed in the 'anyOf' keyword\n\n"
             'Failed validating "anyOf" in schema["properties"]["stream_mode"]',
         ),
         (
-            bodies.RUN_BATCH,
+            requests.RUN_BATCH,
             b'[{"assistant_id": "a", "durability": "zz"}]',
             '{"assistant_id":"a","durability":"zz"} is not',
         ),

@@ -137,7 +137,7 @@ def test_opentelemetrys_own_variables_are_the_switches(environ: dict[str, str], 
 
 OFF = """
 import asyncio, sys
-from langlog_backbone import tracing
+from langlog_backbone.process import tracing
 async def main():
     async with tracing.tracing():
         with tracing.span("x") as span:
@@ -149,7 +149,7 @@ MISSING = """
 import asyncio, os, sys
 sys.modules["opentelemetry.sdk"] = None
 os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
-from langlog_backbone import tracing
+from langlog_backbone.process import tracing
 async def main():
     async with tracing.tracing():
         assert not tracing.on()

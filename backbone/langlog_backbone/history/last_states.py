@@ -21,7 +21,7 @@ from msgspec import Raw
 from redis.exceptions import ResponseError
 
 from ..context import Backbone
-from ..redis.client import RedisUnavailable
+from ..process.server_errors import RedisUnavailable
 from ..redis.queries import QueryClient, TooManyQueries
 from ..redis.replies import ReplyRouter
 

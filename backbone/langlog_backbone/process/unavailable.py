@@ -11,8 +11,7 @@ from typing import Literal
 import asyncpg
 import redis.exceptions
 
-from ..redis.connection import RedisUnavailable
-from .server_errors import LogUnavailable
+from .server_errors import LogUnavailable, RedisUnavailable
 
 Dependency = Literal["postgres", "redis", "log"]
 

@@ -19,10 +19,11 @@ from msgspec import MsgspecError
 from redis.exceptions import RedisError, ResponseError
 
 from ..process.retry import Availability, until_available
+from ..process.server_errors import RedisUnavailable
 from ..process.service import StartError
 from ..process.settings import Settings
 from . import channels
-from .connection import CONNECT_TIMEOUT_S, RedisConnection, RedisUnavailable, open_connection
+from .connection import CONNECT_TIMEOUT_S, RedisConnection, open_connection
 from .large_messages import INLINE_BYTES, REFERENCE_MARK, LargeMessages, decode, encode
 
 __all__ = ["Bus", "RedisPipe", "RedisUnavailable", "check_redis", "connect"]

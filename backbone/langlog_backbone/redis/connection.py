@@ -21,6 +21,8 @@ import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import ResponseError
 
+from ..process.server_errors import RedisRefused, RedisUnavailable
+
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_S = 5.0
 """A Redis that is silent for this long with calls waiting is given up."""
@@ -29,17 +31,6 @@ STALE_S = 1.0
 """A connection this old is closed when Redis says that it became a replica."""
 
 Listener = Callable[[list[Any]], None]
-
-
-class RedisUnavailable(Exception):
-    """The call did not get through, its answer was lost, or Redis refuses its work (`RedisRefused`)."""
-
-
-class RedisRefused(RedisUnavailable):
-    """Redis answers, but does not do its work at the moment: it is full, read-only, loading, cannot save.
-
-    Nothing is wrong with the command, which changed nothing.
-    """
 
 
 _REFUSALS = (

@@ -22,8 +22,9 @@ from langlog_schemas.messages import Task
 from redis import Redis as SyncRedis
 from redis.exceptions import ResponseError
 
+from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
-from .client import RedisPipe, RedisUnavailable
+from .client import RedisPipe
 
 CLAIM_AHEAD = 15
 """At most this many more tasks are taken along with the one waited for."""

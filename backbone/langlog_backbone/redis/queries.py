@@ -13,8 +13,9 @@ import structlog
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
+from ..process.server_errors import RedisUnavailable
 from ..time.clock import new_id, now_ms
-from .client import RedisPipe, RedisUnavailable
+from .client import RedisPipe
 from .replies import ReplyRouter
 
 logger = structlog.get_logger(__name__)

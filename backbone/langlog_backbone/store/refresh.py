@@ -43,7 +43,7 @@ class Refreshes:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Rows of items that were just read (`store_reader`); those without a TTL, or refreshed lately, are left alone."""
+        """Rows of items that were just read (`reader`); those without a TTL, or refreshed lately, are left alone."""
         now: datetime | None = None
         for row in rows:
             minutes, expires_at = row["ttl_minutes"], row["expires_at"]

@@ -1,6 +1,6 @@
 """The clock and the mint, in one place: everything else gets times and ids passed in.
 
-All processes go by the clock of Postgres (`postgres_clock`), whatever their machines say: times that one process writes (when a run
+All processes go by the clock of Postgres (`postgres.server_clock`), whatever their machines say: times that one process writes (when a run
 is due, when a command was appended, until when a query may be answered) are compared by others. Between two measurements the
 process counts on with its monotonic clock, so a step of the machine's clock changes nothing. Where the machine agrees with
 Postgres to within the length of a measurement, its clock is used as it is. A process that has not reached Postgres yet goes by its

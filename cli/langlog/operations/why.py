@@ -224,7 +224,7 @@ DECIDERS = "deciders"
 
 
 async def _queue(pipe: RedisPipe, task_id: str, settings: Settings) -> QueueFacts | None:
-    from langlog_backbone.redis.client import RedisUnavailable
+    from langlog_backbone.process.server_errors import RedisUnavailable
 
     try:
         ids = await pipe.call("LRANGE", pipe.key("queue"), 0, -1)

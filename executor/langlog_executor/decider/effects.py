@@ -16,9 +16,9 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.history.last_states import Orphan
 from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.process.retry import Availability
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.client import RedisUnavailable
 from langlog_backbone.redis.kept_frames import KeptFrames
 from langlog_backbone.time.clock import now_iso
 from langlog_schemas import commands as cmd

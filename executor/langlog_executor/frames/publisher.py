@@ -18,8 +18,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis import channels, large_messages
-from langlog_backbone.redis.client import RedisUnavailable
 from langlog_backbone.redis.kept_frames import BATCH_BYTES, NOTE_BYTES, KeptFrames
 from langlog_backbone.redis.large_messages import INLINE_BYTES, Reference
 from langlog_backbone.time.clock import now_ms

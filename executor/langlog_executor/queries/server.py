@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from langlog_backbone.process.retry import Availability
+from langlog_backbone.process.server_errors import RedisRefused, RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
-from langlog_backbone.redis.connection import RedisRefused
+from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.queries import QUERIES
 from langlog_backbone.redis.replies import ANSWER
 from langlog_backbone.time.clock import now_ms

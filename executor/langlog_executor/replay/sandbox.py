@@ -31,7 +31,7 @@ Items = list[tuple[tuple[str, ...], str, dict[str, Any]]]
 
 
 class Kept:
-    """Implements `worker_log.RecordSink`: events are kept instead of appended."""
+    """Implements `runtime.records.RecordSink`: events are kept instead of appended."""
 
     crowded = False
 

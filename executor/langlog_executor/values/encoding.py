@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from langgraph.types import Send
 
-from ..graphs.run_input import AuthUser
+from .auth_user import AuthUser
 from .error_text import class_name, said, written
 from .fast_messages import dumped
 from .redaction import shown

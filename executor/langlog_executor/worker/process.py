@@ -3,7 +3,7 @@
     graphs loaded ─► lease taken ─► graphs announced ─► ready ─► claim, run, report … ─► SIGTERM: drain ─► gone
 
 The main thread's event loop does I/O only (`io_loop`); graph code runs on graph loops and node threads, so nothing a graph does
-delays the lease, a report or another run. What happens when it dies: the pool (`workers`) starts another one, and the lease of
+delays the lease, a report or another run. What happens when it dies: the pool (`pool`) starts another one, and the lease of
 its runs runs out. A worker whose pool is gone stops as if asked to.
 """
 
@@ -26,12 +26,12 @@ from langlog_backbone.process.collector import tune_collector
 from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
 from langlog_backbone.process.logging import configure_logging
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings, read_settings
 from langlog_backbone.project.config import Configuration, read_project
 from langlog_backbone.project.imports import imported_app
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.client import RedisUnavailable
 from langlog_backbone.time.clock import now_iso
 from langlog_schemas import commands, envelope, messages
 

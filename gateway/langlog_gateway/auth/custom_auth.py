@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ from ..http.body_reader import receive_body
 from ..http.errors import ApiError
 from ..http.options import AuthCache, Options
 from .access import Action, Resource, User
+from .starlette import Caller, check_starlette, starlette_request
 from .user_code import load_object
 from .visibility import seen
 
@@ -63,39 +64,6 @@ ACTIONS: dict[Resource, tuple[Action, ...]] = {
     "store": ("put", "get", "search", "list_namespaces", "delete"),
 }
 """What handlers are asked about."""
-
-
-class Caller(Mapping[str, Any]):
-    """``ctx.user``, and ``request.user`` of a project's own routes: members by name and by key."""
-
-    def __init__(self, members: User) -> None:
-        self._members = members
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
-            return self._members[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __getitem__(self, key: str) -> Any:
-        return self._members[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __repr__(self) -> str:
-        return f"Caller({self._members['identity']!r})"
-
-
-class Credentials(NamedTuple):
-    """``request.auth`` of a project's own routes: what Starlette's ``requires`` looks at."""
-
-    scopes: list[str]
 
 
 class Studio(dict[str, Any]):
@@ -207,8 +175,6 @@ class CustomAuth:
         if "authorization" in wanted:
             found["authorization"] = request.headers.get("authorization")
         if "request" in wanted:
-            from ..custom_app.asgi import starlette_request
-
             found["request"] = await starlette_request(request)
         if "user" in wanted:
             found["user"] = None
@@ -279,8 +245,6 @@ def load_auth(options: Options, reads: Reads, studio_key: str = "") -> CustomAut
             means="no authorization handler covers every action on them: each authenticated caller has all of it",
         )
     if "request" in gate._wanted:
-        from ..custom_app.asgi import check_starlette
-
         check_starlette("authenticate asks for the request")
     return gate
 

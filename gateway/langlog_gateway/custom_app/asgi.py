@@ -29,7 +29,7 @@ from langlog_backbone.process.service import StartError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..auth.access import USER, identify
-from ..auth.custom_auth import Caller, Credentials
+from ..auth.starlette import Caller, Credentials, scope_of
 from ..http.body_reader import RECEIVED, SOURCE, BodySource, receive_body
 from ..http.errors import CLOSING, ApiError
 from .routers import find_routers
@@ -422,35 +422,6 @@ class _MessageWriter(AbstractStreamWriter):
             await self._send(self._start)
 
 
-def scope_of(request: web.Request, prefix: str) -> Scope:
-    """The ASGI scope of a request."""
-    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    local = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    raw = request.raw_path.partition("?")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": f"{request.version.major}.{request.version.minor}",
-        "method": request.method,
-        "scheme": request.scheme,
-        "path": request.path,
-        "raw_path": raw[0].encode(),
-        "query_string": raw[2].encode(),
-        "root_path": prefix,
-        "headers": _as_unpacked(request),
-        "client": tuple(peer[:2]) if isinstance(peer, tuple) else None,
-        "server": tuple(local[:2]) if isinstance(local, tuple) else None,
-    }
-
-
-def _as_unpacked(request: web.Request) -> list[tuple[bytes, bytes]]:
-    """The headers, which say nothing of a compression that is undone here."""
-    found = [(bytes(name).lower(), bytes(value)) for name, value in request.raw_headers]
-    if "content-encoding" not in request.headers:
-        return found
-    return [(name, value) for name, value in found if name not in (b"content-encoding", b"content-length")]
-
-
 async def _refuse(scope: Scope, send: Send, error: ApiError) -> None:
     """Answer with the error, in the place of a route."""
     response = error.response()
@@ -465,25 +436,3 @@ def _headers(scope: Scope) -> CIMultiDictProxy[str]:
     for name, value in scope["headers"]:
         found.add(bytes(name).decode("utf-8", "surrogateescape"), bytes(value).decode("utf-8", "surrogateescape"))
     return CIMultiDictProxy(found)
-
-
-def check_starlette(why: str) -> None:
-    """Raises StartError when Starlette is not installed."""
-    try:
-        import starlette.requests  # noqa: F401
-    except ImportError:
-        raise StartError(f"{why}: that needs the package starlette") from None
-
-
-async def starlette_request(request: web.Request) -> Any:
-    """The request as Starlette has it, with its body at hand."""
-    from starlette.requests import Request
-
-    body = await receive_body(request)
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    scope = scope_of(request, "")
-    scope["path_params"] = dict(request.match_info)
-    return Request(scope, receive)

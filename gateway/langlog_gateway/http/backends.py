@@ -18,8 +18,9 @@ import structlog
 from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process import tracing
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import is_unavailable
-from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.queries import QueryClient, TooManyQueries
 from langlog_backbone.redis.replies import ReplyRouter
 from langlog_backbone.time.clock import new_id, now_iso

@@ -57,6 +57,10 @@ class PlainError(ApiError):
         return web.Response(status=self.status, text=self.detail, headers={"content-type": TEXT}, content_type=None)
 
 
+def missing_thread(thread_id: str) -> ApiError:
+    return not_found(f"Thread with ID {thread_id} not found")
+
+
 def not_found(detail: str = "Not Found") -> ApiError:
     return ApiError(404, detail)
 

@@ -1,4 +1,4 @@
-"""What endpoints answer, as types: for the OpenAPI document alone. The answers themselves are put together in `present` and by workers.
+"""What endpoints answer, as types: for the OpenAPI document alone. The answers themselves are put together in `presenters` and by workers.
 
 No member is required: wherever ``select`` is taken an object may be any part of itself.
 """

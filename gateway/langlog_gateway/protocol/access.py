@@ -6,8 +6,7 @@ from aiohttp import web
 
 from ..auth.access import admit
 from ..core import Core
-from ..http.errors import ApiError
-from ..threads.routes import missing
+from ..http.errors import ApiError, missing_thread
 
 EXISTS = "SELECT true FROM threads WHERE thread_id = $1"
 
@@ -18,7 +17,7 @@ async def may_follow(core: Core, request: web.Request, thread_id: str) -> bool:
     Raises ApiError 404 for a thread that is not there for the caller, and whatever the project's handlers refuse with.
     """
     try:
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
     except ApiError as error:
         if error.status != 404 or await core.reads.value(EXISTS, thread_id):
             raise

@@ -19,12 +19,11 @@ from uuid_utils import uuid4
 
 from ..auth.access import admit
 from ..core import Core
-from ..http import requests as bodies
+from ..http import requests
 from ..http.backends import UserCodeError
-from ..http.errors import ApiError
+from ..http.errors import ApiError, missing_thread
 from ..http.validation import decode_body, uuid_of
 from ..runs.submission import Order, RunOrders
-from ..threads.routes import missing
 from .filter import BadFilter, Filter, read_filter
 from .history import SQL
 
@@ -189,7 +188,7 @@ class Commands:
         answers = _answers(params)
         try:
             thread_id = _thread(request)
-            await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+            await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         except ApiError as failed:
             if failed.status in (404, 422):  # what is not there for the caller, and no thread at all
                 raise Refused("no_such_run", NO_INTERRUPTED_RUN) from None
@@ -221,7 +220,7 @@ class Commands:
 
     async def _run(self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()) -> Order:
         """A run of the protocol. Raises ApiError."""
-        body: RunCreate = decode_body(msgspec.json.encode(params), bodies.RUN_CREATE)
+        body: RunCreate = decode_body(msgspec.json.encode(params), requests.RUN_CREATE)
         configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
         body.config = {**body.config, "configurable": configurable}
         body.stream_mode = MODES  # type: ignore[assignment]

@@ -16,8 +16,7 @@ from uuid_utils import uuid4
 from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
 from ..core import Core, json_response, no_content, origin_of, page_headers
-from ..http import presenters as present
-from ..http import requests as bodies
+from ..http import presenters, requests
 from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.requests import given
@@ -64,7 +63,7 @@ class Assistants:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.ASSISTANT_CREATE)
+        body = await read_body(request, requests.ASSISTANT_CREATE)
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         origin = origin_of(request)
         if body.assistant_id is None:
@@ -99,17 +98,17 @@ class Assistants:
         )
         event = ev.decode(reply.type, reply.body)
         if isinstance(event, ev.AssistantCreated) and not event.existed:
-            return json_response(present.assistant_created(assistant_id, event.content))
-        return json_response(present.assistant(await self._row(assistant_id)))
+            return json_response(presenters.assistant_created(assistant_id, event.content))
+        return json_response(presenters.assistant(await self._row(assistant_id)))
 
     async def get(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
-        return json_response(present.assistant(await self._row(assistant_id)))
+        return json_response(presenters.assistant(await self._row(assistant_id)))
 
     async def patch(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
-        body = await read_body(request, bodies.ASSISTANT_PATCH)
+        body = await read_body(request, requests.ASSISTANT_PATCH)
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         config, context = body.config, body.context
         if config is not UNSET or context is not UNSET:
@@ -143,7 +142,7 @@ class Assistants:
             visible=visible,
         )
         await self._core.commands.execute(command, origin_of(request))
-        return json_response(present.assistant(await self._row(assistant_id)))
+        return json_response(presenters.assistant(await self._row(assistant_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
@@ -163,7 +162,7 @@ class Assistants:
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.ASSISTANT_SEARCH)
+        body = await read_body(request, requests.ASSISTANT_SEARCH)
         graph_id, name = given(body.graph_id), given(body.name)
         value: dict[str, Any] = {
             "graph_id": graph_id,
@@ -183,11 +182,11 @@ class Assistants:
         wanted = (_filter(body.metadata), graph_id, name, body.limit + 1, body.offset)
         sql, values = narrowed(sql, visible, *wanted)
         rows = await self._core.reads.rows(sql, *values)
-        page = present.array(present.assistant(row, columns) for row in rows[: body.limit])
+        page = presenters.array(presenters.assistant(row, columns) for row in rows[: body.limit])
         return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.ASSISTANT_COUNT)
+        body = await read_body(request, requests.ASSISTANT_COUNT)
         graph_id = given(body.graph_id)
         value: dict[str, Any] = {"graph_id": graph_id, "metadata": body.metadata}
         visible = await authorize(request, "assistants", "search", value)
@@ -200,7 +199,7 @@ class Assistants:
 
     async def versions(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
-        body = await read_body(request, bodies.ASSISTANT_VERSIONS)
+        body = await read_body(request, requests.ASSISTANT_VERSIONS)
         gone = not_found(f"Assistant {assistant_id} not found")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, gone)
         if not await self._exists(assistant_id):
@@ -208,11 +207,11 @@ class Assistants:
         rows = await self._core.reads.rows(
             SQL["versions"], assistant_id, _filter(body.metadata), body.limit, body.offset
         )
-        return json_response(present.array(map(present.assistant_version, rows)))
+        return json_response(presenters.array(map(presenters.assistant_version, rows)))
 
     async def latest(self, request: web.Request) -> web.Response:
         assistant_id = path_uuid(request, "assistant")
-        body = await read_body(request, bodies.ASSISTANT_LATEST)
+        body = await read_body(request, requests.ASSISTANT_LATEST)
         version = given(body.version)
         value = {"assistant_id": assistant_id, "version": version}
         gone = not_found(f"Assistant {assistant_id} not found")
@@ -221,7 +220,7 @@ class Assistants:
             raise gone
         command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=version, visible=visible)
         await self._core.commands.execute(command, origin_of(request))
-        return json_response(present.assistant(await self._row(assistant_id)))
+        return json_response(presenters.assistant(await self._row(assistant_id)))
 
     # what executors said of their graphs at start; where a factory makes another one of the assistant's config, a worker answers
 
@@ -265,7 +264,7 @@ class Assistants:
         told = await self._told(request, row)
         if told is None or told["schemas"] is None:
             return json_response(await self._ask(request, "schemas", row))
-        return json_response(f'{{"graph_id":{present.text(row["graph_id"])},{told["schemas"][1:]}')
+        return json_response(f'{{"graph_id":{presenters.text(row["graph_id"])},{told["schemas"][1:]}')
 
     async def _told(self, request: web.Request, row: Any, depth: int = 0) -> Any:
         """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""

@@ -19,8 +19,7 @@ from msgspec.structs import asdict
 
 from ..auth.access import admit, authorize, caller, guarded
 from ..core import Core, json_response, no_content, origin_of, page_headers
-from ..http import cron_requests as cron_bodies
-from ..http import requests as bodies
+from ..http import cron_requests, requests
 from ..http.config import check_command, mirrored
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.presenters import Row, array, stamp, text
@@ -81,7 +80,7 @@ class Crons:
 
     async def create(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread") if "thread_id" in request.match_info else None
-        body = await read_body(request, cron_bodies.CRON_CREATE)
+        body = await read_body(request, cron_requests.CRON_CREATE)
         self._check(body.schedule, body.timezone, body.end_time)
         mirrored(body.config, body.context)
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
@@ -144,7 +143,7 @@ class Crons:
 
     async def patch(self, request: web.Request) -> web.Response:
         cron_id = path_uuid(request, "cron")
-        body = await read_body(request, cron_bodies.CRON_PATCH)
+        body = await read_body(request, cron_requests.CRON_PATCH)
         given: dict[str, Any] = msgspec.json.decode(await request.read())
         if not given:
             raise ApiError(400, "Request body cannot be empty")
@@ -216,7 +215,7 @@ class Crons:
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
-        body = await read_body(request, cron_bodies.CRON_SEARCH)
+        body = await read_body(request, cron_requests.CRON_SEARCH)
         value: dict[str, Any] = {
             "assistant_id": _uuid(body.assistant_id, "assistant"),
             "thread_id": _uuid(body.thread_id, "thread"),
@@ -243,7 +242,7 @@ class Crons:
         return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
-        body = await read_body(request, cron_bodies.CRON_COUNT)
+        body = await read_body(request, cron_requests.CRON_COUNT)
         value: dict[str, Any] = {
             "assistant_id": _uuid(body.assistant_id, "assistant"),
             "thread_id": _uuid(body.thread_id, "thread"),
@@ -306,7 +305,7 @@ def present_cron(row: Row, columns: Collection[str] = COLUMNS) -> str:
 
 def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
     """A cron's payload as the body of its runs. Raises ApiError 422."""
-    run: RunCreate = decode_body(msgspec.json.encode(payload), bodies.RUN_CREATE)
+    run: RunCreate = decode_body(msgspec.json.encode(payload), requests.RUN_CREATE)
     check_command(run.command)
     run.metadata = metadata
     return run

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from langlog_backbone.log import Log, LogUnavailable
-from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.process.server_errors import RedisUnavailable
+from langlog_backbone.redis.client import RedisPipe
 from langlog_schemas import events as ev
 
 from ..http.backends import Reads

@@ -1,7 +1,7 @@
 """``/store`` (API.md 11): writes go through the log, reads come from Postgres.
 
 With ``store.index`` a worker is asked for the vectors of what is put or searched for, before anything else: the embedding function is
-the project's code, and gateways run none of it here. Refreshed TTLs are written behind the read's back (`store_refresh`).
+the project's code, and gateways run none of it here. Refreshed TTLs are written behind the read's back (`langlog_backbone.store.refresh`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from msgspec import UNSET, Raw
 
 from ..auth.access import Action, authorize
 from ..core import Core, json_response, no_content, origin_of
-from ..http import presenters as present
-from ..http import requests as bodies
+from ..http import presenters, requests
 from ..http.errors import ApiError, KeyedError, PlainError, unprocessable
 from ..http.validation import read_body, violation
 
@@ -46,7 +45,7 @@ class Store:
         ]
 
     async def put(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.STORE_PUT)
+        body = await read_body(request, requests.STORE_PUT)
         index = body.index
         if not (index is None or index is False or _is_paths(index)):
             shown = msgspec.json.encode(index).decode()
@@ -76,7 +75,7 @@ class Store:
         return no_content()
 
     async def delete(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.STORE_DELETE)
+        body = await read_body(request, requests.STORE_DELETE)
         check_labels(body.namespace)
         value: dict[str, Any] = {"namespace": tuple(body.namespace), "key": body.key}
         await self._authorize(request, "delete", value)
@@ -102,10 +101,10 @@ class Store:
             return json_response(b"null")
         if self._refreshed(value):
             self._core.refreshes.note([row])
-        return json_response(present.item(row))
+        return json_response(presenters.item(row))
 
     async def search(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.STORE_SEARCH)
+        body = await read_body(request, requests.STORE_SEARCH)
         prefix = body.namespace_prefix or []
         check_labels(prefix)
         if (members := members_of(body.filter)) > (limit := self._core.settings.max_filter_members):
@@ -132,11 +131,11 @@ class Store:
             raise ApiError(400, str(error)) from None
         if self._refreshed(value):
             self._core.refreshes.note(rows)
-        shown = ",".join(present.found_item(row, None if vector is None else row["score"]) for row in rows)
+        shown = ",".join(presenters.found_item(row, None if vector is None else row["score"]) for row in rows)
         return json_response(f'{{"items":[{shown}]}}')
 
     async def namespaces(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.STORE_NAMESPACES)
+        body = await read_body(request, requests.STORE_NAMESPACES)
         for name, labels in (("prefix", body.prefix), ("suffix", body.suffix)):
             if len(labels or ()) > LABELS_MAX:
                 raise unprocessable(f"The {name} has {len(labels or ())} labels, at most {LABELS_MAX} are allowed")

@@ -9,7 +9,7 @@ from aiohttp import web
 from langlog_backbone.history.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.retry import exposition
-from langlog_backbone.redis.client import RedisUnavailable
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis.kept_frames import KeptFrames
 from langlog_backbone.redis.memory import redis_memory
 from redis.exceptions import ResponseError

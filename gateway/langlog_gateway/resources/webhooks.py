@@ -13,7 +13,7 @@ from langlog_backbone.postgres.database import load_sql
 from ..auth.access import authorize
 from ..auth.visibility import narrowed
 from ..core import Core, json_response
-from ..http import presenters as present
+from ..http import presenters
 from ..http.errors import not_found
 from ..http.validation import path_uuid
 
@@ -37,15 +37,15 @@ class WebhookLog:
             sql, values = narrowed(SQL["run_exists"], visible, thread_id, run_id, column="t.metadata")
             if not await self._core.reads.value(sql, *values):
                 raise not_found("Run not found")
-        return json_response(present.array(delivery(row) for row in rows))
+        return json_response(presenters.array(delivery(row) for row in rows))
 
 
 def delivery(row: Any) -> str:
     """A row of ``webhooks``."""
     state = "pending" if row["settled_at"] is None else "delivered" if row["delivered"] else "failed"
-    again = "null" if row["next_attempt_at"] is None else f'"{present.stamp(row["next_attempt_at"])}"'
+    again = "null" if row["next_attempt_at"] is None else f'"{presenters.stamp(row["next_attempt_at"])}"'
     return (
         f'{{"webhook_id":"msg_{row["run_id"]}","run_id":"{row["run_id"]}","thread_id":"{row["thread_id"]}",'
-        f'"url":{present.text(row["url"])},"state":"{state}","run_ended_at":"{present.stamp(row["ended_at"])}",'
+        f'"url":{presenters.text(row["url"])},"state":"{state}","run_ended_at":"{presenters.stamp(row["ended_at"])}",'
         f'"attempts":{row["attempt_log"]},"next_attempt_at":{again}}}'
     )

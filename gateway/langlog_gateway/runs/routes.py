@@ -14,13 +14,11 @@ from msgspec import UNSET
 from ..auth.access import admit, authorize
 from ..auth.visibility import seen
 from ..core import Core, json_response, no_content, origin_of
-from ..http import presenters as present
-from ..http import requests as bodies
+from ..http import presenters, requests
 from ..http.backends import UserCodeError
-from ..http.errors import ApiError, not_found, unprocessable
+from ..http.errors import ApiError, missing_thread, not_found, unprocessable
 from ..http.validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
 from ..streams.watch import Watch
-from ..threads.routes import missing
 from .streaming import RunStreams
 from .submission import SQL, RunOrders
 from .waiting import RunWaits, run_headers, tied_to_client
@@ -30,7 +28,7 @@ NONE_MATCHING = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
     "and the runs haven't been deleted or completed."
 )
-COLUMNS: tuple[str, ...] = get_args(bodies.RunColumn)
+COLUMNS: tuple[str, ...] = get_args(requests.RunColumn)
 CANCEL_GRACE_S = 0.05
 """A cancel that does not wait is answered this late at most: who looks at once then mostly finds the run stopped."""
 
@@ -65,13 +63,13 @@ class Runs:
     # making
 
     async def create(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.RUN_CREATE)
+        body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request))
         reply = await self._orders.place(order)
         return json_response(await self._orders.presented(order, reply), headers=run_headers(order))
 
     async def wait(self, request: web.Request) -> web.StreamResponse:
-        body = await read_body(request, bodies.RUN_CREATE)
+        body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request), waits=True)
         watch = await self._core.watches.open(order.thread_id, order.run_id)
         try:
@@ -88,7 +86,7 @@ class Runs:
             self._core.watches.close(watch)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        body = await read_body(request, bodies.RUN_CREATE)
+        body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request), waits=True)
         self._core.enter_stream(request)
         watch = self._core.watches.enter(order.thread_id, order.run_id, frames=True)
@@ -103,7 +101,7 @@ class Runs:
             self._core.leave_stream(request)
 
     async def batch(self, request: web.Request) -> web.Response:
-        wanted = await read_body(request, bodies.RUN_BATCH)
+        wanted = await read_body(request, requests.RUN_BATCH)
         assistants = await self._orders.assistants(request, [body.assistant_id for body in wanted])
         orders = [
             await self._orders.order_for(request, body, assistant, None, number=n)
@@ -122,27 +120,27 @@ class Runs:
         unknown = [name for name in select if name not in COLUMNS]
         if unknown:
             raise unprocessable(f"Invalid select columns: {unknown}. Expected: {set(COLUMNS)}")
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
-        await admit(request, "threads", "search", {"thread_id": thread_id, "metadata": {}}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
+        await admit(request, "threads", "search", {"thread_id": thread_id, "metadata": {}}, missing_thread(thread_id))
         if not await self._core.reads.value(SQL["thread_exists"], thread_id):
-            raise missing(thread_id)
+            raise missing_thread(thread_id)
         status = request.query.get("status") or None
         if offset < 0:  # counted from the oldest run
             offset = max(0, offset + int(await self._core.reads.value(SQL["count"], thread_id, status)))
         sql = SQL["list"].format(columns=_columns(select))
         limit = max(0, min(limit, self._core.settings.max_page))
         rows = await self._core.reads.rows(sql, thread_id, status, limit, offset)
-        return json_response(present.array(present.run(row, select) for row in rows))
+        return json_response(presenters.array(presenters.run(row, select) for row in rows))
 
     async def get(self, request: web.Request) -> web.Response:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
         if row is None:
             if not await self._core.reads.value(SQL["thread_exists"], thread_id):
-                raise missing(thread_id)
+                raise missing_thread(thread_id)
             raise not_found()
-        return json_response(present.run(row))
+        return json_response(presenters.run(row))
 
     async def join(self, request: web.Request) -> web.StreamResponse:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
@@ -212,7 +210,7 @@ class Runs:
         return json_response(b"{}", headers={"content-location": path, "location": f"{path}/join"})
 
     async def cancel_many(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.CANCEL_MANY)
+        body = await read_body(request, requests.CANCEL_MANY)
         by_status, by_ids = body.status is not UNSET, body.thread_id is not UNSET and body.run_ids is not UNSET
         if by_status == by_ids:
             given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
@@ -294,7 +292,7 @@ class Runs:
 
 
 class StateLeft(msgspec.Struct):
-    values: msgspec.Raw = bodies.NULL
+    values: msgspec.Raw = requests.NULL
     next: list[str] = []
     interrupts: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -319,6 +317,6 @@ def _action(request: web.Request) -> cmd.CancelAction:
 
 
 def _columns(select: Any) -> str:
-    """Columns for `present.run`; ``kwargs`` only when it is wanted, it may be big."""
+    """Columns for `presenters.run`; ``kwargs`` only when it is wanted, it may be big."""
     columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
     return columns if select and "kwargs" not in select else f"{columns}, kwargs"

@@ -23,7 +23,7 @@ from uuid_utils import uuid4
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
 from ..core import Core, origin_of
-from ..http import presenters as present
+from ..http import presenters
 from ..http.backends import Origin
 from ..http.config import layer
 from ..http.errors import ApiError, not_found, unavailable, unprocessable
@@ -301,19 +301,19 @@ class RunOrders:
         if reply.type == ev.RunCreated.TYPE and order.origin.key is None:
             event = ev.decode(reply.type, reply.body)
             assert isinstance(event, ev.RunCreated)
-            return present.run_created(event, reply.time)
+            return presenters.run_created(event, reply.time)
         # another event came first (a run that had to make room), or it is a repetition
         row = await self._core.reads.row(SQL["run"], order.thread_id, order.run_id)
         if row is not None:
-            return present.run(row).encode()
+            return presenters.run(row).encode()
         if reply.type == ev.CommandRepeated.TYPE:
             raise not_found()
         if reply.type == ev.RunCreated.TYPE:  # it is over, and its row gone with its thread: shown as it was made
             event = ev.decode(reply.type, reply.body)
             assert isinstance(event, ev.RunCreated)
-            return present.run_created(event, reply.time)
+            return presenters.run_created(event, reply.time)
         # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
-        return present.run_created(_as_made(order.command), reply.time)
+        return presenters.run_created(_as_made(order.command), reply.time)
 
 
 DEFAULTS_METADATA = {"created_by": "system"}

@@ -14,7 +14,7 @@ from aiohttp import web
 from langlog_schemas import commands as cmd
 
 from ..core import Core, json_response
-from ..http import presenters as present
+from ..http import presenters
 from ..http.errors import JSON
 from ..streams.permission import Ask, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
@@ -100,11 +100,11 @@ class RunWaits:
             watch.seen = True
             return answer_of(row)
         if not (watch.sent or watch.seen):
-            return present.RUN_NOT_FOUND
+            return presenters.RUN_NOT_FOUND
         end = await self._core.ends.find(watch.thread_id, run_id, watch.opened_at)
         if end is not None:
             return await self._told(watch, end)
-        return present.RUN_NOT_FOUND if watch.seen else None  # not yet folded
+        return presenters.RUN_NOT_FOUND if watch.seen else None  # not yet folded
 
     async def _told(self, watch: Watch, end: Ended) -> bytes:
         if end.answer is not None:

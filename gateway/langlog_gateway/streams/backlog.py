@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import structlog
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.client import RedisPipe, RedisUnavailable
+from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.values.compression import restored
 from langlog_schemas import frames
 

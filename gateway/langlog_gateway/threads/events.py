@@ -21,13 +21,12 @@ from langlog_schemas import events as ev
 
 from ..auth.access import admit
 from ..core import Core, json_response
-from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
 from ..http.validation import path_uuid, query_int, query_names
 from ..runs.submission import SQL
 from ..streams import sse
 from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch
-from .routes import missing
 
 LIMIT = 100
 """Events of a page unless the client says otherwise."""
@@ -57,7 +56,7 @@ class ThreadEvents:
         limit = max(1, min(query_int(request, "limit", LIMIT), LIMIT_MAX))
         streamed = "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
         after = after_of(request.headers.get("last-event-id") if streamed else None, request.query.get("after"))
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         await self._exists(thread_id, run_id)
         if streamed:
             return await self._follow(request, asked, after)
@@ -69,7 +68,7 @@ class ThreadEvents:
     async def _exists(self, thread_id: str, run_id: str | None) -> None:
         """Raises ApiError 404. A run that was rolled back or removed is there as long as its thread is."""
         if not await self._core.reads.value(SQL["thread_exists"], thread_id):
-            raise missing(thread_id)
+            raise missing_thread(thread_id)
         if run_id is None or await self._core.reads.row(SQL["progress"], thread_id, run_id) is not None:
             return
         async for _ in self._core.audit.places(Asked(thread_id, run_id)):

@@ -1,4 +1,4 @@
-"""``/threads`` (API.md 3); their state is in `thread_state`."""
+"""``/threads`` (API.md 3); their state is in `state`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ from uuid_utils import uuid4
 from ..auth.access import admit, authorize, guarded
 from ..auth.visibility import seen
 from ..core import Core, json_response, no_content, origin_of, page_headers
-from ..http import presenters as present
-from ..http import requests as bodies
+from ..http import presenters, requests
 from ..http.backends import Origin, UserCodeError
 from ..http.config import check_command
-from ..http.errors import ApiError, not_found
+from ..http.errors import ApiError, missing_thread, not_found
 from ..http.requests import given
 from ..http.validation import path_uuid, read_body, uuid_of
 from ..resources.crons import remove_crons_of
 from . import search as thread_search
 from .copy import copied_state
 from .search import SQL
-
-
-def missing(thread_id: str) -> ApiError:
-    return not_found(f"Thread with ID {thread_id} not found")
 
 
 class Threads:
@@ -49,7 +44,7 @@ class Threads:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.THREAD_CREATE)
+        body = await read_body(request, requests.THREAD_CREATE)
         self._core.check_sizes(metadata=body.metadata)
         for superstep in body.supersteps or ():
             for update in superstep.updates:
@@ -78,11 +73,11 @@ class Threads:
                 if trouble is not None:
                     return trouble
             elif origin.key is None:
-                return json_response(present.thread_created(event, reply.time))
-        return json_response(present.thread(await self._row(thread_id)))
+                return json_response(presenters.thread_created(event, reply.time))
+        return json_response(presenters.thread(await self._row(thread_id)))
 
     async def _apply(
-        self, request: web.Request, thread_id: str, body: bodies.ThreadCreate, origin: Origin
+        self, request: web.Request, thread_id: str, body: requests.ThreadCreate, origin: Origin
     ) -> web.Response | None:
         """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (API.md 3)."""
 
@@ -118,14 +113,14 @@ class Threads:
 
     async def get(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._row(thread_id)
         wants_ttl = any("ttl" in part.split(",") for part in request.query.getall("include", []))
-        return json_response(present.thread(row, ttl=wants_ttl))
+        return json_response(presenters.thread(row, ttl=wants_ttl))
 
     async def patch(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, bodies.THREAD_PATCH)
+        body = await read_body(request, requests.THREAD_PATCH)
         self._core.check_sizes(metadata=body.metadata)
         value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata}
         visible = await authorize(request, "threads", "update", value)
@@ -139,7 +134,7 @@ class Threads:
         await self._core.commands.execute(command, origin_of(request))
         if "return=minimal" in request.headers.get("prefer", ""):
             return no_content()
-        return json_response(present.thread(await self._row(thread_id)))
+        return json_response(presenters.thread(await self._row(thread_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
@@ -149,7 +144,7 @@ class Threads:
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.THREAD_SEARCH)
+        body = await read_body(request, requests.THREAD_SEARCH)
         value: dict[str, Any] = {
             "metadata": body.metadata,
             "values": body.values,
@@ -160,17 +155,17 @@ class Threads:
         visible = await authorize(request, "threads", "search", value)
         body.metadata = value["metadata"]
         page, found = await thread_search.search(self._core.reads, body, visible)
-        return json_response(present.array(page), headers=page_headers(body.offset, body.limit, found))
+        return json_response(presenters.array(page), headers=page_headers(body.offset, body.limit, found))
 
     async def count(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.THREAD_COUNT)
+        body = await read_body(request, requests.THREAD_COUNT)
         value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": given(body.status)}
         visible = await authorize(request, "threads", "search", value)
         body.metadata = value["metadata"]
         return json_response(str(await thread_search.count(self._core.reads, body, visible)))
 
     async def prune(self, request: web.Request) -> web.Response:
-        body = await read_body(request, bodies.THREAD_PRUNE)
+        body = await read_body(request, requests.THREAD_PRUNE)
         thread_ids = list(dict.fromkeys(uuid_of(text, "thread") for text in body.thread_ids))
         if not thread_ids:
             return json_response(b'{"pruned_count":0}')
@@ -210,12 +205,12 @@ class Threads:
         for reply in await self._core.commands.execute_all(commands, origin, "copy"):
             if reply.status != 200:
                 raise ApiError(reply.status, reply.detail or "")
-        copied = present.thread_selected(await self._row(target), COPIED)
+        copied = presenters.thread_selected(await self._row(target), COPIED)
         return json_response("{" + ",".join(f'"{name}":{value}' for name, value in copied.items()) + "}")
 
     async def storage(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         reads = self._core.reads
         await self._row(thread_id)
         checkpoints = await reads.row(SQL["checkpoint_sizes"], thread_id)
@@ -243,14 +238,14 @@ class Threads:
     async def _row(self, thread_id: str) -> Any:
         row = await self._core.reads.row(SQL["get"], thread_id)
         if row is None:
-            raise missing(thread_id)
+            raise missing_thread(thread_id)
         return row
 
 
 COPIED = ("thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config")
 
 
-def _kept(ttl: bodies.ThreadTtl | None) -> cmd.Ttl | None:
+def _kept(ttl: requests.ThreadTtl | None) -> cmd.Ttl | None:
     return None if ttl is None else ttl.kept
 
 

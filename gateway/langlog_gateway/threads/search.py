@@ -11,7 +11,7 @@ from langlog_schemas.filters import Filter
 from msgspec import UNSET
 
 from ..auth.visibility import Parameters, conditions
-from ..http import presenters as present
+from ..http import presenters
 from ..http.backends import Reads
 from ..http.errors import ApiError, unprocessable
 from ..http.requests import ThreadCount, ThreadSearch
@@ -51,7 +51,7 @@ async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tu
     """The page as JSON texts, and how many rows were found (one over the limit: there is more). Raises ApiError."""
     parameters = Parameters()
     where = filters(body, visible, parameters)
-    columns = ", ".join(present.THREAD_MEMBERS[name] for name in dict.fromkeys(body.select)) if body.select else _ALL
+    columns = ", ".join(presenters.THREAD_MEMBERS[name] for name in dict.fromkeys(body.select)) if body.select else _ALL
     extracted = extractions(body.extract)
     for n, (_, column, path) in enumerate(extracted):
         columns += f", {column} #> {parameters.add(path, '::text[]')} AS extract_{n}"
@@ -69,11 +69,11 @@ async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tu
     rows = await reads.rows(sql, *parameters.values)
     page = []
     for row in rows[: body.limit]:
-        found = present.thread(row) if not body.select else None
-        members = present.thread_selected(row, body.select) if body.select else {}
+        found = presenters.thread(row) if not body.select else None
+        members = presenters.thread_selected(row, body.select) if body.select else {}
         if body.extract:
             values = {name: row[f"extract_{n}"] or "null" for n, (name, _, _) in enumerate(extracted)}
-            members["extracted"] = "{" + ",".join(f"{present.text(k)}:{v}" for k, v in values.items()) + "}"
+            members["extracted"] = "{" + ",".join(f"{presenters.text(k)}:{v}" for k, v in values.items()) + "}"
         tail = ",".join(f'"{k}":{v}' for k, v in members.items())
         if found is None:
             found = f"{{{tail}}}"

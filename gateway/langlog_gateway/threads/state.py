@@ -13,12 +13,10 @@ from msgspec import Raw
 
 from ..auth.access import admit
 from ..core import Core, json_response, origin_of
-from ..http import presenters as present
-from ..http import requests as bodies
-from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from ..http import presenters, requests
+from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
 from ..http.validation import path_uuid, read_body, truthy
 from .events import moment
-from .routes import missing
 from .search import SQL
 
 NO_GRAPH = (
@@ -49,21 +47,21 @@ class ThreadState:
         thread_id = path_uuid(request, "thread")
         if "as_of" in request.query and "checkpoint_id" not in request.match_info:
             return await self._then(request, thread_id, request.query["as_of"])
-        at = bodies.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
+        at = requests.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
         return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")))
 
     async def at(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, bodies.STATE_AT_CHECKPOINT)
+        body = await read_body(request, requests.STATE_AT_CHECKPOINT)
         return await self._state(request, thread_id, body.checkpoint, bool(body.subgraphs))
 
     async def _state(
-        self, request: web.Request, thread_id: str, at: bodies.Checkpoint, subgraphs: bool
+        self, request: web.Request, thread_id: str, at: requests.Checkpoint, subgraphs: bool
     ) -> web.Response:
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         found = await self.read(request, thread_id, at, subgraphs=subgraphs)
         if found is None:
-            raise missing(thread_id)
+            raise missing_thread(thread_id)
         return json_response(found)
 
     async def _then(self, request: web.Request, thread_id: str, text: str) -> web.Response:
@@ -71,9 +69,9 @@ class ThreadState:
         at = moment(text, "as_of") if not text.isdecimal() else int(text)
         if at is None or (text.isdecimal() and len(text) > 18):
             raise unprocessable("Invalid as_of: must be a time in ISO 8601 or a position")
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         if await self._core.reads.row(SQL["graph"], thread_id) is None:
-            raise missing(thread_id)
+            raise missing_thread(thread_id)
         try:
             then = await thread_as_of(self._core.audit, thread_id, at)
         except LogUnavailable:
@@ -82,11 +80,11 @@ class ThreadState:
             raise ApiError(410, str(error)) from None
         if not then.exists:
             raise not_found(f"Thread with ID {thread_id} did not exist then")
-        state = present.empty_state()
+        state = presenters.empty_state()
         if then.checkpoint_id is not None:
             if not await self._core.reads.value(SQL["has_checkpoint"], thread_id, then.checkpoint_id):
                 raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
-            checkpoint = bodies.Checkpoint(checkpoint_id=then.checkpoint_id)
+            checkpoint = requests.Checkpoint(checkpoint_id=then.checkpoint_id)
             subgraphs = truthy(request.query.get("subgraphs"))
             state = await self.read(request, thread_id, checkpoint, subgraphs=subgraphs, then=then.metadata) or state
         members = _members.decode(state)
@@ -97,7 +95,7 @@ class ThreadState:
         self,
         request: web.Request,
         thread_id: str,
-        at: bodies.Checkpoint,
+        at: requests.Checkpoint,
         *,
         subgraphs: bool,
         then: dict[str, Any] | None = None,
@@ -111,24 +109,26 @@ class ThreadState:
             return None
         if row["graph_id"] is None or not row["has_checkpoints"]:
             if at.checkpoint_id is None:
-                return present.empty_state()
+                return presenters.empty_state()
             ns = at.checkpoint_ns or ""
-            return present.empty_state({"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns})
+            return presenters.empty_state(
+                {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
+            )
         graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
         asked = {**_asked(thread_id, row), **self._core.asker(request), **graph, **_place(at), "subgraphs": subgraphs}
         return await self._core.queries.ask("state", asked)
 
     async def update(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, bodies.STATE_UPDATE)
-        visible = await admit(request, "threads", "update", {"thread_id": thread_id}, missing(thread_id))
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        body = await read_body(request, requests.STATE_UPDATE)
+        visible = await admit(request, "threads", "update", {"thread_id": thread_id}, missing_thread(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
-            raise missing(thread_id)
+            raise missing_thread(thread_id)
         if row["graph_id"] is None:
             raise ApiError(400, NO_GRAPH.format(thread_id))
-        at = body.checkpoint or bodies.Checkpoint()
+        at = body.checkpoint or requests.Checkpoint()
         if at.checkpoint_id is None:
             at.checkpoint_id = body.checkpoint_id
         metadata = {"graph_id": row["graph_id"]}
@@ -170,7 +170,7 @@ class ThreadState:
 
     async def history(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, bodies.HISTORY_SEARCH)
+        body = await read_body(request, requests.HISTORY_SEARCH)
         before = None
         if body.before is not None:
             before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
@@ -184,19 +184,19 @@ class ThreadState:
         limit: int,
         before: str | None,
         metadata: dict[str, Any] | None = None,
-        at: bodies.Checkpoint | None = None,
+        at: requests.Checkpoint | None = None,
     ) -> web.Response:
         """As `get_state_history` of the library: a checkpoint's id in ``at`` leaves that checkpoint alone."""
-        await admit(request, "threads", "read", {"thread_id": thread_id}, missing(thread_id))
+        await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
-            raise missing(thread_id)
+            raise missing_thread(thread_id)
         if limit <= 0 or row["graph_id"] is None or not row["has_checkpoints"]:
             return json_response(b"[]")
         asked = {
             **_asked(thread_id, row),
             **self._core.asker(request),
-            **_place(at or bodies.Checkpoint()),
+            **_place(at or requests.Checkpoint()),
             "limit": limit,
         }
         for name, value in (("before", before), ("metadata", metadata or None)):
@@ -219,7 +219,7 @@ def _asked(thread_id: str, row: Any) -> dict[str, Any]:
     }
 
 
-def _place(at: bodies.Checkpoint) -> dict[str, Any]:
+def _place(at: requests.Checkpoint) -> dict[str, Any]:
     named = {
         "checkpoint_id": at.checkpoint_id,
         "checkpoint_ns": at.checkpoint_ns,

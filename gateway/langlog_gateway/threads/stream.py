@@ -12,7 +12,7 @@ from langlog_schemas import events as ev
 
 from ..auth.access import admit
 from ..core import Core
-from ..http import requests as bodies
+from ..http import requests
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.validation import listed, path_uuid
 from ..runs.streaming import SETTLE_S, End, event_id
@@ -216,7 +216,7 @@ class _ThreadReader:
     async def _tell_state(self, checkpoint_id: str | None) -> None:
         """The state that an update made, which need not be the latest any more."""
         thread_id = self._watch.thread_id
-        at = bodies.Checkpoint(checkpoint_id=checkpoint_id)
+        at = requests.Checkpoint(checkpoint_id=checkpoint_id)
         state = await self._state.read(self._out.request, thread_id, at, subgraphs=False)
         if state is not None:
             data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})

@@ -5,7 +5,7 @@ and keys stay as they are, so that positions, causes and types are there for eve
 *erased*: without a body, and marked so (`envelope.ERASED`). What has no personal content (`PLAIN`) is never sealed, so that
 rejections and removals can be folded when the key is gone.
 
-Concurrency, death: as the log behind it, and `thread_keys`. While Postgres is away nothing can be appended or read that needs a key.
+Concurrency, death: as the log behind it, and `keys`. While Postgres is away nothing can be appended or read that needs a key.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def consumer_options(settings: Settings) -> dict[str, Any]:
 
 
 def member_options(settings: Settings, group: str, sharing: Sharing) -> dict[str, Any]:
-    """For the client that is in a group. It fetches nothing (`kafka_member`)."""
+    """For the client that is in a group. It fetches nothing (`member`)."""
     session_ms = int(settings.group_session_s * 1000)
     return consumer_options(settings) | {
         "group_id": group,

@@ -1,4 +1,4 @@
-"""A reader of the Kafka log, alone on all partitions of some topics. The member of a group is in `kafka_member`.
+"""A reader of the Kafka log, alone on all partitions of some topics. The member of a group is in `member`.
 
 Concurrency: one `read` at a time, on the event loop of the log.
 Death: nothing is kept that would have to be given back.
