@@ -19,220 +19,242 @@ class SettingError(ValueError):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_uri: str = ""
-    """LOG_URI: the log, ``sqlite:///path`` or ``kafka://host:port[,host:port…]``; unset: embedded (``langlog dev`` alone)."""
+    """LOG_URI: URI of the log: ``sqlite:///path`` or ``kafka://host:port[,host:port…]``. Unset: embedded (``langlog dev``
+    only)."""
     database_uri: str = ""
-    """DATABASE_URI, POSTGRES_URI: Postgres 14 or newer for the read model; unset: embedded (``langlog dev`` alone)."""
+    """DATABASE_URI, POSTGRES_URI: Postgres 14 or newer, for the read model. Unset: embedded (``langlog dev`` only)."""
     redis_uri: str = ""
-    """REDIS_URI: Redis 6.2 or newer, ``redis://…`` or ``unix://…``; unset: embedded (``langlog dev`` alone)."""
+    """REDIS_URI: Redis 6.2 or newer, ``redis://…`` or ``unix://…``. Unset: embedded (``langlog dev`` only)."""
     redis_prefix: str = "langlog:"
-    """REDIS_KEY_PREFIX: goes before every key and channel."""
+    """REDIS_KEY_PREFIX: Prefix of every Redis key and channel."""
     data_dir: Path = Path(".langlog")
-    """LANGLOG_DATA_DIR: where the embedded parts keep everything."""
+    """LANGLOG_DATA_DIR: Folder of the embedded log, Postgres and Redis."""
     project: Path = Path("langgraph.json")
-    """LANGLOG_PROJECT: the langgraph.json."""
+    """LANGLOG_PROJECT: Path of langgraph.json."""
 
     kafka_security: str = "PLAINTEXT"
-    """LANGLOG_KAFKA_SECURITY: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+    """LANGLOG_KAFKA_SECURITY: Kafka security protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
     kafka_sasl_mechanism: str = "SCRAM-SHA-512"
     """LANGLOG_KAFKA_SASL_MECHANISM: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."""
     kafka_username: str = ""
-    """LANGLOG_KAFKA_USERNAME: for SASL."""
+    """LANGLOG_KAFKA_USERNAME: SASL user name."""
     kafka_password: str = ""
-    """LANGLOG_KAFKA_PASSWORD: for SASL."""
+    """LANGLOG_KAFKA_PASSWORD: SASL password."""
     kafka_ca_file: str = ""
-    """LANGLOG_KAFKA_CA_FILE: PEM certificates that the brokers' are checked against; unset: those of the system."""
+    """LANGLOG_KAFKA_CA_FILE: PEM file of certificate authorities that sign the brokers' certificates. Unset: the
+    system's."""
     kafka_cert_file: str = ""
-    """LANGLOG_KAFKA_CERT_FILE: PEM certificate of this client, where brokers ask for one."""
+    """LANGLOG_KAFKA_CERT_FILE: PEM file of the client certificate, for brokers that require one."""
     kafka_key_file: str = ""
-    """LANGLOG_KAFKA_KEY_FILE: its private key, PEM."""
+    """LANGLOG_KAFKA_KEY_FILE: PEM file of the client certificate's private key."""
 
     topic_prefix: str = ""
-    """LANGLOG_TOPIC_PREFIX: goes before every topic and group name (dots and dashes are fine)."""
+    """LANGLOG_TOPIC_PREFIX: Prefix of every topic and consumer group name; dots and dashes are allowed."""
     partitions: int = 32
-    """LANGLOG_PARTITIONS: of every topic, fixed for the life of the log."""
+    """LANGLOG_PARTITIONS: Partitions per topic. Cannot be changed later."""
     replication_factor: int = 1
-    """LANGLOG_REPLICATION_FACTOR: of topics that langlog makes."""
+    """LANGLOG_REPLICATION_FACTOR: Replication factor of the topics that langlog creates."""
     production: bool = False
-    """LANGLOG_PRODUCTION: refuse topics with weaker settings than needed (replication, min ISR, retention), and a gateway without
-    authentication on an address that other machines reach."""
+    """LANGLOG_PRODUCTION: Refuse to start on topics with unsafe settings (replication, min ISR, retention), or with a
+    gateway that other machines reach and that has no authentication."""
     max_record_bytes: int = 16_000_000
-    """LANGLOG_MAX_RECORD_BYTES: a checkpoint body over this is split over several records."""
+    """LANGLOG_MAX_RECORD_BYTES: Maximum size of one log record, in bytes. Larger checkpoints are split over several
+    records."""
     append_deadline_s: float = 30.0
-    """LANGLOG_APPEND_DEADLINE_SECS: after this an append is unknown."""
+    """LANGLOG_APPEND_DEADLINE_SECS: Timeout of one append, in seconds. After it the outcome of the append is unknown."""
     group_session_s: float = 6.0
-    """LANGLOG_GROUP_SESSION_SECS: a silent decider or projector loses its partitions after this. Kafka's brokers take no less than
-    their ``group.min.session.timeout.ms``, 6 s unless it is set."""
+    """LANGLOG_GROUP_SESSION_SECS: Session timeout of deciders and projectors, in seconds: a silent member loses its
+    partitions. Kafka brokers refuse less than their ``group.min.session.timeout.ms`` (6 s by default)."""
 
     encryption: Literal["off", "read", "on"] = "off"
-    """LANGLOG_ENCRYPTION: ``on`` encrypts what the log holds of threads, each under a key of its own (docs/erasure.md);
-    ``read`` only reads what was encrypted before."""
+    """LANGLOG_ENCRYPTION: Encryption of threads in the log, each under a key of its own (docs/erasure.md). ``on`` encrypts;
+    ``read`` decrypts what was encrypted before and encrypts nothing new."""
     master_key: str = ""
-    """LANGLOG_MASTER_KEY: 32 bytes in base64 that wrap the keys of threads; unset: they are in Postgres as they are. Several, with
-    commas between them: the first wraps, all unwrap (``langlog keys rewrap``)."""
+    """LANGLOG_MASTER_KEY: Master key that wraps the threads' keys: 32 bytes in base64. Unset: the keys are stored unwrapped
+    in Postgres. With several, separated by commas, the first wraps and all unwrap (``langlog keys rewrap``)."""
     secret: str = ""
-    """LANGLOG_SECRET: at least 16 characters that nobody can guess, the same for all services: seals callers' credentials that runs need,
-    and makes ids of requests with an Idempotency-Key unknowable. Several, with commas between them: the first is used, all open.
-    Unset: made once and kept in Postgres (LANGLOG_KEYS_SCHEMA), or beside an embedded log."""
+    """LANGLOG_SECRET: Secret of the deployment: at least 16 random characters, the same for all services. It seals callers'
+    credentials that runs need, and makes the ids of requests with an Idempotency-Key unguessable. With several, separated by
+    commas, the first seals and all open. Unset: generated once and kept in Postgres (LANGLOG_KEYS_SCHEMA), or beside an
+    embedded log."""
     keys_schema: str = "langlog_keys"
-    """LANGLOG_KEYS_SCHEMA: the Postgres schema of the keys of threads and of callers' sealed credentials; never rebuilt, to be kept
-    as long as the log."""
+    """LANGLOG_KEYS_SCHEMA: Postgres schema of the threads' keys and of sealed credentials. No rebuild touches it; keep it as
+    long as the log."""
 
     postgres_pool_size: int = 10
-    """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: connections of one process."""
+    """LANGGRAPH_POSTGRES_POOL_MAX_SIZE: Maximum Postgres connections per process."""
     read_timeout_s: float = 10.0
-    """LANGLOG_READ_TIMEOUT_SECS: a gateway's read that Postgres has not answered by then is 503 with Retry-After."""
+    """LANGLOG_READ_TIMEOUT_SECS: Timeout of a gateway's read from Postgres, in seconds. After it the request gets 503 with
+    Retry-After."""
     projector_give_up_s: float = 20.0
-    """LANGLOG_PROJECTOR_GIVE_UP_SECS: a projector to which Postgres is unavailable for this long leaves its partitions to others."""
+    """LANGLOG_PROJECTOR_GIVE_UP_SECS: Seconds without Postgres after which a projector gives its partitions to other
+    projectors."""
     projection: str = "langlog_v4"
-    """LANGLOG_PROJECTION: the Postgres schema of the read model."""
+    """LANGLOG_PROJECTION: Postgres schema of the read model."""
 
     host: str = "127.0.0.1"
-    """LANGLOG_HOST: address that the gateway and the health port listen on."""
+    """LANGLOG_HOST: Address that the gateway and the health port listen on."""
     port: int = 2024
-    """PORT: that the gateway listens on."""
+    """PORT: Port the gateway listens on."""
     health_port: int = 0
-    """LANGLOG_HEALTH_PORT: a service alone answers ``GET /ok`` here; 0: nowhere."""
+    """LANGLOG_HEALTH_PORT: Port on which a service other than the gateway answers ``GET /ok``. 0: none."""
     tls_cert_file: str = ""
-    """LANGLOG_TLS_CERT_FILE: PEM certificate (and chain) with which the gateway serves HTTPS; unset: it serves HTTP."""
+    """LANGLOG_TLS_CERT_FILE: PEM file of the certificate chain with which the gateway serves HTTPS. Unset: HTTP."""
     tls_key_file: str = ""
-    """LANGLOG_TLS_KEY_FILE: the certificate's private key, PEM; unset: it is in the certificate's file."""
+    """LANGLOG_TLS_KEY_FILE: PEM file of the certificate's private key. Unset: the certificate file holds it."""
     mount_prefix: str = ""
-    """MOUNT_PREFIX: path before all routes."""
+    """MOUNT_PREFIX: Path prefix of all routes."""
     cors_allow_origins: str = ""
-    """CORS_ALLOW_ORIGINS: origins that browsers may call from, comma separated; ``*``: any. Unset: any with authentication; without it
-    ``localhost``, ``127.0.0.1``, ``[::1]`` and the hosted studio."""
+    """CORS_ALLOW_ORIGINS: Origins that browsers may call from, separated by commas; ``*`` allows any. Unset: any with
+    authentication; without it, ``localhost``, ``127.0.0.1``, ``[::1]`` and the hosted studio."""
     studio_url: str = ""
-    """LANGLOG_STUDIO_URL: a Studio of your own, which may call a server without authentication beside the hosted one."""
+    """LANGLOG_STUDIO_URL: URL of a self-hosted Studio, which may call a server without authentication as the hosted one
+    may."""
     allowed_hosts: str = ""
-    """LANGLOG_ALLOWED_HOSTS: without authentication, names beside its own address that this server may be reached by, comma
-    separated; ``*.example.com``: all names below; ``*``: any."""
+    """LANGLOG_ALLOWED_HOSTS: Host names, separated by commas, by which clients may reach a server without authentication, in
+    addition to its own address. ``*.example.com`` allows all subdomains, ``*`` any host."""
     allow_unauthenticated: bool = False
-    """LANGLOG_ALLOW_UNAUTHENTICATED: something in front of this gateway authenticates its callers: do not warn, and with
-    LANGLOG_PRODUCTION do not refuse, when the project configures no authentication."""
+    """LANGLOG_ALLOW_UNAUTHENTICATED: A proxy in front of this gateway authenticates its callers: neither warn nor, with
+    LANGLOG_PRODUCTION, refuse to start when the project configures no authentication."""
     max_metadata_bytes: int = 262_144
-    """LANGLOG_MAX_METADATA_BYTES: JSON of the metadata in one request, and of an object after a PATCH; 422 beyond. Each change writes all of it."""
+    """LANGLOG_MAX_METADATA_BYTES: Maximum size of metadata, in bytes of JSON, in one request and of an object after a PATCH.
+    Larger metadata gets 422. Each change writes the whole metadata."""
     max_config_bytes: int = 1_000_000
-    """LANGLOG_MAX_CONFIG_BYTES: JSON of ``config``, and of ``context``, in one request; 422 beyond."""
+    """LANGLOG_MAX_CONFIG_BYTES: Maximum size of ``config``, and of ``context``, in bytes of JSON. Larger values get 422."""
     max_body_bytes: int = 10_000_000
     """LANGLOG_MAX_BODY_BYTES: a larger request body is 413, as it arrives and unpacked."""
     body_timeout_s: float = 60.0
-    """LANGLOG_BODY_TIMEOUT_SECS: a request body that has not arrived whole by then is 408."""
+    """LANGLOG_BODY_TIMEOUT_SECS: Timeout of receiving a request body, in seconds. After it the request gets 408."""
     outcomes_kept_s: float = 604_800.0
-    """LANGLOG_IDEMPOTENCY_SECS: an Idempotency-Key is known for this long (behind the newest of its partition of the log)."""
+    """LANGLOG_IDEMPOTENCY_SECS: Seconds for which an Idempotency-Key is remembered, counted back from the newest command of
+    its partition."""
     reply_timeout_s: float = 30.0
-    """LANGLOG_REPLY_TIMEOUT_SECS: then the client gets 504; the command is in the log all the same."""
+    """LANGLOG_REPLY_TIMEOUT_SECS: Timeout of waiting for a command's outcome, in seconds. After it the client gets 504; the
+    command stays in the log."""
     heartbeat_s: float = 5.0
-    """LANGLOG_HEARTBEAT_SECS: of SSE and blocking endpoints."""
+    """LANGLOG_HEARTBEAT_SECS: Interval of heartbeats on SSE streams and blocking endpoints, in seconds."""
     stream_buffer_frames: int = 10_000
-    """LANGLOG_STREAM_BUFFER_FRAMES: a reader for whom more stream events wait is cut off."""
+    """LANGLOG_STREAM_BUFFER_FRAMES: Maximum stream events buffered for one reader. A slower reader is disconnected."""
     stream_buffer_bytes: int = 50_000_000
-    """LANGLOG_STREAM_BUFFER_BYTES: the same, by their size."""
+    """LANGLOG_STREAM_BUFFER_BYTES: Maximum bytes of stream events buffered for one reader. A slower reader is
+    disconnected."""
     max_streams: int = 10_000
-    """LANGLOG_MAX_STREAMS: open streams of one gateway; one more is 429."""
+    """LANGLOG_MAX_STREAMS: Maximum open streams per gateway; further requests get 429."""
     max_filter_members: int = 200
-    """LANGLOG_MAX_FILTER_MEMBERS: of the filter of one store search, nested ones included; more are 422."""
+    """LANGLOG_MAX_FILTER_MEMBERS: Maximum members of a store search filter, including nested ones; larger filters get
+    422."""
     stream_check_s: float = 60.0
-    """LANGLOG_STREAM_CHECK_SECS: with custom authentication the project's handlers are asked this often, in seconds, whether the caller
-    of an open stream may still read the thread; besides when the thread's metadata changes."""
+    """LANGLOG_STREAM_CHECK_SECS: Interval, in seconds, at which custom authentication handlers are called for each open
+    stream, to check that its caller may still read the thread. They are also called when the thread's metadata changes."""
     max_streams_per_user: int = 1_000
-    """LANGLOG_MAX_STREAMS_PER_USER: of those, at most so many of one authenticated user; one more is 429."""
+    """LANGLOG_MAX_STREAMS_PER_USER: Maximum open streams per gateway and authenticated user; further requests get 429."""
     max_subscriptions: int = 64
-    """LANGLOG_MAX_SUBSCRIPTIONS: of one WebSocket."""
+    """LANGLOG_MAX_SUBSCRIPTIONS: Maximum subscriptions per WebSocket."""
     max_socket_message_bytes: int = 4_000_000
-    """LANGLOG_MAX_SOCKET_MESSAGE_BYTES: a larger message of a client closes its WebSocket with 1009."""
+    """LANGLOG_MAX_SOCKET_MESSAGE_BYTES: Maximum size of a WebSocket message from a client, in bytes. A larger message closes
+    the connection with code 1009."""
     socket_ping_s: float = 20.0
-    """LANGLOG_SOCKET_PING_SECS: between pings to a silent WebSocket; half of that later without an answer it is gone; 0: none."""
+    """LANGLOG_SOCKET_PING_SECS: Interval of pings to a silent WebSocket, in seconds. Without an answer within half of it the
+    connection is closed. 0: no pings."""
     max_queued_runs: int = 100_000
-    """LANGLOG_MAX_QUEUED_RUNS: pending runs of the whole server; one more is 429; 0: no limit."""
+    """LANGLOG_MAX_QUEUED_RUNS: Maximum pending runs across all gateways; further create requests get 429. 0: no limit."""
     max_queued_runs_per_user: int = 25_000
-    """LANGLOG_MAX_QUEUED_RUNS_PER_USER: pending runs of one authenticated user; one more is 429; 0: no limit."""
+    """LANGLOG_MAX_QUEUED_RUNS_PER_USER: Maximum pending runs per authenticated user; further create requests get 429. 0: no
+    limit."""
     max_delay_s: float = 7_776_000.0
-    """LANGLOG_MAX_DELAY_SECS: a run that is to begin later than this from now (``after_seconds``) is 422."""
+    """LANGLOG_MAX_DELAY_SECS: Maximum ``after_seconds`` of a run; larger values get 422."""
     max_page: int = 10_000
-    """LANGLOG_MAX_PAGE: entries of one answer that lists runs or store items; searches take at most 1,000 in any case."""
+    """LANGLOG_MAX_PAGE: Maximum entries of one response that lists runs or store items. Searches return at most 1,000 in any
+    case."""
     max_answer_bytes: int = 100_000_000
-    """LANGLOG_MAX_ANSWER_BYTES: largest state or page of a history that is answered, in bytes of JSON; a larger one is 413."""
+    """LANGLOG_MAX_ANSWER_BYTES: Maximum size of a state or a page of history, in bytes of JSON; larger responses become
+    413."""
     audit_page_bytes: int = 8_000_000
-    """LANGLOG_AUDIT_PAGE_BYTES: records read for one page of a thread's events; a page over it is cut short."""
+    """LANGLOG_AUDIT_PAGE_BYTES: Maximum bytes of records read for one page of a thread's events; a longer page is cut
+    short."""
     base_url: str = ""
-    """LANGLOG_BASE_URL: where the scheduler and workers reach a gateway, for webhooks with relative addresses and for graphs'
-    clients without an address; ``langlog dev`` knows it."""
+    """LANGLOG_BASE_URL: URL at which the scheduler and workers reach a gateway: for webhooks with relative URLs, and for SDK
+    clients in graph code that name no URL. ``langlog dev`` sets it."""
 
     workers: int = 1
-    """LANGLOG_WORKERS: worker processes of one executor."""
+    """LANGLOG_WORKERS: Worker processes per executor."""
     worker_start_s: float = 120.0
-    """LANGLOG_WORKER_START_SECS: a worker process that has not imported the graphs by then has failed to start."""
+    """LANGLOG_WORKER_START_SECS: Timeout of a worker's start, in seconds: a process that has not imported the graphs by then
+    has failed."""
     debug_port: int = 0
-    """LANGLOG_DEBUG_PORT: port on 127.0.0.1 on which the worker process waits for a debugger (needs debugpy and one worker);
+    """LANGLOG_DEBUG_PORT: Port on 127.0.0.1 on which the worker waits for a debugger (needs debugpy and LANGLOG_WORKERS=1).
     0: none."""
     debug_wait: bool = False
-    """LANGLOG_DEBUG_WAIT: the worker imports the graphs once a debugger is attached."""
+    """LANGLOG_DEBUG_WAIT: Wait for a debugger before importing the graphs."""
     jobs_per_worker: int = 128
-    """N_JOBS_PER_WORKER: runs at once in one worker process."""
+    """N_JOBS_PER_WORKER: Maximum concurrent runs per worker process."""
     job_timeout_s: float = 86_400.0
-    """BG_JOB_TIMEOUT_SECS: a run that takes longer ends as ``timeout``."""
+    """BG_JOB_TIMEOUT_SECS: Maximum duration of a run, in seconds. A longer run ends with status ``timeout``."""
     max_attempts: int = 3
-    """BG_JOB_MAX_RETRIES: attempts of a run that lost its worker, in all."""
+    """BG_JOB_MAX_RETRIES: Maximum attempts of a run whose worker died, including the first."""
     lease_s: float = 10.0
-    """LANGLOG_LEASE_SECS: a worker that has not renewed for this long is taken for dead."""
+    """LANGLOG_LEASE_SECS: Lease of a worker, in seconds. A worker that has not renewed it for this long is considered
+    dead."""
     drain_s: float = 10.0
-    """LANGLOG_DRAIN_SECS: how long a stopping worker lets runs reach a step boundary."""
+    """LANGLOG_DRAIN_SECS: Seconds that a stopping worker gives its runs to reach a step boundary."""
     stop_s: float = 0.0
-    """LANGLOG_STOP_SECS: a process that was told to stop has ended after this, whatever hangs or is unavailable; 0: twice
-    ``LANGLOG_DRAIN_SECS``, and 10 more."""
+    """LANGLOG_STOP_SECS: Maximum seconds from SIGTERM to the end of a process, whatever hangs or is unavailable. 0: twice
+    ``LANGLOG_DRAIN_SECS``, plus 10."""
     frame_retention: int = 10_000
-    """LANGLOG_FRAME_RETENTION: frame batches kept in Redis for one thread."""
+    """LANGLOG_FRAME_RETENTION: Maximum frame batches kept in Redis per thread."""
     frames_max_bytes: int = 256_000_000
-    """LANGLOG_FRAMES_MAX_BYTES: frames of all runs kept in Redis, in bytes; over it the oldest go first, and those of runs that are
-    followed last. Where Redis has a ``maxmemory``, at most half of that is used."""
+    """LANGLOG_FRAMES_MAX_BYTES: Maximum bytes of frames kept in Redis, over all runs. Beyond it the oldest are dropped
+    first, and those of runs that clients follow last. Where Redis has a ``maxmemory``, frames take at most half of it."""
     frames_kept_s: float = 3_600.0
-    """LANGLOG_FRAMES_KEPT_SECS: Redis forgets the frames of a thread this long after its last frame."""
+    """LANGLOG_FRAMES_KEPT_SECS: Seconds for which Redis keeps a thread's frames after the last one."""
     frames_unfollowed_s: float = 120.0
-    """LANGLOG_FRAMES_UNFOLLOWED_SECS: the same for a run that has ended, and that nobody followed."""
+    """LANGLOG_FRAMES_UNFOLLOWED_SECS: Seconds for which Redis keeps the frames of an ended run that no client followed."""
     sweep_s: float = 5.0
-    """LANGLOG_SWEEP_SECS: between two looks at leases and lost dispatches."""
+    """LANGLOG_SWEEP_SECS: Interval, in seconds, at which the scheduler checks for expired leases and lost dispatches."""
 
     embed_timeout_s: float = 60.0
-    """LANGLOG_EMBED_TIMEOUT_SECS: how long one call of ``store.index.embed`` may take."""
+    """LANGLOG_EMBED_TIMEOUT_SECS: Timeout of one call of ``store.index.embed``, in seconds."""
 
     webhook_secret: str = ""
-    """LANGLOG_WEBHOOK_SECRET: signs webhooks (HMAC-SHA256; ``whsec_`` and base64, or any text); unset: no signature."""
+    """LANGLOG_WEBHOOK_SECRET: Key that signs webhooks (HMAC-SHA256): ``whsec_`` and base64, or any text. Unset: webhooks are
+    not signed."""
     webhook_attempts: int = 3
-    """LANGLOG_WEBHOOK_ATTEMPTS: tries to deliver one webhook, in all."""
+    """LANGLOG_WEBHOOK_ATTEMPTS: Maximum attempts to deliver a webhook, including the first."""
     webhook_timeout_s: float = 10.0
-    """LANGLOG_WEBHOOK_TIMEOUT_SECS: a receiver that has not answered by then has failed."""
+    """LANGLOG_WEBHOOK_TIMEOUT_SECS: Timeout of one delivery, in seconds."""
     webhook_backoff_s: float = 1.0
-    """LANGLOG_WEBHOOK_BACKOFF_SECS: the second try comes within this, each further one within twice as much (random)."""
+    """LANGLOG_WEBHOOK_BACKOFF_SECS: Maximum delay before the second attempt, in seconds (random); each further attempt
+    doubles it."""
     webhook_concurrency: int = 16
-    """LANGLOG_WEBHOOK_CONCURRENCY: webhooks that one scheduler delivers at once."""
+    """LANGLOG_WEBHOOK_CONCURRENCY: Maximum concurrent webhook deliveries per scheduler."""
     webhook_concurrency_per_user: int = 4
-    """LANGLOG_WEBHOOK_CONCURRENCY_PER_USER: of those, at most so many of the runs of one authenticated user: receivers that answer
-    slowly hold back their own user's webhooks alone."""
+    """LANGLOG_WEBHOOK_CONCURRENCY_PER_USER: Maximum concurrent deliveries per scheduler and authenticated user, so that slow
+    receivers delay only their own user's webhooks."""
     webhook_block_private: bool = False
-    """LANGLOG_WEBHOOK_BLOCK_PRIVATE: refuse private networks (10.0.0.0/8 and the like) as well; loopback, link-local
-    and other special ranges are refused in any case."""
+    """LANGLOG_WEBHOOK_BLOCK_PRIVATE: Also refuse webhooks to private networks (10.0.0.0/8 and the like). Loopback,
+    link-local and other special ranges are always refused."""
 
     cron_grace_s: float = 300.0
-    """LANGLOG_CRON_GRACE_SECS: the last time that a cron missed in a downtime is made up for when it is not older."""
+    """LANGLOG_CRON_GRACE_SECS: Seconds after which a firing missed during downtime is skipped instead of made up for."""
 
     cron_max_lag_s: float = 10.0
-    """LANGLOG_CRON_MAX_LAG_SECS: crons do not fire while commands take longer than this to be decided and folded."""
+    """LANGLOG_CRON_MAX_LAG_SECS: Seconds of lag, from command to read model, above which no cron fires."""
     cron_min_interval_s: float = 1.0
-    """LANGLOG_CRON_MIN_INTERVAL_SECS: a cron whose schedule has two times closer together is 422."""
+    """LANGLOG_CRON_MIN_INTERVAL_SECS: Minimum seconds between two firings of a schedule; denser schedules get 422."""
     max_crons_per_owner: int = 1_000
-    """LANGLOG_MAX_CRONS_PER_OWNER: crons of one identity (without authentication: of all callers together); one more is 422;
-    0: no limit."""
+    """LANGLOG_MAX_CRONS_PER_OWNER: Maximum crons per identity (without authentication: in all); further create requests get
+    422. 0: no limit."""
     crons_enabled: bool = True
-    """FF_CRONS_ENABLED: false: the scheduler fires no cron (they are kept, and fire again from when this is true)."""
+    """FF_CRONS_ENABLED: Fire crons. When false, the scheduler keeps them and fires none."""
 
     studio_api_key: str = ""
-    """LANGLOG_STUDIO_API_KEY: with custom authentication, who sends it as ``x-api-key`` with ``x-auth-scheme: langsmith`` is the
-    Studio user; unset: nobody is."""
+    """LANGLOG_STUDIO_API_KEY: With custom authentication: the key that identifies the Studio user, sent as ``x-api-key``
+    with ``x-auth-scheme: langsmith``. Unset: there is no Studio user."""
 
     log_level: str = "info"
-    """LOG_LEVEL: debug, info, warning, error or critical."""
+    """LOG_LEVEL: Minimum log level: debug, info, warning, error or critical."""
     log_json: bool = False
-    """LOG_JSON: what the process logs is one JSON object a line."""
+    """LOG_JSON: Log one JSON object per line."""
 
 
 VARIABLES: dict[str, tuple[str, ...]] = {

@@ -1,4 +1,4 @@
-"""Endpoints as the OpenAPI document tells them: what each takes and answers (API.md 2 to 5, 8, 10, 11, 15)."""
+"""Operations of the OpenAPI document: parameters, request bodies and responses of each endpoint (API.md 2 to 5, 8, 10, 11, 15)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ INT: Schema = {"type": "integer"}
 BOOL: Schema = {"type": "boolean"}
 TEXT: Schema = {"type": "string"}
 SSE = "text/event-stream"
-KEY = {"Idempotency-Key": "A repetition with the same key is answered as the first time and changes nothing again"}
+KEY = {
+    "Idempotency-Key": "Key that makes retries safe: a repeated request with the same key returns the first response and changes nothing"
+}
 
 
 class Operation(Struct, frozen=True):
@@ -57,23 +59,23 @@ AUDIT: dict[str, Schema] = {
     "include": {"enum": ["frames"]},
 }
 AUDIT_HEADERS = {
-    "Last-Event-ID": "Of the stream that a client gets who accepts text/event-stream: go on after this event",
+    "Last-Event-ID": "With Accept: text/event-stream, resume the stream after this event",
 }
 
 OPERATIONS: dict[str, Operation] = {
     # assistants
-    "POST /assistants": Operation("Make an assistant", b.AssistantCreate, a.Assistant, (400, 404, 409), headers=KEY),
-    "POST /assistants/search": Operation("Find assistants", b.AssistantSearch, list[a.Assistant], NOT_THERE),
+    "POST /assistants": Operation("Create assistant", b.AssistantCreate, a.Assistant, (400, 404, 409), headers=KEY),
+    "POST /assistants/search": Operation("Search assistants", b.AssistantSearch, list[a.Assistant], NOT_THERE),
     "POST /assistants/count": Operation("Count assistants", b.AssistantCount, int, NOT_THERE),
-    "GET /assistants/{assistant_id}": Operation("An assistant", None, a.Assistant, NOT_THERE),
+    "GET /assistants/{assistant_id}": Operation("Get assistant", None, a.Assistant, NOT_THERE),
     "PATCH /assistants/{assistant_id}": Operation(
-        "Make a new version of an assistant", b.AssistantPatch, a.Assistant, (400, 404)
+        "Update assistant (creates a version)", b.AssistantPatch, a.Assistant, (400, 404)
     ),
     "DELETE /assistants/{assistant_id}": Operation(
-        "Remove an assistant", errors=NOT_THERE, query={"delete_threads": BOOL}, empty=(204,)
+        "Delete assistant", errors=NOT_THERE, query={"delete_threads": BOOL}, empty=(204,)
     ),
     "GET /assistants/{assistant_id}/graph": Operation(
-        "The drawing of its graph",
+        "Get the assistant's graph",
         None,
         a.Drawing,
         (404, 500),
@@ -81,60 +83,64 @@ OPERATIONS: dict[str, Operation] = {
         names=("assistant_id",),
     ),
     "GET /assistants/{assistant_id}/subgraphs": Operation(
-        "Schemas of its subgraphs", None, dict[str, a.GraphSchemas], (404, 500), query={"recurse": BOOL}
+        "Get subgraph schemas of an assistant", None, dict[str, a.GraphSchemas], (404, 500), query={"recurse": BOOL}
     ),
     "GET /assistants/{assistant_id}/subgraphs/{namespace}": Operation(
-        "Schemas of one subgraph", None, dict[str, a.GraphSchemas], (404, 500), query={"recurse": BOOL}
+        "Get schemas of one subgraph", None, dict[str, a.GraphSchemas], (404, 500), query={"recurse": BOOL}
     ),
-    "GET /assistants/{assistant_id}/schemas": Operation("Schemas of its graph", None, a.GraphSchemas, (404, 500)),
+    "GET /assistants/{assistant_id}/schemas": Operation(
+        "Get graph schemas of an assistant", None, a.GraphSchemas, (404, 500)
+    ),
     "POST /assistants/{assistant_id}/versions": Operation(
-        "Its versions", b.AssistantVersions, list[a.Assistant], NOT_THERE
+        "List versions of an assistant", b.AssistantVersions, list[a.Assistant], NOT_THERE
     ),
     "POST /assistants/{assistant_id}/latest": Operation(
-        "Go to one of its versions", b.AssistantLatest, a.Assistant, NOT_THERE
+        "Set the latest version of an assistant", b.AssistantLatest, a.Assistant, NOT_THERE
     ),
     # threads
-    "POST /threads": Operation("Make a thread", b.ThreadCreate, a.Thread, (201, 400, 404, 409, 500), headers=KEY),
-    "POST /threads/search": Operation("Find threads", b.ThreadSearch, list[a.Thread], (400,)),
+    "POST /threads": Operation("Create thread", b.ThreadCreate, a.Thread, (201, 400, 404, 409, 500), headers=KEY),
+    "POST /threads/search": Operation("Search threads", b.ThreadSearch, list[a.Thread], (400,)),
     "POST /threads/count": Operation("Count threads", b.ThreadCount, int, (400,)),
-    "POST /threads/prune": Operation("Remove threads, or their past", b.ThreadPrune, a.Pruned, NOT_THERE),
-    "GET /threads/{thread_id}": Operation("A thread", None, a.Thread, NOT_THERE, query={"include": TEXT}),
+    "POST /threads/prune": Operation("Prune threads", b.ThreadPrune, a.Pruned, NOT_THERE),
+    "GET /threads/{thread_id}": Operation("Get thread", None, a.Thread, NOT_THERE, query={"include": TEXT}),
     "PATCH /threads/{thread_id}": Operation(
-        "Change a thread",
+        "Update thread",
         b.ThreadPatch,
         a.Thread,
         NOT_THERE,
-        headers={"Prefer": "return=minimal: no body in the answer"},
+        headers={"Prefer": "`return=minimal` returns no body"},
         empty=(204,),
     ),
-    "DELETE /threads/{thread_id}": Operation("Remove a thread", errors=NOT_THERE, empty=(204,)),
-    "POST /threads/{thread_id}/copy": Operation("Copy a thread", None, a.Thread, (400, 409)),
-    "GET /threads/{thread_id}/storage": Operation("What a thread takes up", None, a.Storage, NOT_THERE),
+    "DELETE /threads/{thread_id}": Operation("Delete thread", errors=NOT_THERE, empty=(204,)),
+    "POST /threads/{thread_id}/copy": Operation("Copy thread", None, a.Thread, (400, 409)),
+    "GET /threads/{thread_id}/storage": Operation("Get thread storage usage", None, a.Storage, NOT_THERE),
     "GET /threads/{thread_id}/state": Operation(
-        "Its state", None, a.State, (400, 404, 410, 500), query={"subgraphs": BOOL, "as_of": TEXT}
+        "Get thread state", None, a.State, (400, 404, 410, 500), query={"subgraphs": BOOL, "as_of": TEXT}
     ),
     "POST /threads/{thread_id}/state": Operation(
-        "Change its state", b.StateUpdate, a.StateUpdated, (400, 404, 409, 500)
+        "Update thread state", b.StateUpdate, a.StateUpdated, (400, 404, 409, 500)
     ),
     "POST /threads/{thread_id}/state/checkpoint": Operation(
-        "Its state at a checkpoint", b.StateAtCheckpoint, a.State, (400, 404, 500)
+        "Get thread state at a checkpoint", b.StateAtCheckpoint, a.State, (400, 404, 500)
     ),
     "GET /threads/{thread_id}/state/{checkpoint_id}": Operation(
-        "Its state at a checkpoint", None, a.State, (400, 404, 500), query={"subgraphs": BOOL}
+        "Get thread state at a checkpoint", None, a.State, (400, 404, 500), query={"subgraphs": BOOL}
     ),
     "GET /threads/{thread_id}/history": Operation(
-        "Its past states", None, list[a.State], (400, 404, 500), query={"limit": INT, "before": TEXT}
+        "Get thread history", None, list[a.State], (400, 404, 500), query={"limit": INT, "before": TEXT}
     ),
-    "POST /threads/{thread_id}/history": Operation("Its past states", b.HistorySearch, list[a.State], (400, 404, 500)),
+    "POST /threads/{thread_id}/history": Operation(
+        "Get thread history", b.HistorySearch, list[a.State], (400, 404, 500)
+    ),
     "GET /threads/{thread_id}/stream": Operation(
-        "All its runs as one stream",
+        "Stream all runs of a thread",
         errors=NOT_THERE,
         media=SSE,
         query={"stream_modes": TEXT},
-        headers={"Last-Event-ID": "Go on after this event; -: from the start"},
+        headers={"Last-Event-ID": "Resume after this event; `-` streams from the start"},
     ),
     "POST /threads/{thread_id}/commands": Operation(
-        "A command of the streaming protocol",
+        "Send a streaming-protocol command",
         b.ProtocolCommand,
         a.ProtocolAnswer,
         errors=(400,),
@@ -142,24 +148,24 @@ OPERATIONS: dict[str, Operation] = {
         keyed=(400,),
     ),
     "POST /threads/{thread_id}/stream/events": Operation(
-        "Its events by the streaming protocol",
+        "Subscribe to streaming-protocol events",
         b.EventStream,
         errors=(400,),
         media=SSE,
-        headers={"Last-Event-ID": "Go on after this event, when the body has no since"},
+        headers={"Last-Event-ID": "Resume after this event, unless the body sets `since`"},
     ),
     "GET /threads/{thread_id}/stream/events": Operation(
-        "The streaming protocol over a WebSocket", errors=(403, 405), empty=(101,)
+        "Open a streaming-protocol WebSocket", errors=(403, 405), empty=(101,)
     ),
     "GET /threads/{thread_id}/events": Operation(
-        "What happened on it, from the log", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
+        "List log events of a thread", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
     ),
     # runs
     "GET /threads/{thread_id}/runs/{run_id}/events": Operation(
-        "What happened in a run, from the log", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
+        "List log events of a run", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
     ),
     "GET /threads/{thread_id}/runs": Operation(
-        "Its runs",
+        "List runs of a thread",
         None,
         list[a.Run],
         (400, 404),
@@ -170,45 +176,49 @@ OPERATIONS: dict[str, Operation] = {
             "select": {"type": "array", "items": {"enum": list(a.Run.__struct_fields__)}},
         },
     ),
-    "GET /threads/{thread_id}/runs/{run_id}": Operation("A run", None, a.Run, NOT_THERE),
-    "DELETE /threads/{thread_id}/runs/{run_id}": Operation("Remove a run", errors=NOT_THERE, empty=(204,)),
-    "GET /threads/{thread_id}/runs/{run_id}/join": Operation("Wait for its end", errors=NOT_THERE, query=JOIN),
+    "GET /threads/{thread_id}/runs/{run_id}": Operation("Get run", None, a.Run, NOT_THERE),
+    "DELETE /threads/{thread_id}/runs/{run_id}": Operation("Delete run", errors=NOT_THERE, empty=(204,)),
+    "GET /threads/{thread_id}/runs/{run_id}/join": Operation("Wait for a run to end", errors=NOT_THERE, query=JOIN),
     "GET /threads/{thread_id}/runs/{run_id}/stream": Operation(
-        "Its events",
+        "Stream events of a run",
         errors=NOT_THERE,
         media=SSE,
         query={**JOIN, "stream_mode": TEXT},
-        headers={"Last-Event-ID": "Go on after this event; -1: from the start"},
+        headers={"Last-Event-ID": "Resume after this event; `-1` streams from the start"},
     ),
     "POST /threads/{thread_id}/runs/{run_id}/cancel": Operation(
-        "Stop a run", errors=NOT_THERE, query=CANCEL, answer=dict[str, Any], empty=(202,)
+        "Cancel run", errors=NOT_THERE, query=CANCEL, answer=dict[str, Any], empty=(202,)
     ),
-    "POST /runs/batch": Operation("Make several runs", RunBatch, list[a.Run], (400, 404, 409), headers=KEY),
+    "POST /runs/batch": Operation("Create several runs", RunBatch, list[a.Run], (400, 404, 409), headers=KEY),
     "POST /runs/cancel": Operation(
-        "Stop several runs", b.CancelMany, errors=NOT_THERE, query={"action": CANCEL["action"]}, empty=(204,)
+        "Cancel several runs", b.CancelMany, errors=NOT_THERE, query={"action": CANCEL["action"]}, empty=(204,)
     ),
-    "GET /threads/{thread_id}/runs/{run_id}/webhooks": Operation("What was sent to its webhook", errors=NOT_THERE),
+    "GET /threads/{thread_id}/runs/{run_id}/webhooks": Operation("List webhook deliveries of a run", errors=NOT_THERE),
     # other protocols
-    "POST /mcp": Operation("MCP: assistants as tools", errors=(400, 404, 406), empty=(202,), keyed=(400, 406)),
-    "GET /mcp": Operation("MCP: no stream is offered", errors=(405,)),
-    "DELETE /mcp": Operation("MCP: there are no sessions", errors=NOT_THERE),
-    "POST /a2a/{assistant_id}": Operation("A2A: JSON-RPC to an assistant", errors=(400, 404), keyed=(400,)),
-    "GET /a2a/{assistant_id}": Operation("A2A: the card of an assistant", errors=(400, 404), keyed=(400,)),
+    "POST /mcp": Operation(
+        "MCP: send a JSON-RPC request (assistants as tools)", errors=(400, 404, 406), empty=(202,), keyed=(400, 406)
+    ),
+    "GET /mcp": Operation("MCP: server-initiated streams are not supported", errors=(405,)),
+    "DELETE /mcp": Operation("MCP: sessions are not supported", errors=NOT_THERE),
+    "POST /a2a/{assistant_id}": Operation(
+        "A2A: send a JSON-RPC request to an assistant", errors=(400, 404), keyed=(400,)
+    ),
+    "GET /a2a/{assistant_id}": Operation("A2A: get an assistant's agent card", errors=(400, 404), keyed=(400,)),
     "GET /.well-known/agent-card.json": Operation(
-        "A2A: the card of an assistant", errors=(400, 404), query={"assistant_id": TEXT}, tag="a2a", keyed=(400,)
+        "A2A: get an assistant's agent card", errors=(400, 404), query={"assistant_id": TEXT}, tag="a2a", keyed=(400,)
     ),
     # crons
-    "POST /runs/crons": Operation("Make a cron", c.CronCreate, a.Cron, (400, 404)),
-    "POST /threads/{thread_id}/runs/crons": Operation("Make a cron on a thread", c.CronCreate, a.Cron, (400, 404)),
-    "GET /runs/crons/{cron_id}": Operation("A cron", None, a.Cron, NOT_THERE),
-    "PATCH /runs/crons/{cron_id}": Operation("Change a cron", c.CronPatch, a.Cron, (400, 404)),
-    "DELETE /runs/crons/{cron_id}": Operation("Remove a cron", errors=NOT_THERE, empty=(204,)),
-    "POST /runs/crons/search": Operation("Find crons", c.CronSearch, list[a.Cron], (400, 404)),
+    "POST /runs/crons": Operation("Create cron", c.CronCreate, a.Cron, (400, 404)),
+    "POST /threads/{thread_id}/runs/crons": Operation("Create cron on a thread", c.CronCreate, a.Cron, (400, 404)),
+    "GET /runs/crons/{cron_id}": Operation("Get cron", None, a.Cron, NOT_THERE),
+    "PATCH /runs/crons/{cron_id}": Operation("Update cron", c.CronPatch, a.Cron, (400, 404)),
+    "DELETE /runs/crons/{cron_id}": Operation("Delete cron", errors=NOT_THERE, empty=(204,)),
+    "POST /runs/crons/search": Operation("Search crons", c.CronSearch, list[a.Cron], (400, 404)),
     "POST /runs/crons/count": Operation("Count crons", c.CronCount, int, (400, 404)),
     # store
-    "PUT /store/items": Operation("Write an item", b.StorePut, errors=(400,), empty=(204,), plain=(422,)),
+    "PUT /store/items": Operation("Put store item", b.StorePut, errors=(400,), empty=(204,), plain=(422,)),
     "GET /store/items": Operation(
-        "An item, or null",
+        "Get store item",
         None,
         a.Item | None,
         (400,),
@@ -217,26 +227,26 @@ OPERATIONS: dict[str, Operation] = {
         plain=(422,),
         keyed=(400,),
     ),
-    "DELETE /store/items": Operation("Remove an item", b.StoreDelete, errors=(400,), empty=(204,), plain=(422,)),
-    "POST /store/items/search": Operation("Find items", b.StoreSearch, a.Items, (400,), plain=(422,)),
+    "DELETE /store/items": Operation("Delete store item", b.StoreDelete, errors=(400,), empty=(204,), plain=(422,)),
+    "POST /store/items/search": Operation("Search store items", b.StoreSearch, a.Items, (400,), plain=(422,)),
     "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, a.Namespaces, (400,), plain=(422,)),
     # system
-    "GET /": Operation("Whether it answers", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),
-    "GET /ok": Operation("Whether it answers", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),
-    "GET /info": Operation("Versions and flags", None, a.Info, (), tag="system"),
-    "GET /docs": Operation("This document, to read", media="text/html", errors=(), tag="system"),
-    "GET /openapi.json": Operation("This document", None, dict[str, Any], (), tag="system"),
+    "GET /": Operation("Health check", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),
+    "GET /ok": Operation("Health check", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),
+    "GET /info": Operation("Get server version and feature flags", None, a.Info, (), tag="system"),
+    "GET /docs": Operation("API reference page", media="text/html", errors=(), tag="system"),
+    "GET /openapi.json": Operation("OpenAPI document", None, dict[str, Any], (), tag="system"),
     "GET /metrics": Operation(
-        "Figures", media="text/plain", errors=(), query={"format": {"enum": ["prometheus"]}}, tag="system"
+        "Prometheus metrics", media="text/plain", errors=(), query={"format": {"enum": ["prometheus"]}}, tag="system"
     ),
 }
 
 for _prefix, _of in (("/threads/{thread_id}/runs", "on a thread"), ("/runs", "without a thread")):
     _errors = (400, 404, 409)
-    OPERATIONS[f"POST {_prefix}"] = Operation(f"Make a run {_of}", RunCreate, a.Run, _errors, headers=KEY)
+    OPERATIONS[f"POST {_prefix}"] = Operation(f"Create run {_of}", RunCreate, a.Run, _errors, headers=KEY)
     OPERATIONS[f"POST {_prefix}/wait"] = Operation(
-        f"Make a run {_of} and wait for its output", RunCreate, errors=_errors, headers=KEY
+        f"Create run {_of} and wait for its output", RunCreate, errors=_errors, headers=KEY
     )
     OPERATIONS[f"POST {_prefix}/stream"] = Operation(
-        f"Make a run {_of} and get its events", RunCreate, errors=_errors, media=SSE, headers=KEY
+        f"Create run {_of} and stream its events", RunCreate, errors=_errors, media=SSE, headers=KEY
     )
