@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -30,11 +29,6 @@ KEPT_LINES = 20
 """Last lines of a child, for the message when it does not start."""
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_RAISE = 2
-_CAP_DAC_OVERRIDE = 1
-_CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -46,7 +40,7 @@ class ChildFailed(Exception):
 class Child:
     """One run of one program. ``ready`` is a piece of the line that it says when it can be used (empty: at once).
 
-    ``user``: for programs that refuse to run as root; given to a root process, the child runs as that user.
+    ``become``: called in the child before it runs the program, to change its user (`postgres_user`).
     """
 
     def __init__(
@@ -57,7 +51,7 @@ class Child:
         stop_signal: signal.Signals = signal.SIGTERM,
         transcript: Path | None = None,
         env: Mapping[str, str] | None = None,
-        user: pwd.struct_passwd | None = None,
+        become: Callable[[], None] | None = None,
     ) -> None:
         self.program = Path(os.fspath(command[0])).name
         self.exited: Future[int] = Future()
@@ -72,7 +66,7 @@ class Child:
             stderr=subprocess.STDOUT,
             env=None if env is None else dict(env),
             cwd="/",
-            preexec_fn=_born(stop_signal, user),
+            preexec_fn=_born(stop_signal, become),
             # a Ctrl-C in the terminal is for us; we stop our children in order
             process_group=0,
         )
@@ -134,24 +128,13 @@ class Child:
         self.exited.set_result(code)
 
 
-def _born(stop_signal: signal.Signals, user: pwd.struct_passwd | None) -> Callable[[], None]:
+def _born(stop_signal: signal.Signals, become: Callable[[], None] | None) -> Callable[[], None]:
     """What the child does between fork and exec. Libraries are loaded before: nothing is imported there."""
     parent = os.getpid()
-    capability_header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    bits = 1 << _CAP_DAC_OVERRIDE
-    capabilities = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
 
     def born() -> None:
-        if user is not None:
-            if _libc is not None:
-                _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
-            os.setgroups([])
-            os.setgid(user.pw_gid)
-            os.setuid(user.pw_uid)
-            if _libc is not None:
-                # root's folders are often closed to others: this one capability opens them, without changing their modes
-                _libc.capset(capability_header, capabilities)
-                _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
+        if become is not None:
+            become()
         if _libc is not None:
             # after the change of user, which clears it
             _libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)

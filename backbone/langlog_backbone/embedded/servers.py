@@ -18,7 +18,6 @@ import fcntl
 import functools
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -35,8 +34,9 @@ from ..log.sqlite.wakeup import make_private, short_folder
 from ..process.service import StartError
 from ..process.settings import Settings
 from .child import Child, ChildFailed
-from .folder_modes import close_to_others
+from .folder_modes import close_to_others, hand_over, refuse_what_is_closed, why_unusable
 from .orphans import end_orphans
+from .postgres_user import PostgresUser, postgres_user
 
 logger = structlog.get_logger(__name__)
 
@@ -106,7 +106,6 @@ class EmbeddedPostgres:
         self._folder = data_dir / f"postgres-{self._major}"
         self._transcript = data_dir / "postgres.log"
         self._sockets = short_folder(data_dir / "postgres.run", _SOCKET_NAME_BYTES)
-        self._user = _unprivileged(self._folder)
         self.child: Child | None = None
         self.uri = f"postgresql:///postgres?user=langlog&host={quote(str(self._sockets))}"
 
@@ -114,9 +113,10 @@ class EmbeddedPostgres:
         """Returns when it takes connections. Raises StartError."""
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _socket_folder(self._sockets, self._user)
+            user = await asyncio.to_thread(postgres_user, self._bin / "postgres", self._folder)
+            _socket_folder(self._sockets, user)
             if not (self._folder / "PG_VERSION").exists():
-                await self._make()
+                await self._make(user)
             await asyncio.get_running_loop().run_in_executor(None, self._clear)
             chosen = POSTGRES_SETTINGS | POSTGRES_SETTINGS_SINCE.get(self._major, {})
             chosen["unix_socket_directories"] = str(self._sockets)
@@ -126,7 +126,7 @@ class EmbeddedPostgres:
                 stop_signal=signal.SIGINT,
                 transcript=self._transcript,
                 env=_POSTGRES_ENV,
-                user=self._user,
+                become=user.become,
             )
             await self.child.wait_ready()
         except (ChildFailed, OSError, subprocess.SubprocessError) as error:
@@ -147,13 +147,12 @@ class EmbeddedPostgres:
         for left in (self._folder / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*")):
             left.unlink(missing_ok=True)
 
-    async def _make(self) -> None:
+    async def _make(self, user: PostgresUser) -> None:
         # beside its place and then renamed: a folder half made by an initdb that was killed is never used
         draft = self._folder.with_name(self._folder.name + ".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        if self._user is not None:
-            os.chown(draft, self._user.pw_uid, self._user.pw_gid)
+        _give(draft, user)
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._major >= 17 else []
         initdb = Child(
             [
@@ -162,7 +161,7 @@ class EmbeddedPostgres:
             ],
             env=_CLEAN_ENV,
             transcript=self._transcript,
-            user=self._user,
+            become=user.become,
         )
         if await initdb.wait_exit() != 0:
             words = self._transcript.read_text(errors="replace").strip().splitlines()[-1:]
@@ -275,13 +274,13 @@ async def _keep(server: Server) -> None:
 
 @contextlib.contextmanager
 def data_folder_lock(data_dir: Path) -> Iterator[None]:
-    """Keep other langlogs out of the folder. Raises StartError that names the one who is in it."""
+    """Keep other langlogs out of the folder. Raises StartError that names the one in it, or says what to do about the folder."""
     path = data_dir / "lock"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StartError(f"data folder {data_dir} cannot be used: {error.strerror}") from None
+        raise why_unusable(data_dir, error) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -291,9 +290,13 @@ def data_folder_lock(data_dir: Path) -> Iterator[None]:
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        hand_over(data_dir)
         close_to_others(data_dir)
+        refuse_what_is_closed(data_dir)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            hand_over(data_dir)
         os.close(fd)
 
 
@@ -328,24 +331,15 @@ def _redis_program() -> Path:
     )
 
 
-def _unprivileged(folder: Path) -> pwd.struct_passwd | None:
-    """Whom Postgres runs as, when we are root: it refuses root."""
-    if os.geteuid() != 0:
-        return None
-    with contextlib.suppress(OSError, KeyError):
-        owner = folder.stat().st_uid
-        if owner != 0:
-            return pwd.getpwuid(owner)
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise StartError("Postgres does not run as root, and there is no user `nobody`: run langlog as an ordinary user")
-
-
-def _socket_folder(folder: Path, user: pwd.struct_passwd | None = None) -> None:
-    make_private(folder, *([user.pw_uid] if user is not None else []))
+def _socket_folder(folder: Path, user: PostgresUser | None = None) -> None:
+    make_private(folder, *([user.uid] if user is not None else []))
     if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
+        _give(folder, user)
+
+
+def _give(folder: Path, user: PostgresUser) -> None:
+    if folder.stat().st_uid != user.uid:
+        os.chown(folder, user.uid, user.gid)
 
 
 def _remove_if_temporary(folder: Path, data_dir: Path) -> None:

@@ -46,10 +46,12 @@ def short_folder(wanted: Path, name_bytes: int) -> Path:
 def make_private(folder: Path, *owners: int) -> None:
     """Make it, for us alone, or see that it is ours (or one of ``owners``'): in a temporary folder anybody could have made it.
 
-    Raises OSError.
+    Root takes that of the owner of the folder around it as well: it uses a user's data folder. Raises OSError.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     info = folder.lstat()
+    if os.geteuid() == 0:
+        owners = (*owners, folder.parent.stat().st_uid)
     if not stat.S_ISDIR(info.st_mode) or info.st_uid not in (os.geteuid(), *owners):
         raise PermissionError(errno.EPERM, "belongs to somebody else", str(folder))
 
