@@ -133,6 +133,26 @@ async def test_a_live_run_is_joined_and_its_stream_ends_with_it(client: LangGrap
     assert (await client.runs.get(thread, run))["status"] == "success"
 
 
+async def test_a_run_that_is_followed_right_after_its_creation_is_told_from_its_start(client: LangGraphClient) -> None:
+    """However quick it is, and wherever its stream was when the join came."""
+
+    async def follow(resumable: bool, wait: bool) -> None:
+        thread = await thread_of(client)
+        body = {"input": {"by": 1}, "stream_mode": ["values", "updates"], "stream_resumable": resumable}
+        run = (await client.runs.create(thread, "counter", **body))["run_id"]
+        if wait:
+            await client.runs.join(thread, run)
+        told = [part.event async for part in client.runs.join_stream(thread, run)]
+        assert told[0] == "metadata"
+        assert told[-1] == "values"
+        assert "updates" in told
+        chosen = [part.event async for part in client.runs.join_stream(thread, run, stream_mode="updates")]
+        assert chosen == [name for name in told if name != "values"]
+
+    for _ in range(5):
+        await asyncio.gather(*(follow(resumable, wait) for resumable in (True, False) for wait in (True, False)))
+
+
 async def test_a_resumable_stream_is_replayed_after_the_end(client: LangGraphClient) -> None:
     thread = await thread_of(client)
     created: list[Any] = []

@@ -62,6 +62,10 @@ async def test_a_new_attempt_begins_the_stream_again(stack: Stack) -> None:
         ]
 
 
+FROM_NOW_ON = {"Last-Event-ID": "no id"}
+"""A join without the header gets all of a run that is as young as those of tests."""
+
+
 async def test_joining_a_live_run_shows_what_comes_and_can_be_filtered(stack: Stack) -> None:
     going, more = asyncio.Event(), asyncio.Event()
 
@@ -79,8 +83,8 @@ async def test_joining_a_live_run_shows_what_comes_and_can_be_filtered(stack: St
     path = f"{stack.url}/threads/{thread_id}/runs/{run['run_id']}/stream"
     async with (
         stack.http.get(path, headers={"Last-Event-ID": "-1"}) as everything,
-        stack.http.get(f"{path}?stream_mode=messages-tuple&stream_mode=updates") as some,
-        stack.http.get(f"{path}?stream_mode=zzz") as nothing,
+        stack.http.get(f"{path}?stream_mode=messages-tuple&stream_mode=updates", headers=FROM_NOW_ON) as some,
+        stack.http.get(f"{path}?stream_mode=zzz", headers=FROM_NOW_ON) as nothing,
     ):
         more.set()
         assert await stack.events(everything) == [
@@ -91,6 +95,11 @@ async def test_joining_a_live_run_shows_what_comes_and_can_be_filtered(stack: St
         ]
         assert await stack.events(some) == [("messages", [3]), ("messages/partial", [4]), ("updates|a:1", 5)]
         assert await stack.events(nothing) == []
+    async with stack.http.get(path, headers=FROM_NOW_ON) as late:
+        assert await stack.events(late) == []
+    async with stack.http.get(path) as early:
+        assert [name for name, _ in await stack.events(early)][:2] == ["metadata", "values"]
+    await stack.backbone.pool.execute("UPDATE runs SET created_at = created_at - interval '3 s'")
     async with stack.http.get(path) as late:
         assert await stack.events(late) == []
     async with stack.http.get(path.replace(run["run_id"], UNKNOWN)) as unknown:

@@ -186,11 +186,18 @@ async def join_stream(sdk: Driver) -> None:
     thread, run = await slow(sdk, stream_resumable=True)
     whole = await sdk("runs.join_stream", thread, run, last_event_id="-1", until=lambda part: part.event == "custom")
     assert [part.event for part in whole] == ["metadata", "custom"]
-    live = await sdk("runs.join_stream", thread, run, stream_mode=["custom"], until=lambda part: True)
+    only_new = {"last_event_id": "no id: from now on", "stream_mode": ["custom"]}
+    live = await sdk("runs.join_stream", thread, run, **only_new, until=lambda part: True)
     assert live[0].data["tick"] > 0
     await sdk("runs.join_stream", thread, run, cancel_on_disconnect=True, until=lambda part: True)
     await sdk("runs.join", thread, run)
     assert (await sdk("runs.get", thread, run))["status"] == "interrupted"
+    thread = await fresh(sdk)
+    quick = (await sdk("runs.create", thread, "echo", input={"text": "a"}))["run_id"]
+    await sdk("runs.join", thread, quick)
+    told = await sdk("runs.join_stream", thread, quick)
+    assert [part.event for part in told][:1] == ["metadata"], "the run was over before the client could join"
+    assert told[-1].event == "values"
 
 
 @drives("runs.cancel")

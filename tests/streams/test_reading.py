@@ -18,6 +18,8 @@ from tests.streams.test_resume import EVENTS, LOUD, TALK, done, ticks
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+FROM_NOW_ON = "no id"
+"""A join without a last id gets all of a run that is as young as those of tests."""
 FLOOD = {"events": 5000, "bytes": 4000}
 
 
@@ -69,8 +71,10 @@ async def test_who_joins_a_run_sees_what_is_still_to_come(client: Client, resuma
     joined = []
     for gate in (places := range(0, EVENTS, GATE_EVENTS)):
         opened = [asyncio.Event(), asyncio.Event()]
-        joined.append(asyncio.create_task(client.read(path, None, opened=opened[0])))
-        behind = client.read(path, None, opened=opened[1], until=lambda event, gate=gate: ticks([event]) == [gate])
+        joined.append(asyncio.create_task(client.read(path, FROM_NOW_ON, opened=opened[0])))
+        behind = client.read(
+            path, FROM_NOW_ON, opened=opened[1], until=lambda event, gate=gate: ticks([event]) == [gate]
+        )
         passed = asyncio.create_task(behind)
         for event in opened:
             await event.wait()
@@ -81,7 +85,7 @@ async def test_who_joins_a_run_sees_what_is_still_to_come(client: Client, resuma
     for gate, events in zip(places[1:], later, strict=True):
         assert events == first[-len(events) :]
         assert ticks(events)[-(EVENTS - gate) :] == list(range(gate, EVENTS))
-    assert await client.read(path, None) == ([], True), "over: there is nothing to come"
+    assert await client.read(path, FROM_NOW_ON) == ([], True), "over: there is nothing to come"
 
 
 async def test_a_slow_reader_is_cut_off_and_slows_nobody(
