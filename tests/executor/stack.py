@@ -115,6 +115,8 @@ class Run(NamedTuple):
     frames: list[Frame]
     custom: asyncio.Event
     """The graph has written to its custom stream: it waits in the middle of a step."""
+    started: asyncio.Event
+    """The log has the record of its start: frames may come before that."""
     ended: asyncio.Future[tuple[str, dict[str, Any]]]
     """Type and body of the final event."""
 
@@ -148,7 +150,7 @@ class Stack:
     async def start(self, graph_id: str, thread_id: str = "", **kwargs: Any) -> Run:
         """A run, created and dispatched. ``kwargs`` as in API.md 5; the input's label is the thread's id."""
         fresh, thread_id, run_id = not thread_id, thread_id or new_id(), new_id()
-        run = Run(thread_id, run_id, [], asyncio.Event(), asyncio.get_running_loop().create_future())
+        run = Run(thread_id, run_id, [], asyncio.Event(), asyncio.Event(), asyncio.get_running_loop().create_future())
 
         def on_frames(data: bytes) -> None:
             batch = frames.decode(restored(data))
@@ -160,6 +162,8 @@ class Stack:
         def on_life(data: bytes) -> None:
             life = messages.decode_life(data)
             body = json.loads(life.body)
+            if body.get("run_id") == run_id and life.type == "run.started.v1":
+                run.started.set()
             final = life.type not in ("run.started.v1", "run.cancel_requested.v1")
             if body.get("run_id") == run_id and final and not run.ended.done():
                 run.ended.set_result((life.type, body))

@@ -1,4 +1,4 @@
-"""Layouts of projects in the wild: what `langgraph dev` imports, a worker imports, each in a process of its own."""
+"""Layouts of projects in the wild: what `langgraph dev` imports, a worker imports. Each case has a process of its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,30 +24,73 @@ class S(TypedDict, total=False):
 
 graph = StateGraph(S).add_node("speak", speak).add_edge(START, "speak").compile()
 """
-SCRIPT = """
-import asyncio, sys
+FORKS = """
+import asyncio, json, os, sys, traceback
 from pathlib import Path
 from langlog_backbone.project.config import read_project
 from langlog_executor.graphs.loading import load_graphs
-graphs = load_graphs(read_project(Path(sys.argv[1])))
-async def main():
-    async with graphs.open("g") as graph:
-        print((await graph.ainvoke({}))["out"])
-asyncio.run(main())
+
+def case(config):
+    graphs = load_graphs(read_project(Path(config)))
+    async def main():
+        async with graphs.open("g") as graph:
+            print((await graph.ainvoke({}))["out"])
+    asyncio.run(main())
+
+def alone(folder, config):
+    os.chdir(folder)
+    for stream, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{folder}/{name}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    try:
+        case(config)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        alone(*json.loads(line))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+"""What has imported all that a case imports before it loads its project, and forks for each case: the imports take seconds."""
 
 
-def run(
-    folder: Path, graph: str, files: dict[str, str], dependencies: Any = (".",)
-) -> subprocess.CompletedProcess[str]:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-    config = folder / "langgraph.json"
-    config.write_text(json.dumps({"graphs": {"g": graph}, "dependencies": dependencies}))
-    command = [sys.executable, "-P", "-c", SCRIPT, str(config)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Forks:
+    """Runs cases, each in a process of its own that has loaded no other project."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, folder: Path, graph: str, files: dict[str, str], dependencies: Any = (".",)) -> Done:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        config = folder / "langgraph.json"
+        config.write_text(json.dumps({"graphs": {"g": graph}, "dependencies": dependencies}))
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([str(folder), str(config)]), file=self._process.stdin, flush=True)
+        code = int(self._process.stdout.readline())
+        return Done(code, (folder / "out.txt").read_text(), (folder / "err.txt").read_text())
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    command = [sys.executable, "-P", "-c", FORKS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Forks(process)
 
 
 def graph(imports: str) -> str:
@@ -157,13 +201,13 @@ LAYOUTS: dict[str, tuple[str, dict[str, str], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_layout_loads_and_runs(name: str, tmp_path: Path) -> None:
-    done = run(tmp_path, *LAYOUTS[name])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "ok"
+def test_a_layout_loads_and_runs(name: str, tmp_path: Path, forks: Forks) -> None:
+    done = forks.run(tmp_path, *LAYOUTS[name])
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "ok"
 
 
-def test_classes_of_a_relative_import_are_those_of_the_absolute_one(tmp_path: Path) -> None:
+def test_classes_of_a_relative_import_are_those_of_the_absolute_one(tmp_path: Path, forks: Forks) -> None:
     files = {
         "src/my_agent/__init__.py": "",
         "src/my_agent/state.py": STATE,
@@ -171,12 +215,12 @@ def test_classes_of_a_relative_import_are_those_of_the_absolute_one(tmp_path: Pa
             "from .state import S as ONE\nfrom my_agent.state import S as TWO\nassert ONE is TWO\n" + NODES
         ),
     }
-    done = run(tmp_path, "./src/my_agent/graph.py:graph", files)
-    assert done.returncode == 0, done.stderr
+    done = forks.run(tmp_path, "./src/my_agent/graph.py:graph", files)
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("name", ["graph.ts", "graph.mjs", "graph.tsx"])
-def test_a_graph_in_javascript_is_refused_with_what_langlog_runs(name: str, tmp_path: Path) -> None:
-    done = run(tmp_path, f"./{name}:graph", {name: "export const graph = 1"})
-    assert done.returncode == 1
-    assert "JavaScript or TypeScript, and langlog runs Python graphs only" in done.stderr
+def test_a_graph_in_javascript_is_refused_with_what_langlog_runs(name: str, tmp_path: Path, forks: Forks) -> None:
+    done = forks.run(tmp_path, f"./{name}:graph", {name: "export const graph = 1"})
+    assert done.code == 1
+    assert "JavaScript or TypeScript, and langlog runs Python graphs only" in done.err

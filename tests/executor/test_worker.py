@@ -12,23 +12,40 @@ from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_executor.worker.pool import WorkerPoolService
 from langlog_schemas import commands, envelope, events, frames
 
 from tests.executor.stack import GRAPHS, LIMIT_S, Stack, running_stack, write_project
+from tests.stack.fixtures import MakeSettings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture
-def project(settings: Settings, tmp_path: Path) -> Settings:
-    """Settings with a project of the test's own."""
-    return msgspec.structs.replace(settings, project=write_project(tmp_path / "project"), drain_s=60.0)
+def project(make_settings: MakeSettings, tmp_path: Path) -> Settings:
+    """Settings of the test's own, with a project of its own."""
+    return make_settings(project=write_project(tmp_path / "project"), drain_s=60.0, reply_timeout_s=60.0)
 
 
-@pytest.fixture
-async def stack(project: Settings) -> AsyncIterator[Stack]:
-    async with running_stack(project) as found:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(make_shared_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """One worker for all runs of this file. A test that takes the worker away leaves another one."""
+    project = write_project(tmp_path_factory.mktemp("project"))
+    async with running_stack(make_shared_settings(project=project, drain_s=60.0, reply_timeout_s=60.0)) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tight_stack(
+    make_shared_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    """A stack whose states may have 500 kB, and its records less than half of that."""
+    project = write_project(tmp_path_factory.mktemp("project"))
+    limits = {"max_record_bytes": 200_000, "max_answer_bytes": 500_000}
+    async with running_stack(make_shared_settings(project=project, reply_timeout_s=60.0, **limits)) as found:
         yield found
 
 
@@ -150,6 +167,7 @@ async def test_a_graph_that_does_not_stop_is_reported_as_stopped_and_changes_not
 async def test_a_run_of_a_deleted_thread_stops_and_reports_nothing(stack: Stack) -> None:
     run = await stack.start("steps")
     await run.custom.wait()
+    await run.started.wait()
     await stack.send(commands.DeleteThread(thread_id=run.thread_id))
     async with asyncio.timeout(LIMIT_S):
         while f"{run.run_id}:1" in await stack.backbone.queue.known():
@@ -255,9 +273,10 @@ async def test_a_dead_worker_is_replaced(stack: Stack) -> None:
 
 async def test_a_reload_of_broken_graphs_keeps_the_old_workers(stack: Stack) -> None:
     pids = stack.pool.pids
-    (stack.folder / "graphs.py").write_text(GRAPHS + "\nbroken = 1 / 0\n")
+    write_project(stack.folder, GRAPHS + "\nbroken = 1 / 0\n")
     with pytest.raises(StartError, match="ZeroDivisionError"):
         await stack.pool.reload()
+    write_project(stack.folder)
     assert stack.pool.pids == pids
     run = await stack.start("steps")
     stack.go(run)
@@ -265,10 +284,11 @@ async def test_a_reload_of_broken_graphs_keeps_the_old_workers(stack: Stack) -> 
 
 
 async def test_a_graph_that_does_not_load_stops_the_start_with_file_line_and_reason(
-    project: Settings, backbone: Any
+    stack: Stack, tmp_path: Path
 ) -> None:
-    write_project(project.project.parent, "x = 1\nsteps = nothing\n")
-    pool = WorkerPoolService(backbone._replace(settings=project))
+    project = write_project(tmp_path, "x = 1\nsteps = nothing\n")
+    settings = msgspec.structs.replace(stack.backbone.settings, project=project)
+    pool = WorkerPoolService(stack.backbone._replace(settings=settings))
     with pytest.raises(StartError, match=r"graphs\.py, line 2") as caught:
         await pool.start()
     assert "NameError: name 'nothing' is not defined" in str(caught.value)
@@ -285,23 +305,19 @@ async def test_graphs_and_their_default_assistants_are_there_when_the_pool_has_s
     ]
 
 
-async def test_a_state_over_the_record_limit_ends_its_run_all_the_same(project: Settings) -> None:
-    async with running_stack(msgspec.structs.replace(project, max_record_bytes=200_000)) as stack:
-        run = await stack.start("wide", input={"label": "x" * 100_000})
-        kind, body = await stack.end(run)
-        assert (kind, body["values"]["log"]) == ("run.succeeded.v1", ["x" * 100_000] * 3)
-        row = await stack.backbone.pool.fetchrow(
-            "SELECT status, state_values FROM threads WHERE thread_id = $1", run.thread_id
-        )
-        assert (row["status"], json.loads(row["state_values"])) == ("idle", body["values"])
-        assert await stack.backbone.pool.fetchval("SELECT count(*) FROM checkpoint_parts") == 0
+async def test_a_state_over_the_record_limit_ends_its_run_all_the_same(tight_stack: Stack) -> None:
+    run = await tight_stack.start("wide", input={"label": "x" * 100_000})
+    kind, body = await tight_stack.end(run)
+    assert (kind, body["values"]["log"]) == ("run.succeeded.v1", ["x" * 100_000] * 3)
+    pool = tight_stack.backbone.pool
+    row = await pool.fetchrow("SELECT status, state_values FROM threads WHERE thread_id = $1", run.thread_id)
+    assert (row["status"], json.loads(row["state_values"])) == ("idle", body["values"])
+    assert await pool.fetchval("SELECT count(*) FROM checkpoint_parts") == 0
 
 
-async def test_a_state_that_no_answer_can_hold_is_an_error_that_says_so(project: Settings) -> None:
-    changes = {"max_record_bytes": 200_000, "max_answer_bytes": 250_000}
-    async with running_stack(msgspec.structs.replace(project, **changes)) as stack:
-        run = await stack.start("wide", input={"label": "x" * 100_000})
-        kind, body = await stack.end(run)
+async def test_a_state_that_no_answer_can_hold_is_an_error_that_says_so(tight_stack: Stack) -> None:
+    run = await tight_stack.start("wide", input={"label": "x" * 150_000})
+    kind, body = await tight_stack.end(run)
     assert (kind, body["error"]["error"]) == ("run.failed.v1", "StateTooLarge")
     assert "LANGLOG_MAX_ANSWER_BYTES" in body["error"]["message"]
     assert [frame.event for frame in run.frames if not frame.event.startswith("@@")][-1] == "error"

@@ -8,19 +8,22 @@ import signal
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import psutil
 import pytest
+import pytest_asyncio
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_schemas import events
 
 from tests.loss.cluster import SERVICES, Cluster, running_cluster
 from tests.loss.test_loss import END_LIMIT_S, check, create, until_step
+from tests.stack.fixtures import make_broker
 from tests.stack.kafka_broker import KafkaBroker
 from tests.stack.server import Process, kafka_env
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 LONG_S = 3_600.0
 """What this waits for ends no test: drains, leases and sweeps are made this long to show that nothing waits for them."""
@@ -28,9 +31,36 @@ QUEUED = 24
 """Runs beyond the 16 that a worker has at once."""
 
 
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
-def log_env(request: pytest.FixtureRequest) -> dict[str, str]:
-    return kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def log(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def log_env(log: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    return kafka_env(request.getfixturevalue("kafka")) if log == "kafka" else {}
+
+
+class Stoppable(NamedTuple):
+    cluster: Cluster
+    broker: KafkaBroker | None
+    """Of its log, if that is on Kafka; nobody else uses it."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stoppable(log: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stoppable]:
+    """A cluster whose servers a test may take away, all of them."""
+    folder = tmp_path_factory.mktemp("stoppable")
+    async with contextlib.AsyncExitStack() as stack:
+        broker = None
+        env = {"LANGLOG_DRAIN_SECS": "1", "LANGLOG_STOP_SECS": "6"}
+        if log == "kafka":
+            broker = make_broker(folder / "kafka")
+            stack.push_async_callback(broker.stop)
+            await broker.start()
+            env |= kafka_env(broker.bootstrap)
+        yield Stoppable(await stack.enter_async_context(running_cluster(folder, env)), broker)
 
 
 def client(cluster: Cluster) -> aiohttp.ClientSession:
@@ -88,20 +118,13 @@ async def test_a_worker_ends_with_the_step_under_way_and_its_runs_go_on_elsewher
 
 
 @pytest.mark.parametrize("fault", ["killed", "silent"])
-async def test_services_end_while_the_servers_are_unavailable(
-    log_env: dict[str, str], tmp_path: Path, fault: str, request: pytest.FixtureRequest
-) -> None:
+async def test_services_end_while_the_servers_are_unavailable(stoppable: Stoppable, fault: str) -> None:
     """They end before the servers come back, with runs in the middle of steps, and go on afterwards."""
-    broker: KafkaBroker | None = None
-    if log_env:
-        broker = request.getfixturevalue("own_kafka")
-        await broker.start()
-        log_env = kafka_env(broker.bootstrap)
-    env = log_env | {"LANGLOG_DRAIN_SECS": "1", "LANGLOG_STOP_SECS": "6"}
-    async with running_cluster(tmp_path, env) as cluster, client(cluster) as http:
-        runs = [
-            await until_step(http, str(uuid.uuid4()), f"run-{n}", 2, hold=2, hold_seconds=END_LIMIT_S) for n in range(3)
-        ]
+    cluster, broker = stoppable
+    async with client(cluster) as http:
+        labels = [f"{fault}-{n}" for n in range(3)]
+        held = {"hold": 2, "hold_seconds": END_LIMIT_S}
+        runs = [await until_step(http, str(uuid.uuid4()), label, 2, **held) for label in labels]
         async with unavailable(cluster, broker, silent=fault == "silent"):
             for process in cluster.processes.values():
                 process.ask_to_stop()

@@ -115,6 +115,28 @@ def make_settings(
     return make
 
 
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def make_shared_settings(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: EmbeddedPostgres,
+    redis_server: EmbeddedRedis,
+) -> Iterator[MakeSettings]:
+    """As `make_settings`, for stacks that all tests of a file share."""
+    broker = request.getfixturevalue("kafka") if request.param == "kafka" else None
+    made: list[Settings] = []
+
+    def make(**changes: Any) -> Settings:
+        servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri}
+        made.append(isolated(broker, tmp_path_factory.mktemp("shared"), {**servers, **changes}))
+        return made[-1]
+
+    yield make
+    if broker is not None:
+        for settings in made:
+            asyncio.run(_delete_topics(settings))
+
+
 def isolated(broker: str | None, tmp_path: Path, changes: dict[str, Any]) -> Settings:
     """Settings under a name that nobody else has, on a broker or with an embedded log."""
     name = f"t{uuid.uuid4().hex[:12]}"

@@ -38,7 +38,10 @@ PORTS = range(16_000 + WORKER, 32_000, WORKERS)
 OWN = ("LOG_URI", "DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "PORT")
 """Variables of the surroundings that a test must not inherit, besides those that begin with ``LANGLOG_``."""
 
+WITHOUT_RICH = str(Path(__file__).with_name("without_rich"))
+
 SURROUNDINGS = {k: v for k, v in os.environ.items() if k not in OWN and not k.startswith("LANGLOG_")}
+SURROUNDINGS["PYTHONPATH"] = os.pathsep.join([WITHOUT_RICH, *filter(None, [os.environ.get("PYTHONPATH")])])
 """Taken before any test: one that loads a project in this process adds that project's variables to it."""
 
 running: list[Process] = []
