@@ -12,7 +12,9 @@ PAGE = Path(__file__).with_name("settings.md")
 INTRO = """# Settings
 
 Every setting is an environment variable; options of the `langlog` command win over them. Names that other LangGraph
-servers use are the same here; langlog's own begin with `LANGLOG_`. This page is generated from
+servers use are the same here; langlog's own begin with `LANGLOG_`. A variable that holds a secret may be given as
+`<VARIABLE>_FILE` instead: the path of a file (a Docker or Kubernetes secret) that holds the value; a line break at its end
+is left out. A file that cannot be read, and a variable that is set beside its `_FILE`, stop the start. This page is generated from
 `backbone/langlog_backbone/process/settings.py` by `python docs/settings_page.py`.
 
 | variable | default | meaning |
@@ -41,6 +43,8 @@ def page() -> str:
         )
         meaning = texts[field].partition(": ")[2]
         meaning = " ".join(meaning.split()).replace("``", "`").replace("|", "\\|")
+        if field in settings.SECRETS:
+            names += tuple(name + settings.FILE_SUFFIX for name in names)
         rows.append(f"| {', '.join(f'`{x}`' for x in names)} | {f'`{shown}`' if shown else ''} | {meaning} |")
     return INTRO + "\n".join(rows) + "\n"
 

@@ -146,6 +146,7 @@ def test_redis_that_cannot_be_reached_is_said_at_once(tmp_path: Path, service: s
         "DATABASE_URI": "postgresql://nobody@127.0.0.1:1/nothing",
         "REDIS_URI": "redis://127.0.0.1:1/0",
         "PORT": str(free_port()),
+        "LANGLOG_PROJECT": str(EXAMPLE),
     }
     assert refused(langlog(tmp_path, service, **uris)).startswith("Redis cannot be reached (REDIS_URI)")
 
@@ -186,3 +187,26 @@ def test_a_variable_that_holds_nonsense_is_named(tmp_path: Path, variable: str, 
 def test_a_log_of_another_kind_is_refused(tmp_path: Path) -> None:
     said = refused(langlog(tmp_path, "log", "tail", LOG_URI="mysql://localhost"))
     assert said == "LOG_URI must begin with sqlite:/// or kafka://, not mysql:"
+
+
+URIS = {
+    "LOG_URI": "sqlite:///log.db",
+    "DATABASE_URI": "postgresql://nobody@127.0.0.1:1/x",
+    "REDIS_URI": "redis://127.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize("words", [["gateway"], ["executor"], ["executor", "--role", "decider"]])
+def test_a_gateway_or_executor_without_a_project_does_not_start(tmp_path: Path, words: list[str]) -> None:
+    said = refused(langlog(tmp_path, *words, **URIS))
+    assert said.startswith("langgraph.json does not exist") and "--no-project" in said
+    (tmp_path / "langgraph.json").write_text("{")
+    for more in ([], ["--no-project"] if words != ["executor"] else []):
+        assert "langgraph.json is not valid JSON" in refused(langlog(tmp_path, *words, *more, **URIS))
+    missing = langlog(tmp_path, *words, LANGLOG_PROJECT="elsewhere.json", LANGLOG_NO_PROJECT="true", **URIS)
+    assert "elsewhere.json does not exist" in refused(missing)
+
+
+def test_workers_cannot_do_without_a_project(tmp_path: Path) -> None:
+    found = langlog(tmp_path, "executor", "--no-project", **URIS)
+    assert found.returncode == 2 and "--role decider" in found.stderr

@@ -191,8 +191,8 @@ def make_stack_on_both(make_settings: MakeSettings) -> MakeStack:
     return make
 
 
-OF_STACKS = {"lease_s": 3600.0}
-"""The worker that the test plays does not renew its lease."""
+OF_STACKS = {"lease_s": 3600.0, "no_project": True}
+"""The worker that the test plays does not renew its lease; most tests need no project."""
 
 
 @contextlib.asynccontextmanager

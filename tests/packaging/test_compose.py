@@ -127,8 +127,14 @@ def test_the_health_check_of_a_service_is_a_command_of_langlog(name: str, monkey
 def test_each_service_can_be_scaled(name: str) -> None:
     assert "container_name" not in SERVICES[name]
     for port in SERVICES[name].get("ports", []):
-        low, _, high = port.split(":")[0].partition("-")
+        low, _, high = port.split(":")[-2].partition("-")
         assert int(high) > int(low)
+
+
+def test_ports_are_published_to_this_machine_alone() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
 
 
 @pytest.mark.parametrize("name", ["kafka", "postgres"])

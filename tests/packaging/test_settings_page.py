@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from langlog_backbone.process.settings import VARIABLES, SettingError, Settings, read_settings
+from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, SettingError, Settings, read_settings
+from langlog_executor.worker.pool import environment
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,3 +34,47 @@ def test_an_option_wins_over_a_variable_and_a_variable_over_the_default() -> Non
 def test_a_variable_that_holds_nonsense_is_named(name: str, text: str) -> None:
     with pytest.raises(SettingError, match=f"{name}='{text}'"):
         read_settings({name: text})
+
+
+@pytest.mark.parametrize("name", [name for field in sorted(SECRETS) for name in VARIABLES[field]])
+def test_a_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("first, second\n")
+    (field,) = (field for field, names in VARIABLES.items() if name in names)
+    settings = read_settings({name + FILE_SUFFIX: str(file)})
+    assert getattr(settings, field) == "first, second"
+    worker = {name + FILE_SUFFIX: str(file), **environment(settings)}
+    assert getattr(read_settings(worker), field) == "first, second", "worker processes get the value"
+
+
+def test_no_secret_without_a_file_variable() -> None:
+    words = ("password", "secret", "key", "token", "database_uri", "redis_uri")
+    named = {field for field in VARIABLES if any(word in field for word in words) and not field.endswith("_file")}
+    assert named - {"keys_schema"} == SECRETS
+
+
+def test_a_secret_file_that_gives_nothing_is_named_and_its_text_is_not(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "bytes").write_bytes(b"top\xffsecret")
+    (tmp_path / "nul").write_bytes(b"top\0secret")
+    (tmp_path / "long").write_bytes(b"top-secret" * 10_000)
+    why = {"missing": "No such file", "empty": "is empty", "bytes": "not UTF-8", "nul": "NUL", "long": "more than"}
+    for name, reason in why.items():
+        with pytest.raises(SettingError) as raised:
+            read_settings({"LANGLOG_SECRET_FILE": str(tmp_path / name)})
+        said = str(raised.value)
+        assert said.startswith("LANGLOG_SECRET_FILE: ") and reason in said and "\n" not in said and "top" not in said
+        assert str(tmp_path / name) in said
+
+
+def test_a_secret_in_a_variable_and_in_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "uri").write_text("postgresql://from-file")
+    file = str(tmp_path / "uri")
+    for env in (
+        {"DATABASE_URI": "postgresql://x", "DATABASE_URI_FILE": file},
+        {"POSTGRES_URI": "postgresql://x", "DATABASE_URI_FILE": file},
+        {"POSTGRES_URI_FILE": file, "DATABASE_URI_FILE": file},
+    ):
+        with pytest.raises(SettingError, match="DATABASE_URI_FILE"):
+            read_settings(env)
+    assert read_settings({"DATABASE_URI": "", "DATABASE_URI_FILE": file}).database_uri == "postgresql://from-file"

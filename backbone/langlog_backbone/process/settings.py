@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_DATA_DIR: Folder of the embedded log, Postgres and Redis."""
     project: Path = Path("langgraph.json")
     """LANGLOG_PROJECT: Path of langgraph.json."""
+    no_project: bool = False
+    """LANGLOG_NO_PROJECT: Start a gateway or a decider without a langgraph.json: no authentication, none of the project's settings."""
 
     kafka_security: str = "PLAINTEXT"
     """LANGLOG_KAFKA_SECURITY: Kafka security protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
@@ -264,6 +266,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "redis_prefix": ("REDIS_KEY_PREFIX",),
     "data_dir": ("LANGLOG_DATA_DIR",),
     "project": ("LANGLOG_PROJECT",),
+    "no_project": ("LANGLOG_NO_PROJECT",),
     "kafka_security": ("LANGLOG_KAFKA_SECURITY",),
     "kafka_sasl_mechanism": ("LANGLOG_KAFKA_SASL_MECHANISM",),
     "kafka_username": ("LANGLOG_KAFKA_USERNAME",),
@@ -353,6 +356,23 @@ VARIABLES: dict[str, tuple[str, ...]] = {
 }
 """Field -> the variables it is read from, the first one set winning."""
 
+SECRETS = frozenset(
+    {
+        "database_uri",
+        "redis_uri",
+        "kafka_password",
+        "master_key",
+        "secret",
+        "webhook_secret",
+        "studio_api_key",
+    }
+)
+"""Fields that hold a secret: each of their variables may be given as ``<VARIABLE>_FILE``, the path of a file that holds the value."""
+FILE_SUFFIX = "_FILE"
+"""Ends the name of such a variable."""
+SECRET_BYTES_MAX = 65_536
+"""A longer file is something else than a secret."""
+
 
 UNSERVED: dict[str, tuple[tuple[str, ...], str]] = {
     "LANGGRAPH_AES_KEY": (
@@ -374,6 +394,9 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
             raise SettingError(f"{name} is set: {why}")
     found: dict[str, Any] = {}
     for field, names in VARIABLES.items():
+        if field in SECRETS and (text := _secret(env, names)):
+            found[field] = text
+            continue
         for name in names:
             if env.get(name, "") != "":
                 try:
@@ -383,6 +406,34 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
                 break
     found.update({k: v for k, v in overrides.items() if v is not None})
     return Settings(**found)
+
+
+def _secret(env: Mapping[str, str], names: tuple[str, ...]) -> str:
+    """The value of a secret, from a variable or from the file that one names; empty: neither is set. Raises SettingError."""
+    given = [name for name in names if env.get(name)]
+    files = [name + FILE_SUFFIX for name in names if env.get(name + FILE_SUFFIX)]
+    if len(files) > 1 or (files and given):
+        both = " and ".join([*given, *files])
+        raise SettingError(f"{both} are both set: set one of them")
+    return _read_secret(files[0], Path(env[files[0]])) if files else env[given[0]] if given else ""
+
+
+def _read_secret(variable: str, path: Path) -> str:
+    """The file's text without the line break at its end. Raises SettingError, which never holds any of the text."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(SECRET_BYTES_MAX + 1)
+    except OSError as error:
+        raise SettingError(f"{variable}: cannot read {path}: {error.strerror or error}") from None
+    if len(data) > SECRET_BYTES_MAX:
+        raise SettingError(f"{variable}: {path} has more than {SECRET_BYTES_MAX} bytes")
+    try:
+        text = data.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise SettingError(f"{variable}: {path} is not UTF-8 text") from None
+    if not text or "\0" in text:
+        raise SettingError(f"{variable}: {path} {'holds a NUL character' if text else 'is empty'}")
+    return text
 
 
 def own_url(settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """The user's project: what ``langgraph.json`` says (API.md 16), without importing any of its code.
 
 Everyone may read it: the worker to load graphs, the gateway for ``http`` and ``auth``, the scheduler for ``webhooks`` and
-TTLs. Read once at start; a change means a restart (``langlog dev`` reloads workers).
+TTLs. Read once at start; a change means a restart (``langlog dev`` takes up ``graphs``, ``dependencies`` and ``env``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ..process.service import StartError
+from ..process.settings import Settings
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -140,6 +141,23 @@ def read_project(file: Path) -> Project:
     if not isinstance(config, dict):
         raise StartError(f"{file} must hold a JSON object")
     return _project(file, config if graphs_given is None else {**config, "graphs": graphs_given})
+
+
+def required_project(settings: Settings) -> Project | None:
+    """The project of a service that must not come up without what it says; None: there is none, and `Settings.no_project` allows that.
+
+    Raises StartError for a file that is missing or unreadable; `Settings.no_project` excuses the one at the default place that is not there.
+    """
+    named = settings.project != Settings().project
+    if settings.no_project and not named and not settings.project.exists() and given_in_environment(GRAPHS) is None:
+        return None
+    try:
+        return read_project(settings.project)
+    except StartError as error:
+        hint = "name it by --config or LANGLOG_PROJECT, or start without a project, and so without its auth, by --no-project"
+        raise (
+            error if named or settings.project.exists() else StartError(f"{settings.project} does not exist: {hint}")
+        ) from None
 
 
 def _project(file: Path, config: dict[str, Any]) -> Project:

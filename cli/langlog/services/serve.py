@@ -22,6 +22,12 @@ NEEDED = {"log_uri": "LOG_URI", "database_uri": "DATABASE_URI", "redis_uri": "RE
 _config = click.option(
     "--config", "project", type=click.Path(path_type=Path), help="The project's langgraph.json.  [LANGLOG_PROJECT]"
 )
+_no_project = click.option(
+    "--no-project",
+    is_flag=True,
+    default=None,
+    help="Start without a langgraph.json: no auth, none of its settings.  [LANGLOG_NO_PROJECT]",
+)
 _health = click.option(
     "--health-port", type=click.IntRange(0, 65535), help="Answer GET /ok here; 0: nowhere.  [LANGLOG_HEALTH_PORT]"
 )
@@ -29,6 +35,7 @@ _health = click.option(
 
 @click.command()
 @_config
+@_no_project
 @click.option("--host", help="Address to listen on.  [LANGLOG_HOST]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT]")
 @_health
@@ -40,11 +47,12 @@ def gateway(**options: Any) -> None:
 
         return [GatewayService(backbone)]
 
-    _serve(services, check_port=True, **options)
+    _serve(services, check_port=True, needs_project=True, **options)
 
 
 @click.command()
 @_config
+@_no_project
 @click.option(
     "--role",
     type=click.Choice(["decider", "worker", "both"]),
@@ -66,7 +74,9 @@ def executor(role: str, **options: Any) -> None:
         deciders: list[Service] = [DeciderService(backbone)] if role != "worker" else []
         return [*workers, *deciders, *([GraphsService(backbone)] if workers else [])]
 
-    _serve(services, **options)
+    if options["no_project"] and role != "decider":
+        raise click.UsageError("--no-project needs --role decider: workers have graphs to run only from a project")
+    _serve(services, needs_project=True, **options)
 
 
 @click.command()
@@ -96,7 +106,13 @@ def scheduler(**options: Any) -> None:
     _serve(services, **options)
 
 
-def _serve(services: Callable[[Backbone], list[Service]], *, check_port: bool = False, **options: Any) -> None:
+def _serve(
+    services: Callable[[Backbone], list[Service]],
+    *,
+    check_port: bool = False,
+    needs_project: bool = False,
+    **options: Any,
+) -> None:
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.service import StartError
@@ -109,6 +125,10 @@ def _serve(services: Callable[[Backbone], list[Service]], *, check_port: bool = 
     missing = [name for field, name in NEEDED.items() if not getattr(settings, field)]
     if missing:
         raise StartError(f"{' and '.join(missing)} must be set (langlog dev brings its own servers along)")
+    if needs_project:
+        from langlog_backbone.project.config import required_project
+
+        required_project(settings)
     if check_port:
         from .ports import ensure_free
 

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.probe import Probe
 from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.process.service import StartError
-from langlog_backbone.process.settings import VARIABLES, Settings
+from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, Settings
 from langlog_backbone.project.config import read_project
 from langlog_backbone.redis import channels
 from langlog_schemas.ids import default_assistant_id
@@ -56,8 +57,11 @@ class WorkerProcess:
         """It was asked to go."""
 
     @classmethod
-    async def spawn(cls, settings: Settings) -> WorkerProcess:
-        """Start one and wait until it is ready. Raises StartError with what it says is wrong."""
+    async def spawn(cls, settings: Settings, beside: Callable[[], None] | None = None) -> WorkerProcess:
+        """Start one and wait until it is ready. Raises StartError with what it says is wrong.
+
+        ``beside``: what is done here while it imports; the time that this takes does not count.
+        """
         reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -76,6 +80,8 @@ class WorkerProcess:
             os.close(writing)
         worker = cls(process)
         try:
+            if beside is not None:
+                beside()
             limit_s = None if settings.debug_wait else settings.worker_start_s
             async with asyncio.timeout(limit_s):
                 said = await _read_line(reading)
@@ -85,7 +91,7 @@ class WorkerProcess:
                 f"a worker process has not imported the graphs within {limit_s:.0f} s: "
                 "if they need longer, set LANGLOG_WORKER_START_SECS"
             ) from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, StartError):
             await worker.kill()
             raise
         if "ready" in said:
@@ -120,8 +126,10 @@ class WorkerPoolService:
 
     name = "workers"
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, beside: Callable[[], None] | None = None) -> None:
+        """``beside``: work of this process, done while the first worker imports the graphs; may raise StartError."""
         self._backbone = backbone
+        self._beside = beside
         self._settings = backbone.settings
         self._probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self._workers: dict[WorkerProcess, asyncio.Task[None]] = {}
@@ -131,9 +139,11 @@ class WorkerPoolService:
 
     async def start(self) -> None:
         """Returns once all workers are ready. Raises StartError."""
-        await self._spawn()
-        for _ in range(1, self._settings.workers):
-            await self._spawn()
+        self._watch(await WorkerProcess.spawn(self._settings, self._beside))
+        others = [self._spawn() for _ in range(1, self._settings.workers)]
+        for failure in await asyncio.gather(*others, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                raise failure
 
     async def serve(self) -> None:
         self._failed = asyncio.get_running_loop().create_future()
@@ -262,6 +272,10 @@ def environment(settings: Settings) -> dict[str, str]:
         else:
             text = str(value)
         found[names[0]] = text
+        if field in SECRETS:
+            found.update(
+                {name + FILE_SUFFIX: "" for name in names}
+            )  # read already: set beside the value, it is an error
     return found
 
 

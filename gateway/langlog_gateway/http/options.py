@@ -9,13 +9,12 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.project.config import Project, read_project
+from langlog_backbone.project.config import Project, required_project
 from langlog_backbone.values.lone_surrogates import encodable
 
 T = TypeVar("T")
@@ -83,6 +82,8 @@ class HttpOptions(msgspec.Struct, frozen=True):
     logging_headers: HeaderPatterns | None = None
     middleware_order: Literal["middleware_first", "auth_first"] = "middleware_first"
     enable_custom_route_auth: bool = False
+    worker_lifespan: bool | None = None
+    """Whether the lifespan of ``app`` also runs in workers, which read it themselves; None: where graphs use it. langlog's own."""
     disable_assistants: bool = False
     disable_threads: bool = False
     disable_runs: bool = False
@@ -172,16 +173,9 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def read_options(settings: Settings, environ: Mapping[str, str] | None = None) -> Options:
-    """Raises StartError for a section that is not as it must be.
-
-    A gateway needs no project: without the file at its default place there is none. One that was named must be there.
-    """
+    """Raises StartError for a project that cannot be read, and for a section that is not as it must be."""
     env = os.environ if environ is None else environ
-    default = Settings.__struct_defaults__[Settings.__struct_fields__.index("project")]
-    assert isinstance(default, Path)
-    project = None
-    if settings.project != default or settings.project.is_file():
-        project = read_project(settings.project)
+    project = required_project(settings)
     http = _section(project, env, "http", "LANGGRAPH_HTTP", HttpOptions)
     auth = _section(project, env, "auth", "LANGGRAPH_AUTH", AuthOptions)
     prefix = settings.mount_prefix or http.mount_prefix or ""
