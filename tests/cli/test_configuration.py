@@ -44,7 +44,7 @@ READERS: dict[str, Any] = {
 }
 """Section -> the type that it is read into."""
 BY_HAND = {
-    "": {"graphs", "dependencies", "env", "$schema", *SECTIONS},
+    "": {"graphs", "dependencies", "env", "$schema", "worker_lifespan", *SECTIONS},
     "store": {"index", "ttl"},
     "checkpointer": {"ttl", "serde"},
     "checkpointer.serde": {"allowed_msgpack_modules", "pickle_fallback"},

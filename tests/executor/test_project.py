@@ -332,4 +332,4 @@ def test_it_is_known_whether_graphs_import_the_module_of_the_application(folder:
     files = {"own_web_app.py": "app = object()", "g.py": f"{imports}\n{GRAPH}"}
     project = read_project(write(folder, {"g": "./g.py:graph"}, files, http={"app": app}))
     load_graphs(project)
-    assert imported_app(project) == ("own_web_app" if imports else None)
+    assert imported_app(project) is (sys.modules["own_web_app"] if imports else None)

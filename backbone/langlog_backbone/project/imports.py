@@ -11,15 +11,19 @@ Call these functions on the main thread before other threads import. They change
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
 import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 
+from ..process.service import StartError
 from .config import Project
 
 logger = structlog.get_logger(__name__)
@@ -34,12 +38,82 @@ class NotPython(Exception):
     """The file's name says that it is not Python; the message says what it is and what langlog runs."""
 
 
-def prepare_process(project: Project) -> None:
-    """Sets the project's variables where this process has none of that name, and appends its folders to the import path."""
-    for name, value in project.environment().items():
-        os.environ.setdefault(name, value)
+_given: dict[str, str] = {}
+"""Variables of this process that the project has set, so that it may change them."""
+NOT_THE_PROJECTS = frozenset({"site-packages", "dist-packages", "node_modules"})
+"""Folders of the project that hold other people's code, besides all whose name begins with a dot."""
+
+
+def prepare_process(project: Project) -> bool:
+    """Sets the project's variables where this process has none of that name, and appends its folders to the import path.
+
+    Called again, it also changes and removes what it has set before. Whether any variable changed.
+    """
+    wanted, before = project.environment(), dict(_given)
+    for name in [x for x in _given if x not in wanted or os.environ.get(x) != _given[x]]:
+        if os.environ.get(name) == _given.pop(name) and name not in wanted:
+            del os.environ[name]
+    for name, value in wanted.items():
+        if name in _given or name not in os.environ:
+            os.environ[name] = _given[name] = value
     for folder in project.import_paths():
         _append_path(folder)
+    return _given != before
+
+
+class Anew:
+    """What goes on in a block of `executed_anew`."""
+
+    def __init__(self, *, affected: bool) -> None:
+        self.affected = affected
+        """Whether a module that was there is of a changed file."""
+        self.undone = False
+
+    def undo(self) -> None:
+        """Have the modules as they were when the block ends."""
+        self.undone = True
+
+
+@contextlib.contextmanager
+def executed_anew(project: Project, changed: Callable[[str], bool]) -> Iterator[Anew]:
+    """A block in which an import of the project's modules executes their files anew, as they are now.
+
+    ``changed``: whether the file of that name has changed. After an exception, or `Anew.undo`, the modules are those of before.
+    """
+    modules = {name: module for name, module in list(sys.modules.items()) if _is_of(project, name, module)}
+    files = {name: file for name, module in modules.items() if (file := getattr(module, "__file__", None))}
+    anew = Anew(affected=any(changed(file) for file in files.values()))
+    for name in modules:
+        sys.modules.pop(name, None)
+    for file in files.values():
+        if changed(file):  # a cached one is told from an older one by seconds and size alone
+            with contextlib.suppress(OSError, NotImplementedError):
+                Path(importlib.util.cache_from_source(file)).unlink()
+    importlib.invalidate_caches()
+    try:
+        yield anew
+    except BaseException:
+        anew.undo()
+        raise
+    finally:
+        if anew.undone or (not anew.affected and not any(name in sys.modules for name in modules)):
+            for name in [name for name, module in list(sys.modules.items()) if _is_of(project, name, module)]:
+                del sys.modules[name]
+            sys.modules.update(modules)
+
+
+def _is_of(project: Project, name: str, module: types.ModuleType) -> bool:
+    """Whether the module's source is in one of the project's folders, and its own."""
+    if name == "__main__" or (name.partition(".")[0].startswith("langlog") and not name.startswith(MODULE_PREFIX)):
+        return False
+    where = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
+    if not isinstance(where, str):
+        return False
+    for folder in (project.root, *project.import_paths()):
+        if Path(where).is_relative_to(folder):
+            inner = Path(where).relative_to(folder).parts
+            return not any(part in NOT_THE_PROJECTS or part.startswith(".") for part in inner[:-1])
+    return False
 
 
 def import_file(path: Path) -> types.ModuleType:
@@ -61,21 +135,73 @@ def import_file(path: Path) -> types.ModuleType:
     return _execute(_own_name(path), path, path.parent)
 
 
+def load_object(project: Project, key: str, reference: object, *, shared: bool = False) -> Any:
+    """The object that ``path.py:name`` or ``module:name`` means. ``key``: where it was said. Raises StartError.
+
+    ``shared``: of the very module that other code of the project gets by its name, not of one that is executed anew.
+    Changes the process as for graphs: import path and environment become what the project says; variables that are set win.
+    """
+    if not isinstance(reference, str):
+        raise StartError(f'{project.file}: {key} must be "path.py:object"')
+    source, colon, attribute = reference.rpartition(":")
+    if not colon or not source or not attribute:
+        raise StartError(f'{project.file}: {key}: {reference!r} is not of the form "path.py:object"')
+    prepare_process(project)
+    try:
+        if "/" in source or source.endswith(".py"):
+            found = _import_object_file((project.root / source).resolve(), shared=shared)
+        else:
+            found = importlib.import_module(source)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except StartError:
+        raise
+    except (Exception, SystemExit) as error:  # a script's `sys.exit()` is no reason to end in silence
+        raise StartError(
+            f"{project.file}: {key}: {reference!r} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    return found
+
+
+def _import_object_file(path: Path, *, shared: bool) -> types.ModuleType:
+    if not path.is_file():
+        raise StartError(f"{path} does not exist")
+    try:
+        if shared and (found := imported_file(path) or _import_by_name(path)) is not None:
+            return found
+        return import_file(path)
+    except NotPython as error:
+        raise StartError(f"{path} cannot be loaded: {error}") from None
+
+
+def _import_by_name(path: Path) -> types.ModuleType | None:
+    """The module of a lone file under its own name, where ``import name`` gives that file."""
+    name = path.stem
+    if path.suffix != ".py" or not name.isidentifier() or (path.parent / INIT).is_file():
+        return None
+    _append_path(path.parent)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None or Path(spec.origin) != path:
+        return None
+    return importlib.import_module(name)
+
+
 def imported_file(path: Path) -> types.ModuleType | None:
     """The module that was imported from this file, if there is one."""
     wanted = str(path)
     return next((x for x in list(sys.modules.values()) if getattr(x, "__file__", None) == wanted), None)
 
 
-def imported_app(project: Project) -> str | None:
-    """The name of the module of ``http.app``, where this process has imported it; None otherwise."""
+def imported_app(project: Project) -> types.ModuleType | None:
+    """The module of ``http.app``, where this process has imported it; None otherwise."""
     reference = project.section("http").get("app")
     source = reference.rpartition(":")[0] if isinstance(reference, str) else ""
     if source.endswith(".py") or "/" in source:
-        module = imported_file((project.root / source).resolve())
-    else:
-        module = sys.modules.get(source)
-    return None if module is None else module.__name__
+        return imported_file((project.root / source).resolve())
+    return sys.modules.get(source)
 
 
 class _PackageFails(Exception):

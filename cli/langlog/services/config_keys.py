@@ -44,6 +44,7 @@ KEYS: dict[str, frozenset[str]] = {
             "webhooks",
             "ui",
             "ui_config",
+            "worker_lifespan",
             "$schema",
         }
     )
@@ -74,6 +75,7 @@ KEYS: dict[str, frozenset[str]] = {
             "logging_headers",
             "middleware_order",
             "enable_custom_route_auth",
+            "worker_lifespan",
         }
     ),
     "http.cors": frozenset(

@@ -38,6 +38,7 @@ async def replay(order: ReplayOrder) -> Replayed:
     from ..graphs.loading import load_graphs
     from ..graphs.run_input import read_kwargs
     from ..worker.graph_attempt import Ended, GraphAttempt
+    from ..worker.lifespan import lifespan_here
     from .recorded import Recorded
     from .sandbox import Kept, SandboxStore, sandboxed
     from .steps import Way, compare, differences
@@ -67,7 +68,8 @@ async def replay(order: ReplayOrder) -> Replayed:
         settings,
         lambda name, data: None,
     )
-    ended: Ended = await attempt.run()
+    async with lifespan_here(project, settings.worker_start_s):
+        ended: Ended = await attempt.run()
     again = Recorded(task.thread_id)
     bodies = [body for event in kept.events if (body := again.note(event)) is not None]  # type: ignore[arg-type]
     again.checkpoints = {**recording.base.checkpoints, **again.checkpoints}

@@ -11,6 +11,9 @@ that waits behind a blocked loop is taken over by another one; exactly one loop 
 blocked a loop is remembered, and each of its runs gets a loop of its own from then on, as far as `MAX_LOOPS` goes. Loops that
 had nothing to do for a while end. Sync nodes run on one pool of threads that all loops share.
 
+Where the project prepares resources for its graphs (`worker_lifespan`), which may be bound to the loop that made them, all work
+runs on one loop (`hold_one_loop`): a node that blocks it holds up the other runs of this worker.
+
 Concurrency: everything here is called on the I/O loop, except what says otherwise. What happens when a loop's thread meets
 ``SystemExit`` or the like from user code: the work that raised it fails, the loop goes on.
 """
@@ -197,6 +200,14 @@ class GraphLoops:
         self._suspects: dict[str, float] = {}
         self._numbers = 0
         self._sweeper: asyncio.TimerHandle | None = None
+        self._only: GraphLoop | None = None
+
+    def hold_one_loop(self) -> None:
+        """Run all work on one loop, from the first on. Raises RuntimeError once there are loops."""
+        if self._loops:
+            raise RuntimeError("work runs on graph loops already")
+        self._only = GraphLoop(1, self._executor)
+        self._loops.append(self._only)
 
     @property
     def suspects(self) -> frozenset[str]:
@@ -235,6 +246,8 @@ class GraphLoops:
         self._look_later(PATIENCE_S, work, loop)
 
     def _choose(self, graph_id: str, avoid: GraphLoop | None = None) -> GraphLoop:
+        if self._only is not None:
+            return self._only
         if not self._is_suspect(graph_id):
             home = self._homes.get(graph_id)
             if home is not None and home is not avoid:
@@ -296,12 +309,17 @@ class GraphLoops:
         culprits = {other.graph_id for other in loop.work if other.begun}
         new = culprits - self.suspects
         if new:
-            logger.warning("graph_loop.blocked", graphs=sorted(new), hint="an async node makes a blocking call")
+            hint = "an async node makes a blocking call"
+            if self._only is not None:
+                hint += ": all runs of this worker wait for it, since they share what its lifespan has prepared"
+            logger.warning("graph_loop.blocked", graphs=sorted(new), hint=hint)
         until = time.monotonic() + SUSPECT_S
         for graph_id in culprits:
             self._suspects[graph_id] = until
             if self._homes.get(graph_id) is loop:
                 del self._homes[graph_id]
+        if self._only is not None:
+            return
         for waiting in [x for x in loop.work if not x.begun]:
             loop.work.discard(waiting)
             self._assign(waiting, self._choose(waiting.graph_id, avoid=loop))

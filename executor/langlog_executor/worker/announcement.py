@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
     from langlog_backbone.project.config import GraphSpec
 
+    from ..runtime.graph_loops import GraphLoops
+
 logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/worker"
@@ -32,14 +35,19 @@ DESCRIPTION_BYTES_MAX = 1_000_000
 """A registration over this goes without drawings and subgraphs: workers are asked for them each time."""
 
 
-async def announce(backbone: Backbone, graphs: Graphs) -> None:
-    """Append registrations and default assistants; waits as long as the log is unavailable."""
+async def announce(backbone: Backbone, graphs: Graphs, loops: GraphLoops | None = None) -> None:
+    """Append registrations and default assistants; waits as long as the log is unavailable.
+
+    ``loops``: where factories make their graphs, if those use what belongs to the loop of the graphs.
+    """
     now = datetime.fromisoformat(now_iso())
     records: list[NewRecord] = []
     for spec in graphs.specs.values():
         # a microsecond apart: assistants are listed by the time they were made, so in the project's order
         time = (now + timedelta(microseconds=spec.position)).isoformat(timespec="microseconds")
-        records.append(_registration(await _described(graphs, spec), time))
+        describe = partial(_described, graphs, spec)
+        described = await (describe() if loops is None else loops.submit(spec.graph_id, describe).done)
+        records.append(_registration(described, time))
         command = commands.CreateAssistant(
             assistant_id=default_assistant_id(spec.graph_id),
             graph_id=spec.graph_id,

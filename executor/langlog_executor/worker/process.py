@@ -30,7 +30,6 @@ from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings, read_settings
 from langlog_backbone.project.config import Configuration, read_project
-from langlog_backbone.project.imports import imported_app
 from langlog_backbone.redis import channels
 from langlog_backbone.time.clock import now_iso
 from langlog_schemas import commands, envelope, messages
@@ -40,7 +39,9 @@ if TYPE_CHECKING:
     from langlog_schemas.messages import Control, Task
 
     from ..graphs.loading import Graphs
+    from ..runtime.graph_loops import GraphLoops
     from ..runtime.lease import Lease
+    from ..worker.lifespan import WorkerLifespan
     from .graph_attempt import Stop
     from .run_execution import RunExecution, RunTools
 
@@ -60,6 +61,10 @@ CONTROL_KEPT_S = 30.0
 """A control that comes before its task was claimed here is remembered for this long."""
 POOL_SIZE = 4
 """Connections to Postgres of one worker process."""
+LIFESPAN = "http.app"
+"""As what the project's lifespan occupies the loop of the graphs."""
+LIFESPAN_ENDS_S = 10.0
+"""How long the exit part of the project's lifespan may take."""
 NODE_THREADS = 4
 """Threads for sync nodes, per run that a worker may have at once."""
 
@@ -321,6 +326,7 @@ async def serve(settings: Settings, report: Report) -> None:
     from langlog_backbone.project.loopback import open_loopback
 
     from ..graphs.loading import load_graphs
+    from ..worker.lifespan import WorkerLifespan, planned
 
     ending = Ending(stop_limit_s(settings), end_by_force)
     ending.listen()
@@ -328,19 +334,16 @@ async def serve(settings: Settings, report: Report) -> None:
     prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
     open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
     graphs = load_graphs(project)
-    if (module := imported_app(project)) is not None:
-        logger.warning(
-            "graphs.app_imported",
-            module=module,
-            hint="graphs import the module of http.app, whose lifespan runs in the gateway's process alone: "
-            "what it prepares is not there in nodes; prepare it in a graph factory",
-        )
+    plan = planned(project)
+    lifespan = None if plan is None else WorkerLifespan(project, plan)
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
-        await _serve(backbone, graphs, ending, report)
+        await _serve(backbone, graphs, lifespan, ending, report)
 
 
-async def _serve(backbone: Backbone, graphs: Graphs, ending: Ending, report: Report) -> None:
+async def _serve(
+    backbone: Backbone, graphs: Graphs, lifespan: WorkerLifespan | None, ending: Ending, report: Report
+) -> None:
     from langlog_backbone.project.store_index import check_pgvector, store_index
     from langlog_backbone.project.ttl import store_ttl
 
@@ -379,10 +382,13 @@ async def _serve(backbone: Backbone, graphs: Graphs, ending: Ending, report: Rep
         on_wiped=lambda held_as: io.post(lambda: worker.wiped(held_as)),
     )
     worker = Worker(backbone, tools, lease)
+    if lifespan is not None:
+        loops.hold_one_loop()
+        await _prepared(lifespan, loops, backbone.settings.worker_start_s)
     await asyncio.to_thread(lease.start)
     queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, store, embedder).serve(), name="queries")
     try:
-        await announce(backbone, graphs)
+        await announce(backbone, graphs, None if lifespan is None else loops)
         await worker.start()
         tune_collector()
         report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
@@ -407,9 +413,28 @@ async def _serve(backbone: Backbone, graphs: Graphs, ending: Ending, report: Rep
         queries.cancel()
         await asyncio.gather(queries, return_exceptions=True)
         await store.stop()
+        if lifespan is not None:
+            await _let_go(lifespan, loops, min(LIFESPAN_ENDS_S, max(1.0, ending.left_s())))
         loops.stop()
         await backbone.pipe.flush()
         await asyncio.to_thread(lease.stop)
+
+
+async def _prepared(lifespan: WorkerLifespan, loops: GraphLoops, limit_s: float) -> None:
+    """Start the lifespan on the loop of the graphs. Raises StartError."""
+    try:
+        await loops.submit(LIFESPAN, lambda: lifespan.start(limit_s)).done
+    except StartError:
+        loops.stop()
+        raise
+
+
+async def _let_go(lifespan: WorkerLifespan, loops: GraphLoops, limit_s: float) -> None:
+    """Run the lifespan's exit part, unless graphs keep their loop for longer than ``limit_s`` seconds."""
+    work = loops.submit(LIFESPAN, lambda: lifespan.stop(limit_s))
+    await asyncio.wait([work.done], timeout=limit_s + 1)
+    if not work.done.done():
+        logger.warning("worker.lifespan_cut_off", after_s=limit_s, hint="a node blocks the loop that it would run on")
 
 
 async def _orphaned() -> None:

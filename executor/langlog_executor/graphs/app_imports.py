@@ -1,0 +1,105 @@
+"""What the project's web application shares with its graphs, as far as sources show it: read, not imported.
+
+A lifespan often leaves what it prepares in a third module (``db.pool = …``) that graphs import as well, or graphs import the
+application's module only when a node runs. Files are followed through the project's folders by the imports in their sources, those in
+functions too: from the application to the files that speak of a lifespan, and from what this process has imported to what it may.
+Pure but for reading files.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+FILES_MAX = 1_000
+"""Files that are read before a search ends."""
+FILE_BYTES_MAX = 1_000_000
+LIFESPAN = re.compile(rb"lifespan|on_startup|on_event|add_event_handler")
+"""What a source says where it prepares something at the start of an application."""
+
+
+class Shared(NamedTuple):
+    """What graphs may have of an application's lifespan."""
+
+    files: list[Path]
+    """Sources with a lifespan, or modules that one imports, which graphs import too."""
+    app_name: str | None
+    """By which name graphs import the application's module; None: they do not."""
+
+
+def shared_with_lifespan(app: Path, roots: Sequence[Path], loaded: Iterable[str]) -> Shared:
+    """``app``: file of the application. ``roots``: folders of the import path that hold the project's code. ``loaded``: files of the
+    modules that this process has imported.
+    """
+    app = app.resolve()
+    starts = [Path(name).resolve() for name in loaded if any(Path(name).is_relative_to(root) for root in roots)]
+    graphs, names = _reached(starts, roots)
+    found: dict[Path, None] = {}
+    for file, imports in _reached([app], roots)[0].items():
+        if LIFESPAN.search(_source(file) or b""):
+            found.update((each, None) for each in (file, *imports) if each in graphs and _holds_something(each))
+    return Shared(list(found), names.get(app))
+
+
+def _reached(starts: Iterable[Path], roots: Sequence[Path]) -> tuple[dict[Path, list[Path]], dict[Path, str]]:
+    """File -> the project's files that it imports, for the starts and all that they lead to; and file -> a name that it is imported by."""
+    seen: dict[Path, list[Path]] = {}
+    names: dict[Path, str] = {}
+    waiting = list(starts)
+    while waiting and len(seen) < FILES_MAX:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        source = _source(file)
+        imports = {} if source is None else dict(_imports(file, source, roots))
+        seen[file] = list(imports)
+        names.update({path: name for path, name in imports.items() if name})
+        waiting.extend(imports)
+    return seen, names
+
+
+def _source(file: Path) -> bytes | None:
+    try:
+        if file.stat().st_size > FILE_BYTES_MAX:
+            return None
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def _imports(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Files of the project that a file imports, with the packages that they are in, and the name that it uses; empty: a relative one."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                for root in roots:
+                    yield from _files(root, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module.split(".") if node.module else []
+            relative = 0 < node.level <= len(file.parents)
+            for start in [file.parents[node.level - 1]] if relative else roots:
+                for name in ([], *([alias.name] for alias in node.names)):
+                    for path, dotted in _files(start, [*module, *name]):
+                        yield path, "" if relative else dotted
+
+
+def _files(start: Path, parts: list[str]) -> Iterator[tuple[Path, str]]:
+    """Of the module and the packages above it."""
+    for depth in range(1, len(parts) + 1):
+        folder = start.joinpath(*parts[:depth])
+        for file in (folder.with_name(folder.name + ".py"), folder / "__init__.py"):
+            if file.is_file():
+                yield file.resolve(), ".".join(parts[:depth])
+
+
+def _holds_something(file: Path) -> bool:
+    """Whether a module has any code: an empty ``__init__.py`` shares nothing."""
+    source = _source(file)
+    return source is not None and bool(re.sub(rb"#[^\n]*", b"", source).strip())
