@@ -16,21 +16,19 @@ from aiohttp import hdrs, web
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import Middleware
 from langlog_backbone.process import tracing
-from langlog_backbone.process.settings import own_url
 
 from .agents.a2a import A2a
 from .agents.mcp import Mcp
 from .auth.access import GATE, identify
-from .auth.custom_auth import ASKING, load_auth
-from .auth.user_code import load_object
 from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
+from .custom_app.live_code import LiveGate
 from .http.backends import UserCodeError
 from .http.body_reader import LIMITS, NO_BODY, BodyLimits, receive_body
 from .http.browser_guard import SAFE, BrowserGuard
 from .http.cors import Cors, cors_of
 from .http.errors import CLOSING, ApiError, internal_error, unprocessable
-from .http.options import HttpOptions, Options
+from .http.options import HttpOptions
 from .openapi.document import document
 from .protocol.feed import Feeds
 from .protocol.history import History
@@ -54,6 +52,9 @@ OPEN = frozenset({"", "/", "/ok", "/info", "/docs", "/openapi.json", "/metrics"}
 SOCKETS = frozenset({SOCKET_PATH})
 """Routes that take WebSockets themselves; the project's application cannot have them instead."""
 
+ROUTES_NAMED = 50
+"""Of the project's application, in one line of the log."""
+
 CLIENT_GONE = 499
 """Counted for requests whose connection broke; never sent."""
 
@@ -64,25 +65,21 @@ def build_app(core: Core) -> web.Application:
     """The application of one gateway. Raises StartError for what the project names and cannot be loaded."""
     settings, options = core.settings, core.options
     cors = cors_of(settings, options)
-    if options.http.app is not None or options.auth.path is not None:
-        # here: it brings a lot into memory that only a project's own code needs
-        from langlog_backbone.project.loopback import open_loopback
-
-        open_loopback(settings.base_url or own_url(settings), options.prefix, closed=ASKING)
-    custom = load_app(options)
+    code = core.code
+    code.load()
     guard = None
     if options.auth.path is None:
         guard = BrowserGuard(settings, cors, socket.gethostname())
-    around = _middleware(core, cors, guard, custom)
+    around = _middleware(core, cors, guard)
     app = web.Application(middlewares=[around], client_max_size=settings.max_body_bytes)
     app[ID_SECRET] = core.id_secret
     app[LIMITS] = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
-    if custom is not None:
-        app.cleanup_ctx.append(custom.lifespan)
+    app.cleanup_ctx.append(code.lifespan)
     app.on_response_prepare.append(cors.decorate)
-    gate = load_auth(options, core.reads, settings.studio_api_key)
-    if gate is not None:
-        app[GATE] = gate
+    if code.gate is not None:
+        app[GATE] = LiveGate(code)
+        if code.app is not None and not options.http.enable_custom_route_auth:
+            _name_open_routes(code.app)
     system, state = System(core), ThreadState(core)
     feeds = Feeds(core.watches, History(core.reads, core.backlog), core.backlog)
     prefix = options.prefix
@@ -103,7 +100,12 @@ def build_app(core: Core) -> web.Application:
         *Mcp(core).routes(),
         *A2a(core).routes(),
     ]
-    system.document = msgspec.json.encode(document(routes, options, custom, guarded=gate is not None))
+
+    def describe() -> None:
+        system.document = msgspec.json.encode(document(routes, options, code.app, guarded=code.gate is not None))
+
+    describe()
+    code.on_change.append(describe)
     for route in routes:
         if options.http.disabled(route.path):
             continue
@@ -119,15 +121,20 @@ async def unnamed(request: web.Request, response: web.StreamResponse) -> None:
         del response.headers[hdrs.SERVER]
 
 
-def load_app(options: Options) -> CustomApp | None:
-    """The project's own application. Raises StartError."""
-    if options.http.app is None:
-        return None
-    return CustomApp(load_object(options.owner(), "http.app", options.http.app), options.prefix)
+def _name_open_routes(custom: CustomApp) -> None:
+    """Say which routes of the project's application anybody may call although the project authenticates."""
+    routes = [f"{'/'.join(sorted(methods - {hdrs.METH_HEAD}))} {path}" for path, methods in custom.endpoints()]
+    if routes or custom.opaque:
+        logger.warning(
+            "gateway.own_routes_unauthenticated",
+            routes=routes[:ROUTES_NAMED],
+            more=max(0, len(routes) - ROUTES_NAMED) or custom.opaque,
+            means="auth.path does not guard the routes of http.app: set http.enable_custom_route_auth, or guard them there",
+        )
 
 
-def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, custom: CustomApp | None) -> Middleware:
-    prefix, http = core.options.prefix, core.options.http
+def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middleware:
+    prefix, http, code = core.options.prefix, core.options.http, core.code
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -136,6 +143,7 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, custom: Cust
         preflight = cors.preflight(request)
         if preflight is not None:
             return preflight
+        custom = code.app
         clock = asyncio.get_running_loop().time
         began = clock()
         if "%00" in request.raw_path:

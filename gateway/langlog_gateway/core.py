@@ -15,7 +15,7 @@ from langlog_backbone.credentials.run_credentials import RunCredentials
 from langlog_backbone.history.audit import Audit
 from langlog_backbone.probe import Probe
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.project.config import read_configuration
+from langlog_backbone.project.config import Configuration
 from langlog_backbone.project.store_index import StoreIndex, check_pgvector, store_index
 from langlog_backbone.project.ttl import StoreTtl, store_ttl, thread_ttl
 from langlog_backbone.project.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
@@ -27,6 +27,7 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas.commands import Ttl
 
 from .auth.access import caller, identity_of
+from .custom_app.live_code import LiveCode
 from .http.backends import SOURCE, Commands, Origin, Queries, Reads
 from .http.errors import JSON, ApiError
 from .http.metrics import Metrics
@@ -54,7 +55,7 @@ class Core:
     def __init__(self, backbone: Backbone) -> None:
         self.settings: Settings = backbone.settings
         self.options = read_options(self.settings)
-        configuration = read_configuration(self.settings.project)
+        configuration = Configuration(self.options.project)
         self._webhooks: WebhookPolicy = webhook_policy(
             webhook_section(configuration.section("webhooks")), self.settings
         )
@@ -68,6 +69,8 @@ class Core:
         self.log = backbone.log
         self.probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self.reads = Reads(backbone.pool, self.settings.read_timeout_s)
+        self.code = LiveCode(self.options, self.reads, self.settings)
+        """The project's own application and authentication."""
         self.credentials = RunCredentials(backbone.pool, self.settings)
         self.replies = ReplyRouter(backbone.bus)
         self.commands = Commands(backbone.log, self.replies, self.reads, self.settings.reply_timeout_s)

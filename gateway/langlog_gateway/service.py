@@ -7,14 +7,18 @@ by ``Last-Event-ID``. Draining closes the listening socket first, then lets stre
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+from collections.abc import Collection
 from functools import partial
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 from langlog_backbone.context import Backbone
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import Project
 
 from .app import build_app, unnamed
 from .core import Core
@@ -27,6 +31,8 @@ KEEPALIVE_S = 75.0
 CLOSE_S = 5.0
 """How long requests under way may take to end when the server goes down."""
 BACKLOG = 1024
+READ_AGAIN = frozenset({"graphs", "dependencies", "env", "worker_lifespan", "$schema"})
+"""Members of langgraph.json that a reload takes up."""
 LINGER_S = 5.0
 """How long the rest of a request that was refused early is read and dropped, so that the client gets to read the answer."""
 
@@ -83,6 +89,43 @@ class GatewayService:
         self._core = Core(backbone)
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
+
+    def load(self) -> None:
+        """Import the project's application and authentication, which `start` does otherwise. Raises StartError."""
+        self._core.code.load()
+
+    async def reload(self, project: Project, paths: Collection[Path], *, all_of_it: bool = False) -> None:
+        """Load application and authentication again where ``paths``, files that changed, are theirs, and log what is in force then.
+
+        ``all_of_it``: whichever files changed, since variables did.
+        """
+        names = {str(path) for path in paths}
+        files = sorted(
+            str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path) for path in paths
+        )
+        self._name_sections(project, files, variables=all_of_it)
+        replaced = await self._core.code.reload(
+            project, lambda name: all_of_it or os.path.realpath(name) in names, files
+        )
+        if replaced is not None:
+            self._core.background(replaced.retire())
+
+    def _name_sections(self, project: Project, files: list[str], *, variables: bool) -> None:
+        """Say which sections of langgraph.json, read at the start, are older here than in the file."""
+        before = self._core.options.project
+        if before is None:
+            return
+        keys = ({*before.config, *project.config}) - READ_AGAIN
+        sections = sorted(key for key in keys if before.config.get(key) != project.config.get(key))
+        if variables and project.section("webhooks").get("headers"):
+            sections.append("webhooks.headers")  # schedulers have filled the variables in
+        if sections:
+            logger.warning(
+                "gateway.restart_needed",
+                files=files,
+                sections=sections,
+                effect="these sections of langgraph.json stay as they were when the server started: RESTART IT",
+            )
 
     async def start(self) -> None:
         """Listen. Raises StartError when the address is taken."""

@@ -16,8 +16,8 @@ from langgraph_sdk import Auth
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
+from langlog_backbone.project.imports import load_object
 from langlog_gateway.auth.custom_auth import CustomAuth, user_of
-from langlog_gateway.auth.user_code import load_object
 from langlog_gateway.auth.visibility import Parameters, conditions
 from langlog_gateway.http.errors import ApiError
 from langlog_schemas.filters import FilterError, admits
@@ -206,7 +206,7 @@ def test_a_gateway_does_not_come_up_without_its_authentication(tmp_path: Path) -
 
 def test_resources_that_no_handler_covers_are_named() -> None:
     auth = authenticated()
-    assert CustomAuth(auth, None).uncovered() == ["assistants", "crons", "store", "threads"]  # type: ignore[arg-type]
+    assert list(CustomAuth(auth, None).uncovered()) == ["assistants", "crons", "store", "threads"]  # type: ignore[arg-type]
 
     @auth.on.threads
     async def threads(ctx: Any, value: Any) -> None: ...
@@ -217,9 +217,9 @@ def test_resources_that_no_handler_covers_are_named() -> None:
     @auth.on.crons.create
     async def crons(ctx: Any, value: Any) -> None: ...
 
-    assert CustomAuth(auth, None).uncovered() == ["assistants", "crons"]  # type: ignore[arg-type]
+    assert list(CustomAuth(auth, None).uncovered()) == ["assistants", "crons"]  # type: ignore[arg-type]
 
     @auth.on
     async def rest(ctx: Any, value: Any) -> None: ...
 
-    assert CustomAuth(auth, None).uncovered() == []  # type: ignore[arg-type]
+    assert list(CustomAuth(auth, None).uncovered()) == []  # type: ignore[arg-type]

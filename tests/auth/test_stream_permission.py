@@ -80,7 +80,7 @@ class Scene:
         """The callers whom the project's handlers refuse, from now on."""
         runner = self.stack.gateway._runner
         assert runner is not None and runner.app is not None
-        handler = runner.app[GATE]._auth._handlers["threads", "read"][0]  # type: ignore[attr-defined]
+        handler = runner.app[GATE].current._auth._handlers["threads", "read"][0]  # type: ignore[attr-defined]
         found: set[str] = handler.__globals__["banned"]
         return found
 

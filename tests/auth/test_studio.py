@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import structlog
+
 from tests.gateway.conftest import MakeStack
 
 PROJECT = Path(__file__).parent / "project"
@@ -57,14 +59,37 @@ async def test_without_the_key_nobody_is_the_studio_user(make_stack: MakeStack, 
     wrong = ({"x-api-key": "other"}, {"x-api-key": ""}, {"x-auth-scheme": ""}, {"x-auth-scheme": "basic"})
     async with make_stack(project=project(tmp_path), studio_api_key=KEY) as stack:
         for changed in wrong:
-            answer = await stack.call("POST", "/threads", {}, headers={**STUDIO, **changed})
-            assert answer == (401, {"detail": "who?"}), changed
+            headers = {**STUDIO, **changed}
+            status, body = await stack.call("POST", "/threads", {}, headers=headers)
+            assert status == 401 and body["detail"].startswith("who?"), changed
+            assert ("LANGLOG_STUDIO_API_KEY" in body["detail"]) == (headers["x-auth-scheme"] == "langsmith"), changed
         assert (await stack.call("POST", "/threads", {}, headers={"x-api-key": KEY}))[0] == 401
 
 
 async def test_there_is_none_when_no_key_is_set_or_the_project_says_so(make_stack: MakeStack, tmp_path: Path) -> None:
-    async with make_stack(project=project(tmp_path)) as stack:
-        for headers in (STUDIO, {**STUDIO, "x-api-key": ""}):
-            assert (await stack.call("POST", "/threads", {}, headers=headers))[0] == 401
-    async with make_stack(project=project(tmp_path, disable_studio_auth=True), studio_api_key=KEY) as stack:
-        assert (await stack.call("POST", "/threads", {}, headers=STUDIO))[0] == 401
+    with structlog.testing.capture_logs() as said:
+        async with make_stack(project=project(tmp_path)) as stack:
+            page = {"origin": "https://smith.langchain.com"}
+            for headers in (STUDIO, {**STUDIO, "x-api-key": ""}, page):
+                status, body = await stack.call("POST", "/threads", {}, headers=headers)
+                assert status == 401 and "LANGLOG_STUDIO_API_KEY" in body["detail"], headers
+            for headers in ({}, {"origin": "https://smith.langchain.com.example"}):
+                assert await stack.call("POST", "/threads", {}, headers=headers) == (401, {"detail": "who?"})
+    (line,) = [line for line in said if line["event"] == "gateway.studio_needs_key"]
+    assert "LANGLOG_STUDIO_API_KEY" in line["means"]
+    with structlog.testing.capture_logs() as said:
+        async with make_stack(project=project(tmp_path, disable_studio_auth=True), studio_api_key=KEY) as stack:
+            assert await stack.call("POST", "/threads", {}, headers=STUDIO) == (401, {"detail": "who?"})
+    assert not [line for line in said if line["event"] == "gateway.studio_needs_key"]
+
+
+async def test_a_handler_that_fails_without_credentials_tells_studio_what_is_missing(
+    make_stack: MakeStack, tmp_path: Path
+) -> None:
+    file = project(tmp_path)
+    lenient = AUTH.replace("if not authorization:", "if not authorization.split():")
+    (tmp_path / "auth.py").write_text(lenient)
+    async with make_stack(project=file) as stack:
+        status, body = await stack.call("POST", "/threads", {}, headers=STUDIO)
+        assert status == 401 and "LANGLOG_STUDIO_API_KEY" in body["detail"]
+        assert (await stack.call("POST", "/threads", {}))[0] == 500

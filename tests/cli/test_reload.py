@@ -20,7 +20,7 @@ class Reloads:
         self.seen: asyncio.Queue[None] = asyncio.Queue()
         self.watching = asyncio.Event()
 
-    async def __call__(self) -> None:
+    async def __call__(self, paths: frozenset[Path]) -> None:
         self.seen.put_nowait(None)
 
     async def next(self) -> None:

@@ -71,6 +71,8 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
     from langlog_backbone.embedded.servers import embedded_servers
     from langlog_backbone.process.service import Service, run_services
     from langlog_backbone.process.settings import own_url
+    from langlog_backbone.project.config import read_project
+    from langlog_backbone.project.imports import prepare_process
     from langlog_executor.decider.service import DeciderService
     from langlog_executor.worker.pool import GraphsService, WorkerPoolService
     from langlog_gateway.service import GatewayService
@@ -84,17 +86,26 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
     if not settings.base_url:
         settings = replace(settings, base_url=own_url(settings))
     async with embedded_servers(settings) as settings, open_backbone(settings, local=True) as backbone:
-        pool = WorkerPoolService(backbone)
+        gateway = GatewayService(backbone)
+        pool = WorkerPoolService(backbone, beside=gateway.load)
+
+        async def load_again(paths: frozenset[Path]) -> None:
+            """Variables first, which workers inherit; then what this process has of the project's code; then the graphs."""
+            changed = read_project(settings.project)
+            variables = prepare_process(changed)
+            await gateway.reload(changed, paths, all_of_it=variables)
+            await pool.reload()
+
         services: list[Service] = [
             ProjectorService(backbone),
             DeciderService(backbone),
             SchedulerService(backbone, None if asked.redis_uri else began),
             pool,
             GraphsService(backbone),
-            GatewayService(backbone),
+            gateway,
         ]
         if reload:
-            services.append(ReloadService(project.root, settings.data_dir, pool.reload))
+            services.append(ReloadService(project.root, settings.data_dir, load_again))
         return await run_services(services, ready=lambda: _say(asked, project), ending=ending)
 
 

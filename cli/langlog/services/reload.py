@@ -1,4 +1,4 @@
-"""Reload of graphs when the project's files change.
+"""Reload of graphs, application and auth handlers when the project's files change.
 
 A service like the others, on the same loop; the watching itself is inotify (or its like) in a native thread. Folders
 that change all the time or hold other people's code are not watched at all: a data folder inside the project would
@@ -49,11 +49,11 @@ def folders_of(root: Path, data_dir: Path) -> list[Path]:
 
 
 class ReloadService:
-    """Calls ``reload`` after changes below the project's folder. When it raises StartError, what ran before goes on."""
+    """Calls ``reload`` with the files that changed below the project's folder. When it raises StartError, what ran before goes on."""
 
     name = "reload"
 
-    def __init__(self, root: Path, data_dir: Path, reload: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, root: Path, data_dir: Path, reload: Callable[[frozenset[Path]], Awaitable[None]]) -> None:
         self._root = root.resolve()
         self._data_dir = data_dir.resolve()
         self._reload = reload
@@ -86,7 +86,7 @@ class ReloadService:
             paths, self._paths = self._paths, set()
             files = sorted(str(x.relative_to(self._root)) for x in paths)
             try:
-                await self._reload()
+                await self._reload(frozenset(paths))
             except StartError as error:
                 logger.error("graphs.reload_failed", files=files, error=str(error))
             else:

@@ -14,22 +14,24 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import structlog
 from aiohttp import web
 from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.imports import load_object
 from langlog_backbone.values.json_shape import has_nul
 from langlog_schemas.filters import Filter, terms
 
 from ..http.backends import Reads
 from ..http.body_reader import receive_body
+from ..http.cors import STUDIO, origin_of
 from ..http.errors import ApiError
 from ..http.options import AuthCache, Options
 from .access import Action, Resource, User
 from .starlette import Caller, check_starlette, starlette_request
-from .user_code import load_object
 from .visibility import seen
 
 if TYPE_CHECKING:
@@ -66,6 +68,10 @@ ACTIONS: dict[Resource, tuple[Action, ...]] = {
 """What handlers are asked about."""
 
 
+DENY_BY_DEFAULT = "@auth.on\nasync def deny_by_default(ctx, value):\n    return False"
+"""What covers every action that no other handler does."""
+
+
 class Studio(dict[str, Any]):
     """The members of somebody who develops with Studio: handlers get the SDK's ``StudioUser`` for it."""
 
@@ -73,6 +79,24 @@ class Studio(dict[str, Any]):
 STUDIO_SCHEME = "langsmith"
 """What Studio sends as ``x-auth-scheme``."""
 STUDIO_USER = "langgraph-studio-user"
+STUDIO_HINT = (
+    "requests of Studio need LANGLOG_STUDIO_API_KEY: set it on this server to a key of your own, and have Studio send that key as "
+    "x-api-key with x-auth-scheme: langsmith"
+)
+STUDIO_WRONG_KEY = "this request of Studio does not carry the server's LANGLOG_STUDIO_API_KEY as x-api-key"
+
+
+class Studios(NamedTuple):
+    """How a request of Studio is recognised: by its scheme, or by the origin of its page."""
+
+    own: str = ""
+    """Origin of a Studio of the operator's own; empty: the hosted one alone."""
+
+    def sent(self, request: web.Request) -> bool:
+        if request.headers.get("x-auth-scheme", "").lower() == STUDIO_SCHEME:
+            return True
+        origin = request.headers.get("origin", "")
+        return bool(origin) and (origin == self.own or STUDIO.fullmatch(origin) is not None)
 
 
 ASKING: ContextVar[bool] = ContextVar("langlog_asking", default=False)
@@ -91,8 +115,17 @@ def _asking() -> Iterator[None]:
 class CustomAuth:
     """`access.Gate` by an Auth object."""
 
-    def __init__(self, auth: Auth, reads: Reads, cache: AuthCache | None = None, studio_key: str = "") -> None:
-        """``studio_key``: who has it is the Studio user; empty: nobody is. Raises StartError for an object that cannot authenticate."""
+    def __init__(
+        self,
+        auth: Auth,
+        reads: Reads,
+        cache: AuthCache | None = None,
+        studio_key: str = "",
+        studio: Studios | None = None,
+    ) -> None:
+        """``studio_key``: who has it is the Studio user; empty: nobody is. ``studio``: whose refused requests are answered with what
+        they lack; None: the project admits no Studio user. Raises StartError for an object that cannot authenticate.
+        """
         authenticate = auth._authenticate_handler
         if authenticate is None:
             raise StartError("auth.path: the Auth object has no @auth.authenticate")
@@ -112,6 +145,7 @@ class CustomAuth:
         self._reads = reads
         self._cache = cache
         self._studio_key = studio_key.encode()
+        self._studio = studio
         self._known: OrderedDict[tuple[str | None, ...], tuple[float, User]] = OrderedDict()
 
     async def identify(self, request: web.Request) -> User:
@@ -149,8 +183,20 @@ class CustomAuth:
                     if inspect.isawaitable(found):
                         found = await found
         except Exception as error:
-            raise _refusal(error) or error from None
+            refusal = _refusal(error)
+            if self._studio is not None and self._studio.sent(request):
+                raise self._refused_studio(refusal, error) from None
+            raise refusal or error from None
         return user_of(found)
+
+    def _refused_studio(self, refusal: ApiError | None, error: Exception) -> ApiError:
+        """The refusal of a request of Studio, which carries no credentials that the project's handler expects."""
+        if refusal is None:
+            logger.warning("gateway.authenticate_failed", exc_info=error)
+        elif refusal.status not in (401, 403):
+            return refusal
+        why = f"{refusal.detail} " if refusal is not None else ""
+        return ApiError(401, f"{why}({STUDIO_WRONG_KEY if self._studio_key else STUDIO_HINT})")
 
     async def _arguments(self, request: web.Request) -> dict[str, Any]:
         wanted = self._wanted
@@ -211,16 +257,13 @@ class CustomAuth:
                 return found[-1]
         return self._auth._global_handlers[-1] if self._auth._global_handlers else None
 
-    def uncovered(self) -> list[str]:
-        """Resources with an action that no handler is asked about: every authenticated caller may do it, to everything."""
-        return sorted(
-            {
-                resource
-                for resource, actions in ACTIONS.items()
-                for action in actions
-                if not self._handler(resource, action)
-            }
-        )
+    def uncovered(self) -> dict[str, list[str]]:
+        """Resource -> its actions that no handler is asked about: every authenticated caller may do them, to everything."""
+        found: dict[str, list[str]] = {
+            resource: [str(action) for action in actions if not self._handler(resource, action)]
+            for resource, actions in sorted(ACTIONS.items())
+        }
+        return {resource: actions for resource, actions in found.items() if actions}
 
     async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
         if resource == "store":
@@ -228,7 +271,7 @@ class CustomAuth:
         return bool(await seen(self._reads, resource, [id], visible))
 
 
-def load_auth(options: Options, reads: Reads, studio_key: str = "") -> CustomAuth | None:
+def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth | None:
     """The gate that the project configures; None: everybody may do anything. Raises StartError."""
     if options.auth.path is None:
         return None
@@ -237,12 +280,15 @@ def load_auth(options: Options, reads: Reads, studio_key: str = "") -> CustomAut
 
     if not isinstance(found, Auth):
         raise StartError(f"auth.path: {options.auth.path!r} is a {type(found).__name__}, not a langgraph_sdk.Auth")
-    gate = CustomAuth(found, reads, options.auth.cache, "" if options.auth.disable_studio_auth else studio_key)
+    studio = None if options.auth.disable_studio_auth else Studios(origin_of(settings.studio_url))
+    gate = CustomAuth(found, reads, options.auth.cache, settings.studio_api_key if studio else "", studio)
     if uncovered := gate.uncovered():
         logger.warning(
             "gateway.auth_uncovered",
-            resources=uncovered,
-            means="no authorization handler covers every action on them: each authenticated caller has all of it",
+            resources=list(uncovered),
+            actions=[f"{resource}.{action}" for resource, actions in uncovered.items() for action in actions],
+            means="no authorization handler covers these actions: each authenticated caller may do them, to everything",
+            to_deny_what_no_handler_covers=DENY_BY_DEFAULT,
         )
     if "request" in gate._wanted:
         check_starlette("authenticate asks for the request")

@@ -1,8 +1,8 @@
 """The project's own ASGI application around the built-in routes (API.md 16, ``http.app``).
 
-Its routes come first, its middleware sees every request and every WebSocket, its lifespan runs once, with the gateway's. What it
-has no route for goes back to the built-in routes: a request travels aiohttp → ASGI → aiohttp, and the answer the other way, piece by
-piece as it is written, so that streams stay streams. A request's body is read when the application, or the built-in route, asks for
+Its routes come first, its middleware sees every request and every WebSocket, its lifespan runs with the gateway's (and in workers,
+where graphs use what it prepares). What it has no route for goes back to the built-in routes: a request travels aiohttp → ASGI →
+aiohttp, and the answer the other way, piece by piece as it is written, so that streams stay streams. A request's body is read when the application, or the built-in route, asks for
 it: the caller is authenticated by then.
 
     middleware ─► router ─► own route           authenticated before, where the project wants that (`enable_custom_route_auth`)
@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
-import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from langlog_backbone.process.service import StartError
+from langlog_backbone.project.lifespan import LIFESPAN_S, Lifespan
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..auth.access import USER, identify
@@ -35,8 +35,6 @@ from ..http.errors import CLOSING, ApiError
 from .routers import find_routers
 from .sockets import Socket
 
-logger = structlog.get_logger(__name__)
-
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -44,12 +42,12 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Builtin = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+RETIRE_S = 10.0
+"""How long an application that was replaced may take to end its requests."""
 REQUEST = "langlog.request"
 """Where the scope keeps the request that it was made of."""
 OWN_DOCUMENTS = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 """Where FastAPI shows its own documents: its routes are in the server's document instead."""
-LIFESPAN_S = 60.0
-"""How long the application may take to start, and to stop."""
 
 
 class CustomApp:
@@ -61,11 +59,10 @@ class CustomApp:
             raise StartError(f"http.app is a {type(app).__name__}, not an ASGI application")
         self.app: AsgiApp = app
         self._prefix = prefix
-        self._lifespan: asyncio.Task[None] | None = None
-        self._events: asyncio.Queue[Message] = asyncio.Queue()
-        self._started: asyncio.Future[bool] | None = None
-        self._stopped = asyncio.Event()
-        self._state: dict[str, Any] = {}
+        self._lifespan = Lifespan(app)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._routers = find_routers(app)
         self.opaque = not any(router is app or router is getattr(app, "router", None) for router in self._routers)
         """Whether the application may have routes that it does not show."""
@@ -79,59 +76,30 @@ class CustomApp:
 
     # lifespan
 
-    async def start(self) -> None:
+    async def start(self, limit_s: float = LIFESPAN_S) -> None:
         """Run the application's start-up. Raises StartError when it fails; one that knows no lifespan is fine."""
-        self._started = asyncio.get_running_loop().create_future()
-        self._lifespan = asyncio.create_task(self._live())
-        self._events.put_nowait({"type": "lifespan.startup"})
-        async with asyncio.timeout(LIFESPAN_S):
-            await self._started
-
-    async def lifespan(self, app: web.Application) -> AsyncIterator[None]:
-        """From the gateway's start to its end."""
-        await self.start()
-        yield
-        await self.stop()
+        await self._lifespan.start(limit_s)
 
     async def stop(self) -> None:
-        if self._lifespan is None or self._lifespan.done():
-            return
-        self._events.put_nowait({"type": "lifespan.shutdown"})
+        await self._lifespan.stop()
+
+    async def retire(self, limit_s: float = RETIRE_S) -> None:
+        """Stop it once the requests that it has begun have ended, or after that many seconds: another one serves by now."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LIFESPAN_S):
-                await self._stopped.wait()
-        self._lifespan.cancel()
-        await asyncio.gather(self._lifespan, return_exceptions=True)
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
+        await self.stop()
 
-    async def _live(self) -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
-        assert self._started is not None
+    @contextlib.contextmanager
+    def _request(self) -> Iterator[None]:
+        self._under_way += 1
+        self._idle.clear()
         try:
-            await self.app(scope, self._events.get, self._heard)
-        except Exception as error:
-            if self._started.done():
-                logger.exception("gateway.app_lifespan_failed")
-            elif self._stopped.is_set():
-                self._started.set_exception(StartError(f"http.app did not start: {error}"))
-            else:  # the specification: an exception before startup.complete means that there is no lifespan
-                logger.info("gateway.app_has_no_lifespan", error=repr(error))
+            yield
         finally:
-            self._stopped.set()
-            if not self._started.done():
-                self._started.set_result(False)
-
-    async def _heard(self, message: Message) -> None:
-        assert self._started is not None
-        match message["type"]:
-            case "lifespan.startup.complete":
-                if not self._started.done():
-                    self._started.set_result(True)
-            case "lifespan.startup.failed":
-                if not self._started.done():
-                    why = message.get("message") or "its lifespan failed"
-                    self._started.set_exception(StartError(f"http.app did not start: {why}"))
-            case "lifespan.shutdown.complete" | "lifespan.shutdown.failed":
-                self._stopped.set()
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
     # requests
 
@@ -146,11 +114,12 @@ class CustomApp:
         exchange = _Exchange(request, builtin, opaque=self.opaque, guard_own=guard_own, withheld=withheld)
         scope = self._scope(request)
         scope[REQUEST] = exchange
-        try:
-            await self.app(scope, exchange.receive, exchange.send)
-        except Exception:
-            if exchange.failure is None:
-                raise
+        with self._request():
+            try:
+                await self.app(scope, exchange.receive, exchange.send)
+            except Exception:
+                if exchange.failure is None:
+                    raise
         exchange.check()
         if exchange.unknown:
             return await builtin(request)
@@ -166,12 +135,13 @@ class CustomApp:
         scope = self._scope(request)
         exchange = _Exchange(request, builtin, opaque=self.opaque, guard_own=guard_own, reserved=reserved)
         scope[REQUEST] = exchange
-        return await Socket(request, limit, exchange).serve(self.app, scope)
+        with self._request():
+            return await Socket(request, limit, exchange).serve(self.app, scope)
 
     def _scope(self, request: web.Request) -> Scope:
         scope = scope_of(request, self._prefix)
         _introduce(scope, request)
-        scope["state"] = dict(self._state)
+        scope["state"] = dict(self._lifespan.state)
         return scope
 
     def routes(self, request: web.Request, kind: str = "http") -> bool:

@@ -1,0 +1,138 @@
+"""The project's own code that serves requests: its application and its authentication, replaced as a whole by a reload.
+
+    loaded ─► started (lifespan) ─► serves ─► replaced by the next that loads and starts ─► its last requests end ─► stopped
+
+A reload executes every module of the project anew, so that a handler's helpers are new too. What does not load, or does not start,
+changes nothing: the code that served before goes on. Concurrency: everything here is called on the gateway's event loop, and imports
+happen on it (the main thread), because user code may look for the running loop when it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiohttp import web
+from langlog_backbone.process.service import StartError
+from langlog_backbone.project.config import Project
+from langlog_backbone.project.imports import executed_anew, load_object
+from langlog_schemas.filters import Filter
+
+from ..auth.access import Action, Gate, Resource, User
+from ..auth.custom_auth import ASKING, STUDIO_HINT, CustomAuth, load_auth
+from ..http.options import Options
+from .asgi import CustomApp
+
+if TYPE_CHECKING:
+    from langlog_backbone.process.settings import Settings
+
+    from ..http.backends import Reads
+
+logger = structlog.get_logger(__name__)
+
+IN_FORCE = "the application and the auth handlers that were loaded before stay in force"
+
+
+def load_app(options: Options) -> CustomApp | None:
+    """The project's own application. Raises StartError."""
+    if options.http.app is None:
+        return None
+    return CustomApp(load_object(options.owner(), "http.app", options.http.app), options.prefix)
+
+
+class LiveCode:
+    """What serves now. One per gateway."""
+
+    def __init__(self, options: Options, reads: Reads, settings: Settings) -> None:
+        self._options = options
+        self._reads = reads
+        self._settings = settings
+        self._loaded = False
+        self._failed = False
+        """The last reload failed: what is in force is older than the files."""
+        self.app: CustomApp | None = None
+        self.gate: CustomAuth | None = None
+        self.on_change: list[Callable[[], None]] = []
+        """Called after a reload. Calls that do not wait."""
+
+    @property
+    def any(self) -> bool:
+        """Whether the project has code for gateways."""
+        return self._options.http.app is not None or self._options.auth.path is not None
+
+    def load(self) -> None:
+        """Import it, once. Raises StartError for what the project names and cannot be loaded."""
+        if self._loaded or not self.any:
+            return
+        # here: it brings a lot into memory that only a project's own code needs
+        from langlog_backbone.process.settings import own_url
+        from langlog_backbone.project.loopback import open_loopback
+
+        open_loopback(self._settings.base_url or own_url(self._settings), self._options.prefix, closed=ASKING)
+        self.app, self.gate = self._import()
+        self._loaded = True
+        if self.gate is not None and not (self._settings.studio_api_key or self._options.auth.disable_studio_auth):
+            logger.info("gateway.studio_needs_key", means=STUDIO_HINT)
+
+    def _import(self) -> tuple[CustomApp | None, CustomAuth | None]:
+        return load_app(self._options), load_auth(self._options, self._reads, self._settings)
+
+    async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
+        """From the gateway's start to its end, whatever is loaded again meanwhile."""
+        if self.app is not None:
+            await self.app.start(self._settings.worker_start_s)
+        yield
+        if self.app is not None:
+            await self.app.stop()
+
+    async def reload(self, project: Project, changed: Callable[[str], bool], files: list[str]) -> CustomApp | None:
+        """Load it again where one of its files has changed, and log what is in force then. The application that was replaced:
+        to be stopped once its last requests have ended.
+
+        ``changed``: whether the file of that name (a module's) has changed; ``files``: what changed, for the log.
+        """
+        if not self.any:
+            return None
+        with executed_anew(project, changed) as anew:
+            if not anew.affected and not self._failed:
+                anew.undo()
+                return None
+            try:
+                app, gate = self._import()
+                if app is not None:
+                    await app.start(self._settings.worker_start_s)
+            except StartError as error:
+                anew.undo()
+                self._failed = True
+                logger.error("gateway.reload_failed", files=files, error=str(error), effect=IN_FORCE)
+                return None
+        replaced = self.app
+        self.app, self.gate, self._failed = app, gate, False
+        for call in self.on_change:
+            call()
+        loaded = [name for name, what in (("http.app", app), ("auth.path", gate)) if what is not None]
+        logger.info("gateway.reloaded", files=files, loaded=loaded)
+        return replaced
+
+
+class LiveGate:
+    """`access.Gate` by whatever authentication is in force."""
+
+    def __init__(self, code: LiveCode) -> None:
+        self._code = code
+
+    @property
+    def current(self) -> Gate:
+        gate = self._code.gate
+        assert gate is not None
+        return gate
+
+    async def identify(self, request: web.Request) -> User:
+        return await self.current.identify(request)
+
+    async def authorize(self, user: User, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
+        return await self.current.authorize(user, resource, action, value)
+
+    async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
+        return await self.current.sees(resource, id, visible)
