@@ -248,7 +248,8 @@ class Fold:
             thread.error = thread.error if event.error is None else _text(event.error)
             self.changes.remove_run(event.thread_id, event.run_id)
             return
-        thread.error = "null" if event.error is None else _text(event.error)
+        if event.error is None or event.error.refusal is None:  # a refused run leaves the thread as it was
+            thread.error = "null" if event.error is None else _text(event.error)
         run = self.changes.run(event.run_id, event.thread_id, at)
         run.status, run.ended_at = RUN_STATUS[type(event)], at
         run.error = None if event.error is None else _text(event.error)

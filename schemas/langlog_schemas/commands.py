@@ -14,6 +14,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from .cron_authority import CronAuthority
+from .run_errors import Refusal as Refusal
+from .run_errors import RunError as RunError
 from .upcasts import bring_up
 
 TOPIC = "commands"
@@ -172,13 +174,6 @@ class DeleteRun(ThreadCommand, kw_only=True, frozen=True):
     values: Raw = ABSENT
     next: list[str] = []
     interrupts: Raw = Raw(b"{}")
-
-
-class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What went wrong, as clients see it: the exception's class and its message."""
-
-    error: str
-    message: str = ""
 
 
 class FinishRun(ThreadCommand, kw_only=True, frozen=True):

@@ -21,6 +21,8 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
     event: str
     data: bytes
     seq: int = 0
+    past: str = ""
+    """Checkpoints of the whole graph that were written since the frame before this one, ids with spaces between them."""
 
     @property
     def id(self) -> str:

@@ -76,6 +76,8 @@ class RunCreate(Struct):
     checkpoint_id: CheckpointName | None = None
     durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
     checkpoint_during: bool | UnsetType = UNSET
+    strict_resume: bool | None = None
+    """The run fails when what it answers is not asked any more, and leaves the thread as it was."""
     langsmith_tracer: Object | None = None
     """Where a tracing back end would file the run; checked, since a client may err, and not used."""
 
@@ -184,6 +186,8 @@ def layer(
         "checkpoint_during": during,
         "durability": durability,
     }
+    if body.strict_resume:
+        kwargs["strict_resume"] = True
     if server.sealed:
         kwargs["sealed"] = True
     if server.traceparent is not None:

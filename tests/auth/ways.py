@@ -63,6 +63,7 @@ NEEDS: dict[str, Need] = {
     "POST /runs/cancel": "update",
     "GET /threads/{thread_id}/runs/{run_id}": "read",
     "DELETE /threads/{thread_id}/runs/{run_id}": "delete",
+    "GET /runs/{run_id}/stream": "read",
     "GET /threads/{thread_id}/runs/{run_id}/join": "read",
     "GET /threads/{thread_id}/runs/{run_id}/stream": "read",
     "POST /threads/{thread_id}/runs/{run_id}/cancel": "update",

@@ -56,16 +56,19 @@ def causes(decided: Decided) -> list[Cause]:
     return [Cause(0, decided.meta.offset, index, count) for index in range(count)]
 
 
+REFUSED = b'{"command":{"resume":{}},"strict_resume":true}'
+"""Kwargs of a run that fails as soon as its turn comes."""
+
 threads = st.sampled_from(THREADS)
 attempts = st.integers(1, 3)
 
 create_run = st.builds(
-    lambda thread, run, strategy, exists, temporary, delay, hooked: cmd.CreateRun(
+    lambda thread, run, strategy, exists, temporary, delay, kwargs: cmd.CreateRun(
         thread_id=thread,
         run_id=f"{thread}-{run}",
         assistant_id="a",
         graph_id="g",
-        kwargs=Raw(b'{"input":{},"webhook":"http://x/"}' if hooked else b'{"input":{}}'),
+        kwargs=Raw(kwargs),
         metadata={"by": run},
         multitask_strategy=strategy,
         if_not_exists=exists,
@@ -78,7 +81,7 @@ create_run = st.builds(
     st.sampled_from(["create", "reject"]),
     st.sampled_from([False, False, False, True]),
     st.sampled_from([False, False, True]),
-    st.booleans(),
+    st.sampled_from([b'{"input":{},"webhook":"http://x/"}', b'{"input":{}}', REFUSED]),
 )
 
 

@@ -257,6 +257,19 @@ def _answer(thread: str, run: str, asked: str) -> Any:
     )
 
 
+def _strict(thread: str, run: str, strategy: Any, temporary: bool, resume: str) -> Any:
+    return cmd.CreateRun(
+        thread_id=thread,
+        run_id=f"{thread}-{run}",
+        assistant_id="a",
+        graph_id="g",
+        kwargs=Raw(f'{{"command":{{"resume":{resume}}},"strict_resume":true,"webhook":"http://x/"}}'.encode()),
+        multitask_strategy=strategy,
+        if_not_exists="create",
+        temporary=temporary,
+    )
+
+
 def _tried(thread: str, run: str, n: int) -> Any:
     return cmd.RecordWebhookAttempt(
         thread_id=thread,
@@ -322,6 +335,14 @@ creations = all_of(
     (True, False),
 )
 answers = all_of(_answer, THREADS, SHORT_RUNS, ("i1", "i2", "i2", "i3"))
+strict = all_of(
+    _strict,
+    THREADS,
+    SHORT_RUNS,
+    ("enqueue", "interrupt"),
+    SOMETIMES,
+    ('"yes"', "{}", '{"0123456789abcdef0123456789abcdef":1}'),
+)
 of_threads = [
     *all_of(lambda t, k, ttl: cmd.CreateThread(thread_id=t, metadata={k: 1}, ttl=ttl), THREADS, "ab", TTLS),
     *all_of(lambda t, k: cmd.PatchThread(thread_id=t, metadata={k: 2}), THREADS, "ab"),
@@ -429,6 +450,7 @@ FAMILIES: list[list[Any]] = [
     creations,
     creations,
     answers,
+    strict,
     reports,
     reports,
     worker_records,

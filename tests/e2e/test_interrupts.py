@@ -90,3 +90,120 @@ async def test_an_a2a_task_that_needs_input_says_in_which_shape(server: LiveServ
             text, wanted = status.message.parts
             assert text.text == "approve?"
             assert MessageToDict(wanted)["data"]["response_schema"] == DECISION
+
+
+# --- strict_resume ------------------------------------------------------------------------------
+
+
+async def _waiting(client: LangGraphClient, graph: str = "asking") -> tuple[str, list[str]]:
+    """A thread that waits for answers, and the ids of what it asks."""
+    thread = (await client.threads.create())["thread_id"]
+    output: Any = await client.runs.wait(thread, graph, input={"messages": []})
+    return thread, [asked["id"] for asked in output["__interrupt__"]]
+
+
+async def _looks(client: LangGraphClient, thread: str) -> Any:
+    """What clients see of a thread, but for when it was looked at."""
+    found: Any = await client.threads.get(thread)
+    return {name: value for name, value in found.items() if name != "updated_at"}
+
+
+YES = {"approved": True}
+STRANGER = "f" * 32
+
+
+async def test_a_strict_answer_that_nobody_waits_for_fails_and_leaves_the_thread(client: LangGraphClient) -> None:
+    info: Any = await client.http.get("/info")
+    assert info["flags"]["strict_resume"] is True
+    thread, [asked] = await _waiting(client)
+    before, history = await _looks(client, thread), await client.threads.get_history(thread)
+    strict: dict[str, Any] = {"command": {"resume": {STRANGER: YES}}, "strict_resume": True, "metadata": {"m": 1}}
+    answer: Any = await client.runs.wait(thread, "asking", raise_error=False, **strict)
+    assert answer["__error__"] == {
+        "error": "UnknownInterruptError",
+        "message": f"Unknown or already-consumed interrupt: {STRANGER}",
+    }
+    parts = [part async for part in client.runs.stream(thread, "asking", **strict)]
+    assert [(part.event, part.data["error"]) for part in parts] == [("error", "UnknownInterruptError")]
+    run = await client.runs.create(thread, "asking", **strict)
+    await client.runs.join(thread, run["run_id"])
+    assert (await client.runs.get(thread, run["run_id"]))["status"] == "error"
+    assert await _looks(client, thread) == before
+    assert await client.threads.get_history(thread) == history
+
+    taken: Any = await client.runs.wait(thread, "asking", command={"resume": {asked: YES}}, strict_resume=True)
+    assert taken["answers"] == [{**YES, "why": ""}]
+    again: Any = await client.runs.wait(
+        thread, "asking", command={"resume": {asked: YES}}, strict_resume=True, raise_error=False
+    )
+    assert again["__error__"]["error"] == "UnknownInterruptError"
+    lenient: Any = await client.runs.wait(thread, "asking", command={"resume": {asked: YES}}, raise_error=False)
+    assert "__error__" not in lenient, "without strictness such an answer is ignored"
+    state = await client.threads.get_state(thread)
+    assert state["values"]["answers"] == [{**YES, "why": ""}]
+
+
+async def test_one_strict_value_for_two_questions_is_ambiguous(client: LangGraphClient) -> None:
+    thread, asked = await _waiting(client, "asking_twice")
+    answer: Any = await client.runs.wait(
+        thread, "asking_twice", command={"resume": "x"}, strict_resume=True, raise_error=False
+    )
+    assert "multiple pending interrupts" in answer["__error__"]["message"]
+    both = {id: {"stars": 1} for id in asked}
+    found: Any = await client.runs.wait(thread, "asking_twice", command={"resume": both}, strict_resume=True)
+    assert found["answers"] == [{"stars": 1}] * 2
+
+
+async def test_a_strict_answer_to_an_earlier_checkpoint_is_judged_there(client: LangGraphClient) -> None:
+    thread, [asked] = await _waiting(client)
+    [latest] = await client.threads.get_history(thread, limit=1)
+    before = await _looks(client, thread)
+    wrong: Any = await client.runs.wait(
+        thread,
+        "asking",
+        command={"resume": {STRANGER: YES}},
+        checkpoint=latest["checkpoint"],
+        strict_resume=True,
+        raise_error=False,
+    )
+    assert wrong["__error__"]["error"] == "UnknownInterruptError"
+    after = await _looks(client, thread)
+    for name in ("status", "values", "interrupts", "error"):
+        assert after[name] == before[name]
+    right: Any = await client.runs.wait(
+        thread,
+        "asking",
+        command={"resume": {asked: YES}},
+        checkpoint=latest["checkpoint"],
+        strict_resume=True,
+    )
+    assert right["answers"] == [{**YES, "why": ""}]
+
+
+async def test_who_follows_a_thread_hears_what_is_answered_and_what_is_refused(
+    server: LiveServer, client: LangGraphClient, session: aiohttp.ClientSession
+) -> None:
+    thread = Thread(session, server.url, str(uuid.uuid4()))
+    await thread.start("asking", {"messages": []})
+    [asked] = [e for e in await thread.follow(channels=["input", "lifecycle"]) if e.method == "input.requested"]
+    id = asked.data["interrupt_id"]
+    wrong = await thread.command("input.respond", namespace=[], interrupt_id=STRANGER, response=1)
+    assert (wrong["type"], wrong["error"]) == ("error", "no_such_interrupt")
+    strict = await thread.command("input.respond", interrupt_id=STRANGER, response=1, strict_resume=True, namespace=[])
+    assert strict["type"] == "success"
+    for _ in range(2):  # live, then from what is stored
+        told = await thread.follow(lambda e: e.root("failed"), asked.seq, channels=["input", "lifecycle"])
+        assert [e.method for e in told[-3:]] == ["lifecycle", "input.answered", "lifecycle"]
+        assert told[-2].data == {"interrupt_ids": [STRANGER]}
+        assert {name: told[-1].data[name] for name in ("reason", "interrupt_ids", "pending_ids")} == {
+            "reason": "not_pending",
+            "interrupt_ids": [STRANGER],
+            "pending_ids": [id],
+        }
+    assert (await thread.get())["status"] == "interrupted"
+    last = told[-1].seq
+    await thread.command("input.respond", namespace=[], interrupt_id=id, response=YES, strict_resume=True)
+    told = await thread.follow(lambda e: e.root("completed", "failed"), last, channels=["input", "lifecycle"])
+    assert [e.method for e in told] == ["lifecycle", "input.answered", "lifecycle"]
+    assert told[1].data == {"interrupt_ids": [id]}
+    assert told[-1].data["event"] == "completed"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Literal, assert_never
 
 import msgspec
 from langlog_schemas import commands as cmd
@@ -31,6 +31,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .access import thread_refusal
+from .answers import answered_ids, refused, unanswerable
 from .sizes import metadata_refusal
 
 THREAD_EXISTS = "Thread with ID {} already exists"
@@ -52,14 +53,7 @@ class Kwargs(Struct):
     webhook: object = None
 
 
-class Resuming(Struct):
-    """What it reads of them when somebody answers an interrupt."""
-
-    command: object = None
-
-
 _kwargs = msgspec.json.Decoder(Kwargs)
-_resuming = msgspec.json.Decoder(Resuming)
 
 
 def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *, run_known: bool = False) -> Events:
@@ -218,7 +212,7 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, k
     if command.run_id in state.runs:
         return []  # the same command appended twice
     if command.answers:
-        refusal = _unanswerable(state, command.answers)
+        refusal = unanswerable(state, command.answers)
         if refusal is not None:
             return _rejected(state, *refusal)
     if state.runs and command.multitask_strategy == "reject":
@@ -231,43 +225,30 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, k
     assistant = {"assistant_id": command.assistant_id}
     ids = {"graph_id": command.graph_id, **assistant}
     shown = ids if state.exists else assistant  # as observed: a run that brings its thread shows no graph
-    events.append(
-        ev.RunCreated(
-            thread_id=state.thread_id,
-            run_id=command.run_id,
-            ordinal=meta.offset,
-            assistant_id=command.assistant_id,
-            graph_id=command.graph_id,
-            kwargs=command.kwargs,
-            metadata={**command.assistant_metadata, **state.metadata, **shown, **command.metadata},
-            multitask_strategy=command.multitask_strategy,
-            not_before=command.not_before if command.not_before and command.not_before > meta.time else None,
-            temporary=command.temporary,
-            user_id=command.user_id,
-            creates_thread=not state.exists,
-            thread_metadata={**state.metadata, **ids} if state.exists else {**command.metadata, **ids},
-            thread_config=command.thread_config,
-            thread_ttl=None if state.exists else command.thread_ttl,
-        )
+    created = ev.RunCreated(
+        thread_id=state.thread_id,
+        run_id=command.run_id,
+        ordinal=meta.offset,
+        assistant_id=command.assistant_id,
+        graph_id=command.graph_id,
+        kwargs=command.kwargs,
+        metadata={**command.assistant_metadata, **state.metadata, **shown, **command.metadata},
+        multitask_strategy=command.multitask_strategy,
+        not_before=command.not_before if command.not_before and command.not_before > meta.time else None,
+        temporary=command.temporary,
+        user_id=command.user_id,
+        creates_thread=not state.exists,
+        thread_metadata={**state.metadata, **ids} if state.exists else {**command.metadata, **ids},
+        thread_config=command.thread_config,
+        thread_ttl=None if state.exists else command.thread_ttl,
     )
-    return events + _dispatch_next(fold_thread(state, events, meta.time), meta)
-
-
-def _unanswerable(state: ThreadState, answers: Sequence[str]) -> tuple[int, str] | None:
-    """Why these interrupts cannot be answered: not asked, or a run in flight answers them (API.md 9.1)."""
-    if not state.asked:
-        return 404, thread_aggregate.NO_INTERRUPTED_RUN
-    taken: set[str] = set()
-    for run in state.runs.values():
-        command = _resuming.decode(run.kwargs).command
-        resume = command.get("resume") if isinstance(command, dict) else None
-        if isinstance(resume, dict):
-            taken.update(resume)
-    left = set(state.asked) - taken
-    for id in answers:
-        if id not in left:
-            return 409, thread_aggregate.INTERRUPT_CONSUMED.format(id)
-    return None
+    before = fold_thread(state, events, meta.time)
+    following = _dispatch_next(fold_thread(before, [created], meta.time), meta)
+    if state.exists and any(isinstance(e, ev.RunFailed) and e.run_id == command.run_id for e in following):
+        # refused at once: nothing of the thread is this run's
+        created = replace(created, thread_metadata=state.metadata, thread_config=state.config)
+        following = _dispatch_next(fold_thread(before, [created], meta.time), meta)
+    return [*events, created, *following]
 
 
 def _stop(
@@ -346,13 +327,14 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
     if run is None:
         return []
     outcome = "rolled_back" if run.cancel == "rollback" else command.outcome
+    refusal = command.error is not None and command.error.refusal is not None
     kind: type[ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack]
     status: ev.ThreadStatus = "interrupted" if command.next else "idle"
     match outcome:
         case "success":
             kind = ev.RunSucceeded
         case "error":
-            kind, status = ev.RunFailed, "error"
+            kind, status = ev.RunFailed, "error" if not refusal else state.rest
         case "interrupted":
             kind = ev.RunCancelled
             if not command.state_known:
@@ -363,7 +345,7 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
             kind, status = ev.RunRolledBack, state.rest
         case _:
             assert_never(outcome)
-    gone = outcome == "rolled_back"
+    gone = outcome == "rolled_back" or refusal
     ended = kind(
         thread_id=state.thread_id,
         run_id=run.run_id,
@@ -454,23 +436,44 @@ def _webhook(run: RunInFlight) -> str | None:
 
 
 def _dispatch_next(state: ThreadState, meta: CommandMeta, *, due: str | None = None) -> Events:
-    """Dispatch the oldest run that is ready, unless one is dispatched already.
+    """Dispatch the oldest run that is ready, unless one is dispatched already. Strict ones whose answer is too late fail instead.
 
     ``due``: a run whose delay is over by the clock of the scheduler that says so; the command's own time may be behind that.
     """
+    events: Events = []
     if state.active is not None:
-        return []
-    for run in state.runs.values():
-        if run.ready(meta.time) or (run.run_id == due and not run.attempt):
+        return events
+    for run in tuple(state.runs.values()):
+        if not run.ready(meta.time) and (run.run_id != due or run.attempt):
+            continue
+        error = refused(state, run)
+        if error is None:
+            reason: Literal["ready", "due"] = "ready" if run.not_before is None else "due"
             return [
-                ev.RunDispatched(
-                    thread_id=state.thread_id,
-                    run_id=run.run_id,
-                    attempt=1,
-                    reason="ready" if run.not_before is None else "due",
-                )
+                *events,
+                ev.RunDispatched(thread_id=state.thread_id, run_id=run.run_id, attempt=1, reason=reason),
             ]
-    return []
+        failed = _refused(state, run, error)
+        events.append(failed)
+        state = fold_thread(state, [failed], meta.time)
+        if run.temporary and not state.runs:
+            return [*events, _thread_deleted(state)]
+    return events
+
+
+def _refused(state: ThreadState, run: RunInFlight, error: cmd.RunError) -> ev.RunFailed:
+    """The end of a run that never started. Its numbers: that it ran, what it answered by id, that it failed (API.md 9)."""
+    others = len(state.runs) > 1
+    return ev.RunFailed(
+        thread_id=state.thread_id,
+        run_id=run.run_id,
+        status="busy" if others else state.rest,
+        rest=state.rest if others else None,
+        error=error,
+        first_seq=state.seq + 1,
+        last_seq=state.seq + (3 if answered_ids(run) else 2),
+        webhook=_webhook(run),
+    )
 
 
 def _seq_floor(state: ThreadState, attempt: int) -> int:

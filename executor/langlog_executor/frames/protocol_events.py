@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+from langlog_schemas.run_errors import Refusal
+
 from ..values import encoding
 from ..values.interrupts import requested
 
@@ -32,17 +35,21 @@ class ProtocolEvents:
         self._asked: set[str] = set()
         self._interrupted = False
 
-    def running(self) -> None:
-        """The attempt begins."""
+    def running(self, answered: Sequence[str] = ()) -> None:
+        """The attempt begins. ``answered``: the interrupts that it answers by id, so that nobody offers them any more."""
         self._send("@lifecycle/running", (), {"event": "running", "graph_name": self._graph_id})
+        if answered:
+            self._send("@input.answered", (), {"interrupt_ids": list(answered)})
 
-    def closed(self, status: Status, error: str | None = None) -> None:
+    def closed(self, status: Status, error: str | None = None, refusal: Refusal | None = None) -> None:
         """How the run ended; nothing when the stop for a human was said already."""
         if status == "interrupted" and self._interrupted:
             return
         data: dict[str, Any] = {"event": status, "graph_name": self._graph_id}
         if error is not None:
             data["error"] = error
+        if refusal is not None:
+            data |= msgspec.structs.asdict(refusal)
         self._send(f"@@lifecycle/{status}", (), data)
 
     def interrupted(self, interrupts: Sequence[Interrupt]) -> None:

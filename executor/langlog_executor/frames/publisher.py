@@ -47,6 +47,8 @@ LINGER_S = 0.001
 FLOOD_S = 0.005
 UNHEARD_S = 0.02
 """… and this long in place of both when Redis had nobody to hand the last batch to."""
+PAST_CHARACTERS_MAX = 4_000
+"""Of ids of checkpoints that one frame names."""
 MAX_BATCH_BYTES = 256_000
 """A batch is closed when it holds this much; a larger frame travels alone."""
 ENVELOPE_BYTES = 100
@@ -73,6 +75,7 @@ class FramesOut:
         self.last_sequence = 0
         """Sequence of the last frame emitted."""
         self._numbering = threading.Lock()
+        self._past = ""
         self._seq_floor = task.seq_floor
         self._seq = task.seq_floor
         self._floor = task.seq_floor - (task.attempt - 1) * frames.ATTEMPT_SPAN
@@ -118,10 +121,16 @@ class FramesOut:
             seq = 0
             if frames.numbered(event):
                 seq = self._seq = self._seq + 1
-            self._gathered.append(Frame(self.last_sequence, self._ms, self._n, event, data, seq))
+            past, self._past = self._past, ""
+            self._gathered.append(Frame(self.last_sequence, self._ms, self._n, event, data, seq, past))
         if not self._posted:
             self._posted = True
             self._io.post(self._wake)
+
+    def mark(self, checkpoint_id: str) -> None:
+        """What is emitted from now on comes after the checkpoint. Any thread. Of many without a frame between them the last ones count."""
+        with self._numbering:
+            self._past = f"{self._past} {checkpoint_id}".strip()[-PAST_CHARACTERS_MAX:]
 
     def seal(self) -> None:
         """The end is said: what a graph that did not stop may still emit is nothing any more."""

@@ -39,12 +39,15 @@ class RunStream:
         *,
         subgraphs: bool = False,
         recorded: Callable[[], Awaitable[None]] | None = None,
+        mark: Callable[[str], None] | None = None,
     ) -> None:
-        """``recorded``: waits until what the graph has written is in the log."""
+        """``recorded``: waits until what the graph has written is in the log. ``mark``: is told each checkpoint between what was
+        emitted before and what is emitted after it."""
         self._wanted = frozenset(modes) or frozenset({"values"})
         self._emit = emit
         self._subgraphs = subgraphs
         self._recorded = recorded
+        self._mark = mark
         self._protocol = protocol
         self._blocks = MessageBlocks()
         self._partial: dict[str, BaseMessageChunk] = {}
@@ -63,6 +66,8 @@ class RunStream:
     def library_modes(self) -> list[str]:
         """The modes to ask the library for: those wanted, and the two that `values_json` and `interrupted` come from."""
         found = {"values", "updates"} | (self._wanted & LIBRARY_MODES)
+        if self._mark is not None:
+            found.add("checkpoints")
         if "messages-tuple" in self._wanted:
             found.add("messages")
         return sorted(found)
@@ -110,8 +115,13 @@ class RunStream:
             self._on_message(namespace, *payload)
         elif mode == "debug":
             self._send(mode, namespace, _debug(payload))
+        elif mode == "checkpoints":
+            if "checkpoints" in self._wanted:
+                self._send(mode, namespace, _without_private(payload))
+            if self._mark is not None and not namespace:
+                self._mark(payload["config"]["configurable"]["checkpoint_id"])
         elif mode in self._wanted:
-            self._send(mode, namespace, _without_private(payload) if mode == "checkpoints" else payload)
+            self._send(mode, namespace, payload)
 
     def _send(self, name: str, namespace: tuple[str, ...], payload: Any) -> None:
         self._emit("|".join((name, *namespace)) if namespace else name, encoding.encode(payload))

@@ -20,6 +20,7 @@ from langlog_backbone.credentials.run_credentials import Private
 from langlog_backbone.history.run_view import HOST, PLAN
 from langlog_backbone.process.settings import Settings
 from langlog_schemas.messages import Task
+from langlog_schemas.resumes import by_id
 from langlog_schemas.run_request import EVENT_STREAMING, PUBLIC_MEMBERS, without_reserved
 from pydantic import BaseModel
 
@@ -30,6 +31,8 @@ SERVER_VERSION = version("langlog")
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 """The library's task id for writes that come from outside the graph (commands)."""
 RESUME = "__resume__"
+STRICT_RESUME = "__pregel_strict_resume"
+"""Configurable by which langgraph refuses an answer that nobody waits for."""
 NOTHING = Private()
 
 Interrupts = Literal["*"] | list[str] | None
@@ -55,6 +58,8 @@ class Kwargs(msgspec.Struct, frozen=True):
     """The trace that the run belongs to."""
     sealed: bool = False
     """Credentials of its caller are kept beside the log."""
+    strict_resume: bool = False
+    """An answer that nobody waits for fails the run. Mostly decided before it comes here (`decide_answers`)."""
 
     @property
     def protocol(self) -> bool:
@@ -72,6 +77,11 @@ class Kwargs(msgspec.Struct, frozen=True):
         if self.durability in ("sync", "async", "exit"):
             return cast(Durability, self.durability)
         return "exit" if self.checkpoint_during is False else "async"
+
+    @property
+    def answered(self) -> list[str]:
+        """Ids of the interrupts that it answers by id."""
+        return list(by_id((self.command or {}).get("resume")) or ())
 
     @property
     def before(self) -> Interrupts:

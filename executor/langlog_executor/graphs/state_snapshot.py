@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..values import interrupts
@@ -33,6 +33,20 @@ def state_of(snapshot: StateSnapshot) -> State:
         "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint is not None else None,
         "parent_checkpoint_id": parent["checkpoint_id"] if parent is not None else None,
     }
+
+
+def selected(state: State, select: Sequence[str]) -> State:
+    """The members that are asked for, of the values single keys by ``values.<key>``; all when none is asked for."""
+    if not select:
+        return state
+    members = set(select)
+    found = {name: value for name, value in state.items() if name in members}
+    keys = [name.removeprefix("values.") for name in select if name.startswith("values.")]
+    if keys and "values" not in members:
+        values = state["values"]
+        known = values if isinstance(values, Mapping) else {}
+        found = {"values": {key: known[key] for key in keys if key in known}, **found}
+    return found
 
 
 def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:

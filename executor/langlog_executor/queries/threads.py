@@ -24,7 +24,7 @@ from ..checkpoints.checkpointer import LogCheckpointer
 from ..checkpoints.overlay import Overlay
 from ..checkpoints.serde import IntegerTooLarge
 from ..graphs.run_input import Caller, build_command, question_config
-from ..graphs.state_snapshot import checkpoint_of, state_of
+from ..graphs.state_snapshot import checkpoint_of, selected, state_of
 from ..runtime.records import CapturedRecords
 from ..values import encoding
 from ..values.interrupts import interrupts_of
@@ -80,9 +80,10 @@ class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadQuestion(ThreadQuestion, frozen=True, kw_only=True):
-    """``busy``: a run of the thread may be executing."""
+    """``busy``: a run of the thread may be executing. ``select``: as in `state_snapshot.selected`."""
 
     busy: bool = False
+    select: list[str] = []
 
 
 class StateQuestion(ReadQuestion, frozen=True, kw_only=True):
@@ -154,7 +155,7 @@ class ThreadQueries:
         saver = LogCheckpointer(None, self._reader, overlay=known)
         async with self._open(asked, saver) as graph:
             snapshot = await graph.aget_state(_read_place(asked, graph), subgraphs=asked.subgraphs)
-            return encoding.encode(state_of(snapshot))
+            return encoding.encode(selected(state_of(snapshot), asked.select))
 
     async def before_history(self, asked: HistoryQuestion) -> tuple[()]:
         """On the I/O loop."""
@@ -171,7 +172,7 @@ class ThreadQueries:
             states: list[bytes] = []
             size = 0
             async for snapshot in found:
-                state = encoding.encode(state_of(snapshot))
+                state = encoding.encode(selected(state_of(snapshot), asked.select))
                 states.append(state)
                 size += len(state) + 1
                 if size > self._max_bytes:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from langgraph import errors
+from langlog_schemas.run_errors import Refusal
 from pydantic import TypeAdapter
 
 if TYPE_CHECKING:
@@ -46,6 +48,15 @@ def told(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
 def interrupts_of(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
     """Task id -> its open interrupts, as threads show them."""
     return {task.id: [shown(i) for i in task.interrupts] for task in snapshot.tasks if task.interrupts}
+
+
+def refusal_of(error: BaseException) -> Refusal | None:
+    """Why langgraph would not take the answer of a strict run; None: it is another error."""
+    kind = getattr(errors, "UnknownInterruptError", None)  # since 1.2.20 or so
+    if kind is None or not isinstance(error, kind):
+        return None
+    found: Any = error
+    return Refusal(found.reason, list(found.interrupt_ids), list(found.pending_ids))
 
 
 def _wanted(interrupt: Interrupt) -> dict[str, Any]:

@@ -26,10 +26,10 @@ from ..frames.protocol_events import ProtocolEvents
 from ..frames.protocol_stream import BLOCKS, ProtocolStream
 from ..frames.run_stream import Emit, RunStream, with_interrupts
 from ..graphs.loading import AnyGraph, Graphs
-from ..graphs.run_input import NOTHING, Kwargs, build_config, build_context, build_input, resumed_input
+from ..graphs.run_input import NOTHING, STRICT_RESUME, Kwargs, build_config, build_context, build_input, resumed_input
 from ..values import encoding
 from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
-from ..values.interrupts import interrupts_of
+from ..values.interrupts import interrupts_of, refusal_of
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -80,8 +80,10 @@ class GraphAttempt:
         emit: Emit,
         recorded: Callable[[], Awaitable[None]] | None = None,
         private: Private = NOTHING,
+        mark: Callable[[str], None] | None = None,
     ) -> None:
-        """``recorded``: waits until what the graph has written is in the log. ``private``: credentials of the run's caller."""
+        """``recorded``: waits until what the graph has written is in the log. ``private``: credentials of the run's caller.
+        ``mark``: as of `RunStream`; of runs that can be joined from a checkpoint on."""
         self._task = task
         self._kwargs = kwargs
         self._graphs = graphs
@@ -98,7 +100,14 @@ class GraphAttempt:
         self.stream: RunStream | ProtocolStream = (
             ProtocolStream(emit, self.protocol)
             if kwargs.protocol
-            else RunStream(kwargs.modes, emit, self.protocol, subgraphs=kwargs.subgraphs, recorded=recorded)
+            else RunStream(
+                kwargs.modes,
+                emit,
+                self.protocol,
+                subgraphs=kwargs.subgraphs,
+                recorded=recorded,
+                mark=mark if kwargs.resumable else None,
+            )
         )
 
     def stop(self, reason: Stop) -> None:
@@ -164,6 +173,8 @@ class GraphAttempt:
         except BaseException as raised:
             self._log(raised)
             error = described(raised)
+            if self._kwargs.strict_resume:
+                error = replace(error, refusal=refusal_of(raised))
         if error is None and self._kwargs.feedback_keys:
             error = NO_FEEDBACK
         if error is not None:
@@ -186,6 +197,8 @@ class GraphAttempt:
                 config["configurable"].pop("checkpoint_map", None)
         else:
             input = build_input(kwargs)
+            if kwargs.strict_resume and self._task.attempt == 1:  # a later attempt finds its own answer there
+                config["configurable"][STRICT_RESUME] = True
         schema = graph.context_schema
         if isinstance(stream, ProtocolStream):
             stream.heed(getattr(graph, "stream_transformers", ()))

@@ -166,7 +166,7 @@ class RunExecution:
             RunStarted(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, worker=self._worker)
         )
         self._frames.emit("metadata", msgspec.json.encode({"run_id": task.run_id, "attempt": task.attempt}))
-        self._attempt.protocol.running()
+        self._attempt.protocol.running(kwargs.answered)
         self._work = tools.loops.submit(task.graph_id, self._attempt.run)
         return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
 
@@ -196,6 +196,7 @@ class RunExecution:
             frames.emit,
             recorded=self._records.flush,
             private=private,
+            mark=frames.mark,
         )
 
     async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:
@@ -329,9 +330,10 @@ class RunExecution:
                 status = "failed"
             case _:
                 status = "interrupted"
-        error = ended.error.message if status == "failed" and ended.error is not None else None
+        failure = ended.error if status == "failed" else None
+        error = None if failure is None else failure.message
         attempt.stream.end(status, error)
-        attempt.protocol.closed(status, error)
+        attempt.protocol.closed(status, error, None if failure is None else failure.refusal)
 
     def _fitting(self, ended: Ended) -> Ended:
         """A state that no answer may hold is an error that says so, and so are interrupts that do not fit into a record."""

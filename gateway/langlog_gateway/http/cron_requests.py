@@ -25,6 +25,7 @@ CronColumn = Literal[
     "enabled",
     "created_at",
     "updated_at",
+    "now",
 ]
 
 

@@ -5,7 +5,7 @@ Big members (values, kwargs, output) come from Postgres as text and are put in a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -139,11 +139,12 @@ THREAD_MEMBERS = {
     "state_updated_at": "state_updated_at",
     "metadata": "metadata",
     "config": "config",
+    "context": "config -> 'configurable'",
     "status": "status",
     "values": "state_values",
     "interrupts": "interrupts",
 }
-"""Member of a thread -> its column."""
+"""Member of a thread -> its column, or what is made of one. ``context`` and the configurable are one thing (API.md 2)."""
 
 
 def thread_selected(row: Row, select: Iterable[str]) -> dict[str, str]:
@@ -152,12 +153,12 @@ def thread_selected(row: Row, select: Iterable[str]) -> dict[str, str]:
     for name in THREAD_MEMBERS:
         if name not in select:
             continue
-        value = row[THREAD_MEMBERS[name]]
+        value = row["context"] if name == "context" else row[THREAD_MEMBERS[name]]
         if name in ("thread_id", "status"):
             members[name] = text(value)
         elif name.endswith("_at"):
             members[name] = f'"{stamp(value)}"'
-        elif name == "interrupts":
+        elif name in ("interrupts", "context"):
             members[name] = value or "{}"
         else:
             members[name] = value or "null"
@@ -198,6 +199,8 @@ def run(row: Row, select: Iterable[str] | None = None) -> str:
     members["created_at"] = f'"{stamp(row["created_at"])}"'
     members["updated_at"] = f'"{stamp(row["updated_at"])}"'
     members["langsmith_session_name"] = "null"
+    if select and "cancel_reason" in select:
+        members["cancel_reason"] = text(row["cancel_reason"])
     return _object(members, select)
 
 
@@ -243,19 +246,19 @@ def _item(row: Row) -> str:
 # --- states ----------------------------------------------------------------------------------
 
 
-def empty_state(checkpoint: Mapping[str, Any] | None = None) -> bytes:
-    """The state of a thread without checkpoints, or at a checkpoint that does not exist."""
-    return _encode(
-        {
-            "values": {},
-            "next": [],
-            "tasks": [],
-            "metadata": None,
-            "created_at": None,
-            "checkpoint": checkpoint,
-            "parent_checkpoint": None,
-            "interrupts": [],
-            "checkpoint_id": None if checkpoint is None else checkpoint.get("checkpoint_id"),
-            "parent_checkpoint_id": None,
-        }
-    )
+def empty_state(checkpoint: Mapping[str, Any] | None = None, select: Sequence[str] = ()) -> bytes:
+    """The state of a thread without checkpoints, or at a checkpoint that does not exist. ``select``: as `state_select.checked`."""
+    state: dict[str, Any] = {
+        "values": {},
+        "next": [],
+        "tasks": [],
+        "metadata": None,
+        "created_at": None,
+        "checkpoint": checkpoint,
+        "parent_checkpoint": None,
+        "interrupts": [],
+        "checkpoint_id": None if checkpoint is None else checkpoint.get("checkpoint_id"),
+        "parent_checkpoint_id": None,
+    }
+    members = {name.partition(".")[0] for name in select}
+    return _encode({name: value for name, value in state.items() if not select or name in members})

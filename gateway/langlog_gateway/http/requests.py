@@ -113,6 +113,7 @@ ThreadColumn = Literal[
     "state_updated_at",
     "metadata",
     "config",
+    "context",
     "status",
     "values",
     "interrupts",
@@ -180,6 +181,8 @@ class ThreadPrune(Struct):
 class StateAtCheckpoint(Struct):
     checkpoint: Checkpoint
     subgraphs: bool | None = None
+    select: list[str] | None = None
+    """Members of the answer, and ``values.<key>``; none: all."""
 
 
 class StateUpdate(Struct):
@@ -201,6 +204,8 @@ class HistorySearch(Struct):
     before: HistoryBefore | None = None
     metadata: Object | None = None
     checkpoint: Checkpoint | None = None
+    select: list[str] | None = None
+    """Members of each state, and ``values.<key>``; none: all."""
 
 
 # --- runs ------------------------------------------------------------------------------------
@@ -216,6 +221,7 @@ RunColumn = Literal[
     "kwargs",
     "multitask_strategy",
     "langsmith_session_name",
+    "cancel_reason",
 ]
 
 

@@ -49,6 +49,8 @@ class Operation(Struct, frozen=True):
 RunBatch = Annotated[list[RunCreate], Meta(min_length=1)]
 CANCEL: dict[str, Schema] = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}, "wait": BOOL}
 JOIN = {"cancel_on_disconnect": BOOL}
+NAMES: Schema = {"type": "array", "items": TEXT}
+JOIN_STREAM: dict[str, Schema] = {**JOIN, "stream_mode": TEXT, "namespace": NAMES, "checkpoint_id": TEXT}
 NOT_THERE = (404,)
 AUDIT: dict[str, Schema] = {
     "after": TEXT,
@@ -115,7 +117,11 @@ OPERATIONS: dict[str, Operation] = {
     "POST /threads/{thread_id}/copy": Operation("Copy thread", None, a.Thread, (400, 409)),
     "GET /threads/{thread_id}/storage": Operation("Get thread storage usage", None, a.Storage, NOT_THERE),
     "GET /threads/{thread_id}/state": Operation(
-        "Get thread state", None, a.State, (400, 404, 410, 500), query={"subgraphs": BOOL, "as_of": TEXT}
+        "Get thread state",
+        None,
+        a.State,
+        (400, 404, 410, 500),
+        query={"subgraphs": BOOL, "as_of": TEXT, "select": NAMES},
     ),
     "POST /threads/{thread_id}/state": Operation(
         "Update thread state", b.StateUpdate, a.StateUpdated, (400, 404, 409, 500)
@@ -124,10 +130,14 @@ OPERATIONS: dict[str, Operation] = {
         "Get thread state at a checkpoint", b.StateAtCheckpoint, a.State, (400, 404, 500)
     ),
     "GET /threads/{thread_id}/state/{checkpoint_id}": Operation(
-        "Get thread state at a checkpoint", None, a.State, (400, 404, 500), query={"subgraphs": BOOL}
+        "Get thread state at a checkpoint", None, a.State, (400, 404, 500), query={"subgraphs": BOOL, "select": NAMES}
     ),
     "GET /threads/{thread_id}/history": Operation(
-        "Get thread history", None, list[a.State], (400, 404, 500), query={"limit": INT, "before": TEXT}
+        "Get thread history",
+        None,
+        list[a.State],
+        (400, 404, 500),
+        query={"limit": INT, "before": TEXT, "select": NAMES},
     ),
     "POST /threads/{thread_id}/history": Operation(
         "Get thread history", b.HistorySearch, list[a.State], (400, 404, 500)
@@ -183,7 +193,14 @@ OPERATIONS: dict[str, Operation] = {
         "Stream events of a run",
         errors=NOT_THERE,
         media=SSE,
-        query={**JOIN, "stream_mode": TEXT},
+        query=JOIN_STREAM,
+        headers={"Last-Event-ID": "Resume after this event; `-1` streams from the start"},
+    ),
+    "GET /runs/{run_id}/stream": Operation(
+        "Stream events of a run, given its id alone",
+        errors=NOT_THERE,
+        media=SSE,
+        query=JOIN_STREAM,
         headers={"Last-Event-ID": "Resume after this event; `-1` streams from the start"},
     ),
     "POST /threads/{thread_id}/runs/{run_id}/cancel": Operation(
@@ -248,5 +265,10 @@ for _prefix, _of in (("/threads/{thread_id}/runs", "on a thread"), ("/runs", "wi
         f"Create run {_of} and wait for its output", RunCreate, errors=_errors, headers=KEY
     )
     OPERATIONS[f"POST {_prefix}/stream"] = Operation(
-        f"Create run {_of} and stream its events", RunCreate, errors=_errors, media=SSE, headers=KEY
+        f"Create run {_of} and stream its events",
+        RunCreate,
+        errors=_errors,
+        media=SSE,
+        query={"namespace": NAMES},
+        headers=KEY,
     )

@@ -71,6 +71,7 @@ class Thread(Struct):
     metadata: Object | UnsetType = UNSET
     status: ThreadStatus | UnsetType = UNSET
     config: Object | UnsetType = UNSET
+    context: Object | UnsetType = UNSET
     values: Any = UNSET
     interrupts: dict[str, list[Any]] | UnsetType = UNSET
     error: Object | UnsetType | None = UNSET
@@ -130,6 +131,7 @@ class Run(Struct):
     kwargs: Object | UnsetType = UNSET
     multitask_strategy: MultitaskStrategy | UnsetType = UNSET
     langsmith_session_name: str | UnsetType | None = UNSET
+    cancel_reason: str | UnsetType | None = UNSET
 
 
 class Cron(Struct):
@@ -147,6 +149,7 @@ class Cron(Struct):
     enabled: bool | UnsetType = UNSET
     created_at: datetime | UnsetType = UNSET
     updated_at: datetime | UnsetType = UNSET
+    now: datetime | UnsetType = UNSET
 
 
 class Item(Struct):

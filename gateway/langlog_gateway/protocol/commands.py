@@ -37,7 +37,7 @@ NO_ACTIVE_RUN = "No active run is bound to this thread."
 BROKEN = "An internal error occurred"
 MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
 """What the peer's runs of the protocol are shown to stream (API.md 9.1 as recorded)."""
-RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer")
+RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer", "strict_resume")
 MAX_RESPONSES = 1_000
 
 Object = dict[str, Any]
@@ -207,6 +207,11 @@ class Commands:
         body = {"assistant_id": row["assistant_id"], "command": command, "config": config}
         if "metadata" in params:
             body["metadata"] = params["metadata"]
+        if (
+            params.get("strict_resume") is True
+        ):  # then a run fails that says to all on the thread why (`decide_answers`)
+            body["strict_resume"] = True
+            return await self._run(request, thread_id, body)
         try:
             return await self._run(request, thread_id, body, list(answers))
         except ApiError as refused:

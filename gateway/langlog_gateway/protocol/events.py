@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from langlog_schemas.frames import Frame
+from langlog_schemas.run_errors import Refusal
 
 Namespace = tuple[str, ...]
 
@@ -44,7 +45,7 @@ class Event:
     @property
     def for_sdk(self) -> Event:
         """As the Python SDK reads it: it looks for what is asked as ``value``, where the protocol says ``payload``."""
-        if self.channel != "input":
+        if self.method != "input.requested":
             return self
         if self._sdk is None:
             told = msgspec.json.decode(self.text)
@@ -89,6 +90,8 @@ def event_of(run_id: str, frame: Frame) -> Event | None:
             id = _known_id(run_id, "lc", name.namespace, name.hint)
         case "input.requested":
             channel, id = "input", _known_id(run_id, "input", name.namespace, name.hint)
+        case "input.answered":
+            channel, id = "input", _known_id(run_id, "answered", name.namespace, "")
         case "custom" if name.hint:
             channel = f"custom:{name.hint}"
     return _event(frame.seq, id, name.method, channel, name.namespace, frame.ms, data)
@@ -167,6 +170,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """What it left: the output, or the thread's values when nothing came after it."""
     pending: bool = False
     """It has stopped for a human, with no more said about it."""
+    refusal: Refusal | None = None
+    """Its answer was refused, so it never started."""
+    answered: Sequence[str] = ()
+    """The interrupts that a refused run would have answered by id."""
 
 
 def derived(ending: Ending, after: int) -> list[Event]:
@@ -181,6 +188,10 @@ def derived(ending: Ending, after: int) -> list[Event]:
     found: list[Event] = []
     if first < last:
         found.append(running(ending.run_id, ending.graph_id, first, ending.started_ms or ms))
+    if ending.refusal is not None and ending.answered and last - first > 1:
+        id = _known_id(ending.run_id, "answered", (), "")
+        data = _encode({"interrupt_ids": ending.answered})
+        found.append(_event(first + 1, id, "input.answered", "input", (), ms, data))
     place = last
     if asked is not None:
         assert ending.values is not None
@@ -234,6 +245,8 @@ def _ended(ending: Ending, seq: int, status: str) -> Event:
     data: dict[str, Any] = {"event": status, "graph_name": ending.graph_id}
     if status == "failed" and ending.error is not None:
         data["error"] = ending.error
+    if ending.refusal is not None:
+        data |= msgspec.structs.asdict(ending.refusal)
     return _lifecycle(ending.run_id, seq, data, ending.ended_ms)
 
 

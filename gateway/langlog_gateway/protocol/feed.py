@@ -25,7 +25,7 @@ from ..streams.merge import Piece
 from ..streams.sse import Batch
 from ..streams.watch import Happening, Watch, Watches
 from .events import Ending, Event, Name, derived, event_of
-from .history import History, Standing, ending_of
+from .history import History, Standing, answered_in, ending_of
 
 logger = structlog.get_logger(__name__)
 
@@ -286,6 +286,8 @@ class Feed:
             error=None if event.error is None else event.error.message,
             values=bytes(event.output or event.values) or None,
             pending=event.status == "interrupted",
+            refusal=None if event.error is None else event.error.refusal,
+            answered=() if row is None else answered_in(row["resume"]),
         )
         return ending, recorded
 

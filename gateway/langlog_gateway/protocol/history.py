@@ -10,8 +10,11 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.frames import ATTEMPT_SPAN
+from langlog_schemas.resumes import by_id
+from langlog_schemas.run_errors import Refusal
 
 from ..http.backends import Reads
 from ..streams.backlog import Backlog
@@ -145,7 +148,18 @@ def ending_of(row: Any) -> Ending:
         error=row["error"],
         values=None if values is None else values.encode(),
         pending=row["pending"],
+        refusal=refusal_in(row["refusal"]),
+        answered=answered_in(row["resume"]),
     )
+
+
+def refusal_in(text: str | None) -> Refusal | None:
+    return None if text is None else msgspec.json.decode(text, type=Refusal)
+
+
+def answered_in(text: str | None) -> list[str]:
+    """The interrupts that ``command.resume`` answers by id."""
+    return [] if text is None else list(by_id(msgspec.json.decode(text)) or ())
 
 
 def _ms(moment: datetime | None) -> int:

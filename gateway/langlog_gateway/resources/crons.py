@@ -226,9 +226,12 @@ class Crons:
         order = "DESC" if body.sort_order == "desc" else "ASC"
         by = "ends_at" if body.sort_by == "end_time" else body.sort_by
         columns = [c for c in COLUMNS if not body.select or c in body.select]
+        columns += ["now"] if "now" in body.select else []
         sql, values = await self._access.narrowed(
             request,
-            SQL["search"].replace("{columns}", ", ".join(columns)).replace("{order}", f"{by} {order}, cron_id {order}"),
+            SQL["search"]
+            .replace("{columns}", ", ".join("now()" if c == "now" else c for c in columns))
+            .replace("{order}", f"{by} {order}, cron_id {order}"),
             value,
             value["assistant_id"],
             value["thread_id"],

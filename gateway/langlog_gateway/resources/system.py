@@ -145,6 +145,8 @@ INFO: dict[str, Any] = {
         "langsmith": False,
         "langsmith_tracing_replicas": False,
         "langsmith_tracing_session_on_runs": False,
+        "strict_resume": True,
+        "stream_namespaces": True,
     },
     "host": {
         "kind": HOST,

@@ -29,6 +29,9 @@ NONE_MATCHING = (
     "and the runs haven't been deleted or completed."
 )
 COLUMNS: tuple[str, ...] = get_args(requests.RunColumn)
+CANCEL_REASON = """CASE WHEN status <> 'interrupted' THEN NULL
+    WHEN superseded_by IS NOT NULL THEN 'superseded by run ' || superseded_by ELSE coalesce(error ->> 'message', 'interrupt') END"""
+"""Why a run was cancelled; null: it was not. Shown to who selects it."""
 CANCEL_GRACE_S = 0.05
 """A cancel that does not wait is answered this late at most: who looks at once then mostly finds the run stopped."""
 
@@ -53,6 +56,7 @@ class Runs:
             web.post("/runs/stream", self.stream),
             web.post("/runs/batch", self.batch),
             web.post("/runs/cancel", self.cancel_many),
+            web.get("/runs/{run_id}/stream", self.join_stream_by_run),
             web.get(one, self.get),
             web.delete(one, self.delete),
             web.get(f"{one}/join", self.join),
@@ -161,6 +165,19 @@ class Runs:
             await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
         except ApiError as error:
             return await self._streams.refuse(request, thread_id, run_id, error)
+        return await self._join_stream(request, thread_id, run_id)
+
+    async def join_stream_by_run(self, request: web.Request) -> web.StreamResponse:
+        """The same of a run whose thread the client does not name: a stateless one mostly. What is not there is 404, as recorded."""
+        run_id = path_uuid(request, "run")
+        found: str | None = await self._core.reads.value(SQL["thread_of"], run_id)
+        # handlers are asked before it is told whether the run is there
+        await admit(request, "threads", "read", {"thread_id": found or run_id}, not_found())
+        if found is None:
+            raise not_found()
+        return await self._join_stream(request, found, run_id)
+
+    async def _join_stream(self, request: web.Request, thread_id: str, run_id: str) -> web.StreamResponse:
         tied = await self._tied(request, thread_id)
         self._core.enter_stream(request)
         watch: Watch | None = None
@@ -319,4 +336,6 @@ def _action(request: web.Request) -> cmd.CancelAction:
 def _columns(select: Any) -> str:
     """Columns for `presenters.run`; ``kwargs`` only when it is wanted, it may be big."""
     columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
+    if "cancel_reason" in select:
+        columns += f", {CANCEL_REASON} AS cancel_reason"
     return columns if select and "kwargs" not in select else f"{columns}, kwargs"

@@ -17,10 +17,10 @@ from aiohttp import hdrs, web
 from ..core import Core
 from ..http.errors import ApiError
 from ..http.validation import query_names
-from ..streams.frame_order import FrameOrder
+from ..streams.frame_order import FrameOrder, Since
 from ..streams.merge import FrameId, Merge, Piece
 from ..streams.run_end import FINAL_STATUSES, ended
-from ..streams.sse import Batch, Modes, modes_of
+from ..streams.sse import Batch, Modes, Namespaces, modes_of, namespaces_of
 from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch
 from .submission import SQL, Order
@@ -36,6 +36,7 @@ on (API.md 6.4; the recorded joins come 1.0 s after the creation of a live run, 
 
 _EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
 
+FROM_START: FrameId = (-1, 0)
 End = tuple[int, int]
 """(attempt, last sequence) of a run that is over."""
 
@@ -44,7 +45,14 @@ class Reader:
     """One client's way through the frames of a run."""
 
     def __init__(
-        self, core: Core, out: StreamOut, watch: Watch, run_id: str, frames: FrameOrder, modes: Modes | None = None
+        self,
+        core: Core,
+        out: StreamOut,
+        watch: Watch,
+        run_id: str,
+        frames: FrameOrder,
+        modes: Modes | None = None,
+        namespaces: Namespaces | None = None,
     ) -> None:
         self._core = core
         self._out = out
@@ -52,6 +60,7 @@ class Reader:
         self._run_id = run_id
         self._frames = frames
         self._modes = modes
+        self._namespaces = namespaces
 
     async def replay(self, end: End | None = None) -> None:
         """Write what was published so far."""
@@ -113,7 +122,7 @@ class Reader:
         await self._out.write(b"".join([self._encoded(piece) for piece in pieces]))
 
     def _encoded(self, piece: Piece) -> bytes:
-        return piece.encoded(self._modes)
+        return piece.encoded(self._modes, self._namespaces)
 
 
 class RunStreams:
@@ -128,7 +137,8 @@ class RunStreams:
         out = self._out(request, path)
         await out.open()
         out.guard(watch)
-        reader = Reader(self._core, out, watch, order.run_id, self._frames(watch, order.run_id, recorded=recorded))
+        frames = self._frames(watch, order.run_id, recorded=recorded)
+        reader = Reader(self._core, out, watch, order.run_id, frames, namespaces=_namespaces(request))
         if order.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
         permissions = self._core.permissions
@@ -162,17 +172,20 @@ class RunStreams:
     async def _joined(
         self, request: web.Request, out: StreamOut, watch: Watch, run_id: str, row: Any
     ) -> web.StreamResponse:
-        modes = modes_of(query_names(request, "stream_mode", "stream_modes"))
+        chosen = modes_of(query_names(request, "stream_mode", "stream_modes")), _namespaces(request)
         over = row["status"] in FINAL_STATUSES
         end = (row["attempt"], row["last_sequence"]) if over else None
         given = request.headers.get("last-event-id")
         resumable = bool(row["resumable"])
         last_id = event_id(given) if resumable else None
+        since = None
+        if resumable and last_id in (None, FROM_START) and (checkpoint := request.query.get("checkpoint_id")):
+            last_id, since = FROM_START, await self._since(watch.thread_id, run_id, checkpoint, end)
         early = not given and row["age_s"] < (WHOLE_IF_OVER_S if over else WHOLE_IF_LIVE_S)
         if last_id is not None or early:
             await out.open()
-            frames = self._frames(watch, run_id, recorded=resumable, known=last_id)
-            reader = Reader(self._core, out, watch, run_id, frames, modes)
+            frames = self._frames(watch, run_id, recorded=resumable, known=last_id, since=since)
+            reader = Reader(self._core, out, watch, run_id, frames, *chosen)
             await reader.replay()
             return await reader.follow(end)
         if over:
@@ -183,17 +196,40 @@ class RunStreams:
         await out.open()
         merge = Merge(*tip, anchored=tip != (0, 0))
         frames = self._frames(watch, run_id, recorded=resumable, merge=merge)
-        return await Reader(self._core, out, watch, run_id, frames, modes).follow()
+        return await Reader(self._core, out, watch, run_id, frames, *chosen).follow()
+
+    async def _since(self, thread_id: str, run_id: str, checkpoint_id: str, end: End | None) -> Since | None:
+        """From where on a client that shows a checkpoint is told the run; None: from its start, the checkpoint is not the run's."""
+        written = await self._core.reads.row(SQL["written_by"], thread_id, checkpoint_id)
+        if written is None or written["run_id"] != run_id:
+            return None
+        since = Since(checkpoint_id, written["attempt"] or 0)
+        if end is None:
+            return since
+        # of frames that do not say where the checkpoint was, nothing may be left out
+        batches = await self._core.backlog.of_run(thread_id, run_id, recorded=True, upto=end)
+        return since if any(since.passed_by(frame) for batch in batches for frame in batch.frames) else None
 
     def _frames(
-        self, watch: Watch, run_id: str, *, recorded: bool, merge: Merge | None = None, known: FrameId | None = None
+        self,
+        watch: Watch,
+        run_id: str,
+        *,
+        recorded: bool,
+        merge: Merge | None = None,
+        known: FrameId | None = None,
+        since: Since | None = None,
     ) -> FrameOrder:
         backlog = self._core.backlog
-        return FrameOrder(backlog, watch.thread_id, run_id, recorded=recorded, merge=merge, known=known)
+        return FrameOrder(backlog, watch.thread_id, run_id, recorded=recorded, merge=merge, known=known, since=since)
 
     def _out(self, request: web.Request, path: str) -> StreamOut:
         headers = {"content-location": path, "location": f"{path}/stream"}
         return StreamOut(request, self._core.settings.heartbeat_s, headers)
+
+
+def _namespaces(request: web.Request) -> Namespaces | None:
+    return namespaces_of(query_names(request, "namespace"))
 
 
 def event_id(text: str | None) -> FrameId | None:
@@ -201,6 +237,6 @@ def event_id(text: str | None) -> FrameId | None:
     if text is None:
         return None
     if text in ("-1", "0", "-"):
-        return (-1, 0)
+        return FROM_START
     match = _EVENT_ID.fullmatch(text)
     return None if match is None else (int(match.group(1)), int(match.group(2) or 0))

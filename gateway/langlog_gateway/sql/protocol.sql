@@ -9,7 +9,8 @@ WHERE t.thread_id = $1
 
 -- name: run
 SELECT run_id, graph_id, status, attempt, last_sequence, first_seq, last_seq,
-       (kwargs::json ->> 'resumable')::boolean AS resumable
+       (kwargs::json ->> 'resumable')::boolean AS resumable, error ->> 'refusal' AS refusal,
+       CASE WHEN error -> 'refusal' IS NOT NULL THEN (kwargs::json #> '{command,resume}')::text END AS resume
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: standing
@@ -19,7 +20,9 @@ SELECT t.seq AS thread_seq, a.run_id AS active_run_id, a.attempt AS active_attem
        a.graph_id AS active_graph_id, a.started_at AS active_started_at,
        (a.kwargs::json ->> 'resumable')::boolean AS active_resumable,
        r.run_id, r.graph_id, r.status, r.attempt, r.last_sequence, r.first_seq, r.last_seq, r.output,
-       r.error ->> 'message' AS error, r.started_at, r.ended_at, (r.kwargs::json ->> 'resumable')::boolean AS resumable,
+       r.error ->> 'message' AS error, r.error ->> 'refusal' AS refusal,
+       CASE WHEN r.error -> 'refusal' IS NOT NULL THEN (r.kwargs::json #> '{command,resume}')::text END AS resume,
+       r.started_at, r.ended_at, (r.kwargs::json ->> 'resumable')::boolean AS resumable,
        CASE WHEN r.last_seq = t.seq AND t.state_updated_at <= r.ended_at THEN t.state_values::text END AS state_values,
        r.last_seq = t.seq AND t.status = 'interrupted' AS pending
 FROM threads t

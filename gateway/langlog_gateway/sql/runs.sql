@@ -26,6 +26,14 @@ SELECT status, attempt, last_sequence, temporary, (kwargs::json ->> 'resumable')
        extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
+-- name: written_by
+-- The run, and its attempt, that wrote a checkpoint of the whole graph.
+SELECT run_id, (metadata ->> 'run_attempt')::int AS attempt FROM checkpoints
+WHERE thread_id = $1 AND ns = '' AND checkpoint_id = $2
+
+-- name: thread_of
+SELECT thread_id FROM runs WHERE run_id = $1
+
 -- name: answer
 -- What a join of a finished run answers.
 SELECT r.status, r.error, r.output, t.state_values, t.has_checkpoints

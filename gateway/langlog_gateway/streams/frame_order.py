@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import NamedTuple
+
+from langlog_schemas.frames import Frame
 
 from .backlog import Backlog
 from .merge import FrameId, Merge, Piece
@@ -15,6 +18,17 @@ from .sse import UNKNOWN, Batch, missing
 
 GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Between looks for recorded frames that have to come; in all, what recording and folding take on a busy machine."""
+
+
+class Since(NamedTuple):
+    """A checkpoint of the run that the client shows already, and the attempt that wrote it."""
+
+    checkpoint_id: str
+    attempt: int
+
+    def passed_by(self, frame: Frame) -> bool:
+        """Whether the frame is the first one after the checkpoint."""
+        return self.checkpoint_id in frame.past.split(" ")
 
 
 class FrameOrder:
@@ -27,14 +41,17 @@ class FrameOrder:
         recorded: bool,
         merge: Merge | None = None,
         known: FrameId | None = None,
+        since: Since | None = None,
     ) -> None:
-        """``recorded``: the run is resumable. ``known``: the last frame that the client has from elsewhere."""
+        """``recorded``: the run is resumable. ``known``: the last frame that the client has from elsewhere. ``since``: what was told
+        before that is left out."""
         self._backlog = backlog
         self._thread_id = thread_id
         self._run_id = run_id
         self._recorded = recorded
         self._merge = merge or Merge()
         self._known = known
+        self._since = since
         self.last: FrameId | None = None
         """The last frame that was taken."""
 
@@ -106,7 +123,19 @@ class FrameOrder:
                 if (frame.ms, frame.n) > self._known:
                     break
                 after = max(after, frame.sequence)
+        if self._since is not None:
+            after = max(after, self._before(self._since, batch))
         return [Piece(batch, after, lost)] if after < batch.last else []
+
+    def _before(self, since: Since, batch: Batch) -> int:
+        """The last frame of the batch that comes before the checkpoint. A later attempt goes on from it, or from one after it."""
+        if batch.attempt < since.attempt:
+            return batch.last
+        passed = [frame.sequence for frame in batch.frames if since.passed_by(frame)]
+        if batch.attempt == since.attempt and not passed:
+            return batch.last
+        self._since = None
+        return passed[0] - 1 if passed else 0
 
     def _lost_before(self, batch: Batch) -> int:
         """How many frames before the batch are passed over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .sse import Batch, Modes, missing
+from .sse import Batch, Modes, Namespaces, missing
 
 FrameId = tuple[int, int]
 """(milliseconds, n) of a frame's public id."""
@@ -25,8 +25,10 @@ class Piece(NamedTuple):
     after: int
     missing: int = 0
 
-    def encoded(self, modes: Modes | None = None, *, ids: bool | None = None) -> bytes:
-        found = self.batch.encoded(self.after, modes, ids=ids)
+    def encoded(
+        self, modes: Modes | None = None, namespaces: Namespaces | None = None, *, ids: bool | None = None
+    ) -> bytes:
+        found = self.batch.encoded(self.after, modes, namespaces, ids=ids)
         return missing(self.missing) + found if self.missing else found
 
 

@@ -7,9 +7,11 @@ of looking at it, however many clients read it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import msgspec
 from langlog_schemas.frames import Frame, FrameBatch, private
+from msgspec import Struct
 
 HEARTBEAT = b": heartbeat\n\n"
 
@@ -60,6 +62,51 @@ def matches(name: str, modes: Modes) -> bool:
     return base in modes or base in ALWAYS
 
 
+Namespaces = frozenset[tuple[str, ...]]
+
+
+def namespaces_of(texts: Iterable[str]) -> Namespaces | None:
+    """Namespaces as the query gives them: ``child:<task id>|inner:<task id>``, empty for the whole graph; None: all of them."""
+    return frozenset(tuple(text.split("|")) if text else () for text in texts) or None
+
+
+def within(frame: Frame, namespaces: Namespaces) -> bool:
+    """Whether the frame is of one of the namespaces itself, not of what is inside it. ``child`` stands for any task of that name."""
+    name, *namespace = frame.event.split("|")
+    if name in ALWAYS:
+        return True
+    if name == "events":
+        namespace = _namespace_of_event(frame.data)
+    return any(_same(namespace, wanted) for wanted in namespaces)
+
+
+def _same(namespace: Sequence[str], wanted: Sequence[str]) -> bool:
+    return len(namespace) == len(wanted) and all(
+        given in (step, step.partition(":")[0]) for step, given in zip(namespace, wanted, strict=True)
+    )
+
+
+class _Metadata(Struct):
+    langgraph_checkpoint_ns: str | None = None
+
+
+class _Event(Struct):
+    metadata: _Metadata | None = None
+
+
+_event_decoder = msgspec.json.Decoder(_Event)
+
+
+def _namespace_of_event(data: bytes) -> list[str]:
+    """Where an event of mode ``events`` comes from: its metadata names the node, which is inside of the graph that is meant."""
+    try:
+        metadata = _event_decoder.decode(data).metadata
+    except msgspec.MsgspecError:
+        return []
+    at = "" if metadata is None else metadata.langgraph_checkpoint_ns or ""
+    return at.split("|")[:-1]
+
+
 class Batch:
     """Frames of one attempt that arrived together, and their encodings so far."""
 
@@ -72,7 +119,7 @@ class Batch:
         self.resumable = batch.resumable
         self.floor = batch.floor
         self.bytes = sum(len(frame.data) for frame in batch.frames)
-        self._encoded: dict[tuple[int, Modes | None, bool], bytes] = {}
+        self._encoded: dict[tuple[int, Modes | None, Namespaces | None, bool], bytes] = {}
 
     @property
     def first(self) -> int:
@@ -82,13 +129,24 @@ class Batch:
     def last(self) -> int:
         return self.frames[-1].sequence
 
-    def encoded(self, after: int = 0, modes: Modes | None = None, *, ids: bool | None = None) -> bytes:
+    def encoded(
+        self,
+        after: int = 0,
+        modes: Modes | None = None,
+        namespaces: Namespaces | None = None,
+        *,
+        ids: bool | None = None,
+    ) -> bytes:
         """The frames with a sequence number over ``after``. ``ids`` None: as the run was made."""
         shown = self.resumable if ids is None else ids
-        key = (max(after, self.first - 1), modes, shown)
+        key = (max(after, self.first - 1), modes, namespaces, shown)
         found = self._encoded.get(key)
         if found is None:
             told = [f for f in self.frames if f.sequence > after and not private(f.event)]
-            frames = [f for f in told if modes is None or matches(f.event, modes)]
+            frames = [
+                f
+                for f in told
+                if (modes is None or matches(f.event, modes)) and (namespaces is None or within(f, namespaces))
+            ]
             found = self._encoded[key] = encode(frames, ids=shown)
         return found

@@ -47,11 +47,16 @@ def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters
     return " AND ".join(found) or "TRUE"
 
 
+def _column(member: str) -> str:
+    expression = presenters.THREAD_MEMBERS[member]
+    return f"{expression} AS context" if member == "context" else expression
+
+
 async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tuple[list[str], int]:
     """The page as JSON texts, and how many rows were found (one over the limit: there is more). Raises ApiError."""
     parameters = Parameters()
     where = filters(body, visible, parameters)
-    columns = ", ".join(presenters.THREAD_MEMBERS[name] for name in dict.fromkeys(body.select)) if body.select else _ALL
+    columns = ", ".join(_column(name) for name in dict.fromkeys(body.select)) if body.select else _ALL
     extracted = extractions(body.extract)
     for n, (_, column, path) in enumerate(extracted):
         columns += f", {column} #> {parameters.add(path, '::text[]')} AS extract_{n}"

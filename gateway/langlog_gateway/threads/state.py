@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,9 +16,10 @@ from ..auth.access import admit
 from ..core import Core, json_response, origin_of
 from ..http import presenters, requests
 from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
-from ..http.validation import path_uuid, read_body, truthy
+from ..http.validation import path_uuid, query_names, read_body, truthy
 from .events import moment
 from .search import SQL
+from .select import checked
 
 NO_GRAPH = (
     "Thread '{}' has no assigned graph ID. This usually occurs when no runs have been made on this particular thread. "
@@ -48,24 +50,27 @@ class ThreadState:
         if "as_of" in request.query and "checkpoint_id" not in request.match_info:
             return await self._then(request, thread_id, request.query["as_of"])
         at = requests.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
-        return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")))
+        select = checked(query_names(request, "select"))
+        return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")), select)
 
     async def at(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, requests.STATE_AT_CHECKPOINT)
-        return await self._state(request, thread_id, body.checkpoint, bool(body.subgraphs))
+        select = checked(body.select or [])
+        return await self._state(request, thread_id, body.checkpoint, bool(body.subgraphs), select)
 
     async def _state(
-        self, request: web.Request, thread_id: str, at: requests.Checkpoint, subgraphs: bool
+        self, request: web.Request, thread_id: str, at: requests.Checkpoint, subgraphs: bool, select: list[str]
     ) -> web.Response:
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
-        found = await self.read(request, thread_id, at, subgraphs=subgraphs)
+        found = await self.read(request, thread_id, at, subgraphs=subgraphs, select=select)
         if found is None:
             raise missing_thread(thread_id)
         return json_response(found)
 
     async def _then(self, request: web.Request, thread_id: str, text: str) -> web.Response:
         """The state as it was (langlog's own, docs/audit.md): that of the last checkpoint, with what the thread was beside it."""
+        select = checked(query_names(request, "select"))
         at = moment(text, "as_of") if not text.isdecimal() else int(text)
         if at is None or (text.isdecimal() and len(text) > 18):
             raise unprocessable("Invalid as_of: must be a time in ISO 8601 or a position")
@@ -80,13 +85,14 @@ class ThreadState:
             raise ApiError(410, str(error)) from None
         if not then.exists:
             raise not_found(f"Thread with ID {thread_id} did not exist then")
-        state = presenters.empty_state()
+        state = presenters.empty_state(select=select)
         if then.checkpoint_id is not None:
             if not await self._core.reads.value(SQL["has_checkpoint"], thread_id, then.checkpoint_id):
                 raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
             checkpoint = requests.Checkpoint(checkpoint_id=then.checkpoint_id)
             subgraphs = truthy(request.query.get("subgraphs"))
-            state = await self.read(request, thread_id, checkpoint, subgraphs=subgraphs, then=then.metadata) or state
+            read = self.read(request, thread_id, checkpoint, subgraphs=subgraphs, select=select, then=then.metadata)
+            state = await read or state
         members = _members.decode(state)
         members["as_of"] = Raw(msgspec.json.encode(then))
         return json_response(msgspec.json.encode(members))
@@ -98,24 +104,26 @@ class ThreadState:
         at: requests.Checkpoint,
         *,
         subgraphs: bool,
+        select: Sequence[str] = (),
         then: dict[str, Any] | None = None,
     ) -> bytes | None:
         """The state as JSON, as the request's caller sees it; None when there is no such thread. Raises ApiError.
 
-        ``then``: the thread's metadata of another time, which names the graph of that time.
+        ``select``: as `state_select.checked`. ``then``: the thread's metadata of another time, which names the graph of that time.
         """
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
             return None
         if row["graph_id"] is None or not row["has_checkpoints"]:
             if at.checkpoint_id is None:
-                return presenters.empty_state()
+                return presenters.empty_state(select=select)
             ns = at.checkpoint_ns or ""
-            return presenters.empty_state(
-                {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
-            )
+            place = {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
+            return presenters.empty_state(place, select)
         graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
         asked = {**_asked(thread_id, row), **self._core.asker(request), **graph, **_place(at), "subgraphs": subgraphs}
+        if select:
+            asked["select"] = list(select)
         return await self._core.queries.ask("state", asked)
 
     async def update(self, request: web.Request) -> web.Response:
@@ -166,7 +174,8 @@ class ThreadState:
             limit = min(int(text), HISTORY_MAX)
         except ValueError:
             raise unprocessable(f"Invalid limit {text}") from None
-        return await self._history(request, thread_id, limit, request.query.get("before"))
+        select = checked(query_names(request, "select"))
+        return await self._history(request, thread_id, limit, request.query.get("before"), select=select)
 
     async def history(self, request: web.Request) -> web.Response:
         thread_id = path_uuid(request, "thread")
@@ -175,7 +184,10 @@ class ThreadState:
         if body.before is not None:
             before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
         self._core.check_sizes(metadata=body.metadata)
-        return await self._history(request, thread_id, body.limit, before, body.metadata, body.checkpoint)
+        select = checked(body.select or [])
+        return await self._history(
+            request, thread_id, body.limit, before, body.metadata, body.checkpoint, select=select
+        )
 
     async def _history(
         self,
@@ -185,6 +197,8 @@ class ThreadState:
         before: str | None,
         metadata: dict[str, Any] | None = None,
         at: requests.Checkpoint | None = None,
+        *,
+        select: Sequence[str] = (),
     ) -> web.Response:
         """As `get_state_history` of the library: a checkpoint's id in ``at`` leaves that checkpoint alone."""
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
@@ -199,7 +213,7 @@ class ThreadState:
             **_place(at or requests.Checkpoint()),
             "limit": limit,
         }
-        for name, value in (("before", before), ("metadata", metadata or None)):
+        for name, value in (("before", before), ("metadata", metadata or None), ("select", list(select) or None)):
             if value is not None:
                 asked[name] = value
         return json_response(await self._core.queries.ask("history", asked))

@@ -1,0 +1,31 @@
+"""What went wrong in a run, as clients see it, and why an answer was refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+UNKNOWN_INTERRUPT = "UnknownInterruptError"
+"""The class that clients know a refused answer by: langgraph's own."""
+
+
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An answer that nobody waited for, of a run that asked for strictness (``strict_resume``). The thread is as it was.
+
+    ``not_pending``: the answer names interrupts that are not open, ``interrupt_ids``. ``empty_map``: it names none. ``ambiguous``: it is
+    one value, and several interrupts are open. ``pending_ids``: the open ones.
+    """
+
+    reason: Literal["not_pending", "empty_map", "ambiguous"]
+    interrupt_ids: list[str] = []
+    pending_ids: list[str] = []
+
+
+class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong, as clients see it: the exception's class and its message."""
+
+    error: str
+    message: str = ""
+    refusal: Refusal | None = None
+    """The run was refused before it did anything."""
