@@ -4,6 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 SHELL := bash
+# tests start hundreds of processes: none of them compiles everything anew
+unexport PYTHONDONTWRITEBYTECODE
 HOST ?= 127.0.0.1
 PORT ?= 2024
 
