@@ -67,6 +67,10 @@ def build_app(core: Core) -> web.Application:
     cors = cors_of(settings, options)
     code = core.code
     code.load()
+    if code.any:
+        from langlog_backbone.project.cache import open_cache  # here: it brings the SDK into memory
+
+        open_cache(core.pipe, settings)
     guard = None
     if options.auth.path is None:
         guard = BrowserGuard(settings, cors, socket.gethostname())

@@ -5,6 +5,9 @@ Names that the contract gives (API.md section 17) are used as they are; langlog'
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,6 +77,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key: str = ""
     """LANGLOG_MASTER_KEY: Master key that wraps the threads' keys: 32 bytes in base64. Unset: the keys are stored unwrapped
     in Postgres. With several, separated by commas, the first wraps and all unwrap (``langlog keys rewrap``)."""
+    aes_key: str = ""
+    """LANGGRAPH_AES_KEY: Key of 16, 24 or 32 bytes that encrypts checkpoints, in the log and in Postgres (docs/erasure.md). It is
+    also the last LANGLOG_MASTER_KEY, and turns LANGLOG_ENCRYPTION on unless that says ``read``."""
     secret: str = ""
     """LANGLOG_SECRET: Secret of the deployment: at least 16 random characters, the same for all services. It seals callers'
     credentials that runs need, and makes the ids of requests with an Idempotency-Key unguessable. With several, separated by
@@ -211,6 +217,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_FRAMES_KEPT_SECS: Seconds for which Redis keeps a thread's frames after the last one."""
     frames_unfollowed_s: float = 120.0
     """LANGLOG_FRAMES_UNFOLLOWED_SECS: Seconds for which Redis keeps the frames of an ended run that no client followed."""
+    cache_max_bytes: int = 64_000_000
+    """LANGLOG_CACHE_MAX_BYTES: Maximum bytes that entries of ``langgraph_sdk.cache`` take in Redis. Over it the entries that
+    expire first are removed."""
+    cache_max_value_bytes: int = 1_000_000
+    """LANGLOG_CACHE_MAX_VALUE_BYTES: Maximum size of one value of that cache as JSON, in bytes. A larger one raises ValueError
+    in the project's code."""
     sweep_s: float = 5.0
     """LANGLOG_SWEEP_SECS: Interval, in seconds, at which the scheduler checks for expired leases and lost dispatches."""
 
@@ -283,6 +295,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "group_session_s": ("LANGLOG_GROUP_SESSION_SECS",),
     "encryption": ("LANGLOG_ENCRYPTION",),
     "master_key": ("LANGLOG_MASTER_KEY",),
+    "aes_key": ("LANGGRAPH_AES_KEY",),
     "secret": ("LANGLOG_SECRET",),
     "keys_schema": ("LANGLOG_KEYS_SCHEMA",),
     "postgres_pool_size": ("LANGGRAPH_POSTGRES_POOL_MAX_SIZE",),
@@ -336,6 +349,8 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "frames_max_bytes": ("LANGLOG_FRAMES_MAX_BYTES",),
     "frames_kept_s": ("LANGLOG_FRAMES_KEPT_SECS",),
     "frames_unfollowed_s": ("LANGLOG_FRAMES_UNFOLLOWED_SECS",),
+    "cache_max_bytes": ("LANGLOG_CACHE_MAX_BYTES",),
+    "cache_max_value_bytes": ("LANGLOG_CACHE_MAX_VALUE_BYTES",),
     "sweep_s": ("LANGLOG_SWEEP_SECS",),
     "embed_timeout_s": ("LANGLOG_EMBED_TIMEOUT_SECS",),
     "webhook_secret": ("LANGLOG_WEBHOOK_SECRET",),
@@ -362,6 +377,7 @@ SECRETS = frozenset(
         "redis_uri",
         "kafka_password",
         "master_key",
+        "aes_key",
         "secret",
         "webhook_secret",
         "studio_api_key",
@@ -374,10 +390,13 @@ SECRET_BYTES_MAX = 65_536
 """A longer file is something else than a secret."""
 
 
+AES_KEY_BYTES = (16, 24, 32)
+
 UNSERVED: dict[str, tuple[tuple[str, ...], str]] = {
-    "LANGGRAPH_AES_KEY": (
+    "LANGGRAPH_AES_JSON_KEYS": (
         (),
-        "checkpoints are not encrypted by langlog; it would store in clear what is to be encrypted",
+        "langlog keeps metadata, values and store items in clear in Postgres, where they are searched and merged (LANGGRAPH_AES_KEY "
+        "encrypts checkpoints, and threads in the log)",
     ),
     "LANGGRAPH_AUTH_TYPE": (("noop", "custom"), "langlog knows no authentication but the project's own (auth.path)"),
     "REDIS_CLUSTER": (("false", "0"), "langlog needs one Redis server, not a cluster"),
@@ -405,6 +424,8 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
                     raise SettingError(f"{name}={env[name]!r}: {error}") from None
                 break
     found.update({k: v for k, v in overrides.items() if v is not None})
+    if found.get("aes_key"):
+        _apply_aes_key(found)
     return Settings(**found)
 
 
@@ -434,6 +455,19 @@ def _read_secret(variable: str, path: Path) -> str:
     if not text or "\0" in text:
         raise SettingError(f"{variable}: {path} {'holds a NUL character' if text else 'is empty'}")
     return text
+
+
+def _apply_aes_key(found: dict[str, Any]) -> None:
+    """``LANGGRAPH_AES_KEY`` encrypts the log too: as the last master key, so that one of langlog's own may replace it."""
+    key = found["aes_key"].encode()
+    if len(key) not in AES_KEY_BYTES:
+        raise SettingError(f"LANGGRAPH_AES_KEY has {len(key)} bytes: it must have 16, 24 or 32")
+    if found.setdefault("encryption", "on") == "off":
+        raise SettingError(
+            "LANGGRAPH_AES_KEY is set, and LANGLOG_ENCRYPTION is off: langlog would store in clear what is to be encrypted"
+        )
+    own = base64.b64encode(hmac.digest(key, b"langlog master key", hashlib.sha256)).decode()
+    found["master_key"] = f"{found['master_key']},{own}" if found.get("master_key") else own
 
 
 def own_url(settings: Settings) -> str:
