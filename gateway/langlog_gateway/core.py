@@ -14,6 +14,7 @@ from langlog_backbone.credentials.deployment_secret import deployment_secrets, d
 from langlog_backbone.credentials.run_credentials import RunCredentials
 from langlog_backbone.history.audit import Audit
 from langlog_backbone.probe import Probe
+from langlog_backbone.process import tracing
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Configuration
 from langlog_backbone.project.store_index import StoreIndex, check_pgvector, store_index
@@ -27,6 +28,7 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas.commands import Ttl
 
 from .auth.access import caller, identity_of
+from .auth.encryption_context import load_encryption_contexts
 from .custom_app.live_code import LiveCode
 from .http.backends import SOURCE, Commands, Origin, Queries, Reads
 from .http.errors import JSON, ApiError
@@ -56,6 +58,9 @@ class Core:
         self.settings: Settings = backbone.settings
         self.options = read_options(self.settings)
         configuration = Configuration(self.options.project)
+        self.encryption_contexts = load_encryption_contexts(self.options)
+        self.langsmith = tracing.to_langsmith(configuration.environment())
+        """Whether workers with the same variables trace runs to LangSmith."""
         self._webhooks: WebhookPolicy = webhook_policy(
             webhook_section(configuration.section("webhooks")), self.settings
         )
@@ -139,9 +144,10 @@ class Core:
                     422, f"{name} has {size} bytes as JSON, more than {limit}. Keep what is large in the store."
                 )
 
-    def asker(self, request: web.Request) -> dict[str, Any]:
-        """What a question to a worker says of its caller: factories make graphs for users."""
+    async def asker(self, request: web.Request) -> dict[str, Any]:
+        """What a question to a worker says of its caller: factories make graphs for users. Raises ApiError."""
         user, headers = caller(request), self.options.http.configurable(request.headers)
+        headers |= await self.encryption_contexts.of(request)
         return {"caller": {"user": user, "headers": headers}} if user is not None or headers else {}
 
     def enter_stream(self, request: web.Request) -> None:

@@ -7,6 +7,7 @@ Gateways make runs of requests, schedulers of crons: both by this. Keys of the c
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -51,6 +52,14 @@ class Checkpoint(Struct):
     checkpoint_map: dict[str, str] | None = None
 
 
+class LangSmithTracer(Struct, omit_defaults=True):
+    """Where LangSmith files the trace of a run."""
+
+    project_name: Annotated[str, Meta(min_length=1, max_length=1_000)] | None = None
+    example_id: UUID | None = None
+    """Of a dataset: the run is an experiment with it."""
+
+
 class RunCreate(Struct):
     """A run on a thread, or without one (API.md 5.1)."""
 
@@ -78,8 +87,7 @@ class RunCreate(Struct):
     checkpoint_during: bool | UnsetType = UNSET
     strict_resume: bool | None = None
     """The run fails when what it answers is not asked any more, and leaves the thread as it was."""
-    langsmith_tracer: Object | None = None
-    """Where a tracing back end would file the run; checked, since a client may err, and not used."""
+    langsmith_tracer: LangSmithTracer | None = None
 
 
 class Assistant(NamedTuple):
@@ -103,8 +111,8 @@ class Server(NamedTuple):
     """Its public members."""
     user_id: str = ""
     permissions: list[str] = []
-    headers: dict[str, str] = {}
-    """Of the request, as far as the project wants them in the configurable and lets everybody see them."""
+    headers: dict[str, Any] = {}
+    """Of the request, as far as the project wants them in the configurable and lets everybody see them; and the caller's trace."""
     sealed: bool = False
     """The run needs credentials of its caller that are kept beside the log (`langlog_backbone.credentials.run_credentials`)."""
     traceparent: str | None = None
@@ -190,6 +198,8 @@ def layer(
         kwargs["strict_resume"] = True
     if server.sealed:
         kwargs["sealed"] = True
+    if body.langsmith_tracer is not None:
+        kwargs["langsmith_tracer"] = body.langsmith_tracer
     if server.traceparent is not None:
         kwargs["traceparent"] = server.traceparent
     return Layered(

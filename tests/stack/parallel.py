@@ -22,7 +22,7 @@ from tests.stack.kafka_broker import KafkaBroker, KafkaMissing
 
 WORKERS_PER_CORE = 1.5
 """Tests wait for a third of their time: for leases, for processes that start."""
-WHOLE_FOLDERS = ("clients", "e2e", "protocol", "rebuild", "regressions", "sdk", "streams")
+WHOLE_FOLDERS = ("clients", "e2e", "integrations", "protocol", "rebuild", "regressions", "sdk", "streams")
 """All files of such a folder share a server."""
 LONG = ("outage", "loss", "clocks", "e2e", "regressions", "executor", "protocol", "streams")
 """Folders whose units go first, in this order; the others follow by their number of tests."""

@@ -23,6 +23,8 @@ logger = structlog.get_logger(__name__)
 
 SWITCHES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """Either one, the address of a collector that takes OTLP over HTTP, turns tracing on."""
+LANGSMITH_SWITCHES = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2")
+"""Any of them, ``true``, makes langchain-core trace runs to LangSmith, beside these traces."""
 SERVICE = "langlog"
 """``service.name`` when OTEL_SERVICE_NAME says nothing else."""
 FLUSH_S = 3.0
@@ -62,6 +64,11 @@ class Span:
 
 
 IDLE = Span()
+
+
+def to_langsmith(environ: Mapping[str, str]) -> bool:
+    """Whether workers with these variables trace their runs to LangSmith."""
+    return any(environ.get(name, "").lower() == "true" for name in LANGSMITH_SWITCHES)
 
 
 def on() -> bool:

@@ -49,6 +49,7 @@ class Kwargs(msgspec.Struct, frozen=True):
     interrupt_before: list[str] | str | None = None
     interrupt_after: list[str] | str | None = None
     feedback_keys: list[str] | None = None
+    langsmith_tracer: dict[str, Any] | None = None
     temporary: bool = False
     subgraphs: bool = False
     resumable: bool = False

@@ -30,6 +30,7 @@ from ..graphs.run_input import NOTHING, STRICT_RESUME, Kwargs, build_config, bui
 from ..values import encoding
 from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from ..values.interrupts import interrupts_of, refusal_of
+from .langsmith_traces import FeedbackUnavailable, feedback_urls, traced
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -48,8 +49,6 @@ USER_ROLLBACK = RunError(
     error="UserRollback", message="rollback requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 )
 TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
-NO_FEEDBACK = RunError(error="LangSmithConnectionError", message=INTERNAL_ERROR)
-"""Feedback URLs come from a tracing back end; without one the run ends so (API.md 5.1)."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +123,10 @@ class GraphAttempt:
                 from .node_spans import NodeSpans  # here: nobody pays for it without traces
 
                 config["callbacks"] = [NodeSpans(span.traceparent)]
-            return await self._attempt(config)
+            with traced(config["configurable"], self._kwargs.langsmith_tracer) as callbacks:
+                if callbacks:
+                    config["callbacks"] = [*(config.get("callbacks") or ()), *callbacks]  # type: ignore[misc]  # it is a list here
+                return await self._attempt(config)
 
     async def _attempt(self, config: RunnableConfig) -> Ended:
         task = self._task
@@ -176,7 +178,7 @@ class GraphAttempt:
             if self._kwargs.strict_resume:
                 error = replace(error, refusal=refusal_of(raised))
         if error is None and self._kwargs.feedback_keys:
-            error = NO_FEEDBACK
+            error = await self._give_feedback_urls(self._kwargs.feedback_keys)
         if error is not None:
             return self._failed(error, await self._state(graph, config))
         if self.stream.interrupted or not self.stream.has_values:
@@ -185,6 +187,15 @@ class GraphAttempt:
                 return _paused(state) if state.next else _finished(state)
         values = self.stream.values_json
         return Ended(values=values, output=None)
+
+    async def _give_feedback_urls(self, keys: list[str]) -> RunError | None:
+        """The last event of a run that was asked for them; without LangSmith the run ends as recorded (API.md 5.1)."""
+        try:
+            urls = await feedback_urls(self._task.run_id, keys)
+        except FeedbackUnavailable as error:
+            return RunError(error=str(error), message=INTERNAL_ERROR)
+        self._emit("feedback", encoding.encode(urls))
+        return None
 
     async def _stream(self, graph: AnyGraph, config: RunnableConfig) -> None:
         kwargs, stream = self._kwargs, self.stream

@@ -17,6 +17,8 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project, required_project
 from langlog_backbone.values.lone_surrogates import encodable
 
+from .trace_headers import trace_configurable
+
 T = TypeVar("T")
 
 SERVER_KEYS = frozenset(
@@ -50,11 +52,12 @@ class HeaderPatterns(msgspec.Struct, frozen=True):
         found = {}
         for name, value in headers.items():
             name = name.lower()
-            if (_any(name, self.includes) or _any(name, self.include)) and not (
-                _any(name, self.excludes) or _any(name, self.exclude)
-            ):
+            if (_any(name, self.includes) or _any(name, self.include)) and not self.excluded(name):
                 found[name] = value
         return found
+
+    def excluded(self, name: str) -> bool:
+        return _any(name, self.excludes) or _any(name, self.exclude)
 
 
 def _any(name: str, patterns: list[str] | None) -> bool:
@@ -126,6 +129,15 @@ class HttpOptions(msgspec.Struct, frozen=True):
         found = self.configurable_headers.pick(headers)
         return {
             k: encodable(v) for k, v in found.items() if k not in SERVER_KEYS and not k.startswith(("langgraph_", "__"))
+        }
+
+    def trace(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Members of a run's configurable that say which LangSmith trace it belongs to, but for those that the project excludes."""
+        excluding = self.configurable_headers
+        return {
+            name: value
+            for name, value in trace_configurable(headers).items()
+            if excluding is None or not excluding.excluded(name)
         }
 
     def is_public(self, header: str) -> bool:

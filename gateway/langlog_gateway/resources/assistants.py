@@ -268,7 +268,7 @@ class Assistants:
 
     async def _told(self, request: web.Request, row: Any, depth: int = 0) -> Any:
         """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""
-        own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(self._core.asker(request))
+        own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(await self._core.asker(request))
         return await self._core.reads.row(SQL["told"], row["graph_id"], own, depth)
 
     async def _ask(self, request: web.Request, kind: str, row: Any, **more: Any) -> bytes:
@@ -276,7 +276,7 @@ class Assistants:
             "graph_id": row["graph_id"],
             "assistant_id": row["assistant_id"],
             "config": msgspec.Raw(row["config"].encode()),
-            **self._core.asker(request),
+            **await self._core.asker(request),
             **more,
         }
         return await self._core.queries.ask(kind, body)

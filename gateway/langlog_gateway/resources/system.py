@@ -64,7 +64,7 @@ class System:
         return json_response(self.document)
 
     async def info(self, request: web.Request) -> web.Response:
-        flags = {**INFO["flags"], "crons": self._core.settings.crons_enabled}
+        flags = {**INFO["flags"], "crons": self._core.settings.crons_enabled, "langsmith": self._core.langsmith}
         return json_response(msgspec.json.encode({**INFO, "flags": flags}))
 
     async def metrics(self, request: web.Request) -> web.Response:

@@ -292,7 +292,7 @@ class Runs:
             "thread_id": command.thread_id,
             "config": msgspec.Raw(row["config"].encode()),
             "run_id": command.run_id,
-            **self._core.asker(request),
+            **await self._core.asker(request),
         }
         try:
             state = _state_left.decode(await self._core.queries.ask("state_without_run", asked))

@@ -152,6 +152,7 @@ class RunOrders:
     ) -> Asked:
         """Put the run together and ask the handlers whether the caller may make it. Raises ApiError."""
         user, headers, private = self._caller(request)
+        context = await self._core.encryption_contexts.of(request)
         layered = layer(
             body,
             assistant,
@@ -163,7 +164,7 @@ class RunOrders:
                 user=user,
                 user_id="" if user is None else user["identity"],
                 permissions=[] if user is None else user.get("permissions", []),
-                headers=headers,
+                headers=self._core.options.http.trace(request.headers) | headers | context,
                 sealed=bool(private),
                 traceparent=tracing.current(),
             ),

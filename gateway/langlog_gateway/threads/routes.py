@@ -96,7 +96,7 @@ class Threads:
             "thread_id": thread_id,
             "config": {},
             "supersteps": body.supersteps,
-            **self._core.asker(request),
+            **await self._core.asker(request),
             "metadata": {"graph_id": graph_id, "thread_id": thread_id},
         }
         try:

@@ -121,7 +121,13 @@ class ThreadState:
             place = {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
             return presenters.empty_state(place, select)
         graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
-        asked = {**_asked(thread_id, row), **self._core.asker(request), **graph, **_place(at), "subgraphs": subgraphs}
+        asked = {
+            **_asked(thread_id, row),
+            **await self._core.asker(request),
+            **graph,
+            **_place(at),
+            "subgraphs": subgraphs,
+        }
         if select:
             asked["select"] = list(select)
         return await self._core.queries.ask("state", asked)
@@ -144,7 +150,7 @@ class ThreadState:
             metadata["checkpoint_id"] = at.checkpoint_id
         asked = {
             **_asked(thread_id, row),
-            **self._core.asker(request),
+            **await self._core.asker(request),
             **_place(at),
             "values": body.values,
             "metadata": {**metadata, "thread_id": thread_id},
@@ -209,7 +215,7 @@ class ThreadState:
             return json_response(b"[]")
         asked = {
             **_asked(thread_id, row),
-            **self._core.asker(request),
+            **await self._core.asker(request),
             **_place(at or requests.Checkpoint()),
             "limit": limit,
         }

@@ -1,0 +1,93 @@
+"""Runs in LangSmith, where its environment variables switch tracing on: project, example and parent of a run, and feedback URLs.
+
+langchain-core traces by itself once ``LANGSMITH_TRACING`` and ``LANGSMITH_API_KEY`` are set. What is here makes a run the child of its
+caller's (headers ``langsmith-trace`` and ``baggage``), files it where ``langsmith_tracer`` says, and asks for the URLs of
+``feedback_keys``. Without these variables nothing is imported.
+
+Concurrency: `traced` is entered on a graph loop, around the attempt. langsmith sends on threads of its own, and what cannot be sent is
+lost: a run never waits for LangSmith, but for the URLs that its caller asked for. A worker that stops lets go of what gathered (`flush`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from langlog_backbone.process import tracing
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import BaseCallbackHandler
+
+logger = structlog.get_logger(__name__)
+
+FEEDBACK_S = 10.0
+"""For all URLs of one run."""
+FLUSH_S = 5.0
+"""What traces that have gathered may take of a worker's stop."""
+
+
+class FeedbackUnavailable(Exception):
+    """No feedback URLs; the message is the class of what went wrong."""
+
+
+def enabled() -> bool:
+    """Whether runs of this process are traced to LangSmith."""
+    return tracing.to_langsmith(os.environ)
+
+
+@contextlib.contextmanager
+def traced(configurable: Mapping[str, Any], tracer: Mapping[str, Any] | None) -> Iterator[list[BaseCallbackHandler]]:
+    """The caller's trace around a run; gives the callbacks that the run needs for it. ``tracer``: ``langsmith_tracer``."""
+    if not enabled():
+        yield []
+        return
+    from langsmith.run_helpers import tracing_context
+    from langsmith.run_trees import RunTree
+
+    from .run_tracer import RunTracer
+
+    tracer = tracer or {}
+    project = tracer.get("project_name") or configurable.get("langsmith-project")
+    callbacks: list[BaseCallbackHandler] = [RunTracer(project_name=project, example_id=tracer.get("example_id"))]
+    parent: Any = None
+    if order := configurable.get("langsmith-trace"):  # its children are filed where it is
+        parent = RunTree.from_dotted_order(order, **({} if project is None else {"project_name": project}))
+    with tracing_context(
+        parent=parent,
+        project_name=project,
+        metadata=configurable.get("langsmith-metadata"),
+        tags=configurable.get("langsmith-tags"),
+    ):
+        yield callbacks
+
+
+async def feedback_urls(run_id: str, keys: Sequence[str]) -> dict[str, str]:
+    """A presigned URL of LangSmith for each key. Raises FeedbackUnavailable."""
+    if not enabled():
+        raise FeedbackUnavailable("LangSmithConnectionError")
+    from langsmith.run_trees import get_cached_client
+
+    def make() -> dict[str, str]:
+        tokens = get_cached_client().create_presigned_feedback_tokens(run_id, keys)
+        return {key: token.url for key, token in zip(keys, tokens, strict=False)}  # more with several endpoints
+
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(make), FEEDBACK_S)
+    except Exception as error:
+        logger.warning("run.no_feedback_urls", run_id=run_id, error=f"{type(error).__name__}: {error}")
+        name = type(error).__name__
+        raise FeedbackUnavailable(name if name.startswith("LangSmith") else "LangSmithConnectionError") from error
+
+
+async def flush() -> None:
+    """Send what has gathered, within `FLUSH_S`. When a worker stops."""
+    if not enabled():
+        return
+    from langchain_core.tracers.langchain import wait_for_all_tracers
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.to_thread(wait_for_all_tracers), FLUSH_S)

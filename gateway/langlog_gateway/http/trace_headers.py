@@ -1,0 +1,65 @@
+"""What a caller's LangSmith headers put into the configurable of its run. Pure.
+
+A client that is part of a trace (`RemoteGraph` with ``distributed_tracing``, langsmith's ``RunTree.to_headers``) sends ``langsmith-trace``,
+the dotted order of its run, and ``baggage`` (W3C Baggage) with members ``langsmith-project``, ``langsmith-metadata`` (JSON) and
+``langsmith-tags``, each percent-encoded. Graphs find them under these names, the way the LangGraph Server documents it ("Distributed
+tracing"). What is not of that form is left out: a header of some proxy must not keep a run from being made. Destinations beyond a
+project's name (replicas) are never taken from a caller.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from langlog_backbone.values.lone_surrogates import encodable
+
+TRACE = "langsmith-trace"
+PROJECT = "langsmith-project"
+METADATA = "langsmith-metadata"
+TAGS = "langsmith-tags"
+CONFIGURABLE = (TRACE, PROJECT, METADATA, TAGS)
+
+_RUN = r"\d{8}T\d{6}\d{6}Z[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+DOTTED_ORDER = re.compile(rf"{_RUN}(?:\.{_RUN})*")
+"""Start time and id of each run, from the outermost to the caller's own."""
+HEADER_MAX = 8_190
+"""Characters of one header; what HTTP servers take."""
+PROJECT_MAX = 1_000
+ENTRIES_MAX = 100
+"""Of tags, and of members of the metadata."""
+
+
+def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Members of the configurable: text, but for the metadata (object of scalars) and the tags (list of texts)."""
+    found: dict[str, Any] = {}
+    trace = headers.get(TRACE, "")
+    if len(trace) <= HEADER_MAX and DOTTED_ORDER.fullmatch(trace):
+        found[TRACE] = trace
+    baggage = headers.get("baggage", "")
+    if not baggage or len(baggage) > HEADER_MAX:
+        return found
+    for member in baggage.split(","):
+        name, _, value = member.partition("=")
+        text = encodable(unquote(value.partition(";")[0].strip())).replace("\0", "")
+        match name.strip():
+            case "langsmith-project" if 0 < len(text) <= PROJECT_MAX:
+                found[PROJECT] = text
+            case "langsmith-metadata" if (metadata := _scalars(text)) is not None:
+                found[METADATA] = metadata
+            case "langsmith-tags" if text and text.count(",") < ENTRIES_MAX:
+                found[TAGS] = text.split(",")
+            case _:
+                pass
+    return found
+
+
+def _scalars(text: str) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(text, type=dict[str, str | int | float | bool | None])
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return found if len(found) <= ENTRIES_MAX else None

@@ -1,0 +1,34 @@
+"""One server for all tests of this folder: libraries and services that projects use beside LangGraph itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+from tests.integrations.langsmith import LangSmith
+from tests.stack.server import LiveServer
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+
+
+@pytest.fixture(scope="session")
+def langsmith() -> Iterator[LangSmith]:
+    with LangSmith().up() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def server(langsmith: LangSmith, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    env = {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": langsmith.url, "LANGSMITH_API_KEY": "the-key"}
+    with LiveServer(PROJECT, tmp_path_factory.mktemp("integrations"), env).up() as live:
+        yield live
+
+
+@pytest.fixture
+async def client(server: LiveServer) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=server.url, api_key=None) as found:
+        yield found
