@@ -164,13 +164,22 @@ def _project(file: Path, config: dict[str, Any]) -> Project:
     for name in SECTIONS:
         if (given := given_in_environment(f"LANGGRAPH_{name.upper()}")) is not None:
             config[name] = given
-    if config.get("encryption"):
-        raise StartError(f"{file}: 'encryption' is not supported: langlog would store in clear what is to be encrypted")
+    _check_encryption(file, config.get("encryption"))
     graphs = config.get("graphs")
     if not isinstance(graphs, dict) or not graphs:
         raise StartError(f"{file}: 'graphs' must be an object with at least one graph")
     specs = {name: _spec(file, position, name, entry) for position, (name, entry) in enumerate(graphs.items())}
     return Project(file=file.resolve(), graphs=specs, config=config)
+
+
+def _check_encryption(file: Path, section: object) -> None:
+    """Raises StartError for a section that nobody could follow: nothing must be stored in clear for a slip."""
+    if not section:
+        return
+    path = section.get("path") if isinstance(section, dict) else None
+    source, _, attribute = path.rpartition(":") if isinstance(path, str) else ("", "", "")
+    if not source.endswith(".py") or not _MODULE.fullmatch(attribute):
+        raise StartError(f'{file}: \'encryption\' must be {{"path": "file.py:object"}}, not {section!r}')
 
 
 def given_in_environment(variable: str) -> dict[str, Any] | None:

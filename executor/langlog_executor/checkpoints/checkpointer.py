@@ -33,6 +33,7 @@ from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from ..graphs.run_input import PrivateText
 from ..runtime.command_sender import CommandSender
 from ..values import encoding
+from .cipher import encryption_context
 from .lookup import PAGE, CheckpointLookup, Fetch, Wanted
 from .overlay import Overlay
 from .serde import pack, unpack
@@ -145,14 +146,27 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         configurable = config["configurable"]
         thread_id, namespace = _space(config)
+        with encryption_context(configurable):
+            body = self._checkpoint_body(config, namespace, checkpoint, metadata, new_versions)
+        self._emit_checkpoint(thread_id, body)
+        return _config(thread_id, namespace, body.checkpoint_id)
+
+    def _checkpoint_body(
+        self,
+        config: RunnableConfig,
+        namespace: str,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> checkpoints.CheckpointBody:
         values = checkpoint["channel_values"]
         kind, data = pack(self.serde, {k: v for k, v in checkpoint.items() if k != "channel_values"})
         saved = _metadata(config, metadata)
         run_id = saved.get("run_id") or (self._task.run_id if self._task is not None else None)
-        body = checkpoints.CheckpointBody(
+        return checkpoints.CheckpointBody(
             namespace=namespace,
             checkpoint_id=checkpoint["id"],
-            parent_id=configurable.get("checkpoint_id") or None,
+            parent_id=config["configurable"].get("checkpoint_id") or None,
             type=kind,
             data=data,
             metadata=_json(saved),
@@ -164,23 +178,22 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             ],
             run_id=str(run_id) if run_id else None,
         )
-        self._emit_checkpoint(thread_id, body)
-        return _config(thread_id, namespace, body.checkpoint_id)
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> None:
         thread_id, namespace = _space(config)
-        body = checkpoints.WritesBody(
-            namespace=namespace,
-            checkpoint_id=config["configurable"]["checkpoint_id"],
-            task_id=task_id,
-            task_path=task_path,
-            writes=[
-                checkpoints.Write(WRITES_IDX_MAP.get(channel, index), channel, *pack(self.serde, value))
-                for index, (channel, value) in enumerate(writes)
-            ],
-        )
+        with encryption_context(config["configurable"]):
+            body = checkpoints.WritesBody(
+                namespace=namespace,
+                checkpoint_id=config["configurable"]["checkpoint_id"],
+                task_id=task_id,
+                task_path=task_path,
+                writes=[
+                    checkpoints.Write(WRITES_IDX_MAP.get(channel, index), channel, *pack(self.serde, value))
+                    for index, (channel, value) in enumerate(writes)
+                ],
+            )
         self._emit_writes(thread_id, body)
 
     def _emit_checkpoint(self, thread_id: str, body: checkpoints.CheckpointBody) -> None:

@@ -27,8 +27,12 @@ from langgraph.checkpoint.serde.jsonplus import (
     _msgpack_default,
     _option,
 )
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import Project
 
 from ..values.fast_messages import dumped, message_hook
+from .cipher import CheckpointCiphers, checkpoint_ciphers
 from .stored_checkpoint import Encoded
 
 COMPRESS_FROM_BYTES = 1024
@@ -89,7 +93,7 @@ class IntegerTooLarge(TypeError):
 class ProjectSerializer(JsonPlusSerializer):
     """One for a process; the lists of all its graphs add up."""
 
-    def __init__(self, allowed: AllowedTypes) -> None:
+    def __init__(self, allowed: AllowedTypes, ciphers: CheckpointCiphers | None = None) -> None:
         super().__init__(
             pickle_fallback=False,
             allowed_json_modules=None,
@@ -97,6 +101,8 @@ class ProjectSerializer(JsonPlusSerializer):
             __unpack_ext_hook__=message_hook(_create_msgpack_ext_hook(allowed)),
         )
         self.allowed = allowed
+        self.ciphers = ciphers or CheckpointCiphers()
+        """What `pack` and `unpack` encrypt and decrypt by."""
 
     def dumps_typed(self, obj: Any) -> Encoded:
         """The same bytes as the library's. Raises IntegerTooLarge, and TypeError for what else has none."""
@@ -139,7 +145,9 @@ class ProjectSerializer(JsonPlusSerializer):
         return self
 
 
-def project_serializer(config: dict[str, Any] | None = None, roots: Collection[Path] = ()) -> ProjectSerializer:
+def project_serializer(
+    config: dict[str, Any] | None = None, roots: Collection[Path] = (), ciphers: CheckpointCiphers | None = None
+) -> ProjectSerializer:
     """The serializer of a project: ``config`` is the ``checkpointer`` section of langgraph.json, ``roots`` its folders.
 
     Raises ValueError for a setting that would let stored bytes execute code.
@@ -156,12 +164,30 @@ def project_serializer(config: dict[str, Any] | None = None, roots: Collection[P
         if len(parts) != 2 or not all(isinstance(x, str) and x for x in parts):
             raise ValueError(f"checkpointer.serde.allowed_msgpack_modules: {entry!r} is not [module, class]")
         names.append(parts)
-    return ProjectSerializer(AllowedTypes(names, roots))
+    return ProjectSerializer(AllowedTypes(names, roots), ciphers)
+
+
+def configured_serializer(project: Project | None, settings: Settings) -> ProjectSerializer:
+    """The serializer of the project that this process serves, with what encrypts its checkpoints. Raises StartError."""
+    ciphers = checkpoint_ciphers(project, settings)
+    if project is None:
+        return project_serializer(ciphers=ciphers)
+    try:
+        return project_serializer(project.section("checkpointer"), [project.root, *project.import_paths()], ciphers)
+    except ValueError as error:
+        raise StartError(f"{project.file}: {error}") from None
 
 
 def pack(serde: SerializerProtocol, value: Any) -> Encoded:
-    """The value as (type, bytes), compressed when that pays. Raises what the serde raises for a value it cannot take."""
-    kind, data = serde.dumps_typed(value)
+    """The value as (type, bytes), compressed when that pays, and encrypted where that is configured.
+
+    Raises what the serde raises for a value it cannot take, and what an encryption handler raises.
+    """
+    kind, data = _compressed(*serde.dumps_typed(value))
+    return serde.ciphers.seal(kind, data) if isinstance(serde, ProjectSerializer) else (kind, data)
+
+
+def _compressed(kind: str, data: bytes) -> Encoded:
     if len(data) >= COMPRESS_FROM_BYTES:
         compressor = getattr(_local, "compressor", None)
         if compressor is None:
@@ -173,7 +199,9 @@ def pack(serde: SerializerProtocol, value: Any) -> Encoded:
 
 
 def unpack(serde: SerializerProtocol, kind: str, data: bytes) -> Any:
-    """The value of `pack`."""
+    """The value of `pack`. Raises CheckpointUnreadable for what is encrypted by something that is not configured."""
+    if isinstance(serde, ProjectSerializer):
+        kind, data = serde.ciphers.open(kind, data)
     if kind.endswith(COMPRESSED):
         decompressor = getattr(_local, "decompressor", None)
         if decompressor is None:

@@ -21,6 +21,7 @@ from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from msgspec import Raw
 
 from ..checkpoints.checkpointer import LogCheckpointer
+from ..checkpoints.cipher import encryption_context
 from ..checkpoints.overlay import Overlay
 from ..checkpoints.serde import IntegerTooLarge
 from ..graphs.run_input import Caller, build_command, question_config
@@ -210,7 +211,8 @@ class ThreadQueries:
             config = asked.place()
             config["metadata"] = asked.metadata
             try:
-                updated = await graph.aupdate_state(config, asked.values, as_node=asked.as_node)
+                with encryption_context(asked.caller.headers):
+                    updated = await graph.aupdate_state(config, asked.values, as_node=asked.as_node)
             except InvalidUpdateError as error:
                 raise Refused(400, str(error)) from None
             except IntegerTooLarge as error:
@@ -227,7 +229,8 @@ class ThreadQueries:
             config = asked.place()
             config["metadata"] = asked.metadata
             try:
-                updated = await graph.abulk_update_state(config, steps)
+                with encryption_context(asked.caller.headers):
+                    updated = await graph.abulk_update_state(config, steps)
             except InvalidUpdateError as error:
                 raise Refused(400, str(error)) from None
             except IntegerTooLarge as error:

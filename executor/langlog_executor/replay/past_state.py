@@ -1,13 +1,15 @@
-"""Values of a checkpoint as the log holds them, as JSON, without the graph: for looking at the past. Runs no code of the project."""
+"""Values of a checkpoint as the log holds them, as JSON, without the graph: for looking at the past. Runs no code of the project but its
+encryption handlers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import msgspec
+from langlog_backbone.process.settings import read_settings
 from langlog_backbone.project.config import read_project
 
-from ..checkpoints.serde import project_serializer, unpack
+from ..checkpoints.serde import configured_serializer, unpack
 from ..values import encoding
 from .recorded import Recorded
 
@@ -17,11 +19,8 @@ def values_at(recorded: Recorded, checkpoint_id: str, project: Path) -> dict[str
 
     ``project``: langgraph.json, for the types that it allows; it need not be there. Raises StartError.
     """
-    if project.is_file():
-        found = read_project(project)
-        serde = project_serializer(found.section("checkpointer"), [found.root, *found.import_paths()])
-    else:
-        serde = project_serializer()
+    found = read_project(project) if project.is_file() else None
+    serde = configured_serializer(found, read_settings(project=project))
     blobs = recorded.stored(("", checkpoint_id)).blobs
     return {
         channel: msgspec.Raw(encoding.encode(unpack(serde, *blob)))

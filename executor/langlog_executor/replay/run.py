@@ -34,7 +34,7 @@ async def replay(order: ReplayOrder) -> Replayed:
     from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import GraphSpec, read_project
 
-    from ..checkpoints.serde import project_serializer
+    from ..checkpoints.serde import configured_serializer
     from ..graphs.loading import load_graphs
     from ..graphs.run_input import read_kwargs
     from ..worker.graph_attempt import Ended, GraphAttempt
@@ -52,7 +52,7 @@ async def replay(order: ReplayOrder) -> Replayed:
     if spec is None:
         raise CannotReplay(f"graph {task.graph_id!r} is not part of {project.file} (say --graph)")
     graphs = load_graphs(msgspec.structs.replace(project, graphs={task.graph_id: spec}))
-    serde = project_serializer(project.section("checkpointer"), [project.root, *project.import_paths()])
+    serde = configured_serializer(project, settings)
     recording = Recording(order)
     overlay = recording.base.overlay()
     kept = Kept()

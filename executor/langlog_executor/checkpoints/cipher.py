@@ -1,0 +1,190 @@
+"""What a checkpoint's bytes are encrypted by, before they leave the worker: in the log, in Postgres and in every copy of these.
+
+`AesCipher` is what ``LANGGRAPH_AES_KEY`` asks for; `HandlerCipher` calls the blob handlers of ``encryption.path``, which get the
+encryption context of the request that the run or the update came with, and get it again when the bytes are read. `CheckpointCiphers`
+seals by one of them (handlers win) and opens what either has sealed, and what was never sealed: encryption may be turned on later.
+
+Concurrency: any thread that packs or unpacks state. Handlers are coroutines; they run on one event loop in a thread of their own, and
+the caller's thread waits for them, as for a node that blocks. Death: as the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.config import Project
+from langlog_backbone.project.imports import load_object
+
+if TYPE_CHECKING:
+    from langgraph_sdk import Encryption
+
+NONCE_BYTES = 12
+HANDLER_S = 60.0
+"""For one call of a handler: a key service that has not answered by then has failed."""
+CONTEXT_KEY = "langgraph_encryption_context"
+"""Member of a run's configurable, JSON text: what handlers get as ``ctx.metadata``."""
+
+_context: ContextVar[str] = ContextVar("langlog_encryption_context", default="{}")
+
+
+class CheckpointUnreadable(Exception):
+    """A checkpoint is encrypted by something that this process does not have. The message says by what."""
+
+    for_clients = True
+
+
+class Cipher(Protocol):
+    mark: str
+    """What the type of sealed bytes ends in."""
+
+    def seal(self, data: bytes) -> bytes: ...
+
+    def open(self, data: bytes) -> bytes: ...
+
+
+class AesCipher:
+    mark = "+aes"
+
+    def __init__(self, key: str) -> None:
+        """``key``: 16, 24 or 32 bytes as UTF-8, as ``LANGGRAPH_AES_KEY`` has it."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._cipher = AESGCM(hmac.digest(key.encode(), b"langlog checkpoints", hashlib.sha256))
+
+    def seal(self, data: bytes) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, data, None)
+
+    def open(self, data: bytes) -> bytes:
+        """Raises CheckpointUnreadable for bytes of another key."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], None)
+        except InvalidTag:
+            raise CheckpointUnreadable(
+                "a checkpoint is encrypted by another LANGGRAPH_AES_KEY than the present one"
+            ) from None
+
+
+class HandlerCipher:
+    mark = "+handlers"
+
+    def __init__(self, encryption: Encryption) -> None:
+        self._encrypt: Any = encryption._blob_encryptor
+        self._decrypt: Any = encryption._blob_decryptor
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def seal(self, data: bytes) -> bytes:
+        """Raises what the handler raises, and TypeError for what is not bytes."""
+        context = _context.get()
+        sealed = self._wait(self._encrypt(self._encryption_context(context), data), "encrypt.blob")
+        return msgspec.msgpack.encode((context, sealed))
+
+    def open(self, data: bytes) -> bytes:
+        context, sealed = msgspec.msgpack.decode(data, type=tuple[str, bytes])
+        return self._wait(self._decrypt(self._encryption_context(context), sealed), "decrypt.blob")
+
+    def _encryption_context(self, context: str) -> Any:
+        from langgraph_sdk import EncryptionContext
+
+        return EncryptionContext(model="checkpoint", field="blob", metadata=msgspec.json.decode(context))
+
+    def _wait(self, call: Coroutine[Any, Any, Any], name: str) -> bytes:
+        found = asyncio.run_coroutine_threadsafe(call, self._running_loop()).result(HANDLER_S)
+        found = getattr(found, "plaintext", found)  # a DecryptResult: what is in the log is not replaced
+        if not isinstance(found, bytes):
+            raise TypeError(f"the encryption handler {name} gave {type(found).__name__}, not bytes")
+        return found
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="encryption-handlers", daemon=True).start()
+            return self._loop
+
+
+class CheckpointCiphers:
+    """All that are configured, the first of them for writing."""
+
+    def __init__(self, *ciphers: Cipher) -> None:
+        self._writing = ciphers[0] if ciphers else None
+        self._by_mark = {cipher.mark: cipher for cipher in ciphers}
+
+    def seal(self, kind: str, data: bytes) -> tuple[str, bytes]:
+        cipher = self._writing
+        return (kind, data) if cipher is None else (kind + cipher.mark, cipher.seal(data))
+
+    def open(self, kind: str, data: bytes) -> tuple[str, bytes]:
+        """Raises CheckpointUnreadable, and what a handler raises."""
+        for mark, source in SOURCES.items():
+            if kind.endswith(mark):
+                cipher = self._by_mark.get(mark)
+                if cipher is None:
+                    raise CheckpointUnreadable(f"a checkpoint is encrypted by {source}, which is not configured now")
+                return kind[: -len(mark)], cipher.open(data)
+        return kind, data
+
+
+SOURCES = {AesCipher.mark: "LANGGRAPH_AES_KEY", HandlerCipher.mark: "the handlers of encryption.path"}
+
+
+@contextlib.contextmanager
+def encryption_context(configurable: Mapping[str, Any]) -> Iterator[None]:
+    """What handlers get within, as the request's gateway has put it into the configurable; without it, what they get around."""
+    found = configurable.get(CONTEXT_KEY)
+    if not isinstance(found, str):
+        yield
+        return
+    before = _context.set(found)
+    try:
+        yield
+    finally:
+        _context.reset(before)
+
+
+def checkpoint_ciphers(project: Project | None, settings: Settings) -> CheckpointCiphers:
+    """What the project and its environment ask for. Imports the project's handlers. Raises StartError."""
+    found: list[Cipher] = []
+    if project is not None and project.section("encryption"):
+        if settings.encryption == "off":
+            raise StartError(
+                f"{project.file}: 'encryption' needs LANGLOG_ENCRYPTION=on as well: its handlers encrypt checkpoints, and the log holds inputs, "
+                "outputs and metadata of threads besides"
+            )
+        found.append(HandlerCipher(_load(project)))
+    if settings.aes_key:
+        found.append(AesCipher(settings.aes_key))
+    return CheckpointCiphers(*found)
+
+
+def _load(project: Project) -> Encryption:
+    from langgraph_sdk import Encryption
+
+    reference = project.section("encryption")["path"]
+    where = f"{project.file}: encryption.path"
+    found: Any = load_object(project, "encryption.path", reference, shared=True)
+    if not isinstance(found, Encryption):
+        raise StartError(f"{where}: {reference!r} is a {type(found).__name__}, not a langgraph_sdk.Encryption")
+    if found._blob_encryptor is None or found._blob_decryptor is None:
+        raise StartError(f"{where}: {reference!r} needs handlers for both encrypt.blob and decrypt.blob")
+    if found._json_encryptor is not None and project.section("encryption").get("json") != "clear":
+        raise StartError(
+            f"{where}: {reference!r} has handlers for JSON, which langlog does not call: metadata, values, kwargs and store items are in "
+            "clear in Postgres, where they are searched and merged (the log's are encrypted by LANGLOG_ENCRYPTION). To start all the "
+            'same, say "json": "clear" in the section \'encryption\''
+        )
+    return found
