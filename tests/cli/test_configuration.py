@@ -45,16 +45,17 @@ READERS: dict[str, Any] = {
 """Section -> the type that it is read into."""
 BY_HAND = {
     "": {"graphs", "dependencies", "env", "$schema", "worker_lifespan", *SECTIONS},
-    "store": {"index", "ttl"},
+    "store": {"index", "ttl", "path"},
     "checkpointer": {"ttl", "serde"},
     "checkpointer.serde": {"allowed_msgpack_modules", "pickle_fallback"},
+    "encryption": {"path", "json"},
 }
 """Sections whose members have readers of their own, tested where they are."""
 CONTRACT_VARIABLES = (
     *("DATABASE_URI", "POSTGRES_URI", "REDIS_URI", "REDIS_CLUSTER", "REDIS_KEY_PREFIX", "REDIS_MAX_CONNECTIONS"),
     *("LANGGRAPH_POSTGRES_POOL_MAX_SIZE", "N_JOBS_PER_WORKER", "BG_JOB_TIMEOUT_SECS", "BG_JOB_MAX_RETRIES"),
     *("BG_JOB_ISOLATED_LOOPS", "CRON_SCHEDULER_SLEEP_TIME", "FF_CRONS_ENABLED", "MOUNT_PREFIX", "CORS_ALLOW_ORIGINS"),
-    *("LANGGRAPH_AES_KEY", "LANGGRAPH_AUTH_TYPE", "STATS_INTERVAL_SECS"),
+    *("LANGGRAPH_AES_KEY", "LANGGRAPH_AES_JSON_KEYS", "LANGGRAPH_AUTH_TYPE", "STATS_INTERVAL_SECS"),
     *("LANGSMITH_TRACING", "LANGSMITH_API_KEY", "LANGSMITH_ENDPOINT"),
 )
 IDLE_VARIABLES = {"REDIS_MAX_CONNECTIONS", "BG_JOB_ISOLATED_LOOPS", "CRON_SCHEDULER_SLEEP_TIME", "STATS_INTERVAL_SECS"}
@@ -91,7 +92,8 @@ def test_every_variable_of_the_contract_is_read_refused_or_idle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LANGGRAPH_AES_KEY", "k"), ("LANGGRAPH_AUTH_TYPE", "langsmith"), ("REDIS_CLUSTER", "true")]
+    ("name", "value"),
+    [("LANGGRAPH_AES_JSON_KEYS", "k"), ("LANGGRAPH_AUTH_TYPE", "langsmith"), ("REDIS_CLUSTER", "true")],
 )
 def test_a_variable_that_would_be_broken_in_silence_stops_the_start(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
@@ -99,7 +101,12 @@ def test_a_variable_that_would_be_broken_in_silence_stops_the_start(name: str, v
 
 
 def test_values_of_such_variables_that_change_nothing_are_fine() -> None:
-    harmless = {"LANGGRAPH_AES_KEY": "", "LANGGRAPH_AUTH_TYPE": "noop", "REDIS_CLUSTER": "False"}
+    harmless = {
+        "LANGGRAPH_AES_KEY": "",
+        "LANGGRAPH_AES_JSON_KEYS": "",
+        "LANGGRAPH_AUTH_TYPE": "noop",
+        "REDIS_CLUSTER": "False",
+    }
     assert read_settings(harmless) == read_settings({})
 
 
@@ -133,17 +140,22 @@ def test_graphs_may_come_from_the_environment_alone(tmp_path: Path, monkeypatch:
         assert found.path_of(found.graphs["b"]) == tmp_path / "b.py"
 
 
-def test_encryption_that_would_not_happen_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="encryption"):
-        read_project(written(tmp_path, encryption={"path": "./e.py:e"}))
-
-
 def test_keys_without_effect_are_named_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = {"ui": {"a": "b"}, "checkpointer": {"path": "x", "ttl": {}}, "priority": {"path": "p"}}
     assert [name for name, _ in keys_without_effect(config)] == ["checkpointer.path", "priority", "ui"]
     warn_of_unknown_keys(read_project(written(tmp_path, ui={"a": "b"})))
     said = capsys.readouterr().err
     assert said == "langlog: langgraph.json: the key 'ui' has no effect: user interfaces are not served\n"
+
+
+def test_a_store_of_the_projects_own_is_named_with_what_it_is_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warn_of_unknown_keys(read_project(written(tmp_path, store={"path": "./s.py:s"})))
+    assert capsys.readouterr().err == (
+        "langlog: langgraph.json: store.path: graph nodes use this store; /store/items is langlog's own store, with other items, "
+        "kept in the log\n"
+    )
 
 
 OFF = {

@@ -57,6 +57,7 @@ KEYS: dict[str, frozenset[str]] = {
     "checkpointer.serde": frozenset({"allowed_json_modules", "allowed_msgpack_modules", "pickle_fallback"}),
     "auth": frozenset({"path", "public_members", "disable_studio_auth", "openapi", "cache"}),
     "auth.cache": frozenset({"cache_keys", "ttl_seconds", "max_size"}),
+    "encryption": frozenset({"path", "json"}),
     "http": frozenset(
         {
             "app",
@@ -99,14 +100,18 @@ KEYS: dict[str, frozenset[str]] = {
 """Section -> its keys; sections that are not here may hold anything."""
 
 WITHOUT_EFFECT: dict[str, str] = {
-    "checkpointer.path": "checkpoints are kept in the log, by langlog's own saver",
+    "checkpointer.path": "a thread's state, history, replay and erasure are read from the log, where langlog's own saver keeps checkpoints",
     "checkpointer.serde.allowed_json_modules": "nothing stored as JSON becomes an object",
-    "store.path": "items are kept in the log, by langlog's own store",
     "priority": "the runs of a thread begin in the order in which they were made",
     "ui": "user interfaces are not served",
     "ui_config": "user interfaces are not served",
 }
 """Keys that change something elsewhere and nothing here, and why."""
+
+OTHERWISE: dict[str, str] = {
+    "store.path": "graph nodes use this store; /store/items is langlog's own store, with other items, kept in the log",
+}
+"""Keys that change something else here than elsewhere, and what."""
 
 
 def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str | None]]:
@@ -123,7 +128,11 @@ def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple
 
 def keys_without_effect(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(dotted key, why) for each that is set."""
-    for name, why in WITHOUT_EFFECT.items():
+    yield from _set_of(WITHOUT_EFFECT, config)
+
+
+def _set_of(keys: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, why in keys.items():
         value: Any = config
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -140,3 +149,5 @@ def warn_of_unknown_keys(project: Project) -> None:
         click.echo(f"langlog: {project.file.name}: the key {key!r} is not known{hint}", err=True)
     for key, why in keys_without_effect(project.config):
         click.echo(f"langlog: {project.file.name}: the key {key!r} has no effect: {why}", err=True)
+    for key, what in _set_of(OTHERWISE, project.config):
+        click.echo(f"langlog: {project.file.name}: {key}: {what}", err=True)

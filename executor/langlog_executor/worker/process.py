@@ -344,49 +344,48 @@ async def serve(settings: Settings, report: Report) -> None:
 async def _serve(
     backbone: Backbone, graphs: Graphs, lifespan: WorkerLifespan | None, ending: Ending, report: Report
 ) -> None:
+    from langlog_backbone.project.cache import open_cache
     from langlog_backbone.project.store_index import check_pgvector, store_index
     from langlog_backbone.project.ttl import store_ttl
 
     from ..checkpoints.reader import CheckpointReader
-    from ..checkpoints.serde import project_serializer
+    from ..checkpoints.serde import configured_serializer
     from ..queries.server import QueryServer
     from ..runtime.graph_loops import GraphLoops
     from ..runtime.io_loop import IoLoop
     from ..runtime.lease import Lease
     from ..store.embeddings import Embedder, load_embeddings
     from ..store.log_store import LogStore
+    from ..store.project_store import project_store
     from .announcement import announce
+    from .langsmith_traces import flush
     from .run_execution import RunTools
 
     io = IoLoop(backbone)
+    open_cache(backbone.pipe, backbone.settings)
     loops = GraphLoops(io, threads=backbone.settings.jobs_per_worker * NODE_THREADS)
     project = read_project(backbone.settings.project)
-    try:
-        serde = project_serializer(project.section("checkpointer"), [project.root, *project.import_paths()])
-    except ValueError as error:
-        raise StartError(f"{project.file}: {error}") from None
-    reader = CheckpointReader(io, serde=serde)
+    reader = CheckpointReader(io, serde=configured_serializer(project, backbone.settings))
     configuration = Configuration(project)
     embedder: Embedder | None = None
-    index = store_index(configuration)
-    if index is not None:
+    if (index := store_index(configuration)) is not None:
         await check_pgvector(backbone.pool)
         embedder = Embedder(load_embeddings(project, index), index, loops, backbone.settings.embed_timeout_s)
-    ttl: Any = msgspec.to_builtins(store_ttl(configuration))
-    store = LogStore(io, ttl=ttl, embedder=embedder)
-    tools = RunTools(io, graphs, loops, reader, store)
+    store = LogStore(io, ttl=msgspec.to_builtins(store_ttl(configuration)), embedder=embedder)
+    opened = contextlib.AsyncExitStack()
+    of_nodes = await opened.enter_async_context(project_store(project, store))
     worker: Worker
     lease = Lease(
         backbone.settings,
         on_lost=lambda _: io.post(lambda: worker.lost()),
         on_wiped=lambda held_as: io.post(lambda: worker.wiped(held_as)),
     )
-    worker = Worker(backbone, tools, lease)
+    worker = Worker(backbone, RunTools(io, graphs, loops, reader, of_nodes), lease)
     if lifespan is not None:
         loops.hold_one_loop()
         await _prepared(lifespan, loops, backbone.settings.worker_start_s)
     await asyncio.to_thread(lease.start)
-    queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, store, embedder).serve(), name="queries")
+    queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, of_nodes, embedder).serve(), name="queries")
     try:
         await announce(backbone, graphs, None if lifespan is None else loops)
         await worker.start()
@@ -416,7 +415,8 @@ async def _serve(
         if lifespan is not None:
             await _let_go(lifespan, loops, min(LIFESPAN_ENDS_S, max(1.0, ending.left_s())))
         loops.stop()
-        await backbone.pipe.flush()
+        await opened.aclose()
+        await asyncio.gather(flush(), backbone.pipe.flush())
         await asyncio.to_thread(lease.stop)
 
 
