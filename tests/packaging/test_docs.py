@@ -42,3 +42,9 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert script.stat().st_mode & 0o111
     assert 'exec make "${1:-test}"' in script.read_text()
     assert re.search(r"^make test\b", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+def test_what_was_tried_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "tried.md").read_text()
+    for name in re.findall(r"`(tests/[\w/.-]+)`", text):
+        assert (ROOT / name).exists(), name
