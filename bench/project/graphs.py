@@ -61,7 +61,7 @@ steps = (
     .add_conditional_edges("step", lambda state: "step" if state["left"] > 0 else END, ["step", END])
     .compile()
 )
-"""As many supersteps as asked for."""
+"""As many supersteps as the input says."""
 
 
 class Waiting(TypedDict, total=False):

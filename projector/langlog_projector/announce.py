@@ -1,4 +1,4 @@
-"""Telling those who wait that the read model holds something: replies, life messages, watermark. Always after the commit.
+"""Telling those who wait that the read model holds something: replies, lifecycle updates, watermark. Always after the commit.
 
 What Redis loses here is not lost for good: replies are sent again to who still waits for one (`recent_replies`), and readers look
 into Postgres.
@@ -19,7 +19,7 @@ from langlog_backbone.redis.client import Bus
 from langlog_schemas import events as ev
 from langlog_schemas import messages
 from langlog_schemas.envelope import Cause
-from langlog_schemas.messages import Life, Reply
+from langlog_schemas.messages import LifecycleUpdate, Reply
 
 from .recent_replies import RecentReplies
 
@@ -42,7 +42,7 @@ LIVELY: frozenset[str] = frozenset(
         ev.StateUpdated,
     )
 )
-"""Events that those who watch a thread are told of."""
+"""Events that the projector publishes to those who watch a thread."""
 AWAITED = LIVELY - {ev.RunStarted.TYPE}
 """Those among them that somebody may be waiting for."""
 
@@ -59,7 +59,7 @@ class Announcer:
         self._forget()
 
     def _forget(self) -> None:
-        self._lives: list[Life] = []
+        self._updates: list[LifecycleUpdate] = []
         self._settled.clear()
         self._parked: list[str] = []
         self._timer_set = self._graphs_changed = False
@@ -85,7 +85,7 @@ class Announcer:
     def _note(self, event: ev.AnyEvent, body: bytes, time: str) -> None:
         if event.TYPE in LIVELY:
             thread_id: str = event.key
-            self._lives.append(Life(thread_id=thread_id, type=event.TYPE, body=body, time=time))
+            self._updates.append(LifecycleUpdate(thread_id=thread_id, type=event.TYPE, body=body, time=time))
             if isinstance(event, ev.ThreadDeleted):
                 self._parked = [key for key in self._parked if key != thread_id]
             self._timer_set = self._timer_set or (isinstance(event, ev.RunEnded) and event.webhook is not None)
@@ -98,7 +98,7 @@ class Announcer:
 
     async def committed(self, marks: Mapping[str, Mapping[int, int]]) -> None:
         replies = [self._pending.pop(command) for command in self._settled]
-        lives, timer_set, graphs_changed, parked = self._lives, self._timer_set, self._graphs_changed, self._parked
+        lives, timer_set, graphs_changed, parked = self._updates, self._timer_set, self._graphs_changed, self._parked
         self._forget()
         bus = self._bus
         watermark = msgspec.json.encode(marks)

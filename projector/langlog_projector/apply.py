@@ -48,7 +48,7 @@ _NEW_THREAD = attrgetter(
     "frame_ms",
     "settled",
     "seq",
-    "rest",
+    "status_when_idle",
 )
 _CHANGED_THREAD = attrgetter(
     "updated_at",
@@ -65,7 +65,7 @@ _CHANGED_THREAD = attrgetter(
     "frame_ms",
     "settled",
     "seq",
-    "rest",
+    "status_when_idle",
 )
 _CHANGED_RUN = attrgetter(
     "updated_at",
@@ -79,9 +79,9 @@ _CHANGED_RUN = attrgetter(
     "ended_at",
     "error",
     "output",
-    "last_sequence",
-    "first_seq",
-    "last_seq",
+    "frame_count",
+    "first_event_number",
+    "last_event_number",
 )
 
 

@@ -27,12 +27,12 @@ class ThreadRow:
         "has_checkpoints",
         "interrupts",
         "metadata",
-        "rest",
         "seq",
         "settled",
         "state_updated_at",
         "state_values",
         "status",
+        "status_when_idle",
         "ttl_minutes",
         "ttl_strategy",
         "updated_at",
@@ -44,7 +44,7 @@ class ThreadRow:
         self.state_updated_at: datetime | None = None
         self.metadata: str | None = None
         self.status: str | None = None
-        self.rest: str | None = None
+        self.status_when_idle: str | None = None
         self.config: str | None = None
         self.state_values: str | None = None
         self.interrupts: str | None = None
@@ -67,9 +67,9 @@ class RunRow:
         "dispatched_at",
         "ended_at",
         "error",
-        "first_seq",
-        "last_seq",
-        "last_sequence",
+        "first_event_number",
+        "frame_count",
+        "last_event_number",
         "new",
         "output",
         "started_at",
@@ -93,9 +93,9 @@ class RunRow:
         self.ended_at: datetime | None = None
         self.error: str | None = None
         self.output: str | None = None
-        self.last_sequence: int | None = None
-        self.first_seq: int | None = None
-        self.last_seq: int | None = None
+        self.frame_count: int | None = None
+        self.first_event_number: int | None = None
+        self.last_event_number: int | None = None
 
 
 class WebhookRow(NamedTuple):

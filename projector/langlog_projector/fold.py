@@ -16,7 +16,7 @@ from langlog_schemas import events as ev
 from langlog_schemas import run_results
 from langlog_schemas.commands import ABSENT, RunError
 from langlog_schemas.envelope import Cause
-from langlog_schemas.thread import at_rest
+from langlog_schemas.thread import status_when_idle
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -138,7 +138,7 @@ class Fold:
                     return
                 thread = changes.make_thread(event.thread_id, at)
                 thread.metadata, thread.config = _text(event.metadata), _text(event.config)
-                thread.status = thread.rest = "idle"
+                thread.status = thread.status_when_idle = "idle"
                 if event.ttl is not None:
                     thread.ttl_minutes, thread.ttl_strategy = event.ttl.ttl, event.ttl.strategy
             case ev.ThreadUpdated():
@@ -160,7 +160,7 @@ class Fold:
                 thread = changes.thread(event.thread_id, at)
                 thread.has_checkpoints, thread.settled = True, offset
                 if not event.checkpoints_only:
-                    thread.status, thread.rest, thread.state_updated_at = event.status, event.status, at
+                    thread.status, thread.status_when_idle, thread.state_updated_at = event.status, event.status, at
                     thread.state_values, thread.interrupts = _raw(event.values), _raw(event.interrupts)
                     thread.error = "null"
             case ev.CheckpointsDeleted():
@@ -189,9 +189,12 @@ class Fold:
                 changes.remove_run(event.thread_id, event.run_id)
                 thread = changes.thread(event.thread_id, at)
                 thread.settled = offset
-                thread.seq = event.last_seq or thread.seq
+                thread.seq = event.last_event_number or thread.seq
                 if event.status is not None:
-                    thread.status, thread.rest = event.status, at_rest(event) or thread.rest
+                    thread.status, thread.status_when_idle = (
+                        event.status,
+                        status_when_idle(event) or thread.status_when_idle,
+                    )
                 if event.values:
                     thread.state_values, thread.state_updated_at = _raw(event.values), at
                     thread.interrupts, thread.error = _raw(event.interrupts), "null"
@@ -232,12 +235,12 @@ class Fold:
         event = self._whole_end(event)
         self._release(event.run_id)
         thread = self.changes.thread(event.thread_id, at)
-        thread.status, thread.rest = event.status, at_rest(event) or thread.rest
+        thread.status, thread.status_when_idle = event.status, status_when_idle(event) or thread.status_when_idle
         thread.settled = offset
         if event.last_frame_ms:
             thread.frame_ms = max(event.last_frame_ms, thread.frame_ms or 0)
-        if event.last_seq:
-            thread.seq = event.last_seq
+        if event.last_event_number:
+            thread.seq = event.last_event_number
         if event.values:
             thread.state_values, thread.state_updated_at = _raw(event.values), at
         if event.interrupts:
@@ -254,8 +257,8 @@ class Fold:
         run.status, run.ended_at = RUN_STATUS[type(event)], at
         run.error = None if event.error is None else _text(event.error)
         run.output = bytes(event.output).decode() if event.output else None
-        run.last_sequence = event.last_sequence
-        run.first_seq, run.last_seq = event.first_seq, event.last_seq
+        run.frame_count = event.frame_count
+        run.first_event_number, run.last_event_number = event.first_event_number, event.last_event_number
         run.superseded_by = event.superseded_by or run.superseded_by
         if event.started_at is not None:
             run.started_at = datetime.fromisoformat(event.started_at)

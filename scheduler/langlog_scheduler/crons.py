@@ -77,7 +77,7 @@ class Crons:
         """When it last did."""
 
     async def follow(self) -> None:
-        """Fire what is due, for ever."""
+        """Fire what is due, until cancelled."""
         bus = self._backbone.bus
         await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
         bus.on_reconnect.append(self._wake.set)

@@ -67,7 +67,7 @@ class Webhooks:
         """(run, try) that another scheduler has -> the loop's time until which it is left to that one"""
 
     async def follow(self) -> None:
-        """Deliver what is due, for ever."""
+        """Deliver what is due, until cancelled."""
         bus = self._backbone.bus
         await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
         bus.on_reconnect.append(self._wake.set)
@@ -153,7 +153,9 @@ class Webhooks:
             await self._say(self._outcome(row, number, at, went))
             self._said[run_id] = number
         except asyncio.CancelledError:
-            self._backbone.pipe.send("DEL", self._claim_key(run_id, number))  # whoever starts next need not wait
+            self._backbone.pipe.send(
+                "DEL", self._claim_key(run_id, number)
+            )  # the next scheduler need not wait for it to expire
             raise
         except UNAVAILABLE_ERRORS as error:
             self.availability.failed(error)

@@ -103,7 +103,7 @@ class UpdateState(ThreadCommand, kw_only=True, frozen=True):
     next: list[str] = []
     interrupts: Raw = Raw(b"{}")
     checkpoint_id: str | None = None
-    unfenced: bool = False
+    checkpoints_only: bool = False
     """Copying into a thread: checkpoints only, no status or values."""
 
 
@@ -194,11 +194,11 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     """False: ``next`` and ``interrupts`` say nothing, the thread's stay as they are."""
     error: RunError | None = None
     started_at: str | None = None
-    last_sequence: int = 0
+    frame_count: int = 0
     """The number of frames that the attempt published; a stream closes after this one."""
     last_frame_ms: int = 0
     """Millisecond part of the last frame id: the next run of the thread starts above it."""
-    last_seq: int = 0
+    last_event_number: int = 0
     """The last protocol number of the attempt (API.md 9): those of the thread's next run follow it."""
     result: str | None = None
     """``values`` and ``output`` are in the `events.RunResultPart`s with this ``blob_id``: they are too large for this record."""

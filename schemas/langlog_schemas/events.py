@@ -174,7 +174,7 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
 
     attempt: int = 0
     status: ThreadStatus
-    rest: ThreadStatus | None = None
+    status_when_idle: ThreadStatus | None = None
     """What ``status`` would be but for other runs in flight; None: the same, or, in old events, not known."""
     values: Raw = ABSENT
     output: Raw = ABSENT
@@ -182,10 +182,10 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     """Replaces the thread's map of task id -> ``[{id, value, response_schema?}]``; `ABSENT` leaves it."""
     error: RunError | None = None
     started_at: str | None = None
-    last_sequence: int = 0
+    frame_count: int = 0
     last_frame_ms: int = 0
-    first_seq: int = 0
-    last_seq: int = 0
+    first_event_number: int = 0
+    last_event_number: int = 0
     """Protocol numbers of the last attempt (API.md 9); 0: it told nothing."""
     superseded_by: str | None = None
     webhook: str | None = None
@@ -225,10 +225,10 @@ class RunDeleted(RunEvent, kw_only=True, frozen=True):
     active_attempt: int | None = None
     """A worker may still hold this attempt."""
     status: ThreadStatus | None = None
-    rest: ThreadStatus | None = None
+    status_when_idle: ThreadStatus | None = None
     values: Raw = ABSENT
     interrupts: Raw = ABSENT
-    last_seq: int = 0
+    last_event_number: int = 0
     """The protocol number of the end of a run that was under way (API.md 9)."""
 
 
@@ -488,7 +488,7 @@ class ParkedReleased(Event, kw_only=True, frozen=True):
 
 
 class ParkedEventsReleased(Event, kw_only=True, frozen=True):
-    """An operator wants a key's parked events folded, in order. ``drop``: the origin of one that is to be left out for ever."""
+    """An operator releases a key: its parked events are folded, in order. ``drop``: the origin of an event to discard permanently."""
 
     TYPE: ClassVar[str] = "parked.events_released.v1"
     TOPIC: ClassVar[str] = DEAD_LETTERS

@@ -1,4 +1,4 @@
-"""Ids that are derived, not minted: the same everywhere and for ever.
+"""Ids that are derived, not minted: always and everywhere the same.
 
 Minting (UUIDv7 for threads, runs and crons) is an effect and happens at the edges.
 Source: API.md 1.3, 2 and 10.
@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-"""Clients have bookmarked ids made in this namespace; it is none of the standard ones on purpose."""
+"""Clients have bookmarked ids made in this namespace; it differs from the standard namespaces on purpose."""
 
 CRON_NAMESPACE = uuid.UUID("9b0f6a0e-2a53-5c0d-8d0b-54c1a9d0c7e2")
 

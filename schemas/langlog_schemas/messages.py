@@ -1,4 +1,4 @@
-"""What travels through Redis and may be lost: tasks, replies, life messages, controls, queries.
+"""What travels through Redis and may be lost: tasks, replies, lifecycle updates, controls, queries.
 
 Nothing here is the truth: a lost task is dispatched again, a lost reply is sent again when the receiver asks for it.
 All in msgpack, except that ``Raw`` members would be msgpack too: JSON is carried as bytes.
@@ -62,7 +62,7 @@ class Unheard(msgspec.Struct, frozen=True, kw_only=True):
     command_ids: list[str]
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LifecycleUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something in a thread's life that the read model now holds: a lifecycle event (``type``, JSON ``body``)."""
 
     thread_id: str
@@ -106,7 +106,7 @@ encode = _encoder.encode
 decode_task = msgspec.msgpack.Decoder(Task).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 decode_unheard = msgspec.msgpack.Decoder(Unheard).decode
-decode_life = msgspec.msgpack.Decoder(Life).decode
+decode_lifecycle_update = msgspec.msgpack.Decoder(LifecycleUpdate).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode

@@ -62,13 +62,13 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
     config: Metadata = {}
     ttl: Ttl | None = None
     status: ev.ThreadStatus = "idle"
-    rest: ev.ThreadStatus = "idle"
+    status_when_idle: ev.ThreadStatus = "idle"
     """What it was, or would be, without runs in flight: what it comes back to when they leave no trace."""
     has_checkpoints: bool = False
     frame_ms: int = 0
     seq: int = 0
     """The last protocol number that a run of the thread may have used."""
-    asked: tuple[str, ...] = ()
+    open_interrupts: tuple[str, ...] = ()
     """Ids of the interrupts that the last state of the thread left open, in order; those that a run in flight answers too."""
     runs: dict[str, RunInFlight] = {}
     """Runs in flight in order of creation."""
@@ -106,8 +106,14 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
         case ev.StateUpdated():
             if event.checkpoints_only:
                 return replace(state, has_checkpoints=True)
-            asked = interrupt_ids(event.interrupts)
-            return replace(state, status=event.status, rest=event.status, has_checkpoints=True, asked=asked)
+            open_interrupts = interrupt_ids(event.interrupts)
+            return replace(
+                state,
+                status=event.status,
+                status_when_idle=event.status,
+                has_checkpoints=True,
+                open_interrupts=open_interrupts,
+            )
         case ev.RunCreated():
             run = RunInFlight(
                 run_id=event.run_id,
@@ -140,28 +146,28 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
             return replace(
                 state,
                 status=event.status,
-                rest=at_rest(event) or state.rest,
+                status_when_idle=status_when_idle(event) or state.status_when_idle,
                 frame_ms=max(state.frame_ms, event.last_frame_ms),
-                seq=max(state.seq, event.last_seq),
-                asked=interrupt_ids(event.interrupts) if event.interrupts else state.asked,
+                seq=max(state.seq, event.last_event_number),
+                open_interrupts=interrupt_ids(event.interrupts) if event.interrupts else state.open_interrupts,
                 runs=_without(state, event.run_id),
             )
         case ev.RunDeleted():
             return replace(
                 state,
                 status=event.status or state.status,
-                rest=at_rest(event) or state.rest,
-                seq=max(state.seq, event.last_seq),
-                asked=interrupt_ids(event.interrupts) if event.values else state.asked,
+                status_when_idle=status_when_idle(event) or state.status_when_idle,
+                seq=max(state.seq, event.last_event_number),
+                open_interrupts=interrupt_ids(event.interrupts) if event.values else state.open_interrupts,
                 runs=_without(state, event.run_id),
             )
         case _:
             return state
 
 
-def at_rest(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:
+def status_when_idle(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:
     """What the event says of the thread's status without runs in flight; None: nothing."""
-    return event.rest or (None if event.status == "busy" else event.status)
+    return event.status_when_idle or (None if event.status == "busy" else event.status)
 
 
 def interrupt_ids(interrupts: Raw) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Old versions of commands and events, brought up to the present one when they are read. Pure.
 
 A released version is never changed and never rewritten in the log. A new one gets a new ``.vN``, an entry in its family's
-``UPCASTS``, and keeps the golden file of the old one (``docs/contracts/golden``), which is decoded and folded in CI for ever.
+``UPCASTS``, and keeps the golden file of the old one (``docs/contracts/golden``), which CI keeps decoding and folding.
 """
 
 from __future__ import annotations

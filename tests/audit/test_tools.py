@@ -209,7 +209,7 @@ def test_the_same_code_gives_the_same_run_again_and_changes_nothing(scene: Scene
     before = scene.langlog("log", "groups", "--json").out
     found = replay(scene, scene.run_id, code=0).out
     assert "first: same" in found and "second: same" in found
-    assert found.splitlines()[-1] == "The run goes as it went."
+    assert found.splitlines()[-1] == "Replay matches the recorded run."
     asked = replay(scene, scene.asked, code=0).out
     assert "end: success, waits for a human" in asked
     replay(scene, scene.answered, code=0)

@@ -94,8 +94,8 @@ async def test_a_local_bus_hands_over_within_the_process(pipe: RedisPipe, settin
     bus = Bus(pipe, settings, local=True)
     await bus.start()
     heard: list[bytes] = []
-    await bus.subscribe("life:t", heard.append, remote=False)
-    bus.publish_local("life:t", b"ended")
+    await bus.subscribe("lifecycle:t", heard.append, remote=False)
+    bus.publish_local("lifecycle:t", b"ended")
     assert heard == [b"ended"]
     await bus.stop()
 
@@ -135,12 +135,12 @@ async def test_a_large_message_for_many_is_there_for_all_and_expires(
     other = Bus(pipe, settings)
     await other.start()
     heard: asyncio.Queue[bytes] = asyncio.Queue()
-    await bus.subscribe("life:t", heard.put_nowait)
-    await other.subscribe("life:t", heard.put_nowait)
-    assert await bus.publish_heard("life:t", bytes(3_000_000)) == 2
+    await bus.subscribe("lifecycle:t", heard.put_nowait)
+    await other.subscribe("lifecycle:t", heard.put_nowait)
+    assert await bus.publish_heard("lifecycle:t", bytes(3_000_000)) == 2
     async with asyncio.timeout(LIMIT_S):
         assert await heard.get() == await heard.get() == bytes(3_000_000)
-    assert await bus.publish_heard("life:nobody", bytes(3_000_000)) == 0
+    assert await bus.publish_heard("lifecycle:nobody", bytes(3_000_000)) == 0
     (key,) = await pipe.call("KEYS", pipe.key("large", "*"))
     assert 0 < await pipe.call("TTL", key) <= large_messages.KEPT_S
     await other.stop()

@@ -396,7 +396,7 @@ of_checkpoints = [
             thread_id=t,
             checkpoints=[cp.encode(cp.Bundle(_checkpoint(n, None, m), [_writes(n, m - 1, "by hand")]))],
             values=Raw(b'{"by":"hand"}'),
-            unfenced=only,
+            checkpoints_only=only,
         ),
         THREADS,
         range(3),

@@ -226,7 +226,7 @@ def test_of_two_answers_to_an_interrupt_one_wins() -> None:
     thread = Thread()
     thread.tell(_run("r1"))
     _asking(thread, "r1", b'{"task":[{"id":"b","value":{"id":"x"}},{"id":"a","value":1}],"other":[{"id":"c"}]}')
-    assert thread.state.asked == ("a", "b", "c")
+    assert thread.state.open_interrupts == ("a", "b", "c")
     assert names(thread.tell(_answering("r2", "a"))) == ["RunCreated", "RunDispatched"]
     before = thread.state
     for again in (_answering("r3", "a"), _answering("r3", "c", "a"), _answering("r3", "x")):

@@ -52,8 +52,8 @@ def test_an_answer_that_does_not_fit_is_refused_and_says_how(
     assert failed.webhook == "http://x/"
     moved = replace(before, updated_at=thread.state.updated_at, seq=thread.state.seq)
     assert thread.state == moved, "nothing but the numbers of what is told"
-    assert failed.first_seq == before.seq + 1
-    assert failed.last_seq == before.seq + (3 if unknown else 2)
+    assert failed.first_event_number == before.seq + 1
+    assert failed.last_event_number == before.seq + (3 if unknown else 2)
 
 
 @pytest.mark.parametrize("resume", ["yes", {A: "yes"}])

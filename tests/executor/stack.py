@@ -160,7 +160,7 @@ class Stack:
                     run.custom.set()
 
         def on_life(data: bytes) -> None:
-            life = messages.decode_life(data)
+            life = messages.decode_lifecycle_update(data)
             body = json.loads(life.body)
             if body.get("run_id") == run_id and life.type == "run.started.v1":
                 run.started.set()

@@ -83,7 +83,7 @@ async def test_a_run_ends_with_its_frames_checkpoints_and_values(stack: Stack) -
     kind, body = await stack.end(run)
     assert (kind, body["status"]) == ("run.succeeded.v1", "idle")
     assert body["values"] == {"label": run.thread_id, "log": ["first", "second", "third"]}
-    assert [frame.sequence for frame in run.frames] == list(range(1, body["last_sequence"] + 1))
+    assert [frame.sequence for frame in run.frames] == list(range(1, body["frame_count"] + 1))
     ids = [(frame.ms, frame.n) for frame in run.frames]
     assert ids == sorted(set(ids))
     assert body["last_frame_ms"] == run.frames[-1].ms
@@ -109,7 +109,7 @@ async def test_frames_of_a_resumable_run_are_in_the_log_without_gaps(stack: Stac
     _, body = await stack.end(run)
     recorded = [event for kind, event in await records(stack, run.thread_id) if kind == "run.frames.v1"]
     kept = [frame for event in recorded for frame in frames.decode(event.frames).frames]
-    assert [f.sequence for f in kept] == list(range(1, body["last_sequence"] + 1))
+    assert [f.sequence for f in kept] == list(range(1, body["frame_count"] + 1))
     assert kept == run.frames
 
 

@@ -69,7 +69,7 @@ class Attempt:
             attempt=self.task.attempt,
             outcome=outcome,
             values=found,
-            last_sequence=self._sequence,
+            frame_count=self._sequence,
             last_frame_ms=now_ms(),
             started_at=now_iso(),
             **more,

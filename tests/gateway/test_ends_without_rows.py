@@ -76,8 +76,8 @@ async def test_a_projector_that_dies_between_its_commit_and_its_messages_keeps_n
         died = asyncio.Event()
 
         async def die(self: Announcer, marks: Mapping[str, Mapping[int, int]]) -> None:
-            if any(life.type in (ev.RunSucceeded.TYPE, ev.ThreadDeleted.TYPE) for life in self._lives):
-                if any(life.type == ev.ThreadDeleted.TYPE for life in self._lives):
+            if any(life.type in (ev.RunSucceeded.TYPE, ev.ThreadDeleted.TYPE) for life in self._updates):
+                if any(life.type == ev.ThreadDeleted.TYPE for life in self._updates):
                     died.set()
                 self._forget()
             await committed(self, marks)

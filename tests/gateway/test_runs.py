@@ -243,7 +243,7 @@ async def test_nothing_is_kept_of_requests_that_are_over(stack: Stack) -> None:
     assert not core.watches._threads
     assert core.replies.idle
     assert not core._streams._total and not core._streams._open
-    handlers = [channel for channel in stack.backbone.bus._handlers if channel.startswith(("life:", "frames:"))]
+    handlers = [channel for channel in stack.backbone.bus._handlers if channel.startswith(("lifecycle:", "frames:"))]
     assert not handlers
 
 

@@ -36,8 +36,8 @@ def ending(**changes: Any) -> Ending:
             "run_id": "run",
             "graph_id": "agent",
             "status": "success",
-            "first_seq": 5,
-            "last_seq": 12,
+            "first_event_number": 5,
+            "last_event_number": 12,
             "started_ms": 1,
             "ended_ms": 2,
             **changes,
@@ -162,11 +162,13 @@ def test_of_a_run_that_waits_for_answers_the_questions_are_told_before_its_end()
 
 
 def test_a_run_that_told_nothing_is_no_event() -> None:
-    assert derived(ending(first_seq=0, last_seq=0), 0) == []
+    assert derived(ending(first_event_number=0, last_event_number=0), 0) == []
 
 
 def test_the_end_of_a_run_that_lost_its_worker_is_its_only_event() -> None:
-    assert seen(derived(ending(first_seq=9, last_seq=9, status="interrupted"), 3)) == [(9, "lifecycle", "interrupted")]
+    assert seen(derived(ending(first_event_number=9, last_event_number=9, status="interrupted"), 3)) == [
+        (9, "lifecycle", "interrupted")
+    ]
 
 
 # --- filters ----------------------------------------------------------------------------------

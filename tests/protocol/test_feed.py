@@ -41,9 +41,9 @@ class Run(NamedTuple):
     batches: list[Batch]
     """Of all attempts, in the order in which they were published."""
     attempt: int
-    last_sequence: int
-    first_seq: int
-    last_seq: int
+    frame_count: int
+    first_event_number: int
+    last_event_number: int
     status: str
     recorded: bool
 
@@ -133,8 +133,8 @@ class Stored(History):
     async def standing(self, thread_id: str, after: int) -> Standing | None:
         await asyncio.sleep(0)
         active = self.active
-        seq = max((run.last_seq for run in self.over), default=0)
-        ended = [self._row(run) for run in self.over if run.last_seq > after]
+        seq = max((run.last_event_number for run in self.over), default=0)
+        ended = [self._row(run) for run in self.over if run.last_event_number > after]
         found = (
             Standing(seq, None, 0, False, ended)
             if active is None
@@ -153,9 +153,9 @@ class Stored(History):
             "graph_id": "agent",
             "status": run.status,
             "attempt": run.attempt,
-            "last_sequence": run.last_sequence,
-            "first_seq": run.first_seq,
-            "last_seq": run.last_seq,
+            "frame_count": run.frame_count,
+            "first_event_number": run.first_event_number,
+            "last_event_number": run.last_event_number,
             "output": None,
             "error": None,
             "started_at": NOW,
@@ -211,9 +211,9 @@ def ended(run: Run) -> Happening:
         run_id=run.id,
         attempt=run.attempt,
         status="idle",
-        last_sequence=run.last_sequence,
-        first_seq=run.first_seq,
-        last_seq=run.last_seq,
+        frame_count=run.frame_count,
+        first_event_number=run.first_event_number,
+        last_event_number=run.last_event_number,
     )
     return Happening(event, NOW.isoformat())
 
@@ -297,7 +297,7 @@ def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same
 
     told = asyncio.run(play())
     # of an attempt that was lost with its worker the newest frames may be lost as well: the next attempt says them again
-    final = [(event.seq, event.text) for run in script for event in run.events() if event.seq >= run.first_seq]
+    final = [(event.seq, event.text) for run in script for event in run.events() if event.seq >= run.first_event_number]
     assert [event for event in told if event in final] == final
     assert told == [event for event in expected if event in told]
 
@@ -314,7 +314,7 @@ def test_what_is_told_later_has_the_same_numbers_with_or_without_redis(
         stored.over = script
         stored.published = [batch for run in script for batch in run.batches]
         stored.wiped = wiped
-        head = script[-1].last_seq
+        head = script[-1].last_event_number
         return [event async for events in stored.events(THREAD, after, head) for event in events]
 
     whole = asyncio.run(play(set()))
@@ -330,7 +330,7 @@ def test_what_is_told_later_has_the_same_numbers_with_or_without_redis(
         if event.seq in recorded:
             assert event.text == truth[event.seq]
     assert recorded & {seq for seq in truth if seq > after} <= {event.seq for event in left}
-    ends = {run.last_seq for run in script if run.last_seq > after}
+    ends = {run.last_event_number for run in script if run.last_event_number > after}
     assert ends <= {event.seq for event in left}, "the end of a run is always told"
 
 

@@ -230,7 +230,7 @@ def test_the_past_of_a_thread_that_is_partly_cut_begins_with_its_snapshot(
 
     monkeypatch.setattr("langlog.operations.replay.carry_out", carried_out_here)
     again = scene.langlog("replay", run, "--config", str(PROJECT))
-    assert again.code == 0 and "The run goes as it went." in again.out, again
+    assert again.code == 0 and "Replay matches the recorded run." in again.out, again
     folded = scene.langlog("replay", run, "--dry")
     assert folded.code == 0 and "folded again on top of its snapshot: as in the read model" in folded.out, folded
     for words in (("replay", first), ("replay", first, "--dry")):

@@ -24,7 +24,7 @@ from langlog_scheduler.service import SchedulerService
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
-from langlog_schemas.messages import Life, Task
+from langlog_schemas.messages import LifecycleUpdate, Task
 from msgspec import Raw
 
 from tests.stack.fixtures import MakeSettings
@@ -117,13 +117,13 @@ class Stack:
 
     @contextlib.asynccontextmanager
     async def watching(self, thread_id: str) -> AsyncIterator[Callable[[str], Any]]:
-        """Yields a function that waits for a life message of a type."""
-        heard: asyncio.Queue[Life] = asyncio.Queue()
+        """Yields a function that waits for a lifecycle update of a type."""
+        heard: asyncio.Queue[LifecycleUpdate] = asyncio.Queue()
 
         def hear(data: bytes) -> None:
-            heard.put_nowait(messages.decode_life(data))
+            heard.put_nowait(messages.decode_lifecycle_update(data))
 
-        async def wait_for(type: str) -> Life:
+        async def wait_for(type: str) -> LifecycleUpdate:
             while True:
                 life = await asyncio.wait_for(heard.get(), LIMIT_S)
                 if life.type == type:

@@ -136,7 +136,7 @@ def too_early(thread_id: str, position: int, time: datetime) -> str:
 
 
 async def _position(audit: Audit, thread_id: str, places: Sequence[Place], moment: datetime) -> int:
-    """Of the last event that is not after the moment; -1: there is none."""
+    """Offset of the last event at or before the moment; -1 without one."""
     for end in range(len(places), 0, -LOOK_BACK * 4):
         chunk = places[max(0, end - LOOK_BACK * 4) : end]
         found = [

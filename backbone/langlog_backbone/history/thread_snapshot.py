@@ -52,11 +52,11 @@ class ThreadRows(NamedTuple):
             config=_json(row["config"]),
             ttl=None if row["ttl_minutes"] is None else Ttl(float(row["ttl_minutes"]), row["ttl_strategy"]),
             status=row["status"],
-            rest=row["rest"],
+            status_when_idle=row["status_when_idle"],
             has_checkpoints=row["has_checkpoints"] == "true",
             frame_ms=int(row["frame_ms"]),
             seq=int(row["seq"]),
-            asked=interrupt_ids(Raw((row["interrupts"] or "").encode())),
+            open_interrupts=interrupt_ids(Raw((row["interrupts"] or "").encode())),
             runs={
                 run["run_id"]: RunInFlight(
                     run_id=run["run_id"],
@@ -83,7 +83,7 @@ class ThreadRows(NamedTuple):
         return max(times, default=datetime.min.replace(tzinfo=UTC)).astimezone(UTC)
 
     def head(self, gone: Collection[str]) -> str | None:
-        """Id of the last root checkpoint that is none of these runs'."""
+        """Id of the last root checkpoint that belongs to no run in flight."""
         _, found = max(
             (
                 log_order(row)

@@ -141,14 +141,14 @@ class Log(Protocol):
         ...
 
     async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
-        """Per partition, the offset of the first record that was appended at this moment or later; the end if there is none.
+        """Per partition, the offset of the first record that was appended at this moment or later; the end without one.
 
         By the clock of who appended it. Raises LogUnavailable.
         """
         ...
 
     async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Let go of all records below these offsets, for ever. Done again, it changes nothing; what is above stays as it is.
+        """Delete all records below these offsets. Idempotent; records at and above the offsets stay as they are.
 
         Readers that are still below find a fault. Broken off, it may be done in part. Raises LogUnavailable.
         """

@@ -97,7 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     projector_give_up_s: float = 20.0
     """LANGLOG_PROJECTOR_GIVE_UP_SECS: Seconds without Postgres after which a projector gives its partitions to other
     projectors."""
-    projection: str = "langlog_v4"
+    projection: str = "langlog_v5"
     """LANGLOG_PROJECTION: Postgres schema of the read model."""
 
     host: str = "127.0.0.1"

@@ -2,7 +2,7 @@
 
 gw:<id>              replies to commands (Reply) and answers to queries (Answer), from projector and workers; a gateway's id,
                      or ``worker-…`` for commands that a worker sent, whose process is never the projector's
-life:<thread id>     lifecycle events that the read model now holds (Life), from the projector
+lifecycle:<thread id>     lifecycle events that the read model now holds (LifecycleUpdate), from the projector
 frames:<thread id>   live stream frames (FrameBatch), from workers
 watermark            positions of the projection (JSON: topic -> {partition: offset}), from the projector
 control              stop a run (Control), from the decider to workers
@@ -30,7 +30,7 @@ def gateway(gateway_id: str) -> str:
 
 
 def life(thread_id: str) -> str:
-    return f"life:{thread_id}"
+    return f"lifecycle:{thread_id}"
 
 
 def frames(thread_id: str) -> str:

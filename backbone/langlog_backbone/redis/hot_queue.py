@@ -159,7 +159,7 @@ class HotQueue:
         return bool(answer)
 
     async def claim(self, worker: str, limit: int, wait_s: float) -> list[Task]:
-        """Up to ``limit`` tasks, waiting up to ``wait_s`` (0: for ever) for the first. Raises RedisUnavailable.
+        """Up to ``limit`` tasks, waiting up to ``wait_s`` (0: without limit) for the first. Raises RedisUnavailable.
 
         A claim that raised or was cancelled may have moved tasks all the same: `held` finds them.
         """

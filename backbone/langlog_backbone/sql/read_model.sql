@@ -64,7 +64,7 @@ CREATE TABLE IF NOT EXISTS threads (
     ttl_strategy text,
     has_checkpoints boolean NOT NULL DEFAULT false,
     frame_ms bigint NOT NULL DEFAULT 0, -- frame ids of the next run start above this
-    rest text NOT NULL DEFAULT 'idle',  -- the status without runs in flight
+    status_when_idle text NOT NULL DEFAULT 'idle',  -- the status without runs in flight
     seq bigint NOT NULL DEFAULT 0,      -- protocol numbers of the next run start above this
     settled bigint NOT NULL DEFAULT -1, -- offset in run-events of the last change of checkpoints that is folded
     thinned_at timestamptz              -- when all but the latest checkpoints were last removed
@@ -98,9 +98,9 @@ CREATE TABLE IF NOT EXISTS runs (
     ended_at timestamptz,
     error jsonb,
     output text,                        -- JSON, when it differs from the thread's values
-    last_sequence int NOT NULL DEFAULT 0,
-    first_seq bigint NOT NULL DEFAULT 0, -- protocol numbers of the last attempt; 0: it told nothing, or is not over
-    last_seq bigint NOT NULL DEFAULT 0,
+    frame_count int NOT NULL DEFAULT 0,
+    first_event_number bigint NOT NULL DEFAULT 0, -- protocol numbers of the last attempt; 0: it told nothing, or is not over
+    last_event_number bigint NOT NULL DEFAULT 0,
     user_id text NOT NULL DEFAULT ''    -- whose share of the queue it takes; empty: nobody's
 );
 CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, ordinal DESC);

@@ -73,11 +73,11 @@ LOOK_BACK = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timede
 
 
 class ScheduleError(ValueError):
-    """A schedule, time zone or moment that is none; the message is for the client."""
+    """Not a valid schedule, time zone or moment. The message is for the client."""
 
 
 class Schedule:
-    """A schedule in a time zone. Raises ScheduleError for one that is none, or that is never due."""
+    """A schedule in a time zone. Raises ScheduleError for a text that is not a schedule, or for a schedule that is never due."""
 
     def __init__(self, text: str, timezone: str | None = None) -> None:
         self._zone = zone_of(timezone)
@@ -197,7 +197,7 @@ def shown(text: str) -> str:
 
 
 def zone_of(name: str | None) -> tzinfo:
-    """The time zone of an IANA name; UTC when there is none. Raises ScheduleError."""
+    """The time zone of an IANA name; UTC without a name. Raises ScheduleError."""
     if name is None:
         return UTC
     try:

@@ -1,4 +1,4 @@
-"""Records of one run or thread for tools: by the index of positions, or by scanning when there is none.
+"""Records of one run or thread for tools: by the index of positions, or by a scan without an index.
 
 Scanning is for what the read model has let go of: deleted threads, stateless runs. It reads every record of ``run-events`` once
 and drops what langlog itself would drop (`langlog_schemas.consumer.Follower`).

@@ -125,7 +125,7 @@ def _frames(event: Any) -> str:
 
 def _ended(event: Any) -> str:
     error = f"{event.error.error}: {_cut(event.error.message)}" if event.error is not None else ""
-    frames = f"{event.last_sequence} frames" if event.last_sequence else ""
+    frames = f"{event.frame_count} frames" if event.frame_count else ""
     by = f"superseded by run {event.superseded_by}" if event.superseded_by else ""
     hook = "a webhook is due" if event.webhook else ""
     attempt = f"attempt {event.attempt}" if event.attempt else ""

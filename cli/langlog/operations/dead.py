@@ -67,7 +67,7 @@ def retry(key: str, data_dir: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_data_dir
 def drop(key: str, yes: bool, data_dir: Path | None) -> None:
-    """Leave out the first record of KEY, which is the bad one, for ever, and go on with the others."""
+    """Permanently discard the first record of KEY, the one that failed, and process the others."""
     _run(_drop, data_dir, key, yes)
 
 
@@ -171,7 +171,7 @@ async def _drop(settings: Settings, key: str, yes: bool) -> int:
         if row["state"] != "bad":
             click.echo(f"{origin} is not bad by itself: retry {key} first.", err=True)
             return 1
-        if not yes and not click.confirm(f"Leave out {origin} ({row['type']}) for ever?"):
+        if not yes and not click.confirm(f"Permanently discard {origin} ({row['type']})?"):
             return 1
         return await _released(at_work, key, origin)
 

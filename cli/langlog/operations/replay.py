@@ -52,7 +52,7 @@ def replay(
     project: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Run a past run again in a sandbox and show, node by node, where it goes another way.
+    """Run a past run again in a sandbox and show, node by node, where it diverges.
 
     The thread is as it was when the run began, the store as of then. Nothing is appended and no write to the store is applied; but
     what the graph does to the world outside (models, tools), it does again.
@@ -244,7 +244,7 @@ def report(found: Replayed) -> Iterable[str]:
     yield from _differences(found.differences, 4)
     if found.store_writes:
         yield f"not written to the store: {', '.join(found.store_writes)}"
-    yield "The run goes as it went." if found.same else "The run goes another way."
+    yield "Replay matches the recorded run." if found.same else "Replay diverged from the recorded run."
 
 
 def _differences(found: Sequence[Difference], indent: int) -> Iterable[str]:

@@ -66,7 +66,7 @@ class HealthService:
         try:
             self._server = await asyncio.start_server(self._answer, self._host, self._port, limit=REQUEST_BYTES)
         except OSError as error:
-            raise StartError(f"health port {self._port} on {self._host} cannot be had: {error.strerror}") from None
+            raise StartError(f"cannot bind health port {self._host}:{self._port}: {error.strerror}") from None
 
     async def serve(self) -> None:
         assert self._server is not None

@@ -1,6 +1,6 @@
 """Where a saver finds its checkpoints: first what its attempt knows (`Overlay`), then the read model. All of it encoded.
 
-Concurrency: used by whoever uses the saver; every wait goes through the `Fetch` that the caller gives, so that the same
+Concurrency: used on the loop or thread of the saver's caller; every wait goes through the `Fetch` that the caller gives, so that the same
 code serves async and blocking methods. Within a run a read waits as long as Postgres is away; elsewhere it raises.
 """
 

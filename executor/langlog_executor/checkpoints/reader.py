@@ -48,7 +48,7 @@ class CheckpointReader:
     ) -> None:
         self.io = io
         self.serde = serde or project_serializer()
-        """What its checkpoints are decoded with, by whoever reads them."""
+        """Decodes the checkpoints, on the caller's thread."""
         self.availability = Availability("worker.checkpoints")
         """Of Postgres, as the runs of this process find it."""
         self._pool = io.backbone.pool

@@ -262,11 +262,11 @@ async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record
             config=_json(row["config"]),
             ttl=ttl,
             status=row["status"],
-            rest=row["rest"],
+            status_when_idle=row["status_when_idle"],
             has_checkpoints=row["has_checkpoints"],
             frame_ms=row["frame_ms"],
             seq=row["seq"],
-            asked=tuple(row["asked"]),
+            open_interrupts=tuple(row["open_interrupts"]),
             runs=in_flight.get(row["thread_id"], {}),
         )
         found[row["thread_id"]] = Kept(state, settled=row["settled"])

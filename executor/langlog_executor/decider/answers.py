@@ -56,14 +56,14 @@ _resuming = msgspec.json.Decoder(Resuming)
 
 def unanswerable(state: ThreadState, answers: Sequence[str]) -> tuple[int, str] | None:
     """Why these interrupts cannot be answered: not asked, or a run in flight answers them."""
-    if not state.asked:
+    if not state.open_interrupts:
         return 404, NO_INTERRUPTED_RUN
     taken: set[str] = set()
     for run in state.runs.values():
         resume = _resuming.decode(run.kwargs).resume
         if isinstance(resume, dict):
             taken.update(resume)
-    left = set(state.asked) - taken
+    left = set(state.open_interrupts) - taken
     for id in answers:
         if id not in left:
             return 409, INTERRUPT_CONSUMED.format(id)
@@ -80,17 +80,17 @@ def refused(state: ThreadState, run: RunInFlight) -> RunError | None:
     kwargs = _resuming.decode(run.kwargs)
     if not kwargs.strict_resume or not kwargs.answers or kwargs.from_checkpoint:
         return None
-    open_ids = list(state.asked[:IDS_MAX])
+    open_ids = list(state.open_interrupts[:IDS_MAX])
     answers = by_id(kwargs.resume)
     if answers is None:
-        if len(state.asked) > 1:
+        if len(state.open_interrupts) > 1:
             return RunError(UNKNOWN_INTERRUPT, SEVERAL_ASKED, Refusal("ambiguous", [], open_ids))
-        if not state.asked and state.rest == "idle":
+        if not state.open_interrupts and state.status_when_idle == "idle":
             return RunError(UNKNOWN_INTERRUPT, NOTHING_ASKED, Refusal("not_pending"))
         return None
     if not answers:
         return RunError(UNKNOWN_INTERRUPT, NO_NAMES, Refusal("empty_map", [], open_ids))
-    unknown = sorted(answers.keys() - set(state.asked))
+    unknown = sorted(answers.keys() - set(state.open_interrupts))
     if not unknown:
         return None
     return RunError(

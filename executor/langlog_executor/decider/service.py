@@ -301,7 +301,7 @@ class DeciderService:
             self._tell(record, 504, PARKED.format(record.key))
 
     def _tell(self, record: Record, status: int, detail: str) -> None:
-        """To whoever waits for a command of which no event will come."""
+        """Reply to the gateway that waits for a command without events."""
         waiting, id = record.headers.get("ce_replyto"), record.headers.get("ce_id")
         if waiting is not None and id is not None:
             reply = Reply(command_id=id, status=status, detail=detail)

@@ -177,7 +177,7 @@ def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
             status="interrupted" if command.next else "idle",
             interrupts=command.interrupts,
             checkpoint_id=command.checkpoint_id,
-            checkpoints_only=command.unfenced,
+            checkpoints_only=command.checkpoints_only,
         )
     ]
 
@@ -278,7 +278,7 @@ def _stop(
             thread_id=state.thread_id,
             run_id=run.run_id,
             status=status,
-            rest=state.rest if status == "busy" else None,
+            status_when_idle=state.status_when_idle if status == "busy" else None,
             superseded_by=superseded_by,
             webhook=_webhook(run),
         )
@@ -293,7 +293,7 @@ def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta)
     for run in found:
         now = fold_thread(state, events, meta.time)
         others = len(now.runs) > 1
-        events += _stop(now, run, command.action, "busy" if others else now.rest)
+        events += _stop(now, run, command.action, "busy" if others else now.status_when_idle)
         if run.temporary and not run.attempt:
             events.append(_thread_deleted(fold_thread(state, events, meta.time)))
             break
@@ -303,10 +303,10 @@ def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta)
 def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -> Events:
     run = state.runs.get(command.run_id)
     others = [r for r in state.runs.values() if r is not run]
-    rest: ev.ThreadStatus = state.rest
+    status_when_idle: ev.ThreadStatus = state.status_when_idle
     if command.values:
-        rest = "interrupted" if command.next else "idle"
-    status: ev.ThreadStatus | None = rest if command.values or run is not None else None
+        status_when_idle = "interrupted" if command.next else "idle"
+    status: ev.ThreadStatus | None = status_when_idle if command.values or run is not None else None
     if others:
         status = "busy"
     deleted = ev.RunDeleted(
@@ -314,10 +314,10 @@ def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -
         run_id=command.run_id,
         active_attempt=run.attempt if run is not None and run.attempt else None,
         status=status,
-        rest=rest if status == "busy" else None,
+        status_when_idle=status_when_idle if status == "busy" else None,
         values=command.values,
         interrupts=command.interrupts if command.values else cmd.ABSENT,
-        last_seq=_seq_floor(state, run.attempt + 1) + 1 if run is not None and run.attempt else 0,
+        last_event_number=_seq_floor(state, run.attempt + 1) + 1 if run is not None and run.attempt else 0,
     )
     return [deleted, *_dispatch_next(fold_thread(state, [deleted], meta.time), meta)]
 
@@ -334,15 +334,15 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         case "success":
             kind = ev.RunSucceeded
         case "error":
-            kind, status = ev.RunFailed, "error" if not refusal else state.rest
+            kind, status = ev.RunFailed, "error" if not refusal else state.status_when_idle
         case "interrupted":
             kind = ev.RunCancelled
             if not command.state_known:
-                status = state.rest
+                status = state.status_when_idle
         case "timeout":
             kind, status = ev.RunTimedOut, "error"
         case "rolled_back":
-            kind, status = ev.RunRolledBack, state.rest
+            kind, status = ev.RunRolledBack, state.status_when_idle
         case _:
             assert_never(outcome)
     gone = outcome == "rolled_back" or refusal
@@ -356,10 +356,10 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         interrupts=command.interrupts if command.state_known and not gone else cmd.ABSENT,
         error=command.error,
         started_at=command.started_at,
-        last_sequence=command.last_sequence,
+        frame_count=command.frame_count,
         last_frame_ms=command.last_frame_ms,
-        first_seq=_seq_floor(state, run.attempt) + 1 if command.last_seq else 0,
-        last_seq=command.last_seq,
+        first_event_number=_seq_floor(state, run.attempt) + 1 if command.last_event_number else 0,
+        last_event_number=command.last_event_number,
         superseded_by=run.superseded_by,
         result=None if gone else command.result,
     )
@@ -387,7 +387,7 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
             thread_id=state.thread_id,
             run_id=run.run_id,
             attempt=run.attempt,
-            status=state.rest,
+            status=state.status_when_idle,
             superseded_by=run.superseded_by,
         )
         return _ending(state, run, ended, meta)
@@ -416,12 +416,14 @@ def _ending(
     meta: CommandMeta,
 ) -> Events:
     """A final event and what follows from it: the thread goes, or its next run starts."""
-    if run.attempt and not ended.last_seq:  # its worker has not said how much it told: the end has a number beyond that
+    if (
+        run.attempt and not ended.last_event_number
+    ):  # its worker has not said how much it told: the end has a number beyond that
         said = _seq_floor(state, run.attempt + 1) + 1
-        ended = replace(ended, first_seq=said, last_seq=said)
+        ended = replace(ended, first_event_number=said, last_event_number=said)
     ended = replace(ended, webhook=_webhook(run))
     if len(state.runs) > 1:
-        ended = replace(ended, status="busy", rest=ended.status)
+        ended = replace(ended, status="busy", status_when_idle=ended.status)
     events: Events = [ended]
     after = fold_thread(state, events, meta.time)
     if run.temporary and not after.runs:
@@ -467,11 +469,11 @@ def _refused(state: ThreadState, run: RunInFlight, error: cmd.RunError) -> ev.Ru
     return ev.RunFailed(
         thread_id=state.thread_id,
         run_id=run.run_id,
-        status="busy" if others else state.rest,
-        rest=state.rest if others else None,
+        status="busy" if others else state.status_when_idle,
+        status_when_idle=state.status_when_idle if others else None,
         error=error,
-        first_seq=state.seq + 1,
-        last_seq=state.seq + (3 if answered_ids(run) else 2),
+        first_event_number=state.seq + 1,
+        last_event_number=state.seq + (3 if answered_ids(run) else 2),
         webhook=_webhook(run),
     )
 

@@ -27,7 +27,7 @@ OF_A_MODEL = "ls_model_type"
 """What the metadata of a message has that a chat model has made, with or without streaming it."""
 
 OWN = frozenset({"custom", "updates"})
-"""Modes that are told of when a transformer of the graph's own asks for them (``compile(transformers=[CustomTransformer])``)."""
+"""Modes that a run emits when a transformer of the graph requests them (``compile(transformers=[CustomTransformer])``)."""
 
 
 class ProtocolStream:

@@ -72,7 +72,7 @@ class FramesOut:
         self._sealed = False
         self._ms = task.frame_floor_ms
         self._n = -1
-        self.last_sequence = 0
+        self.frame_count = 0
         """Sequence of the last frame emitted."""
         self._numbering = threading.Lock()
         self._past = ""
@@ -92,7 +92,7 @@ class FramesOut:
         """Somebody has listened to a batch."""
         self._lost = False
         self._heard = True
-        """Somebody listened when the last batch went out; whoever subscribes meanwhile is noticed with the next one."""
+        """Whether the last batch had subscribers. A newer subscriber counts from the next batch on."""
 
     @property
     def last_ms(self) -> int:
@@ -100,7 +100,7 @@ class FramesOut:
         return self._ms
 
     @property
-    def last_seq(self) -> int:
+    def last_event_number(self) -> int:
         """The last protocol number given (API.md 9); 0: none."""
         return self._seq if self._seq > self._seq_floor else 0
 
@@ -117,12 +117,12 @@ class FramesOut:
                 self._ms, self._n = self._ms + 1, 0
             else:
                 self._n += 1
-            self.last_sequence += 1
+            self.frame_count += 1
             seq = 0
             if frames.numbered(event):
                 seq = self._seq = self._seq + 1
             past, self._past = self._past, ""
-            self._gathered.append(Frame(self.last_sequence, self._ms, self._n, event, data, seq, past))
+            self._gathered.append(Frame(self.frame_count, self._ms, self._n, event, data, seq, past))
         if not self._posted:
             self._posted = True
             self._io.post(self._wake)
@@ -252,7 +252,7 @@ class FramesOut:
     def _append(self, batch: list[Frame]) -> None:
         assert self._records is not None
         body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, True, self._floor))
-        with contextlib.suppress(Exception):  # whoever flushes the records is told what is wrong with them
+        with contextlib.suppress(Exception):  # the flush of the records reports their error
             self._records.emit(
                 RunFrames(
                     thread_id=self._task.thread_id,

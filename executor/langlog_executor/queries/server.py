@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 MAX_AT_ONCE = 64
-"""Questions that one worker answers at the same time; others wait in Redis for whoever is free."""
+"""Questions that one worker answers at the same time; others wait in Redis for a free worker."""
 RETRY_PAUSE_S = 0.2
 """Between two tries while Redis is away."""
 PUBLISH_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 0.8)

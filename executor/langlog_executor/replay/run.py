@@ -128,7 +128,7 @@ class Recording:
         if not dispatched:
             raise CannotReplay("the run was never dispatched: there is nothing to run again")
         if not begun:
-            raise CannotReplay(f"checkpoint {wanted} is none of the run's")
+            raise CannotReplay(f"checkpoint {wanted} does not belong to the run")
         if wanted is not None:
             self.base.drop_writes(("", wanted), task.run_id)
 

@@ -37,7 +37,7 @@ FLOOD_LINGER_S = 0.012
 ENVELOPE_BYTES = 4_000
 """Room in a record for headers, key and the rest of the event, beside a checkpoint body."""
 MAX_BACKLOG_BYTES = 32_000_000
-"""`RecordSink.crowded` from here on: whoever emits should wait for `flush`."""
+"""`RecordSink.crowded` from here on: emitters should wait for `flush`."""
 
 _Checkpoint = events.CheckpointWritten | events.CheckpointWrites
 
@@ -154,7 +154,7 @@ class RunRecords:
         return self._offsets.get(partition, -1)
 
     def close(self) -> None:
-        """Give up: nothing more is appended, whoever waits gets RecordsClosed. To be called on the I/O loop."""
+        """Give up: append nothing more, and raise RecordsClosed in those that wait. To be called on the I/O loop."""
         self._error = RecordsClosed()
         if self._lingering is not None:
             self._lingering.cancel()

@@ -2,10 +2,10 @@
 
 -- name: load_threads
 -- With those whose events wait to be folded (parked): such a thread is not what its row says.
-SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.rest,
+SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.status_when_idle,
        t.has_checkpoints, t.frame_ms, t.seq, t.settled, false AS parked,
        ARRAY(SELECT DISTINCT i ->> 'id' COLLATE "C" AS id FROM jsonb_path_query(t.interrupts, 'strict $.*[*]', '{}', true) AS i
-             WHERE i ->> 'id' IS NOT NULL ORDER BY id) AS asked
+             WHERE i ->> 'id' IS NOT NULL ORDER BY id) AS open_interrupts
 FROM threads t WHERE t.thread_id = ANY ($1::text[])
 UNION ALL
 SELECT DISTINCT d.key, d.at, d.at, NULL::jsonb, NULL::jsonb, NULL::float8, NULL, '', '', false, 0::bigint, 0, 0::bigint, true, '{}'::text[]

@@ -1,6 +1,6 @@
 """`LogStore`: the store that graph nodes get. Writes are commands in the log, reads come from the read model.
 
-A write returns once the read model holds it, so whoever reads afterwards, in a node or over HTTP, finds it. Within one batch
+A write returns once the read model holds it, so every later read, in a node or over HTTP, returns it. Within one batch
 reads see the state before its writes, and of several writes to one item the last one counts, as in langgraph's own stores. Texts
 of a batch are embedded together, before anything is written.
 
@@ -192,7 +192,7 @@ def _plain(op: SearchOp) -> SearchOp:
 
 
 class StoreWrite(msgspec.Struct, frozen=True):
-    """A checked `PutOp`, its value encoded by whoever called."""
+    """A checked `PutOp`, with its value encoded by the caller."""
 
     namespace: tuple[str, ...]
     op: StoreOp

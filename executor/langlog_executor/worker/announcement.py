@@ -90,7 +90,7 @@ async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
         return full if len(events.encode(full)) <= DESCRIPTION_BYTES_MAX else plain
     except (
         Exception
-    ):  # a factory that fails without a config, or a graph that cannot be drawn: whoever asks hears of it
+    ):  # a factory that fails without a config, or a graph that cannot be drawn: the request for it reports the error
         logger.warning("graph.no_drawing", graph_id=spec.graph_id, exc_info=True)
         return plain
 

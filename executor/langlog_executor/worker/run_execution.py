@@ -2,7 +2,7 @@
 
     started ─► streaming ─► ended ─► frames published ─► checkpoints durable ─► finish report appended ─► released
 
-Concurrency: lives on the I/O loop; the graph runs on a graph loop. The order at the end is what readers rely on: whoever sees
+Concurrency: lives on the I/O loop; the graph runs on a graph loop. Readers rely on the order at the end: a reader that sees
 the report finds all frames and checkpoints. What happens when it dies: the lease runs out and the next attempt goes on from the
 last checkpoint; a graph that does not stop when it is told to is left behind, its records go nowhere from then on.
 """
@@ -369,9 +369,9 @@ class RunExecution:
             state_known=ended.state_known,
             error=ended.error,
             started_at=self._started_at,
-            last_sequence=frames.last_sequence if frames is not None else 0,
+            frame_count=frames.frame_count if frames is not None else 0,
             last_frame_ms=frames.last_ms if frames is not None else 0,
-            last_seq=frames.last_seq if frames is not None else 0,
+            last_event_number=frames.last_event_number if frames is not None else 0,
         )
 
     def _close(self) -> None:

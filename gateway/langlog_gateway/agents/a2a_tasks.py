@@ -206,7 +206,7 @@ class Given(NamedTuple):
 
 
 def given(parts: Sequence[Any]) -> Given | None:
-    """The parts of a message; None when one of them is none."""
+    """The parts of a message; None when one of them is not a valid part."""
     blocks: list[Object] = []
     data: Object = {}
     for part in parts:

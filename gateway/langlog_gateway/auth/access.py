@@ -2,7 +2,7 @@
 
 `identify` runs before routing, for everything but the open paths; `authorize` asks the project's handlers about one access, and
 `admit` also makes sure, in SQL, that the object it is about is there for the caller. Without custom authentication everyone is
-allowed and nobody has a name; with it, whoever is not authenticated gets 401 from the project's own code or not at all.
+allowed and nobody has a name; with it, the project's own code answers unauthenticated callers with 401, or lets them in.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Cors:
         return self._names(origin)
 
     def preflight(self, request: web.Request) -> web.Response | None:
-        """The answer to a preflight request; None when it is none."""
+        """The answer to a preflight request; None for any other request."""
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
         headers = {

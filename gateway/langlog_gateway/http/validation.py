@@ -137,7 +137,7 @@ def report(message: str, body: bytes, kind: Any = None) -> str:
 
 
 def _unknown_choice(kind: Any, path: list[str], value: Any) -> str:
-    """Of a value, or of a list's first entry, that is none of those there are."""
+    """Of a value, or of a list's first entry, that is not among the allowed ones."""
     choices = next((get_args(part) for part in _parts(kind) if get_origin(part) is Literal), ())
     if get_origin(kind) in (Union, UnionType) and any(get_origin(part) is list for part in get_args(kind)):
         return violation(f"{compact(value)} {NO_SCHEMA}", "anyOf", path, value)

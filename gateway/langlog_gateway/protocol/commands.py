@@ -111,7 +111,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def read_envelope(body: object) -> Envelope | bytes:
-    """The command, or the answer to what is none."""
+    """The command, or the error response to an invalid one."""
     members = body if isinstance(body, dict) else {}
     id, method, params = members.get("id"), members.get("method"), members.get("params")
     if not isinstance(id, int) or isinstance(id, bool) or not isinstance(method, str):

@@ -161,8 +161,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     graph_id: str
     status: str
     """success, error, timeout or interrupted."""
-    first_seq: int
-    last_seq: int
+    first_event_number: int
+    last_event_number: int
     ended_ms: int
     started_ms: int = 0
     error: str | None = None
@@ -181,9 +181,9 @@ def derived(ending: Ending, after: int) -> list[Event]:
 
     Numbers are those that the worker gave: the end is the last event, or the last but one where values follow it.
     """
-    if not ending.last_seq:
+    if not ending.last_event_number:
         return []
-    first, last, ms = ending.first_seq, ending.last_seq, ending.ended_ms
+    first, last, ms = ending.first_event_number, ending.last_event_number, ending.ended_ms
     asked = _asked(ending.values)
     found: list[Event] = []
     if first < last:

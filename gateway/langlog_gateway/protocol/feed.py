@@ -1,6 +1,6 @@
 """The events of one thread as they happen, for all of this gateway's subscribers of the streaming protocol (API.md 9).
 
-One `Feed` per thread that is followed, with one task: it takes frames and life messages from a `Watch`, puts them in order, makes
+One `Feed` per thread that is followed, with one task: it takes frames and lifecycle updates from a `Watch`, puts them in order, makes
 each event once and hands it to every subscriber. What says that a run is over is told once the read model holds it: clients look
 the state up, or answer, right after. A feed keeps the number of the last event told, so nothing is told twice and, since numbers
 are the workers', another gateway tells the same. When the process dies subscribers go on elsewhere, from their last number.
@@ -209,7 +209,7 @@ class Feed:
         if standing is None:
             return None
         for row in standing.ended:
-            await self._finish(row["run_id"], ending_of(row), row["attempt"], row["last_sequence"], row["resumable"])
+            await self._finish(row["run_id"], ending_of(row), row["attempt"], row["frame_count"], row["resumable"])
         active = self._active
         if active is not None and active.run_id != standing.run_id and standing.seq > active.floor:
             self._active = None  # it was removed: one that is only not known yet comes after what is known
@@ -244,11 +244,11 @@ class Feed:
         self._made()
         match event:
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunTimedOut() | ev.RunCancelled() | ev.RunRolledBack():
-                if event.last_seq > self.head:
+                if event.last_event_number > self.head:
                     ending, recorded = await self._ending(event, happening.time)
-                    await self._finish(event.run_id, ending, event.attempt, event.last_sequence, recorded)
+                    await self._finish(event.run_id, ending, event.attempt, event.frame_count, recorded)
             case ev.RunDeleted():
-                if event.last_seq > self.head:
+                if event.last_event_number > self.head:
                     ending, _ = await self._ending(event, happening.time)
                     if self._is_active(event.run_id):
                         self._active = None
@@ -271,17 +271,22 @@ class Feed:
         graph_id, recorded = ("", False) if row is None else (row["graph_id"], bool(row["resumable"]))
         ms = int(datetime.fromisoformat(time).timestamp() * 1000) if time else 0
         if isinstance(event, ev.RunDeleted):
-            last = event.last_seq
+            last = event.last_event_number
             ending = Ending(
-                run_id=event.run_id, graph_id=graph_id, status="interrupted", first_seq=last, last_seq=last, ended_ms=ms
+                run_id=event.run_id,
+                graph_id=graph_id,
+                status="interrupted",
+                first_event_number=last,
+                last_event_number=last,
+                ended_ms=ms,
             )
             return ending, recorded
         ending = Ending(
             run_id=event.run_id,
             graph_id=graph_id,
             status=STATUS[type(event)],
-            first_seq=event.first_seq,
-            last_seq=event.last_seq,
+            first_event_number=event.first_event_number,
+            last_event_number=event.last_event_number,
             ended_ms=ms,
             error=None if event.error is None else event.error.message,
             values=bytes(event.output or event.values) or None,
@@ -291,13 +296,13 @@ class Feed:
         )
         return ending, recorded
 
-    async def _finish(self, run_id: str, ending: Ending, attempt: int, last_sequence: int, recorded: bool) -> None:
+    async def _finish(self, run_id: str, ending: Ending, attempt: int, frame_count: int, recorded: bool) -> None:
         """The run is over: tell what is left of it."""
         if self._active is not None and not self._is_active(run_id):
             self._active = None  # whatever it was, it is over: runs of a thread come one after the other
-        active = self._enter(run_id, ending.first_seq - 1, recorded=recorded)
-        if not active.order.reached(attempt, last_sequence):
-            self._tell(active, await active.order.fill((attempt, last_sequence)))
+        active = self._enter(run_id, ending.first_event_number - 1, recorded=recorded)
+        if not active.order.reached(attempt, frame_count):
+            self._tell(active, await active.order.fill((attempt, frame_count)))
         self._active = None
         self._release_all(active.held)
         self._release_all(derived(ending, self.head))

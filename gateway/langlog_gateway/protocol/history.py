@@ -89,7 +89,7 @@ class History:
         for batch in await self._backlog.since(thread_id, after):
             recent.setdefault(batch.run_id, []).append(batch)
         for row in standing.ended:
-            end = (row["attempt"], row["last_sequence"])
+            end = (row["attempt"], row["frame_count"])
             batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), end, recorded=row["resumable"])
             found = {e.seq: e for e in told(batches, row["attempt"])}
             newest = max(found, default=0)
@@ -141,8 +141,8 @@ def ending_of(row: Any) -> Ending:
         run_id=row["run_id"],
         graph_id=row["graph_id"],
         status=row["status"],
-        first_seq=row["first_seq"],
-        last_seq=row["last_seq"],
+        first_event_number=row["first_event_number"],
+        last_event_number=row["last_event_number"],
         started_ms=_ms(row["started_at"]),
         ended_ms=ended_ms,
         error=row["error"],

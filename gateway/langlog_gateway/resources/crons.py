@@ -173,7 +173,7 @@ class Crons:
             body.assistant_id = given["assistant_id"] = assistant.assistant_id
         if "config" in given:
             given["config"] = _with_cron_id(body.config, cron_id)
-        # the payload that comes of it must still be a run's body
+        # the merged payload must still be a run's body
         whole = {**msgspec.json.decode(row["payload"]), **given}
         run = _run_of(whole, {**msgspec.json.decode(row["metadata"]), **(value.get("metadata") or {})})
         if run.webhook is not None:

@@ -76,7 +76,7 @@ class Reader:
                 found = ended(watch.happenings.popleft().event, self._run_id)
                 if found is None or end is not None:  # a stateless run's thread goes right after it
                     continue
-                end = (found.attempt, found.last_sequence)
+                end = (found.attempt, found.frame_count)
                 if found.error is not None:
                     await self._take(watch.take_batches())
                     await out.fail(found.error.error, found.error.message)
@@ -111,9 +111,9 @@ class Reader:
             if found.error is not None:
                 await self._take(watch.take_batches())
                 await self._out.fail(found.error.error, found.error.message)
-            return (found.attempt, found.last_sequence)
+            return (found.attempt, found.frame_count)
         watch.seen = True
-        return (row["attempt"], row["last_sequence"]) if row["status"] in FINAL_STATUSES else None
+        return (row["attempt"], row["frame_count"]) if row["status"] in FINAL_STATUSES else None
 
     async def _take(self, batches: list[Batch]) -> None:
         await self._write(await self._frames.take(batches))
@@ -174,7 +174,7 @@ class RunStreams:
     ) -> web.StreamResponse:
         chosen = modes_of(query_names(request, "stream_mode", "stream_modes")), _namespaces(request)
         over = row["status"] in FINAL_STATUSES
-        end = (row["attempt"], row["last_sequence"]) if over else None
+        end = (row["attempt"], row["frame_count"]) if over else None
         given = request.headers.get("last-event-id")
         resumable = bool(row["resumable"])
         last_id = event_id(given) if resumable else None

@@ -9,5 +9,5 @@ WHERE f.thread_id = $1 ORDER BY r.ordinal NULLS LAST, f.run_id, f.attempt, f.fir
 
 -- name: ended
 -- Runs of a thread that are over and were resumable, with where their frames end.
-SELECT run_id, attempt, last_sequence FROM runs
+SELECT run_id, attempt, frame_count FROM runs
 WHERE thread_id = $1 AND status NOT IN ('pending', 'running') ORDER BY ordinal

@@ -8,7 +8,7 @@ LEFT JOIN runs r ON r.thread_id = t.thread_id AND r.status IN ('pending', 'runni
 WHERE t.thread_id = $1
 
 -- name: run
-SELECT run_id, graph_id, status, attempt, last_sequence, first_seq, last_seq,
+SELECT run_id, graph_id, status, attempt, frame_count, first_event_number, last_event_number,
        (kwargs::json ->> 'resumable')::boolean AS resumable, error ->> 'refusal' AS refusal,
        CASE WHEN error -> 'refusal' IS NOT NULL THEN (kwargs::json #> '{command,resume}')::text END AS resume
 FROM runs WHERE thread_id = $1 AND run_id = $2
@@ -19,17 +19,17 @@ FROM runs WHERE thread_id = $1 AND run_id = $2
 SELECT t.seq AS thread_seq, a.run_id AS active_run_id, a.attempt AS active_attempt,
        a.graph_id AS active_graph_id, a.started_at AS active_started_at,
        (a.kwargs::json ->> 'resumable')::boolean AS active_resumable,
-       r.run_id, r.graph_id, r.status, r.attempt, r.last_sequence, r.first_seq, r.last_seq, r.output,
+       r.run_id, r.graph_id, r.status, r.attempt, r.frame_count, r.first_event_number, r.last_event_number, r.output,
        r.error ->> 'message' AS error, r.error ->> 'refusal' AS refusal,
        CASE WHEN r.error -> 'refusal' IS NOT NULL THEN (r.kwargs::json #> '{command,resume}')::text END AS resume,
        r.started_at, r.ended_at, (r.kwargs::json ->> 'resumable')::boolean AS resumable,
-       CASE WHEN r.last_seq = t.seq AND t.state_updated_at <= r.ended_at THEN t.state_values::text END AS state_values,
-       r.last_seq = t.seq AND t.status = 'interrupted' AS pending
+       CASE WHEN r.last_event_number = t.seq AND t.state_updated_at <= r.ended_at THEN t.state_values::text END AS state_values,
+       r.last_event_number = t.seq AND t.status = 'interrupted' AS pending
 FROM threads t
 LEFT JOIN runs a ON a.thread_id = t.thread_id AND a.status IN ('pending', 'running') AND a.attempt > 0
-LEFT JOIN runs r ON r.thread_id = t.thread_id AND r.last_seq > $2 AND r.status NOT IN ('pending', 'running')
+LEFT JOIN runs r ON r.thread_id = t.thread_id AND r.last_event_number > $2 AND r.status NOT IN ('pending', 'running')
 WHERE t.thread_id = $1
-ORDER BY r.last_seq
+ORDER BY r.last_event_number
 
 -- name: answered_with
 -- What a run that answers an interrupt is made of; whether there is one to be answered is decided, not looked up.

@@ -22,7 +22,7 @@ FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: progress
 -- How far a run is, without anything big.
-SELECT status, attempt, last_sequence, temporary, (kwargs::json ->> 'resumable')::boolean AS resumable,
+SELECT status, attempt, frame_count, temporary, (kwargs::json ->> 'resumable')::boolean AS resumable,
        extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s
 FROM runs WHERE thread_id = $1 AND run_id = $2
 

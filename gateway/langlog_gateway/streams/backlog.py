@@ -1,6 +1,6 @@
 """Frames that were published before somebody came: from the thread's Redis stream, or as recorded in Postgres.
 
-Redis holds the recent ones of every run, Postgres those of resumable runs for good. Either may be incomplete; whoever reads
+Redis holds the recent ones of every run, Postgres those of resumable runs for good. Either may be incomplete; readers
 merges by sequence number.
 """
 
@@ -39,7 +39,7 @@ class Backlog:
         logger.info("stream.events_missing", run_id=run_id, events=events)
 
     async def tip(self, thread_id: str, run_id: str) -> tuple[int, int]:
-        """(attempt, sequence) of the run's newest frame in Redis; (0, 0) when there is none."""
+        """(attempt, sequence) of the run's newest frame in Redis; (0, 0) without frames."""
         try:
             found = await self._pipe.call("XREVRANGE", self._key(thread_id), "+", "-", "COUNT", 1)
         except RedisUnavailable:
@@ -105,7 +105,7 @@ class Backlog:
     async def ended(self, thread_id: str) -> dict[str, tuple[int, int]]:
         """Run id -> (attempt, last sequence) of the runs of a thread that are over."""
         rows = await self._reads.rows(_SQL["ended"], thread_id)
-        return {row["run_id"]: (row["attempt"], row["last_sequence"]) for row in rows}
+        return {row["run_id"]: (row["attempt"], row["frame_count"]) for row in rows}
 
     def _key(self, thread_id: str) -> str:
         return self._pipe.key(channels.frames(thread_id))

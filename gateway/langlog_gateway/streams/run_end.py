@@ -15,7 +15,7 @@ FINAL_STATUSES = ("success", "error", "interrupted", "timeout")
 
 class Ended(NamedTuple):
     attempt: int
-    last_sequence: int
+    frame_count: int
     last_frame_ms: int
     answer: bytes | None
     """What ``/wait`` answers; None: the thread's values as they are."""
@@ -35,7 +35,7 @@ def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
                 return None
             error = event.error
             name, message = ("Error", "") if error is None else (error.error, error.message)
-            unsaid = RunError(name, message) if event.last_sequence == 0 else None
+            unsaid = RunError(name, message) if event.frame_count == 0 else None
             return _ended(event, presenters.error_answer(name, message))._replace(error=unsaid)
         case ev.RunDeleted():
             return Ended(0, 0, 0, presenters.RUN_NOT_FOUND) if event.run_id == run_id else None
@@ -46,7 +46,7 @@ def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
 
 
 def _ended(event: ev.RunEnded, answer: bytes | None) -> Ended:
-    return Ended(event.attempt, event.last_sequence, event.last_frame_ms, answer)
+    return Ended(event.attempt, event.frame_count, event.last_frame_ms, answer)
 
 
 def answer_of(row: Any) -> bytes | None:

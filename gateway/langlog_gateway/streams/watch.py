@@ -1,6 +1,6 @@
 """What happens on a thread while somebody watches: one subscription per thread and process, shared by all who watch it.
 
-Life messages come from the projector, frames from workers. Each is decoded once and handed to every watcher's queue; a watcher
+Lifecycle updates come from the projector, frames from workers. Each is decoded once and handed to every watcher's queue; a watcher
 that falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
 When Redis was away messages may be missing: watchers are told (`Watch.missed`) and look into Postgres.
 """
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
 
 
 class Happening:
-    """A life message, decoded once."""
+    """A lifecycle update, decoded once."""
 
     __slots__ = ("body", "event", "time")
 
@@ -152,7 +152,7 @@ class _Thread:
         self.ready: dict[str, asyncio.Future[None]] = {}
 
     def on_life(self, data: bytes) -> None:
-        life = messages.decode_life(data)
+        life = messages.decode_lifecycle_update(data)
         happening = Happening(ev.decode(life.type, life.body), life.time)
         self.on_event(self.thread_id, happening.event)
         for watch in tuple(self.watches):

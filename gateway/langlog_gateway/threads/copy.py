@@ -32,7 +32,7 @@ async def copied_state(reads: Reads, source: str, target: str, record_bytes: int
     writes = await reads.rows(SQL["writes"], source)
     bundles = bundle(checkpoints, blobs, writes)
     return [
-        cmd.UpdateState(thread_id=target, checkpoints=part, values=Raw(b"null"), unfenced=True)
+        cmd.UpdateState(thread_id=target, checkpoints=part, values=Raw(b"null"), checkpoints_only=True)
         for part in parts(bundles, int(record_bytes * RECORD_SHARE))
     ]
 

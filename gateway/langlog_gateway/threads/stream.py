@@ -188,7 +188,7 @@ class _ThreadReader:
         end = ended(event, run_id)
         if end is not None:
             until = asyncio.get_running_loop().time() + SETTLE_S
-            self._ends[run_id] = ((end.attempt, end.last_sequence), until)
+            self._ends[run_id] = ((end.attempt, end.frame_count), until)
 
     async def _done(self, run_id: str, end: End) -> None:
         """What is left of a run, and its closing event, whose id follows the run's last frame."""

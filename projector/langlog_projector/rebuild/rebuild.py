@@ -187,7 +187,7 @@ async def building(
     beginning: Snapshots | None = None,
 ) -> AsyncIterator[Builder]:
     """A builder of the schema. ``keep``: what an earlier builder left is gone on from, if it was of this version of langlog.
-    ``as_it_is``: the schema must be there, whoever built it. ``beginning``: see `Builder.open`.
+    ``as_it_is``: the schema must exist already. ``beginning``: see `Builder.open`.
 
     Raises RebuildError when another builder is at work on it, it is not there, or the log is being cut; StartError.
     """
@@ -219,7 +219,7 @@ async def building(
 
 
 def reading(live: Settings) -> str:
-    """The name of the lock that builders beside a read model share, and that whoever cuts the log must have alone."""
+    """The name of the lock that builders beside a read model share, and that a cut of the log needs alone."""
     return f"langlog.reading.{live.projection}"
 
 
@@ -253,7 +253,7 @@ def _mark() -> str:
 
 
 async def live_positions(pool: asyncpg.Pool) -> Positions | None:
-    """How far the live model is; None when there is none."""
+    """Positions of the live model; None without one."""
     try:
         rows = await pool.fetch(SQL["positions"])
     except asyncpg.UndefinedTableError:

@@ -1,6 +1,6 @@
 """Reading snapshots: where the log was cut, a read model begins with the rows of the snapshot instead of the log's first record.
 
-Used by whoever folds: the live projector when it finds an empty read model, rebuilds, verify. Each partition is restored by itself,
+Used wherever events are folded: by the live projector when it finds an empty read model, rebuilds, verify. Each partition is restored by itself,
 in one transaction with its positions, so that it is there whole or not at all.
 
 Concurrency: two that restore the same partition take turns, and the second finds it done. Death: a transaction that was not

@@ -113,7 +113,7 @@ async def roll_back(log: Log, settings: Settings, progress: Progress) -> Report:
 
 
 async def drop_old(settings: Settings) -> bool:
-    """Let go of the schema that the last swap kept. False: there is none."""
+    """Drop the schema that the last swap kept. False: none was kept."""
     schema = old_schema(settings.projection)
     live = await connect_pool(settings, size=1)
     try:

@@ -150,15 +150,15 @@ WHERE b.thread_id = ANY ($1::text[]) AND NOT EXISTS (
 
 -- name: insert_threads
 INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-                     ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, rest)
+                     ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, status_when_idle)
 SELECT n.thread_id, n.created_at, n.updated_at, n.state_updated_at, n.metadata::jsonb, n.status, n.config::jsonb,
        NULLIF(n.state_values::jsonb, 'null'), n.interrupts::jsonb, NULLIF(n.error::jsonb, 'null'),
        n.ttl_minutes, n.ttl_strategy, COALESCE(n.has_checkpoints, false), COALESCE(n.frame_ms, 0), COALESCE(n.settled, -1), COALESCE(n.seq, 0),
-       COALESCE(n.rest, 'idle')
+       COALESCE(n.status_when_idle, 'idle')
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::float8[], $12::text[], $13::bool[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
     AS n (thread_id, created_at, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, rest)
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, status_when_idle)
 ON CONFLICT (thread_id) DO NOTHING
 
 -- name: update_threads
@@ -177,28 +177,28 @@ SET updated_at = n.updated_at,
     frame_ms = GREATEST(n.frame_ms, t.frame_ms),
     settled = COALESCE(n.settled, t.settled),
     seq = GREATEST(n.seq, t.seq),
-    rest = COALESCE(n.rest, t.rest)
+    status_when_idle = COALESCE(n.status_when_idle, t.status_when_idle)
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[],
             $8::text[], $9::text[], $10::float8[], $11::text[], $12::bool[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[])
     AS n (thread_id, updated_at, state_updated_at, metadata, status, config, state_values, interrupts, error,
-          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, rest)
+          ttl_minutes, ttl_strategy, has_checkpoints, frame_ms, settled, seq, status_when_idle)
 WHERE t.thread_id = n.thread_id
 
 -- name: insert_runs
 INSERT INTO runs (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
                   multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-                  ended_at, error, output, last_sequence, first_seq, last_seq, user_id)
+                  ended_at, error, output, frame_count, first_event_number, last_event_number, user_id)
 SELECT n.run_id, n.thread_id, n.ordinal, n.assistant_id, n.graph_id, n.created_at, n.updated_at, n.status, n.metadata::jsonb, n.kwargs,
        n.multitask_strategy, n.not_before, n.temporary, COALESCE(n.attempt, 0), COALESCE(n.crashes, 0), n.cancel, n.superseded_by,
-       n.dispatched_at, n.started_at, n.ended_at, n.error::jsonb, n.output, COALESCE(n.last_sequence, 0),
-       COALESCE(n.first_seq, 0), COALESCE(n.last_seq, 0), n.user_id
+       n.dispatched_at, n.started_at, n.ended_at, n.error::jsonb, n.output, COALESCE(n.frame_count, 0),
+       COALESCE(n.first_event_number, 0), COALESCE(n.last_event_number, 0), n.user_id
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bool[], $14::int[], $15::int[], $16::text[], $17::text[],
             $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::int[],
             $24::bigint[], $25::bigint[], $26::text[])
     AS n (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
           multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-          ended_at, error, output, last_sequence, first_seq, last_seq, user_id)
+          ended_at, error, output, frame_count, first_event_number, last_event_number, user_id)
 ON CONFLICT (run_id) DO NOTHING
 
 -- name: update_runs
@@ -214,13 +214,13 @@ SET updated_at = n.updated_at,
     ended_at = COALESCE(n.ended_at, r.ended_at),
     error = COALESCE(n.error::jsonb, r.error),
     output = COALESCE(n.output, r.output),
-    last_sequence = COALESCE(n.last_sequence, r.last_sequence),
-    first_seq = COALESCE(n.first_seq, r.first_seq),
-    last_seq = COALESCE(n.last_seq, r.last_seq)
+    frame_count = COALESCE(n.frame_count, r.frame_count),
+    first_event_number = COALESCE(n.first_event_number, r.first_event_number),
+    last_event_number = COALESCE(n.last_event_number, r.last_event_number)
 FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
             $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::int[], $14::bigint[], $15::bigint[])
     AS n (run_id, updated_at, status, attempt, crashes, cancel, superseded_by, dispatched_at,
-          started_at, ended_at, error, output, last_sequence, first_seq, last_seq)
+          started_at, ended_at, error, output, frame_count, first_event_number, last_event_number)
 WHERE r.run_id = n.run_id
 
 -- name: insert_checkpoints

@@ -1,7 +1,7 @@
-"""A log whose records of threads are encrypted: whoever has the log, but not the thread's key, cannot read their bodies.
+"""A log that encrypts the records of threads: without the thread's key nobody can read their bodies.
 
 A wrapper around either adapter. The value is AES-256-GCM under the thread's key, bound to the record's id, type and key; headers
-and keys stay as they are, so that positions, causes and types are there for ever. A record whose key is destroyed reads as
+and keys stay as they are, so that positions, causes and types remain. A record whose key is destroyed reads as
 *erased*: without a body, and marked so (`envelope.ERASED`). What has no personal content (`PLAIN`) is never sealed, so that
 rejections and removals can be folded when the key is gone.
 
@@ -181,7 +181,7 @@ class SealedLog:
             value: bytes = cipher.decrypt(nonce, body, _bound(record.headers, record.key))  # type: ignore[attr-defined]
         except InvalidTag:
             logger.error("log.seal_broken", topic=record.topic, partition=record.partition, offset=record.offset)
-            return record  # nobody can read it: whoever tries parks it
+            return record  # nobody can read it: its reader parks it
         return msgspec.structs.replace(record, value=restored(value), headers={**headers, envelope.KEY_ID: id})
 
 
@@ -228,7 +228,7 @@ def _bare(record: NewRecord) -> NewRecord:
 
 
 def _makes_thread(record: NewRecord, type: str) -> bool:
-    """Whether the command makes a thread where there is none: only such a one gives an erased thread another key."""
+    """Whether the command creates a thread. Only such a command gives an erased thread another key."""
     if record.topic != cmd.TOPIC:
         return False
     if type == cmd.CreateThread.TYPE:

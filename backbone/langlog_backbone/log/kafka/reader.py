@@ -49,7 +49,7 @@ def decode_record(topic: str, partition: int, record: Any) -> Record:
 
 
 class KafkaReader:
-    """Implements `port.LogReader` for all partitions of some topics. ``names``: topic on Kafka -> as asked for."""
+    """Implements `port.LogReader` for all partitions of some topics. ``names``: topic on Kafka -> the caller's name for it."""
 
     def __init__(
         self,

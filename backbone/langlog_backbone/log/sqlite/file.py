@@ -34,7 +34,7 @@ CACHED_STATEMENTS = 256
 
 
 def lock_path(path: Path) -> Path:
-    """The file of the write lock, which also holds the last sequence number for whoever writes next."""
+    """The file of the write lock, which also holds the last sequence number for the next writer."""
     return path.with_name(path.name + ".lock")
 
 

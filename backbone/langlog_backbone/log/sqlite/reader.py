@@ -74,7 +74,7 @@ class Source(Protocol):
 
 
 def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
-    """The next records of these topics, a few. ``names``: topic as stored -> as asked for."""
+    """The next records of these topics, a few. ``names``: topic as stored -> the caller's name for it."""
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     rows: list[Sequenced] = []
     size = 0
