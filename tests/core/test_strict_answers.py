@@ -90,7 +90,7 @@ def test_a_run_from_a_checkpoint_is_looked_at_by_its_worker() -> None:
     (failed,) = thread.finish("r2", "error", error=refusal, values=Raw(b"{}"), interrupts=Raw(b"{}"))
     assert isinstance(failed, ev.RunFailed)
     assert (failed.status, bool(failed.values), bool(failed.interrupts)) == ("interrupted", False, False)
-    assert thread.state.asked == before.asked == (A,)
+    assert thread.state.open_interrupts == before.open_interrupts == (A,)
 
 
 def test_what_is_no_answer_is_not_looked_at() -> None:

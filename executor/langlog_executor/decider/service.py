@@ -54,8 +54,8 @@ from .aggregates import Aggregates
 from .assistants import decide_assistant, fold_assistant
 from .crons import decide_cron, fold_cron
 from .effects import Consequences, Decided, event_records, topic_of
-from .parked import PARKED, SAID_AGAIN, Letter, ParkedKeys, another_release, letter, words
-from .parked_removal import REMOVALS, ParkedRemoval
+from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, DeadLetter, ParkedKeys, another_release, dead_letter, words
+from .parking.removal import REMOVALS, ParkedRemoval
 from .read_model import ReadModel
 from .store import decide_store
 from .threads import THREAD_MISSING, decide_thread, fold_thread
@@ -267,7 +267,7 @@ class DeciderService:
                     decided, letters = [], []
                     if await self._removal.remove(record, command, meta) and meta.retry:
                         self._retried[meta.id] = None
-                elif not isinstance(command, SAID_AGAIN):
+                elif not isinstance(command, RETRIED_BY_SCHEDULER):
                     letters.append((record, None))
                 continue
             if command is not None:
@@ -295,7 +295,7 @@ class DeciderService:
 
     async def _bury(self, letters: Sequence[tuple[Record, str | None]]) -> None:
         """Commands that are not decided: to the dead letters, before anything that comes after them; who waits is told."""
-        positions = await self._append_for_sure([letter(record, error) for record, error in letters])
+        positions = await self._append_for_sure([dead_letter(record, error) for record, error in letters])
         for (record, _), position in zip(letters, positions, strict=True):
             self._parked.wrote(record, position.offset)
             self._tell(record, 504, PARKED.format(record.key))
@@ -352,7 +352,7 @@ class DeciderService:
         return await until_available(lambda: self._log.end_offsets(topic), on=self._availability)
 
     async def _decide_parked(
-        self, waiting: Sequence[Letter], drop: str | None
+        self, waiting: Sequence[DeadLetter], drop: str | None
     ) -> tuple[list[Decided], list[str], list[str], bool]:
         """What the commands decide in order, up to one that cannot be or would not fit; origins of those decided and dropped;
         whether it is one that would not fit."""

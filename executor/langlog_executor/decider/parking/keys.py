@@ -5,7 +5,7 @@ Postgres (``dead_letters``), where a new owner of the partition finds them. The 
 command: a command that is passed over by its place has had its events, or has its letter.
 
 What the scheduler says of a parked thread is left out instead: it says it again. A thread can be deleted, and expires, although
-it is parked (`parked_removal`).
+it is parked (`removal`).
 
 Belongs to one decider; not safe for concurrent use.
 """
@@ -25,19 +25,19 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
-from .read_model import ReadModel
+from ..read_model import ReadModel
 
 SQL = load_sql("langlog_executor", "parked.sql")
 
 SOURCE = "/langlog/decider"
-SAID_AGAIN = (cmd.RequeueRun, cmd.StartDueRun, cmd.TimeOutRun, cmd.ExpireThread)
+RETRIED_BY_SCHEDULER = (cmd.RequeueRun, cmd.StartDueRun, cmd.TimeOutRun, cmd.ExpireThread)
 PARKED = (
     "{} is parked behind a record that cannot be handled. The command is in the log and will be carried out when an operator has "
     "released it (langlog dead)."
 )
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """A parked record, as Postgres holds it."""
 
     topic: str
@@ -100,14 +100,14 @@ class ParkedKeys:
         self._behind.add(record.key)
         self.ends[record.partition] = letter_offset + 1
 
-    async def letters(self, connection: asyncpg.Connection, key: str) -> list[Letter]:
+    async def letters(self, connection: asyncpg.Connection, key: str) -> list[DeadLetter]:
         """Records of the key that wait, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
         return [
-            Letter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value, at)
+            DeadLetter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value, at)
             for topic, part, offset, headers, value, at in await connection.fetch(SQL["open_letters"], key)
         ]
 
-    def released(self, key: str, left: Letter | None) -> None:
+    def released(self, key: str, left: DeadLetter | None) -> None:
         """All of it, or all before ``left``."""
         self._first.pop(key, None)
         self._behind.discard(key)
@@ -128,7 +128,7 @@ class ParkedKeys:
                 self.released(key, None)
 
 
-def letter(record: Record, error: str | None) -> NewRecord:
+def dead_letter(record: Record, error: str | None) -> NewRecord:
     """A command as it was, with where it came from. ``error`` None: it only waits behind another."""
     found = {
         **record.headers,

@@ -18,12 +18,12 @@ from langlog_schemas.envelope import CommandMeta
 from langlog_schemas.filters import FilterError
 from langlog_schemas.thread import ThreadState
 
-from .aggregates import Aggregates
-from .effects import Consequences, Decided, event_records
-from .parked import Letter, ParkedKeys
-from .parked_threads import Removal, decide_removal
-from .read_model import ReadModel
-from .threads import THREAD_MISSING, fold_thread
+from ..aggregates import Aggregates
+from ..effects import Consequences, Decided, event_records
+from ..read_model import ReadModel
+from ..threads import THREAD_MISSING, fold_thread
+from .keys import DeadLetter, ParkedKeys
+from .threads import Removal, decide_removal
 
 logger = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class ParkedRemoval:
         await self._model.folded([part], {(ev.DEAD_LETTERS, part): (await self._ends(ev.DEAD_LETTERS))[part]})
         waiting = await self._model.current([part], lambda connection: self._parked.letters(connection, record.key))
         known = await self._known(record, waiting)
-        newest = max((letter.at for letter in waiting), default=None)
+        newest = max((parked.at for parked in waiting), default=None)
         try:
             events = decide_removal(known, command, meta, newest)
         except FilterError as error:
@@ -66,7 +66,7 @@ class ParkedRemoval:
         if isinstance(events[0], ev.CommandRejected):
             self._tell(record, events[0].status, events[0].detail)
             return False
-        removed = [letter.origin for letter in waiting if letter.topic == cmd.TOPIC]
+        removed = [parked.origin for parked in waiting if parked.topic == cmd.TOPIC]
         events.append(ev.ParkedReleased(aggregate_id=record.key, removed=removed))
         kept = self._aggregates.thread(command.thread_id)
         before = next((state for state in known if state.exists), kept.state)
@@ -80,10 +80,10 @@ class ParkedRemoval:
         logger.warning("decider.parked_thread_removed", key=record.key, records=len(waiting))
         return True
 
-    async def _known(self, record: Record, waiting: Sequence[Letter]) -> list[ThreadState]:
+    async def _known(self, record: Record, waiting: Sequence[DeadLetter]) -> list[ThreadState]:
         """The thread as it is in memory, and, where events wait or it is not in memory, as Postgres has it."""
         kept = self._aggregates.kept_thread(record.key)
-        if kept is not None and all(letter.topic == cmd.TOPIC for letter in waiting):
+        if kept is not None and all(parked.topic == cmd.TOPIC for parked in waiting):
             return [kept.state]
         stored = await self._model.sure(lambda: self._aggregates.stored_thread(record.key, record.partition))
         return [found.state for found in (kept, stored) if found is not None]

@@ -1,0 +1,1 @@
+"""Parked keys: commands that wait behind a record that cannot be handled, and how a key is released or removed."""
