@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import AuthenticationError
 
 from tests.stack.server import LiveServer, Process, free_port
 
@@ -158,21 +159,47 @@ def test_a_graph_that_does_not_load_is_said_with_file_line_and_reason(tmp_path: 
     assert "agent.py" in said
 
 
+AUTH = """
+import os
+from langgraph_sdk import Auth
+
+auth = Auth()
+
+@auth.authenticate
+async def authenticate(authorization):
+    if authorization != os.environ["ADMITTED"]:
+        raise Auth.exceptions.HTTPException(status_code=401, detail="{detail}")
+    return authorization
+"""
+
+
 async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tmp_path: Path) -> None:
     config = project(tmp_path / "project", AGENT.format(word="before"))
+    config.write_text('{"graphs": {"agent": "./agent.py:graph"}, "auth": {"path": "./auth.py:auth"}, "env": ".env"}')
+    config.with_name("auth.py").write_text(AUTH.format(detail="first"))
+    config.with_name(".env").write_text("ADMITTED=alice")
 
-    def write(code: str) -> None:
+    def write(code: str, name: str = "agent.py") -> None:
         """In one step: half a file would be loaded too."""
         draft = tmp_path / "draft.py"
         draft.write_text(code)
-        draft.replace(config.with_name("agent.py"))
+        draft.replace(config.with_name(name))
+
+    async def refused(client: LangGraphClient) -> str:
+        with pytest.raises(AuthenticationError) as raised:
+            await client.threads.count()
+        return str(raised.value)
 
     port = free_port()
     words = ["dev", "--config", str(config), "--port", str(port), "--data-dir", str(tmp_path / "data")]
     server = Process("reloading", words, tmp_path)
     server.start()
     try:
-        async with get_client(url=f"http://127.0.0.1:{port}") as client:
+        url = f"http://127.0.0.1:{port}"
+        async with (
+            get_client(url=url, headers={"authorization": "alice"}) as client,
+            get_client(url=url, headers={"authorization": "bob"}) as other,
+        ):
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "before"}
             write(AGENT.format(word="after"))
             server.wait_for(lambda event: event.get("event") == "graphs.reloaded")
@@ -181,6 +208,21 @@ async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tm
             failed = server.wait_for(lambda event: event.get("event") == "graphs.reload_failed")
             assert "agent.py, line 1" in failed["error"]
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}
+
+            # the gateway's own code, and variables
+            assert "first" in await refused(other)
+            write(AUTH.format(detail="second"), "auth.py")
+            server.wait_for(lambda event: event.get("event") == "gateway.reloaded")
+            assert "second" in await refused(other)
+            write("def broken(:\n", "auth.py")
+            failed = server.wait_for(lambda event: event.get("event") == "gateway.reload_failed")
+            assert "stay in force" in failed["effect"]
+            assert "second" in await refused(other)
+            write(AUTH.format(detail="third"), "auth.py")
+            write("ADMITTED=bob", ".env")
+            server.wait_for(lambda event: event.get("event") == "gateway.reloaded" and ".env" in event["files"])
+            assert "third" in await refused(client)
+            await other.threads.count()
     finally:
         assert server.stop() == 0
 

@@ -248,3 +248,26 @@ async def test_posts_keep_their_order(io: IoLoop, loops: GraphLoops) -> None:
     await loops.submit("g", post).done
     await io.call(asyncio.sleep(0))
     assert seen == list(range(1000))
+
+
+async def test_with_one_loop_everything_runs_where_the_lifespan_ran_and_waits_for_what_blocks(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def here() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    loops.hold_one_loop()
+    own = await loops.submit("http.app", here).done
+    assert [await loops.submit(graph, here).done for graph in ("a", "b", "a")] == [own] * 3
+    monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
+    loops.sweep()
+    work, release = await blocked(loops, "a")
+    waiting = loops.submit("b", here)
+    while "a" not in loops.suspects:
+        await asyncio.sleep(0.01)  # nothing signals that a loop was found blocked
+    assert not waiting.begun and loops.size == 1
+    release.set()
+    assert await waiting.done is own
+    assert await work.done == "released"
+    with pytest.raises(RuntimeError):
+        loops.hold_one_loop()

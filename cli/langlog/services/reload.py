@@ -89,6 +89,10 @@ class ReloadService:
                 await self._reload(frozenset(paths))
             except StartError as error:
                 logger.error("graphs.reload_failed", files=files, error=str(error))
+            except Exception as error:  # half a file may be anything: the server goes on with what it has
+                logger.error(
+                    "graphs.reload_failed", files=files, error=f"{type(error).__name__}: {error}", exc_info=error
+                )
             else:
                 logger.info("graphs.reloaded", files=files)
 

@@ -102,10 +102,11 @@ class LiveCode:
                 app, gate = self._import()
                 if app is not None:
                     await app.start(self._settings.worker_start_s)
-            except StartError as error:
+            except Exception as error:
                 anew.undo()
                 self._failed = True
-                logger.error("gateway.reload_failed", files=files, error=str(error), effect=IN_FORCE)
+                why = str(error) if isinstance(error, StartError) else f"{type(error).__name__}: {error}"
+                logger.error("gateway.reload_failed", files=files, error=why, effect=IN_FORCE)
                 return None
         replaced = self.app
         self.app, self.gate, self._failed = app, gate, False
