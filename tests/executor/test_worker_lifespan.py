@@ -179,6 +179,18 @@ def test_the_key_decides(folder: Path) -> None:
         planned(read_project(write(folder, files, worker_lifespan=True)))
 
 
+@pytest.mark.parametrize(
+    ("made", "empty"),
+    [("FastAPI()", True), ("Starlette()", True), ("FastAPI(lifespan=print)", False), ("print", False)],
+)
+def test_an_application_without_a_lifespan_leaves_workers_as_they_are(folder: Path, made: str, empty: bool) -> None:
+    app = f"from fastapi import FastAPI\nfrom starlette.applications import Starlette\napp = {made}\n"
+    files = {"web_of_test.py": app, "g.py": GRAPH.format(imports="import web_of_test", node=LOOKING)}
+    project = loaded(folder, files, {"app": "web_of_test:app"})
+    plan = planned(project)
+    assert plan is not None and WorkerLifespan(project, plan).empty == empty
+
+
 async def test_a_hook_of_its_own_prepares_workers_without_an_application(folder: Path) -> None:
     hook = """
         from contextlib import asynccontextmanager

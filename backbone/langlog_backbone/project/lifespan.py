@@ -22,6 +22,14 @@ LIFESPAN_S = 60.0
 """How long an application may take to start, and to stop, unless the caller says otherwise."""
 
 
+def prepares_nothing(app: object) -> bool:
+    """Whether an application of Starlette's kind has no lifespan and no handlers of start and end. False where it does not show that."""
+    router = getattr(app, "router", app)
+    context = getattr(router, "lifespan_context", None)
+    handlers = [*(getattr(router, "on_startup", None) or []), *(getattr(router, "on_shutdown", None) or [])]
+    return type(context).__name__ == "_DefaultLifespan" and not handlers
+
+
 class Lifespan:
     """One run of an application's lifespan."""
 

@@ -25,7 +25,7 @@ import structlog
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
 from langlog_backbone.project.imports import imported_app, load_object
-from langlog_backbone.project.lifespan import Lifespan
+from langlog_backbone.project.lifespan import Lifespan, prepares_nothing
 
 from ..graphs.app_imports import shared_with_lifespan
 
@@ -109,11 +109,18 @@ class WorkerLifespan:
             self._hook = Lifespan(_as_application(_hook(project, plan.hook)), f"{KEY} {plan.hook}")
         if plan.app is not None:
             try:
-                self._app = Lifespan(_application(project, plan.app, plan.module), "http.app (in a worker process)")
+                app = _application(project, plan.app, plan.module)
+                if not prepares_nothing(app):
+                    self._app = Lifespan(app, "http.app (in a worker process)")
             except StartError as error:
                 if plan.needed:
                     raise
                 logger.warning("worker.lifespan_skipped", error=str(error), why=plan.why)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to run."""
+        return self._app is None and self._hook is None
 
     async def start(self, limit_s: float) -> None:
         """Raises StartError when one fails, or takes longer than ``limit_s`` seconds."""

@@ -336,6 +336,8 @@ async def serve(settings: Settings, report: Report) -> None:
     graphs = load_graphs(project)
     plan = planned(project)
     lifespan = None if plan is None else WorkerLifespan(project, plan)
+    if lifespan is not None and lifespan.empty:
+        lifespan = None
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
         await _serve(backbone, graphs, lifespan, ending, report)
