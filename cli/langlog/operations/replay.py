@@ -205,9 +205,12 @@ def order_of(history: History, run_id: str, project: str) -> ReplayOrder | None:
 
 async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
     """Have it run in a process of its own, which is killed when it takes too long."""
+    from langlog_backbone.process.settings import FILE_SUFFIX, VARIABLES
     from langlog_executor.replay.request import Replayed, decode_replayed, encode
 
-    env = {"LOG_LEVEL": "error", **os.environ, "LOG_URI": settings.log_uri, "DATABASE_URI": "", "REDIS_URI": ""}
+    servers = [name for field in ("database_uri", "redis_uri") for name in VARIABLES[field]]
+    unset = {name: "" for server in servers for name in (server, server + FILE_SUFFIX)}
+    env = {"LOG_LEVEL": "error", **os.environ, "LOG_URI": settings.log_uri, **unset}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "langlog_executor.replay.run"),
         stdin=asyncio.subprocess.PIPE,

@@ -68,7 +68,7 @@ async def replay(order: ReplayOrder) -> Replayed:
         settings,
         lambda name, data: None,
     )
-    async with lifespan_here(project, settings.worker_start_s):
+    async with lifespan_here(project, settings.worker_start_s, needed=False):
         ended: Ended = await attempt.run()
     again = Recorded(task.thread_id)
     bodies = [body for event in kept.events if (body := again.note(event)) is not None]  # type: ignore[arg-type]

@@ -193,15 +193,23 @@ def _hook(project: Project, reference: str) -> Callable[[], Any]:
 
 
 @contextlib.asynccontextmanager
-async def lifespan_here(project: Project, limit_s: float) -> AsyncIterator[None]:
-    """The project's lifespan around a block that runs graphs on this very loop. Raises StartError."""
-    plan = planned(project)
-    if plan is None:
-        yield
-        return
-    running = WorkerLifespan(project, plan)
-    await running.start(limit_s)
+async def lifespan_here(project: Project, limit_s: float, *, needed: bool = True) -> AsyncIterator[None]:
+    """The project's lifespan around a block that runs graphs on this very loop.
+
+    ``needed``: raises StartError when it does not start; otherwise that is logged, and nodes do without.
+    """
+    running: WorkerLifespan | None = None
+    try:
+        plan = planned(project)
+        if plan is not None:
+            running = WorkerLifespan(project, plan)
+            await running.start(limit_s)
+    except StartError as error:
+        if needed:
+            raise
+        logger.warning("worker.lifespan_failed", error=str(error), effect="nodes do without what it prepares")
     try:
         yield
     finally:
-        await running.stop(limit_s)
+        if running is not None:
+            await running.stop(limit_s)
