@@ -94,10 +94,10 @@ class GatewayService:
         """Import the project's application and authentication, which `start` does otherwise. Raises StartError."""
         self._core.code.load()
 
-    async def reload(self, project: Project, paths: Collection[Path], *, all_of_it: bool = False) -> None:
+    async def reload(self, project: Project, paths: Collection[Path], *, all_of_it: bool = False) -> bool:
         """Load application and authentication again where ``paths``, files that changed, are theirs, and log what is in force then.
 
-        ``all_of_it``: whichever files changed, since variables did.
+        ``all_of_it``: whichever files changed, since variables did. False: they do not load, and the former ones stay in force.
         """
         names = {str(path) for path in paths}
         files = sorted(
@@ -109,6 +109,7 @@ class GatewayService:
         )
         if replaced is not None:
             self._core.background(replaced.retire())
+        return not self._core.code.behind
 
     def _name_sections(self, project: Project, files: list[str], *, variables: bool) -> None:
         """Say which sections of langgraph.json, read at the start, are older here than in the file."""

@@ -217,6 +217,9 @@ async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tm
             write("def broken(:\n", "auth.py")
             failed = server.wait_for(lambda event: event.get("event") == "gateway.reload_failed")
             assert "stay in force" in failed["effect"]
+            server.wait_for(
+                lambda event: event.get("event") == "graphs.reloaded" and "stay in force" in event.get("but", "")
+            )
             assert "second" in await refused(other)
             write(AUTH.format(detail="third"), "auth.py")
             write("ADMITTED=bob", ".env")

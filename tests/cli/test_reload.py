@@ -20,8 +20,9 @@ class Reloads:
         self.seen: asyncio.Queue[None] = asyncio.Queue()
         self.watching = asyncio.Event()
 
-    async def __call__(self, paths: frozenset[Path]) -> None:
+    async def __call__(self, paths: frozenset[Path]) -> str | None:
         self.seen.put_nowait(None)
+        return None
 
     async def next(self) -> None:
         await asyncio.wait_for(self.seen.get(), WAIT_S)

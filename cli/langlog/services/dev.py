@@ -89,12 +89,13 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
         gateway = GatewayService(backbone)
         pool = WorkerPoolService(backbone, beside=gateway.load)
 
-        async def load_again(paths: frozenset[Path]) -> None:
+        async def load_again(paths: frozenset[Path]) -> str | None:
             """Variables first, which workers inherit; then what this process has of the project's code; then the graphs."""
             changed = read_project(settings.project)
             variables = prepare_process(changed)
-            await gateway.reload(changed, paths, all_of_it=variables)
+            whole = await gateway.reload(changed, paths, all_of_it=variables)
             await pool.reload()
+            return None if whole else "the application and the auth handlers do not load: the former ones stay in force"
 
         services: list[Service] = [
             ProjectorService(backbone),

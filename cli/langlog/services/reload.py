@@ -49,11 +49,14 @@ def folders_of(root: Path, data_dir: Path) -> list[Path]:
 
 
 class ReloadService:
-    """Calls ``reload`` with the files that changed below the project's folder. When it raises StartError, what ran before goes on."""
+    """Calls ``reload`` with the files that changed below the project's folder.
+
+    What it returns is what does not hold although the graphs were loaded. When it raises StartError, what ran before goes on.
+    """
 
     name = "reload"
 
-    def __init__(self, root: Path, data_dir: Path, reload: Callable[[frozenset[Path]], Awaitable[None]]) -> None:
+    def __init__(self, root: Path, data_dir: Path, reload: Callable[[frozenset[Path]], Awaitable[str | None]]) -> None:
         self._root = root.resolve()
         self._data_dir = data_dir.resolve()
         self._reload = reload
@@ -86,7 +89,7 @@ class ReloadService:
             paths, self._paths = self._paths, set()
             files = sorted(str(x.relative_to(self._root)) for x in paths)
             try:
-                await self._reload(frozenset(paths))
+                but = await self._reload(frozenset(paths))
             except StartError as error:
                 logger.error("graphs.reload_failed", files=files, error=str(error))
             except Exception as error:  # half a file may be anything: the server goes on with what it has
@@ -94,7 +97,10 @@ class ReloadService:
                     "graphs.reload_failed", files=files, error=f"{type(error).__name__}: {error}", exc_info=error
                 )
             else:
-                logger.info("graphs.reloaded", files=files)
+                if but is None:
+                    logger.info("graphs.reloaded", files=files)
+                else:
+                    logger.warning("graphs.reloaded", files=files, but=but)
 
     async def _watch(self) -> None:
         """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""

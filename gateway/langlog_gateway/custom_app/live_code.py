@@ -50,11 +50,15 @@ class LiveCode:
         self._settings = settings
         self._loaded = False
         self._failed = False
-        """The last reload failed: what is in force is older than the files."""
         self.app: CustomApp | None = None
         self.gate: CustomAuth | None = None
         self.on_change: list[Callable[[], None]] = []
         """Called after a reload. Calls that do not wait."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether what is in force is older than the project's files, since these do not load."""
+        return self._failed
 
     @property
     def any(self) -> bool:
