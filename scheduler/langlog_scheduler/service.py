@@ -81,6 +81,12 @@ class SchedulerService:
         ]
 
     async def start(self) -> None:
+        if not self._backbone.settings.project.is_file():
+            logger.warning(
+                "scheduler.no_project",
+                file=str(self._backbone.settings.project),
+                effect="none of the project's rules for webhooks, TTLs and sweeps, but those in LANGGRAPH_* variables",
+            )
         await self._backbone.bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
         self._backbone.bus.on_reconnect.append(self._wake.set)
         await self._states.start()

@@ -207,6 +207,12 @@ def test_a_gateway_or_executor_without_a_project_does_not_start(tmp_path: Path, 
     assert "elsewhere.json does not exist" in refused(missing)
 
 
+def test_a_scheduler_does_not_start_without_the_project_that_was_named(tmp_path: Path) -> None:
+    assert "elsewhere.json does not exist" in refused(
+        langlog(tmp_path, "scheduler", "--config", "elsewhere.json", **URIS)
+    )
+
+
 def test_workers_cannot_do_without_a_project(tmp_path: Path) -> None:
     found = langlog(tmp_path, "executor", "--no-project", **URIS)
     assert found.returncode == 2 and "--role decider" in found.stderr

@@ -210,6 +210,7 @@ async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tm
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}
 
             # the gateway's own code, and variables
+            write(AGENT.format(word="after"))
             assert "first" in await refused(other)
             write(AUTH.format(detail="second"), "auth.py")
             server.wait_for(lambda event: event.get("event") == "gateway.reloaded")

@@ -103,7 +103,7 @@ def scheduler(**options: Any) -> None:
 
         return [SchedulerService(backbone)]
 
-    _serve(services, **options)
+    _serve(services, reads_project=True, **options)
 
 
 def _serve(
@@ -111,12 +111,14 @@ def _serve(
     *,
     check_port: bool = False,
     needs_project: bool = False,
+    reads_project: bool = False,
     **options: Any,
 ) -> None:
+    """``needs_project``: it does not start without one; ``reads_project``: not without one that was named."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.service import StartError
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.settings import Settings, read_settings
 
     from .running import run
 
@@ -125,7 +127,7 @@ def _serve(
     missing = [name for field, name in NEEDED.items() if not getattr(settings, field)]
     if missing:
         raise StartError(f"{' and '.join(missing)} must be set (langlog dev brings its own servers along)")
-    if needs_project:
+    if needs_project or (reads_project and settings.project != Settings().project):
         from langlog_backbone.project.config import required_project
 
         required_project(settings)
