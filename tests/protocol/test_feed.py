@@ -163,6 +163,8 @@ class Stored(History):
             "resumable": run.recorded,
             "state_values": None,
             "pending": False,
+            "refusal": None,
+            "resume": None,
         }
 
 
