@@ -13,10 +13,22 @@ PORT ?= 2024
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: dev test again test-newest lock check types imports format clean
+.PHONY: dev quick test again test-newest lock check types imports format clean
 
 dev: $(VENV)/.installed
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
+
+# Decisions, folds, schedules, formats: what needs no server and no process, in some fifteen seconds, for the edit loop.
+QUICK := $(addprefix tests/,$(addsuffix .py,audit/test_index \
+	$(addprefix backbone/test_,configuration loopback server_versions) checkpoints/test_serde checkpoints/test_storable \
+	$(addprefix cli/test_,config_keys configuration reload) consuming/test_golden \
+	$(addprefix core/test_,decide fold multitask outcomes plans schedule strict_answers) \
+	$(addprefix executor/test_,run_input run_stream schemas) gateway/test_pure gateway/test_start \
+	log/test_partitioner $(addprefix packaging/test_,compose docs rooms) protocol/test_events protocol/test_feed \
+	scheduler/test_firings store/test_conditions store/test_embeddings webhooks/test_policy))
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/pytest -q $(QUICK) --deselect tests/consuming/test_golden.py::test_every_golden_event_is_folded_into_postgres
 
 test: check types imports
 	$(BIN)/pytest -n auto --durations=30 || $(MAKE) --no-print-directory again
