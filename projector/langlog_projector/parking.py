@@ -136,20 +136,6 @@ def own_fault(error: Exception) -> bool:
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in OWN_FAULT
 
 
-def words(error: Exception) -> str:
-    """What is wrong, without what the record holds: messages of Postgres and of conversions may quote it."""
-    name = type(error).__name__
-    if isinstance(error, msgspec.MsgspecError | KeyError):
-        return f"{name}: {error}"[:1000]
-    if isinstance(error, asyncpg.PostgresError):
-        table = getattr(error, "table_name", None)
-        return f"{name} ({error.sqlstate}{f', table {table}' if table else ''})"
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return name if trace is None else f"{name} in {trace.tb_frame.f_code.co_qualname}"
-
-
 def _time(headers: Mapping[str, str]) -> datetime:
     """The record's time, or the beginning of time if it says none: never that of the look, which a rebuild would not repeat."""
     try:

@@ -23,6 +23,7 @@ import asyncpg
 import msgspec
 import structlog
 from langlog_backbone.log import Record, TopicPartition
+from langlog_backbone.log.dead_letters import error_text
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
@@ -39,7 +40,7 @@ from .erasure import Erasure
 from .fold import Fences, Fold, Pieces
 from .outcomes import Outcome
 from .parking import SQL as LETTERS
-from .parking import Parked, ParkedEvent, own_fault, parked_events, place_of, words
+from .parking import Parked, ParkedEvent, own_fault, parked_events, place_of
 
 logger = structlog.get_logger(__name__)
 
@@ -240,10 +241,10 @@ class Projection:
                 if isinstance(error, _Unfoldable):
                     records = self.next(records)
                 elif len(batch) == 1:
-                    self._parked.refused[_place(batch[0])] = words(error)
+                    self._parked.refused[_place(batch[0])] = error_text(error)
                     records = self.next(records)
                 else:
-                    logger.warning("projector.batch_refused", records=len(batch), error=words(error))
+                    logger.warning("projector.batch_refused", records=len(batch), error=error_text(error))
                     middle = len(batch) // 2
                     await self.project(batch[:middle])
                     await self.project(batch[middle:])
@@ -303,7 +304,7 @@ class Projection:
                     event = ev.decode(envelope.type_of(headers), record.value)
             except Exception as error:
                 bad.append(
-                    (record, words(error))
+                    (record, error_text(error))
                 )  # its cause is passed: what is written again of it is no other record
             if event is None:
                 if bad and bad[-1][0] is record:
@@ -317,7 +318,7 @@ class Projection:
                     if not fold.event(event, time, record.offset, record.partition):
                         continue
                 except Exception as error:
-                    parked.refused[_place(record)] = words(error)
+                    parked.refused[_place(record)] = error_text(error)
                     raise _Unfoldable from error
                 record, event = _whole(record, event, fold)
             if cause is not None:
@@ -369,7 +370,7 @@ class Projection:
             asked = ev.decode(ev.ParkedEventsReleased.TYPE, release.value)
             time = datetime.fromisoformat(release.headers["ce_time"])
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            logger.error("projector.release_not_understood", offset=release.offset, error=words(error))
+            logger.error("projector.release_not_understood", offset=release.offset, error=error_text(error))
             return
         assert isinstance(asked, ev.ParkedEventsReleased)
         place = place_of(asked.drop or "")
@@ -400,9 +401,9 @@ class Projection:
         except Exception as error:
             if is_unavailable(error) or (isinstance(error, asyncpg.PostgresError) and not own_fault(error)):
                 raise
-            logger.error("projector.still_bad", topic=record.topic, offset=record.offset, error=words(error))
+            logger.error("projector.still_bad", topic=record.topic, offset=record.offset, error=error_text(error))
             await self._open(connection, list(self.positions))  # what the fold changed along the way is not true
-            await connection.execute(LETTERS["still_bad"], *parked.place, words(error))
+            await connection.execute(LETTERS["still_bad"], *parked.place, error_text(error))
             return False
         self._parked.refused.pop(parked.place, None)
         if counts:

@@ -20,13 +20,13 @@ import asyncpg
 import msgspec
 import structlog
 from langlog_backbone.context import Backbone
-from langlog_backbone.log import LogReader, NewRecord, Record, TopicPartition
+from langlog_backbone.log import LogReader, Record, TopicPartition
+from langlog_backbone.log.dead_letters import dead_letter
 from langlog_backbone.postgres.database import connect_pool
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
 from langlog_backbone.redis import channels
-from langlog_backbone.time.clock import now_iso
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
@@ -263,19 +263,3 @@ class ProjectorService:
 def _awaited(records: Sequence[Record]) -> bool:
     """Whether somebody waits for one of these to be folded."""
     return any("ce_replyto" in r.headers or envelope.type_of(r.headers) in AWAITED for r in records)
-
-
-def dead_letter(record: Record, error: str) -> NewRecord:
-    """A record as it was, with where it came from and what was wrong with it in the headers."""
-    place = f"{record.topic}-{record.partition}-{record.offset}"
-    return NewRecord(
-        ev.DEAD_LETTERS,
-        record.key,
-        record.value,
-        {
-            **record.headers,
-            "dead_origin": place,
-            "dead_error": error,
-            "dead_time": now_iso(),
-        },
-    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langlog_backbone.log import Log, NewRecord
+from langlog_backbone.log import Log
+from langlog_backbone.log.records import command_record
 from langlog_backbone.time.clock import now_iso
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope
 
 SOURCE = "/langlog/scheduler"
 
@@ -21,13 +21,5 @@ async def append(log: Log, commands: Sequence[tuple[str, cmd.Body]], *, retry: b
         return
     time = now_iso()
     await log.append(
-        [
-            NewRecord(
-                cmd.TOPIC,
-                command.key,
-                cmd.encode(command),
-                envelope.headers(id=id, type=command.TYPE, source=SOURCE, time=time, subject=command.key, retry=retry),
-            )
-            for id, command in commands
-        ]
+        [command_record(command, id=id, source=SOURCE, time=time, retry=retry) for id, command in commands]
     )

@@ -36,7 +36,7 @@ TASK = Task(
 class FakeLog:
     """Keeps what is appended; raises what it is told to."""
 
-    name = "kafka"
+    appends_atomically = False
     partitions = 1
 
     def __init__(self) -> None:
@@ -177,7 +177,7 @@ async def test_the_last_record_comes_after_all_others_even_if_it_goes_to_another
     await records.flush_with(last)
     assert log.ids() == ["r1-2-1", "last"]
     assert log.batches == [1, 1]
-    log.name = "sqlite"
+    log.appends_atomically = True
     records.emit(started(2))
     await records.flush_with(last)
     assert log.batches == [1, 1, 2]

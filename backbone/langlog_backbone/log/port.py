@@ -111,6 +111,10 @@ class Log(Protocol):
     max_record_bytes: int
     name: str
     """"sqlite" or "kafka"."""
+    appends_atomically: bool
+    """`append` appends all records or none, over all partitions."""
+    encrypts: bool
+    """Bodies of threads are encrypted: `key_ids` names their keys."""
 
     async def start(self) -> None:
         """Connect, make missing topics. Raises LogUnavailable (not there), LogFault (there, but not fit)."""
@@ -123,8 +127,15 @@ class Log(Protocol):
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         """Append all, durably, in order per partition; positions in the order given.
 
-        Embedded: all or nothing. Kafka: a crash may leave any prefix per partition.
+        All or nothing with `appends_atomically`; else a crash may leave any prefix per partition.
         Raises LogUnavailable, AppendUnknown, RecordTooLarge.
+        """
+        ...
+
+    async def key_ids(self, thread_id: str) -> set[str]:
+        """Ids of the keys that the thread's records are encrypted with now (`envelope.KEY_ID`); empty without encryption.
+
+        Raises LogUnavailable.
         """
         ...
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import structlog
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope
 
 from ..log import AppendUnknown, Log, LogUnavailable, NewRecord
+from ..log.records import command_record
 from ..time import clock
-from ..time.clock import new_id, now_iso
+from ..time.clock import new_id
 
 logger = structlog.get_logger(__name__)
 
@@ -78,10 +78,7 @@ class Refreshes:
             logger.warning("store.not_refreshed", items=len(read), error=str(error))
 
     def _record(self, command: cmd.RefreshStore) -> NewRecord:
-        headers = envelope.headers(
-            id=new_id(), type=command.TYPE, source=self._source, time=now_iso(), subject=command.key
-        )
-        return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), headers)
+        return command_record(command, id=new_id(), source=self._source)
 
 
 def commands_of(read: Mapping[Place, datetime]) -> list[cmd.RefreshStore]:

@@ -15,15 +15,15 @@ import structlog
 from langlog_backbone.context import Backbone
 from langlog_backbone.history.last_states import Orphan
 from langlog_backbone.log import NewRecord, Position
+from langlog_backbone.log.records import command_record, event_record
 from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.kept_frames import KeptFrames
-from langlog_backbone.time.clock import now_iso
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope, frames, messages
 from langlog_schemas import events as ev
+from langlog_schemas import frames, messages
 from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Control, Task
 from langlog_schemas.thread import ThreadState
@@ -167,24 +167,20 @@ def event_records(decided: Decided, first: Cause | None = None) -> Iterable[NewR
     first = first or Cause(meta.partition, meta.offset, 0, len(decided.events))
     for index, event in enumerate(decided.events):
         cause = Cause(first.partition, first.offset, first.index + index, first.count)
-        found = envelope.headers(
+        record = event_record(
+            event,
             id=cause.event_id,
-            type=event.TYPE,
             source=SOURCE,
             time=meta.time,
-            subject=event.key,
-            content_type=envelope.MSGPACK_CONTENT if event.TYPE in ev.MSGPACK_EVENTS else envelope.JSON_CONTENT,
             cause=cause,
+            reply_to=meta.reply_to if index == 0 else None,
             actor=meta.actor,
+            retry=meta.retry and index == 0,
             traceparent=meta.traceparent,
         )
         if index == 0:
-            found["ce_command"] = meta.id
-            if meta.reply_to is not None:
-                found["ce_replyto"] = meta.reply_to
-            if meta.retry:
-                found["ce_retry"] = "1"
-        yield NewRecord(type(event).TOPIC, event.key, ev.encode(event), found)
+            record.headers["ce_command"] = meta.id
+        yield record
 
 
 def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, position: Position) -> Task:
@@ -249,10 +245,7 @@ def _temporary(state: ThreadState | None) -> bool:
 
 def _cron_removal(cron_id: str) -> NewRecord:
     command = cmd.DeleteCron(cron_id=cron_id)
-    found = envelope.headers(
-        id=f"{cron_id}-thread-gone", type=command.TYPE, source=SOURCE, time=now_iso(), subject=command.key
-    )
-    return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), found)
+    return command_record(command, id=f"{cron_id}-thread-gone", source=SOURCE)
 
 
 def _withdrawn_report(control: Control) -> NewRecord:

@@ -15,9 +15,8 @@ import structlog
 from langlog_backbone.context import Backbone
 from langlog_backbone.history.last_states import LastStates, Orphan, ended
 from langlog_backbone.log import NewRecord
-from langlog_backbone.time.clock import now_iso
+from langlog_backbone.log.records import command_record
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope
 
 logger = structlog.get_logger(__name__)
 
@@ -60,11 +59,4 @@ class UntoldEnds:
 
 def end_record(report: cmd.FinishRun) -> NewRecord:
     """The report of a worker's own name: whichever comes first counts, and nobody is told to stop for it."""
-    headers = envelope.headers(
-        id=f"{report.run_id}-{report.attempt}-finish",
-        type=report.TYPE,
-        source=SOURCE,
-        time=now_iso(),
-        subject=report.key,
-    )
-    return NewRecord(cmd.TOPIC, report.key, cmd.encode(report), headers)
+    return command_record(report, id=f"{report.run_id}-{report.attempt}-finish", source=SOURCE)

@@ -38,7 +38,7 @@ from langlog_backbone.log import (
     Record,
     TopicPartition,
 )
-from langlog_backbone.log.encryption.sealed_log import SealedLog
+from langlog_backbone.log.dead_letters import dead_letter, error_text
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
@@ -54,7 +54,7 @@ from .aggregates import Aggregates
 from .assistants import decide_assistant, fold_assistant
 from .crons import decide_cron, fold_cron
 from .effects import Consequences, Decided, event_records, topic_of
-from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, DeadLetter, ParkedKeys, another_release, dead_letter, words
+from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, DeadLetter, ParkedKeys, another_release
 from .parking.removal import REMOVALS, ParkedRemoval
 from .read_model import ReadModel
 from .store import decide_store
@@ -232,9 +232,7 @@ class DeciderService:
                 await self._decide_all(records[done:n])
                 await self._release(record)
                 done = n + 1
-            elif isinstance(self._log, SealedLog) and envelope.type_of(record.headers) in {
-                removal.TYPE for removal in REMOVALS
-            }:
+            elif self._log.encrypts and envelope.type_of(record.headers) in {removal.TYPE for removal in REMOVALS}:
                 keys = await self._model.sure(functools.partial(self._log.key_ids, record.key))
                 await self._decide_all(records[done : n + 1])
                 done = n + 1
@@ -276,7 +274,7 @@ class DeciderService:
                     continue
                 except Exception as failure:
                     logger.exception("decider.failed", type=command.TYPE, key=record.key)
-                    error = words(failure)
+                    error = error_text(failure)
                     self._retried.pop(meta.id, None)
             letters.append((record, error))
             self._parked.park(record.key, record.offset)
@@ -316,7 +314,7 @@ class DeciderService:
             asked = cmd.decode(envelope.type_of(record.headers), record.value)
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            logger.error("decider.release_not_understood", offset=record.offset, error=words(error))
+            logger.error("decider.release_not_understood", offset=record.offset, error=error_text(error))
             return
         assert isinstance(asked, cmd.ReleaseParked)
         # our own letters, and what an operator wants of the key's events: that is asked for first
@@ -374,7 +372,7 @@ class DeciderService:
                 decided.append(self._traced(command, msgspec.structs.replace(meta, reply_to=None)))
             except Exception as error:
                 self._retried.pop(parked.headers.get("ce_id", ""), None)
-                logger.error("decider.still_bad", origin=parked.origin, error=words(error))
+                logger.error("decider.still_bad", origin=parked.origin, error=error_text(error))
                 break
             over.append(parked.origin)
         return decided, over, dropped, False
@@ -395,7 +393,7 @@ class DeciderService:
             command = cmd.decode(envelope.type_of(record.headers), record.value)
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            return None if self._passed(record) else Read(record, None, NO_META, words(error))
+            return None if self._passed(record) else Read(record, None, NO_META, error_text(error))
         last = self._done.get((topic_of(command), record.partition))
         if last is not None and record.offset <= last.offset:
             return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from langlog_backbone.log import NewRecord, Position
+from langlog_backbone.log.records import command_record
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import Availability, until_available
@@ -24,7 +25,7 @@ from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.replies import ReplyRouter
 from langlog_backbone.time.clock import new_id, now_iso
-from langlog_schemas import commands, envelope, messages
+from langlog_schemas import commands, messages
 from langlog_schemas.events import RUN_EVENTS, STORE_EVENTS
 from langlog_schemas.messages import Reply
 
@@ -76,20 +77,14 @@ class CommandSender:
             id = new_id()
             futures[id] = self._replies.expect_reply(id)
             records.append(
-                NewRecord(
-                    commands.TOPIC,
-                    command.key,
-                    commands.encode(command),
-                    envelope.headers(
-                        id=id,
-                        type=command.TYPE,
-                        source=SOURCE,
-                        time=now,
-                        subject=command.key,
-                        reply_to=self._replies.id,
-                        actor=actor,
-                        traceparent=tracing.current(),
-                    ),
+                command_record(
+                    command,
+                    id=id,
+                    source=SOURCE,
+                    time=now,
+                    reply_to=self._replies.id,
+                    actor=actor,
+                    traceparent=tracing.current(),
                 )
             )
         try:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from langlog_backbone.log import LogUnavailable, NewRecord
+from langlog_backbone.log.records import event_record
 from langlog_backbone.time.clock import new_id, now_iso
-from langlog_schemas import envelope, events, run_results
+from langlog_schemas import events, run_results
 from langlog_schemas.run_results import RunResult
 
 if TYPE_CHECKING:
@@ -140,9 +141,9 @@ class RunRecords:
     async def flush_with(self, last: NewRecord) -> None:
         """Make everything emitted so far durable, and ``last`` (of any topic) after it.
 
-        On the embedded log they share a commit; elsewhere ``last`` waits, because partitions fail one by one.
+        Where the log appends all or nothing they share a commit; elsewhere ``last`` waits, because partitions fail one by one.
         """
-        if self._io.backbone.log.name == "sqlite":
+        if self._io.backbone.log.appends_atomically:
             self._add(last, len(last.value))
             await self.flush()
         else:
@@ -187,21 +188,18 @@ class RunRecords:
         return [body[start : start + self._part_bytes] for start in range(0, len(body), self._part_bytes)]
 
     def _enqueue(self, event: events.Event, value: bytes) -> None:
-        kind, key = event.TYPE, event.key
-        content = envelope.MSGPACK_CONTENT if kind in events.MSGPACK_EVENTS else envelope.JSON_CONTENT
         time = now_iso()
         with self._lock:
             self._emitted += 1
-            found = envelope.headers(
+            record = event_record(
+                event,
                 id=f"{self._prefix}{self._emitted}",
-                type=kind,
                 source=SOURCE,
                 time=time,
-                subject=key,
-                content_type=content,
+                body=value,
                 traceparent=self.traceparent,
             )
-            self._waiting.append(NewRecord(event.TOPIC, key, value, found))
+            self._waiting.append(record)
             self._backlog += len(value)
             wake, self._scheduled = not self._scheduled, True
         if wake:

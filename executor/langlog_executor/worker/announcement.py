@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 from langlog_backbone.log import NewRecord
+from langlog_backbone.log.records import command_record, event_record
 from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.time.clock import now_iso
-from langlog_schemas import commands, envelope, events
+from langlog_schemas import commands, events
 from langlog_schemas.ids import default_assistant_id
 
 from ..graphs.drawings import drawings
@@ -57,18 +58,7 @@ async def announce(backbone: Backbone, graphs: Graphs, loops: GraphLoops | None 
             if_exists="do_nothing",
         )
         records.append(
-            NewRecord(
-                commands.TOPIC,
-                command.key,
-                commands.encode(command),
-                envelope.headers(
-                    id=f"default-assistant-{command.assistant_id}",
-                    type=command.TYPE,
-                    source=SOURCE,
-                    time=time,
-                    subject=command.key,
-                ),
-            )
+            command_record(command, id=f"default-assistant-{command.assistant_id}", source=SOURCE, time=time)
         )
     await until_available(lambda: backbone.log.append(records), on=Availability("worker.announcement", "log"))
 
@@ -98,15 +88,4 @@ async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
 def _registration(event: events.GraphRegistered, time: str) -> NewRecord:
     value = events.encode(event)
     digest = hashlib.blake2b(value, digest_size=12).hexdigest()
-    return NewRecord(
-        event.TOPIC,
-        event.key,
-        value,
-        envelope.headers(
-            id=f"graph-{event.graph_id}-{digest}",
-            type=event.TYPE,
-            source=SOURCE,
-            time=time,
-            subject=event.key,
-        ),
-    )
+    return event_record(event, id=f"graph-{event.graph_id}-{digest}", source=SOURCE, time=time, body=value)

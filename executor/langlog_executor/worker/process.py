@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from langlog_backbone.log import LogUnavailable, NewRecord
+from langlog_backbone.log.records import command_record
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.collector import tune_collector
 from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
@@ -31,8 +32,7 @@ from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings, read_settings
 from langlog_backbone.project.config import Configuration, read_project
 from langlog_backbone.redis import channels
-from langlog_backbone.time.clock import now_iso
-from langlog_schemas import commands, envelope, messages
+from langlog_schemas import commands, messages
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -288,18 +288,7 @@ def _stop(control: Control) -> Stop:
 
 def _requeue(task: Task) -> NewRecord:
     command = commands.RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
-    return NewRecord(
-        commands.TOPIC,
-        command.key,
-        commands.encode(command),
-        envelope.headers(
-            id=f"{task.run_id}-{task.attempt}-drained",
-            type=command.TYPE,
-            source="/langlog/worker",
-            time=now_iso(),
-            subject=command.key,
-        ),
-    )
+    return command_record(command, id=f"{task.run_id}-{task.attempt}-drained", source="/langlog/worker")
 
 
 # --- the process -----------------------------------------------------------------------------

@@ -17,11 +17,12 @@ import msgspec
 import structlog
 from langlog_backbone.credentials.run_credentials import CredentialsGone, Private, RunCredentials
 from langlog_backbone.log import LogFault, NewRecord
+from langlog_backbone.log.records import encoded_command_record
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.time.clock import now_iso
 from langlog_backbone.values.lone_surrogates import encodable
-from langlog_schemas import commands, envelope
+from langlog_schemas import commands
 from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
 from langlog_schemas.events import RunStarted
 from langlog_schemas.run_results import RunResult
@@ -296,18 +297,13 @@ class RunExecution:
         value = commands.encode(command)
         commands.decode(command.TYPE, value)
         suffix = "finish" if isinstance(command, FinishRun) else "drained"
-        return NewRecord(
-            commands.TOPIC,
+        return encoded_command_record(
+            command.TYPE,
             command.key,
             value,
-            envelope.headers(
-                id=f"{task.run_id}-{task.attempt}-{suffix}",
-                type=command.TYPE,
-                source=SOURCE,
-                time=now_iso(),
-                subject=command.key,
-                traceparent=self._records.traceparent,
-            ),
+            id=f"{task.run_id}-{task.attempt}-{suffix}",
+            source=SOURCE,
+            traceparent=self._records.traceparent,
         )
 
     def _tell_end(self, ended: Ended) -> None:

@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 import structlog
 from langlog_backbone.log.port import AppendUnknown, Log, LogUnavailable, NewRecord, RecordTooLarge
+from langlog_backbone.log.records import encoded_command_record
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process import tracing
 from langlog_backbone.process.server_errors import RedisUnavailable
@@ -23,9 +24,9 @@ from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.queries import QueryClient, TooManyQueries
 from langlog_backbone.redis.replies import ReplyRouter
-from langlog_backbone.time.clock import new_id, now_iso
+from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope, ids, messages
+from langlog_schemas import ids, messages
 from langlog_schemas.messages import Reply
 from redis.exceptions import ResponseError
 
@@ -123,21 +124,16 @@ class Commands:
         self, id: str, type: str, key: str, body: bytes, origin: Origin, reply_to: str | None = ""
     ) -> NewRecord:
         _check(type, body)
-        return NewRecord(
-            cmd.TOPIC,
+        return encoded_command_record(
+            type,
             key,
             body,
-            envelope.headers(
-                id=id,
-                type=type,
-                source=SOURCE,
-                time=now_iso(),
-                subject=key,
-                reply_to=self._replies.id if reply_to == "" else reply_to,
-                actor=origin.actor,
-                retry=origin.key is not None,
-                traceparent=tracing.current(),
-            ),
+            id=id,
+            source=SOURCE,
+            reply_to=self._replies.id if reply_to == "" else reply_to,
+            actor=origin.actor,
+            retry=origin.key is not None,
+            traceparent=tracing.current(),
         )
 
     async def _append(self, records: list[NewRecord]) -> None:

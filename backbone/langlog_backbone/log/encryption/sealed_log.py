@@ -84,6 +84,8 @@ class SealedLog:
         self.partitions = inner.partitions
         self.max_record_bytes = inner.max_record_bytes
         self.name = inner.name
+        self.appends_atomically = inner.appends_atomically
+        self.encrypts = True
 
     async def start(self) -> None:
         await self._keys.start()

@@ -88,6 +88,8 @@ class KafkaLog:
     """Implements `port.Log`. ``bootstrap``: ``host:port``, several separated by commas."""
 
     name = "kafka"
+    appends_atomically = False
+    encrypts = False
 
     def __init__(self, bootstrap: str, settings: Settings, topics: Sequence[str] = TOPICS) -> None:
         self.partitions = settings.partitions
@@ -215,6 +217,9 @@ class KafkaLog:
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
             raise AppendUnknown("Kafka has the records, but does not say where")
         return [Position(metadata.partition, metadata.offset) for metadata in acknowledged]
+
+    async def key_ids(self, thread_id: str) -> set[str]:
+        return set()
 
     async def check(self) -> None:
         if not self._open:

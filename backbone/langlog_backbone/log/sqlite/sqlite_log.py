@@ -60,6 +60,8 @@ class SqliteLog:
     """Implements `port.Log`."""
 
     name = "sqlite"
+    appends_atomically = True
+    encrypts = False
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.partitions = settings.partitions
@@ -131,6 +133,9 @@ class SqliteLog:
         done: asyncio.Future[list[Position]] = asyncio.get_running_loop().create_future()
         writer.put(Append(records, lanes, [_pack(record.headers) for record in records], size, done))
         return await done
+
+    async def key_ids(self, thread_id: str) -> set[str]:
+        return set()
 
     async def check(self) -> None:
         writer = self._writer

@@ -19,11 +19,10 @@ from typing import NamedTuple
 import asyncpg
 import msgspec
 from langlog_backbone.log import NewRecord, Record
+from langlog_backbone.log.records import command_record
 from langlog_backbone.postgres.database import load_sql
-from langlog_backbone.time.clock import now_iso
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
-from langlog_schemas import events as ev
 
 from ..read_model import ReadModel
 
@@ -128,28 +127,7 @@ class ParkedKeys:
                 self.released(key, None)
 
 
-def dead_letter(record: Record, error: str | None) -> NewRecord:
-    """A command as it was, with where it came from. ``error`` None: it only waits behind another."""
-    found = {
-        **record.headers,
-        "dead_origin": f"{record.topic}-{record.partition}-{record.offset}",
-        "dead_time": now_iso(),
-    }
-    if error is not None:
-        found["dead_error"] = error
-    return NewRecord(ev.DEAD_LETTERS, record.key, record.value, found)
-
-
 def another_release(meta: envelope.CommandMeta, asked: cmd.ReleaseParked) -> NewRecord:
     """For what waits beyond that which fits into one release."""
     command = cmd.ReleaseParked(aggregate_id=asked.aggregate_id)
-    found = envelope.headers(
-        id=f"{meta.id}-more", type=command.TYPE, source=SOURCE, time=now_iso(), subject=command.key, actor=meta.actor
-    )
-    return NewRecord(cmd.TOPIC, command.key, cmd.encode(command), found)
-
-
-def words(error: Exception) -> str:
-    """What is wrong, without what the command holds."""
-    name = type(error).__name__
-    return f"{name}: {error}"[:1000] if isinstance(error, msgspec.MsgspecError | KeyError) else name
+    return command_record(command, id=f"{meta.id}-more", source=SOURCE, actor=meta.actor)
