@@ -1,24 +1,27 @@
-"""Which chat model: a real provider's when its key is set, else the scripted one."""
+"""Which chat model: the scripted one, unless CHAT_MODEL names another (``openai:gpt-4.1-mini``, ``anthropic:claude-haiku-4-5``).
+
+A provider's key in the environment alone changes nothing: most shells have one, and an example must neither need a package for it nor
+spend money.
+"""
 
 import os
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from scripted import ScriptedChatModel
 
-PROVIDERS = {
-    "OPENAI_API_KEY": ("openai:gpt-4.1-mini", "langchain langchain-openai"),
-    "ANTHROPIC_API_KEY": ("anthropic:claude-haiku-4-5", "langchain langchain-anthropic"),
-}
-"""Key -> (model unless CHAT_MODEL says another, packages it needs)."""
+PACKAGES = {"openai": "langchain langchain-openai", "anthropic": "langchain langchain-anthropic"}
+"""What the two best known providers need."""
 
 
 def chat_model() -> BaseChatModel:
-    for key, (name, packages) in PROVIDERS.items():
-        if os.environ.get(key):
-            try:
-                from langchain.chat_models import init_chat_model
+    name = os.environ.get("CHAT_MODEL", "")
+    if not name or name == "scripted":
+        return ScriptedChatModel()
+    provider = name.partition(":")[0]
+    try:
+        from langchain.chat_models import init_chat_model
 
-                return init_chat_model(os.environ.get("CHAT_MODEL", name))
-            except ImportError as error:
-                raise ImportError(f"{key} is set, but its model cannot be used: pip install {packages}") from error
-    return ScriptedChatModel()
+        return init_chat_model(name)
+    except ImportError as error:
+        packages = PACKAGES.get(provider, f"langchain langchain-{provider}")
+        raise ImportError(f"CHAT_MODEL={name} needs more packages: pip install {packages}") from error

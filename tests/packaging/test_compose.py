@@ -18,7 +18,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("gateway", "executor", "projector", "scheduler")
 SETTINGS = {name for names in VARIABLES.values() for name in names}
-GRAPHS = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
+GRAPHS = {"CHAT_MODEL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
 """Variables of the example project."""
 
 IMAGES = {

@@ -49,10 +49,12 @@ def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **op
     from .config_keys import warn_of_unknown_keys
     from .ports import ensure_free
     from .running import run
+    from .variables import warn_of_unknown_variables
 
     options["debug_wait"] = options["debug_wait"] or None  # without the flag, what the environment says
     settings = read_settings(**options)
     configure_logging(settings)
+    warn_of_unknown_variables(settings)
     if tunnel:
         click.echo("langlog: --tunnel has no effect: langlog opens no tunnel; put your own in front of it", err=True)
     if settings.debug_port:

@@ -121,9 +121,11 @@ def _serve(
     from langlog_backbone.process.settings import Settings, read_settings
 
     from .running import run
+    from .variables import warn_of_unknown_variables
 
     settings = read_settings(**options)
     configure_logging(settings)
+    warn_of_unknown_variables(settings)
     missing = [name for field, name in NEEDED.items() if not getattr(settings, field)]
     if missing:
         raise StartError(f"{' and '.join(missing)} must be set (langlog dev brings its own servers along)")

@@ -1,0 +1,49 @@
+"""Variables of the environment that look like langlog's and that nothing reads: one line at the start for each, with the nearest real one.
+
+A mistyped variable would otherwise be a default that its author believes to have changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+
+import click
+import structlog
+from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, Settings
+
+PREFIX = "LANGLOG_"
+ALIKE = 0.6
+"""Of what stands behind the prefix: from here on one name is taken for a slip of the other (`difflib`'s ratio)."""
+ALIKE_WHOLE = 0.9
+"""Of a whole name, where the prefix itself is mistyped: other programs' variables must not be taken for ours."""
+
+logger = structlog.get_logger(__name__)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    """(variable, nearest known one or None) for each that nothing reads, by name.
+
+    ``LANGLOG_PORT`` leads to ``PORT``, which has no prefix; ``LANGLGO_HOST`` and ``langlog_host`` to ``LANGLOG_HOST``.
+    """
+    known = {name for names in VARIABLES.values() for name in names}
+    known |= {name + FILE_SUFFIX for field in SECRETS for name in VARIABLES[field]}
+    behind = {name.removeprefix(PREFIX): name for name in known}
+    own = [name for name in known if name.startswith(PREFIX)]
+    for name in sorted(set(environ) - known):
+        if name.startswith(PREFIX):
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), behind, n=1, cutoff=ALIKE)
+            yield name, behind[near[0]] if near else None
+        elif near := difflib.get_close_matches(name.upper(), own, n=1, cutoff=ALIKE_WHOLE):
+            yield name, near[0]
+
+
+def warn_of_unknown_variables(settings: Settings, environ: Mapping[str, str] | None = None) -> None:
+    """A line on stderr for each; with LOG_JSON, an event for each."""
+    for name, near in unknown_variables(os.environ if environ is None else environ):
+        if settings.log_json:
+            logger.warning("settings.unknown_variable", variable=name, did_you_mean=near)
+        else:
+            hint = f" (did you mean {near!r}?)" if near else ""
+            click.echo(f"langlog: the variable {name!r} is not known{hint}", err=True)
