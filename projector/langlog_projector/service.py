@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
@@ -49,6 +50,24 @@ LINGER_S = 0.015
 first: what a stateless run wrote on the way then never gets to Postgres."""
 
 
+class FirstFold:
+    """How many events from before the start there were to fold, how many are left, and how long that took or has taken so far."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.unfolded = 0
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def left(self, events: int) -> None:
+        now = time.monotonic()
+        if events and not self.events:
+            self.events, self._began = events, now
+        if self.unfolded or events:
+            self.seconds = round(now - self._began, 2)
+        self.unfolded = events
+
+
 class ProjectorService:
     """See the module. Also the `Assignment` of its reader."""
 
@@ -68,6 +87,7 @@ class ProjectorService:
         """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
         self._ends: dict[TopicPartition, int] = {}
         """Where the log ended when the first partitions came: what is before is to be folded before this is ready."""
+        self.first_fold = FirstFold()
         self._gave_up = False
         """Postgres was unavailable for so long that the partitions are left to others."""
         self._lost = asyncio.Event()
@@ -142,6 +162,8 @@ class ProjectorService:
                 async with self._turn:
                     await self._projection.project(records)
                     await self._read_again(self._reader)
+                if self._ends:
+                    self._behind()
         finally:
             if reading is not None:
                 reading.cancel()
@@ -206,12 +228,20 @@ class ProjectorService:
             return reason
         if asyncio.get_running_loop().time() < self._joins_until:
             return "its group has not given it partitions yet"
+        if behind := self._behind():
+            return f"{behind} events from before its start are not folded yet"
+        return None
+
+    def _behind(self) -> int:
+        """Events from before the start that are not folded yet; notes when there are none left."""
         positions = self._projection.positions
         behind = sum(max(0, end - positions[lane]) for lane, end in self._ends.items() if lane in positions)
-        if behind:
-            return f"{behind} events from before its start are not folded yet"
-        self._ends.clear()
-        return None
+        self.first_fold.left(behind)
+        if not behind and self._ends:
+            self._ends.clear()
+            if self.first_fold.events:
+                logger.info("projector.caught_up", events=self.first_fold.events, seconds=self.first_fold.seconds)
+        return behind
 
     # --- ownership ---------------------------------------------------------------------------
 
@@ -226,6 +256,7 @@ class ProjectorService:
         async with self._turn:
             found = await self._positions(partitions)
             self._joins_until = -math.inf
+            self._behind()
         # what the former owner had to say of its last commit it may not have said
         taken = msgspec.json.encode(sorted({part for _, part in partitions}))
         self._backbone.bus.deliver_local(channels.SUCCESSION, taken)

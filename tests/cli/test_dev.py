@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +65,10 @@ def test_it_says_where_it_listens_which_graphs_it_has_and_where_its_data_is(serv
     assert f"graphs  chat  ({EXAMPLE})" in said
     assert f"data    {server.data}" in said
     assert "\x1b" not in said
+    steps = [json.loads(line)["done"] for line in said.splitlines() if '"start.step"' in line]
+    assert set(steps[:2]) == {"Postgres started", "Redis started"}
+    assert steps[2:4] == ["log and read model opened", "graphs imported: chat"]
+    assert re.search(r"^  started in \d+\.\d s$", said, re.MULTILINE)
 
 
 def test_a_data_folder_in_use_is_refused_and_its_user_named(server: LiveServer) -> None:

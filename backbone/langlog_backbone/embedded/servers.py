@@ -31,6 +31,7 @@ import msgspec
 import structlog
 
 from ..log.sqlite.wakeup import make_private, short_folder
+from ..process.progress import SILENT, Progress
 from ..process.service import StartError
 from ..process.settings import Settings
 from .child import Child, ChildFailed
@@ -87,8 +88,14 @@ class Server(Protocol):
     """An embedded server: started and stopped any number of times."""
 
     name: str
+    title: str
     uri: str
     child: Child | None
+
+    @property
+    def doing(self) -> str:
+        """What `start` does, for who waits for it."""
+        ...
 
     async def start(self) -> None: ...
 
@@ -99,6 +106,7 @@ class EmbeddedPostgres:
     """PostgreSQL on a Unix socket. ``uri`` is for database ``postgres`` and a superuser."""
 
     name = "postgres"
+    title = "Postgres"
 
     def __init__(self, data_dir: Path) -> None:
         data_dir = data_dir.absolute()
@@ -108,6 +116,10 @@ class EmbeddedPostgres:
         self._sockets = short_folder(data_dir / "postgres.run", _SOCKET_NAME_BYTES)
         self.child: Child | None = None
         self.uri = f"postgresql:///postgres?user=langlog&host={quote(str(self._sockets))}"
+
+    @property
+    def doing(self) -> str:
+        return "starting Postgres" if (self._folder / "PG_VERSION").exists() else "setting up Postgres (once)"
 
     async def start(self) -> None:
         """Returns when it takes connections. Raises StartError."""
@@ -173,6 +185,8 @@ class EmbeddedRedis:
     """Redis (or Valkey) on a Unix socket, without persistence."""
 
     name = "redis"
+    title = "Redis"
+    doing = "starting Redis"
 
     def __init__(self, data_dir: Path) -> None:
         data_dir = data_dir.absolute()
@@ -223,7 +237,7 @@ class EmbeddedRedis:
 
 
 @contextlib.asynccontextmanager
-async def embedded_servers(settings: Settings) -> AsyncIterator[Settings]:
+async def embedded_servers(settings: Settings, progress: Progress = SILENT) -> AsyncIterator[Settings]:
     """Start what has no URI; the settings with all three URIs. Raises StartError, also when the folder is in use."""
     if settings.log_uri and settings.database_uri and settings.redis_uri:
         yield settings
@@ -241,7 +255,7 @@ async def embedded_servers(settings: Settings) -> AsyncIterator[Settings]:
             found["redis_uri"] = servers[-1].uri
         for server in servers:
             stack.push_async_callback(server.stop)
-        results = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
+        results = await asyncio.gather(*(_start(server, progress) for server in servers), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -252,6 +266,11 @@ async def embedded_servers(settings: Settings) -> AsyncIterator[Settings]:
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
+
+
+async def _start(server: Server, progress: Progress) -> None:
+    with progress.step(server.doing, f"{server.title} started"):
+        await server.start()
 
 
 async def _keep(server: Server) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO, cast
 
 import msgspec
@@ -39,6 +39,10 @@ _QUIET = {
     "watchfiles": 30,
 }
 """Loggers of libraries and the level below which they are never heard, debug excepted."""
+
+
+before_line: Callable[[], None] | None = None
+"""Called before each line: who draws on the same terminal takes the drawing away."""
 
 
 class _Once(logging.Filter):
@@ -123,6 +127,8 @@ class _Output:
         self._stream = stream
 
     def write(self, line: str) -> None:
+        if before_line is not None:
+            before_line()
         try:
             self._stream.write(line)
         except (ValueError, OSError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import structlog
@@ -66,10 +67,14 @@ STEP_S = 0.1
 
 
 async def run_services(
-    services: Sequence[Service], *, ready: Callable[[], None] | None = None, ending: Ending | None = None
+    services: Sequence[Service],
+    *,
+    ready: Callable[[], None] | None = None,
+    ending: Ending | None = None,
+    step: Callable[[str], AbstractContextManager[None]] | None = None,
 ) -> int:
     """Run until a signal (exit code 0), or a failure or a second signal (1). ``ready`` is called once all have started;
-    ``ending`` bounds the stop (without: `STOP_S`).
+    ``ending`` bounds the stop (without: `STOP_S`); ``step`` goes around each service's start, by its name.
 
     Raises StartError after stopping what had started, at most `FAILED_START_S` later.
     """
@@ -88,8 +93,9 @@ async def run_services(
             starting = asyncio.create_task(service.start())
             # a start may wait for what another service does: a signal, or that one's end, ends the waiting
             ends = [starting, waiter, *tasks]
-            while not (await asyncio.wait(ends, timeout=SLOW_START_S, return_when=asyncio.FIRST_COMPLETED))[0]:
-                logger.warning("service.starts_slowly", service=service.name)
+            with nullcontext() if step is None else step(service.name):
+                while not (await asyncio.wait(ends, timeout=SLOW_START_S, return_when=asyncio.FIRST_COMPLETED))[0]:
+                    logger.warning("service.starts_slowly", service=service.name)
             if not starting.done():
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)

@@ -6,6 +6,7 @@ Order of life: settings, project, port, data folder and embedded servers, backbo
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from langlog_backbone.process.ending import Ending
     from langlog_backbone.process.settings import Settings
     from langlog_backbone.project.config import Project
+    from langlog_projector.service import ProjectorService
+
+    from .progress import StartProgress
 
 
 @click.command()
@@ -48,6 +52,7 @@ def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **op
 
     from .config_keys import warn_of_unknown_keys
     from .ports import ensure_free
+    from .progress import StartProgress
     from .running import run
     from .variables import warn_of_unknown_variables
 
@@ -65,29 +70,36 @@ def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **op
     project = read_project(settings.project)
     warn_of_unknown_keys(project)
     ensure_free(settings.host, settings.port)
-    run(_run(settings, project, reload, Ending(stop_limit_s(settings), end_by_force)))
+    with StartProgress(json=settings.log_json) as progress:
+        run(_run(settings, project, reload, Ending(stop_limit_s(settings), end_by_force), progress))
 
 
-async def _run(settings: Settings, project: Project, reload: bool, ending: Ending) -> int:
-    from langlog_backbone.context import open_backbone
-    from langlog_backbone.embedded.servers import embedded_servers
-    from langlog_backbone.process.service import Service, run_services
-    from langlog_backbone.process.settings import own_url
-    from langlog_backbone.project.config import read_project
-    from langlog_backbone.project.imports import prepare_process
-    from langlog_executor.decider.service import DeciderService
-    from langlog_executor.worker.pool import GraphsService, WorkerPoolService
-    from langlog_gateway.service import GatewayService
-    from langlog_projector.service import ProjectorService
-    from langlog_scheduler.service import SchedulerService
-    from msgspec.structs import replace
+async def _run(settings: Settings, project: Project, reload: bool, ending: Ending, progress: StartProgress) -> int:
+    with progress.step("loading langlog", ""):
+        from langlog_backbone.context import open_backbone
+        from langlog_backbone.embedded.servers import embedded_servers
+        from langlog_backbone.process.service import Service, run_services
+        from langlog_backbone.process.settings import own_url
+        from langlog_backbone.project.config import read_project
+        from langlog_backbone.project.imports import prepare_process
+        from langlog_executor.decider.service import DeciderService
+        from langlog_executor.worker.pool import GraphsService, WorkerPoolService
+        from langlog_gateway.service import GatewayService
+        from langlog_projector.service import ProjectorService
+        from langlog_scheduler.service import SchedulerService
+        from msgspec.structs import replace
 
-    from .reload import ReloadService
+        from .reload import ReloadService
 
     asked, began = settings, time.monotonic()
     if not settings.base_url:
         settings = replace(settings, base_url=own_url(settings))
-    async with embedded_servers(settings) as settings, open_backbone(settings, local=True) as backbone:
+    async with contextlib.AsyncExitStack() as stack:
+        settings = await stack.enter_async_context(embedded_servers(settings, progress))
+        with progress.step("opening the log and the read model", "log and read model opened"):
+            backbone = await stack.enter_async_context(open_backbone(settings, local=True))
+        projector = ProjectorService(backbone)
+        progress.figures = lambda: _folding(projector)
         gateway = GatewayService(backbone)
         pool = WorkerPoolService(backbone, beside=gateway.load)
 
@@ -100,7 +112,7 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
             return None if whole else "the application and the auth handlers do not load: the former ones stay in force"
 
         services: list[Service] = [
-            ProjectorService(backbone),
+            projector,
             DeciderService(backbone),
             SchedulerService(backbone, None if asked.redis_uri else began),
             pool,
@@ -109,7 +121,28 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
         ]
         if reload:
             services.append(ReloadService(project.root, settings.data_dir, load_again))
-        return await run_services(services, ready=lambda: _say(asked, project), ending=ending)
+        steps = {
+            pool.name: ("importing the graphs", f"graphs imported: {', '.join(project.graphs)}"),
+            gateway.name: ("starting to listen", ""),
+        }
+
+        def ready() -> None:
+            if projector.first_fold.events:
+                progress.say(f"{projector.first_fold.events:,} events of the log folded", projector.first_fold.seconds)
+            progress.end()
+            _say(asked, project)
+            click.echo(f"  started in {progress.seconds:.1f} s")
+
+        def step(name: str) -> contextlib.AbstractContextManager[None]:
+            return progress.step(*steps[name]) if name in steps else contextlib.nullcontext()
+
+        return await run_services(services, ready=ready, ending=ending, step=step)
+
+
+def _folding(projector: ProjectorService) -> str:
+    """How far the fold of what the log held before the start is."""
+    fold = projector.first_fold
+    return f"folding events: {fold.events - fold.unfolded:,} of {fold.events:,}" if fold.unfolded else ""
 
 
 def _say(settings: Settings, project: Project) -> None:

@@ -1,0 +1,128 @@
+"""What the start of ``langlog dev`` does, and for how long, on stderr.
+
+A terminal shows what is under way in one line that changes, and a line for each step that has ended. Elsewhere those lines alone, and one
+every few seconds of a long step; with LOG_JSON each is an event (``start.step``).
+
+Concurrency: steps begin and end on any thread. A thread of its own draws, as imports and the like block the event loop. Log lines that
+come meanwhile replace the line that changes; it is drawn again below them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+import structlog
+from langlog_backbone.process import logging
+
+DRAW_S = 0.1
+LINE_S = 5.0
+"""Where there is no terminal: a line about what is under way comes this often."""
+SPINNER = "|/-\\"
+
+logger = structlog.get_logger(__name__)
+
+
+class StartProgress:
+    """``with StartProgress(json=False) as progress: with progress.step("starting Redis", "Redis started"): …``"""
+
+    def __init__(self, *, json: bool) -> None:
+        self._json = json
+        self._live = sys.stderr.isatty() and not json
+        self._began = time.monotonic()
+        self._steps: dict[int, tuple[str, float]] = {}
+        self._number = 0
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._drawn = False
+        self.figures: Callable[[], str] = lambda: ""
+        """How far the work is that no step shows; empty: there is none. Called from the drawing thread."""
+
+    def __enter__(self) -> StartProgress:
+        logging.before_line = self._erase
+        threading.Thread(target=self._draw_on, name="progress", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The start is over, either way. Any number of times."""
+        self._ended.set()
+        self._erase()
+        logging.before_line = None
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    @contextlib.contextmanager
+    def step(self, doing: str, done: str) -> Iterator[None]:
+        began = time.monotonic()
+        with self._lock:
+            self._number += 1
+            number = self._number
+            self._steps[number] = (doing, began)
+        try:
+            yield
+        except BaseException:
+            done = ""
+            raise
+        finally:
+            with self._lock:
+                del self._steps[number]
+        if done:
+            self.say(done, time.monotonic() - began)
+
+    def say(self, done: str, seconds: float) -> None:
+        """A step that took so long has ended."""
+        if self._json:
+            logger.info("start.step", done=done, seconds=round(seconds, 2))
+            return
+        with self._lock:
+            self._erase()
+            _write(f"  {done:<50} {seconds:6.1f} s\n")
+
+    def _draw_on(self) -> None:
+        turn, pause = 0, DRAW_S if self._live else LINE_S
+        while not self._ended.wait(pause):
+            with self._lock:
+                doing = self._under_way()
+                if not doing or self._ended.is_set():
+                    continue
+                if self._live:
+                    _write(f"\r{SPINNER[turn % len(SPINNER)]} {doing}\x1b[K\r")
+                    self._drawn = True
+                elif self._json:
+                    logger.info("start.under_way", doing=doing)
+                else:
+                    _write(f"  {doing}\n")
+            turn += 1
+
+    def _under_way(self) -> str:
+        now = time.monotonic()
+        try:
+            figures = self.figures()
+        except RuntimeError:  # read beside the event loop, which changes what is counted
+            figures = ""
+        found = [f"{doing} {now - began:.1f} s" for doing, began in self._steps.values()]
+        return ", ".join([*found, *([figures] if figures else [])])
+
+    def _erase(self) -> None:
+        with self._lock:
+            if self._drawn:
+                _write("\r\x1b[K")
+                self._drawn = False
+
+
+def _write(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+        sys.stderr.write(text)
+        sys.stderr.flush()
