@@ -13,10 +13,30 @@ PORT ?= 2024
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-.PHONY: dev quick test again test-newest lock check types imports format clean
+# uv installs in seconds what takes pip up to a minute, so it is used where it is on the path; pip where it is not, or where uv fails
+# (it does not read pip's configuration, which may name another index). A terminal sees how far they are.
+UV := $(shell command -v uv 2>/dev/null)
+PIP = $(BIN)/python -m pip install --disable-pip-version-check
+define install
+@echo "langlog: installing into $(VENV) what constraints.txt names, once: $(if $(UV),some seconds with uv,about a minute with pip)"
+@began=$$SECONDS; set -o pipefail; \
+	$(if $(UV),$(UV) pip install $$(test -t 2 || echo --quiet) --python $(BIN)/python -c constraints.txt -e '$(1)' ||) \
+	if test -t 1; then $(PIP) -c constraints.txt -e '$(1)' | awk '/^(Collecting|Building|Installing)/ \
+		{ printf "\r\033[K  %s", substr($$0, 1, 70); fflush() } END { printf "\r\033[K" }'; \
+	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
+endef
+
+.PHONY: dev talk tail quick test again test-newest lock check types imports format clean
 
 dev: $(VENV)/.installed
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
+
+# In another terminal, while `make dev` runs: a conversation with the example, and the log's records as they come.
+talk: $(VENV)/.installed
+	@$(BIN)/python examples/chat/talk.py http://$(HOST):$(PORT)
+
+tail: $(VENV)/.installed
+	@$(BIN)/langlog log tail
 
 # Decisions, folds, schedules, formats: what needs no server and no process, in some fifteen seconds, for the edit loop.
 QUICK := $(addprefix tests/,$(addsuffix .py,audit/test_index \
@@ -75,13 +95,13 @@ clean:
 	rm -rf $(VENV) .venv-newest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "langlog needs Python 3.11 or newer with venv (on Debian: apt install python3-venv)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)$(UV)" || { echo "langlog needs Python 3.11 or newer with venv (on Debian: apt install python3-venv), or uv" >&2; exit 1; }
+	@$(if $(UV),$(UV) venv --quiet --seed --python $(or $(PYTHON),3.12) $(VENV),$(PYTHON) -m venv $(VENV))
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(call install,.)
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(call install,.[dev])
 	@touch $@ $(VENV)/.installed
