@@ -8,7 +8,7 @@ and the pieces of bodies that are not complete yet.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import msgspec
 from langlog_schemas import checkpoints as cp
@@ -24,6 +24,18 @@ from .changes import ORIGIN, Changes, ThreadRow, WebhookRow, WebhookTry
 from .json_text import jsonb
 
 _dumps = msgspec.json.encode
+
+_Lifecycle = (
+    ev.ThreadCreated
+    | ev.ThreadUpdated
+    | ev.ThreadDeleted
+    | ev.StateUpdated
+    | ev.CheckpointsDeleted
+    | ev.RunCreated
+    | ev.RunDispatched
+    | ev.RunCancelRequested
+    | ev.RunDeleted
+)
 
 RUN_STATUS: dict[type[ev.RunEnded], str] = {
     ev.RunSucceeded: "success",
@@ -125,12 +137,14 @@ class Fold:
                 self.changes.letters.settle(event.key, event.removed, "removed", at)
             case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
+            case ev.ParkedEventsReleased():
+                raise TypeError("`Projection` releases parked events before it folds")
             case _:
                 self._lifecycle(event, at, offset)
         self.changes.index.note(event, offset, at)
         return True
 
-    def _lifecycle(self, event: ev.AnyEvent, at: datetime, offset: int) -> None:
+    def _lifecycle(self, event: _Lifecycle, at: datetime, offset: int) -> None:
         changes, fences = self.changes, self.fences
         match event:
             case ev.ThreadCreated():
@@ -199,7 +213,7 @@ class Fold:
                     thread.state_values, thread.state_updated_at = _raw(event.values), at
                     thread.interrupts, thread.error = _raw(event.interrupts), "null"
             case _:
-                raise TypeError(f"no fold for {event.TYPE}")
+                assert_never(event)
 
     def _run_created(self, event: ev.RunCreated, at: datetime) -> None:
         if event.creates_thread:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import msgspec
 from msgspec.structs import replace
 
@@ -32,5 +34,17 @@ def evolve(state: AssistantState, event: ev.AnyEvent) -> AssistantState:
             return replace(state, current=event.content)
         case ev.AssistantDeleted():
             return AssistantState(assistant_id=state.assistant_id)
-        case _:
+        case (
+            ev.AssistantRejected()
+            | ev.CommandRejected()
+            | ev.CommandRepeated()
+            | ev.ThreadEvent()
+            | ev.CronEvent()
+            | ev.StoreEvent()
+            | ev.GraphRegistered()
+            | ev.ParkedReleased()
+            | ev.ParkedEventsReleased()
+        ):
             return state
+        case _:
+            assert_never(event)

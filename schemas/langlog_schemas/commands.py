@@ -8,7 +8,7 @@ Times inside are ISO 8601 strings; ``Raw`` members are JSON that nobody on the w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -422,7 +422,7 @@ class ReleaseParked(Body, kw_only=True, frozen=True):
         return self.aggregate_id
 
 
-Command = (
+AnyThreadCommand = (
     CreateThread
     | PatchThread
     | DeleteThread
@@ -437,49 +437,14 @@ Command = (
     | StartDueRun
     | TimeOutRun
     | RecordWebhookAttempt
-    | CreateAssistant
-    | PatchAssistant
-    | SetLatestAssistant
-    | DeleteAssistant
-    | WriteStore
-    | RefreshStore
-    | CreateCron
-    | PatchCron
-    | AdvanceCron
-    | DeleteCron
-    | ReleaseParked
 )
+"""Commands to a thread and its runs."""
+AnyAssistantCommand = CreateAssistant | PatchAssistant | SetLatestAssistant | DeleteAssistant
+AnyStoreCommand = WriteStore | RefreshStore
+AnyCronCommand = CreateCron | PatchCron | AdvanceCron | DeleteCron
+Command = AnyThreadCommand | AnyAssistantCommand | AnyStoreCommand | AnyCronCommand | ReleaseParked
 
-COMMANDS: dict[str, type[Body]] = {
-    c.TYPE: c
-    for c in (
-        CreateThread,
-        PatchThread,
-        DeleteThread,
-        UpdateState,
-        DeleteCheckpoints,
-        ExpireThread,
-        CreateRun,
-        CancelRuns,
-        DeleteRun,
-        FinishRun,
-        RequeueRun,
-        StartDueRun,
-        TimeOutRun,
-        RecordWebhookAttempt,
-        CreateAssistant,
-        PatchAssistant,
-        SetLatestAssistant,
-        DeleteAssistant,
-        WriteStore,
-        RefreshStore,
-        CreateCron,
-        PatchCron,
-        AdvanceCron,
-        DeleteCron,
-        ReleaseParked,
-    )
-}
+COMMANDS: dict[str, type[Body]] = {command.TYPE: command for command in get_args(Command)}
 
 UPCASTS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """See `upcasts`."""

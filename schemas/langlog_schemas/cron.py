@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import msgspec
 from msgspec.structs import replace
 
@@ -20,9 +22,25 @@ def evolve(state: CronState, event: ev.AnyEvent) -> CronState:
     match event:
         case ev.CronCreated() | ev.CronChanged():
             return CronState(cron_id=state.cron_id, content=event.content)
-        case ev.CronAdvanced() if state.content is not None:
-            return replace(state, content=replace(state.content, next_run_date=event.next_run_date))
+        case ev.CronAdvanced():
+            return (
+                state
+                if state.content is None
+                else replace(state, content=replace(state.content, next_run_date=event.next_run_date))
+            )
         case ev.CronDeleted():
             return CronState(cron_id=state.cron_id)
-        case _:
+        case (
+            ev.CronRejected()
+            | ev.CommandRejected()
+            | ev.CommandRepeated()
+            | ev.ThreadEvent()
+            | ev.AssistantEvent()
+            | ev.StoreEvent()
+            | ev.GraphRegistered()
+            | ev.ParkedReleased()
+            | ev.ParkedEventsReleased()
+        ):
             return state
+        case _:
+            assert_never(event)

@@ -10,7 +10,7 @@ A released version is never changed: a new one gets a new ``.vN`` and an entry i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Raw
@@ -501,13 +501,10 @@ class ParkedEventsReleased(Event, kw_only=True, frozen=True):
 
 
 FinalRunEvent = RunSucceeded | RunFailed | RunCancelled | RunTimedOut | RunRolledBack
-FINAL_RUN_EVENTS = (RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunRolledBack)
-WORKER_EVENTS = (RunStarted, RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart, RunResultPart)
-
-AnyEvent = (
-    CommandRejected
-    | CommandRepeated
-    | ThreadCreated
+WorkerEvent = RunStarted | RunFrames | CheckpointWritten | CheckpointWrites | CheckpointPart | RunResultPart
+"""What workers append about an attempt. Nothing is decided on it."""
+LifecycleEvent = (
+    ThreadCreated
     | ThreadUpdated
     | ThreadDeleted
     | StateUpdated
@@ -515,79 +512,30 @@ AnyEvent = (
     | RunCreated
     | RunDispatched
     | RunCancelRequested
-    | RunSucceeded
-    | RunFailed
-    | RunCancelled
-    | RunTimedOut
-    | RunRolledBack
+    | FinalRunEvent
     | RunDeleted
     | WebhookAttempted
-    | RunStarted
-    | RunFrames
-    | CheckpointWritten
-    | CheckpointWrites
-    | CheckpointPart
-    | RunResultPart
-    | AssistantRejected
-    | AssistantCreated
-    | AssistantVersioned
-    | AssistantLatestSet
-    | AssistantDeleted
-    | CronRejected
-    | CronCreated
-    | CronChanged
-    | CronAdvanced
-    | CronDeleted
-    | StoreWritten
-    | StoreRefreshed
+)
+"""What the decider appends about a thread and its runs."""
+AnyAssistantEvent = AssistantRejected | AssistantCreated | AssistantVersioned | AssistantLatestSet | AssistantDeleted
+AnyCronEvent = CronRejected | CronCreated | CronChanged | CronAdvanced | CronDeleted
+AnyStoreEvent = StoreWritten | StoreRefreshed
+OperationEvent = ParkedReleased | ParkedEventsReleased
+AnyEvent = (
+    CommandRejected
+    | CommandRepeated
+    | LifecycleEvent
+    | WorkerEvent
+    | AnyAssistantEvent
+    | AnyCronEvent
+    | AnyStoreEvent
     | GraphRegistered
-    | ParkedReleased
-    | ParkedEventsReleased
+    | OperationEvent
 )
 
-EVENTS: dict[str, type[Event]] = {
-    e.TYPE: e
-    for e in (
-        CommandRejected,
-        CommandRepeated,
-        ThreadCreated,
-        ThreadUpdated,
-        ThreadDeleted,
-        StateUpdated,
-        CheckpointsDeleted,
-        RunCreated,
-        RunDispatched,
-        RunCancelRequested,
-        RunSucceeded,
-        RunFailed,
-        RunCancelled,
-        RunTimedOut,
-        RunRolledBack,
-        RunDeleted,
-        WebhookAttempted,
-        RunStarted,
-        RunFrames,
-        CheckpointWritten,
-        CheckpointWrites,
-        CheckpointPart,
-        RunResultPart,
-        AssistantRejected,
-        AssistantCreated,
-        AssistantVersioned,
-        AssistantLatestSet,
-        AssistantDeleted,
-        CronRejected,
-        CronCreated,
-        CronChanged,
-        CronAdvanced,
-        CronDeleted,
-        StoreWritten,
-        StoreRefreshed,
-        GraphRegistered,
-        ParkedReleased,
-        ParkedEventsReleased,
-    )
-}
+FINAL_RUN_EVENTS = (RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunRolledBack)
+WORKER_EVENTS: tuple[type[Event], ...] = get_args(WorkerEvent)
+EVENTS: dict[str, type[Event]] = {event.TYPE: event for event in get_args(AnyEvent)}
 
 UPCASTS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """See `upcasts`. An old version whose body was msgpack stays in `MSGPACK_EVENTS`."""

@@ -6,6 +6,8 @@ pure; states are never changed in place.
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
@@ -161,8 +163,27 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
                 open_interrupts=interrupt_ids(event.interrupts) if event.values else state.open_interrupts,
                 runs=_without(state, event.run_id),
             )
-        case _:
+        case (
+            ev.CommandRejected()
+            | ev.CommandRepeated()
+            | ev.CheckpointsDeleted()
+            | ev.WebhookAttempted()
+            | ev.RunStarted()
+            | ev.RunFrames()
+            | ev.CheckpointWritten()
+            | ev.CheckpointWrites()
+            | ev.CheckpointPart()
+            | ev.RunResultPart()
+            | ev.AssistantEvent()
+            | ev.CronEvent()
+            | ev.StoreEvent()
+            | ev.GraphRegistered()
+            | ev.ParkedReleased()
+            | ev.ParkedEventsReleased()
+        ):
             return state
+        case _:
+            assert_never(event)
 
 
 def status_when_idle(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from langlog_schemas import assistant as assistant_aggregate
 from langlog_schemas import commands as cmd
@@ -18,7 +19,7 @@ from .sizes import metadata_refusal
 Events = list[ev.AnyEvent]
 
 
-def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandMeta) -> Events:
+def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, meta: CommandMeta) -> Events:
     """Events of a command to an assistant (API.md section 2)."""
     current, id = state.current, state.assistant_id
     refusal = assistant_refusal(state, command)
@@ -70,7 +71,7 @@ def decide_assistant(state: AssistantState, command: cmd.Command, meta: CommandM
                 return _rejected(id, 404, f"Assistant with ID {id} not found")
             return [ev.AssistantDeleted(assistant_id=id)]
         case _:
-            raise TypeError(f"{command.TYPE} is no command to an assistant")
+            assert_never(command)
 
 
 def fold_assistant(state: AssistantState, events: Sequence[ev.AnyEvent]) -> AssistantState:

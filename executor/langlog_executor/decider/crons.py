@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import assert_never
 
 from langlog_backbone.time.schedule import Schedule
 from langlog_schemas import commands as cmd
@@ -35,7 +36,7 @@ PATCHED = (
 """Members of a patch that replace those of the cron."""
 
 
-def decide_cron(state: CronState, command: cmd.CronCommand, meta: CommandMeta) -> list[ev.AnyEvent]:
+def decide_cron(state: CronState, command: cmd.AnyCronCommand, meta: CommandMeta) -> list[ev.AnyEvent]:
     """Events of a command to a cron; empty when the command is stale."""
     id = state.cron_id
     # what is not the caller's is not there for him
@@ -78,7 +79,7 @@ def decide_cron(state: CronState, command: cmd.CronCommand, meta: CommandMeta) -
                 return [ev.CronRejected(cron_id=id, status=404, detail="Not Found")]
             return [ev.CronDeleted(cron_id=id)]
         case _:
-            raise TypeError(f"{command.TYPE} is no command to a cron")
+            assert_never(command)
 
 
 def fold_cron(state: CronState, events: Sequence[ev.AnyEvent]) -> CronState:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
 
-def decide_store(command: cmd.StoreCommand) -> list[ev.AnyEvent]:
+def decide_store(command: cmd.AnyStoreCommand) -> list[ev.AnyEvent]:
     """Events of a command to the store."""
     match command:
         case cmd.WriteStore():
@@ -14,4 +16,4 @@ def decide_store(command: cmd.StoreCommand) -> list[ev.AnyEvent]:
         case cmd.RefreshStore():
             return [ev.StoreRefreshed(namespace=command.namespace, keys=command.keys, read_at=command.read_at)]
         case _:
-            raise TypeError(f"{command.TYPE} is no command to the store")
+            assert_never(command)

@@ -56,7 +56,9 @@ class Kwargs(Struct):
 _kwargs = msgspec.json.Decoder(Kwargs)
 
 
-def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *, run_known: bool = False) -> Events:
+def decide_thread(
+    state: ThreadState, command: cmd.AnyThreadCommand, meta: CommandMeta, *, run_known: bool = False
+) -> Events:
     """Events of a command to a thread or its runs; empty when the command is stale.
 
     ``run_known``: the run that it would create has been created before, and is over.
@@ -124,20 +126,6 @@ def decide_thread(state: ThreadState, command: cmd.Command, meta: CommandMeta, *
                     next_attempt_at=command.next_attempt_at,
                 )
             ]
-        case (
-            cmd.CreateAssistant()
-            | cmd.PatchAssistant()
-            | cmd.SetLatestAssistant()
-            | cmd.DeleteAssistant()
-            | cmd.WriteStore()
-            | cmd.RefreshStore()
-            | cmd.CreateCron()
-            | cmd.PatchCron()
-            | cmd.AdvanceCron()
-            | cmd.DeleteCron()
-            | cmd.ReleaseParked()
-        ):
-            raise TypeError(f"{command.TYPE} is no command to a thread")
         case _:
             assert_never(command)
 
