@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.store.memory import InMemoryStore
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import read_project
+from langlog_executor.frames.protocol_events import ProtocolEvents
+from langlog_executor.frames.run_stream import RunStream
 from langlog_executor.graphs.loading import Graphs, load_graphs
 from langlog_executor.graphs.run_input import read_kwargs
 from langlog_executor.worker.graph_attempt import Ended, GraphAttempt
@@ -130,3 +134,30 @@ async def test_a_stream_is_as_recorded(
     got, _ = await streamed(graphs, task_for(body))
     wanted = [(shape(e["event"]), shape(e["data"])) for e in events if "event" in e]
     assert [(shape(name), shape(data)) for name, data in got if not name.startswith("@")] == wanted
+
+
+class OddError(Exception):
+    pass
+
+
+async def test_a_failed_task_is_told_as_the_run_s_own_error_is() -> None:
+    """In every mode that tells how a task ended, of a subgraph's task too."""
+
+    def fail(state: Any) -> Any:
+        raise OddError("no luck")
+
+    child = StateGraph(dict).add_node("fail", fail).add_edge(START, "fail").compile()
+    graph = StateGraph(dict).add_node("child", child).add_edge(START, "child").compile()
+    told: list[tuple[str, Any]] = []
+    stream = RunStream(
+        ["tasks", "debug"],
+        lambda name, data: told.append((name.partition("|")[0], msgspec.json.decode(data))),
+        ProtocolEvents(lambda name, data: None, "graph"),
+        subgraphs=True,
+    )
+    chunks = graph.astream({}, stream_mode=list(stream.library_modes), subgraphs=True)
+    with pytest.raises(OddError):
+        await stream.follow(chunks)
+    tasks = [data["error"] for name, data in told if name == "tasks" and "error" in data]
+    debug = [data["payload"]["error"] for name, data in told if name == "debug" and data["type"] == "task_result"]
+    assert tasks == debug == [{"error": "OddError", "message": "no luck"}] * 2

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from ..graphs.run_input import PrivateText
 from ..values import encoding
+from ..values.error_text import described
 from ..values.interrupts import INTERRUPT, told
 from ..values.message_blocks import MessageBlocks
 
@@ -120,6 +121,8 @@ class RunStream:
                 self._send(mode, namespace, _without_private(payload))
             if self._mark is not None and not namespace:
                 self._mark(payload["config"]["configurable"]["checkpoint_id"])
+        elif mode == "tasks" and mode in self._wanted:
+            self._send(mode, namespace, failure_named(payload))
         elif mode in self._wanted:
             self._send(mode, namespace, payload)
 
@@ -173,13 +176,25 @@ def _asks(payload: Any) -> bool:
 
 def _debug(payload: Any) -> Any:
     """A debug event: checkpoints also name themselves and their parent in the form of the thread API."""
-    if not isinstance(payload, dict) or payload.get("type") != "checkpoint":
+    if not isinstance(payload, dict):
+        return payload
+    if payload.get("type") == "task_result":
+        return {**payload, "payload": failure_named(payload["payload"])}
+    if payload.get("type") != "checkpoint":
         return payload
     body = _without_private(payload["payload"])
     body["checkpoint"] = _address(body.get("config"))
     body["parent_checkpoint"] = _address(body.get("parent_config"))
     body["tasks"] = [_debug_task(task) for task in body.get("tasks", ())]
     return {**payload, "payload": body}
+
+
+def failure_named(task: Any) -> Any:
+    """A task's result with its failure in the form of the run's own error: ``{error, message}``."""
+    if not isinstance(task, dict) or not isinstance(task.get("error"), BaseException):
+        return task
+    error = described(task["error"])
+    return {**task, "error": {"error": error.error, "message": error.message}}
 
 
 def _without_private(checkpoint: Any) -> dict[str, Any]:
