@@ -115,13 +115,38 @@ async def test_text_that_only_spells_nul_is_taken_as_it_is(client: LangGraphClie
     assert found["metadata"]["k"] == found["values"]["text"] == "\\u0000"
 
 
-async def test_nul_that_a_graph_returns_does_not_break_its_thread(client: LangGraphClient, thread: str) -> None:
-    """It is the run's own value: its output and checkpoints keep it; what Postgres compares and shows cannot."""
-    values: Any = await client.runs.wait(thread, "returning", input={"text": '{"k\\u0000": "a\\u0000b"}'})
-    assert values["value"] == {"k\x00": BAD}
-    state: Any = await client.threads.get_state(thread)
-    assert state["values"]["value"] == {"k\x00": BAD}
+async def test_nul_that_a_graph_returns_is_left_out_of_every_view_and_stays_the_graphs(
+    client: LangGraphClient, thread: str
+) -> None:
+    """Postgres cannot hold it, so no view shows it: an answer, a stream and a search show the same. Checkpoints keep the value."""
+    given = {"text": '{"k\\u0000": "a\\u0000b"}'}
+    shown = {"k": "ab"}
+    values: Any = await client.runs.wait(thread, "returning", input=given)
+    assert values["value"] == shown
+    parts = [part async for part in client.runs.stream(thread, "returning", input=given, stream_mode="values")]
+    assert parts[-1].data["value"] == shown
     found: Any = await client.threads.get(thread)
-    assert (found["status"], found["values"]["value"]) == ("idle", {"k": "ab"})
+    assert (found["status"], found["values"]["value"]) == ("idle", shown)
+    state: Any = await client.threads.get_state(thread)
+    history: Any = await client.threads.get_history(thread, limit=1)
+    (listed,) = await client.threads.search(ids=[thread])
+    for one in (state, history[0], listed):
+        assert one["values"]["value"] == shown
     again: Any = await client.runs.wait(thread, "returning", input={"text": "1"})
     assert again["value"] == 1
+
+
+async def test_keys_that_are_no_text_are_the_same_in_every_view(client: LangGraphClient, thread: str) -> None:
+    shown = {"null": 1, "true": 2, "false": 3, "4": 4, "1.5": 5}
+    values: Any = await client.runs.wait(thread, "returning", input={"text": "odd keys"})
+    assert values["value"] == shown
+    run = client.runs.stream(thread, "returning", input={"text": "odd keys"}, stream_mode=["values", "updates"])
+    parts = [part async for part in run]
+    assert [part.data["value"] for part in parts if part.event == "values"][-1] == shown
+    assert [next(iter(part.data.values()))["value"] for part in parts if part.event == "updates"] == [shown]
+    state: Any = await client.threads.get_state(thread)
+    history: Any = await client.threads.get_history(thread, limit=1)
+    found: Any = await client.threads.get(thread)
+    (listed,) = await client.threads.search(ids=[thread], values={"value": {"null": 1, "true": 2}})
+    for one in (state, history[0], found, listed):
+        assert one["values"]["value"] == shown

@@ -7,10 +7,13 @@ comes in, by means that take time in proportion to the text and little of it: cl
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 
 JSON_DEPTH_MAX = 200
 """Arrays and objects within each other. Python's own recursion limit ends decoders at about 900."""
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+"""A NUL in a string, which an even number of backslashes may stand before."""
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789E", b"000000000e")
@@ -37,6 +40,11 @@ def too_deep(text: bytes, limit: int = JSON_DEPTH_MAX) -> bool:
 def has_nul(text: bytes) -> bool:
     """Whether a string or a key has a NUL character in it."""
     return b"\\u0000" in text and b"\\u0000" in text.replace(b"\\\\", b"")
+
+
+def without_nul(text: bytes) -> bytes:
+    """JSON without the NUL characters of its strings and keys."""
+    return _NUL.sub(rb"\1", text) if b"\\u0000" in text else text
 
 
 def may_exceed_float(text: bytes) -> bool:

@@ -169,7 +169,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             parent_id=config["configurable"].get("checkpoint_id") or None,
             type=kind,
             data=data,
-            metadata=_json(saved),
+            metadata=encoding.encode(saved),
             versions={c: str(v) for c, v in checkpoint["channel_versions"].items() if c in values},
             blobs=[
                 checkpoints.ChannelBlob(channel, str(version), *pack(self.serde, values[channel]))
@@ -467,24 +467,6 @@ def _prunings(thread_ids: Sequence[str], strategy: str) -> list[commands.DeleteC
     if strategy not in ("keep_latest", "delete"):
         raise ValueError(f"Unknown pruning strategy: {strategy}")
     return [commands.DeleteCheckpoints(thread_id=t, keep_latest=strategy == "keep_latest") for t in thread_ids]
-
-
-def _json(metadata: Any) -> bytes:
-    """The metadata as Postgres takes it: jsonb has no NUL."""
-    data = encoding.encode(metadata)
-    if b"\\u0000" in data:
-        data = msgspec.json.encode(_without_nul(msgspec.json.decode(data)))
-    return data
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "")
-    if isinstance(value, list):
-        return [_without_nul(v) for v in value]
-    if isinstance(value, dict):
-        return {_without_nul(k): _without_nul(v) for k, v in value.items()}
-    return value
 
 
 def _at_once(coroutine: Awaitable[T]) -> T:

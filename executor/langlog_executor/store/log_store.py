@@ -32,12 +32,13 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.store.conditions import address_fault, value_filter
 from langlog_backbone.store.reader import Row, StoreReader
 from langlog_backbone.store.refresh import Refreshes
+from langlog_backbone.values.json_shape import has_nul
 from langlog_schemas.commands import ABSENT, StoreOp, WriteStore
 from msgspec.structs import replace
 
 from ..runtime.command_sender import SOURCE, CommandSender
 from ..runtime.patient_reads import PatientReads
-from ..values import encoding
+from ..values.storable import storable
 
 if TYPE_CHECKING:
     from ..runtime.io_loop import IoLoop
@@ -68,7 +69,7 @@ class LogStore(BaseStore):
         self.ttl_config = ttl
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Raises ValueError for an operation that cannot be, EmbeddingFailed and CommandRefused.
+        """Raises ValueError for an operation that cannot be, NotStorable, EmbeddingFailed and CommandRefused.
 
         Waits as long as log or read model are unavailable.
         """
@@ -97,8 +98,8 @@ class LogStore(BaseStore):
     def _write(self, op: PutOp) -> StoreWrite:
         if not op.namespace:
             raise ValueError("Namespace cannot be empty.")
-        value = None if op.value is None else encoding.encode(op.value)
-        if "\0" in "".join((op.key, *op.namespace)) or (value is not None and b"\\u0000" in value):
+        value = None if op.value is None else storable(op.value)
+        if "\0" in "".join((op.key, *op.namespace)) or (value is not None and has_nul(value)):
             raise ValueError("NUL characters cannot be stored")
         if fault := address_fault(op.namespace, op.key):
             raise ValueError(fault)
@@ -183,8 +184,8 @@ class LogStore(BaseStore):
 
 def _plain(op: SearchOp) -> SearchOp:
     """The filter as JSON has it. Raises ValueError for one that means nothing."""
-    encoded = encoding.encode(op.filter)
-    if b"\\u0000" in encoded:
+    encoded = storable(op.filter, "filter")
+    if has_nul(encoded):
         raise ValueError("NUL characters cannot be stored")
     wanted = msgspec.json.decode(encoded)
     value_filter(wanted, Parameters())

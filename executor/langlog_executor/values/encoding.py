@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
+import decimal
 import enum
 import math
 import uuid
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 from langgraph.types import Send
+from langlog_backbone.values.json_shape import without_nul
 
 from .auth_user import AuthUser
 from .error_text import class_name, said, written
@@ -33,12 +35,17 @@ INTEGER_BITS_MAX = 1_000
 """Larger integers become text: readers of JSON refuse them, and writing their digits takes time with the square of their number."""
 
 
+NATIVE = (datetime.date, datetime.time, datetime.timedelta, uuid.UUID, decimal.Decimal)
+"""Classes of the standard library that msgspec writes as text."""
+SCALARS = (bool, str, int, float, bytes, bytearray, memoryview, enum.Enum, *NATIVE)
 MASK = "**********"
 """What pydantic's ``SecretStr``, ``SecretBytes`` and their like show of any value."""
 
 
 def _hook(value: Any) -> Any:
     """What msgspec does not know by itself, as something that it knows."""
+    if value is None or isinstance(value, bool):  # as keys: values are known
+        return key_text(value)
     values = dumped(value)
     if values is not None:
         return values
@@ -70,17 +77,19 @@ def _hook(value: Any) -> Any:
     return repr(value)
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_hook)
+encoder = msgspec.json.Encoder(enc_hook=_hook)
 
 
 def encode(value: Any) -> bytes:
-    """The value as JSON. Whatever cannot be encoded as it is, is encoded by way of `plain`."""
+    """The value as JSON, without NUL characters: every view of a value shows the same, and Postgres cannot hold them.
+
+    Whatever cannot be encoded as it is, is encoded by way of `plain`.
+    """
     try:
-        return _encoder.encode(value)
-    except (
-        BaseException
-    ):  # a key that is no string, a lone surrogate, a cycle, a user's model_dump that raises anything
-        return _encoder.encode(plain(value))
+        data = encoder.encode(value)
+    except BaseException:  # an unusual key, a lone surrogate, a cycle, a user's model_dump that raises anything
+        data = encoder.encode(plain(value))
+    return without_nul(data)
 
 
 def encode_text(value: Any) -> str:
@@ -125,18 +134,20 @@ class _Plain:
             return float(value) if math.isfinite(value) else None
         if isinstance(value, bytes | bytearray | memoryview):
             return base64.b64encode(value).decode()
-        if isinstance(value, datetime.date | datetime.time | datetime.timedelta | uuid.UUID):
+        if isinstance(value, NATIVE):
             return msgspec.to_builtins(value)
         if isinstance(value, Mapping):
-            return {_key(k): self.of(v, depth + 1) for k, v in value.items()}
+            return {key_text(k): self.of(v, depth + 1) for k, v in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [self.of(v, depth + 1) for v in value]
         if isinstance(value, type):
             return _text(repr(value))
         if dataclasses.is_dataclass(value):
-            return {_key(f.name): self.of(getattr(value, f.name, None), depth + 1) for f in dataclasses.fields(value)}
+            return {
+                key_text(f.name): self.of(getattr(value, f.name, None), depth + 1) for f in dataclasses.fields(value)
+            }
         if isinstance(value, msgspec.Struct):
-            return {_key(name): self.of(getattr(value, name, None), depth + 1) for name in value.__struct_fields__}
+            return {key_text(name): self.of(getattr(value, name, None), depth + 1) for name in value.__struct_fields__}
         return self.of(_hook(value), depth + 1)
 
 
@@ -151,7 +162,13 @@ def _integer(value: int) -> Any:
     return value if value.bit_length() <= INTEGER_BITS_MAX else hex(value)
 
 
-def _key(key: Any) -> str:
+def is_scalar(value: Any) -> bool:
+    """Whether JSON has one text, number or word for the value."""
+    return value is None or isinstance(value, SCALARS)
+
+
+def key_text(key: Any) -> str:
+    """A key of a dict as JSON has it, the same for every way to encode it."""
     if isinstance(key, str):
         return _text(key)
     if key is None:
@@ -159,7 +176,11 @@ def _key(key: Any) -> str:
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, enum.Enum):
-        return _key(key.value)
+        return key_text(key.value)
     if isinstance(key, int):
         return str(_integer(key))
+    if isinstance(key, bytes | bytearray | memoryview):
+        return base64.b64encode(key).decode()
+    if isinstance(key, NATIVE):
+        return str(msgspec.to_builtins(key))
     return _text(said(key)) or f"<{class_name(key)}>"

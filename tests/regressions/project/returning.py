@@ -1,4 +1,4 @@
-"""Returns what it is told to return, decoded from JSON text: also what no client could send."""
+"""Returns what it is told to return, decoded from JSON text: also what no client could send. ``odd keys``: a dict that JSON has no form for."""
 
 import json
 from typing import Any
@@ -12,7 +12,12 @@ class State(TypedDict, total=False):
     value: Any
 
 
+ODD_KEYS = {None: 1, True: 2, False: 3, 4: 4, 1.5: 5}
+
+
 def answer(state: State) -> State:
+    if state["text"] == "odd keys":
+        return {"value": ODD_KEYS}
     return {"value": json.loads(state["text"])}
 
 

@@ -1,0 +1,150 @@
+"""Values as JSON: what views show, the same for all of them, and what the store refuses by name."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import functools
+import re
+import threading
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from langchain_core.messages import HumanMessage
+from langlog_executor.values import encoding
+from langlog_executor.values.storable import NotStorable, storable
+from pydantic import BaseModel
+
+ODD = object()
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Model(BaseModel):
+    n: int = 1
+    model_config = {"arbitrary_types_allowed": True}
+    extra: Any = None
+
+
+@dataclass
+class Point:
+    x: Any = 1
+
+
+class Frame:
+    """What a table looks like to whoever only asks what it can do: an iterable of its columns' names."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["a", "b"])
+
+    def __len__(self) -> int:
+        return 2
+
+
+PandasFrame = type("DataFrame", (Frame,), {"__module__": "pandas.core.frame"})
+
+KEYS: list[tuple[Any, str]] = [
+    (None, "null"),
+    (True, "true"),
+    (False, "false"),
+    (1, "1"),
+    (1.5, "1.5"),
+    (Colour.RED, "red"),
+    (datetime.date(2020, 1, 2), "2020-01-02"),
+    (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    (decimal.Decimal("1.50"), "1.50"),
+    (b"a", "YQ=="),
+    ("a\0b", "ab"),
+]
+VALUES: list[tuple[Any, Any]] = [
+    (decimal.Decimal("1.50"), "1.50"),
+    (datetime.datetime(2020, 1, 2), "2020-01-02T00:00:00"),
+    (datetime.timedelta(days=1), "P1D"),
+    (b"a", "YQ=="),
+    (Colour.RED, "red"),
+    (Path("a/b"), "a/b"),
+    (deque([1, 2]), [1, 2]),
+    ({1: 2}.items(), [[1, 2]]),
+    (range(2), [0, 1]),
+    (Point(Model()), {"x": {"n": 1, "extra": None}}),
+    ({"a": (1, {2})}, {"a": [1, [2]]}),
+]
+
+
+@pytest.mark.parametrize(("key", "shown"), KEYS)
+def test_a_key_is_shown_the_same_whatever_else_is_in_the_value(key: Any, shown: str) -> None:
+    for beside in ({}, {"odd": "\ud800"}, {"odd": {(1, 2): 3}}):  # the last two are encoded by a walk
+        assert msgspec.json.decode(encoding.encode({"v": {key: 1}, **beside}))["v"] == {shown: 1}
+    if "\0" not in str(key):
+        assert msgspec.json.decode(storable({"v": {key: 1}})) == {"v": {shown: 1}}
+        assert msgspec.json.decode(storable({"v": {key: 1}, "odd": "\ud800"}))["v"] == {shown: 1}
+
+
+@pytest.mark.parametrize(("value", "shown"), VALUES)
+def test_a_value_is_shown_and_stored_the_same_whatever_else_is_there(value: Any, shown: Any) -> None:
+    for encode in (encoding.encode, storable):
+        for beside in ({}, {"odd": "\ud800"}, {None: 1}):
+            assert msgspec.json.decode(encode({"v": value, **beside}))["v"] == shown
+
+
+def test_no_view_shows_a_nul_and_text_that_spells_one_stays() -> None:
+    for text, shown in (("a\0b", "ab"), ("\\u0000", "\\u0000"), ("\\\0", "\\"), ("\\\\u0000\0", "\\\\u0000")):
+        for beside in ({}, {"odd": "\ud800"}):
+            assert msgspec.json.decode(encoding.encode({"v": text, **beside}))["v"] == shown
+
+
+def test_a_message_is_stored_as_it_is_shown() -> None:
+    value = {"messages": [HumanMessage("hi", id="1")]}
+    assert storable(value) == encoding.encode(value)
+
+
+CYCLE: dict[str, Any] = {}
+CYCLE["self"] = CYCLE
+DEEP: Any = []
+for _ in range(300):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("value", "where", "what"),
+    [
+        ({"a": ODD}, "value['a']", "builtins.object"),
+        ({"a": [1, {"b": ODD}]}, "value['a'][1]['b']", "builtins.object"),
+        ({"p": Point(ODD)}, "value['p'].x", "builtins.object"),
+        ({"m": Model(extra=ODD)}, "value['m']['extra']", "builtins.object"),
+        ({"f": Frame()}, "value['f']", "Frame"),
+        ({"f": [PandasFrame()]}, "value['f'][0]", "pandas.core.frame.DataFrame"),
+        ({"f": len}, "value['f']", "builtin_function_or_method"),
+        ({"f": functools.partial(len)}, "value['f']", "functools.partial"),
+        ({"f": threading.Lock()}, "value['f']", "lock"),
+        ({"f": (n for n in range(2))}, "value['f']", "builtins.generator"),
+        ({"f": Model}, "value['f']", "Model"),
+        ({"e": ValueError("no")}, "value['e']", "builtins.ValueError"),
+        ({"k": {(1, 2): 3}}, "value['k']", "builtins.tuple"),
+        ({"k": {ODD: 3}}, "value['k']", "builtins.object"),
+        ({"c": CYCLE}, "value['c']['self']", "contains itself"),
+        ({"d": DEEP, "odd": "\ud800"}, "value['d'][0][0]", "levels deep"),
+        ({"i": 1 << 2000, "odd": "\ud800"}, "value['i']", "1000 bits"),
+        ({1: ODD, "odd": "\ud800"}, "value[1]", "builtins.object"),
+    ],
+)
+def test_what_has_no_json_form_is_named_by_its_path_and_its_class(value: Any, where: str, what: str) -> None:
+    with pytest.raises(NotStorable, match=re.escape(f"cannot store {where}")) as refused:
+        storable(value)
+    assert what in str(refused.value)
+    assert getattr(refused.value, "for_clients", False), "clients see the text"
+    encoding.encode(value)  # a view shows something for it
+
+
+def test_a_table_is_refused_with_what_to_do() -> None:
+    with pytest.raises(NotStorable, match="to_dict"):
+        storable({"rows": PandasFrame()})
