@@ -17,8 +17,11 @@ State = dict[str, Any]
 """Ready for `encoding.encode`."""
 
 
-def state_of(snapshot: StateSnapshot) -> State:
-    """The snapshot as clients see it, subgraph states within their tasks."""
+def state_of(snapshot: StateSnapshot, errors: Mapping[str, Any] | None = None) -> State:
+    """The snapshot as clients see it, subgraph states within their tasks.
+
+    ``errors``: field -> ``{error, message}`` of what does not fit the graph's schema; the member is there only then.
+    """
     checkpoint = checkpoint_of(snapshot.config)
     parent = checkpoint_of(snapshot.parent_config)
     return {
@@ -32,6 +35,7 @@ def state_of(snapshot: StateSnapshot) -> State:
         "interrupts": [interrupts.shown(i) for i in snapshot.interrupts],
         "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint is not None else None,
         "parent_checkpoint_id": parent["checkpoint_id"] if parent is not None else None,
+        **({"errors": errors} if errors else {}),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,7 @@ from ..checkpoints.checkpointer import LogCheckpointer
 from ..checkpoints.cipher import encryption_context
 from ..checkpoints.overlay import Overlay
 from ..checkpoints.serde import IntegerTooLarge
+from ..graphs.misfits import lenient_copies, read_history, read_state
 from ..graphs.run_input import Caller, build_command, question_config
 from ..graphs.state_snapshot import checkpoint_of, selected, state_of
 from ..runtime.records import CapturedRecords
@@ -155,8 +157,8 @@ class ThreadQueries:
     async def state(self, asked: StateQuestion, known: Overlay | None) -> bytes:
         saver = LogCheckpointer(None, self._reader, overlay=known)
         async with self._open(asked, saver) as graph:
-            snapshot = await graph.aget_state(_read_place(asked, graph), subgraphs=asked.subgraphs)
-            return encoding.encode(selected(state_of(snapshot), asked.select))
+            snapshot, errors = await read_state(graph, _read_place(asked, graph), subgraphs=asked.subgraphs)
+            return encoding.encode(selected(state_of(snapshot, errors), asked.select))
 
     async def before_history(self, asked: HistoryQuestion) -> tuple[()]:
         """On the I/O loop."""
@@ -167,13 +169,12 @@ class ThreadQueries:
         saver = LogCheckpointer(None, self._reader)
         before: RunnableConfig | None = {"configurable": {"checkpoint_id": asked.before}} if asked.before else None
         async with self._open(asked, saver) as graph:
-            found = graph.aget_state_history(
-                _read_place(asked, graph), filter=asked.metadata, before=before, limit=asked.limit
-            )
+            place = _read_place(asked, graph)
+            found = read_history(graph, config=place, filter=asked.metadata, before=before, limit=asked.limit)
             states: list[bytes] = []
             size = 0
-            async for snapshot in found:
-                state = encoding.encode(selected(state_of(snapshot), asked.select))
+            async for snapshot, errors in found:
+                state = encoding.encode(selected(state_of(snapshot, errors), asked.select))
                 states.append(state)
                 size += len(state) + 1
                 if size > self._max_bytes:
@@ -198,7 +199,7 @@ class ThreadQueries:
         known.learn_head(asked.thread_id, "", left)
         saver = LogCheckpointer(None, self._reader, overlay=known)
         async with self._open(asked, saver) as graph:
-            snapshot = await graph.aget_state(asked.place())
+            snapshot, _ = await read_state(graph, asked.place())
             return encoding.encode(
                 {"values": snapshot.values, "next": list(snapshot.next), "interrupts": interrupts_of(snapshot)}
             )
@@ -210,13 +211,10 @@ class ThreadQueries:
             await self._check_namespace(graph, asked.checkpoint_ns)
             config = asked.place()
             config["metadata"] = asked.metadata
-            try:
-                with encryption_context(asked.caller.headers):
-                    updated = await graph.aupdate_state(config, asked.values, as_node=asked.as_node)
-            except InvalidUpdateError as error:
-                raise Refused(400, str(error)) from None
-            except IntegerTooLarge as error:
-                raise Refused(422, f"The update cannot be stored: {error}") from None
+            with encryption_context(asked.caller.headers):
+                updated = await _applied(
+                    graph, records, lambda one: one.aupdate_state(config, asked.values, as_node=asked.as_node)
+                )
             checkpoint = checkpoint_of(updated) or {}
             command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
         return msgspec.json.encode({"checkpoint": checkpoint, "command": Raw(commands.encode(command))})
@@ -228,13 +226,8 @@ class ThreadQueries:
         async with self._open(asked, self._capturing(records), access="threads.update") as graph:
             config = asked.place()
             config["metadata"] = asked.metadata
-            try:
-                with encryption_context(asked.caller.headers):
-                    updated = await graph.abulk_update_state(config, steps)
-            except InvalidUpdateError as error:
-                raise Refused(400, str(error)) from None
-            except IntegerTooLarge as error:
-                raise Refused(422, f"The update cannot be stored: {error}") from None
+            with encryption_context(asked.caller.headers):
+                updated = await _applied(graph, records, lambda one: one.abulk_update_state(config, steps))
             checkpoint = checkpoint_of(updated) or {}
             command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
         return msgspec.json.encode({"command": Raw(commands.encode(command))})
@@ -266,7 +259,8 @@ class ThreadQueries:
         self, graph: AnyGraph, asked: ThreadQuestion, records: CapturedRecords, checkpoint_id: str | None
     ) -> UpdateState:
         """What was captured, with what the thread shows afterwards."""
-        snapshot = await graph.aget_state({"configurable": {"thread_id": asked.thread_id, "checkpoint_ns": ""}})
+        latest: RunnableConfig = {"configurable": {"thread_id": asked.thread_id, "checkpoint_ns": ""}}
+        snapshot, _ = await read_state(graph, latest)
         bundles = []
         for event in records.events:
             match event:
@@ -282,6 +276,28 @@ class ThreadQueries:
             interrupts=Raw(encoding.encode(interrupts_of(snapshot))),
             checkpoint_id=checkpoint_id,
         )
+
+
+async def _applied(
+    graph: AnyGraph, records: CapturedRecords, update: Callable[[AnyGraph], Awaitable[RunnableConfig]]
+) -> RunnableConfig:
+    """What an update makes, also of a state that the graph itself refuses: else nothing could mend it. Raises Refused."""
+    try:
+        return await update(graph)
+    except InvalidUpdateError as error:
+        raise Refused(400, str(error)) from None
+    except IntegerTooLarge as error:
+        raise Refused(422, f"The update cannot be stored: {error}") from None
+    except Exception:
+        for lenient in lenient_copies(graph):
+            records.events.clear()
+            try:
+                return await update(lenient)
+            except InvalidUpdateError as error:
+                raise Refused(400, str(error)) from None
+            except Exception:  # noqa: S112 -- the first error is the one that says what is wrong
+                continue
+        raise
 
 
 def _read_place(asked: ThreadQuestion, graph: AnyGraph) -> RunnableConfig:

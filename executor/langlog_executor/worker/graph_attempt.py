@@ -26,6 +26,7 @@ from ..frames.protocol_events import ProtocolEvents
 from ..frames.protocol_stream import BLOCKS, ProtocolStream
 from ..frames.run_stream import Emit, RunStream, with_interrupts
 from ..graphs.loading import AnyGraph, Graphs
+from ..graphs.misfits import read_state
 from ..graphs.run_input import NOTHING, STRICT_RESUME, Kwargs, build_config, build_context, build_input, resumed_input
 from ..values import encoding
 from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
@@ -265,7 +266,7 @@ class GraphAttempt:
     async def _state(self, graph: AnyGraph, config: RunnableConfig) -> StateSnapshot | None:
         """The thread's state as it now is; None without a checkpoint, or when it cannot be read."""
         try:
-            state = await graph.aget_state(_latest(config))
+            state, _ = await read_state(graph, _latest(config))
         except Exception:
             logger.exception("run.state_unreadable", run_id=self._task.run_id)
             return None
