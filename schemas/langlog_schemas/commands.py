@@ -269,7 +269,8 @@ class CreateAssistant(AssistantCommand, kw_only=True, frozen=True):
     metadata: Metadata = {}
     name: str = "Untitled"
     description: str | None = None
-    if_exists: Literal["raise", "do_nothing"] = "raise"
+    if_exists: Literal["raise", "do_nothing", "update"] = "raise"
+    """``update``: an existing assistant gets this config and this context, as a version, unless it has them."""
 
 
 class PatchAssistant(AssistantCommand, kw_only=True, frozen=True):

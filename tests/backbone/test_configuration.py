@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from langlog_backbone.process.service import StartError
-from langlog_backbone.project.config import read_configuration
+from langlog_backbone.project.config import read_configuration, read_project
 from langlog_backbone.project.ttl import store_ttl, thread_ttl
 from langlog_schemas.commands import Ttl
 
@@ -54,3 +54,36 @@ def test_a_ttl_section_that_cannot_be_stops_the_start(tmp_path: Path, ttl: dict[
     assert store_ttl(found).default_ttl == 1
     with pytest.raises(StartError, match=r"checkpointer\.ttl"):
         thread_ttl(found)
+
+
+def test_default_assistants_get_config_and_context_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project(tmp_path, graphs={"a": "./g.py:a", "b": "./g.py:b", "c": "./g.py:c"})
+    given = {
+        "a": {"configurable": {"model": "m"}, "tags": ["t"], "recursion_limit": 7},
+        "b": {"context": {"model": "n"}},
+    }
+    monkeypatch.setenv("LANGGRAPH_CONFIG", json.dumps(given))
+    graphs = read_project(file).graphs
+    assert (graphs["a"].config, graphs["a"].context) == (given["a"], {"model": "m"})
+    assert (graphs["b"].config, graphs["b"].context) == ({"configurable": {"model": "n"}}, {"model": "n"})
+    assert (graphs["c"].config, graphs["c"].context) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"nobody": {}}, "'nobody', which is not one of the project's: g"),
+        ({"g": 3}, "Expected `object`, got `int`"),
+        ({"g": {"configurable": 3}}, "configurable"),
+        ({"g": {"tags": "t"}}, "tags"),
+        ({"g": {"configurable": {"a": 1}, "context": {"a": 2}}}, "either 'configurable' or 'context'"),
+    ],
+)
+def test_defaults_that_mean_nothing_stop_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: object, words: str
+) -> None:
+    monkeypatch.setenv("LANGGRAPH_CONFIG", json.dumps(given))
+    with pytest.raises(StartError, match=words):
+        read_project(project(tmp_path))

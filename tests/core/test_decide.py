@@ -353,6 +353,25 @@ def test_a_run_that_brings_its_thread_shows_no_graph() -> None:
     assert alone.thread_metadata == {"graph_id": "g", "assistant_id": "a"}
 
 
+def test_the_defaults_of_a_project_are_a_version_where_they_differ_from_what_there_is() -> None:
+    state = AssistantState(assistant_id="a")
+    versions = []
+    for offset, (context, patched) in enumerate([(1, 0), (1, 0), (2, 0), (2, 3), (2, 0)], 1):
+        meta = CommandMeta(id=f"c{offset}", time=at(offset), partition=0, offset=offset)
+        config = {"configurable": {"n": context}, "tags": ["t"]}
+        command: Any = cmd.CreateAssistant(
+            assistant_id="a", graph_id="g", config=config, context={"n": context}, if_exists="update"
+        )
+        if patched:
+            command = cmd.PatchAssistant(assistant_id="a", context={"n": patched})
+        state = fold_assistant(state, decide_assistant(state, command, meta))
+        assert state.current is not None
+        versions.append((state.current.version, state.current.context["n"]))
+    assert versions == [(1, 1), (1, 1), (2, 2), (3, 3), (4, 2)]
+    assert state.current is not None
+    assert state.current.config == {"configurable": {"n": 2}, "tags": ["t"]}
+
+
 def test_every_patch_of_an_assistant_makes_a_version_and_going_back_makes_none() -> None:
     state = AssistantState(assistant_id="a")
 

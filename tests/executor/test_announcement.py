@@ -13,6 +13,7 @@ from langlog_backbone.project.config import GraphSpec, Project
 from langlog_executor.graphs.loading import load_graphs
 from langlog_executor.queries.graphs import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from langlog_executor.worker import announcement
+from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
 GRAPHS = Path(__file__).parents[1] / "contract" / "graphs"
@@ -70,6 +71,26 @@ async def test_only_what_a_factory_makes_may_differ_by_config() -> None:
         "configurable": False,
         "agent": True,
     }
+
+
+async def test_a_default_assistant_is_made_with_the_projects_defaults() -> None:
+    plain = project()
+    config = {"configurable": {"suffix": "!"}, "tags": ["t"]}
+    spec = msgspec.structs.replace(plain.graphs["configurable"], config=config, context={"suffix": "!"})
+    ids = set()
+    for given in (plain, msgspec.structs.replace(plain, graphs={**plain.graphs, "configurable": spec})):
+        log = Log()
+        await announcement.announce(SimpleNamespace(log=log), load_graphs(given))  # type: ignore[arg-type]
+        (record,) = [
+            record
+            for record in log.records
+            if record.topic == cmd.TOPIC and b'"graph_id":"configurable"' in record.value
+        ]
+        ids.add(record.headers["ce_id"])
+    command = cmd.decode(cmd.CreateAssistant.TYPE, record.value)
+    assert isinstance(command, cmd.CreateAssistant)
+    assert (command.config, command.context, command.if_exists) == (config, {"suffix": "!"}, "update")
+    assert len(ids) == 2, "other defaults are another command"
 
 
 async def test_a_graph_too_big_to_describe_is_announced_without_drawings(monkeypatch: pytest.MonkeyPatch) -> None:

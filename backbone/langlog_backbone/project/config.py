@@ -29,6 +29,9 @@ class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     attribute: str
     description: str | None = None
+    config: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    """Of the graph's default assistant, from ``LANGGRAPH_CONFIG``; ``config.configurable`` and ``context`` are the same."""
 
     @property
     def is_file(self) -> bool:
@@ -119,6 +122,10 @@ GRAPHS = "LANGSERVE_GRAPHS"
 """The same of ``graphs``."""
 
 
+CONFIG = "LANGGRAPH_CONFIG"
+"""Graph id -> the config of the graph's default assistant, which may have a ``context`` beside it."""
+
+
 def read_project(file: Path) -> Project:
     """Parse a ``langgraph.json``. Raises StartError with one line that names file and fault.
 
@@ -169,6 +176,10 @@ def _project(file: Path, config: dict[str, Any]) -> Project:
     if not isinstance(graphs, dict) or not graphs:
         raise StartError(f"{file}: 'graphs' must be an object with at least one graph")
     specs = {name: _spec(file, position, name, entry) for position, (name, entry) in enumerate(graphs.items())}
+    for name, given in (given_in_environment(CONFIG) or {}).items():
+        if name not in specs:
+            raise StartError(f"{CONFIG} names graph {name!r}, which is not one of the project's: {', '.join(specs)}")
+        specs[name] = msgspec.structs.replace(specs[name], **_defaults(name, given))
     return Project(file=file.resolve(), graphs=specs, config=config)
 
 
@@ -180,6 +191,29 @@ def _check_encryption(file: Path, section: object) -> None:
     source, _, attribute = path.rpartition(":") if isinstance(path, str) else ("", "", "")
     if not source.endswith(".py") or not _MODULE.fullmatch(attribute):
         raise StartError(f'{file}: \'encryption\' must be {{"path": "file.py:object"}}, not {section!r}')
+
+
+def _defaults(graph_id: str, given: object) -> dict[str, dict[str, Any]]:
+    """``config`` and ``context`` of a graph's entry in ``LANGGRAPH_CONFIG``. Raises StartError."""
+    try:
+        entry = msgspec.convert(given, _Defaults)
+    except msgspec.ValidationError as error:
+        raise StartError(f"{CONFIG}: graph {graph_id!r}: {error}") from None
+    if entry.configurable and entry.context and entry.configurable != entry.context:
+        raise StartError(f"{CONFIG}: graph {graph_id!r}: give either 'configurable' or 'context', they are the same")
+    assert isinstance(given, dict)
+    context = entry.context or entry.configurable
+    config = {name: value for name, value in given.items() if name != "context"}
+    return {"config": {**config, "configurable": context} if context else config, "context": context}
+
+
+class _Defaults(msgspec.Struct):
+    """What langlog itself reads of an entry in ``LANGGRAPH_CONFIG``."""
+
+    configurable: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    tags: list[str] = []
+    recursion_limit: int | None = None
 
 
 def given_in_environment(variable: str) -> dict[str, Any] | None:

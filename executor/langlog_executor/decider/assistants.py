@@ -30,6 +30,8 @@ def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, me
             if current is not None:
                 if command.if_exists == "do_nothing":
                     return [ev.AssistantCreated(assistant_id=id, content=current, existed=True)]
+                if command.if_exists == "update":
+                    return _updated(state, current, command, meta)
                 return _rejected(id, 409, f"Assistant {id} already exists")
             return [
                 ev.AssistantCreated(
@@ -72,6 +74,22 @@ def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, me
             return [ev.AssistantDeleted(assistant_id=id)]
         case _:
             assert_never(command)
+
+
+def _updated(
+    state: AssistantState, current: ev.AssistantVersion, command: cmd.CreateAssistant, meta: CommandMeta
+) -> Events:
+    """What gives an existing assistant the command's config and context."""
+    if (current.config, current.context) == (command.config, command.context):
+        return [ev.AssistantCreated(assistant_id=state.assistant_id, content=current, existed=True)]
+    content = replace(
+        current,
+        version=max(state.versions) + 1,
+        config=command.config,
+        context=command.context,
+        created_at=meta.time,
+    )
+    return [ev.AssistantVersioned(assistant_id=state.assistant_id, content=content)]
 
 
 def fold_assistant(state: AssistantState, events: Sequence[ev.AnyEvent]) -> AssistantState:

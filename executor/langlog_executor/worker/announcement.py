@@ -54,11 +54,16 @@ async def announce(backbone: Backbone, graphs: Graphs, loops: GraphLoops | None 
             graph_id=spec.graph_id,
             name=spec.graph_id,
             description=spec.description,
+            config=spec.config,
+            context=spec.context,
             metadata={"created_by": "system"},
-            if_exists="do_nothing",
+            if_exists="update" if spec.config else "do_nothing",
         )
+        # other defaults are another command; with none, what clients have changed stays
+        defaults = msgspec.json.encode([spec.config, spec.context], order="sorted") if spec.config else b""
+        suffix = f"-{hashlib.blake2b(defaults, digest_size=12).hexdigest()}" if defaults else ""
         records.append(
-            command_record(command, id=f"default-assistant-{command.assistant_id}", source=SOURCE, time=time)
+            command_record(command, id=f"default-assistant-{command.assistant_id}{suffix}", source=SOURCE, time=time)
         )
     await until_available(lambda: backbone.log.append(records), on=Availability("worker.announcement", "log"))
 
