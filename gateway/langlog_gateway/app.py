@@ -24,7 +24,8 @@ from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
 from .custom_app.live_code import LiveGate
 from .http.backends import UserCodeError
-from .http.body_reader import LIMITS, NO_BODY, BodyLimits, receive_body
+from .http.body_budget import BodyBudget
+from .http.body_reader import BUDGET, LIMITS, NO_BODY, BodyLimits, receive_body, release_body
 from .http.browser_guard import SAFE, BrowserGuard
 from .http.cors import Cors, cors_of
 from .http.errors import CLOSING, ApiError, internal_error, unprocessable
@@ -78,8 +79,10 @@ def build_app(core: Core) -> web.Application:
     app = web.Application(middlewares=[around], client_max_size=settings.max_body_bytes)
     app[ID_SECRET] = core.id_secret
     app[LIMITS] = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    app[BUDGET] = BodyBudget(settings.max_bodies_bytes)
     app.cleanup_ctx.append(code.lifespan)
     app.on_response_prepare.append(cors.decorate)
+    app.on_response_prepare.append(_body_is_read)
     if code.gate is not None:
         app[GATE] = LiveGate(code)
         if code.app is not None and not options.http.enable_custom_route_auth:
@@ -119,6 +122,11 @@ def build_app(core: Core) -> web.Application:
     return app
 
 
+async def _body_is_read(request: web.Request, response: web.StreamResponse) -> None:
+    """An answer that begins has taken from the body what it needs: a stream lasts, and must not keep it."""
+    release_body(request)
+
+
 async def unnamed(request: web.Request, response: web.StreamResponse) -> None:
     """Say nothing about the server's software; a header of the project's own application stays."""
     if response.headers.get(hdrs.SERVER) == SERVER_SOFTWARE:
@@ -156,10 +164,13 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         with tracing.span(f"{request.method} {path}", parent=request.headers.get("traceparent"), kind="server") as span:
-            if custom is None or not request.path.startswith(f"{prefix}/"):
-                response = await _answer(request, handler, open=open, http=http, prefix=prefix)
-            else:
-                response = await _through(custom, request, handler, open=open, core=core)
+            try:
+                if custom is None or not request.path.startswith(f"{prefix}/"):
+                    response = await _answer(request, handler, open=open, http=http, prefix=prefix)
+                else:
+                    response = await _through(custom, request, handler, open=open, core=core)
+            finally:
+                release_body(request)
             if response.status in CLOSING and not response.prepared:
                 response.force_close()
             if span is not tracing.IDLE:

@@ -12,15 +12,11 @@ from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 from tests.stack.server import LiveServer, kafka_env
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
-BODY_LIMIT = 300_000
-"""Bytes; small, so that the test of the limit is quick."""
 
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    env = {"LANGLOG_MAX_BODY_BYTES": str(BODY_LIMIT)}
-    if request.param == "kafka":
-        env |= kafka_env(request.getfixturevalue("kafka"))
+    env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
     with LiveServer(PROJECT, tmp_path_factory.mktemp(f"e2e-{request.param}"), env).up() as live:
         yield live
 

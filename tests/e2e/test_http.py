@@ -11,7 +11,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.e2e.conftest import BODY_LIMIT
 from tests.stack.server import LiveServer
 
 BLOCK_S = 3.0
@@ -48,11 +47,9 @@ async def test_a_retried_command_returns_the_first_outcome(http: aiohttp.ClientS
 
 
 async def test_a_body_over_the_limit_is_refused(http: aiohttp.ClientSession) -> None:
-    status, answer = await call(http, "/threads", {"metadata": {"long": "x" * BODY_LIMIT}})
+    status, answer = await call(http, "/runs/wait", {"assistant_id": "counter", "input": {"long": "x" * 34_000_000}})
     assert status == 413
-    assert isinstance(answer["detail"], str)
-    status, _ = await call(http, "/threads", {"metadata": {"long": "x" * (BODY_LIMIT // 2)}})
-    assert status == 200
+    assert answer["detail"] == "The request body is larger than 34000000 bytes (LANGLOG_MAX_BODY_BYTES)"
 
 
 async def test_malformed_bodies_are_refused(http: aiohttp.ClientSession) -> None:

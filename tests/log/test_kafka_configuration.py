@@ -38,7 +38,7 @@ def test_batches_form_by_themselves_and_fit_the_topics_limit() -> None:
 
 
 def test_the_largest_record_fits_request_topic_and_fetch_whatever_its_setting() -> None:
-    for limit in (100_000, 900_000, 16_000_000):
+    for limit in (100_000, 900_000, 16_000_000, 80_000_000):
         settings = Settings(max_record_bytes=limit)
         topic = int(topic_options(settings, 3)["max.message.bytes"])
         assert limit < producer_options(settings)["max_request_size"] <= topic

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from langlog_backbone.log import LogFault, LogUnavailable, open_log
-from langlog_backbone.log.kafka.client import CONNECT_TIMEOUT_S
+from langlog_backbone.log import LogFault, LogUnavailable, NewRecord, RecordTooLarge, open_log
+from langlog_backbone.log.kafka.client import CONNECT_TIMEOUT_S, topic_options
 from langlog_backbone.log.kafka.kafka_log import TOPICS
 from langlog_backbone.log.kafka.topics import _check
 from langlog_backbone.process.settings import Settings
@@ -67,6 +67,23 @@ async def test_a_topic_that_refuses_the_largest_record_is_refused(settings: Sett
     await make_topic(settings, "commands", settings.partitions, {"max.message.bytes": "100000"})
     with pytest.raises(LogFault, match=r"commands has max\.message\.bytes=100000"):
         await open_log(settings).start()
+
+
+async def test_topics_of_an_earlier_version_keep_their_limit_which_is_then_the_logs(settings: Settings) -> None:
+    earlier = msgspec.structs.replace(settings, max_record_bytes=16_000_000)
+    await make_topic(earlier, "commands", settings.partitions, topic_options(earlier, 1))
+    log = open_log(settings)
+    await log.start()
+    try:
+        assert log.max_record_bytes == 16_000_000
+        record = NewRecord("commands", "a", bytes(16_000_000), {})
+        assert len(await log.append([record])) == 1
+        with pytest.raises(RecordTooLarge, match="the limit is 16000000"):
+            await log.append([record._replace(value=bytes(16_000_001))])
+    finally:
+        await log.stop()
+    with pytest.raises(LogFault, match="LANGLOG_MAX_RECORD_BYTES=20000000 needs 20148588"):
+        await open_log(msgspec.structs.replace(settings, max_record_bytes=20_000_000)).start()
 
 
 async def test_production_needs_three_replicas_before_anything_is_made(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from .open import open_log, started_log
 from .port import (
     DECIDERS,
+    PART_BYTES,
     AppendUnknown,
     Assignment,
     Log,
@@ -19,6 +20,7 @@ from .port import (
 
 __all__ = [
     "DECIDERS",
+    "PART_BYTES",
     "AppendUnknown",
     "Assignment",
     "Log",

@@ -106,9 +106,14 @@ class LogReader(Protocol):
         ...
 
 
+PART_BYTES = 16_000_000
+"""What is split over several records makes records of at most this, whatever the log takes: readers hold one at a time."""
+
+
 class Log(Protocol):
     partitions: int
     max_record_bytes: int
+    """Known for certain once the log has started: topics of Kafka may take less than the settings say."""
     name: str
     """"sqlite" or "kafka"."""
     appends_atomically: bool

@@ -15,6 +15,9 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
+MAX_RECORD_BYTES = 80_000_000
+"""What one record holds by default. A Kafka broker takes requests of up to 100 MB (``socket.request.max.bytes``)."""
+
 
 class SettingError(ValueError):
     """A variable holds what it must not; the message names it."""
@@ -62,9 +65,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     production: bool = False
     """LANGLOG_PRODUCTION: Refuse to start on topics with unsafe settings (replication, min ISR, retention), or with a
     gateway that other machines reach and that has no authentication."""
-    max_record_bytes: int = 16_000_000
-    """LANGLOG_MAX_RECORD_BYTES: Maximum size of one log record, in bytes. Larger checkpoints are split over several
-    records."""
+    max_record_bytes: int = MAX_RECORD_BYTES
+    """LANGLOG_MAX_RECORD_BYTES: Maximum size of one log record, in bytes: at least twice LANGLOG_MAX_BODY_BYTES and 5 MB, so
+    that whatever a request may hold fits. Larger checkpoints are split over several records. Kafka topics that were made
+    with a lower ``max.message.bytes`` keep it, which is then the limit."""
     append_deadline_s: float = 30.0
     """LANGLOG_APPEND_DEADLINE_SECS: Timeout of one append, in seconds. After it the outcome of the append is unknown."""
     group_session_s: float = 6.0
@@ -129,8 +133,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Larger metadata gets 422. Each change writes the whole metadata."""
     max_config_bytes: int = 1_000_000
     """LANGLOG_MAX_CONFIG_BYTES: Maximum size of ``config``, and of ``context``, in bytes of JSON. Larger values get 422."""
-    max_body_bytes: int = 10_000_000
-    """LANGLOG_MAX_BODY_BYTES: a larger request body is 413, as it arrives and unpacked."""
+    max_body_bytes: int = 34_000_000
+    """LANGLOG_MAX_BODY_BYTES: Maximum size of a request body, in bytes, as it arrives and unpacked. Larger bodies get 413."""
+    max_bodies_bytes: int = 256_000_000
+    """LANGLOG_MAX_BODIES_BYTES: Maximum size of all request bodies over 64 KB that one gateway holds at once, in bytes.
+    Further ones are received once there is room; after LANGLOG_BODY_TIMEOUT_SECS they get 503."""
     body_timeout_s: float = 60.0
     """LANGLOG_BODY_TIMEOUT_SECS: Timeout of receiving a request body, in seconds. After it the request gets 408."""
     outcomes_kept_s: float = 604_800.0
@@ -314,6 +321,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "max_metadata_bytes": ("LANGLOG_MAX_METADATA_BYTES",),
     "max_config_bytes": ("LANGLOG_MAX_CONFIG_BYTES",),
     "max_body_bytes": ("LANGLOG_MAX_BODY_BYTES",),
+    "max_bodies_bytes": ("LANGLOG_MAX_BODIES_BYTES",),
     "outcomes_kept_s": ("LANGLOG_IDEMPOTENCY_SECS",),
     "read_timeout_s": ("LANGLOG_READ_TIMEOUT_SECS",),
     "projector_give_up_s": ("LANGLOG_PROJECTOR_GIVE_UP_SECS",),

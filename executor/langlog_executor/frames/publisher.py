@@ -233,7 +233,8 @@ class FramesOut:
         if not self._unrecorded or self._records is None or self._closed:
             return
         gathered, self._unrecorded = self._unrecorded, []
-        limit = self._io.backbone.settings.max_record_bytes - ENVELOPE_BYTES
+        backbone = self._io.backbone
+        limit = min(backbone.settings.max_record_bytes, backbone.log.max_record_bytes) - ENVELOPE_BYTES
         batch: list[Frame] = []
         size = 0
         for frame in gathered:

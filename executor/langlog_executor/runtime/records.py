@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
-from langlog_backbone.log import LogUnavailable, NewRecord
+from langlog_backbone.log import PART_BYTES, LogUnavailable, NewRecord
 from langlog_backbone.log.records import event_record
 from langlog_backbone.time.clock import new_id, now_iso
 from langlog_schemas import events, run_results
@@ -78,7 +78,7 @@ class RunRecords:
         """The trace that the records belong to. Set before the first one."""
         self._io = io
         self._prefix = f"{task.run_id}-{task.attempt}-{suffix}" if task is not None else f"{new_id()}-0-"
-        limit = io.backbone.settings.max_record_bytes
+        limit = min(io.backbone.settings.max_record_bytes, PART_BYTES)
         self._part_bytes = max(limit - ENVELOPE_BYTES, limit // 2)
         self._lock = threading.Lock()
         self._waiting: list[NewRecord] = []

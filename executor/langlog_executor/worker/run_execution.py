@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from langlog_backbone.credentials.run_credentials import CredentialsGone, Private, RunCredentials
-from langlog_backbone.log import LogFault, NewRecord
+from langlog_backbone.log import PART_BYTES, LogFault, NewRecord
 from langlog_backbone.log.records import encoded_command_record
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import Availability, until_available
@@ -285,7 +285,7 @@ class RunExecution:
     def _split(self, report: FinishRun) -> FinishRun:
         """A report, and the event it leads to, are one record each: what does not fit there goes into records before it."""
         size = len(bytes(report.values)) + len(bytes(report.output)) + len(bytes(report.interrupts))
-        if size <= self._tools.io.backbone.log.max_record_bytes - ENVELOPE_BYTES:
+        if size <= min(self._tools.io.backbone.log.max_record_bytes, PART_BYTES) - ENVELOPE_BYTES:
             return report
         result = RunResult(bytes(report.values), bytes(report.output))
         blob_id = self._records.emit_result(report.run_id, report.attempt, result)

@@ -30,7 +30,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..auth.access import USER, identify
 from ..auth.starlette import Caller, Credentials, scope_of
-from ..http.body_reader import RECEIVED, SOURCE, BodySource, receive_body
+from ..http.body_reader import HELD, RECEIVED, SOURCE, BodySource, receive_body
 from ..http.errors import CLOSING, ApiError
 from .routers import find_routers
 from .sockets import Socket
@@ -340,6 +340,7 @@ class _Exchange:
         inner = outer.clone(headers=_headers(scope))
         outer._read_bytes = kept
         inner.pop(RECEIVED, None)
+        inner.pop(HELD, None)  # the outer request gives it back
         return inner
 
 

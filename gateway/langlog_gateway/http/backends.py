@@ -72,6 +72,11 @@ class Commands:
         self._reads = reads
         self._timeout = reply_timeout_s
 
+    @property
+    def max_record_bytes(self) -> int:
+        """Bytes that one command may have."""
+        return self._log.max_record_bytes
+
     async def execute(self, command: cmd.Body, origin: Origin = NOBODY, what: str = "command") -> Reply:
         """The outcome of one command. Raises ApiError: a rejection's own status, 413, 503, 504."""
         reply = (await self.execute_all([command], origin, what))[0]

@@ -1,4 +1,4 @@
-"""Reads the bodies of requests: bounded in bytes, in time and in what a compressed body may unpack to.
+"""Reads the bodies of requests: bounded in bytes, in time, in what a compressed body may unpack to, and all together (`body_budget`).
 
 The server hands bodies on as they arrive (`service`: ``auto_decompress`` is off), so that nothing is unpacked before the caller is
 authenticated. `receive_body` then reads the whole body, unpacks it in a thread up to the limit, and leaves the result where
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD, BrotliDecompressor, ZSTDDecompressor
 
+from .body_budget import SMALL_BYTES, BodyBudget
 from .errors import ApiError
 
 ENCODINGS = ("gzip", "deflate", *(("br",) if HAS_BROTLI else ()), *(("zstd",) if HAS_ZSTD else ()))
@@ -37,6 +39,9 @@ class BodySource(NamedTuple):
 
 
 LIMITS = web.AppKey("body_limits", BodyLimits)
+BUDGET = web.AppKey("body_budget", BodyBudget)
+HELD = web.RequestKey("body_held", int)
+"""Bytes of the budget that the request's body takes up."""
 SOURCE = web.RequestKey("body_source", BodySource)
 RECEIVED = web.RequestKey("body_received", bool)
 
@@ -55,23 +60,88 @@ async def receive_body(request: web.Request) -> bytes:
     return await request.read()
 
 
+def release_body(request: web.Request) -> None:
+    """The body is no longer needed: it has been decoded, or the request is over. Later calls do nothing."""
+    held = request.pop(HELD, 0)
+    if held:
+        request._read_bytes = b""
+        request.app[BUDGET].give(held)
+
+
 async def _from_connection(request: web.Request) -> bytes:
     limits = request.app[LIMITS]
     encoding = encoding_of(request)
     if (request.content_length or 0) > limits.bytes:
         raise too_large(limits.bytes)
+    body = await _received(request, limits, limits.bytes if encoding else 0)
+    if encoding and body:
+        if not request.get(HELD, 0):
+            async with _time_for_room(limits):
+                await _hold(request, limits.bytes)
+        body = await asyncio.to_thread(unpack, body, encoding, limits.bytes)
+    _hold_only(request, len(body))
+    return body
+
+
+async def _received(request: web.Request, limits: BodyLimits, more: int) -> bytes:
+    """The body as it was sent. A large one takes its room, and ``more``, at once: two that wait for each other would never end."""
+    length = request.content_length
+    begun = b""
     try:
         async with asyncio.timeout(limits.seconds):
-            body = await request.read()
+            if length is None:  # it comes in chunks: most of these are small
+                begun = await _up_to(request, b"", SMALL_BYTES)
+                if len(begun) <= SMALL_BYTES:
+                    return begun
+        if length is None or length > SMALL_BYTES:
+            async with _time_for_room(limits):
+                await _hold(request, (length or limits.bytes) + more)
+        async with asyncio.timeout(limits.seconds):
+            body = await _up_to(request, begun, limits.bytes)
     except TimeoutError:
         raise ApiError(
             408, f"The request body did not arrive within {limits.seconds:g} s (LANGLOG_BODY_TIMEOUT_SECS)"
         ) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise too_large(limits.bytes) from None
-    if not encoding or not body:
-        return body
-    return await asyncio.to_thread(unpack, body, encoding, limits.bytes)
+    if len(body) > limits.bytes:
+        raise too_large(limits.bytes)
+    return body
+
+
+@asynccontextmanager
+async def _time_for_room(limits: BodyLimits) -> AsyncIterator[None]:
+    """Raises ApiError 503 when there is no room for the body for as long as it may take to arrive."""
+    try:
+        async with asyncio.timeout(limits.seconds):
+            yield
+    except TimeoutError:
+        raise ApiError(
+            503,
+            "Too many large request bodies at once (LANGLOG_MAX_BODIES_BYTES): try again later",
+            {"retry-after": "1"},
+        ) from None
+
+
+async def _up_to(request: web.Request, begun: bytes, limit: int) -> bytes:
+    """The body as it arrives, of which ``begun`` has; stops behind the first piece that goes over the limit."""
+    pieces, size = [begun], len(begun)
+    while size <= limit and (piece := await request.content.readany()):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
+
+
+async def _hold(request: web.Request, amount: int) -> None:
+    """Take room for the body in the budget of the gateway."""
+    request[HELD] = request.get(HELD, 0) + await request.app[BUDGET].take(amount)
+
+
+def _hold_only(request: web.Request, amount: int) -> None:
+    """Give back the room that the body turned out not to need."""
+    held = request.get(HELD, 0)
+    kept = 0 if amount <= SMALL_BYTES else min(amount, held)
+    if held > kept:
+        request[HELD] = kept
+        request.app[BUDGET].give(held - kept)
 
 
 def encoding_of(request: web.Request) -> str:

@@ -75,6 +75,7 @@ class Runs:
     async def wait(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request), waits=True)
+        del body
         watch = await self._core.watches.open(order.thread_id, order.run_id)
         try:
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
@@ -83,6 +84,7 @@ class Runs:
                     await self._orders.send(order)
                 else:
                     await self._orders.place(order)
+                order = order.without_kwargs()
                 watch.missed = order.origin.key is not None  # the run of a repetition may be over already
                 ask = self._core.permissions.running(request, order.command)
                 return await self._waits.answer(request, watch, order.run_id, ask, placed=not order.certain)
@@ -92,6 +94,8 @@ class Runs:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request), waits=True)
+        recorded = body.stream_resumable
+        del body  # a stream lasts, and must not keep the input
         self._core.enter_stream(request)
         watch = self._core.watches.enter(order.thread_id, order.run_id, frames=True)
         try:
@@ -99,7 +103,8 @@ class Runs:
             with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
                 await asyncio.gather(self._core.watches.ready(watch), self._orders.place(order))
                 watch.sent = watch.seen = True
-                return await self._streams.follow_new(request, watch, order, recorded=body.stream_resumable)
+                order = order.without_kwargs()
+                return await self._streams.follow_new(request, watch, order, recorded=recorded)
         finally:
             self._core.watches.close(watch)
             self._core.leave_stream(request)

@@ -19,6 +19,7 @@ from langlog_schemas import ids
 from langlog_schemas.filters import Filter, admits
 from langlog_schemas.messages import Reply
 from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, Layered, RunCreate, Server
+from msgspec.structs import replace
 from uuid_utils import uuid4
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
@@ -51,6 +52,10 @@ class Order(NamedTuple):
     def certain(self) -> bool:
         """Nothing can speak against it: a run on a thread that is minted for it."""
         return self.command.fresh and self.command.temporary
+
+    def without_kwargs(self) -> Order:
+        """As one who follows the run keeps it: the input may be large."""
+        return self._replace(command=replace(self.command, kwargs=msgspec.Raw(b"{}")))
 
     @property
     def path(self) -> str:

@@ -200,7 +200,7 @@ class Threads:
         metadata = msgspec.json.decode(row["metadata"], type=dict[str, Any]) | (value.get("metadata") or {})
         commands: list[cmd.Body] = [
             cmd.CreateThread(thread_id=target, metadata=metadata, ttl=_ttl_of(row), if_exists="do_nothing"),
-            *await copied_state(self._core.reads, thread_id, target, self._core.settings.max_record_bytes),
+            *await copied_state(self._core.reads, thread_id, target, self._core.commands.max_record_bytes),
         ]
         for reply in await self._core.commands.execute_all(commands, origin, "copy"):
             if reply.status != 200:

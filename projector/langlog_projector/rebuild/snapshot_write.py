@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
-from langlog_backbone.log import Log, NewRecord
+from langlog_backbone.log import PART_BYTES, Log, NewRecord
 from langlog_backbone.log.encryption.sealed_log import OTHERS, PLAIN, SEALED_TOPICS
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.time.clock import now_iso
@@ -154,7 +154,7 @@ class _Writer:
     def __init__(self, log: Log, snapshot_id: str, ends: Sequence[int]) -> None:
         self._log = log
         self._id = snapshot_id
-        self._piece = max(1_000, log.max_record_bytes - SEALING_BYTES)
+        self._piece = max(1_000, min(log.max_record_bytes, PART_BYTES) - SEALING_BYTES)
         self.record_bytes = min(RECORD_BYTES, self._piece)
         self.first = list(ends)
         self.records = [0] * log.partitions

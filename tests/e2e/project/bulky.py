@@ -1,8 +1,9 @@
-"""A graph whose state is as large as its input says."""
+"""Graphs with large states: one makes as much as its input says, the other is sent images."""
 
 from typing import TypedDict
 
-from langgraph.graph import START, StateGraph
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
 
 
 class State(TypedDict, total=False):
@@ -18,3 +19,14 @@ builder = StateGraph(State)
 builder.add_node("fill", fill)
 builder.add_edge(START, "fill")
 graph = builder.compile()
+
+
+def look(state: MessagesState):
+    parts = state["messages"][-1].content
+    return {"messages": [AIMessage(f"{sum(len(part['image_url']['url']) for part in parts)} characters")]}
+
+
+viewing = StateGraph(MessagesState)
+viewing.add_node("look", look)
+viewing.add_edge(START, "look")
+viewer = viewing.compile()

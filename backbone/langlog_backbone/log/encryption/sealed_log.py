@@ -95,6 +95,7 @@ class SealedLog:
             await self._keys.stop()
             raise
         self.partitions = self._inner.partitions
+        self.max_record_bytes = self._inner.max_record_bytes
 
     async def stop(self) -> None:
         await self._inner.stop()

@@ -33,6 +33,7 @@ from aiokafka.errors import (
     UnsupportedVersionError,
 )
 from langlog_schemas import commands, events, snapshots
+from msgspec.structs import replace
 
 from ...process.settings import Settings
 from ...time.clock import now_ms
@@ -119,7 +120,9 @@ class KafkaLog:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 admin = self._admin = make_admin(self._bootstrap, self._settings)
                 await admin.start()
-            await prepare_topics(admin, [self._stored(topic) for topic in self._topics], self._settings)
+            topics = [self._stored(topic) for topic in self._topics]
+            self.max_record_bytes = await prepare_topics(admin, topics, self._settings)
+            self._settings = replace(self._settings, max_record_bytes=self.max_record_bytes)
             self._open = True
             try:
                 await self._ready_producer()

@@ -1,6 +1,7 @@
 """The topics on Kafka: made where missing, refused where they could lose or reorder what langlog needs.
 
-Runs once at start; several processes may start at once. Nothing is changed on topics that exist.
+Runs once at start; several processes may start at once. Nothing is changed on topics that exist: where they take smaller records
+than langlog would write by default, their limit is the log's.
 """
 
 from __future__ import annotations
@@ -19,22 +20,24 @@ from aiokafka.errors import (
     for_code,
 )
 
-from ...process.settings import Settings
+from ...process.settings import MAX_RECORD_BYTES, Settings
 from ..port import LogFault, LogUnavailable
-from .client import message_bytes, topic_options
+from .client import ENVELOPE_BYTES, message_bytes, topic_options
 
 logger = structlog.get_logger(__name__)
 
 PRODUCTION_REPLICATION = 3
 PRODUCTION_IN_SYNC = 2
+FORMER_RECORD_BYTES = 16_000_000
+"""`Settings.max_record_bytes` by default in earlier versions: topics made then take no more."""
 LEADER_TIMEOUT_S = 30.0
 """How long the partitions of a topic may be without leaders at start."""
 LEADER_PAUSE_S = 0.05
 """Between two looks at them: Kafka has no event for it."""
 
 
-async def prepare_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Settings) -> None:
-    """Returns when all partitions have leaders. Raises LogFault, LogUnavailable (leaders missing), KafkaError."""
+async def prepare_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Settings) -> int:
+    """Returns when all partitions have leaders: how large a record the topics take, in bytes. Raises LogFault, LogUnavailable (leaders missing), KafkaError."""
     if settings.production and settings.replication_factor < PRODUCTION_REPLICATION:
         raise LogFault(
             f"LANGLOG_PRODUCTION needs LANGLOG_REPLICATION_FACTOR of at least {PRODUCTION_REPLICATION}, "
@@ -48,6 +51,18 @@ async def prepare_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], sett
     configs = await _configs(admin, topics)
     for topic in topics:
         _check(topic, described[topic], configs.get(topic, {}), settings)
+    limits = {topic: int(configs.get(topic, {}).get("max.message.bytes", message_bytes(settings))) for topic in topics}
+    smallest = min(limits, key=lambda topic: limits[topic])
+    limit = min(settings.max_record_bytes, limits[smallest] - ENVELOPE_BYTES)
+    if limit < settings.max_record_bytes:
+        logger.warning(
+            "kafka.records_limited",
+            topic=smallest,
+            max_message_bytes=limits[smallest],
+            max_record_bytes=limit,
+            hint=f"raise max.message.bytes of all topics to {message_bytes(settings)} for larger requests",
+        )
+    return limit
 
 
 async def _make(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Settings) -> None:
@@ -108,10 +123,14 @@ def _check(topic: str, partitions: Sequence[Mapping[str, Any]], config: Mapping[
             f"LANGLOG_PARTITIONS says {settings.partitions}"
         )
     needed = message_bytes(settings)
+    if (
+        settings.max_record_bytes == MAX_RECORD_BYTES
+    ):  # nobody has chosen it: topics of earlier versions are taken as they are
+        needed = FORMER_RECORD_BYTES + ENVELOPE_BYTES
     if int(config.get("max.message.bytes", needed)) < needed:
         raise LogFault(
             f"topic {topic} has max.message.bytes={config['max.message.bytes']}; "
-            f"LANGLOG_MAX_RECORD_BYTES={settings.max_record_bytes} needs {needed}"
+            f"LANGLOG_MAX_RECORD_BYTES={settings.max_record_bytes} needs {message_bytes(settings)}"
         )
     weak = [f"{name}={config.get(name)}" for name in ("retention.ms", "retention.bytes") if config.get(name) != "-1"]
     if config.get("cleanup.policy") != "delete":

@@ -1,0 +1,87 @@
+"""All large request bodies together: their bytes are bounded, and those that find no room wait for it, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+
+from langlog_gateway.http.body_budget import BodyBudget
+from langlog_gateway.http.body_reader import BUDGET
+
+from .conftest import Attempt, MakeStack
+from .test_bodies import post
+
+LARGE = 100_000
+
+
+async def test_bodies_get_room_in_the_order_in_which_they_asked() -> None:
+    budget = BodyBudget(10)
+    assert await budget.take(6) == 6
+    large = asyncio.create_task(budget.take(8))
+    small = asyncio.create_task(budget.take(1))
+    gone = asyncio.create_task(budget.take(2))
+    await asyncio.sleep(0)  # all three wait: one that would fit does not overtake
+    gone.cancel()
+    assert budget.held == 6
+    budget.give(6)
+    assert await asyncio.gather(large, small) == [8, 1]
+    budget.give(9)
+    assert await budget.take(50) == 10, "larger than all room: alone"
+    budget.give(10)
+    assert budget.held == 0
+
+
+async def test_one_that_leaves_lets_those_behind_it_pass() -> None:
+    budget = BodyBudget(10)
+    await budget.take(6)
+    first, second = asyncio.create_task(budget.take(8)), asyncio.create_task(budget.take(4))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == 4
+    assert budget.held == 10
+
+
+async def test_large_bodies_share_a_bound_and_small_ones_are_free(make_stack: MakeStack) -> None:
+    """A body takes its room from before it arrives until its answer begins; a stream that lasts holds nothing."""
+    body = json.dumps({"assistant_id": "echo", "input": "x" * LARGE}).encode()
+    release = asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {}))
+        await release.wait()
+        await attempt.finish({})
+
+    async with make_stack(max_body_bytes=2 * LARGE, max_bodies_bytes=2 * LARGE, body_timeout_s=0.3) as stack:
+        stack.play = play
+        budget = stack.gateway._runner.app[BUDGET]  # type: ignore[union-attr]
+        async with stack.http.post(f"{stack.url}/runs/stream", data=body) as stream:
+            assert stream.status == 200
+            assert budget.held == 0, "the answer has begun"
+            room = await budget.take(2 * LARGE)
+            async with stack.http.post(f"{stack.url}/threads", data=b"{}") as small:
+                assert small.status == 200
+            for headers in ({}, {"content-encoding": "gzip"}):
+                sent = gzip.compress(body) if headers else body
+                async with stack.http.post(f"{stack.url}/runs/wait", data=sent, headers=headers) as late:
+                    assert (late.status, late.headers["retry-after"]) == (503, "1")
+                    assert "LANGLOG_MAX_BODIES_BYTES" in (await late.json())["detail"]
+            waiting = asyncio.create_task(stack.call("POST", "/runs", {"assistant_id": "echo", "input": "x" * LARGE}))
+            reader, writer = await asyncio.open_connection("127.0.0.1", stack.backbone.settings.port)
+            writer.write(post(f"content-length: {LARGE + 1}"))  # and then nothing of it
+            budget.give(room)
+            assert (await waiting)[0] == 200
+            assert b"408" in await reader.readline()
+            writer.close()
+            release.set()
+        assert budget.held == 0
+
+        async def chunks() -> object:
+            for start in range(0, len(body), 9_000):
+                yield body[start : start + 9_000]
+
+        packed = {"data": gzip.compress(body), "headers": {"content-encoding": "gzip"}}
+        for sent in ({"data": body}, {"data": chunks()}, packed, {"data": chunks()}):
+            async with stack.http.post(f"{stack.url}/runs/wait", **sent) as answer:  # type: ignore[arg-type]
+                assert answer.status == 200, await answer.text()
+        assert budget.held == 0
