@@ -467,6 +467,8 @@ def webhook_error(event: ev.RunEnded) -> RunError | None:
     )
     if event.superseded_by is not None:
         return RunError(name, f"{action} requested by run {event.superseded_by}")
+    if event.error is not None:
+        return event.error
     return RunError(name, f"{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel")
 
 

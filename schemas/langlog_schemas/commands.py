@@ -21,7 +21,8 @@ from .upcasts import bring_up
 TOPIC = "commands"
 
 MultitaskStrategy = Literal["reject", "interrupt", "rollback", "enqueue"]
-CancelAction = Literal["interrupt", "rollback"]
+CancelAction = Literal["interrupt", "rollback", "disconnect"]
+"""``disconnect``: an interrupt, since the client that the run was tied to has left (API.md 6.5)."""
 Outcome = Literal["success", "error", "interrupted", "timeout", "rolled_back"]
 Metadata = dict[str, Any]
 

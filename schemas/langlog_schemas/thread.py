@@ -20,6 +20,7 @@ INTERRUPT_CONSUMED = "Unknown or already-consumed interrupt: {}"
 """Why answers to interrupts are refused (`commands.CreateRun.answers`)."""
 WORKER_LOST = "The run lost its worker {} times and was given up."
 TIME_OVER = "The run exceeded its time limit."
+CLIENT_LEFT = "interrupt requested by on_disconnect: cancel, after the client disconnected"
 """What runs say whose end their worker has not told."""
 
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from langlog_executor.decider.assistants import decide_assistant, fold_assistant
 from langlog_executor.decider.threads import decide_thread, fold_thread
+from langlog_projector.fold import webhook_error
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.assistant import AssistantState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN, ThreadState
+from langlog_schemas.thread import CLIENT_LEFT, INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN, ThreadState
 from msgspec import Raw
 
 from .histories import at, decide_all, histories
@@ -174,6 +175,27 @@ def test_a_run_that_ends_and_nobody_knows_what_it_left_leaves_its_thread_alone(r
     (ended,) = thread.finish("r2", "interrupted", state_known=False)
     assert isinstance(ended, ev.RunCancelled)
     assert (ended.status, bytes(ended.values), bytes(ended.interrupts)) == (rest, b"", b"")
+
+
+@pytest.mark.parametrize("way", ["running", "lost", "lost with its thread", "pending", "cancelled again"])
+def test_a_run_whose_client_left_says_so_however_it_ends(way: str) -> None:
+    """Not that somebody has sent a request to cancel it."""
+    thread = Thread()
+    thread.tell(_run("r1", temporary=way == "lost with its thread"))
+    thread.tell(_run("r2"))
+    run = "r2" if way == "pending" else "r1"
+    events = thread.tell(cmd.CancelRuns(thread_id="t", run_ids=[run], action="disconnect"))
+    reported = cmd.RunError("UserInterrupt", "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel")
+    if way.startswith("lost"):
+        events = thread.tell(cmd.RequeueRun(thread_id="t", run_id=run, attempt=1, reason="lease_lost", crash=True))
+    if way == "cancelled again":
+        thread.tell(cmd.CancelRuns(thread_id="t", run_ids=[run]))
+    if way in ("running", "lost", "cancelled again"):
+        assert isinstance(events[0], ev.RunCancelRequested)
+        events = thread.finish(run, "interrupted", error=reported)
+    ended = events[0]
+    assert isinstance(ended, ev.RunCancelled)
+    assert webhook_error(ended) == cmd.RunError("UserInterrupt", CLIENT_LEFT)
 
 
 def test_a_cancelled_run_whose_thread_goes_with_it_is_not_asked_about() -> None:

@@ -232,7 +232,7 @@ def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Stop
 def _orphan(state: ThreadState, event: ev.RunCancelRequested) -> Orphan | None:
     """A run that keeps what it has written, when an attempt may have written something."""
     run = state.runs[event.run_id]
-    if event.action != "interrupt" or run.temporary or not (event.orphaned or run.attempt > 1):
+    if event.action == "rollback" or run.temporary or not (event.orphaned or run.attempt > 1):
         return None
     config = msgspec.json.encode(state.config)
     return Orphan(state.thread_id, run.run_id, event.attempt, run.graph_id, config, temporary=False)
@@ -254,7 +254,7 @@ def _withdrawn_report(control: Control) -> NewRecord:
         thread_id=control.thread_id,
         run_id=control.run_id,
         attempt=control.attempt,
-        outcome="interrupted" if control.action == "interrupt" else "rolled_back",
+        outcome="rolled_back" if control.action == "rollback" else "interrupted",
         state_known=False,
     )
     return end_record(report)

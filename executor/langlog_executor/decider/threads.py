@@ -255,22 +255,37 @@ def _stop(
             ev.RunCancelRequested(
                 thread_id=state.thread_id,
                 run_id=run.run_id,
-                action="rollback" if run.cancel == "rollback" else action,
+                action=_asked_first(run.cancel, action),
                 attempt=run.attempt,
                 superseded_by=run.superseded_by or superseded_by,
             )
         ]
-    kind = ev.RunCancelled if action == "interrupt" else ev.RunRolledBack
+    kind = ev.RunRolledBack if action == "rollback" else ev.RunCancelled
     return [
         kind(
             thread_id=state.thread_id,
             run_id=run.run_id,
             status=status,
             status_when_idle=state.status_when_idle if status == "busy" else None,
+            error=_why_cancelled(action),
             superseded_by=superseded_by,
             webhook=_webhook(run),
         )
     ]
+
+
+def _asked_first(before: cmd.CancelAction | None, action: cmd.CancelAction) -> cmd.CancelAction:
+    """Why a run is stopped that is being stopped already: the client that left was first, but a rollback takes more back."""
+    if "rollback" in (before, action):
+        return "rollback"
+    return before or action
+
+
+def _why_cancelled(action: cmd.CancelAction | None) -> cmd.RunError | None:
+    """What is known of a cancellation beside its kind."""
+    if action != "disconnect":
+        return None
+    return cmd.RunError(error="UserInterrupt", message=thread_aggregate.CLIENT_LEFT)
 
 
 def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta) -> Events:
@@ -342,7 +357,7 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         values=cmd.ABSENT if gone else command.values,
         output=command.output or (command.values if gone else cmd.ABSENT),
         interrupts=command.interrupts if command.state_known and not gone else cmd.ABSENT,
-        error=command.error,
+        error=(_why_cancelled(run.cancel) if outcome == "interrupted" else None) or command.error,
         started_at=command.started_at,
         frame_count=command.frame_count,
         last_frame_ms=command.last_frame_ms,
@@ -358,7 +373,7 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
     run = _held(state, command.run_id, command.attempt)
     if run is None:
         return []
-    if run.cancel == "interrupt" and not run.temporary:
+    if run.cancel in ("interrupt", "disconnect") and not run.temporary:
         # its checkpoints stay: the end waits for what they say of the thread
         asked = ev.RunCancelRequested(
             thread_id=state.thread_id,
@@ -370,12 +385,13 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
         )
         return [asked]
     if run.cancel is not None:
-        kind = ev.RunCancelled if run.cancel == "interrupt" else ev.RunRolledBack
+        kind = ev.RunRolledBack if run.cancel == "rollback" else ev.RunCancelled
         ended = kind(
             thread_id=state.thread_id,
             run_id=run.run_id,
             attempt=run.attempt,
             status=state.status_when_idle,
+            error=_why_cancelled(run.cancel),
             superseded_by=run.superseded_by,
         )
         return _ending(state, run, ended, meta)

@@ -119,7 +119,9 @@ def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> It
         yield
     except (asyncio.CancelledError, ConnectionResetError):
         if tied and not core.draining:
-            core.background(core.commands.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id])))
+            core.background(
+                core.commands.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action="disconnect"))
+            )
         raise
 
 
