@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 import sys
 import uuid
@@ -23,6 +24,7 @@ from langchain_core.messages import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
+from langlog_executor.checkpoints import serde as serde_module
 from langlog_executor.checkpoints.serde import AllowedTypes, ProjectSerializer, pack, project_serializer, unpack
 from langlog_executor.values import encoding
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
@@ -275,3 +277,25 @@ def test_secrets_inside_a_model_stay_secrets(roots: list[Path]) -> None:
     assert b"hush" not in encoding.encode(back)
     key = back["key"] if isinstance(back, dict) else back.key
     assert isinstance(key, SecretStr)
+
+
+def test_a_class_that_is_not_allowed_is_named_once_with_the_line_that_allows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the line says, put into langgraph.json, brings the values back."""
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(serde_module.logger, "warning", lambda event, **about: told.append({"event": event, **about}))
+    values: list[Any] = [Mine(1), Model(b="x"), Mine(2), {"a": [Model(b="y")]}]
+    packed = [pack(project_serializer({}, HERE), value) for value in values]
+    listed = {"serde": {"allowed_msgpack_modules": [["decimal", "Decimal"]]}}
+    stranger = project_serializer(listed)
+    shown = [unpack(stranger, *one) for one in packed]
+    assert shown == [{"a": 1}, {"b": "x"}, {"a": 2}, {"a": [{"b": "y"}]}]
+    assert [one["event"] for one in told] == ["checkpoint.class_not_allowed"] * 2
+    assert [one["cls"] for one in told] == [f"{__name__}.Mine", f"{__name__}.Model"]
+    line = told[-1]["hint"].removeprefix("add to langgraph.json: ")
+    section = json.loads(f"{{{line}}}")["checkpointer"]
+    assert section["serde"]["allowed_msgpack_modules"][0] == ["decimal", "Decimal"]
+    allowed = project_serializer(section)
+    assert [unpack(allowed, *one) for one in packed] == values
+    assert len(told) == 2

@@ -10,6 +10,7 @@ The executor sets ``LANGGRAPH_STRICT_MSGPACK`` before langgraph is imported, so 
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Collection, Iterable
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ormsgpack
+import structlog
 import zstandard
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import (
@@ -44,6 +46,10 @@ SAFE_PREFIXES = ("langchain_core.messages.", "langchain_core.documents.", "langc
 SECRETS = frozenset({("pydantic.types", name) for name in ("Secret", "SecretStr", "SecretBytes")})
 """Classes that hold a value and show a mask. A class that comes back as the plain data it was made of would show the value."""
 
+REFUSED_MAX = 1_000
+"""Classes that are remembered as refused, each of which is logged once."""
+
+logger = structlog.get_logger(__name__)
 _local = threading.local()
 
 
@@ -54,8 +60,26 @@ class AllowedTypes(set[tuple[str, ...]]):
         super().__init__(listed)
         self.roots = tuple(str(root.resolve()) for root in roots)
         self._judged: dict[str, bool] = {}
+        self._listed = tuple(sorted(self))
+        self._refused: dict[tuple[str, ...], None] = {}
 
     def __contains__(self, key: object) -> bool:
+        """Whether stored bytes may make an object of the class. A refusal is logged, with what allows the class."""
+        if self.allows(key):
+            return True
+        if isinstance(key, tuple) and key not in self._refused and len(self._refused) < REFUSED_MAX:
+            self._refused[key] = None
+            listed = json.dumps([list(pair) for pair in (*self._listed, *self._refused)])
+            logger.warning(
+                "checkpoint.class_not_allowed",
+                cls=".".join(str(part) for part in key),
+                effect="values of this class in the state come back as the plain data that they were made of",
+                hint=f'add to langgraph.json: "checkpointer": {{"serde": {{"allowed_msgpack_modules": {listed}}}}}',
+            )
+        return False
+
+    def allows(self, key: object) -> bool:
+        """As ``in``, and nobody is told."""
         if super().__contains__(key) or key in SECRETS:
             return True
         if not (isinstance(key, tuple) and len(key) == 2 and all(isinstance(x, str) for x in key)):
@@ -126,7 +150,7 @@ class ProjectSerializer(JsonPlusSerializer):
         if callable(getattr(obj, "get_secret_value", None)) and not hasattr(obj, "model_dump"):
             value = obj.get_secret_value()
             name = kind.__module__, kind.__name__
-            if name not in self.allowed:  # a class that may not come back: one that masks the value does
+            if not self.allowed.allows(name):  # a class that may not come back: one that masks the value does
                 secret = (
                     "SecretStr" if isinstance(value, str) else "SecretBytes" if isinstance(value, bytes) else "Secret"
                 )
