@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from operator import attrgetter
@@ -11,7 +12,7 @@ import asyncpg
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.envelope import Cause
 
-from .changes import Changes
+from .changes import Changes, RunRow
 
 SQL = load_sql("langlog_projector", "apply.sql")
 
@@ -32,57 +33,20 @@ class Step(NamedTuple):
     cause: Cause | None
 
 
-_NEW_THREAD = attrgetter(
-    "created_at",
-    "updated_at",
-    "state_updated_at",
-    "metadata",
-    "status",
-    "config",
-    "state_values",
-    "interrupts",
-    "error",
-    "ttl_minutes",
-    "ttl_strategy",
-    "has_checkpoints",
-    "frame_ms",
-    "settled",
-    "seq",
-    "status_when_idle",
-)
-_CHANGED_THREAD = attrgetter(
-    "updated_at",
-    "state_updated_at",
-    "metadata",
-    "status",
-    "config",
-    "state_values",
-    "interrupts",
-    "error",
-    "ttl_minutes",
-    "ttl_strategy",
-    "has_checkpoints",
-    "frame_ms",
-    "settled",
-    "seq",
-    "status_when_idle",
-)
-_CHANGED_RUN = attrgetter(
-    "updated_at",
-    "status",
-    "attempt",
-    "crashes",
-    "cancel",
-    "superseded_by",
-    "dispatched_at",
-    "started_at",
-    "ended_at",
-    "error",
-    "output",
-    "frame_count",
-    "first_event_number",
-    "last_event_number",
-)
+def columns_of(statement: str) -> tuple[str, ...]:
+    """The columns of the rows that a statement takes: its ``AS n (…)``. Values are put in this order, by name."""
+    (columns,) = re.findall(r"\bAS n \(([\w\s,]+)\)", statement)
+    return tuple(name.strip() for name in columns.split(","))
+
+
+_NEW_THREAD = attrgetter(*columns_of(SQL["insert_threads"])[1:])
+_CHANGED_THREAD = attrgetter(*columns_of(SQL["update_threads"])[1:])
+_NEW_RUN = columns_of(SQL["insert_runs"])[1:]
+_CHANGED_RUN = attrgetter(*columns_of(SQL["update_runs"])[1:])
+
+
+def _new_run(row: RunRow, new: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(new[name] if name in new else getattr(row, name) for name in _NEW_RUN)
 
 
 async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping[tuple[str, int], Step]) -> None:
@@ -163,27 +127,7 @@ async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Chang
     changed = [(id, *_CHANGED_THREAD(row)) for id, row in changes.threads.items() if row.created_at is None]
     if changed:
         await connection.execute(SQL["update_threads"], *_columns(changed, 15))
-    runs = [
-        (
-            id,
-            row.thread_id,
-            new["ordinal"],
-            new["assistant_id"],
-            new["graph_id"],
-            new["created_at"],
-            row.updated_at,
-            row.status,
-            new["metadata"],
-            new["kwargs"],
-            new["multitask_strategy"],
-            new["not_before"],
-            new["temporary"],
-            *_CHANGED_RUN(row)[2:],
-            new["user_id"],
-        )
-        for id, row in changes.runs.items()
-        if (new := row.new) is not None
-    ]
+    runs = [(id, *_new_run(row, row.new)) for id, row in changes.runs.items() if row.new is not None]
     if runs:
         await connection.execute(SQL["insert_runs"], *_columns(runs, 26))
     moved = [(id, *_CHANGED_RUN(row)) for id, row in changes.runs.items() if row.new is None]
