@@ -98,12 +98,23 @@ def _by_fields(graph: AnyGraph, attribute: str, suffix: str, channels: str | Seq
     return object_schema(graph.get_name(suffix), fields, frozenset(fields))
 
 
+def _unfolded(schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same schema with its members at the top: pydantic names a type that contains itself, and refers to it from there.
+
+    Clients of MCP want ``"type": "object"`` at the top.
+    """
+    if schema is None or "$ref" not in schema:
+        return schema
+    own = schema.get("$defs", {}).get(schema["$ref"].rpartition("/")[2])
+    return schema if own is None else {**own, **{name: value for name, value in schema.items() if name != "$ref"}}
+
+
 def _derive(*ways: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
     """What the first way that does not fail gives; None when all fail, said once in the log."""
     error: Exception | None = None
     for way in ways:
         try:
-            return way()
+            return _unfolded(way())
         except Exception as failure:  # a type that pydantic has no schema for
             error = error or failure
     logger.warning("graph.no_schema", error=str(error).partition("\n")[0])
