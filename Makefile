@@ -10,7 +10,7 @@ HOST ?= 127.0.0.1
 PORT ?= 2024
 
 # The first Python that is new enough and can make virtual environments; say PYTHON=… to choose another.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 # uv installs in seconds what takes pip up to a minute, so it is used where it is on the path; pip where it is not, or where uv fails
@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: dev talk tail quick test again test-newest lock check types imports format clean
+.PHONY: dev talk tail quick test again test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -71,9 +71,17 @@ test-newest:
 		<(.venv-newest/bin/python -m pip freeze --exclude-editable | tr 'A-Z_' 'a-z-' | sort) | grep '^>' || echo "> nothing"
 	.venv-newest/bin/pytest -n auto
 
+# The same tests on the lowest release of every dependency that pyproject.toml allows. tests/packaging/test_releases.py, which
+# `make test` runs, starts one server on them.
+test-lowest: $(VENV)/.installed-dev
+	rm -rf .venv-lowest
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-lowest
+	$(BIN)/python -m tests.stack.lowest .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python -c .venv-lowest/constraints.txt -r .venv-lowest/tools.txt -e .
+	.venv-lowest/bin/pytest -n auto --ignore tests/integrations
+
 # Resolves every dependency anew within pyproject.toml's bounds. Commit both files.
-lock: $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+lock: $(VENV)/.installed-dev
 	$(BIN)/uv lock --upgrade
 	$(BIN)/uv export --quiet --all-extras --no-emit-project --no-hashes --no-header --no-annotate --output-file constraints.txt
 
@@ -92,7 +100,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-newest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-newest .venv-lowest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)$(UV)" || { echo "langlog needs Python 3.11 or newer with venv (on Debian: apt install python3-venv), or uv" >&2; exit 1; }

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -23,6 +22,13 @@ from langlog_executor.runtime.records import RunRecords
 from langlog_schemas.messages import Task
 from typing_extensions import TypedDict
 
+from tests.stack.releases import current_langgraph
+
+try:
+    from langgraph.channels.delta import DeltaChannel
+except ImportError:  # langgraph < 1.2
+    DeltaChannel = None
+
 pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
 
 
@@ -34,7 +40,7 @@ class State(TypedDict, total=False):
     n: int
     log: Annotated[list[str], operator.add]
     messages: Annotated[list[Any], add_messages]
-    delta: Annotated[list[str], DeltaChannel(extend, snapshot_frequency=3)]
+    delta: Annotated[list[str], DeltaChannel(extend, snapshot_frequency=3) if DeltaChannel else operator.add]
     ask: bool
     kids: Annotated[list[str], operator.add]
 
@@ -189,6 +195,7 @@ async def test_a_delta_channel_survives_updates_branches_and_pruning(io: IoLoop)
     assert plain(await graphs[0].aget_state(config)) == before
 
 
+@current_langgraph
 async def test_a_delta_channel_stores_its_changes_and_not_its_value_every_time(io: IoLoop) -> None:
     runs = Runs(io)
     await runs.run({"n": 0})

@@ -19,6 +19,8 @@ from langlog_backbone.project.config import read_project
 from langlog_backbone.project.imports import imported_app
 from langlog_executor.graphs.loading import GraphLoadError, Graphs, UnknownGraph, load_graphs
 
+from tests.stack.releases import current_sdk
+
 GRAPH = """
 from typing import TypedDict
 from langgraph.graph import START, StateGraph
@@ -124,6 +126,7 @@ async def test_a_factory_is_given_the_config_of_the_run(folder: Path) -> None:
     assert module.seen == [config]
 
 
+@current_sdk
 async def test_a_factory_that_asks_for_the_server_runtime_is_given_it(folder: Path) -> None:
     text = GRAPH + textwrap.dedent("""
         from langgraph_sdk.runtime import ServerRuntime
@@ -146,6 +149,7 @@ async def test_a_factory_that_asks_for_the_server_runtime_is_given_it(folder: Pa
     assert await early_store.asearch(()) == []
 
 
+@current_sdk
 @pytest.mark.parametrize(
     ("imports", "parameters"),
     [

@@ -25,6 +25,8 @@ from langlog_schemas import commands, messages
 from langlog_schemas.commands import CreateThread, UpdateState
 from langlog_schemas.messages import Answer, Query
 
+from tests.stack.releases import current_langgraph
+
 PROJECT = Path(__file__).parents[1] / "contract" / "graphs" / "langgraph.json"
 Ask = Callable[..., Awaitable[Answer]]
 LIMIT_S = 60
@@ -234,6 +236,7 @@ async def test_subgraph_states_are_nested_and_can_be_asked_for_by_namespace(ask:
     assert [s["metadata"]["step"] for s in history] == [1, 0, -1]
 
 
+@current_langgraph
 async def test_an_update_goes_through_reducers_and_drops_unknown_keys(ask: Ask, run: Any, update: Any) -> None:
     thread_id = await run("counter", {"by": 3})
     place = {"graph_id": "counter", "thread_id": thread_id}

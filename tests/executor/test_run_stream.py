@@ -24,6 +24,8 @@ from langlog_executor.worker.graph_attempt import Ended, GraphAttempt
 from langlog_schemas.ids import default_assistant_id
 from langlog_schemas.messages import Task
 
+from tests.stack.releases import current_langgraph
+
 CONTRACT = Path(__file__).parent.parent / "contract"
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
 VOLATILE = {
@@ -127,6 +129,7 @@ def shape(value: Any) -> Any:
     return value
 
 
+@current_langgraph
 @pytest.mark.parametrize(("name", "body", "events"), STREAMS, ids=[x[0] for x in STREAMS])
 async def test_a_stream_is_as_recorded(
     name: str, body: dict[str, Any], events: list[dict[str, Any]], graphs: Graphs

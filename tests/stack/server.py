@@ -75,8 +75,17 @@ def kafka_env(bootstrap: str) -> dict[str, str]:
 class Process:
     """One ``langlog …`` process. `start` returns once it has said ``ready``; it may be started again after it ended."""
 
-    def __init__(self, name: str, args: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        args: list[str],
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        python: Path | str = sys.executable,
+    ) -> None:
+        """``python``: of the environment whose langlog it is."""
         self.name = name
+        self._python = str(python)
         self._args = args
         self.env = SURROUNDINGS | {"LOG_JSON": "true", "PYTHONUNBUFFERED": "1", **(env or {})}
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +109,7 @@ class Process:
         assert not self.alive, f"{self.name} runs already"
         self._heard.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "langlog", *self._args],
+            [self._python, "-m", "langlog", *self._args],
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -215,14 +224,20 @@ class LiveServer(Process):
     """``langlog dev`` on a free port. ``env`` may point it at another log, Postgres or Redis."""
 
     def __init__(
-        self, project: Path, folder: Path, env: Mapping[str, str] | None = None, *options: str, name: str = "dev"
+        self,
+        project: Path,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        *options: str,
+        name: str = "dev",
+        python: Path | str = sys.executable,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = folder / "data"
         args = ["dev", "--config", str(project), "--port", str(self.port), "--data-dir", str(self.data), "--no-reload"]
         own = {"LANGLOG_TEST_URL": self.url, "LANGLOG_REPLY_TIMEOUT_SECS": str(REPLY_S)}
-        super().__init__(name, [*args, *options], folder, own | dict(env or {}))
+        super().__init__(name, [*args, *options], folder, own | dict(env or {}), python)
 
     @contextlib.contextmanager
     def up(self, *, verified: bool = True) -> Iterator[LiveServer]:

@@ -11,9 +11,12 @@ import pytest
 from langlog_backbone.project.imports import imported_file
 
 from tests.gateway.conftest import MakeStack, Stack
+from tests.stack.releases import current_sdk
 
 from .conftest import INDEX
 from .sides import embed_item, embed_query
+
+pytestmark = current_sdk
 
 AUTH = """
 import copy

@@ -33,6 +33,10 @@ NO_ADDRESS = (
 )
 
 
+CLIENT_MODULES = ("langgraph_sdk._async.client", "langgraph_sdk.client")
+"""Where the SDK opens clients without an address: since 0.3.6, and before."""
+
+
 class Loopback(httpx.AsyncBaseTransport):
     def __init__(self, base_url: str, prefix: str = "", closed: ContextVar[bool] | None = None) -> None:
         """``prefix``: what all paths of the server begin with. ``closed``: where it is true nothing is sent."""
@@ -77,11 +81,14 @@ def open_loopback(base_url: str, prefix: str, closed: ContextVar[bool] | None = 
     def make(*_: Any, **__: Any) -> Loopback:
         return way
 
-    try:
-        client: Any = importlib.import_module("langgraph_sdk._async.client")
-    except ImportError:
-        client = None
-    if not hasattr(client, "get_asgi_transport"):
+    for module in CLIENT_MODULES:
+        try:
+            client: Any = importlib.import_module(module)
+        except ImportError:
+            continue
+        if hasattr(client, "get_asgi_transport"):
+            break
+    else:
         logger.warning("loopback.unavailable", reason="this langgraph-sdk has no known opening for servers")
         return
     client.get_asgi_transport = lambda: make

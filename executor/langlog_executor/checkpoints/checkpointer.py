@@ -23,16 +23,16 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    DeltaChannelHistory,
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langlog_schemas import checkpoints, commands
 from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 
-from ..graphs.run_input import PrivateText
+from ..graphs.run_input import PrivateText, without_private
 from ..runtime.command_sender import CommandSender
 from ..values import encoding
+from ..values.library_features import DeltaChannelHistory
 from .cipher import encryption_context
 from .lookup import PAGE, CheckpointLookup, Fetch, Wanted
 from .overlay import Overlay
@@ -451,10 +451,11 @@ def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfi
 def _metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
     """What the library says of the checkpoint, all that the run's metadata says, and what configurable says in scalars."""
     saved: dict[str, Any] = dict(get_serializable_checkpoint_metadata(config, metadata))
+    given = without_private(config.get("metadata") or {})
     for name, held in config["configurable"].items():
-        if isinstance(held, PrivateText) and name not in (config.get("metadata") or {}):
+        if isinstance(held, PrivateText) and name not in given:
             saved.pop(name, None)
-    for key, value in (config.get("metadata") or {}).items():
+    for key, value in given.items():
         if key not in saved and not key.startswith("__"):
             saved[key] = value
     parents = config["configurable"].get("checkpoint_map")

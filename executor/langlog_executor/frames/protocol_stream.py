@@ -56,9 +56,20 @@ class ProtocolStream:
         self.library_modes = tuple(sorted({*self.library_modes, *self._own}))
 
     async def follow(self, parts: AsyncIterator[Any]) -> None:
-        """All parts of ``astream`` in its second form."""
+        """All parts of ``astream``, in its second form or, where the library has the first alone, in that."""
         async for part in parts:
-            self.part(part["type"], tuple(part["ns"]), part["data"], part.get("interrupts") or ())
+            if isinstance(part, tuple):
+                self._first_form(*part)
+            else:
+                self.part(part["type"], tuple(part["ns"]), part["data"], part.get("interrupts") or ())
+
+    def _first_form(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
+        """Interrupts are among the values there."""
+        interrupts: tuple[Any, ...] = ()
+        if mode == "values" and isinstance(data, dict) and INTERRUPT in data:
+            interrupts = tuple(data[INTERRUPT])
+            data = {name: value for name, value in data.items() if name != INTERRUPT}
+        self.part(mode, tuple(namespace), data, interrupts)
 
     def part(self, mode: str, namespace: tuple[str, ...], data: Any, interrupts: tuple[Any, ...] = ()) -> None:
         match mode:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 from msgspec import Raw
 
-from ..graphs.run_input import PrivateText
+from ..graphs.run_input import without_private
 from ..values import encoding
 from ..values.error_text import described
 from ..values.interrupts import INTERRUPT, told
@@ -101,7 +101,9 @@ class RunStream:
                 else:
                     self.chunk((), *chunk)
             else:
-                self._emit("events", encoding.encode(event))
+                self._emit(
+                    "events", encoding.encode({**event, "metadata": without_private(event.get("metadata") or {})})
+                )
 
     def chunk(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
         """One chunk, as the library names its mode."""
@@ -146,7 +148,8 @@ class RunStream:
         for namespace, event in self._blocks.finish():
             self._protocol.message(namespace, event)
 
-    def _on_message(self, namespace: tuple[str, ...], message: Any, metadata: dict[str, Any]) -> None:
+    def _on_message(self, namespace: tuple[str, ...], message: Any, about: dict[str, Any]) -> None:
+        metadata = without_private(about)
         if isinstance(message, BaseMessage):
             for event in self._blocks.take(namespace, message):
                 self._protocol.message(namespace, event)
@@ -202,9 +205,12 @@ def _without_private(checkpoint: Any) -> dict[str, Any]:
     body = dict(checkpoint)
     for name in ("config", "parent_config"):
         config = body.get(name)
-        if config and any(isinstance(value, PrivateText) for value in config["configurable"].values()):
-            kept = {k: v for k, v in config["configurable"].items() if not isinstance(v, PrivateText)}
-            body[name] = {**config, "configurable": kept}
+        if config:
+            body[name] = config | {
+                part: without_private(config[part]) for part in ("configurable", "metadata") if config.get(part)
+            }
+    if body.get("metadata"):
+        body["metadata"] = without_private(body["metadata"])
     return body
 
 

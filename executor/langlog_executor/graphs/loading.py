@@ -26,18 +26,17 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph_sdk import runtime as sdk_runtime
 from langlog_backbone.project import imports as project_import
 from langlog_backbone.project.config import GraphSpec, Project
 from langlog_backbone.project.imports import NotPython, import_file, prepare_process
 
 from ..values.error_text import LIBRARIES
+from ..values.library_features import SERVER_RUNTIME, AccessContext
 
 DEFAULT_NAME = "LangGraph"
 """The library's name for a graph that was given none; clients see the graph id instead."""
 
 AnyGraph = Pregel[Any, Any, Any, Any]
-AccessContext = sdk_runtime.AccessContext
 
 
 class GraphLoadError(Exception):
@@ -134,15 +133,17 @@ class Factory:
         for name, kind in self._takes.items():
             if kind == "config":
                 arguments[name] = config
+            elif SERVER_RUNTIME is None:
+                raise TypeError(f"{self._spec} takes a ServerRuntime, which langgraph-sdk has since 0.3.6: upgrade it")
             elif access_context == "threads.create_run":
-                arguments[name] = sdk_runtime._ExecutionRuntime(
+                arguments[name] = SERVER_RUNTIME._ExecutionRuntime(
                     access_context=access_context,
                     user=user,
-                    store=store,  # type: ignore[arg-type]
+                    store=store,
                     context=context,
                 )
             else:
-                arguments[name] = sdk_runtime._ReadRuntime(
+                arguments[name] = SERVER_RUNTIME._ReadRuntime(
                     access_context=access_context,
                     user=user,
                     store=InMemoryStore() if store is None else store,  # described at start, before there is any
@@ -203,9 +204,11 @@ def _is_runtime(hint: object) -> bool:
     if isinstance(hint, str):
         return _names(hint, "ServerRuntime")
     origin = typing.get_origin(hint) or hint
-    if origin is sdk_runtime.ServerRuntime:
+    if SERVER_RUNTIME is None:
+        return False
+    if origin is SERVER_RUNTIME.ServerRuntime:
         return True
-    return isinstance(origin, type) and issubclass(origin, sdk_runtime._ServerRuntimeBase)
+    return isinstance(origin, type) and issubclass(origin, SERVER_RUNTIME._ServerRuntimeBase)
 
 
 def _names(hint: object, name: str) -> bool:

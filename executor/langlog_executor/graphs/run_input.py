@@ -111,6 +111,13 @@ class PrivateText(str):
     """A value of the configurable that the graph may use and that nothing langlog writes about the run may hold."""
 
 
+def without_private(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values less those that nothing may hold: langgraph before 1.2 copies texts of the configurable into a run's metadata."""
+    if any(type(value) is PrivateText for value in values.values()):
+        return {name: value for name, value in values.items() if type(value) is not PrivateText}
+    return values
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Who asks a question that needs a graph: a factory may make another graph for each user."""
 

@@ -25,7 +25,6 @@ from langgraph.store.base import (
     SearchItem,
     SearchOp,
     TTLConfig,
-    validate_op_namespace,
 )
 from langlog_backbone.postgres.database import Parameters
 from langlog_backbone.process.retry import Availability
@@ -38,6 +37,7 @@ from msgspec.structs import replace
 
 from ..runtime.command_sender import SOURCE, CommandSender
 from ..runtime.patient_reads import PatientReads
+from ..values.library_features import check_namespace
 from ..values.storable import storable
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class LogStore(BaseStore):
     def _checked(self, ops: Iterable[Op]) -> list[Op | StoreWrite]:
         checked: list[Op | StoreWrite] = []
         for op in ops:
-            validate_op_namespace(op)
+            check_namespace(op)
             if isinstance(op, PutOp):
                 checked.append(self._write(op))
             else:

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import structlog
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.errors import GraphDrained
-from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 from langlog_backbone.credentials.run_credentials import Private
 from langlog_backbone.process import tracing
@@ -31,6 +29,7 @@ from ..graphs.run_input import NOTHING, STRICT_RESUME, Kwargs, build_config, bui
 from ..values import encoding
 from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from ..values.interrupts import interrupts_of, refusal_of
+from ..values.library_features import DRAINS, STREAM_VERSION, GraphDrained, RunControl
 from .langsmith_traces import FeedbackUnavailable, feedback_urls, traced
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class GraphAttempt:
         self._settings = settings
         self._private = private
         self._emit = emit
-        self._control = RunControl()
+        self._control: Any = RunControl() if DRAINS else None
         self._stop: Stop | None = None
         self.traceparent: str | None = None
         """The trace that the attempt belongs to. Set before `run`."""
@@ -113,7 +112,7 @@ class GraphAttempt:
     def stop(self, reason: Stop) -> None:
         """Say why it is about to be cancelled. ``drain`` alone asks to stop at the next step boundary. Any thread."""
         self._stop = reason
-        if reason == "drain":
+        if reason == "drain" and self._control is not None:
             self._control.request_drain("shutdown")
 
     async def run(self) -> Ended:
@@ -220,12 +219,13 @@ class GraphAttempt:
             "durability": kwargs.durable,
             "interrupt_before": kwargs.before,
             "interrupt_after": kwargs.after,
-            "control": self._control,
             "context": kwargs.context if schema is None else build_context(kwargs.context, schema),
         }
+        if self._control is not None:
+            options["control"] = self._control
         if isinstance(stream, ProtocolStream):
             config["configurable"][BLOCKS] = True
-            await stream.follow(graph.astream(input, config, version="v2", **{**options, "subgraphs": True}))
+            await stream.follow(graph.astream(input, config, **{**options, **STREAM_VERSION, "subgraphs": True}))
         elif stream.events:
             events = graph.astream_events(input, config, version="v2", **options)
             await stream.follow_events(events, self._task.run_id)

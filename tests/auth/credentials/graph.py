@@ -5,8 +5,12 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
-from langgraph_sdk.runtime import ServerRuntime
 from typing_extensions import TypedDict
+
+try:
+    from langgraph_sdk.runtime import ServerRuntime
+except ImportError:  # langgraph-sdk < 0.3.6
+    ServerRuntime = None
 
 
 class State(TypedDict, total=False):
@@ -31,6 +35,8 @@ graph = StateGraph(State).add_node("look", look).add_edge(START, "look").compile
 
 def by_runtime(runtime: ServerRuntime) -> Any:
     """A graph for each user, who has to be known whatever the graph is made for."""
+    if ServerRuntime is None:
+        return _owned(runtime["configurable"]["langgraph_auth_user"]["identity"])
     return _owned(runtime.ensure_user().identity)
 
 

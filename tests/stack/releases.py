@@ -1,0 +1,9 @@
+"""Marks of tests that say what only newer releases of langgraph and its SDK do; `make test-lowest` skips them."""
+
+from __future__ import annotations
+
+import pytest
+from langlog_executor.values.library_features import DRAINS, SERVER_RUNTIME
+
+current_langgraph = pytest.mark.skipif(not DRAINS, reason="says what langgraph 1.2 or newer does")
+current_sdk = pytest.mark.skipif(SERVER_RUNTIME is None, reason="needs langgraph-sdk 0.3.6 or newer")
