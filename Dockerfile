@@ -1,4 +1,4 @@
-# One image for the four services; the command says which.
+# One image for the four services; the command says which. It has no servers of its own: core/ leaves PostgreSQL and Valkey out.
 FROM python:3.12-slim
 
 RUN useradd --create-home --uid 10001 langlog
@@ -11,7 +11,8 @@ COPY executor executor
 COPY projector projector
 COPY scheduler scheduler
 COPY cli cli
-RUN pip install --no-cache-dir -c constraints.txt .
+COPY core core
+RUN pip install --no-cache-dir -c constraints.txt ./core
 
 # The project to serve. Your own: build FROM this image, install its packages, copy it to /project.
 COPY examples/chat /project

@@ -9,6 +9,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -322,7 +323,13 @@ def main(folder: Path, version: str) -> None:
         file.write_text(text)
 
 
-if __name__ == "__main__":
-    from importlib.metadata import version as version_of
+def installed_version() -> str:
+    """Of the distribution that this package came with: langlog, or langlog-schemas by itself."""
+    try:
+        return metadata.version("langlog")
+    except metadata.PackageNotFoundError:
+        return metadata.version("langlog-schemas")
 
-    main(Path(sys.argv[1]), version_of("langlog"))
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), installed_version())
