@@ -39,7 +39,7 @@ _data_dir = click.option(
 @click.option(
     "--rollback", is_flag=True, help="Swap back to the read model that the last swap kept, brought up to date."
 )
-@click.option("--drop-old", is_flag=True, help="Let go of the read model that the last swap kept.")
+@click.option("--drop-old", is_flag=True, help="Drop the read model that the last swap kept.")
 @_data_dir
 def rebuild(fresh: bool, accept_differences: bool, rollback: bool, drop_old: bool, data_dir: Path | None) -> None:
     """Build the read model anew from the log, beside the live one, and swap it in.

@@ -21,5 +21,5 @@ def ensure_free(host: str, port: int) -> None:
                 probe.bind(address)
                 probe.listen(1)
             except OSError as error:
-                why = "in use" if error.errno == errno.EADDRINUSE else f"not to be had: {error.strerror}"
+                why = "in use" if error.errno == errno.EADDRINUSE else f"not available: {error.strerror}"
                 raise StartError(f"port {port} on {host} is {why} (choose another with --port)") from None
