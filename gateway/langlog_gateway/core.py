@@ -54,7 +54,9 @@ ID_SECRET = web.AppKey("id_secret", bytes)
 
 
 class Core:
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, *, dev: bool = False) -> None:
+        """``dev``: the gateway of ``langlog dev``."""
+        self.dev = dev
         self.settings: Settings = backbone.settings
         self.options = read_options(self.settings)
         configuration = Configuration(self.options.project)

@@ -83,10 +83,11 @@ class UnnamedRequest(web.Request):
 class GatewayService:
     name = "gateway"
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, *, dev: bool = False) -> None:
+        """``dev``: of ``langlog dev``, which has routes that no other server may have."""
         self._settings = backbone.settings
         self._pool = backbone.pool
-        self._core = Core(backbone)
+        self._core = Core(backbone, dev=dev)
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from langgraph_sdk import get_client
@@ -57,6 +58,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 async def client(server: LiveServer) -> AsyncIterator[LangGraphClient]:
     async with get_client(url=server.url) as client:
         yield client
+
+
+async def test_a_test_suite_may_begin_from_nothing(server: LiveServer, client: LangGraphClient) -> None:
+    """As the JavaScript server's own suite asks for it."""
+    everything = ("runs", "threads", "assistants", "checkpointer", "store")
+    (graph,) = {assistant["graph_id"] for assistant in await client.assistants.search()}
+    made = await client.assistants.create(graph)
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, made["assistant_id"], input={"messages": []}, raise_error=False)
+    for n in range(3):
+        await client.store.put_item(["n", str(n)], "k", {"n": n})
+    async with aiohttp.ClientSession() as http:
+        for body in ({}, {"runs": True}, {"checkpointer": True}):
+            async with http.post(f"{server.url}/internal/truncate", json=body) as answer:
+                assert (answer.status, await answer.json()) == (200, {"ok": True})
+        assert await client.runs.list(thread) == []
+        assert await client.threads.get_history(thread) == []
+        assert len((await client.store.search_items([]))["items"]) == 3
+        async with http.post(f"{server.url}/internal/truncate", json=dict.fromkeys(everything, True)) as answer:
+            assert answer.status == 200
+        async with http.get(f"{server.url}/openapi.json") as answer:
+            assert "/internal/truncate" not in (await answer.json())["paths"]
+    assert await client.threads.search() == []
+    assert (await client.store.search_items([]))["items"] == []
+    left = await client.assistants.search()
+    assert [assistant["metadata"]["created_by"] for assistant in left] == ["system"], "those of the graphs stay"
 
 
 def test_it_says_where_it_listens_which_graphs_it_has_and_where_its_data_is(server: LiveServer) -> None:

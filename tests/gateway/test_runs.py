@@ -105,6 +105,7 @@ async def test_what_a_run_is_to_be_made_of_must_exist(stack: Stack) -> None:
         ("/runs/crons", {"assistant_id": "echo", "schedule": "@daily", "command": {"update": 3}}, 422),
         ("/threads", {"supersteps": [{"updates": [{"command": {"goto": 3}}]}]}, 422),
         ("/threads", {"supersteps": [{"updates": [{"command": 3}]}]}, 422),
+        ("/internal/truncate", {"threads": True}, 404),
         (f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "on_disconnect": "zz"}, 422),
         ("/runs/wait", {"assistant_id": "echo", "on_completion": "complete"}, 422),
         (

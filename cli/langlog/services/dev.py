@@ -100,7 +100,7 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
             backbone = await stack.enter_async_context(open_backbone(settings, local=True))
         projector = ProjectorService(backbone)
         progress.figures = lambda: _folding(projector)
-        gateway = GatewayService(backbone)
+        gateway = GatewayService(backbone, dev=True)
         pool = WorkerPoolService(backbone, beside=gateway.load)
 
         async def load_again(paths: frozenset[Path]) -> str | None:

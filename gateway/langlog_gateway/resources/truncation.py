@@ -1,0 +1,78 @@
+"""``POST /internal/truncate``: deletes all that clients have made, for test suites that start from nothing.
+
+`langlog dev` alone has the route, without authentication of the project's own and without LANGLOG_PRODUCTION. What is deleted is
+deleted by commands, as each object's own route does it: the log keeps the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.postgres.database import load_sql
+from langlog_schemas import commands as cmd
+
+from ..core import Core, json_response
+from ..http.validation import read_body
+
+SQL = load_sql("langlog_gateway", "truncation.sql")
+PAGE = 500
+
+
+class Truncate(msgspec.Struct):
+    """What is to go. A thread takes its runs and checkpoints along."""
+
+    runs: bool = False
+    threads: bool = False
+    assistants: bool = False
+    checkpointer: bool = False
+    store: bool = False
+
+
+_decoder = msgspec.json.Decoder(Truncate)
+
+
+class Truncation:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/internal/truncate", self.truncate)]
+
+    async def truncate(self, request: web.Request) -> web.Response:
+        body = await read_body(request, _decoder)
+        if body.threads:
+            await self._each("threads", lambda row: cmd.DeleteThread(thread_id=row["thread_id"]))
+        if body.runs and not body.threads:
+            await self._each("runs", lambda row: cmd.DeleteRun(thread_id=row["thread_id"], run_id=row["run_id"]))
+        if body.checkpointer and not body.threads:
+            await self._each("threads", lambda row: cmd.DeleteCheckpoints(thread_id=row["thread_id"]))
+        if body.assistants:
+            await self._each("assistants", lambda row: cmd.DeleteAssistant(assistant_id=row["assistant_id"]))
+        if body.store:
+            await self._empty_store()
+        return json_response(b'{"ok":true}')
+
+    async def _each(self, name: str, command: Callable[[Any], cmd.Body]) -> None:
+        """Carry a command out for each row; one that is refused, because the object is in use or gone, is left."""
+        async for rows in self._pages(name):
+            await self._core.commands.execute_all([command(row) for row in rows], what="truncation")
+
+    async def _pages(self, name: str) -> AsyncIterator[list[Any]]:
+        last = ""
+        while rows := await self._core.reads.rows(SQL[name], last, PAGE):
+            yield rows
+            last = rows[-1][0]
+
+    async def _empty_store(self) -> None:
+        while rows := await self._core.reads.rows(SQL["store_items"], PAGE):
+            keys: dict[tuple[str, ...], list[str]] = {}
+            for row in rows:
+                keys.setdefault(tuple(row["namespace"]), []).append(row["key"])
+            commands = [
+                cmd.WriteStore(namespace=list(namespace), ops=[cmd.StoreOp(key=key) for key in found])
+                for namespace, found in keys.items()
+            ]
+            await self._core.commands.execute_all(commands, what="truncation")
