@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from langlog_backbone.context import open_backbone
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project, read_project
@@ -336,8 +337,6 @@ async def test_a_worker_whose_lifespan_fails_is_one_error_of_the_start(settings:
     graph = GRAPH.format(imports="import resources_of_test", node=LOOKING)
     files = {"resources_of_test.py": broken, "g.py": graph}
     file = write(tmp_path / "project", files, {"app": "resources_of_test:app"})
-    from langlog_backbone.context import open_backbone
-
     async with open_backbone(msgspec.structs.replace(settings, project=file)) as backbone:
         pool = WorkerPoolService(backbone)
         try:
@@ -346,3 +345,19 @@ async def test_a_worker_whose_lifespan_fails_is_one_error_of_the_start(settings:
         finally:
             await pool.stop()
     assert "OSError: no such database" in str(raised.value) and "\n" not in str(raised.value)
+
+
+async def test_what_this_process_imports_beside_the_first_worker_may_stop_the_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "project", {"g.py": GRAPH.format(imports="", node=LOOKING)})
+
+    def beside() -> None:
+        raise StartError("the gateway's part does not load")
+
+    async with open_backbone(msgspec.structs.replace(settings, project=file)) as backbone:
+        pool = WorkerPoolService(backbone, beside)
+        with pytest.raises(StartError, match="the gateway's part"):
+            await pool.start()
+        assert pool.pids == []
+        await pool.stop()

@@ -91,7 +91,7 @@ class WorkerProcess:
                 f"a worker process has not imported the graphs within {limit_s:.0f} s: "
                 "if they need longer, set LANGLOG_WORKER_START_SECS"
             ) from None
-        except (asyncio.CancelledError, StartError):
+        except BaseException:
             await worker.kill()
             raise
         if "ready" in said:
