@@ -28,7 +28,6 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas.commands import Ttl
 
 from .auth.access import caller, identity_of
-from .auth.encryption_context import load_encryption_contexts
 from .custom_app.live_code import LiveCode
 from .http.backends import SOURCE, Commands, Origin, Queries, Reads
 from .http.errors import JSON, ApiError
@@ -60,7 +59,6 @@ class Core:
         self.settings: Settings = backbone.settings
         self.options = read_options(self.settings)
         configuration = Configuration(self.options.project)
-        self.encryption_contexts = load_encryption_contexts(self.options)
         self.langsmith = tracing.to_langsmith(configuration.environment())
         """Whether workers with the same variables trace runs to LangSmith."""
         self._webhooks: WebhookPolicy = webhook_policy(
@@ -77,7 +75,7 @@ class Core:
         self.probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self.reads = Reads(backbone.pool, self.settings.read_timeout_s)
         self.code = LiveCode(self.options, self.reads, self.settings)
-        """The project's own application and authentication."""
+        """The project's own application, authentication and encryption contexts."""
         self.credentials = RunCredentials(backbone.pool, self.settings)
         self.replies = ReplyRouter(backbone.bus)
         self.commands = Commands(backbone.log, self.replies, self.reads, self.settings.reply_timeout_s)
@@ -149,7 +147,7 @@ class Core:
     async def asker(self, request: web.Request) -> dict[str, Any]:
         """What a question to a worker says of its caller: factories make graphs for users. Raises ApiError."""
         user, headers = caller(request), self.options.http.configurable(request.headers)
-        headers |= await self.encryption_contexts.of(request)
+        headers |= await self.code.encryption_contexts.of(request)
         return {"caller": {"user": user, "headers": headers}} if user is not None or headers else {}
 
     def enter_stream(self, request: web.Request) -> None:

@@ -65,6 +65,9 @@ app = Starlette(lifespan=lifespan, routes=[Route("/said", said)])
 """
 
 
+ENCRYPTION = "from langgraph_sdk import Encryption\n\nencryption = Encryption()\n"
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -93,6 +96,7 @@ def project(folder: Path, **more: object) -> Path:
         "graphs": {"echo": "./echo.py:graph"},
         "auth": {"path": "./auth.py:auth"},
         "http": {"app": "./web.py:app"},
+        "encryption": {"path": "./secrecy.py:encryption"},
     }
     file.write_text(json.dumps({**config, "env": ".env", **more}))
     return file
@@ -119,6 +123,7 @@ async def admitted(stack: Stack, *who: str) -> list[str]:
 async def test_what_the_author_mends_is_in_force_and_what_is_broken_leaves_the_old(
     make_stack: MakeStack, folder: Path
 ) -> None:
+    write(folder, secrecy=ENCRYPTION)
     write(
         folder, auth=AUTH, rules=RULES.format(who="alice"), web=APP.format(word="before"), env="WORD_OF_RELOAD=first\n"
     )
@@ -154,6 +159,11 @@ async def test_what_the_author_mends_is_in_force_and_what_is_broken_leaves_the_o
         assert await loaded_again(stack, write(folder, env="")) == ["gateway.reloaded"]
         assert await stack.call("GET", "/said") == (200, ["after!", None])
 
+        # encryption handlers
+        before = stack.gateway._core.code.encryption_contexts
+        assert await loaded_again(stack, write(folder, secrecy=ENCRYPTION + "# mended\n")) == ["gateway.reloaded"]
+        assert stack.gateway._core.code.encryption_contexts not in (None, before)
+
         # files that the gateway has nothing of
         assert await loaded_again(stack, write(folder, echo="graph = None\n")) == []
 
@@ -163,7 +173,7 @@ async def test_what_the_author_mends_is_in_force_and_what_is_broken_leaves_the_o
         project(folder)
     lifespans = (folder / "lifespan.log").read_text().splitlines()
     assert sorted(lifespans) == sorted(
-        [*["up before"] * 3, *["down before"] * 3, *["up after!"] * 3, *["down after!"] * 3]
+        [*["up before"] * 3, *["down before"] * 3, *["up after!"] * 4, *["down after!"] * 4]
     )
 
 

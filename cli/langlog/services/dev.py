@@ -109,7 +109,11 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
             variables = prepare_process(changed)
             whole = await gateway.reload(changed, paths, all_of_it=variables)
             await pool.reload()
-            return None if whole else "the application and the auth handlers do not load: the former ones stay in force"
+            return (
+                None
+                if whole
+                else "the application and the handlers of the gateway do not load: the former ones stay in force"
+            )
 
         services: list[Service] = [
             projector,

@@ -41,6 +41,11 @@ class EncryptionContexts:
     def __init__(self, encryption: Encryption | None) -> None:
         self._encryption = encryption
 
+    @property
+    def any(self) -> bool:
+        """Whether the project encrypts."""
+        return self._encryption is not None
+
     async def of(self, request: web.Request) -> dict[str, str]:
         """The member of the configurable, if there is a context. Raises ApiError 400 for a header of another form."""
         if self._encryption is None:

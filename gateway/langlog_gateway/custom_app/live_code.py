@@ -1,4 +1,4 @@
-"""The project's own code that serves requests: its application and its authentication, replaced as a whole by a reload.
+"""The project's own code that serves requests: application, authentication, encryption contexts, replaced as a whole by a reload.
 
     loaded ─► started (lifespan) ─► serves ─► replaced by the next that loads and starts ─► its last requests end ─► stopped
 
@@ -10,7 +10,7 @@ happen on it (the main thread), because user code may look for the running loop 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from aiohttp import web
@@ -21,6 +21,7 @@ from langlog_schemas.filters import Filter
 
 from ..auth.access import Action, Gate, Resource, User
 from ..auth.custom_auth import ASKING, STUDIO_HINT, CustomAuth, load_auth
+from ..auth.encryption_context import EncryptionContexts, load_encryption_contexts
 from ..http.options import Options
 from .asgi import CustomApp
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-IN_FORCE = "the application and the auth handlers that were loaded before stay in force"
+IN_FORCE = "the application and the handlers that were loaded before stay in force"
 
 
 def load_app(options: Options) -> CustomApp | None:
@@ -39,6 +40,23 @@ def load_app(options: Options) -> CustomApp | None:
     if options.http.app is None:
         return None
     return CustomApp(load_object(options.owner(), "http.app", options.http.app), options.prefix)
+
+
+class Served(NamedTuple):
+    """What was loaded together."""
+
+    app: CustomApp | None = None
+    gate: CustomAuth | None = None
+    encryption_contexts: EncryptionContexts = EncryptionContexts(None)
+
+    def names(self) -> list[str]:
+        """By their keys of langgraph.json, for the log."""
+        parts = {
+            "http.app": self.app is not None,
+            "auth.path": self.gate is not None,
+            "encryption.path": self.encryption_contexts.any,
+        }
+        return [name for name, there in parts.items() if there]
 
 
 class LiveCode:
@@ -50,10 +68,21 @@ class LiveCode:
         self._settings = settings
         self._loaded = False
         self._failed = False
-        self.app: CustomApp | None = None
-        self.gate: CustomAuth | None = None
+        self._served = Served()
         self.on_change: list[Callable[[], None]] = []
         """Called after a reload. Calls that do not wait."""
+
+    @property
+    def app(self) -> CustomApp | None:
+        return self._served.app
+
+    @property
+    def gate(self) -> CustomAuth | None:
+        return self._served.gate
+
+    @property
+    def encryption_contexts(self) -> EncryptionContexts:
+        return self._served.encryption_contexts
 
     @property
     def behind(self) -> bool:
@@ -63,7 +92,9 @@ class LiveCode:
     @property
     def any(self) -> bool:
         """Whether the project has code for gateways."""
-        return self._options.http.app is not None or self._options.auth.path is not None
+        project, options = self._options.project, self._options
+        encrypts = project is not None and bool(project.section("encryption"))
+        return options.http.app is not None or options.auth.path is not None or encrypts
 
     def load(self) -> None:
         """Import it, once. Raises StartError for what the project names and cannot be loaded."""
@@ -74,13 +105,15 @@ class LiveCode:
         from langlog_backbone.project.loopback import open_loopback
 
         open_loopback(self._settings.base_url or own_url(self._settings), self._options.prefix, closed=ASKING)
-        self.app, self.gate = self._import()
+        self._served = self._import()
         self._loaded = True
         if self.gate is not None and not (self._settings.studio_api_key or self._options.auth.disable_studio_auth):
             logger.info("gateway.studio_needs_key", means=STUDIO_HINT)
 
-    def _import(self) -> tuple[CustomApp | None, CustomAuth | None]:
-        return load_app(self._options), load_auth(self._options, self._reads, self._settings)
+    def _import(self) -> Served:
+        app = load_app(self._options)
+        gate = load_auth(self._options, self._reads, self._settings)
+        return Served(app, gate, load_encryption_contexts(self._options))
 
     async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
         """From the gateway's start to its end, whatever is loaded again meanwhile."""
@@ -103,22 +136,20 @@ class LiveCode:
                 anew.undo()
                 return None
             try:
-                app, gate = self._import()
-                if app is not None:
-                    await app.start(self._settings.worker_start_s)
+                fresh = self._import()
+                if fresh.app is not None:
+                    await fresh.app.start(self._settings.worker_start_s)
             except Exception as error:
                 anew.undo()
                 self._failed = True
                 why = str(error) if isinstance(error, StartError) else f"{type(error).__name__}: {error}"
                 logger.error("gateway.reload_failed", files=files, error=why, effect=IN_FORCE)
                 return None
-        replaced = self.app
-        self.app, self.gate, self._failed = app, gate, False
+        replaced, self._served, self._failed = self._served, fresh, False
         for call in self.on_change:
             call()
-        loaded = [name for name, what in (("http.app", app), ("auth.path", gate)) if what is not None]
-        logger.info("gateway.reloaded", files=files, loaded=loaded)
-        return replaced
+        logger.info("gateway.reloaded", files=files, loaded=fresh.names())
+        return replaced.app
 
 
 class LiveGate:

@@ -157,7 +157,7 @@ class RunOrders:
     ) -> Asked:
         """Put the run together and ask the handlers whether the caller may make it. Raises ApiError."""
         user, headers, private = self._caller(request)
-        context = await self._core.encryption_contexts.of(request)
+        context = await self._core.code.encryption_contexts.of(request)
         layered = layer(
             body,
             assistant,
