@@ -9,16 +9,22 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 from langlog_backbone.embedded.servers import data_folder_lock
 from langlog_backbone.process.service import StartError
 
+from tests.stack.server import free_port
+from tests.stack.uv import uv
+
+ROOT = Path(__file__).parents[2]
 ONCE = Path(__file__).with_name("once.py")
 LIMIT_S = 120.0
 STRANGER = 123_456
@@ -42,10 +48,10 @@ class Said(NamedTuple):
     out: str
 
 
-def once(folder: Path, *situation: str, **env: str) -> Said:
+def once(folder: Path, *situation: str, python: str = sys.executable, **env: str) -> Said:
     """Start the servers once in a situation. A start that fails says exactly one line."""
     done = subprocess.run(
-        [*situation, sys.executable, str(ONCE), str(folder)],
+        [*situation, python, str(ONCE), str(folder)],
         env={"PATH": os.environ["PATH"], "HOME": "/", **env},
         cwd="/",
         capture_output=True,
@@ -93,6 +99,17 @@ def others_can_run_python() -> bool:
     return subprocess.run(test, cwd="/", env={"PATH": os.environ["PATH"]}, capture_output=True).returncode == 0
 
 
+OPEN = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+"""What is imported here is imported by another Python of this version too."""
+
+
+def _starts_python(python: str) -> bool:
+    """Whether another user can start it from itself, as langlog starts its workers."""
+    again = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import langlog_executor'], check=True)"
+    test = [*user(STRANGER), python, "-c", again]
+    return Path(python).exists() and subprocess.run(test, cwd="/", env=OPEN, capture_output=True).returncode == 0
+
+
 @pytest.fixture
 def _others() -> None:
     if not others_can_run_python():
@@ -131,6 +148,19 @@ def test_root_that_can_become_nobody_else_is_told_what_to_do(place: Path) -> Non
     assert "DATABASE_URI" in said.out
 
 
+@needs_root
+def test_root_starts_them_from_a_tool_of_uv_in_a_home_that_is_closed_to_others(tmp_path: Path) -> None:
+    """As ``pipx install`` lays it out too: an environment of its own below the home."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    folders = {"UV_TOOL_DIR": str(home / "tools"), "UV_TOOL_BIN_DIR": str(home / "bin")}
+    uv("tool", "install", "--quiet", "--python", sys.executable, "--constraints", "constraints.txt", ".", **folders)
+    version = subprocess.run([home / "bin" / "langlog", "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("langlog")
+    python = home / "tools" / "langlog" / "bin" / "python"
+    assert once(tmp_path / "data", python=str(python)).code == 0
+
+
 # --- a user without an entry -----------------------------------------------------------------
 
 
@@ -139,6 +169,42 @@ def test_root_that_can_become_nobody_else_is_told_what_to_do(place: Path) -> Non
 def test_a_user_without_an_entry_in_passwd_starts_them(place: Path) -> None:
     assert once(place / "data", *user(STRANGER)) == Said(0, f"up {STRANGER}")
     assert once(place / "data", *user(STRANGER), HOME="/nonexistent") == Said(0, f"up {STRANGER}")
+
+
+@needs_root
+@pytest.mark.usefixtures("_others")
+def test_dev_serves_for_a_user_without_an_entry_and_without_a_home(place: Path) -> None:
+    """All of it: no library that langlog stands on needs a name or a home."""
+    python = next(filter(_starts_python, (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}")), None)
+    if python is None:
+        pytest.skip("the interpreter is closed to other users")
+    example, port = ROOT / "examples" / "chat" / "langgraph.json", free_port()
+    words = ["dev", "--config", str(example), "--port", str(port), "--data-dir", str(place / "data")]
+    server = subprocess.Popen(
+        [*user(STRANGER), python, "-m", "langlog", *words],
+        env={**OPEN, "HOME": "/nonexistent", "PYTHONUNBUFFERED": "1"},
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        said = []
+        for line in server.stdout:
+            said.append(line)
+            if "langlog listens on" in line:
+                break
+        else:
+            pytest.fail("".join(said))
+        question = {"assistant_id": "chat", "input": {"messages": [{"role": "user", "content": "hello"}]}}
+        with httpx.Client(timeout=LIMIT_S) as http:
+            answer = http.post(f"http://127.0.0.1:{port}/runs/wait", json=question).raise_for_status()
+        assert answer.json()["messages"][-1]["content"].startswith("You said: hello.")
+        assert {path.stat().st_uid for path in (place / "data").iterdir()} == {STRANGER}
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=LIMIT_S)
 
 
 @needs_root
