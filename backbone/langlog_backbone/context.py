@@ -16,6 +16,7 @@ from .process.service import StartError
 from .process.settings import Settings
 from .process.tracing import tracing
 from .read_model.positions import ReadPositions
+from .read_model.same_log import check_same_log
 from .redis import channels
 from .redis.client import Bus, RedisPipe, check_redis
 from .redis.hot_queue import HotQueue
@@ -51,9 +52,10 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         log = open_log(settings)
         try:
             await log.start()
+            stack.push_async_callback(log.stop)
+            await check_same_log(pool.fetch, log, settings.projection)
         except (LogUnavailable, LogFault) as error:
             raise StartError(str(error)) from None
-        stack.push_async_callback(log.stop)
         pipe = RedisPipe(settings)
         stack.push_async_callback(pipe.stop)
         bus = Bus(pipe, settings, local=local)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def log_and_read_model(settings: Settings) -> AsyncIterator[tuple[Settings, Log]]:
-    """Settings with both URIs, and the log, started. Makes nothing: raises StartError where there is no log, or no Postgres."""
+async def log_and_read_model(settings: Settings, *, compared: bool = True) -> AsyncIterator[tuple[Settings, Log]]:
+    """Settings with both URIs, and the log, started. Makes nothing: raises StartError where there is no log, or no Postgres, and
+    OtherLog where they do not belong together (unless it does not matter: ``compared``)."""
     import msgspec
     from langlog_backbone.embedded.servers import EmbeddedPostgres, data_folder_lock
     from langlog_backbone.log import started_log
@@ -37,7 +38,22 @@ async def log_and_read_model(settings: Settings) -> AsyncIterator[tuple[Settings
                 await server.start()
                 stack.push_async_callback(server.stop)
             settings = msgspec.structs.replace(settings, database_uri=server.uri)
-        yield settings, await stack.enter_async_context(started_log(settings))
+        log = await stack.enter_async_context(started_log(settings))
+        if compared:
+            await compare(settings, log)
+        yield settings, log
+
+
+async def compare(settings: Settings, log: Log) -> None:
+    """Raises OtherLog where the read model has folded what the log does not hold; StartError without Postgres."""
+    from langlog_backbone.postgres.database import connect_pool
+    from langlog_backbone.read_model.same_log import check_same_log
+
+    pool = await connect_pool(settings, size=1)
+    try:
+        await check_same_log(pool.fetch, log, settings.projection, cut=False)
+    finally:
+        await pool.close()
 
 
 @contextlib.asynccontextmanager
@@ -64,5 +80,7 @@ def _with_log(settings: Settings) -> Settings:
     if settings.log_uri:
         return settings
     if not file.is_file():
-        raise StartError(f"there is no log in {settings.data_dir} (say --data-dir, or set LOG_URI)")
+        raise StartError(
+            f"there is no log in {settings.data_dir} (name the data folder of langlog dev with --data-dir, or set LOG_URI)"
+        )
     return msgspec.structs.replace(settings, log_uri=f"sqlite://{file}")

@@ -23,16 +23,17 @@ from importlib.resources import files
 
 import asyncpg
 import structlog
-from langlog_backbone.log import Log, LogFault, LogReader, Positions, Record, TopicPartition
+from langlog_backbone.log import Log, LogReader, Positions, Record, TopicPartition
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model, load_sql
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.read_model import same_log
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from msgspec.structs import replace
 
 from ..erasure import Erasure
 from ..projection import Nobody, Projection, Refused
-from .snapshot_read import Snapshots, behind, restore, restore_partition, starts_of
+from .snapshot_read import Snapshots, restore, restore_partition, starts_of
 from .snapshot_write import SNAPSHOT
 
 logger = structlog.get_logger(__name__)
@@ -99,7 +100,7 @@ class Builder:
         await self._projection.open([(topic, p) for topic in ev.FOLDED_TOPICS for p in range(self._log.partitions)])
 
     async def fold_to(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Fold everything below ``ends``, and nothing beyond. Raises LogFault when the log does not hold all of it."""
+        """Fold everything below ``ends``, and nothing beyond. Raises OtherLog when the log does not hold all of it."""
         left = self.left(ends)
         if not left:
             return
@@ -166,10 +167,9 @@ class Builder:
         for topic in ev.FOLDED_TOPICS:
             for part, end in enumerate(await self._log.end_offsets(topic)):
                 if ends.get((topic, part), 0) > end:
-                    raise LogFault(
-                        f"the read model is at offset {ends[topic, part]} of {topic}/{part}, where the log ends at {end}: "
-                        "it was folded from another log"
-                    )
+                    there = {(topic, part): ends[topic, part]}
+                    trouble = same_log.ahead(there, {(topic, part): end}, "beside which this is built")
+                    raise same_log.OtherLog(f"{trouble}: {same_log.REMEDY}")
 
     async def _count_refused(self, bad: Refused) -> None:
         self.refused += len(bad)
@@ -197,7 +197,7 @@ async def building(
     try:
         async with pool.acquire() as guard:
             if not await guard.fetchval(SQL["try_lock"], f"langlog.operations.rebuild.{schema}"):
-                raise RebuildError(f"another process is building {schema}")
+                raise RebuildError(f"another process is building {schema}: wait until it is done")
             shared = False
             try:
                 shared = await guard.fetchval(SNAPSHOT["share_log"], reading(live))
@@ -226,18 +226,20 @@ def reading(live: Settings) -> str:
 async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, keep: bool, as_it_is: bool) -> None:
     schema, mark = settings.projection, _mark()
     found = await pool.fetchrow(SQL["schema"], schema)
-    cut = None
+    cut = ahead = None
     if found is not None and (keep or as_it_is):
-        cut = behind(await live_positions(pool) or {}, await starts_of(log))
+        positions = await live_positions(pool) or {}
+        cut = same_log.behind(positions, await starts_of(log), schema)
+        ahead = same_log.ahead(positions, await same_log.bounds(log.end_offsets), schema)
     if as_it_is:
         if found is None:
             raise RebuildError(f"there is no schema {schema}")
         if cut is not None:
-            raise RebuildError(
-                f"{schema} is behind {cut[0]}/{cut[1]}, which was cut since: it cannot be brought up to date"
-            )
+            raise RebuildError(f"{cut}: it cannot be brought up to date (--drop-old lets go of it)")
+        if ahead is not None:
+            raise RebuildError(f"{ahead}: it cannot be brought up to date (--drop-old lets go of it)")
         return
-    if found is not None and (cut is not None or not (keep and found["mark"] == mark)):
+    if found is not None and (cut is not None or ahead is not None or not (keep and found["mark"] == mark)):
         await pool.execute(f"DROP SCHEMA {schema} CASCADE")
     await ensure_read_model(pool, settings)
     await pool.execute(f"COMMENT ON SCHEMA {schema} IS '{mark}'")
@@ -285,7 +287,9 @@ async def catch_up(builder: Builder, live: asyncpg.Pool) -> None:
         if builder.left(ends) <= CLOSE_RECORDS:
             return
         await builder.fold_to(ends)
-    raise RebuildError(f"the live model goes on faster than {builder.schema} can be folded")
+    raise RebuildError(
+        f"rebuild of {builder.schema} cannot catch up: the live projection advances faster than it can be replayed; try at a quieter hour"
+    )
 
 
 async def follow_log(builder: Builder, log: Log) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import asyncpg
 import structlog
 from langlog_backbone.history.thread_snapshot import latest
-from langlog_backbone.log import Log, LogFault, Positions, Record, TopicPartition
+from langlog_backbone.log import Log, LogFault, Positions, Record
+from langlog_backbone.read_model.same_log import REMEDY, OtherLog, behind
 from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
 from langlog_schemas.snapshots import Assembled, RowsSnapshot, SnapshotTaken, TableRows, ThreadSnapshot
@@ -42,12 +43,6 @@ async def starts_of(log: Log) -> Positions:
     }
 
 
-def behind(positions: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int]) -> TopicPartition | None:
-    """Where a read model that has been begun would have to go on below what was cut; None: nowhere."""
-    begun = {part for (_, part), offset in positions.items() if offset > 0}
-    return next((lane for lane, start in starts.items() if lane[1] in begun and positions.get(lane, 0) < start), None)
-
-
 async def restore(log: Log, pool: asyncpg.Pool, schema: str, partitions: Collection[int]) -> int:
     """Begin partitions of which nothing is folded and whose log was cut; how many rows that gave.
 
@@ -59,12 +54,9 @@ async def restore(log: Log, pool: asyncpg.Pool, schema: str, partitions: Collect
         return 0
     rows = await pool.fetch(SNAPSHOT["positions"], parts)
     positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
-    lane = behind(positions, {lane: start for lane, start in starts.items() if lane[1] in parts})
-    if lane is not None:
-        raise LogFault(
-            f"the read model {schema} is at offset {positions.get(lane, 0)} of {lane[0]}/{lane[1]}, which was cut below {starts[lane]}: "
-            "build it anew (langlog rebuild), see docs/retention.md"
-        )
+    trouble = behind(positions, {lane: start for lane, start in starts.items() if lane[1] in parts}, schema)
+    if trouble is not None:
+        raise OtherLog(f"{trouble}: {REMEDY}")
     begun = {part for (_, part), offset in positions.items() if offset > 0}
     count = 0
     for part in parts:

@@ -17,6 +17,7 @@ import asyncpg
 from langlog_backbone.log import Log, Positions
 from langlog_backbone.postgres.database import connect_pool
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.read_model.same_log import OtherLog, check_same_log
 
 from ..erasure import take_along
 from .comparison import Comparison, compare
@@ -46,6 +47,8 @@ class Report(NamedTuple):
     comparison: Comparison | None
     """None: there was no live model to compare with."""
     swapped: bool = False
+    kept: bool = False
+    """What was live before is kept."""
 
 
 Compared = Callable[[Comparison], bool]
@@ -70,6 +73,32 @@ async def verify(log: Log, settings: Settings, progress: Progress) -> Report:
         await live.close()
 
 
+async def rebuild_from_scratch(log: Log, settings: Settings, progress: Progress) -> Report:
+    """Build the read model from what the log holds, whatever the live one says, and swap it in; the one before is kept.
+
+    For a live model that does not belong to the log (`same_log.OtherLog`): no projector can go on with it, and nothing is compared.
+    Where it does belong, this is a rebuild that begins anew and accepts every difference. Raises RebuildError, LogFault, StartError.
+    """
+    name = settings.projection
+    live = await connect_pool(settings, size=2)
+    try:
+        try:
+            await check_same_log(live.fetch, log, name)
+        except OtherLog:
+            async with building(log, settings, new_schema(name), progress, keep=False) as builder:
+                await follow_log(builder, log)
+                await _analyze(builder)
+                await follow_log(builder, log)
+                await live.execute(f"DROP SCHEMA IF EXISTS {name}_gone CASCADE")
+                async with held(live) as (connection, _):
+                    await _change_names(connection, builder.schema, name)
+                await live.execute(f"DROP SCHEMA IF EXISTS {name}_gone CASCADE")
+                return Report(builder.done, builder.refused, None, swapped=True, kept=True)
+    finally:
+        await live.close()
+    return await rebuild(log, settings, progress, lambda _: True, fresh=True)
+
+
 async def rebuild(log: Log, settings: Settings, progress: Progress, accept: Compared, *, fresh: bool = False) -> Report:
     """Build the read model anew beside the live one and swap it in, if ``accept`` says so.
 
@@ -92,7 +121,7 @@ async def rebuild(log: Log, settings: Settings, progress: Progress, accept: Comp
             if not accept(comparison):
                 return Report(builder.done, builder.refused, comparison)
             await _swap(builder, live, name)
-            return Report(builder.done, builder.refused, comparison, swapped=True)
+            return Report(builder.done, builder.refused, comparison, swapped=True, kept=True)
     finally:
         await live.close()
 
@@ -154,16 +183,21 @@ async def _swap(builder: Builder, live: asyncpg.Pool, name: str) -> None:
     gone = f"{name}_gone"
     await live.execute(f"DROP SCHEMA IF EXISTS {gone} CASCADE")
     async with held(live) as (connection, positions):
-        # who says that it is swapped must be right after a crash, too
-        await connection.execute("SET LOCAL synchronous_commit = on")
         await _reach(builder, positions, name)
-        await connection.execute(SQL["lock_names"])
-        if builder.schema != old_schema(name) and await connection.fetchrow(SQL["schema"], old_schema(name)):
-            await connection.execute(f"ALTER SCHEMA {old_schema(name)} RENAME TO {gone}")
-        await connection.execute(f"ALTER SCHEMA {name} RENAME TO {name}_between")
-        await connection.execute(f"ALTER SCHEMA {builder.schema} RENAME TO {name}")
-        await connection.execute(f"ALTER SCHEMA {name}_between RENAME TO {old_schema(name)}")
+        await _change_names(connection, builder.schema, name)
     await live.execute(f"DROP SCHEMA IF EXISTS {gone} CASCADE")
+
+
+async def _change_names(connection: asyncpg.Connection, schema: str, name: str) -> None:
+    """In the transaction of `held`: the schema is the live one, and what was live is kept instead of what was kept."""
+    # who says that it is swapped must be right after a crash, too
+    await connection.execute("SET LOCAL synchronous_commit = on")
+    await connection.execute(SQL["lock_names"])
+    if schema != old_schema(name) and await connection.fetchrow(SQL["schema"], old_schema(name)):
+        await connection.execute(f"ALTER SCHEMA {old_schema(name)} RENAME TO {name}_gone")
+    await connection.execute(f"ALTER SCHEMA {name} RENAME TO {name}_between")
+    await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {name}")
+    await connection.execute(f"ALTER SCHEMA {name}_between RENAME TO {old_schema(name)}")
 
 
 async def _give_name(live: asyncpg.Pool, schema: str, name: str) -> None:

@@ -1,0 +1,89 @@
+"""Whether a read model was folded from this log: asked at each start, because what begins on another one serves wrong data or stops
+in its middle. An older copy of a log under a newer database is the usual case.
+
+Concurrency: two reads, positions first, so that a projector at work never looks ahead of the log. Death: changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+from langlog_schemas import events as ev
+
+from ..log import Log, LogFault, LogUnavailable, Positions
+
+logger = structlog.get_logger(__name__)
+
+ASK_S = 5.0
+"""For the log to say where it ends; a start does not fail because a partition has no leader at the moment."""
+REMEDY = (
+    "check LOG_URI and DATABASE_URI (or --data-dir); if this is the log to go by, run `langlog rebuild --from-scratch`"
+)
+_POSITIONS = 'SELECT topic, part, "offset" FROM positions WHERE "offset" > 0'
+
+Rows = Callable[[str], Awaitable[Sequence[Any]]]
+
+
+class OtherLog(LogFault):
+    """The read model and the log do not belong together; the message is one line and says what to do."""
+
+
+async def check_same_log(fetch: Rows, log: Log, schema: str, *, cut: bool = True) -> None:
+    """Raises OtherLog when the read model is ahead of the log or (with ``cut``) behind what was cut from it.
+
+    ``fetch``: of a connection on the schema of the read model; where that is not there, nothing is wrong. A log that does not
+    answer in time is left to those that read it.
+    """
+    try:
+        positions = {(topic, part): offset for topic, part, offset in await fetch(_POSITIONS)}
+    except asyncpg.UndefinedTableError:
+        return
+    try:
+        async with asyncio.timeout(ASK_S):
+            ends = await bounds(log.end_offsets)
+            starts = await bounds(log.start_offsets) if cut else {}
+    except (LogUnavailable, TimeoutError) as error:
+        logger.info("log.not_compared", error=str(error))
+        return
+    trouble = ahead(positions, ends, schema) or behind(positions, starts, schema)
+    if trouble is not None:
+        raise OtherLog(f"{trouble}: {REMEDY}")
+
+
+async def bounds(ask: Callable[[str], Awaitable[list[int]]]) -> Positions:
+    """Ends or starts of every partition of the topics that are folded. Raises LogUnavailable."""
+    return {(topic, part): offset for topic in ev.FOLDED_TOPICS for part, offset in enumerate(await ask(topic))}
+
+
+def ahead(positions: Mapping[Any, int], ends: Mapping[Any, int], schema: str) -> str | None:
+    """What is wrong when a read model has folded what the log does not hold; None: nothing."""
+    topics = {topic for topic, _ in ends}
+    for (topic, part), offset in sorted(positions.items()):
+        if topic not in topics or not offset:
+            continue
+        end = ends.get((topic, part))
+        if end is None:
+            return f"the read model {schema} was folded from another log: this one has no partition {topic}/{part}"
+        if offset > end:
+            return (
+                f"the read model {schema} was folded from another log, or from a newer copy of this one: "
+                f"it is at offset {offset} of {topic}/{part}, where the log ends at {end}"
+            )
+    return None
+
+
+def behind(positions: Mapping[Any, int], starts: Mapping[Any, int], schema: str) -> str | None:
+    """What is wrong when a read model that has been begun would have to go on below what was cut; None: nothing."""
+    begun = {part for (_, part), offset in positions.items() if offset > 0}
+    for (topic, part), start in sorted(starts.items()):
+        offset = positions.get((topic, part), 0)
+        if part in begun and offset < start:
+            return (
+                f"the read model {schema} is at offset {offset} of {topic}/{part}, which was cut below {start} "
+                "(docs/retention.md)"
+            )
+    return None
