@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import Middleware
 from langlog_backbone.process import tracing
+from langlog_backbone.process.activity import Activity
 
 from .agents.a2a import A2a
 from .agents.mcp import Mcp
@@ -150,9 +151,26 @@ def _name_open_routes(custom: CustomApp) -> None:
 
 def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middleware:
     prefix, http, code = core.options.prefix, core.options.http, core.code
+    activity = Activity(core.settings)
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        clock = asyncio.get_running_loop().time
+        began, status = clock(), 500
+        try:
+            response = await inside(request, handler)
+            status = response.status
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        except asyncio.CancelledError:
+            status = CLIENT_GONE
+            raise
+        finally:
+            activity.request(request.method, request.raw_path, status, clock() - began)
+        return response
+
+    async def inside(request: web.Request, handler: Handler) -> web.StreamResponse:
         if guard is not None and (refused := _guarded(guard, request, prefix)) is not None:
             return refused
         preflight = cors.preflight(request)

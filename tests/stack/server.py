@@ -87,7 +87,12 @@ class Process:
         self.name = name
         self._python = str(python)
         self._args = args
-        self.env = SURROUNDINGS | {"LOG_JSON": "true", "PYTHONUNBUFFERED": "1", **(env or {})}
+        self.env = SURROUNDINGS | {
+            "LOG_JSON": "true",
+            "LANGLOG_LOG_ACTIVITY": "off",
+            "PYTHONUNBUFFERED": "1",
+            **(env or {}),
+        }
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None

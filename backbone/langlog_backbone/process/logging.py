@@ -1,7 +1,7 @@
 """Logging: structlog to stderr, one event a line, and everybody else's `logging` records led into it.
 
 `configure_logging` is called once per process, before anything logs. Text for people by default, colours only on a
-terminal; one JSON object a line with ``LOG_JSON=true``. Payloads are not logged at info and above.
+terminal and without ``NO_COLOR``; one JSON object a line with ``LOG_JSON=true``. Payloads are not logged at info and above.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from ..values.lone_surrogates import encodable
+from . import activity
 from .service import StartError
 from .settings import Settings
 
@@ -99,6 +100,10 @@ def _traceback_as_lines(_: Any, __: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
+def _activity_as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return activity.as_text(event)
+
+
 class _Writing:
     """Renders an event and makes it text that the stream takes. What cannot be rendered is replaced: logging never raises."""
 
@@ -157,10 +162,11 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     if settings.log_json:
         render = [structlog.processors.format_exc_info, _json]
     else:
-        colours = stream.isatty()
+        colours = stream.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
         plain = structlog.dev.plain_traceback
         render = [
             _traceback_as_lines,
+            _activity_as_text,
             structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False),
         ]
     render = [*render[:-1], _Writing(render[-1], getattr(stream, "encoding", None) or "utf-8")]

@@ -276,6 +276,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LOG_LEVEL: Minimum log level: debug, info, warning, error or critical."""
     log_json: bool = False
     """LOG_JSON: Log one JSON object per line."""
+    log_activity: Literal["auto", "on", "off"] = "auto"
+    """LANGLOG_LOG_ACTIVITY: Log one line per request (method, path, status, time) and per run (graph, thread, status, time, error).
+    ``on``: at info. ``off``: never. ``auto``: ``langlog dev`` at info (unless ``--quiet``), services at debug."""
 
 
 VARIABLES: dict[str, tuple[str, ...]] = {
@@ -376,6 +379,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "studio_api_key": ("LANGLOG_STUDIO_API_KEY",),
     "log_level": ("LOG_LEVEL",),
     "log_json": ("LOG_JSON",),
+    "log_activity": ("LANGLOG_LOG_ACTIVITY",),
 }
 """Field -> the variables it is read from, the first one set winning."""
 

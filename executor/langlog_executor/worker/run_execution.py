@@ -19,6 +19,7 @@ from langlog_backbone.credentials.run_credentials import CredentialsGone, Privat
 from langlog_backbone.log import PART_BYTES, LogFault, NewRecord
 from langlog_backbone.log.records import encoded_command_record
 from langlog_backbone.process import tracing
+from langlog_backbone.process.activity import Activity
 from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.time.clock import now_iso
 from langlog_backbone.values.lone_surrogates import encodable
@@ -68,6 +69,7 @@ class RunTools:
         self.store = store
         self.credentials = RunCredentials(io.backbone.pool, io.backbone.settings)
         self.opening_credentials = Availability("worker.credentials")
+        self.activity = Activity(io.backbone.settings)
 
 
 class RunExecution:
@@ -79,6 +81,7 @@ class RunExecution:
         self._worker = worker
         self._records = RunRecords(tools.io, task, task.thread_id)
         self._started_at = now_iso()
+        self._began = tools.io.loop.time()
         self._attempt: GraphAttempt | None = None
         self._work: Work[Ended] | None = None
         self._frames: FramesOut | None = None
@@ -124,8 +127,26 @@ class RunExecution:
         if ended.error is not None:
             span.fail(ended.error.error)
         with contextlib.suppress(RecordsClosed):
-            await self._report(ended)
+            self._log_end(await self._report(ended))
         self._close()
+
+    def _log_end(self, ended: Ended) -> None:
+        task, error = self.task, ended.error
+        if ended.stopped == "drop":
+            return
+        status: str = "handed back" if ended.stopped == "drain" else ended.outcome
+        if status == "success" and ended.next:
+            status = "success, waits for a human"
+        self._tools.activity.run(
+            graph_id=task.graph_id,
+            thread_id=task.thread_id,
+            run_id=task.run_id,
+            attempt=task.attempt,
+            status=status,
+            seconds=self._tools.io.loop.time() - self._began,
+            error=None if error is None else error.error,
+            message=None if error is None else error.message,
+        )
 
     def stop(self, reason: Stop) -> None:
         """Stop the graph. ``drain``: at the next step boundary; called a second time: at once. ``drop`` wins over all."""
@@ -139,6 +160,11 @@ class RunExecution:
             self._attempt.stop(reason)
         if reason != "drain" or again:
             self._stop_now()
+
+    @property
+    def drains(self) -> bool:
+        """Whether it is to stop at its next step boundary, to go on elsewhere."""
+        return self._stop == "drain"
 
     def _stop_now(self) -> None:
         if not self._stop_asked.done():
@@ -245,8 +271,8 @@ class RunExecution:
             case _:
                 return Ended(outcome="interrupted", values=values, state_known=known)
 
-    async def _report(self, ended: Ended) -> None:
-        """Frames out, then checkpoints and report into the log; waits as long as the log is away.
+    async def _report(self, ended: Ended) -> Ended:
+        """Frames out, then checkpoints and report into the log; waits as long as the log is away. The end as it was reported.
 
         A report that cannot be encoded or appended is replaced by one that always can: a run that ended must not stay running.
         """
@@ -256,14 +282,16 @@ class RunExecution:
             self._frames.seal()
             await self._frames.finish()
         if ended.stopped == "drop":
-            return
+            return ended
         try:
             await self._records.flush_with(self._record(self._command(ended)))
         except (RecordsClosed, LogFault):
             raise
         except Exception as error:
             logger.error("run.report_impossible", run_id=self.task.run_id, traceback=traceback_of(error))
-            await self._report_instead(self._record(self._finish(_unreported(error))))
+            ended = _unreported(error)
+            await self._report_instead(self._record(self._finish(ended)))
+        return ended
 
     async def _report_instead(self, record: NewRecord) -> None:
         try:

@@ -1,0 +1,107 @@
+"""One line for each request and each run: what clients do and how it went, without what they send.
+
+Gateways log requests (``http.request``), workers log the ends of runs (``run.ended``). ``langlog dev`` shows them, services at debug
+alone (LANGLOG_LOG_ACTIVITY). Nothing here blocks or raises; a line is as long as its bounds allow, and shows no control characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import structlog
+
+from .settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+REQUEST, RUN = "http.request", "run.ended"
+PROBES = frozenset({"/ok", "/metrics"})
+"""Paths that machines ask for all the time: shown at debug alone."""
+PATH_CHARACTERS_MAX = 200
+MESSAGE_CHARACTERS_MAX = 300
+"""Of an error's text in the line; the traceback beside it has all of it."""
+
+
+class Activity:
+    """The lines of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._mode = settings.log_activity
+
+    def _log(self, *, probe: bool = False) -> Callable[..., Any] | None:
+        if self._mode == "off":
+            return None
+        log: Callable[..., Any] = logger.info if self._mode == "on" and not probe else logger.debug
+        return log
+
+    def request(self, method: str, raw_path: str, status: int, seconds: float) -> None:
+        """``raw_path``: as it was sent, percent-encoded; its query is left out."""
+        path = raw_path.partition("?")[0]
+        log = self._log(probe=path in PROBES)
+        if log is not None:
+            log(
+                REQUEST, method=method, path=_cut(path, PATH_CHARACTERS_MAX), status=status, ms=round(1000 * seconds, 1)
+            )
+
+    def run(
+        self,
+        *,
+        graph_id: str,
+        thread_id: str,
+        run_id: str,
+        attempt: int,
+        status: str,
+        seconds: float,
+        error: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """The end of an attempt. ``error``, ``message``: class and text of what it failed with."""
+        log = self._log()
+        if log is None:
+            return
+        ms = round(1000 * seconds, 1)
+        failed = {} if error is None else {"error": error, "message": shown_in_line(message or "")}
+        log(
+            RUN,
+            graph_id=graph_id,
+            thread_id=thread_id,
+            run_id=run_id,
+            attempt=attempt,
+            status=status,
+            ms=ms,
+            **failed,
+        )
+
+
+def shown_in_line(text: str, limit: int = MESSAGE_CHARACTERS_MAX) -> str:
+    """A text as part of one line of a terminal: white space is a space, other control characters are escaped."""
+    text = " ".join(_cut(text, limit).split())
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def as_text(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The event's line for people, where it is one of these; else the event as it is."""
+    match event.get("event"):
+        case "http.request":
+            method, path, status, ms = (event.pop(name, "") for name in ("method", "path", "status", "ms"))
+            event["event"] = f"{method:<6} {path} {status} {_span(ms)}"
+        case "run.ended":
+            graph, thread, run, status, ms, error, message = (
+                event.pop(name, "") for name in ("graph_id", "thread_id", "run_id", "status", "ms", "error", "message")
+            )
+            attempt = event.pop("attempt", 1)
+            again = f" (attempt {attempt})" if attempt != 1 else ""
+            failed = f"  {error}: {message}" if error else ""
+            event["event"] = f"run    {graph} {status}{again} {_span(ms)}  thread {thread}  run {run}{failed}"
+    return event
+
+
+def _span(ms: Any) -> str:
+    if not isinstance(ms, float | int):
+        return str(ms)
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
