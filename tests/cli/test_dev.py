@@ -17,6 +17,8 @@ import pytest_asyncio
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import AuthenticationError
+from langlog.services.dev import shown_activity
+from langlog_backbone.process.settings import Settings
 
 from tests.stack.server import LiveServer, Process, free_port
 
@@ -49,7 +51,7 @@ def project(folder: Path, code: str) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    server = LiveServer(EXAMPLE, tmp_path_factory.mktemp("dev"))
+    server = LiveServer(EXAMPLE, tmp_path_factory.mktemp("dev"), {"LANGLOG_LOG_ACTIVITY": "auto"})
     with server.up():
         yield server
 
@@ -133,6 +135,26 @@ async def test_a_human_may_say_no(client: LangGraphClient) -> None:
     await client.runs.wait(thread, "chat", input=say)
     values = await client.runs.wait(thread, "chat", command={"resume": "no"})
     assert values["messages"][-1]["content"] == "The human did not allow it."
+
+
+async def test_each_request_and_each_run_is_a_line(server: LiveServer, client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "chat", input={"messages": [{"role": "user", "content": "hello"}]})
+    path = f"/threads/{thread}/runs/wait"
+    request = server.wait_for(lambda line: line.get("event") == "http.request" and line["path"] == path)
+    assert (request["method"], request["status"]) == ("POST", 200) and request["ms"] > 0
+    run = server.wait_for(lambda line: line.get("event") == "run.ended" and line["thread_id"] == thread)
+    assert (run["graph_id"], run["status"]) == ("chat", "success") and run["ms"] > 0
+    await client.runs.wait(thread, "chat", input={"messages": 5}, raise_error=False)
+    run = server.wait_for(lambda line: line.get("event") == "run.ended" and line["status"] == "error")
+    assert run["thread_id"] == thread and run["error"] and run["message"]
+
+
+def test_quiet_shows_none_of_them() -> None:
+    for mode in ("auto", "on", "off"):
+        assert shown_activity(Settings(log_activity=mode), quiet=True).log_activity == "off"
+    assert shown_activity(Settings(), quiet=False).log_activity == "on"
+    assert shown_activity(Settings(log_activity="off"), quiet=False).log_activity == "off"
 
 
 def test_the_example_can_be_talked_to_in_a_terminal(server: LiveServer) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from langlog.services.reload import ReloadService, matters
+from langlog.services.reload import Reloaded, ReloadService, matters
+from langlog_executor.worker.in_flight import Retiring
 
 WAIT_S = 60.0
 
@@ -20,9 +21,9 @@ class Reloads:
         self.seen: asyncio.Queue[None] = asyncio.Queue()
         self.watching = asyncio.Event()
 
-    async def __call__(self, paths: frozenset[Path]) -> str | None:
+    async def __call__(self, paths: frozenset[Path]) -> Reloaded:
         self.seen.put_nowait(None)
-        return None
+        return Reloaded(Retiring())
 
     async def next(self) -> None:
         await asyncio.wait_for(self.seen.get(), WAIT_S)

@@ -86,6 +86,13 @@ async def stubborn(state):
     return {"log": ["stubborn"]}
 
 
+async def again(state):
+    note(state, "again")
+    get_stream_writer()({"at": "again"})
+    await wait_for(state, "on")
+    return {"log": ["again"]}
+
+
 def parting(state):
     raise SystemExit(3)
 
@@ -98,10 +105,11 @@ wide = chain(widen)
 steps = chain(first, second, third)
 deaf = chain(first, stubborn)
 leaving = chain(first, parting)
+twice = chain(first, second, again, third)
 '''
 PROJECT = {
     "dependencies": ["."],
-    "graphs": {name: f"./graphs.py:{name}" for name in ("steps", "deaf", "leaving", "wide")},
+    "graphs": {name: f"./graphs.py:{name}" for name in ("steps", "deaf", "leaving", "wide", "twice")},
 }
 
 

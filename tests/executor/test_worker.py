@@ -249,13 +249,47 @@ async def test_a_drained_worker_hands_its_runs_on_and_no_step_is_done_twice(stac
     assert stack.pool.pids != old
 
 
-async def test_a_run_that_reaches_no_step_boundary_is_handed_on_all_the_same(project: Settings) -> None:
+async def test_a_reload_names_the_runs_that_it_waits_for_and_restarts_each_at_most_once(stack: Stack) -> None:
+    run = await stack.start("twice")
+    await run.custom.wait()
+    (first,) = (await stack.pool.reload()).runs
+    assert str(first) == f"run {run.run_id} of twice (until its next step)"
+    run.custom.clear()
+    stack.go(run)
+    await run.custom.wait()
+    (second,) = (await stack.pool.reload()).runs
+    assert (second.run_id, second.until) == (run.run_id, "its end")
+    assert (await stack.pool.reload()).count == 0, "the newest worker has no run"
+    (stack.folder / f"{run.thread_id}.on").touch()
+    kind, body = await stack.end(run)
+    assert (kind, body["attempt"]) == ("run.succeeded.v1", 2)
+    assert stack.done(run) == ["first", "second", "again", "third"]
+    async with asyncio.timeout(LIMIT_S):
+        while len(stack.pool.pids) > 1:
+            await asyncio.sleep(0.01)  # the workers that waited for it end by themselves
+
+
+async def test_a_reload_breaks_no_step_off_however_long_it_takes(project: Settings) -> None:
+    async with running_stack(msgspec.structs.replace(project, drain_s=0.1)) as stack:
+        run = await stack.start("steps")
+        await run.custom.wait()
+        assert (await stack.pool.reload()).count == 1
+        stack.go(run)
+        kind, body = await stack.end(run)
+        assert (kind, body["attempt"]) == ("run.succeeded.v1", 2)
+        assert stack.done(run) == ["first", "second", "third"]
+
+
+async def test_a_stop_hands_on_a_run_that_reaches_no_step_boundary(project: Settings) -> None:
     async with running_stack(msgspec.structs.replace(project, drain_s=0.2)) as stack:
         run = await stack.start("steps")
         await run.custom.wait()
-        await stack.pool.reload()
+        await stack.pool.drain()
+        others = WorkerPoolService(stack.backbone)
+        await others.start()
         stack.go(run)
         kind, body = await stack.end(run)
+        await others.stop()
         assert (kind, body["attempt"]) == ("run.succeeded.v1", 2)
         assert body["values"]["log"] == ["first", "second", "third"]
         assert stack.done(run) == ["first", "second", "second", "third"]
@@ -297,11 +331,11 @@ async def test_a_graph_that_does_not_load_stops_the_start_with_file_line_and_rea
 
 async def test_graphs_and_their_default_assistants_are_there_when_the_pool_has_started(stack: Stack) -> None:
     graphs = await stack.backbone.pool.fetch("SELECT graph_id, schemas FROM graphs ORDER BY position")
-    assert [row["graph_id"] for row in graphs] == ["steps", "deaf", "leaving", "wide"]
+    assert [row["graph_id"] for row in graphs] == ["steps", "deaf", "leaving", "wide", "twice"]
     assert json.loads(graphs[0]["schemas"])["state_schema"]["title"] == "steps_state"
     names = await stack.backbone.pool.fetch("SELECT name, metadata FROM assistants ORDER BY name")
     assert [(row["name"], json.loads(row["metadata"])) for row in names] == [
-        (name, {"created_by": "system"}) for name in ("deaf", "leaving", "steps", "wide")
+        (name, {"created_by": "system"}) for name in ("deaf", "leaving", "steps", "twice", "wide")
     ]
 
 

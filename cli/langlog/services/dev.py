@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import options as shared
+
 if TYPE_CHECKING:
     from langlog_backbone.process.ending import Ending
     from langlog_backbone.process.settings import Settings
@@ -23,12 +25,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "-c", "--config", "project", type=click.Path(path_type=Path), help="The project.  [LANGLOG_PROJECT; langgraph.json]"
-)
+@shared.config
 @click.option("--host", help="Address to listen on.  [LANGLOG_HOST; 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT; 2024]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where all data is.  [LANGLOG_DATA_DIR; .langlog]")
+@shared.data_dir
 @click.option("--workers", type=click.IntRange(1), help="Processes that run graphs.  [LANGLOG_WORKERS; 1]")
 @click.option("--reload/--no-reload", default=True, help="Load graphs again when the project's files change.")
 @click.option(
@@ -37,13 +37,14 @@ if TYPE_CHECKING:
 @click.option("--server-log-level", "log_level", help="debug, info, warning, error or critical.  [LOG_LEVEL; info]")
 @click.option("--ssl-certfile", "tls_cert_file", help="Serve HTTPS with this certificate.  [LANGLOG_TLS_CERT_FILE]")
 @click.option("--ssl-keyfile", "tls_key_file", help="The certificate's private key.  [LANGLOG_TLS_KEY_FILE]")
+@click.option("-q", "--quiet", is_flag=True, help="No line for each request and run.  [LANGLOG_LOG_ACTIVITY=off]")
 @click.option("--debug-port", type=click.IntRange(1, 65535), help="Wait for a debugger here (needs debugpy).")
 @click.option("--wait-for-client", "debug_wait", is_flag=True, help="Import graphs once a debugger is attached.")
 @click.option("--studio-url", help="A Studio of your own, which may call.  [LANGLOG_STUDIO_URL]")
 @click.option("--no-browser", is_flag=True, help="Accepted: langlog opens no browser.")
 @click.option("--allow-blocking", is_flag=True, help="Accepted: blocking nodes never stall langlog.")
 @click.option("--tunnel", is_flag=True, help="Accepted without effect: langlog opens no tunnel.")
-def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
+def dev(reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
     """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.process.logging import configure_logging
@@ -57,7 +58,7 @@ def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **op
     from .variables import warn_of_unknown_variables
 
     options["debug_wait"] = options["debug_wait"] or None  # without the flag, what the environment says
-    settings = read_settings(**options)
+    settings = shown_activity(read_settings(**options), quiet=quiet)
     configure_logging(settings)
     warn_of_unknown_variables(settings)
     if tunnel:
@@ -72,6 +73,15 @@ def dev(reload: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **op
     ensure_free(settings.host, settings.port)
     with StartProgress(json=settings.log_json) as progress:
         run(_run(settings, project, reload, Ending(stop_limit_s(settings), end_by_force), progress))
+
+
+def shown_activity(settings: Settings, *, quiet: bool) -> Settings:
+    """Requests and runs are shown, unless somebody wants them otherwise."""
+    from msgspec.structs import replace
+
+    if quiet:
+        return replace(settings, log_activity="off")
+    return settings if settings.log_activity != "auto" else replace(settings, log_activity="on")
 
 
 async def _run(settings: Settings, project: Project, reload: bool, ending: Ending, progress: StartProgress) -> int:
@@ -89,7 +99,7 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
         from langlog_scheduler.service import SchedulerService
         from msgspec.structs import replace
 
-        from .reload import ReloadService
+        from .reload import Reloaded, ReloadService
 
     asked, began = settings, time.monotonic()
     if not settings.base_url:
@@ -103,17 +113,13 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
         gateway = GatewayService(backbone, dev=True)
         pool = WorkerPoolService(backbone, beside=gateway.load)
 
-        async def load_again(paths: frozenset[Path]) -> str | None:
+        async def load_again(paths: frozenset[Path]) -> Reloaded:
             """Variables first, which workers inherit; then what this process has of the project's code; then the graphs."""
             changed = read_project(settings.project)
             variables = prepare_process(changed)
             whole = await gateway.reload(changed, paths, all_of_it=variables)
-            await pool.reload()
-            return (
-                None
-                if whole
-                else "the application and the handlers of the gateway do not load: the former ones stay in force"
-            )
+            former = "the application and the handlers of the gateway do not load: the former ones stay in force"
+            return Reloaded(await pool.reload(), None if whole else former)
 
         services: list[Service] = [
             projector,

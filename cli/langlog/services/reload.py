@@ -11,11 +11,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 import watchfiles
 from langlog_backbone.process.service import StartError
+
+if TYPE_CHECKING:
+    from langlog_executor.worker.in_flight import Retiring
 
 logger = structlog.get_logger(__name__)
 
@@ -48,6 +51,13 @@ def folders_of(root: Path, data_dir: Path) -> list[Path]:
     return sorted(x for x in root.iterdir() if watched(x) and x != data_dir and x.is_dir())
 
 
+class Reloaded(NamedTuple):
+    """``left``: runs that still have the old code. ``but``: what else stays as it was, None if nothing does."""
+
+    left: Retiring
+    but: str | None = None
+
+
 class ReloadService:
     """Calls ``reload`` with the files that changed below the project's folder.
 
@@ -56,7 +66,7 @@ class ReloadService:
 
     name = "reload"
 
-    def __init__(self, root: Path, data_dir: Path, reload: Callable[[frozenset[Path]], Awaitable[str | None]]) -> None:
+    def __init__(self, root: Path, data_dir: Path, reload: Callable[[frozenset[Path]], Awaitable[Reloaded]]) -> None:
         self._root = root.resolve()
         self._data_dir = data_dir.resolve()
         self._reload = reload
@@ -89,7 +99,7 @@ class ReloadService:
             paths, self._paths = self._paths, set()
             files = sorted(str(x.relative_to(self._root)) for x in paths)
             try:
-                but = await self._reload(frozenset(paths))
+                done = await self._reload(frozenset(paths))
             except StartError as error:
                 logger.error("graphs.reload_failed", files=files, error=str(error))
             except Exception as error:  # half a file may be anything: the server goes on with what it has
@@ -97,10 +107,7 @@ class ReloadService:
                     "graphs.reload_failed", files=files, error=f"{type(error).__name__}: {error}", exc_info=error
                 )
             else:
-                if but is None:
-                    logger.info("graphs.reloaded", files=files)
-                else:
-                    logger.warning("graphs.reloaded", files=files, but=but)
+                _say(files, done)
 
     async def _watch(self) -> None:
         """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""
@@ -138,6 +145,19 @@ class ReloadService:
         if found:
             self._paths |= found
             self._changed.set()
+
+
+def _say(files: list[str], done: Reloaded) -> None:
+    """New runs have the new code at once; runs that are named have the old one until then."""
+    about: dict[str, Any] = {"files": files}
+    if done.left.count:
+        about["old_code_runs"] = [str(run) for run in done.left.runs]
+        if done.left.count > len(done.left.runs):
+            about["old_code_runs"].append(f"and {done.left.count - len(done.left.runs)} more")
+    if done.but is None:
+        logger.info("graphs.reloaded", **about)
+    else:
+        logger.warning("graphs.reloaded", **about, but=done.but)
 
 
 async def _changes(folders: list[Path], *, recursive: bool) -> AsyncGenerator[set[Path]]:

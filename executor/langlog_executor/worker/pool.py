@@ -1,6 +1,7 @@
 """The pool of worker processes: starts them, starts dead ones again, drains them, and swaps them for new ones on a reload.
 
     spawned ─► ready ─► serving ─► died ──(after a pause that doubles)──► spawned
+       │                   └─► retiring (on a reload): claims no more, and ends when no run is left ─► gone
        └─► error: the start fails with the worker's own words (the first time), or the old workers stay (on a reload)
 
 Concurrency: a `Service`; lives on its process's event loop and runs no user code. What happens when it dies: workers notice that
@@ -30,6 +31,8 @@ from langlog_backbone.project.config import read_project
 from langlog_backbone.redis import channels
 from langlog_schemas.ids import default_assistant_id
 
+from .in_flight import Retiring, together
+
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
 
@@ -41,6 +44,8 @@ STEADY_S = 30.0
 """A worker that has lived this long starts again without a pause."""
 KILL_AFTER_S = 5.0
 """Beyond the time that workers have for draining (twice `drain_s`)."""
+RETIRE_S = 10.0
+"""For a worker to answer that it claims no more."""
 LOOK_AGAIN_S = 1.0
 """While waiting for the projection, when no word of it comes."""
 
@@ -50,8 +55,9 @@ _ANNOUNCED = load_sql("langlog_executor", "workers.sql")["announced"]
 class WorkerProcess:
     """One worker process, from spawning to its end."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, said: Lines) -> None:
         self.process = process
+        self.said = said
         self.since = time.monotonic()
         self.leaving = False
         """It was asked to go."""
@@ -78,13 +84,13 @@ class WorkerProcess:
             )
         finally:
             os.close(writing)
-        worker = cls(process)
+        worker = cls(process, await Lines.of(reading))
         try:
             if beside is not None:
                 beside()
             limit_s = None if settings.debug_wait else settings.worker_start_s
             async with asyncio.timeout(limit_s):
-                said = await _read_line(reading)
+                said = await worker.said.next()
         except TimeoutError:
             await worker.kill()
             raise StartError(
@@ -98,6 +104,23 @@ class WorkerProcess:
             return worker
         code = await process.wait()
         raise StartError(str(said.get("error") or f"a worker ended with exit code {code} before it was ready"))
+
+    async def retire(self) -> Retiring:
+        """Have it claim no more and end by itself once its runs are over or have moved; the runs that it waits for.
+
+        One that does not answer is told to leave.
+        """
+        self.leaving = True
+        try:
+            self.process.send_signal(signal.SIGUSR1)
+            async with asyncio.timeout(RETIRE_S):
+                said = await self.said.next()
+        except (ProcessLookupError, TimeoutError):
+            said = {}
+        if "retiring" not in said:
+            self.ask_to_leave()
+            return Retiring()
+        return msgspec.convert(said["retiring"], Retiring)
 
     def ask_to_leave(self) -> None:
         """Begin to drain."""
@@ -119,6 +142,7 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
+        self.said.close()
 
 
 class WorkerPoolService:
@@ -166,8 +190,9 @@ class WorkerPoolService:
             return "no worker process runs"
         return await self._probe.reason()
 
-    async def reload(self) -> None:
-        """New workers with the graphs as they now are; then the old ones drain. Raises StartError, and the old ones stay."""
+    async def reload(self) -> Retiring:
+        """New workers with the graphs as they now are; the old ones claim no more, and end when no run is left. Which runs they
+        wait for. Raises StartError, and the old ones stay."""
         async with self._reloading:
             old = [w for w in self._workers if not w.leaving]
             fresh: list[WorkerProcess] = []
@@ -180,7 +205,7 @@ class WorkerPoolService:
                 raise
             for worker in fresh:
                 self._watch(worker)
-            await asyncio.gather(*(w.leave(2 * self._settings.drain_s + KILL_AFTER_S) for w in old))
+            return together(await asyncio.gather(*(w.retire() for w in old)))
 
     @property
     def pids(self) -> list[int]:
@@ -196,6 +221,7 @@ class WorkerPoolService:
     async def _look_after(self, worker: WorkerProcess) -> None:
         """Wait for its end; start another one unless it was asked to go."""
         code = await worker.process.wait()
+        worker.said.close()
         if not worker.leaving and not self._draining:
             logger.warning("worker.died", pid=worker.process.pid, code=code)
             pause = 0.0 if time.monotonic() - worker.since > STEADY_S else BACKOFF_S
@@ -279,16 +305,25 @@ def environment(settings: Settings) -> dict[str, str]:
     return found
 
 
-async def _read_line(fd: int) -> dict[str, Any]:
-    """What the worker says; empty when it ended without a word."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb"))
-    try:
-        line = await reader.readline()
-    finally:
-        transport.close()
-    if not line:
-        return {}
-    found: dict[str, Any] = msgspec.json.decode(line)
-    return found
+class Lines:
+    """What a worker says, line by line, through the pipe that it got for that."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
+        self._reader, self._transport = reader, transport
+
+    @classmethod
+    async def of(cls, fd: int) -> Lines:
+        """Of the reading end of a pipe, which is closed with it."""
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb"))
+        return cls(reader, transport)
+
+    async def next(self) -> dict[str, Any]:
+        """The next line; empty when it ended without a word."""
+        line = await self._reader.readline()
+        found: dict[str, Any] = msgspec.json.decode(line) if line else {}
+        return found
+
+    def close(self) -> None:
+        self._transport.close()

@@ -13,9 +13,10 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,6 +34,8 @@ from langlog_backbone.process.settings import Settings, read_settings
 from langlog_backbone.project.config import Configuration, read_project
 from langlog_backbone.redis import channels
 from langlog_schemas import commands, messages
+
+from .in_flight import Retiring, moves, retiring
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -105,7 +108,8 @@ class Worker:
         self._draining.set()
         await self._claim_no_more()
         for execution, _ in self._runs.values():
-            execution.stop("drain")
+            if not execution.drains:  # a second time means: now
+                execution.stop("drain")
         await self._wait_for_runs(self._backbone.settings.drain_s)
         for execution, _ in self._runs.values():
             execution.stop("drain")  # once more: now
@@ -116,6 +120,19 @@ class Worker:
         for task in tuple(self._beside):
             task.cancel()
         await self._hand_back([*left, *self._unreported])
+
+    async def retire(self, report: Callable[[Retiring], None]) -> None:
+        """For workers with newer code: claim no more, and wait until no run is left. A run's first attempt moves to them at its
+        next step boundary; one that was started again before ends here, so that reloads start no run again twice."""
+        self._draining.set()
+        await self._claim_no_more()
+        executions = [execution for execution, _ in self._runs.values()]
+        for execution in executions:
+            if moves(execution.task):
+                execution.stop("drain")
+        report(retiring([execution.task for execution in executions]))
+        while self._runs:
+            await asyncio.wait([running for _, running in self._runs.values()])
 
     # the lease's callbacks, on the I/O loop
 
@@ -295,7 +312,7 @@ def _requeue(task: Task) -> NewRecord:
 
 
 class Report:
-    """One JSON line to the pool: ``{"ready": …}`` or ``{"error": "…"}``."""
+    """JSON lines to the pool: ``{"ready": …}`` or ``{"error": "…"}``; ``{"retiring": Retiring}`` when told to retire."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
@@ -304,9 +321,8 @@ class Report:
 
     def say(self, message: dict[str, Any]) -> None:
         if self._fd is not None:
-            os.write(self._fd, msgspec.json.encode(message) + b"\n")
-            os.close(self._fd)
-            self._fd = None
+            with contextlib.suppress(BrokenPipeError):  # the pool is gone: `_orphaned` ends this
+                os.write(self._fd, msgspec.json.encode(message) + b"\n")
 
 
 async def serve(settings: Settings, report: Report) -> None:
@@ -381,11 +397,14 @@ async def _serve(
         await announce(backbone, graphs, None if lifespan is None else loops)
         await worker.start()
         tune_collector()
-        report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.asked.wait())]
         if report.pool:
-            waits.append(asyncio.create_task(_orphaned()))
+            waits += [asyncio.create_task(_orphaned()), asyncio.create_task(_retire(worker, queries, report))]
+            await asyncio.sleep(0)  # it listens for the signal
+        report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
         await asyncio.wait([*waits, queries, worker.failed], return_when=asyncio.FIRST_COMPLETED)
+        if queries.cancelled():  # by `_retire`, which goes on
+            await asyncio.wait([*waits, worker.failed], return_when=asyncio.FIRST_COMPLETED)
         if queries.done() and not queries.cancelled() and queries.exception() is not None:
             logger.error("worker.queries_failed", exc_info=queries.exception())
         if worker.failed.done():
@@ -426,6 +445,15 @@ async def _let_go(lifespan: WorkerLifespan, loops: GraphLoops, limit_s: float) -
     await asyncio.wait([work.done], timeout=limit_s + 1)
     if not work.done.done():
         logger.warning("worker.lifespan_cut_off", after_s=limit_s, hint="a node blocks the loop that it would run on")
+
+
+async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -> None:
+    """Returns when the pool has told this worker to retire (SIGUSR1), and no run is left. Questions are for the newer code."""
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, told.set)
+    await told.wait()
+    queries.cancel()
+    await worker.retire(lambda found: report.say({"retiring": found}))
 
 
 async def _orphaned() -> None:
