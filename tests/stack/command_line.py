@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 from unittest.mock import patch
 
 from click.testing import CliRunner
 from langlog.main import cli
 from langlog_backbone.process.settings import Settings
-from langlog_executor.replay.request import Replayed, ReplayOrder
+from langlog_executor.replay.request import Replayed, ReplayOrder, StepDiff
 
 from .server import LiveServer
 
@@ -50,13 +51,15 @@ def langlog_here(server: LiveServer, *words: str) -> Done:
     return Done(done.exit_code, done.stdout, done.stderr)
 
 
-async def carried_out_here(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
+async def carried_out_here(
+    order: ReplayOrder, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
+) -> Replayed:
     """Instead of `langlog.operations.replay.carry_out`: the graph in this process too."""
     from langlog_executor.replay.run import CannotReplay, replay
 
     os.environ["LOG_URI"] = settings.log_uri  # as the process gets it; CliRunner puts back what was
     try:
-        return await replay(order)
+        return await replay(order, on_step)
     except CannotReplay as error:
         return Replayed(trouble=str(error))
     finally:

@@ -7,19 +7,25 @@ changed: ``--dry`` folds into a schema of its own that goes again. Exit code 0: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from .. import options
+from ..ids import as_uuid, other_kind
+
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
     import asyncpg
     from langlog_backbone.log import Log
     from langlog_backbone.process.settings import Settings
-    from langlog_executor.replay.request import Difference, Replayed, ReplayOrder
+    from langlog_executor.replay.request import Difference, Replayed, ReplayOrder, StepDiff
 
     from ..log.history import History, Told
 
@@ -29,7 +35,12 @@ STORE_EVENTS = "store-events"
 
 @click.command()
 @click.argument("run_id")
-@click.option("--from", "checkpoint", help="Go on from this checkpoint of the run instead of its input.")
+@click.option(
+    "--checkpoint",
+    cls=options.Renamed,
+    former=["--from"],
+    help="Go on from this checkpoint of the run instead of its input.",
+)
 @click.option("--graph", help="Another graph: path.py:object or module:object.")
 @click.option(
     "--dry", is_flag=True, help="Run nothing: fold the thread's events again and compare with the read model."
@@ -37,9 +48,9 @@ STORE_EVENTS = "store-events"
 @click.option("--strict", is_flag=True, help="Compare generated ids of messages and interrupts too.")
 @click.option("--json", "as_json", is_flag=True, help="The comparison as one JSON object.")
 @click.option("--timeout", "limit_s", type=float, default=300.0, show_default=True, help="Seconds for the graph.")
-@click.option("--thread", "thread_id", help="Its thread, if the read model no longer knows: scanning reads less then.")
-@click.option("--config", "project", type=click.Path(path_type=Path), help="The project file.  [langgraph.json]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+@options.thread_of_run
+@options.config
+@options.data_dir
 def replay(
     run_id: str,
     checkpoint: str | None,
@@ -52,7 +63,7 @@ def replay(
     project: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Run a past run again in a sandbox and show, node by node, where it diverges.
+    """Run a past run again in a sandbox and show, step by step as they are done, where it diverges.
 
     The thread is as it was when the run began, the store as of then. Nothing is appended and no write to the store is applied; but
     what the graph does to the world outside (models, tools), it does again.
@@ -62,11 +73,10 @@ def replay(
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
 
-    from ..log.show import as_uuid
     from ..services.running import run
 
     if dry and (checkpoint or graph or strict):
-        raise click.UsageError("--dry runs nothing: --from, --graph and --strict have no meaning with it")
+        raise click.UsageError("--dry runs nothing: --checkpoint, --graph and --strict have no meaning with it")
     run_id = as_uuid(run_id, "RUN_ID")
     thread_id = thread_id and as_uuid(thread_id, "--thread")
     settings = read_settings(data_dir=data_dir, project=project)
@@ -126,6 +136,7 @@ async def _replay(
         pool = await connect_pool(reached, size=1)
         try:
             history = await _history(log, pool, run_id, thread_id)
+            hints = [] if history is not None else await other_kind(pool, run_id, "run")
         finally:
             await pool.close()
         if history is not None and _declined(history, run_id):
@@ -134,19 +145,35 @@ async def _replay(
             click.echo("The log was cut: of the store, the run sees what was written since.", err=True)
         order = None if history is None else order_of(history, run_id, str(settings.project.absolute()))
         if order is None:
-            click.echo(f"langlog: there is no run {run_id} in the log", err=True)
-            return FAILED
+            return _not_there(run_id, hints)
         order = msgspec.structs.replace(order, from_checkpoint=checkpoint, graph=_absolute(graph), strict=strict)
-        found = await carry_out(order, reached, limit_s)
+        shown: list[StepDiff] = []
+
+        def show(step: StepDiff) -> None:
+            if not as_json:
+                shown.append(step)
+                click.echo("\n".join(step_lines(step)))
+
+        found = await carry_out(order, reached, limit_s, show)
     if found.trouble is not None:
         click.echo(f"langlog: {found.trouble}", err=True)
         return FAILED
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(found), "same": found.same}))
     else:
-        for line in report(found):
+        for line in report(found, shown):
             click.echo(line)
     return SAME if found.same else DIFFERENT
+
+
+def _not_there(run_id: str, hints: Sequence[str]) -> int:
+    click.echo(
+        f"langlog: there is no run {run_id} in the log: check the id, and that --data-dir or LOG_URI name its log",
+        err=True,
+    )
+    for line in hints:
+        click.echo(line, err=True)
+    return FAILED
 
 
 def _absolute(graph: str | None) -> str | None:
@@ -154,7 +181,7 @@ def _absolute(graph: str | None) -> str | None:
         return None
     source, colon, attribute = graph.rpartition(":")
     if not colon or not source or not attribute:
-        raise click.BadParameter("path.py:object or module:object", param_hint="--graph")
+        raise click.BadParameter(f"{graph!r} is neither path.py:object nor module:object", param_hint="--graph")
     return f"{Path(source).absolute()}:{attribute}" if source.endswith(".py") or "/" in source else graph
 
 
@@ -203,10 +230,12 @@ def order_of(history: History, run_id: str, project: str) -> ReplayOrder | None:
     )
 
 
-async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> Replayed:
-    """Have it run in a process of its own, which is killed when it takes too long."""
+async def carry_out(
+    order: ReplayOrder, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
+) -> Replayed:
+    """Have it run in a process of its own, which is killed when it takes too long. ``on_step`` gets each step as it is done."""
     from langlog_backbone.process.settings import FILE_SUFFIX, VARIABLES
-    from langlog_executor.replay.request import Replayed, decode_replayed, encode
+    from langlog_executor.replay.request import Replayed, encode
 
     servers = [name for field in ("database_uri", "redis_uri") for name in VARIABLES[field]]
     unset = {name: "" for server in servers for name in (server, server + FILE_SUFFIX)}
@@ -219,27 +248,45 @@ async def carry_out(order: ReplayOrder, settings: Settings, limit_s: float) -> R
     )
     try:
         async with asyncio.timeout(limit_s):
-            answer, _ = await process.communicate(encode(order))
+            found = await _answer(process, encode(order), on_step)
+            await process.wait()
     except TimeoutError:
-        return Replayed(trouble=f"the graph has not ended within {limit_s:g} s")
+        return Replayed(trouble=f"the graph has not ended within {limit_s:g} s: give it longer with --timeout")
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode != 0 or not answer:
-        return Replayed(trouble=f"the process of the graph died ({process.returncode})")
-    return decode_replayed(answer)
+    if found is None:
+        return Replayed(
+            trouble=f"the process of the graph died with exit code {process.returncode}; its output is above"
+        )
+    return found
 
 
-def report(found: Replayed) -> Iterable[str]:
-    """The comparison for people."""
+async def _answer(process: Process, order: bytes, on_step: Callable[[StepDiff], None]) -> Replayed | None:
+    """What it answers, part by part; None when it ends before the last one."""
+    from langlog_executor.replay.request import END, HEAD_BYTES, decode_replayed, decode_step, head
+
+    assert process.stdin is not None and process.stdout is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(order)
+        await process.stdin.drain()
+    process.stdin.close()
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while True:
+            kind, length = head(await process.stdout.readexactly(HEAD_BYTES))
+            body = await process.stdout.readexactly(length)
+            if kind == END:
+                return decode_replayed(body)
+            on_step(decode_step(body))
+    return None
+
+
+def report(found: Replayed, shown: Sequence[StepDiff] = ()) -> Iterable[str]:
+    """The comparison for people, but for steps that have been shown as they are."""
     for step in found.steps:
-        where = f" in {step.namespace}" if step.namespace else ""
-        yield f"step {step.step}{where}: {step.verdict}"
-        for node in step.nodes:
-            yield f"    {node.name}: {node.verdict}"
-            yield from _differences(node.differences, 8)
-        yield from _differences(step.differences, 4)
+        if step not in shown:
+            yield from step_lines(step)
     if found.recorded == found.replayed:
         yield f"end: {found.recorded}"
     else:
@@ -248,6 +295,16 @@ def report(found: Replayed) -> Iterable[str]:
     if found.store_writes:
         yield f"not written to the store: {', '.join(found.store_writes)}"
     yield "Replay matches the recorded run." if found.same else "Replay diverged from the recorded run."
+
+
+def step_lines(step: StepDiff) -> Iterable[str]:
+    """One step for people."""
+    where = f" in {step.namespace}" if step.namespace else ""
+    yield f"step {step.step}{where}: {step.verdict}"
+    for node in step.nodes:
+        yield f"    {node.name}: {node.verdict}"
+        yield from _differences(node.differences, 8)
+    yield from _differences(step.differences, 4)
 
 
 def _differences(found: Sequence[Difference], indent: int) -> Iterable[str]:
@@ -272,8 +329,7 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: 
         try:
             history = await _history(log, pool, run_id, thread_id)
             if history is None:
-                click.echo(f"langlog: there is no run {run_id} in the log", err=True)
-                return FAILED
+                return _not_there(run_id, await other_kind(pool, run_id, "run"))
             if _declined(history, run_id):
                 return FAILED
             found = await refold(reached, log, pool, history)

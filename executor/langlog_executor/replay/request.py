@@ -4,6 +4,7 @@ nothing here imports graph code.
 
 from __future__ import annotations
 
+import struct
 from typing import Literal
 
 import msgspec
@@ -81,5 +82,22 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
+decode_step = msgspec.msgpack.Decoder(StepDiff).decode
 decode_order = msgspec.msgpack.Decoder(ReplayOrder).decode
 decode_replayed = msgspec.msgpack.Decoder(Replayed).decode
+
+STEP, END = b"s", b"e"
+"""What an answer's part is: a step that has just been done, or the whole, which is the last one."""
+_HEAD = struct.Struct("!cI")
+HEAD_BYTES = _HEAD.size
+
+
+def framed(kind: bytes, body: bytes) -> bytes:
+    """A part as it is written: kind, length (big-endian, 4 bytes), msgpack."""
+    return _HEAD.pack(kind, len(body)) + body
+
+
+def head(data: bytes) -> tuple[bytes, int]:
+    """Kind and length of the part that follows."""
+    kind, length = _HEAD.unpack(data)
+    return kind, length

@@ -1,6 +1,6 @@
 """Runs a past run again: ``python -m langlog_executor.replay.run``, a process of its own for `langlog replay`.
 
-    order on stdin ─► thread as it was, in memory ─► today's graph on it ─► both ways compared ─► `Replayed` on stdout
+    order on stdin ─► thread as it was, in memory ─► today's graph on it ─► each step compared ─► `StepDiff`s, then `Replayed`, on stdout
 
 The graph gets the recorded input, config and context, the ids of thread and run as they were, and a sandbox: nothing is
 appended, the store's writes are kept here. What the graph does to the world outside (models, tools, requests) it does again. What the
@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from langlog_schemas import checkpoints as cp
@@ -22,15 +23,19 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import run_results
 
-from .request import Replayed, ReplayOrder, decode_order, encode
+from .request import END, STEP, Replayed, ReplayOrder, StepDiff, decode_order, encode, framed
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+    from langlog_schemas.events import Event
 
 
 class CannotReplay(Exception):
     """In words for people."""
 
 
-async def replay(order: ReplayOrder) -> Replayed:
-    """Raises CannotReplay, StartError, GraphLoadError."""
+async def replay(order: ReplayOrder, on_step: Callable[[StepDiff], None] = lambda _: None) -> Replayed:
+    """``on_step`` gets each step as soon as the graph has done it. Raises CannotReplay, StartError, GraphLoadError."""
     from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import GraphSpec, read_project
 
@@ -39,9 +44,8 @@ async def replay(order: ReplayOrder) -> Replayed:
     from ..graphs.run_input import read_kwargs
     from ..worker.graph_attempt import Ended, GraphAttempt
     from ..worker.lifespan import lifespan_here
-    from .recorded import Recorded
     from .sandbox import Kept, SandboxStore, sandboxed
-    from .steps import Way, compare, differences
+    from .steps import differences
 
     task, settings = order.task, read_settings(project=Path(order.project))
     project = read_project(settings.project)
@@ -55,8 +59,10 @@ async def replay(order: ReplayOrder) -> Replayed:
     serde = configured_serializer(project, settings)
     recording = Recording(order)
     overlay = recording.base.overlay()
-    kept = Kept()
-    checkpointer = sandboxed(serde, overlay, kept, msgspec.structs.replace(task, attempt=1, fresh=True))
+    comparison = Comparison(recording, serde, strict=order.strict, on_step=on_step)
+    checkpointer = sandboxed(
+        serde, overlay, Kept(comparison.note), msgspec.structs.replace(task, attempt=1, fresh=True)
+    )
     begun = order.from_checkpoint is not None
     store = SandboxStore(lambda: stored_items(order.store_until))
     attempt = GraphAttempt(
@@ -70,11 +76,7 @@ async def replay(order: ReplayOrder) -> Replayed:
     )
     async with lifespan_here(project, settings.worker_start_s, needed=False):
         ended: Ended = await attempt.run()
-    again = Recorded(task.thread_id)
-    bodies = [body for event in kept.events if (body := again.note(event)) is not None]  # type: ignore[arg-type]
-    again.checkpoints = {**recording.base.checkpoints, **again.checkpoints}
-    again.blobs = {**recording.base.blobs, **again.blobs}
-    steps = compare(Way(recording.bodies, recording.all, serde), Way(bodies, again, serde), strict=order.strict)
+    steps = comparison.end()
     values = ended.values
     return Replayed(
         steps=steps,
@@ -128,9 +130,61 @@ class Recording:
         if not dispatched:
             raise CannotReplay("the run was never dispatched: there is nothing to run again")
         if not begun:
-            raise CannotReplay(f"checkpoint {wanted} does not belong to the run")
+            raise CannotReplay(
+                f"checkpoint {wanted} does not belong to run {task.run_id}: see `langlog log show {task.run_id}`"
+            )
         if wanted is not None:
             self.base.drop_writes(("", wanted), task.run_id)
+
+
+class Comparison:
+    """Both ways, compared as the second one is gone. A step is compared when its checkpoint is written: what its nodes wrote comes
+    before. Steps of subgraphs are compared with the step of the root graph that they are part of."""
+
+    def __init__(
+        self, recording: Recording, serde: SerializerProtocol, *, strict: bool, on_step: Callable[[StepDiff], None]
+    ) -> None:
+        from .recorded import Recorded
+        from .steps import Way
+
+        self._again = Recorded(recording.base.thread_id)
+        self._again.checkpoints |= recording.base.checkpoints
+        self._again.blobs |= recording.base.blobs
+        self._recorded = Way(recording.bodies, recording.all, serde)
+        self._replayed = Way([], self._again, serde)
+        self._strict, self._on_step = strict, on_step
+        self._told: set[tuple[str, int]] = set()
+        self._failed: Exception | None = None
+
+    def note(self, event: Event) -> None:
+        """The next event of the sandbox. What fails here fails at the end: it is no fault of the graph's."""
+        if self._failed is None:
+            try:
+                self._note(event)
+            except Exception as error:
+                self._failed = error
+
+    def _note(self, event: Event) -> None:
+        from .steps import compare, number
+
+        body = self._again.note(event)  # type: ignore[arg-type]
+        if body is None:
+            return
+        self._replayed.note(body)
+        if not isinstance(body, cp.CheckpointBody) or body.namespace:
+            return
+        done = {key for key in self._replayed.steps if key not in self._told and (key[0] or key[1] <= number(body))}
+        self._told |= done
+        for step in compare(self._recorded, self._replayed, strict=self._strict, among=done) if done else ():
+            self._on_step(step)
+
+    def end(self) -> list[StepDiff]:
+        """All steps of either way. Raises what failed on the way."""
+        from .steps import compare
+
+        if self._failed is not None:
+            raise self._failed
+        return compare(self._recorded, self._replayed, strict=self._strict)
 
 
 def _ended(event: ev.RunEnded) -> str:
@@ -223,13 +277,19 @@ def main() -> None:
     from ..graphs.loading import GraphLoadError
 
     configure_logging(read_settings())
+    out = os.fdopen(answer, "wb")
+
+    def say(kind: bytes, body: bytes) -> None:
+        out.write(framed(kind, body))
+        out.flush()
+
     try:
-        found = asyncio.run(replay(order))
+        found = asyncio.run(replay(order, lambda step: say(STEP, encode(step))))
     except (CannotReplay, StartError, GraphLoadError, ValueError) as error:
         found = Replayed(trouble=str(error))
     sys.stdout.flush()
-    with os.fdopen(answer, "wb") as out:
-        out.write(encode(found))
+    say(END, encode(found))
+    out.close()
     os._exit(0)  # threads of user code must not keep it alive
 
 

@@ -31,15 +31,18 @@ Items = list[tuple[tuple[str, ...], str, dict[str, Any]]]
 
 
 class Kept:
-    """Implements `runtime.records.RecordSink`: events are kept instead of appended."""
+    """Implements `runtime.records.RecordSink`: events are told to one listener instead of appended."""
 
     crowded = False
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
+    def __init__(self, listener: Callable[[Event], None]) -> None:
+        """``listener`` hears each event at once, one after the other, on whichever thread it comes from; it must not raise."""
+        self._listener = listener
+        self._turn = threading.Lock()
 
     def emit(self, event: Event) -> None:
-        self.events.append(event)
+        with self._turn:
+            self._listener(event)
 
     async def flush(self) -> None:
         """Nothing to wait for."""

@@ -61,15 +61,19 @@ class Way:
         self._serde = serde
         self.steps: dict[Key, Step] = {}
         for body in bodies:
-            if isinstance(body, cp.CheckpointBody):
-                step = self._step(body.namespace, _number(body))
-                step.changed |= {b.channel: self._value(b.type, b.data) for b in body.blobs}
-            else:
-                self._note_writes(body)
+            self.note(body)
+
+    def note(self, body: cp.CheckpointBody | cp.WritesBody) -> None:
+        """The next body, in log order."""
+        if isinstance(body, cp.CheckpointBody):
+            step = self._step(body.namespace, number(body))
+            step.changed |= {b.channel: self._value(b.type, b.data) for b in body.blobs}
+        else:
+            self._note_writes(body)
 
     def _note_writes(self, body: cp.WritesBody) -> None:
         base = self._recorded.checkpoints.get((body.namespace, body.checkpoint_id))
-        step = self._step(body.namespace, -1 if base is None else _number(base) + 1)
+        step = self._step(body.namespace, -1 if base is None else number(base) + 1)
         writes: dict[str, list[Any]] = {}
         for write in body.writes:
             writes.setdefault(write.channel, []).append(self._value(write.type, write.data))
@@ -102,7 +106,8 @@ class Way:
         return msgspec.json.decode(encoding.encode(unpack(self._serde, kind, data)))
 
 
-def _number(body: cp.CheckpointBody) -> int:
+def number(body: cp.CheckpointBody) -> int:
+    """The step that a checkpoint ends."""
     found = msgspec.json.decode(body.metadata or b"{}").get("step")
     return found if isinstance(found, int) else -1
 
@@ -112,9 +117,9 @@ def bare(namespace: str) -> str:
     return "|".join(part.partition(":")[0] for part in namespace.split("|"))
 
 
-def compare(recorded: Way, replayed: Way, *, strict: bool) -> list[StepDiff]:
-    """All steps of either, in order."""
-    keys = sorted({*recorded.steps, *replayed.steps}, key=lambda key: (key[1], key[0]))
+def compare(recorded: Way, replayed: Way, *, strict: bool, among: Iterable[Key] | None = None) -> list[StepDiff]:
+    """Steps of either, in order; ``among``: those of these alone."""
+    keys = sorted(among or {*recorded.steps, *replayed.steps}, key=lambda key: (key[1], key[0]))
     return [_step(key, recorded.steps.get(key), replayed.steps.get(key), strict) for key in keys]
 
 
