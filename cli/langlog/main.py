@@ -5,6 +5,7 @@ Commands import what they need when they run, so that ``--help`` and ``--version
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import NoReturn
@@ -29,8 +30,11 @@ from .services.serve import executor, gateway, projector, scheduler
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("langlog"), prog_name="langlog")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A self-hosted server for LangGraph agents, event-sourced on a message log."""
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        context.color = False
 
 
 for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify, replay, keys):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,47 @@ def test_a_run_that_left_nothing_behind_is_found_by_scanning(scene: Scene) -> No
     assert scene.langlog("log", "show", scene.gone, "--scan").out == found.out
     nobody = scene.langlog("log", "show", scene.thread_id, code=1)
     assert "there is no run" in nobody.err and not nobody.out
+
+
+def test_why_says_first_that_a_run_waits_for_a_human(scene: Scene) -> None:
+    thread = str(scene.call("POST", "/threads", {})["thread_id"])
+    path = f"/threads/{thread}/runs/wait"
+    asked = scene._wait(path, {"assistant_id": "asks", "input": {"notes": []}})
+    (interrupt,) = (one for many in scene.call("GET", f"/threads/{thread}")["interrupts"].values() for one in many)
+    lines = scene.langlog("why", asked).out.splitlines()
+    assert lines[0] == f"It waits for a human: 1 open interrupt on thread {thread}."
+    assert lines[1].strip().startswith(f"{interrupt['id']}: ")
+    assert f"POST /threads/{thread}/runs" in lines[2] and '"resume"' in lines[2]
+    of_thread = scene.langlog("why", thread).out.splitlines()
+    assert of_thread[0] == f"{thread} is a thread; this is about its run {asked}." and of_thread[1:] == lines
+    answered = scene._wait(path, {"assistant_id": "asks", "command": {"resume": "yes"}})
+    assert "The run is over: success" in scene.langlog("why", asked).out
+    assert scene.langlog("why", thread).out.startswith(f"{thread} is a thread; this is about its run {answered}.")
+
+
+def test_an_id_of_another_kind_leads_to_what_was_meant(scene: Scene) -> None:
+    for words in (["log", "show"], ["replay"], ["replay", "--dry"]):
+        err = scene.langlog(*words, scene.thread_id, code=2 if "replay" in words else 1).err
+        assert f"{scene.thread_id} is a thread." in err and scene.asked in err and scene.run_id in err
+    assert (
+        f"{scene.run_id} is a run of thread {scene.thread_id}."
+        in scene.langlog("log", "state", scene.run_id, code=1).err
+    )
+    assert "is a run of thread" in scene.langlog("log", "export", "--thread", scene.run_id).err
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert f"There is no run {nobody}" in scene.langlog("why", nobody, code=1).out
+
+
+def test_tail_and_export_choose_by_the_same_words(scene: Scene) -> None:
+    since = scene.events(f"/threads/{scene.thread_id}/runs/{scene.answered}")[0]["time"]
+    for words in (
+        ["--thread", scene.thread_id, "--type", "run.*", "--topic", "run-events", "--from", since],
+        ["--key", scene.thread_id, "--type", "run.", "--topic", "run-events", "--from", since, "--to", "0s"],
+    ):
+        tailed = scene.langlog("log", "tail", "--no-follow", "--json", *words).out.splitlines()
+        exported = scene.langlog("log", "export", *words).out.splitlines()
+        assert sorted(tailed) == sorted(exported)
+        assert scene.answered in exported[0] and not any(scene.asked in line for line in exported)
 
 
 def test_a_thread_is_shown_as_of_a_time_and_a_position(scene: Scene) -> None:
@@ -227,15 +270,52 @@ def test_other_code_is_shown_node_by_node(scene: Scene) -> None:
     assert found["differences"] == [{"path": "total", "recorded": "6", "replayed": "43"}]
 
 
+def test_steps_are_shown_as_they_are_done(scene: Scene, tmp_path: Path) -> None:
+    if "LOG_URI" in scene.server.env:
+        pytest.skip("the same on both logs")
+    slow, go = tmp_path / "slow.py", tmp_path / "go"
+    slow.write_text(WAITS.format(folder=str(PROJECT.parent), go=str(go)))
+    words = ["replay", scene.run_id, "--graph", f"{slow}:graph", "--config", str(PROJECT)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "langlog", *words, "--data-dir", str(scene.server.data)],
+        env=scene.server.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        lines = list(iter(process.stdout.readline, "    first: same\n"))
+        assert lines[-1] == "step 1: same\n" and not any("second" in line for line in lines)
+        go.touch()  # the second node waits for it
+        rest = process.stdout.read().splitlines()
+    assert rest[:2] == ["step 2: same", "    second: same"] and rest[-1] == "Replay matches the recorded run."
+    assert process.returncode == 0
+
+
+WAITS = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+import steps
+
+def second(state):
+    while not Path({go!r}).exists():
+        time.sleep(0.01)
+    return steps.second(state)
+
+graph = steps._two("second", second)
+"""
+
+
 @pytest.mark.usefixtures("in_process")
 def test_it_goes_on_from_a_checkpoint_of_the_run(scene: Scene) -> None:
     found = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
     middle = next(
         e["data"]["checkpoint_id"] for e in found if e["data"] and e["data"].get("metadata", {}).get("step") == 1
     )
-    told = replay(scene, scene.run_id, "--from", middle, code=0).out
+    told = replay(scene, scene.run_id, "--checkpoint", middle, code=0).out
     assert "second: same" in told and "first" not in told
-    assert "is none of the run's" in replay(scene, scene.run_id, "--from", "elsewhere", code=2).err
+    assert "does not belong to run" in replay(scene, scene.run_id, "--from", "elsewhere", code=2).err
 
 
 @pytest.mark.usefixtures("in_process")

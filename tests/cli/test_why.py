@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from langlog.operations.why import Facts, QueueFacts, RunFacts, explain, gather
+from langlog.operations.why import Facts, Interrupt, QueueFacts, RunFacts, explain, gather
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import open_log
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
@@ -41,6 +41,15 @@ CASES = {
     "is over: error with ValueError": Facts(
         DISPATCHED._replace(status="error", error="ValueError", ended_at=NOW), QueueFacts()
     ),
+    "It waits for a human: 1 open interrupt on thread t": Facts(
+        DISPATCHED._replace(status="success", ended_at=NOW), QueueFacts(), waits=True, asked=(Interrupt("i", '"ok?"'),)
+    ),
+    "It stopped at a breakpoint of thread t": Facts(
+        DISPATCHED._replace(status="success", ended_at=NOW), QueueFacts(), waits=True
+    ),
+    "The run is over: interrupted": Facts(
+        DISPATCHED._replace(status="interrupted", ended_at=NOW), QueueFacts(), waits=True
+    ),
     "never was, was deleted, or was rolled back": Facts(None, None),
     "may be among those not taken yet": Facts(None, None, undecided=1),
 }
@@ -58,6 +67,15 @@ def test_a_backlog_a_stop_and_lost_workers_are_mentioned() -> None:
     assert "lost its worker 2 times" in lines[2]
     assert "up to 4 commands" in lines[3]
     assert "7 events behind" in lines[4]
+
+
+def test_what_a_human_is_asked_is_shown_with_how_to_answer() -> None:
+    run = DISPATCHED._replace(status="success", ended_at=NOW, assistant_id="a")
+    asked = tuple(Interrupt(f"i{n}", '"' + "x" * 500 + '"') for n in range(9))
+    lines = explain("r", Facts(run, QueueFacts(), waits=True, asked=asked), SETTINGS)
+    assert lines[1].startswith('  i0: "xxx') and len(lines[1]) < 200
+    assert lines[-2] == "  and 4 more"
+    assert 'POST /threads/t/runs {"assistant_id": "a", "command": {"resume": …}}' in lines[-1]
 
 
 async def test_it_finds_who_holds_a_run_and_who_stands_before_it(

@@ -171,7 +171,7 @@ async def test_the_command_line_lists_shows_drops_and_retries(
     assert first["data"] == {"thread_id": thread, "to": "red"} and first["headers"]["ce_type"] == f"langlog.{UNKNOWN}"
     failed = await langlog("retry", thread)
     assert failed.exit_code == 1 and "cannot be handled yet" in failed.output
-    assert (await langlog("drop", thread, "--yes")).stdout == f"{thread} goes on: 3 records handled.\n"
+    assert (await langlog("drop", thread, "--yes")).stdout == f"Released {thread}: 3 records processed.\n"
     assert (await langlog("list")).stdout == "Nothing is parked.\n"
     assert (await langlog("retry", thread)).exit_code == 1
 

@@ -234,8 +234,8 @@ async def test_the_master_key_is_replaced_while_services_go_on(settings: Setting
         await deleted(stack, gone)
         rewrapping = ThreadKeys(both)
         try:
-            assert await rewrapping.rewrap(lambda seen: None) == (1, 1)
-            assert await rewrapping.rewrap(lambda seen: None) == (0, 2)
+            assert await rewrapping.rewrap(lambda seen, total: None) == (1, 1)
+            assert await rewrapping.rewrap(lambda seen, total: None) == (0, 2)
         finally:
             await rewrapping.stop()
         assert (await stack.send(cmd.PatchThread(thread_id=before, metadata={"n": 1}))).status == 200
@@ -297,14 +297,14 @@ async def test_keys_that_were_never_wrapped_are_wrapped_by_a_master_key_that_is_
         ((_, key, wrapped, _),) = await keys(stack, thread)
         assert len(key) == 32 and not wrapped
         rewrapping = ThreadKeys(settings)
-        assert await rewrapping.rewrap(lambda seen: None) == (1, 0)
+        assert await rewrapping.rewrap(lambda seen, total: None) == (1, 0)
         await rewrapping.stop()
         ((_, key, wrapped, _),) = await keys(stack, thread)
         assert len(key) == 12 + 32 + 16 and wrapped
         assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={"n": 1}))).status == 200
     without = ThreadKeys(msgspec.structs.replace(settings, master_key=""))
     with pytest.raises(LogFault, match="nothing to wrap keys with"):
-        await without.rewrap(lambda seen: None)
+        await without.rewrap(lambda seen, total: None)
 
 
 def test_without_the_library_it_says_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ class Scene:
 
     def cut(self, *words: str) -> Done:
         now = datetime.now(UTC).isoformat()
-        return self.langlog("log", "cut", "--before", now, *words)
+        return self.langlog("log", "cut", "--before", now, "--yes", *words)
 
     def thread(self, text: str) -> str:
         thread: str = self.call("POST", "/threads", {"metadata": {"text": text}})["thread_id"]

@@ -33,6 +33,9 @@ DELETE FROM {schema}.thread_keys WHERE erased_at < now() - make_interval(days =>
 -- name: any_key
 SELECT key_id, key, wrapped FROM {schema}.thread_keys WHERE key IS NOT NULL AND wrapped LIMIT 1
 
+-- name: count
+SELECT count(*) AS keys FROM {schema}.thread_keys WHERE key IS NOT NULL
+
 -- name: page
 SELECT thread_id, key_id, key, wrapped FROM {schema}.thread_keys WHERE key IS NOT NULL AND thread_id > $1
 ORDER BY thread_id LIMIT $2

@@ -10,11 +10,12 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import click
 
-from .tail import TOPICS
+from .. import options
+from ..ids import as_uuid, other_kind
 
 if TYPE_CHECKING:
     import asyncpg
@@ -22,35 +23,36 @@ if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
 
 
-class Wanted:
+class Wanted(NamedTuple):
     """Which records are exported."""
 
-    def __init__(
-        self, thread_id: str | None, types: tuple[str, ...], since: datetime | None, until: datetime | None
-    ) -> None:
-        self.thread_id, self.types, self.since, self.until = thread_id, types, since, until
+    thread_id: str | None
+    keys: frozenset[str]
+    types: tuple[str, ...]
+    since: datetime | None
+    until: datetime | None
 
     def has(self, record: Record) -> bool:
-        from langlog_backbone.history.audit import Asked, wanted
-
         if self.thread_id is not None and record.key != self.thread_id:
             return False
-        return wanted(Asked("", None, self.types, self.since, self.until), record)
+        return options.record_matches(record, self.keys, self.types, self.since, self.until)
 
 
 @click.command()
 @click.option("--thread", "thread_id", help="Only this thread: its events and the commands that led to them.")
-@click.option("--from", "since", help="Only what is not older: a time in ISO 8601 (UTC without a zone).")
-@click.option("--to", "until", help="Only what is not younger.")
-@click.option("--type", "types", multiple=True, help="Only this type, or a prefix such as 'run.'; may be repeated.")
-@click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), help="Only this topic; may be repeated.")
+@options.keys
+@options.since
+@options.until
+@options.types
+@options.topics
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted export to the same file ended.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+@options.data_dir
 def export(
     thread_id: str | None,
-    since: str | None,
-    until: str | None,
+    keys: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
     types: tuple[str, ...],
     topics: tuple[str, ...],
     output: Path | None,
@@ -59,37 +61,24 @@ def export(
 ) -> None:
     """Write records as JSON lines: position, time, type, key, headers, body (bytes inside a body are base64).
 
-    A thread that the read model knows is found by its index; everything else is read from the beginning, with progress on stderr.
+    A thread that the read model knows is found by its index; everything else is read from the beginning, with a progress bar on a terminal.
     """
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
-    from .show import as_uuid
 
     if resume and output is None:
-        raise click.UsageError("--resume needs --output")
+        raise click.UsageError("--resume goes on with a file: name it with --output")
     if output is not None and output.exists() and not resume:
-        raise click.UsageError(f"{output} exists (say --resume to go on with it)")
+        raise click.UsageError(f"{output} exists: give --resume to go on with it, or another file")
     if thread_id is not None:
         thread_id = as_uuid(thread_id, "--thread")
         topics = topics or ("commands", "run-events")
-    wanted = Wanted(thread_id, types, _moment(since, "--from"), _moment(until, "--to"))
+    wanted = Wanted(thread_id, frozenset(keys), types, since, until)
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
-    run(_export(settings, list(topics or TOPICS), wanted, output))
-
-
-def _moment(text: str | None, what: str) -> datetime | None:
-    from langlog_backbone.history.as_of import moment_or_position
-
-    if text is None:
-        return None
-    with contextlib.suppress(ValueError):
-        found = moment_or_position(text)
-        if isinstance(found, datetime):
-            return found
-    raise click.BadParameter("a time in ISO 8601", param_hint=what)
+    run(_export(settings, list(topics or options.TOPICS), wanted, output))
 
 
 async def _export(settings: Settings, topics: list[str], wanted: Wanted, output: Path | None) -> int:
@@ -107,9 +96,28 @@ async def _export(settings: Settings, topics: list[str], wanted: Wanted, output:
                     if wanted.has(record):
                         file.write(json_line(record) + "\n")
                         count += 1
+    if not count and wanted.thread_id is not None:
+        await _say_what_it_is(settings, wanted.thread_id)
     if output is not None:
         click.echo(f"{count:,} records written to {output}", err=True)
     return 0
+
+
+async def _say_what_it_is(settings: Settings, thread_id: str) -> None:
+    """Of an id that no record has as its key, if the read model knows it as something else."""
+    from langlog_backbone.postgres.database import connect_pool
+    from langlog_backbone.process.service import StartError
+
+    from ..whereabouts import log_and_read_model
+
+    with contextlib.suppress(StartError):
+        async with log_and_read_model(settings) as (reached, _):
+            pool = await connect_pool(reached, size=1)
+            try:
+                for line in await other_kind(pool, thread_id, "thread"):
+                    click.echo(line, err=True)
+            finally:
+                await pool.close()
 
 
 @contextlib.contextmanager

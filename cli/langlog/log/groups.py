@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from .. import options
+
 if TYPE_CHECKING:
     import asyncpg
     from langlog_backbone.log import Log, Positions
@@ -38,7 +40,7 @@ class Lane(NamedTuple):
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line: group, topic, partition, position, end, lag."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+@options.data_dir
 def groups(each: bool, as_json: bool, data_dir: Path | None) -> None:
     """Show the position of every group of readers and how far it is behind the end of the log.
 
@@ -57,12 +59,17 @@ def groups(each: bool, as_json: bool, data_dir: Path | None) -> None:
 async def _groups(settings: Settings, each: bool, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.postgres.database import connect_pool
+    from langlog_backbone.read_model.same_log import OtherLog, check_same_log
 
     from ..whereabouts import log_and_read_model
 
-    async with log_and_read_model(settings) as (found, log):
+    async with log_and_read_model(settings, compared=False) as (found, log):
         pool = await connect_pool(found, size=1)
         try:
+            try:
+                await check_same_log(pool.fetch, log, found.projection)
+            except OtherLog as error:
+                click.echo(f"langlog: {error}", err=True)  # and who is how far all the same
             lanes = await gather(log, pool)
         finally:
             await pool.close()

@@ -178,7 +178,7 @@ async def scan(
     log: Log, topics: Sequence[str], key: str | None = None, start: dict[TopicPartition, int] | None = None
 ) -> AsyncIterator[list[Record]]:
     """All records that the topics hold now, past ``start``, with progress on stderr. ``key``: only of its partition."""
-    from ..meter import Meter
+    from ..progress import shown_progress
 
     start = dict(start or {})
     wanted = None if key is None else log.partition_of(key)
@@ -194,7 +194,8 @@ async def scan(
         return
     reader = log.reader(list(topics), start)
     try:
-        with Meter("reading", total) as meter:
+        with shown_progress("reading") as progress:
+            done = 0
             while missing:
                 records = []
                 for record in await reader.read(2_000):
@@ -203,7 +204,8 @@ async def scan(
                         records.append(record)
                     if record.offset + 1 >= ends[lane]:
                         missing.discard(lane)
-                meter.add(len(records))
+                done += len(records)
+                progress(done, total)
                 yield records
     finally:
         await reader.stop()

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from .. import options
+from ..ids import as_uuid, other_kind
+
 if TYPE_CHECKING:
+    import asyncpg
     from langlog_backbone.log import Log
     from langlog_backbone.process.settings import Settings
 
 
 @click.command()
 @click.argument("run_id")
-@click.option("--thread", "thread_id", help="Its thread, if the read model no longer knows: scanning reads less then.")
+@options.thread_of_run
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the API shows it.")
 @click.option("--scan", is_flag=True, help="Without Postgres: find the run by reading the log.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+@options.data_dir
 def show(run_id: str, thread_id: str | None, as_json: bool, scan: bool, data_dir: Path | None) -> None:
     """Tell a run's story: queued, dispatched, each checkpoint and what it changed, interrupts, retries, the end, webhooks.
 
@@ -33,14 +36,6 @@ def show(run_id: str, thread_id: str | None, as_json: bool, scan: bool, data_dir
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
     run(_show(settings, run_id, thread_id and as_uuid(thread_id, "--thread"), as_json, scan))
-
-
-def as_uuid(text: str, what: str) -> str:
-    """The id in its canonical spelling. Raises click.BadParameter."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise click.BadParameter("an id is a UUID", param_hint=what) from None
 
 
 async def _show(settings: Settings, run_id: str, thread_id: str | None, as_json: bool, scan: bool) -> int:
@@ -59,22 +54,27 @@ async def _show(settings: Settings, run_id: str, thread_id: str | None, as_json:
             await pool.close()
 
 
-async def _tell(log: Log, pool: object, run_id: str, thread_id: str | None, as_json: bool) -> int:
+async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.history.event_view import causes, event_view
     from langlog_schemas import commands as cmd
 
     from .history import of_run
-    from .timeline import timeline, title
+    from .timeline import style_of, timeline, title
 
     found = await of_run(log, pool, run_id, thread_id)
     if found is None:
-        click.echo(f"langlog: there is no run {run_id} in the log", err=True)
+        click.echo(
+            f"langlog: there is no run {run_id} in the log: check the id, and that --data-dir or LOG_URI name its log",
+            err=True,
+        )
+        for line in [] if pool is None else await other_kind(pool, run_id, "run"):
+            click.echo(line, err=True)
         return 1
     if not as_json:
         click.echo(title(found.entries, run_id, found.thread_id))
-        for line in timeline(found.entries):
-            click.echo(line)
+        for told, line in zip(found.entries, timeline(found.entries), strict=True):
+            click.echo(click.style(line, **style_of(told)))  # plain in pipes and with NO_COLOR
         return 0
     partition = log.partition_of(found.thread_id)
     decided = causes([told.record for told in found.entries])

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import options
+from ..ids import as_uuid, other_kind
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,26 +26,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("thread_id")
-@click.option("--as-of", "text", help="A time in ISO 8601 (UTC without a zone), or a position.  [the end of the log]")
-@click.option("--config", "project", type=click.Path(path_type=Path), help="The project file.  [langgraph.json]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
-def state(thread_id: str, text: str | None, project: Path | None, data_dir: Path | None) -> None:
+@click.option(
+    "--as-of", "at", type=options.Moment(positions=True), help=f"{options.TIME}; or a position.  [the end of the log]"
+)
+@options.config
+@options.data_dir
+def state(thread_id: str, at: int | datetime | None, project: Path | None, data_dir: Path | None) -> None:
     """Show a thread as it was: status, metadata, runs in flight, and the values of its last checkpoint, as JSON.
 
     A position is an offset in the thread's partition, as `langlog log show --json` and the API give it.
     """
-    from langlog_backbone.history.as_of import moment_or_position
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
-    from .show import as_uuid
 
     thread_id = as_uuid(thread_id, "THREAD_ID")
-    try:
-        at = None if text is None else moment_or_position(text)
-    except ValueError:
-        raise click.BadParameter("a time in ISO 8601 or a position", param_hint="--as-of") from None
     settings = read_settings(data_dir=data_dir, project=project)
     configure_logging(settings)
     run(_state(settings, thread_id, at))
@@ -59,6 +58,7 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
         pool = await connect_pool(reached, size=1)
         try:
             history = await whole_thread(log, pool, thread_id)
+            hints = [] if history is not None else await other_kind(pool, thread_id, "thread")
         finally:
             await pool.close()
     if history is not None and history.cut:
@@ -71,7 +71,10 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
             return 1
         found = told(history, until(history.entries, at), settings.project)
     if found is None:
-        click.echo(f"langlog: there was no thread {thread_id} then", err=True)
+        then = "" if at is None else " then"
+        click.echo(f"langlog: there is no thread {thread_id} in the log{then}", err=True)
+        for line in hints:
+            click.echo(line, err=True)
         return 1
     click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     return 0

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import base64
-import fnmatch
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
+from .. import options
+from ..ids import as_uuid
+
 if TYPE_CHECKING:
-    from langlog_backbone.log import Log, Record
+    from langlog_backbone.log import Log, Positions, Record
     from langlog_backbone.process.settings import Settings
 
-TOPICS = (
-    "commands",
-    "run-events",
-    "assistant-events",
-    "cron-events",
-    "store-events",
-    "graph-events",
-    "dead-letters",
-    "snapshots",
-)
+NOW: Literal["now"] = "now"
+Begin = datetime | Literal["now"] | None
+"""Where to begin: at a time, at the end of the log, or (None) at its first record."""
 
 
 @click.group()
@@ -31,25 +27,29 @@ def log() -> None:
 
 
 @log.command()
-@click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), help="Only this topic; may be repeated.")
-@click.option("--key", "keys", multiple=True, help="Only this key (a thread id, an assistant id …); may be repeated.")
-@click.option(
-    "--type", "types", multiple=True, help="Only this type, such as run.succeeded or 'run.*'; may be repeated."
-)
+@options.topics
+@options.keys
+@click.option("--thread", "threads", multiple=True, help="Only this thread; may be repeated.")
+@options.types
+@options.since
+@options.until
 @click.option("--from-start", is_flag=True, help="Begin with the first record instead of the next one.")
 @click.option("--follow/--no-follow", default=True, help="Wait for more, or print all that is there and end.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with headers and body.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+@options.as_json
+@options.data_dir
 def tail(
     topics: tuple[str, ...],
     keys: tuple[str, ...],
+    threads: tuple[str, ...],
     types: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
     from_start: bool,
     follow: bool,
     as_json: bool,
     data_dir: Path | None,
 ) -> None:
-    """Print events as they arrive: position, time, type, key.
+    """Print events as they arrive: position, time, type, key. With --from, those since a time first.
 
     Reads LOG_URI, or the embedded log of a data folder, also while langlog dev runs on it.
     """
@@ -60,25 +60,22 @@ def tail(
 
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
-    wanted = Wanted(frozenset(keys), types)
-    run(_tail(settings, list(topics or TOPICS), wanted, from_start or not follow, follow, as_json))
+    keys += tuple(as_uuid(text, "--thread") for text in threads)
+    wanted = Wanted(frozenset(keys), types, since, until)
+    begin = since or (None if from_start or not follow else NOW)
+    run(_tail(settings, list(topics or options.TOPICS), wanted, begin, follow, as_json))
 
 
-class Wanted:
+class Wanted(NamedTuple):
     """Which records are printed."""
 
-    def __init__(self, keys: frozenset[str], types: tuple[str, ...]) -> None:
-        self._keys = keys
-        self._types = types
+    keys: frozenset[str]
+    types: tuple[str, ...]
+    since: datetime | None = None
+    until: datetime | None = None
 
     def has(self, record: Record) -> bool:
-        if self._keys and record.key not in self._keys:
-            return False
-        if not self._types:
-            return True
-        found = type_of(record)
-        unversioned = found.rpartition(".v")[0]
-        return any(fnmatch.fnmatchcase(found, x) or fnmatch.fnmatchcase(unversioned, x) for x in self._types)
+        return options.record_matches(record, self.keys, self.types, self.since, self.until)
 
 
 def type_of(record: Record) -> str:
@@ -118,23 +115,23 @@ def json_line(record: Record) -> str:
 
 
 async def _tail(
-    settings: Settings, topics: list[str], wanted: Wanted, from_start: bool, follow: bool, as_json: bool
+    settings: Settings, topics: list[str], wanted: Wanted, begin: Begin, follow: bool, as_json: bool
 ) -> int:
     from ..whereabouts import log_alone
 
     async with log_alone(settings) as log:
-        await _print(log, topics, wanted, from_start, follow, json_line if as_json else line)
+        await _print(log, topics, wanted, begin, follow, json_line if as_json else line)
     return 0
 
 
-async def _print(log: Log, topics: list[str], wanted: Wanted, from_start: bool, follow: bool, render: Any) -> None:
+async def _print(log: Log, topics: list[str], wanted: Wanted, begin: Begin, follow: bool, render: Any) -> None:
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
-    starts = {(topic, n): start for topic in topics for n, start in enumerate(await log.start_offsets(topic))}
-    missing = {place for place, end in ends.items() if end > starts[place]}
+    begins = await _begins(log, topics, begin, ends)
+    missing = {place for place, end in ends.items() if end > begins[place]}
     if not follow and not missing:
         return
     # an end of 0 is the beginning, and stays it
-    reader = log.reader(topics, {} if from_start else ends)
+    reader = log.reader(topics, begins)
     try:
         while follow or missing:
             for record in await reader.read():
@@ -147,3 +144,14 @@ async def _print(log: Log, topics: list[str], wanted: Wanted, from_start: bool, 
                     missing.discard(place)
     finally:
         await reader.stop()
+
+
+async def _begins(log: Log, topics: list[str], begin: Begin, ends: Positions) -> Positions:
+    """The first offset of each partition that is read."""
+    if begin == NOW:
+        return ends
+    starts = {(topic, n): start for topic in topics for n, start in enumerate(await log.start_offsets(topic))}
+    if begin is None:
+        return starts
+    at = {(topic, n): offset for topic in topics for n, offset in enumerate(await log.offsets_at(topic, begin))}
+    return {place: max(start, at[place]) for place, start in starts.items()}

@@ -30,6 +30,28 @@ def timeline(entries: Sequence[Told]) -> Iterator[str]:
         yield line.rstrip()
 
 
+def style_of(told: Told) -> dict[str, Any]:
+    """How the line stands out on a terminal: ends by how they went, what waits for a human, and what repeats."""
+    from langlog_schemas import events as ev
+
+    what, _ = describe(told)
+    match told.event:
+        case ev.RunSucceeded():
+            return {"fg": "green"}
+        case ev.RunFailed() | ev.RunTimedOut():
+            return {"fg": "red"}
+        case ev.RunEnded() | ev.RunCancelRequested():
+            return {"fg": "yellow"}
+        case ev.CheckpointWritten() | ev.CheckpointPart() | ev.RunFrames():
+            return {"dim": True}
+        case _:
+            return (
+                {"fg": {"interrupt": "yellow", "node failed": "red"}[what]}
+                if what in ("interrupt", "node failed")
+                else {}
+            )
+
+
 def title(entries: Sequence[Told], run_id: str, thread_id: str) -> str:
     """Where and what the run is."""
     from langlog_schemas import events as ev
@@ -124,7 +146,9 @@ def _frames(event: Any) -> str:
 
 
 def _ended(event: Any) -> str:
-    error = f"{event.error.error}: {_cut(event.error.message)}" if event.error is not None else ""
+    from langlog_backbone.process.activity import shown_in_line
+
+    error = f"{event.error.error}: {shown_in_line(event.error.message, TEXT_WIDTH)}" if event.error is not None else ""
     frames = f"{event.frame_count} frames" if event.frame_count else ""
     by = f"superseded by run {event.superseded_by}" if event.superseded_by else ""
     hook = "a webhook is due" if event.webhook else ""

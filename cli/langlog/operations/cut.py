@@ -5,35 +5,38 @@ Works beside a langlog that runs, or on a data folder that nobody uses.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from .. import options
+
 if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
     from langlog_projector.rebuild.retention import Plan
 
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+ASKED_BELOW = timedelta(days=1)
+"""A cut that leaves less than this of the log is asked about: ``90m`` may have meant months."""
 
 
 @click.command()
-@click.option(
-    "--before", "text", required=True, help="A time in ISO 8601 (UTC without a zone), or how long ago: 30d, 12h, 90m."
-)
+@click.option("--before", type=options.Moment(past=True), required=True, help=f"Where to cut. {options.TIME}.")
 @click.option("--dry", is_flag=True, help="Only say what would be cut.")
+@click.option("--yes", is_flag=True, help="Do not ask before cutting all but the last day.")
 @click.option(
     "--ignore-group", "ignored", multiple=True, help="A group of readers that holds nothing back; may be repeated."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR; .langlog]")
-def cut(text: str, dry: bool, ignored: tuple[str, ...], data_dir: Path | None) -> None:
+@options.data_dir
+def cut(before: datetime, dry: bool, yes: bool, ignored: tuple[str, ...], data_dir: Path | None) -> None:
     """Cut the log before a time. Threads, runs, their state and all else stay as they are.
 
     What the cut part says is folded into a snapshot, kept in the log. It is cut only after a read model made from snapshot and rest
     was found to be the same as the live one, row by row; else every difference is printed (exit code 1). What no group of readers is
     done with stays. Gone for good are the events themselves: audit, replay and time travel begin after the cut.
+
+    A time less than a day ago is asked about on a terminal, and needs --yes elsewhere.
 
     Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not. Services go on meanwhile.
     """
@@ -42,33 +45,33 @@ def cut(text: str, dry: bool, ignored: tuple[str, ...], data_dir: Path | None) -
 
     from ..services.running import run
 
-    before = moment(text, datetime.now(UTC))
+    left = datetime.now(UTC) - before
+    if left < ASKED_BELOW and not dry:
+        what = f"cuts all but the last {_span(left)} of the log, before {before.isoformat(timespec='seconds')}"
+        if not options.confirmed(f"This {what}. Cut?", yes=yes, what=f"langlog log cut {what}"):
+            click.echo("Nothing was cut.", err=True)
+            raise SystemExit(1)
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
     run(_cut(settings, before, dry, ignored))
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """A time, or how long before ``now``. Raises click.BadParameter, also for one that is yet to come."""
-    found = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    try:
-        time = now - timedelta(**{UNITS[found[2]]: int(found[1])}) if found else datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            "a time in ISO 8601, or a duration such as 30d or 12h", param_hint="--before"
-        ) from None
-    time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    if time > now:
-        raise click.BadParameter("a time that is yet to come", param_hint="--before")
-    return time
+def _span(time: timedelta) -> str:
+    """For people, in the largest unit of which there are two."""
+    seconds = int(time.total_seconds())
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
 
 
 async def _cut(settings: Settings, before: datetime, dry: bool, ignored: tuple[str, ...]) -> int:
     from langlog_projector.rebuild import retention
     from langlog_projector.rebuild.rebuild import RebuildError
 
+    from ..progress import shown_progress
     from ..whereabouts import log_and_read_model
-    from .rebuild import say_compared, shown_progress
+    from .rebuild import say_compared
 
     async with log_and_read_model(settings) as (found, log):
         try:
@@ -86,10 +89,12 @@ async def _cut(settings: Settings, before: datetime, dry: bool, ignored: tuple[s
             return 0
         same = say_compared(done.comparison)
         if not done.done:
-            click.echo("Nothing was cut: look at the differences (langlog verify).")
+            click.echo(
+                "Nothing was cut, because the read model is not what the log says: see `langlog verify` and `langlog rebuild`."
+            )
             return 1
         _say_plan(done.plan, before, "were cut")
-        click.echo(f"A snapshot of {done.rows:,} rows in {done.snapshot_records:,} records stands in for them.")
+        click.echo(f"Replaced by a snapshot ({done.rows:,} rows, {done.snapshot_records:,} records).")
         if size is not None:
             click.echo(f"The log's file had {size / 1e6:,.1f} MB, now {(_size(found) or 0) / 1e6:,.1f} MB.")
         return 0 if same else 1

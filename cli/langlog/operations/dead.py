@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import options
+
 if TYPE_CHECKING:
     import asyncpg
     from langlog_backbone.log import Log
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 SOURCE = "/langlog/operator"
 ANSWER_S = 30.0
 """A decider and a projector that have not answered by then are taken to be away."""
-
-_data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
 
 
 class NotReleased(Exception):
@@ -39,7 +39,7 @@ def dead() -> None:
 
 
 @dead.command("list")
-@_data_dir
+@options.data_dir
 def list_(data_dir: Path | None) -> None:
     """One line for each parked key: how many records wait, since when, and what is wrong with the first."""
     _run(_list, data_dir)
@@ -47,8 +47,8 @@ def list_(data_dir: Path | None) -> None:
 
 @dead.command()
 @click.argument("key")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with headers and body.")
-@_data_dir
+@options.as_json
+@options.data_dir
 def show(key: str, as_json: bool, data_dir: Path | None) -> None:
     """Every record of KEY that waits, in the order in which they will be handled."""
     _run(_show, data_dir, key, as_json)
@@ -56,7 +56,7 @@ def show(key: str, as_json: bool, data_dir: Path | None) -> None:
 
 @dead.command()
 @click.argument("key")
-@_data_dir
+@options.data_dir
 def retry(key: str, data_dir: Path | None) -> None:
     """Handle the records of KEY again, in order, after the cause is mended."""
     _run(_retry, data_dir, key)
@@ -64,8 +64,8 @@ def retry(key: str, data_dir: Path | None) -> None:
 
 @dead.command()
 @click.argument("key")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@_data_dir
+@options.yes
+@options.data_dir
 def drop(key: str, yes: bool, data_dir: Path | None) -> None:
     """Permanently discard the first record of KEY, the one that failed, and process the others."""
     _run(_drop, data_dir, key, yes)
@@ -100,6 +100,8 @@ def _sql() -> dict[str, str]:
 
 
 async def _list(settings: Settings) -> int:
+    from langlog_backbone.process.activity import shown_in_line
+
     from .why import existing
 
     async with _postgres(existing(settings)) as pool:
@@ -107,7 +109,8 @@ async def _list(settings: Settings) -> int:
     for row in rows:
         since = row["since"].isoformat(timespec="seconds")
         click.echo(
-            f"{row['key']}  {row['records']} waiting since {since}  {row['first']} {row['type'] or '?'}: {row['error']}"
+            f"{row['key']}  {row['records']} waiting since {since}  {row['first']} {row['type'] or '?'}: "
+            f"{shown_in_line(row['error'] or '')}"
         )
     if not rows:
         click.echo("Nothing is parked.")
@@ -116,6 +119,7 @@ async def _list(settings: Settings) -> int:
 
 async def _show(settings: Settings, key: str, as_json: bool) -> int:
     import msgspec
+    from langlog_backbone.process.activity import shown_in_line
 
     from .why import existing
 
@@ -135,7 +139,7 @@ async def _show(settings: Settings, key: str, as_json: bool) -> int:
             }
             click.echo(msgspec.json.encode(found).decode())
         else:
-            error = f"  {row['error']}" if row["error"] else ""
+            error = f"  {shown_in_line(row['error'])}" if row["error"] else ""
             click.echo(f"{origin:<26} {row['at'].isoformat():<32} {row['type'] or '?':<28} {row['state']:<6}{error}")
     if not rows:
         click.echo(f"Nothing of {key} is parked.", err=True)
@@ -171,7 +175,10 @@ async def _drop(settings: Settings, key: str, yes: bool) -> int:
         if row["state"] != "bad":
             click.echo(f"{origin} is not bad by itself: retry {key} first.", err=True)
             return 1
-        if not yes and not click.confirm(f"Permanently discard {origin} ({row['type']})?"):
+        what = f"discards {origin} ({row['type']})"
+        if not options.confirmed(
+            f"Permanently discard {origin} ({row['type']})?", yes=yes, what=f"langlog dead drop {what} permanently"
+        ):
             return 1
         return await _released(at_work, key, origin)
 
@@ -182,7 +189,7 @@ async def _released(at_work: Operator, key: str, drop: str | None) -> int:
     except NotReleased as reason:
         click.echo(f"langlog: {reason}", err=True)
         return 1
-    click.echo(f"{key} goes on: {done} records handled.")
+    click.echo(f"Released {key}: {done} records processed.")
     return 0
 
 
@@ -190,6 +197,7 @@ async def _released(at_work: Operator, key: str, drop: str | None) -> int:
 async def operator(settings: Settings) -> AsyncIterator[Operator]:
     """Somebody who can look at parked keys and release them, connected to everything."""
     from langlog_backbone.log import open_log
+    from langlog_backbone.read_model.same_log import check_same_log
     from langlog_backbone.redis.client import Bus, RedisPipe
 
     from .why import existing
@@ -200,6 +208,7 @@ async def operator(settings: Settings) -> AsyncIterator[Operator]:
         log = open_log(settings)
         stack.push_async_callback(log.stop)
         await log.start()
+        await check_same_log(pool.fetch, log, settings.projection)
         pipe = RedisPipe(settings)
         stack.push_async_callback(pipe.stop)
         bus = Bus(pipe, settings)

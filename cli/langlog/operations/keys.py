@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .. import options
+
 if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
 
@@ -17,7 +19,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR; .langlog]")
+@options.data_dir
 def rewrap(data_dir: Path | None) -> None:
     """Wrap every key by the first of the keys in LANGLOG_MASTER_KEY; the others may go afterwards.
 
@@ -37,27 +39,21 @@ def rewrap(data_dir: Path | None) -> None:
 async def _rewrap(settings: Settings) -> int:
     from langlog_backbone.log.encryption.keys import ThreadKeys
 
+    from ..progress import shown_progress
     from ..whereabouts import log_and_read_model
 
     if settings.encryption == "off":
-        click.echo("langlog: LANGLOG_ENCRYPTION is off: there are no keys", err=True)
+        click.echo(
+            "langlog: LANGLOG_ENCRYPTION is off, so there are no keys to wrap: set it as services have it", err=True
+        )
         return 1
-    async with log_and_read_model(settings) as (found, _):
+    async with log_and_read_model(settings, compared=False) as (found, _):
         at_work = ThreadKeys(found)
         await at_work.start()
         try:
-            done, before = await at_work.rewrap(_Count())
+            with shown_progress("wrapping keys") as progress:
+                done, before = await at_work.rewrap(progress)
         finally:
             await at_work.stop()
     click.echo(f"{done:,} keys are wrapped anew; {before:,} were wrapped by the first master key before.")
     return 0
-
-
-class _Count:
-    """Says how far it is, every `EVERY` keys."""
-
-    EVERY = 100_000
-
-    def __call__(self, seen: int) -> None:
-        if seen % self.EVERY == 0:
-            click.echo(f"wrapping: {seen:,} keys", err=True)

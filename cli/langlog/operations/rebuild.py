@@ -5,54 +5,58 @@ Both work beside a langlog that runs, or on a data folder that nobody uses. See 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import options
+from ..progress import shown_progress
+
 if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
     from langlog_projector.rebuild.comparison import Comparison
-    from langlog_projector.rebuild.rebuild import Progress
     from langlog_projector.rebuild.swap import Report
 
 NICE = 5
 """Those who are served go first: a quarter of a core is left where one of them wants it too (nice(2))."""
-LINE_INTERVAL_S = 5.0
-"""Between two lines of progress where there is no terminal."""
 VALUE_WIDTH = 200
 """Characters of a value that is shown."""
 
-_data_dir = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR; .langlog]"
-)
-
 
 @click.command()
+@click.option(
+    "--from-scratch",
+    is_flag=True,
+    help="The log is right, whatever the live read model says: for one that belongs to another or a newer log.",
+)
 @click.option("--fresh", is_flag=True, help="Begin anew instead of going on with a rebuild that was interrupted.")
 @click.option("--accept-differences", is_flag=True, help="Swap also if the live read model differs from the new one.")
 @click.option(
     "--rollback", is_flag=True, help="Swap back to the read model that the last swap kept, brought up to date."
 )
 @click.option("--drop-old", is_flag=True, help="Drop the read model that the last swap kept.")
-@_data_dir
-def rebuild(fresh: bool, accept_differences: bool, rollback: bool, drop_old: bool, data_dir: Path | None) -> None:
+@options.data_dir
+def rebuild(
+    from_scratch: bool, fresh: bool, accept_differences: bool, rollback: bool, drop_old: bool, data_dir: Path | None
+) -> None:
     """Build the read model anew from the log, beside the live one, and swap it in.
 
     Services go on meanwhile and need no restart. Differences to the live read model are printed, and then it is not swapped in
     unless --accept-differences says so (exit code 1). What was live is kept for --rollback until --drop-old.
 
+    A log that was restored from an older copy ends before the positions of the read model: services then refuse to start. Stop them
+    and say --from-scratch.
+
     Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not.
     """
-    if rollback + drop_old + (fresh or accept_differences) > 1:
-        raise click.UsageError("--rollback and --drop-old go alone")
-    if drop_old:
-        _run(data_dir, _drop_old)
+    if rollback + drop_old + from_scratch + (fresh or accept_differences) > 1:
+        raise click.UsageError("--from-scratch, --rollback and --drop-old go alone: give one of them")
+    if from_scratch:
+        _run(data_dir, _from_scratch, compared=False)
+    elif drop_old:
+        _run(data_dir, _drop_old, compared=False)
     elif rollback:
         _run(data_dir, _roll_back)
     else:
@@ -60,7 +64,7 @@ def rebuild(fresh: bool, accept_differences: bool, rollback: bool, drop_old: boo
 
 
 @click.command()
-@_data_dir
+@options.data_dir
 def verify(data_dir: Path | None) -> None:
     """Fold the whole log anew into a scratch schema and compare it with the live read model, row by row.
 
@@ -71,7 +75,7 @@ def verify(data_dir: Path | None) -> None:
     _run(data_dir, _verify)
 
 
-def _run(data_dir: Path | None, work: Any) -> None:
+def _run(data_dir: Path | None, work: Any, *, compared: bool = True) -> None:
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
 
@@ -81,15 +85,15 @@ def _run(data_dir: Path | None, work: Any) -> None:
     configure_logging(settings)
     if hasattr(os, "nice"):  # not on Windows
         os.nice(NICE)
-    run(_reach(settings, work))
+    run(_reach(settings, work, compared))
 
 
-async def _reach(settings: Settings, work: Any) -> int:
+async def _reach(settings: Settings, work: Any, compared: bool) -> int:
     from langlog_projector.rebuild.rebuild import RebuildError
 
     from ..whereabouts import log_and_read_model
 
-    async with log_and_read_model(settings) as (found, log):
+    async with log_and_read_model(settings, compared=compared) as (found, log):
         try:
             code: int = await work(found, log)
         except RebuildError as error:
@@ -122,6 +126,21 @@ async def _rebuild(settings: Settings, log: Any, fresh: bool, accept: bool) -> i
         click.echo("Not swapped in: look at the differences, and say --accept-differences if the new one is right.")
         return 1
     _say_swapped(settings)
+    return 0
+
+
+async def _from_scratch(settings: Settings, log: Any) -> int:
+    from langlog_projector.rebuild import swap
+
+    with shown_progress(f"folding into {swap.new_schema(settings.projection)}") as progress:
+        report = await swap.rebuild_from_scratch(log, settings, progress)
+    _say_folded(report)
+    if report.comparison is not None:
+        say_compared(report.comparison)
+    if report.kept:
+        _say_swapped(settings)
+    else:
+        click.echo(f"There was no read model {settings.projection}: now there is.")
     return 0
 
 
@@ -175,30 +194,3 @@ def _cut(value: str | None) -> str:
     if value is None:
         return "(none)"
     return value if len(value) <= VALUE_WIDTH else f"{value[:VALUE_WIDTH]}… ({len(value):,} characters)"
-
-
-@contextlib.contextmanager
-def shown_progress(label: str) -> Iterator[Progress]:
-    """A bar with the rate on a terminal; elsewhere a line every few seconds."""
-    began = time.monotonic()
-    if sys.stderr.isatty():
-        with click.progressbar(
-            length=1, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda rate: rate
-        ) as bar:
-
-            def draw(done: int, total: int) -> None:
-                bar.length = total
-                bar.update(done - bar.pos, f"{done / max(1e-9, time.monotonic() - began):,.0f}/s")
-
-            yield draw
-        return
-    last = began
-
-    def say(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= LINE_INTERVAL_S or (done == total and total > 0):
-            last = now
-            click.echo(f"{label}: {done:,} of {total:,} records, {done / max(1e-9, now - began):,.0f}/s", err=True)
-
-    yield say

@@ -1,5 +1,7 @@
 """``langlog why RUN_ID``: one answer to why a run is not moving. Reads Postgres, Redis and the log's ends; changes nothing.
 
+The id of a thread leads to its run that is in flight, or else to its newest.
+
 What was found out (`Facts`) and what it means (`explain`, pure) are kept apart.
 """
 
@@ -11,6 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from .. import options
+from ..ids import as_uuid, other_kind
+
 if TYPE_CHECKING:
     import asyncpg
     from langlog_backbone.log import Log
@@ -19,6 +24,10 @@ if TYPE_CHECKING:
 
 CHAIN = 5
 """How many runs that wait for one another are followed."""
+ASKED_SHOWN = 5
+"""Open interrupts that are shown."""
+VALUE_WIDTH = 120
+"""Characters of an interrupt's value that are shown."""
 
 
 class RunFacts(NamedTuple):
@@ -40,6 +49,7 @@ class RunFacts(NamedTuple):
     error: str | None = None
     ahead: str | None = None
     """The run of the same thread that it waits for."""
+    assistant_id: str = ""
 
 
 class QueueFacts(NamedTuple):
@@ -51,6 +61,13 @@ class QueueFacts(NamedTuple):
     lease_s: float | None = None
     """Seconds for which the holder's lease is still good; negative: it has been silent too long."""
     workers: int = 0
+
+
+class Interrupt(NamedTuple):
+    """What a node asked a human. ``value``: JSON."""
+
+    id: str
+    value: str
 
 
 class Facts(NamedTuple):
@@ -65,13 +82,19 @@ class Facts(NamedTuple):
     """What is wrong with the record that the run's thread is parked behind."""
     parked_keys: int = 0
     """How many keys are parked in all."""
+    waits: bool = False
+    """The run is the last one of its thread and left it interrupted."""
+    asked: tuple[Interrupt, ...] = ()
+    """What it asks; empty: it stopped at a breakpoint, or was cancelled."""
 
 
 @click.command()
 @click.argument("run_id")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Of langlog dev.  [LANGLOG_DATA_DIR]")
+@options.data_dir
 def why(run_id: str, data_dir: Path | None) -> None:
     """Say why a run is not moving: what it waits for, who holds it, what is away.
+
+    The id of a thread leads to its run in flight, or else to its newest. Exit code 1: there is no such run.
 
     Asks LOG_URI, DATABASE_URI and REDIS_URI, or the embedded servers of a data folder while langlog dev runs on it.
     """
@@ -80,12 +103,7 @@ def why(run_id: str, data_dir: Path | None) -> None:
 
     from ..services.running import run
 
-    try:
-        import uuid
-
-        run_id = str(uuid.UUID(run_id))
-    except ValueError:
-        raise click.BadParameter("a run id is a UUID", param_hint="RUN_ID") from None
+    run_id = as_uuid(run_id, "RUN_ID")
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
     run(_why(settings, run_id))
@@ -101,6 +119,8 @@ def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
         lines.append(
             f"{facts.parked_keys} keys are parked behind records that cannot be handled: see langlog dead list."
         )
+    if run is not None and facts.waits:
+        lines += _open(run, facts.asked)
     if run is not None and run.ended_at is None:
         if run.cancel is not None:
             by = f" by run {run.superseded_by}" if run.superseded_by else ""
@@ -120,6 +140,12 @@ def _first(run_id: str, facts: Facts, settings: Settings) -> str:
         if facts.undecided or facts.unfolded:
             return f"There is no run {run_id} yet: its command or its events may be among those not taken yet."
         return f"There is no run {run_id}: it never was, was deleted, or was rolled back."
+    if facts.waits and facts.asked:
+        return f"It waits for a human: {len(facts.asked)} open interrupt{'s' if len(facts.asked) > 1 else ''} on thread {run.thread_id}."
+    if facts.waits and run.status == "success":
+        return (
+            f"It stopped at a breakpoint of thread {run.thread_id} at {_when(run.ended_at)}, and waits to be continued."
+        )
     if run.status not in ("pending", "running"):
         error = f" with {run.error}" if run.error else ""
         return f"The run is over: {run.status}{error} at {_when(run.ended_at)} (attempt {run.attempt})."
@@ -155,6 +181,17 @@ def _first(run_id: str, facts: Facts, settings: Settings) -> str:
     )
 
 
+def _open(run: RunFacts, asked: tuple[Interrupt, ...]) -> list[str]:
+    """What is asked, and how it is answered."""
+    lines = [f"  {id}: {value if len(value) <= VALUE_WIDTH else value[: VALUE_WIDTH - 1] + '…'}" for id, value in asked]
+    if len(lines) > ASKED_SHOWN:
+        lines[ASKED_SHOWN:] = [f"  and {len(lines) - ASKED_SHOWN} more"]
+    wanted = '"command": {"resume": …}' if asked else '"input": null'
+    what = "Answer" if asked else "Continue"
+    body = f'{{"assistant_id": "{run.assistant_id}", {wanted}}}'
+    return [*lines, f"{what} by a new run: POST /threads/{run.thread_id}/runs {body}"]
+
+
 def _when(moment: datetime | None) -> str:
     return "an unknown time" if moment is None else moment.isoformat(timespec="seconds")
 
@@ -167,6 +204,7 @@ def _span(start: datetime, end: datetime) -> str:
 async def _why(settings: Settings, run_id: str) -> int:
     from langlog_backbone.log import open_log
     from langlog_backbone.postgres.database import connect_pool
+    from langlog_backbone.read_model.same_log import check_same_log
     from langlog_backbone.redis.client import RedisPipe
 
     settings = existing(settings)
@@ -175,19 +213,35 @@ async def _why(settings: Settings, run_id: str) -> int:
     pipe = RedisPipe(settings)
     try:
         await log.start()
+        await check_same_log(pool.fetch, log, settings.projection)
         seen: list[str] = []
-        wanted: str | None = run_id
+        missing = False
+        wanted: str | None = await _run_of(pool, run_id) or run_id
+        if wanted != run_id:
+            click.echo(f"{run_id} is a thread; this is about its run {wanted}.")
         while wanted is not None and wanted not in seen and len(seen) < CHAIN:
             facts = await gather(settings, pool, log, pipe, wanted)
             for n, line in enumerate(explain(wanted, facts, settings)):
                 click.echo(f"{'  ' * len(seen)}{'' if n or not seen else f'{wanted}: '}{line}")
+            if facts.run is None and not seen:
+                missing = True
+                for line in await other_kind(pool, wanted, "run"):
+                    click.echo(line)
             seen.append(wanted)
             wanted = None if facts.run is None or facts.run.attempt else facts.run.ahead
     finally:
         await pipe.stop()
         await log.stop()
         await pool.close()
-    return 0
+    return 1 if missing else 0
+
+
+async def _run_of(pool: asyncpg.Pool, thread_id: str) -> str | None:
+    """The run that is meant by the id of a thread; None where it is none, or has no runs."""
+    from langlog_backbone.postgres.database import load_sql
+
+    found = await pool.fetchval(load_sql("langlog", "why.sql")["last_run"], thread_id)
+    return None if found is None else str(found)
 
 
 async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPipe, run_id: str) -> Facts:
@@ -216,7 +270,25 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
     queue = None if run is None else await _queue(pipe, f"{run_id}:{run.attempt}", settings)
     parked = None if run is None else await pool.fetchval(sql["parked"], run.thread_id)
     keys = await pool.fetchval(sql["parked_keys"])
-    return Facts(run, queue, undecided, unfolded, parked, keys)
+    waits = False
+    asked: tuple[Interrupt, ...] = ()
+    if row is not None and row["ended_at"] is not None:
+        thread = await pool.fetchrow(sql["waits"], row["thread_id"], row["ordinal"])
+        waits = thread is not None and thread["status"] == "interrupted"
+        asked = _interrupts(thread["interrupts"]) if waits else ()
+    return Facts(run, queue, undecided, unfolded, parked, keys, waits, asked)
+
+
+def _interrupts(text: str | None) -> tuple[Interrupt, ...]:
+    """What a thread's row has: task id -> what it asks."""
+    import msgspec
+
+    tasks: dict[str, list[dict[str, Any]]] = msgspec.json.decode(text or "{}")
+    return tuple(
+        Interrupt(str(one.get("id")), msgspec.json.encode(one.get("value")).decode())
+        for asked in tasks.values()
+        for one in asked
+    )
 
 
 DECIDERS = "deciders"
@@ -261,7 +333,9 @@ def existing(settings: Settings) -> Settings:
     found = {}
     if not (settings.log_uri and settings.database_uri and settings.redis_uri):
         if not (folder / LOG_FILE).is_file() and not settings.log_uri:
-            raise StartError(f"there is no log in {settings.data_dir} (say --data-dir, or set LOG_URI)")
+            raise StartError(
+                f"there is no log in {settings.data_dir} (name the data folder of langlog dev with --data-dir, or set LOG_URI)"
+            )
         found["log_uri"] = settings.log_uri or f"sqlite://{folder / LOG_FILE}"
         found["database_uri"] = settings.database_uri or EmbeddedPostgres(folder).uri
         found["redis_uri"] = settings.redis_uri or EmbeddedRedis(folder).uri

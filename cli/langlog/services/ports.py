@@ -13,7 +13,9 @@ def ensure_free(host: str, port: int) -> None:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise StartError(f"the address {host!r} is not known: {error.strerror}") from None
+        raise StartError(
+            f"cannot resolve the address {host!r}: {error.strerror} (choose another with --host)"
+        ) from None
     for family, kind, protocol, _, address in found:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -21,5 +23,8 @@ def ensure_free(host: str, port: int) -> None:
                 probe.bind(address)
                 probe.listen(1)
             except OSError as error:
-                why = "in use" if error.errno == errno.EADDRINUSE else f"not available: {error.strerror}"
-                raise StartError(f"port {port} on {host} is {why} (choose another with --port)") from None
+                if error.errno == errno.EADDRINUSE:
+                    raise StartError(f"port {port} on {host} is in use (choose another with --port)") from None
+                raise StartError(
+                    f"cannot bind {host}:{port}: {error.strerror} (choose an address of this machine with --host, a port with --port)"
+                ) from None

@@ -6,10 +6,11 @@ Each process opens one backbone and runs its service, with a health port beside 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .. import options
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 NEEDED = {"log_uri": "LOG_URI", "database_uri": "DATABASE_URI", "redis_uri": "REDIS_URI"}
 
-_config = click.option(
-    "--config", "project", type=click.Path(path_type=Path), help="The project's langgraph.json.  [LANGLOG_PROJECT]"
-)
 _no_project = click.option(
     "--no-project",
     is_flag=True,
@@ -34,7 +32,7 @@ _health = click.option(
 
 
 @click.command()
-@_config
+@options.config
 @_no_project
 @click.option("--host", help="Address to listen on.  [LANGLOG_HOST]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT]")
@@ -51,7 +49,7 @@ def gateway(**options: Any) -> None:
 
 
 @click.command()
-@_config
+@options.config
 @_no_project
 @click.option(
     "--role",
@@ -93,7 +91,7 @@ def projector(**options: Any) -> None:
 
 
 @click.command()
-@_config
+@options.config
 @_health
 def scheduler(**options: Any) -> None:
     """Everything that happens because time passed. Needs LOG_URI, DATABASE_URI and REDIS_URI."""

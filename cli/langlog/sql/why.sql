@@ -2,7 +2,7 @@
 
 -- name: run
 SELECT run_id, thread_id, ordinal, status, attempt, crashes, cancel, superseded_by, not_before, created_at, dispatched_at,
-       started_at, ended_at, error ->> 'error' AS error, now() AS now
+       started_at, ended_at, error ->> 'error' AS error, now() AS now, assistant_id
 FROM runs WHERE run_id = $1
 
 -- name: ahead
@@ -21,3 +21,14 @@ WHERE key = $1 AND state = 'bad' ORDER BY topic = 'commands', topic, part, "offs
 
 -- name: parked_keys
 SELECT count(DISTINCT key) FROM dead_letters WHERE state IN ('bad', 'behind')
+
+-- name: waits
+-- What the thread of a run waits for, if the run is its last one; no row while another one follows it.
+SELECT status, interrupts FROM threads
+WHERE thread_id = $1 AND NOT EXISTS (SELECT FROM runs WHERE thread_id = $1 AND ordinal > $2)
+
+-- name: last_run
+-- Of a thread, the run in flight that is first in line, or else the newest.
+SELECT run_id FROM runs WHERE thread_id = $1
+ORDER BY (status IN ('pending', 'running')) DESC, (attempt > 0 AND ended_at IS NULL) DESC,
+         CASE WHEN status IN ('pending', 'running') THEN ordinal END, ordinal DESC LIMIT 1

@@ -163,15 +163,16 @@ class ThreadKeys:
                 self._remember(id, self._opened(rows[id]).cipher if id in rows else None)
         return {id: self._known[id][1] for id in ids}
 
-    async def rewrap(self, progress: Callable[[int], None]) -> Rewrapped:
+    async def rewrap(self, progress: Callable[[int, int], None]) -> Rewrapped:
         """Wrap every key by the first master key. Keys that are made or destroyed meanwhile stay what they are.
 
-        Safe to be interrupted and to be done again. ``progress``: how many keys have been looked at. Raises LogUnavailable, LogFault.
+        Safe to be interrupted and to be done again. ``progress``: how many keys have been looked at, and how many there are. Raises LogUnavailable, LogFault.
         """
         if not self._masters:
             raise LogFault("LANGLOG_MASTER_KEY is not set: there is nothing to wrap keys with")
         done = before = 0
         last = ""
+        total = (await self._ask("fetch", self._sql["count"]))[0]["keys"]
         while rows := await self._ask("fetch", self._sql["page"], last, PAGE_KEYS):
             changed: list[tuple[str, str, bytes]] = []
             for row in rows:
@@ -181,7 +182,7 @@ class ThreadKeys:
             if changed:
                 await self._ask("execute", self._sql["rewrap"], *map(list, zip(*changed, strict=True)))
             done, before, last = done + len(changed), before + len(rows) - len(changed), rows[-1]["thread_id"]
-            progress(done + before)
+            progress(done + before, max(total, done + before))
         return Rewrapped(done, before)
 
     async def ids_of(self, thread_id: str) -> set[str]:

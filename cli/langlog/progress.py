@@ -1,0 +1,47 @@
+"""How far long work is: a bar on a terminal's stderr with rate and time left; nothing in pipes, and nothing for work that is short."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+QUIET_S = 1.0
+"""Work that is over by then shows no bar."""
+
+Progress = Callable[[int, int], None]
+"""``(done, total)``: records so far, and records in all, which may grow."""
+
+
+@contextlib.contextmanager
+def shown_progress(label: str) -> Iterator[Progress]:
+    """Called with how far the work is, it draws; on the event loop, at most ten times a second."""
+    if not sys.stderr.isatty():
+        yield _nothing
+        return
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        bar: Any = None
+
+        def draw(done: int, total: int) -> None:
+            nonlocal bar
+            passed = time.monotonic() - began
+            if bar is None:
+                if passed < QUIET_S:
+                    return
+                made = click.progressbar(
+                    length=max(total, 1), label=label, file=sys.stderr, show_pos=True, item_show_func=lambda rate: rate
+                )
+                bar = stack.enter_context(made)
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos, f"{done / max(passed, 1e-9):,.0f}/s")
+
+        yield draw
+
+
+def _nothing(_: int, __: int) -> None:
+    """In a pipe."""
