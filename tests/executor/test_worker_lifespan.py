@@ -138,6 +138,13 @@ async def test_an_application_that_a_node_imports_when_it_runs_is_the_one_whose_
         ({"g.py": "import pack.inner", "web_of_test.py": "from pack import inner"}, True),
         ({"g.py": "import pack.inner", "web_of_test.py": "from startup import lifespan"}, True),
         (
+            {
+                "g.py": "from pack.inner import *",
+                "web_of_test.py": "from pack import (  # what is shared\n    inner as i,\n)",
+            },
+            True,
+        ),
+        (
             {"g.py": "import pack.inner", "web_of_test.py": "import pack.inner  # serves files alone", "bare": "yes"},
             False,
         ),

@@ -8,7 +8,6 @@ Pure but for reading files.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,11 @@ from typing import NamedTuple
 FILES_MAX = 1_000
 """Files that are read before a search ends."""
 FILE_BYTES_MAX = 1_000_000
+IMPORT = re.compile(
+    r"^[ \t]*(?:import[ \t]+(?P<modules>[\w., \t]+)"
+    r"|from[ \t]+(?P<dots>\.*)[ \t]*(?P<module>[\w.]*)[ \t]+import[ \t]+(?P<names>\([^)]*\)|[\w*, \t]+))",
+    re.MULTILINE,
+)
 LIFESPAN = re.compile(rb"lifespan|on_startup|on_event|add_event_handler")
 """What a source says where it prepares something at the start of an application."""
 
@@ -71,32 +75,42 @@ def _source(file: Path) -> bytes | None:
 
 
 def _imports(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Files of the project that a file imports, with the packages that they are in, and the name that it uses; empty: a relative one."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
+    """Files of the project that a file imports, with the packages that they are in, and the name that it uses; empty: a relative one.
+
+    Lines that begin with an import count, wherever they are: parsing a large project would take seconds of each start.
+    """
+    text = source.decode("utf-8", "replace").replace("\\\n", " ")
+    for match in IMPORT.finditer(text):
+        if match["modules"] is not None:
+            for name in _names(match["modules"]):
                 for root in roots:
-                    yield from _files(root, alias.name.split("."))
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module.split(".") if node.module else []
-            relative = 0 < node.level <= len(file.parents)
-            for start in [file.parents[node.level - 1]] if relative else roots:
-                for name in ([], *([alias.name] for alias in node.names)):
-                    for path, dotted in _files(start, [*module, *name]):
-                        yield path, "" if relative else dotted
+                    yield from _files(root, name.split("."))
+            continue
+        level = len(match["dots"])
+        module = match["module"].split(".") if match["module"] else []
+        relative = 0 < level <= len(file.parents)
+        for start in [file.parents[level - 1]] if relative else roots:
+            for inner in ([], *([each] for each in _names(match["names"]))):
+                for path, dotted in _files(start, [*module, *inner]):
+                    yield path, "" if relative else dotted
+
+
+def _names(listed: str) -> list[str]:
+    """``a, b as c`` -> a, b."""
+    bare = re.sub(r"#[^\n]*", "", listed).strip("()")
+    return [words[0] for part in bare.split(",") if (words := part.split()) and re.fullmatch(r"[\w.]+", words[0])]
 
 
 def _files(start: Path, parts: list[str]) -> Iterator[tuple[Path, str]]:
     """Of the module and the packages above it."""
-    for depth in range(1, len(parts) + 1):
-        folder = start.joinpath(*parts[:depth])
-        for file in (folder.with_name(folder.name + ".py"), folder / "__init__.py"):
+    folder = start
+    for depth, part in enumerate(parts, 1):
+        folder = folder / part
+        for file in (folder.with_name(f"{part}.py"), folder / "__init__.py"):
             if file.is_file():
                 yield file.resolve(), ".".join(parts[:depth])
+        if not folder.is_dir():
+            return
 
 
 def _holds_something(file: Path) -> bool:
