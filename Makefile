@@ -50,7 +50,8 @@ QUICK := $(addprefix tests/,$(addsuffix .py,audit/test_index \
 quick: $(VENV)/.installed-dev
 	$(BIN)/pytest -q $(QUICK) --deselect tests/consuming/test_golden.py::test_every_golden_event_is_folded_into_postgres
 
-test: check types imports
+test: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory -j3 check types imports
 	$(BIN)/pytest -n auto --durations=30 || $(MAKE) --no-print-directory again
 
 # Brokers, databases and browsers are real, and so are stalls of a busy machine: up to three tests that failed are run once more,

@@ -14,7 +14,7 @@ from tests.stack.server import LiveServer, kafka_env
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 
-@pytest.fixture(scope="session", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(scope="package", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
     with LiveServer(PROJECT, tmp_path_factory.mktemp(f"e2e-{request.param}"), env).up() as live:

@@ -14,6 +14,7 @@ from langlog_backbone.log import Log, open_log
 from langlog_backbone.process.settings import read_settings
 
 from tests.loss.witness import Witness
+from tests.stack.fixtures import discard
 from tests.stack.server import SURROUNDINGS, Process, free_port, rebuild, verify
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -123,8 +124,8 @@ async def running_cluster(
     }
     async with contextlib.AsyncExitStack() as stack:
         postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
-        for server in (postgres, redis):
-            stack.push_async_callback(server.stop)
+        stack.push_async_callback(discard, postgres)
+        stack.push_async_callback(redis.stop)
         await asyncio.gather(postgres.start(), redis.start())
         env |= {"DATABASE_URI": postgres.uri, "REDIS_URI": redis.uri}
         log: Log = open_log(read_settings(env))

@@ -51,7 +51,7 @@ class Scene:
         assert done.code == 0 and "No differences." in done.out, done
 
 
-@pytest.fixture(scope="session", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(scope="package", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
     env["LANGLOG_PROJECTION"] = LIVE

@@ -12,7 +12,7 @@ from tests.stack.server import LiveServer
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with LiveServer(PROJECT, tmp_path_factory.mktemp("sdk")).up() as live:
         yield live

@@ -22,6 +22,8 @@ from tests.stack.kafka_broker import KafkaBroker, KafkaMissing
 
 WORKERS_PER_CORE = 1.5
 """Tests wait for a third of their time: for leases, for processes that start."""
+MOST_WORKERS = 8
+"""Each of them has servers of its own; with more, the longest units decide when all is done."""
 WHOLE_FOLDERS = ("clients", "e2e", "integrations", "protocol", "rebuild", "regressions", "sdk", "streams")
 """All files of such a folder share a server."""
 LONG = ("outage", "loss", "clocks", "e2e", "regressions", "executor", "protocol", "streams")
@@ -53,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    return max(2, int(len(os.sched_getaffinity(0)) * WORKERS_PER_CORE))
+    return min(MOST_WORKERS, max(2, int(len(os.sched_getaffinity(0)) * WORKERS_PER_CORE)))
 
 
 @pytest.hookimpl(optionalhook=True)
