@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: dev talk tail quick test again test-newest test-lowest lock check types imports format clean
+.PHONY: dev talk tail quick test test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -52,14 +52,7 @@ quick: $(VENV)/.installed-dev
 
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory -j3 check types imports
-	$(BIN)/pytest -n auto --durations=30 || $(MAKE) --no-print-directory again
-
-# Brokers, databases and browsers are real, and so are stalls of a busy machine: up to three tests that failed are run once more,
-# by themselves. What fails twice is broken; what fails once has been named by the first run, and wants mending too.
-again:
-	@failed=$$(grep -c :: .pytest_cache/v/cache/lastfailed); test $$failed -ge 1 && test $$failed -le 3
-	@echo "failed once, run again by themselves:" && grep :: .pytest_cache/v/cache/lastfailed
-	$(BIN)/pytest --last-failed --last-failed-no-failures none
+	$(BIN)/pytest -n auto --durations=30
 
 # The same tests against the newest release of every dependency, in an environment of their own. It stops nothing else:
 # its output names each package whose version differs from the lock, and each test that fails with it.

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from langlog_backbone.embedded.servers import EmbeddedPostgres
@@ -34,6 +34,7 @@ from tests.stack.lost_commits import lose, save
 
 from .journal import PARTITIONS, Journal, decide, journals, place
 
+MOST_SEEDS = 40
 LANES = [(topic, part) for topic in ev.FOLDED_TOPICS for part in range(PARTITIONS)]
 PLACES = {
     "threads": ("settled",),
@@ -377,18 +378,20 @@ async def test_records_written_twice_count_once(
 
 
 def test_the_material_holds_every_kind_of_event() -> None:
-    """Otherwise the properties above would say less than they seem to."""
-    seen: set[str] = set()
+    """Otherwise the properties above would say less than they seem to. Rare kinds need more examples: as many as they need, since
+    Hypothesis draws other ones whenever a constant in our sources changes."""
+    elsewhere = {"graph.registered.v1", "command.repeated.v1"}
+    missing = {event for event in ev.EVENTS if not event.startswith("parked.")} - elsewhere
 
     @given(journals)
-    @hypothesis_settings(max_examples=150, deadline=None, database=None, derandomize=True)
+    @hypothesis_settings(max_examples=50, deadline=None, database=None, phases=[Phase.generate])
     def look(journal: Journal) -> None:
         for record in journal.records:
-            seen.add(record.headers["ce_type"].removeprefix("langlog."))
+            missing.discard(record.headers["ce_type"].removeprefix("langlog."))
             Cause.parse(record.headers.get("ce_cause", "0-0-0-0"))
 
-    look()
-    elsewhere = {"graph.registered.v1", "command.repeated.v1"}
-    missing = {e for e in ev.EVENTS if not e.startswith("parked.")} - elsewhere - seen
+    for n in range(MOST_SEEDS):
+        if missing:
+            seed(n)(look)()
     assert not missing
     assert cmd.TOPIC not in {topic for topic, _ in LANES}

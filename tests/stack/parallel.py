@@ -26,7 +26,20 @@ MOST_WORKERS = 8
 """Each of them has servers of its own; with more, the longest units decide when all is done."""
 WHOLE_FOLDERS = ("clients", "e2e", "integrations", "protocol", "rebuild", "regressions", "sdk", "streams")
 """All files of such a folder share a server."""
-LONG = ("outage", "loss", "clocks", "e2e", "regressions", "executor", "protocol", "streams")
+LONG = (
+    "e2e",
+    "outage",
+    "rebuild",
+    "contract",
+    "loss",
+    "protocol",
+    "executor",
+    "regressions",
+    "sdk",
+    "dead",
+    "erasure",
+    "clocks",
+)
 """Folders whose units go first, in this order; the others follow by their number of tests."""
 
 BROKER: pytest.StashKey[KafkaBroker] = pytest.StashKey()
