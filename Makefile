@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3; 
 
 # uv installs in seconds what takes pip up to a minute, so it is used where it is on the path; pip where it is not, or where uv fails
 # (it does not read pip's configuration, which may name another index). A terminal sees how far they are.
-UV := $(shell command -v uv 2>/dev/null)
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 define install
 @echo "langlog: installing into $(VENV) what constraints.txt names, once: $(if $(UV),some seconds with uv,about a minute with pip)"
@@ -98,7 +98,7 @@ clean:
 
 $(BIN)/python:
 	@test -n "$(PYTHON)$(UV)" || { echo "langlog needs Python 3.11 or newer with venv (on Debian: apt install python3-venv), or uv" >&2; exit 1; }
-	@$(if $(UV),$(UV) venv --quiet --seed --python $(or $(PYTHON),3.12) $(VENV),$(PYTHON) -m venv $(VENV))
+	@$(if $(UV),$(UV) venv --quiet --seed --python $(or $(PYTHON),3.12) $(VENV) ||) $(or $(PYTHON),python3) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,.)
