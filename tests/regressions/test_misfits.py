@@ -79,6 +79,8 @@ async def test_an_update_that_does_not_fit_is_shown_and_mended(client: LangGraph
     state: Any = await client.threads.get_state(thread)
     assert state["values"]["count"] == "x"
     assert state["errors"].keys() == {"count"}
+    part: Any = await client.http.get(f"/threads/{thread}/state", params={"select": "next"})
+    assert part.keys() == {"next", "errors"}, "what is wrong is never left out"
     await client.threads.update_state(thread, {"count": 3})
     done: Any = await client.runs.wait(thread, "counted", input=None)
     assert (done["count"], done["done"]) == (3, True)

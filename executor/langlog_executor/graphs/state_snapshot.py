@@ -43,7 +43,7 @@ def selected(state: State, select: Sequence[str]) -> State:
     """The members that are asked for, of the values single keys by ``values.<key>``; all when none is asked for."""
     if not select:
         return state
-    members = set(select)
+    members = {*select, "errors"}  # what is wrong with a state is never left out
     found = {name: value for name, value in state.items() if name in members}
     keys = [name.removeprefix("values.") for name in select if name.startswith("values.")]
     if keys and "values" not in members:

@@ -91,6 +91,11 @@ class Storage(Struct):
     pending_writes: Object
 
 
+class Misfit(Struct):
+    error: str
+    message: str
+
+
 class State(Struct):
     values: Any = UNSET
     next: list[str] | UnsetType = UNSET
@@ -103,6 +108,8 @@ class State(Struct):
     checkpoint_id: str | UnsetType | None = UNSET
     parent_checkpoint_id: str | UnsetType | None = UNSET
     as_of: Object | UnsetType = UNSET
+    errors: dict[str, Misfit] | UnsetType = UNSET
+    """Field -> what does not fit the graph's schema; there only when the graph itself refuses the state."""
 
 
 class StateUpdated(Struct):
