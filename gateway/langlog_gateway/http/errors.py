@@ -43,6 +43,17 @@ class ApiError(Exception):
         )
 
 
+class HintedError(ApiError):
+    """As `ApiError`, with a hint behind the detail for REST clients; the streaming protocol answers the detail alone, as recorded."""
+
+    def __init__(self, status: int, detail: str, hint: str) -> None:
+        super().__init__(status, detail)
+        self._hint = hint
+
+    def response(self) -> web.Response:
+        return ApiError(self.status, f"{self.detail}\n{self._hint}", self.headers).response()
+
+
 class KeyedError(ApiError):
     """As `ApiError`, under the member ``error``: a few endpoints of the store say it so (API.md 11)."""
 

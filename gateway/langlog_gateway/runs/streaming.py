@@ -20,7 +20,7 @@ from ..http.validation import query_names
 from ..streams.frame_order import FrameOrder, Since
 from ..streams.merge import FrameId, Merge, Piece
 from ..streams.run_end import FINAL_STATUSES, ended
-from ..streams.sse import Batch, Modes, Namespaces, modes_of, namespaces_of
+from ..streams.sse import WITHOUT_METADATA, Batch, Modes, Namespaces, modes_of, namespaces_of
 from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch
 from .submission import SQL, Order
@@ -28,11 +28,13 @@ from .submission import SQL, Order
 SETTLE_S = 0.25
 """How long a stream whose run is over waits for frames that the backlog does not have either."""
 
-WHOLE_IF_OVER_S = 2.5
-WHOLE_IF_LIVE_S = 0.75
-"""A join without ``Last-Event-ID`` that comes this soon after the run's creation gets everything from the run's start: the client
-has created the run in order to follow it, and a quick run is over before its join arrives. Later joins get what happens from then
-on (API.md 6.4; the recorded joins come 1.0 s after the creation of a live run, and 2.9 s after that of one that is over)."""
+QUICK_RUN_S = 0.75
+"""A run that is over so soon after its creation is one that its client had no chance to join while it was live."""
+QUICK_JOIN_S = 5.0
+EARLY_JOIN_S = 0.75
+"""A join without ``Last-Event-ID`` gets everything from the run's start when it comes within `EARLY_JOIN_S` of the creation of a live
+run, or within `QUICK_JOIN_S` of that of a run that was quick: the client has created the run in order to follow it. Other joins get
+what happens from then on, and of a run that is over nothing (API.md 6.4; the recorded runs took a second and more)."""
 
 _EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -181,7 +183,12 @@ class RunStreams:
         since = None
         if resumable and last_id in (None, FROM_START) and (checkpoint := request.query.get("checkpoint_id")):
             last_id, since = FROM_START, await self._since(watch.thread_id, run_id, checkpoint, end)
-        early = not given and row["age_s"] < (WHOLE_IF_OVER_S if over else WHOLE_IF_LIVE_S)
+        early = not given and _is_early(row, over=over)
+        if early and not over and chosen[0] is not None:
+            chosen = (
+                chosen[0] | {WITHOUT_METADATA},
+                chosen[1],
+            )  # who chooses modes of a live run gets none that is past
         if last_id is not None or early:
             await out.open()
             frames = self._frames(watch, run_id, recorded=resumable, known=last_id, since=since)
@@ -230,6 +237,13 @@ class RunStreams:
 
 def _namespaces(request: web.Request) -> Namespaces | None:
     return namespaces_of(query_names(request, "namespace"))
+
+
+def _is_early(row: Any, *, over: bool) -> bool:
+    """Whether a join comes so soon after the run's creation that it gets the whole run; of its row in `progress`."""
+    if not over:
+        return bool(row["age_s"] < EARLY_JOIN_S)
+    return row["took_s"] is not None and row["took_s"] < QUICK_RUN_S and row["age_s"] < QUICK_JOIN_S
 
 
 def event_id(text: str | None) -> FrameId | None:

@@ -27,7 +27,7 @@ from ..core import Core, origin_of
 from ..http import presenters
 from ..http.backends import Origin
 from ..http.config import layer
-from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from ..http.errors import ApiError, HintedError, not_found, unavailable, unprocessable
 from ..http.validation import uuid_of, violation
 from .assistant_lookup import AssistantLookup
 
@@ -240,10 +240,11 @@ class RunOrders:
                 graphs = [row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"])]
                 if named[assistant_id] not in graphs:
                     # clients look for either sentence: both the Python and the JavaScript reference server have theirs
-                    raise unprocessable(
+                    raise HintedError(
+                        422,
                         f"Invalid assistant: {named[assistant_id]!r}. Must be either:\n- A valid assistant UUID, or\n"
-                        f"- One of the registered graphs: {', '.join(graphs)}\n"
-                        f'No assistant found for "{named[assistant_id]}".'
+                        f"- One of the registered graphs: {', '.join(graphs)}",
+                        f'No assistant found for "{named[assistant_id][:200]}".',
                     )
             raise not_found(TARGET_MISSING)
         return known

@@ -23,7 +23,8 @@ FROM runs WHERE thread_id = $1 AND run_id = $2
 -- name: progress
 -- How far a run is, without anything big.
 SELECT status, attempt, frame_count, temporary, (kwargs::json ->> 'resumable')::boolean AS resumable,
-       extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s
+       extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s,
+       extract(epoch FROM ended_at - created_at)::float8 AS took_s
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: written_by

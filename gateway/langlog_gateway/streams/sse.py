@@ -54,12 +54,14 @@ def modes_of(text: Iterable[str]) -> Modes | None:
 
 ALWAYS = frozenset({"metadata", "error"})
 """Events that no filter leaves out."""
+WITHOUT_METADATA = "-metadata"
+"""Among modes: leave `metadata` out too."""
 
 
 def matches(name: str, modes: Modes) -> bool:
     """Whether an event belongs to the modes: ``messages/partial`` is of mode messages, ``updates|ns`` of updates."""
     base = name.partition("|")[0].partition("/")[0]
-    return base in modes or base in ALWAYS
+    return base in modes or (base in ALWAYS and f"-{base}" not in modes)
 
 
 Namespaces = frozenset[tuple[str, ...]]
