@@ -1,12 +1,22 @@
-"""What a worker that retires tells its pool: which runs it still has, and what it waits for. Between `worker` and `workers`."""
+"""What a worker tells its pool: that it is ready, or why not; when it retires, which runs it still has and what it waits for.
+
+Between `process` (which writes) and `pool` (which reads); nothing here runs user code.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+import structlog
 from langlog_schemas.messages import Task
+
+logger = structlog.get_logger(__name__)
 
 REPORTED = 20
 """Runs that are named; the others are counted."""
@@ -50,3 +60,27 @@ def together(found: Sequence[Retiring]) -> Retiring:
     """What several workers wait for."""
     runs = [run for one in found for run in one.runs]
     return Retiring(runs[:REPORTED], sum(one.count for one in found))
+
+
+class Report:
+    """JSON lines to the pool: ``{"ready": …}`` or ``{"error": "…"}``; ``{"retiring": Retiring}`` when told to retire."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        self.pool = fd is not None
+        """Whether a pool started us, and holds the other end of our standard input."""
+
+    def say(self, message: dict[str, Any]) -> None:
+        if self._fd is not None:
+            with contextlib.suppress(BrokenPipeError):  # the pool is gone: `orphaned` ends this
+                os.write(self._fd, msgspec.json.encode(message) + b"\n")
+
+
+async def orphaned() -> None:
+    """Returns when the pool's end of our standard input is closed: its process is gone."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass
+    logger.warning("worker.orphaned")

@@ -35,7 +35,7 @@ from langlog_backbone.project.config import Configuration, read_project
 from langlog_backbone.redis import channels
 from langlog_schemas import commands, messages
 
-from .in_flight import Retiring, moves, retiring
+from .in_flight import Report, Retiring, moves, orphaned, retiring
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -311,20 +311,6 @@ def _requeue(task: Task) -> NewRecord:
 # --- the process -----------------------------------------------------------------------------
 
 
-class Report:
-    """JSON lines to the pool: ``{"ready": …}`` or ``{"error": "…"}``; ``{"retiring": Retiring}`` when told to retire."""
-
-    def __init__(self, fd: int | None) -> None:
-        self._fd = fd
-        self.pool = fd is not None
-        """Whether a pool started us, and holds the other end of our standard input."""
-
-    def say(self, message: dict[str, Any]) -> None:
-        if self._fd is not None:
-            with contextlib.suppress(BrokenPipeError):  # the pool is gone: `_orphaned` ends this
-                os.write(self._fd, msgspec.json.encode(message) + b"\n")
-
-
 async def serve(settings: Settings, report: Report) -> None:
     """The worker's whole life. Raises StartError and GraphLoadError."""
     from langlog_backbone.context import open_backbone
@@ -399,7 +385,7 @@ async def _serve(
         tune_collector()
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.asked.wait())]
         if report.pool:
-            waits += [asyncio.create_task(_orphaned()), asyncio.create_task(_retire(worker, queries, report))]
+            waits += [asyncio.create_task(orphaned()), asyncio.create_task(_retire(worker, queries, report))]
             await asyncio.sleep(0)  # it listens for the signal
         report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
         await asyncio.wait([*waits, queries, worker.failed], return_when=asyncio.FIRST_COMPLETED)
@@ -454,16 +440,6 @@ async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -
     await told.wait()
     queries.cancel()
     await worker.retire(lambda found: report.say({"retiring": found}))
-
-
-async def _orphaned() -> None:
-    """Returns when the pool's end of our standard input is closed: its process is gone."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while await reader.read(1024):
-        pass
-    logger.warning("worker.orphaned")
 
 
 def main(arguments: list[str] | None = None) -> int:
