@@ -11,6 +11,7 @@ from langgraph_sdk.client import LangGraphClient
 
 from tests.integrations.langsmith import LangSmith
 from tests.stack.server import LiveServer
+from tests.tracing.collector import Collector
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
@@ -22,8 +23,17 @@ def langsmith() -> Iterator[LangSmith]:
 
 
 @pytest.fixture(scope="session")
-def server(langsmith: LangSmith, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def collector() -> Iterator[Collector]:
+    with Collector().up() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def server(
+    langsmith: LangSmith, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
     env = {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": langsmith.url, "LANGSMITH_API_KEY": "the-key"}
+    env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "500"}
     with LiveServer(PROJECT, tmp_path_factory.mktemp("integrations"), env).up() as live:
         yield live
 

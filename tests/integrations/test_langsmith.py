@@ -14,6 +14,7 @@ from langgraph_sdk.client import LangGraphClient
 
 from tests.integrations.langsmith import LangSmith
 from tests.stack.server import LiveServer
+from tests.tracing.collector import Collector
 
 ORDER = "20260101T000000000001Z01990000-0000-7000-8000-000000000001"
 INNER = f"{ORDER}.20260101T000000000002Z01990000-0000-7000-8000-000000000002"
@@ -39,6 +40,20 @@ async def test_a_run_arrives_with_its_nodes_and_says_whose_it_is(client: LangGra
     assert (about["thread_id"], about["run_id"], about["graph_id"]) == (thread["thread_id"], run["run_id"], "traced")
     assert (about["mine"], about["assistant_id"]) == ("yes", run["assistant_id"])
     assert langsmith.keys == {"the-key"}
+
+
+async def test_opentelemetry_gets_its_spans_of_the_same_run(
+    client: LangGraphClient, langsmith: LangSmith, collector: Collector
+) -> None:
+    trace_id = uuid.uuid4().hex
+    headers = {"traceparent": f"00-{trace_id}-{uuid.uuid4().hex[:16]}-01"}
+    thread = await client.threads.create()
+    run = await client.runs.create(thread["thread_id"], "traced", input={"text": "a"}, headers=headers)
+    await client.runs.join(thread["thread_id"], run["run_id"])
+    assert "think" in langsmith.trace(run["run_id"], "think")
+    wanted = {"graph traced", "node think"}
+    found = collector.wait(lambda spans: wanted <= {span.name for span in spans if span.trace_id == trace_id})
+    assert len([span for span in found if span.trace_id == trace_id and span.name == "node think"]) == 1
 
 
 async def test_an_error_of_a_node_arrives(client: LangGraphClient, langsmith: LangSmith) -> None:

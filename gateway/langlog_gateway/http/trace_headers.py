@@ -21,7 +21,7 @@ TRACE = "langsmith-trace"
 PROJECT = "langsmith-project"
 METADATA = "langsmith-metadata"
 TAGS = "langsmith-tags"
-CONFIGURABLE = (TRACE, PROJECT, METADATA, TAGS)
+BAGGAGE = "baggage"
 
 _RUN = r"\d{8}T\d{6}\d{6}Z[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 DOTTED_ORDER = re.compile(rf"{_RUN}(?:\.{_RUN})*")
@@ -34,14 +34,18 @@ ENTRIES_MAX = 100
 
 
 def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Members of the configurable: text, but for the metadata (object of scalars) and the tags (list of texts)."""
+    """Members of the configurable: text, but for the metadata (object of scalars) and the tags (list of texts).
+
+    ``baggage`` is what was taken of that header, for graphs that hand on both headers as they came.
+    """
     found: dict[str, Any] = {}
     trace = headers.get(TRACE, "")
     if len(trace) <= HEADER_MAX and DOTTED_ORDER.fullmatch(trace):
         found[TRACE] = trace
-    baggage = headers.get("baggage", "")
+    baggage = headers.get(BAGGAGE, "")
     if not baggage or len(baggage) > HEADER_MAX:
         return found
+    taken = []
     for member in baggage.split(","):
         name, _, value = member.partition("=")
         text = encodable(unquote(value.partition(";")[0].strip())).replace("\0", "")
@@ -53,7 +57,10 @@ def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
             case "langsmith-tags" if text and text.count(",") < ENTRIES_MAX:
                 found[TAGS] = text.split(",")
             case _:
-                pass
+                continue
+        taken.append(encodable(member.strip()))
+    if taken:
+        found[BAGGAGE] = ",".join(taken)
     return found
 
 

@@ -1,0 +1,55 @@
+"""LangSmith's headers of a caller become members of its run's configurable, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from langlog_gateway.http.trace_headers import trace_configurable
+from langsmith.run_trees import RunTree
+
+ORDER = "20260101T000000000001Z01990000-0000-7000-8000-000000000001"
+
+
+def test_what_langsmith_sends_comes_back_in_parts_and_as_it_came() -> None:
+    parent = RunTree(
+        name="caller", project_name="a project, really", extra={"metadata": {"team": "é"}}, tags=["a", "b c"]
+    )
+    headers = parent.to_headers()
+    found = trace_configurable(headers)
+    assert found["langsmith-trace"] == parent.dotted_order
+    assert found["langsmith-project"] == "a project, really"
+    assert found["langsmith-metadata"]["team"] == "é"
+    assert found["langsmith-tags"] == ["a", "b c"]
+    again = RunTree.from_headers({name: found[name] for name in ("langsmith-trace", "baggage")})
+    assert (again.id, again.session_name, again.metadata["team"]) == (parent.id, "a project, really", "é")
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ({}, {}),
+        ({"langsmith-trace": ORDER[:-1]}, {}),
+        ({"langsmith-trace": f"{ORDER}.{ORDER}"}, {"langsmith-trace": f"{ORDER}.{ORDER}"}),
+        ({"langsmith-trace": f"{ORDER}\n"}, {}),
+        ({"langsmith-trace": ".".join([ORDER] * 200)}, {}),
+        ({"baggage": "a=b,c"}, {}),
+        (
+            {"baggage": "user=secret, langsmith-project=p ;x=y"},
+            {"langsmith-project": "p", "baggage": "langsmith-project=p ;x=y"},
+        ),
+        ({"baggage": "langsmith-project=" + "p" * 2_000}, {}),
+        ({"baggage": "langsmith-metadata=" + quote('{"a": {"b": 1}}')}, {}),
+        ({"baggage": "langsmith-metadata=" + quote(json.dumps({str(n): n for n in range(101)}))}, {}),
+        ({"baggage": "langsmith-tags=" + quote(",".join("t" * 101))}, {}),
+        ({"baggage": "langsmith-replicas=" + quote('[{"api_url": "http://elsewhere"}]')}, {}),
+        (
+            {"baggage": "langsmith-project=%00%ff" + "," * 5_000},
+            {"langsmith-project": "\ufffd", "baggage": "langsmith-project=%00%ff"},
+        ),
+    ],
+)
+def test_what_is_of_another_form_or_too_large_is_left_out(headers: dict[str, str], found: dict[str, Any]) -> None:
+    assert trace_configurable(headers) == found
