@@ -52,7 +52,7 @@ def modes_of(text: Iterable[str]) -> Modes | None:
     return frozenset("messages" if mode == "messages-tuple" else mode for mode in found) or None
 
 
-ALWAYS = frozenset({"metadata", "error"})
+ALWAYS = frozenset({"metadata", "error", "feedback"})
 """Events that no filter leaves out."""
 WITHOUT_METADATA = "-metadata"
 """Among modes: leave `metadata` out too."""
