@@ -50,7 +50,7 @@ async def stored(live: LiveServer, text: str) -> tuple[list[str], list[str]]:
     """Tables of checkpoints, and files of the log, that hold the text."""
     async with stores_of(live, live.data / "log") as stores:
         tables = [name for name in await stores.rows_with(text) if "checkpoint" in name]
-        assert await stores.postgres.fetchval("SELECT count(*) FROM langlog_v4.checkpoint_blobs") > 0
+        assert await stores.postgres.fetchval(f"SELECT count(*) FROM {Settings().projection}.checkpoint_blobs") > 0
     return tables, files_with(text, live.data.glob("log*"))
 
 
