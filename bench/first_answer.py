@@ -15,6 +15,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -33,12 +34,13 @@ GOALS_S = {"cold": 40.0, "warm": 10.0}
 
 
 class Round(NamedTuple):
-    """Seconds of each stage, and the load average of the last minute at the end."""
+    """Seconds of each stage, the CPU seconds of all of it (its end included), and the load average of the last minute."""
 
     clone: float
     install: float
     start: float
     answer: float
+    cpu: float
     load: float
 
     @property
@@ -49,6 +51,7 @@ class Round(NamedTuple):
 def one_round(installer: str, cache: Path) -> Round:
     with tempfile.TemporaryDirectory(prefix="langlog-first-") as folder:
         clone, port = Path(folder) / "langlog", free_port()
+        spent = _cpu_s()
         began = time.perf_counter()
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         cloned = time.perf_counter()
@@ -72,7 +75,14 @@ def one_round(installer: str, cache: Path) -> Round:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(dev.pid, signal.SIGINT)
             dev.communicate(timeout=LIMIT_S)
-        return Round(cloned - began, installed - cloned, listens - installed, answered - listens, os.getloadavg()[0])
+        stages = (cloned - began, installed - cloned, listens - installed, answered - listens)
+        return Round(*stages, _cpu_s() - spent, os.getloadavg()[0])
+
+
+def _cpu_s() -> float:
+    """CPU seconds of all children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _wait_for(dev: subprocess.Popen[str], words: str) -> float:
@@ -115,8 +125,8 @@ def measure(installer: str, caches: str, rounds: int) -> list[Round]:
 
 
 def _shown(each: Round) -> str:
-    stages = (each.total, each.clone, each.install, each.start, each.answer)
-    return "{:.1f} s (clone {:.1f}, install {:.1f}, start {:.1f}, answer {:.1f})".format(*stages)
+    stages = (each.total, each.clone, each.install, each.start, each.answer, each.cpu)
+    return "{:.1f} s (clone {:.1f}, install {:.1f}, start {:.1f}, answer {:.1f}), CPU {:.1f} s".format(*stages)
 
 
 def main() -> int:
