@@ -129,10 +129,10 @@ async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Chang
         await connection.execute(SQL["update_threads"], *_columns(changed, 15))
     runs = [(id, *_new_run(row, row.new)) for id, row in changes.runs.items() if row.new is not None]
     if runs:
-        await connection.execute(SQL["insert_runs"], *_columns(runs, 26))
+        await connection.execute(SQL["insert_runs"], *_columns(runs, 27))
     moved = [(id, *_CHANGED_RUN(row)) for id, row in changes.runs.items() if row.new is None]
     if moved:
-        await connection.execute(SQL["update_runs"], *_columns(moved, 15))
+        await connection.execute(SQL["update_runs"], *_columns(moved, 16))
 
 
 async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -> None:

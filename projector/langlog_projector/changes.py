@@ -63,6 +63,7 @@ class RunRow:
     __slots__ = (
         "attempt",
         "cancel",
+        "cancel_reason",
         "crashes",
         "dispatched_at",
         "ended_at",
@@ -88,6 +89,7 @@ class RunRow:
         self.crashes: int | None = None
         self.cancel: str | None = None
         self.superseded_by: str | None = None
+        self.cancel_reason: str | None = None
         self.dispatched_at: datetime | None = None
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None

@@ -198,6 +198,7 @@ class Fold:
             case ev.RunCancelRequested():
                 run = changes.run(event.run_id, event.thread_id, at)
                 run.cancel, run.superseded_by = event.action, event.superseded_by or run.superseded_by
+                run.cancel_reason = event.reason or run.cancel_reason
             case ev.RunDeleted():
                 self._release(event.run_id)
                 changes.remove_run(event.thread_id, event.run_id)
@@ -274,6 +275,8 @@ class Fold:
         run.frame_count = event.frame_count
         run.first_event_number, run.last_event_number = event.first_event_number, event.last_event_number
         run.superseded_by = event.superseded_by or run.superseded_by
+        if isinstance(event, ev.RunCancelled):
+            run.cancel_reason = event.reason or run.cancel_reason
         if event.started_at is not None:
             run.started_at = datetime.fromisoformat(event.started_at)
 

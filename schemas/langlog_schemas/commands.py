@@ -162,6 +162,8 @@ class CancelRuns(ThreadCommand, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "run.cancel.v1"
     run_ids: list[str]
     action: CancelAction = "interrupt"
+    reason: str | None = None
+    """Why, for the run's ``cancel_reason``; None: nothing was said."""
 
 
 class DeleteRun(ThreadCommand, kw_only=True, frozen=True):

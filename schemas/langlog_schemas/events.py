@@ -165,6 +165,7 @@ class RunCancelRequested(RunEvent, kw_only=True, frozen=True):
     action: CancelAction
     attempt: int
     superseded_by: str | None = None
+    reason: str | None = None
     orphaned: bool = False
     """No worker has the attempt any more: the decider finds out where the thread stands and reports the end."""
 
@@ -208,6 +209,8 @@ class RunCancelled(RunEnded, kw_only=True, frozen=True):
     """Shown to clients as ``interrupted``."""
 
     TYPE: ClassVar[str] = "run.cancelled.v1"
+    reason: str | None = None
+    """Of a run that no worker had; of others `RunCancelRequested` has it."""
 
 
 class RunTimedOut(RunEnded, kw_only=True, frozen=True):

@@ -359,10 +359,10 @@ of_runs = [
         (1, 2),
     ),
     *all_of(
-        lambda t, r, action: cmd.CancelRuns(thread_id=t, run_ids=[f"{t}-{r}"], action=action),
+        lambda t, r, of: cmd.CancelRuns(thread_id=t, run_ids=[f"{t}-{r}"], action=of[0], reason=of[1]),
         THREADS,
         SHORT_RUNS,
-        ("interrupt", "rollback"),
+        (("interrupt", "taken: m"), ("rollback", None)),
     ),
 ]
 tries = all_of(_tried, THREADS, SHORT_RUNS, (1, 2, 3))

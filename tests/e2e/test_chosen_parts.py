@@ -215,3 +215,28 @@ async def test_who_leaves_a_stateless_stream_may_cancel_the_run(
                 break
     await client.runs.join(run["thread_id"], run["run_id"])
     assert (await client.runs.get(run["thread_id"], run["run_id"]))["status"] == "interrupted"
+
+
+# --- why a run was cancelled ----------------------------------------------------------------------
+
+
+async def test_a_run_tells_why_it_was_cancelled(client: LangGraphClient, http: aiohttp.ClientSession) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    running = await client.runs.create(thread, "slow", input={"seconds": 60})
+    waiting = await client.runs.create(thread, "slow", input={"seconds": 60})
+    for run in (waiting, running):
+        path = f"/threads/{thread}/runs/{run['run_id']}/cancel"
+        for wrong in ({"reason": "zzz"}, {"reason": "taken", "action": "rollback"}):
+            async with http.post(path, params=wrong) as answer:
+                assert answer.status == 422
+        async with http.post(path, params={"reason": "taken", "wait": "1"}) as answer:
+            assert answer.status == 200
+        found: Any = await client.runs.get(thread, run["run_id"])
+        assert (found["status"], found["cancel_reason"][:6]) == ("interrupted", "taken:")
+    plain = await client.runs.create(thread, "slow", input={"seconds": 60})
+    await client.runs.cancel(thread, plain["run_id"], wait=True)
+    done = await client.runs.wait(thread, "echo", input={"text": "a"})
+    assert done["echoed"] == "A"
+    assert all("cancel_reason" not in run for run in (await client.runs.list(thread))[:2])
+    reasons: list[Any] = await client.runs.list(thread, select=["cancel_reason"])
+    assert [(run["cancel_reason"] or "")[:9] for run in reasons] == ["", "interrupt", "taken: in", "taken: in"]

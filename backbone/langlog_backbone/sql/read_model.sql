@@ -101,8 +101,16 @@ CREATE TABLE IF NOT EXISTS runs (
     frame_count int NOT NULL DEFAULT 0,
     first_event_number bigint NOT NULL DEFAULT 0, -- protocol numbers of the last attempt; 0: it told nothing, or is not over
     last_event_number bigint NOT NULL DEFAULT 0,
-    user_id text NOT NULL DEFAULT ''    -- whose share of the queue it takes; empty: nobody's
+    user_id text NOT NULL DEFAULT '',   -- whose share of the queue it takes; empty: nobody's
+    cancel_reason text                  -- as who cancelled it said; null: nothing was said
 );
+DO $$ BEGIN   -- a read model of before this column; looked up first, because ALTER TABLE locks the table even if there is nothing to do
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'runs'::regclass AND attname = 'cancel_reason' AND NOT attisdropped
+    ) THEN
+        ALTER TABLE runs ADD COLUMN cancel_reason text;
+    END IF;
+END $$;
 CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, ordinal DESC);
 CREATE INDEX IF NOT EXISTS runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
 CREATE INDEX IF NOT EXISTS runs_due ON runs (not_before) WHERE status = 'pending' AND not_before IS NOT NULL;

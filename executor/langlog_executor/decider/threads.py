@@ -245,6 +245,7 @@ def _stop(
     action: cmd.CancelAction,
     status: ev.ThreadStatus,
     superseded_by: str | None = None,
+    reason: str | None = None,
 ) -> Events:
     """Events that stop a run: asked of its worker when one may hold it, done at once when none does.
 
@@ -258,20 +259,20 @@ def _stop(
                 action=_asked_first(run.cancel, action),
                 attempt=run.attempt,
                 superseded_by=run.superseded_by or superseded_by,
+                reason=reason,
             )
         ]
     kind = ev.RunRolledBack if action == "rollback" else ev.RunCancelled
-    return [
-        kind(
-            thread_id=state.thread_id,
-            run_id=run.run_id,
-            status=status,
-            status_when_idle=state.status_when_idle if status == "busy" else None,
-            error=_why_cancelled(action),
-            superseded_by=superseded_by,
-            webhook=_webhook(run),
-        )
-    ]
+    ended = kind(
+        thread_id=state.thread_id,
+        run_id=run.run_id,
+        status=status,
+        status_when_idle=state.status_when_idle if status == "busy" else None,
+        error=_why_cancelled(action),
+        superseded_by=superseded_by,
+        webhook=_webhook(run),
+    )
+    return [replace(ended, reason=reason) if isinstance(ended, ev.RunCancelled) else ended]
 
 
 def _asked_first(before: cmd.CancelAction | None, action: cmd.CancelAction) -> cmd.CancelAction:
@@ -296,7 +297,7 @@ def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta)
     for run in found:
         now = fold_thread(state, events, meta.time)
         others = len(now.runs) > 1
-        events += _stop(now, run, command.action, "busy" if others else now.status_when_idle)
+        events += _stop(now, run, command.action, "busy" if others else now.status_when_idle, reason=command.reason)
         if run.temporary and not run.attempt:
             events.append(_thread_deleted(fold_thread(state, events, meta.time)))
             break

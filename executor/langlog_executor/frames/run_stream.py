@@ -121,8 +121,9 @@ class RunStream:
         elif mode == "checkpoints":
             if "checkpoints" in self._wanted:
                 self._send(mode, namespace, _without_private(payload))
-            if self._mark is not None and not namespace:
-                self._mark(payload["config"]["configurable"]["checkpoint_id"])
+            written = _checkpoint_id(payload)
+            if self._mark is not None and not namespace and written is not None:
+                self._mark(written)
         elif mode == "tasks" and mode in self._wanted:
             self._send(mode, namespace, failure_named(payload))
         elif mode in self._wanted:
@@ -170,6 +171,14 @@ class RunStream:
             self._send("messages/partial", namespace, [message_chunk_to_message(whole)])
         else:
             self._send("messages/complete", namespace, [message])
+
+
+def _checkpoint_id(payload: Any) -> str | None:
+    """The checkpoint that a payload of mode ``checkpoints`` is about. A graph that is elsewhere may say anything."""
+    config = payload.get("config") if isinstance(payload, dict) else None
+    configurable = config.get("configurable") if isinstance(config, dict) else None
+    found = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _asks(payload: Any) -> bool:

@@ -199,7 +199,7 @@ def run(row: Row, select: Iterable[str] | None = None) -> str:
     members["created_at"] = f'"{stamp(row["created_at"])}"'
     members["updated_at"] = f'"{stamp(row["updated_at"])}"'
     members["langsmith_session_name"] = "null"
-    if select and "cancel_reason" in select:
+    if row["cancel_reason"] is not None or (select and "cancel_reason" in select):
         members["cancel_reason"] = text(row["cancel_reason"])
     return _object(members, select)
 

@@ -47,7 +47,11 @@ class Operation(Struct, frozen=True):
 
 
 RunBatch = Annotated[list[RunCreate], Meta(min_length=1)]
-CANCEL: dict[str, Schema] = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}, "wait": BOOL}
+CANCEL: dict[str, Schema] = {
+    "action": {"type": "string", "enum": ["interrupt", "rollback"]},
+    "wait": BOOL,
+    "reason": {"enum": ["taken"]},
+}
 JOIN = {"cancel_on_disconnect": BOOL}
 NAMES: Schema = {"type": "array", "items": TEXT}
 JOIN_STREAM: dict[str, Schema] = {**JOIN, "stream_mode": TEXT, "namespace": NAMES, "checkpoint_id": TEXT}

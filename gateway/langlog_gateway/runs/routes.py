@@ -29,9 +29,12 @@ NONE_MATCHING = (
     "and the runs haven't been deleted or completed."
 )
 COLUMNS: tuple[str, ...] = get_args(requests.RunColumn)
-CANCEL_REASON = """CASE WHEN status <> 'interrupted' THEN NULL
+CANCEL_REASON = """CASE WHEN status <> 'interrupted' THEN NULL WHEN cancel_reason IS NOT NULL THEN cancel_reason
     WHEN superseded_by IS NOT NULL THEN 'superseded by run ' || superseded_by ELSE coalesce(error ->> 'message', 'interrupt') END"""
-"""Why a run was cancelled; null: it was not. Shown to who selects it."""
+"""Why a run was cancelled; null: it was not. Shown where somebody said it, and to who selects it."""
+TAKEN = "taken: interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+"""Of a run whose input another run has taken in: the clients' ``reason``."""
+BAD_REASON = 'reason may be "taken", with action "interrupt": got {!r} with {!r}'
 CANCEL_GRACE_S = 0.05
 """A cancel that does not wait is answered this late at most: who looks at once then mostly finds the run stopped."""
 
@@ -213,10 +216,14 @@ class Runs:
     async def cancel(self, request: web.Request) -> web.Response:
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         action = _action(request)
+        given = request.query.get("reason")
+        if given is not None and (given != "taken" or action != "interrupt"):
+            raise unprocessable(BAD_REASON.format(given, action))
         value = {"thread_id": thread_id, "action": action, "metadata": {}}
         visible = await admit(request, "threads", "update", value, not_found(NONE_FOUND))
         await self._check_cancellable(thread_id, [run_id])
-        command = cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action=action, visible=visible)
+        reason = None if given is None else TAKEN
+        command = cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action=action, reason=reason, visible=visible)
         wait = truthy(request.query.get("wait"))
         watch = await self._core.watches.open(thread_id, run_id)
         try:
@@ -341,6 +348,5 @@ def _action(request: web.Request) -> cmd.CancelAction:
 def _columns(select: Any) -> str:
     """Columns for `presenters.run`; ``kwargs`` only when it is wanted, it may be big."""
     columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
-    if "cancel_reason" in select:
-        columns += f", {CANCEL_REASON} AS cancel_reason"
+    columns += f", {CANCEL_REASON} AS cancel_reason" if "cancel_reason" in select else ", cancel_reason"
     return columns if select and "kwargs" not in select else f"{columns}, kwargs"

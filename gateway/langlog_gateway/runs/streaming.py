@@ -211,11 +211,11 @@ class RunStreams:
         if written is None or written["run_id"] != run_id:
             return None
         since = Since(checkpoint_id, written["attempt"] or 0)
-        if end is None:
-            return since
-        # of frames that do not say where the checkpoint was, nothing may be left out
+        # of frames that do not say where checkpoints were (runs of the protocol, workers of before), nothing may be left out
         batches = await self._core.backlog.of_run(thread_id, run_id, recorded=True, upto=end)
-        return since if any(since.passed_by(frame) for batch in batches for frame in batch.frames) else None
+        frames = [frame for batch in batches for frame in batch.frames]
+        said = any(since.passed_by(frame) for frame in frames) or (end is None and any(frame.past for frame in frames))
+        return since if said else None
 
     def _frames(
         self,

@@ -17,7 +17,7 @@ WHERE graph_id = $1 AND jsonb_typeof(schemas #> '{context_schema,properties}') =
 
 -- name: run
 SELECT run_id, thread_id, assistant_id, metadata, status, kwargs, multitask_strategy, created_at, updated_at, attempt,
-       started_at
+       started_at, cancel_reason
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: progress

@@ -187,18 +187,18 @@ WHERE t.thread_id = n.thread_id
 -- name: insert_runs
 INSERT INTO runs (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
                   multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-                  ended_at, error, output, frame_count, first_event_number, last_event_number, user_id)
+                  ended_at, error, output, frame_count, first_event_number, last_event_number, user_id, cancel_reason)
 SELECT n.run_id, n.thread_id, n.ordinal, n.assistant_id, n.graph_id, n.created_at, n.updated_at, n.status, n.metadata::jsonb, n.kwargs,
        n.multitask_strategy, n.not_before, n.temporary, COALESCE(n.attempt, 0), COALESCE(n.crashes, 0), n.cancel, n.superseded_by,
        n.dispatched_at, n.started_at, n.ended_at, n.error::jsonb, n.output, COALESCE(n.frame_count, 0),
-       COALESCE(n.first_event_number, 0), COALESCE(n.last_event_number, 0), n.user_id
+       COALESCE(n.first_event_number, 0), COALESCE(n.last_event_number, 0), n.user_id, n.cancel_reason
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bool[], $14::int[], $15::int[], $16::text[], $17::text[],
             $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::int[],
-            $24::bigint[], $25::bigint[], $26::text[])
+            $24::bigint[], $25::bigint[], $26::text[], $27::text[])
     AS n (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs,
           multitask_strategy, not_before, temporary, attempt, crashes, cancel, superseded_by, dispatched_at, started_at,
-          ended_at, error, output, frame_count, first_event_number, last_event_number, user_id)
+          ended_at, error, output, frame_count, first_event_number, last_event_number, cancel_reason, user_id)
 ON CONFLICT (run_id) DO NOTHING
 
 -- name: update_runs
@@ -216,11 +216,13 @@ SET updated_at = n.updated_at,
     output = COALESCE(n.output, r.output),
     frame_count = COALESCE(n.frame_count, r.frame_count),
     first_event_number = COALESCE(n.first_event_number, r.first_event_number),
-    last_event_number = COALESCE(n.last_event_number, r.last_event_number)
+    last_event_number = COALESCE(n.last_event_number, r.last_event_number),
+    cancel_reason = COALESCE(n.cancel_reason, r.cancel_reason)
 FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
-            $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::int[], $14::bigint[], $15::bigint[])
+            $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::int[], $14::bigint[], $15::bigint[],
+            $16::text[])
     AS n (run_id, updated_at, status, attempt, crashes, cancel, superseded_by, dispatched_at,
-          started_at, ended_at, error, output, frame_count, first_event_number, last_event_number)
+          started_at, ended_at, error, output, frame_count, first_event_number, last_event_number, cancel_reason)
 WHERE r.run_id = n.run_id
 
 -- name: insert_checkpoints
