@@ -25,8 +25,8 @@ from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
 from .custom_app.live_code import LiveGate
 from .http.backends import UserCodeError
-from .http.body_budget import BodyBudget
-from .http.body_reader import BUDGET, LIMITS, NO_BODY, BodyLimits, receive_body, release_body
+from .http.bodies.budget import BodyBudget
+from .http.bodies.reader import BUDGET, LIMITS, NO_BODY, BodyLimits, receive_body, release_body
 from .http.browser_guard import SAFE, BrowserGuard
 from .http.cors import Cors, cors_of
 from .http.errors import CLOSING, ApiError, internal_error, unprocessable

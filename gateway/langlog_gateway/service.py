@@ -141,7 +141,7 @@ class GatewayService:
             handler_cancellation=True,
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGER_S,
-            auto_decompress=False,  # `body_reader` unpacks, once the caller is known
+            auto_decompress=False,  # `http.bodies.reader` unpacks, once the caller is known
             shutdown_timeout=CLOSE_S,
         )
         await self._runner.setup()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
-from langlog_gateway.http.body_reader import unpack
+from langlog_gateway.http.bodies.reader import unpack
 from langlog_gateway.http.errors import ApiError
 
 from .conftest import MakeStack, Stack

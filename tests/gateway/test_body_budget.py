@@ -6,8 +6,8 @@ import asyncio
 import gzip
 import json
 
-from langlog_gateway.http.body_budget import BodyBudget
-from langlog_gateway.http.body_reader import BUDGET
+from langlog_gateway.http.bodies.budget import BodyBudget
+from langlog_gateway.http.bodies.reader import BUDGET
 
 from .conftest import Attempt, MakeStack
 from .test_bodies import post

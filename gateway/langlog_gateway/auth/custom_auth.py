@@ -26,7 +26,7 @@ from langlog_backbone.values.json_shape import has_nul
 from langlog_schemas.filters import Filter, terms
 
 from ..http.backends import Reads
-from ..http.body_reader import receive_body
+from ..http.bodies.reader import receive_body
 from ..http.cors import STUDIO, origin_of
 from ..http.errors import ApiError
 from ..http.options import AuthCache, Options

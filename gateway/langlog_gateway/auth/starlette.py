@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from langlog_backbone.process.service import StartError
 
-from ..http.body_reader import receive_body
+from ..http.bodies.reader import receive_body
 from .access import User
 
 Scope = dict[str, Any]

@@ -30,7 +30,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..auth.access import USER, identify
 from ..auth.starlette import Caller, Credentials, scope_of
-from ..http.body_reader import HELD, RECEIVED, SOURCE, BodySource, receive_body
+from ..http.bodies.reader import HELD, RECEIVED, SOURCE, BodySource, receive_body
 from ..http.errors import CLOSING, ApiError
 from .routers import find_routers
 from .sockets import Socket

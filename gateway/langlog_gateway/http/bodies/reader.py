@@ -1,4 +1,4 @@
-"""Reads the bodies of requests: bounded in bytes, in time, in what a compressed body may unpack to, and all together (`body_budget`).
+"""Reads the bodies of requests: bounded in bytes, in time, in what a compressed body may unpack to, and all together (`budget`).
 
 The server hands bodies on as they arrive (`service`: ``auto_decompress`` is off), so that nothing is unpacked before the caller is
 authenticated. `receive_body` then reads the whole body, unpacks it in a thread up to the limit, and leaves the result where
@@ -16,8 +16,8 @@ from typing import NamedTuple
 from aiohttp import web
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD, BrotliDecompressor, ZSTDDecompressor
 
-from .body_budget import SMALL_BYTES, BodyBudget
-from .errors import ApiError
+from ..errors import ApiError
+from .budget import SMALL_BYTES, BodyBudget
 
 ENCODINGS = ("gzip", "deflate", *(("br",) if HAS_BROTLI else ()), *(("zstd",) if HAS_ZSTD else ()))
 """Content encodings that this installation unpacks; brotli and zstd need their optional packages."""
