@@ -168,9 +168,13 @@ async def test_each_of_200_due_times_fires_exactly_once_whenever_a_scheduler_is_
 
 
 def in_a_row(found: Counter[int]) -> int:
-    """Due times from the first one to the first that is missing. Runs are in partitions of their threads: later ones may be
-    told of before."""
-    return next((n for n in range(len(found)) if min(found) + 1000 * n not in found), len(found))
+    """The most due times that follow each other. Schedulers that a machine holds up for longer than `CATCH_UP_S` leave some out.
+    Runs are in partitions of their threads: later ones may be told of before."""
+    most = row = 0
+    for due in sorted(found):
+        row = row + 1 if due - 1000 in found else 1
+        most = max(most, row)
+    return most
 
 
 async def test_schedulers_that_fire_at_once_make_one_run_between_them(stack: CronStack) -> None:

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.process.settings import Settings
 
-from tests.stack.kafka_broker import KafkaBroker, KafkaMissing
+from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaMissing
 
 PARTITIONS = 8
 """Of every topic in tests: few enough to start fast, enough for keys to part."""
@@ -57,7 +57,7 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if given:
         yield given
         return
-    broker = make_broker(tmp_path_factory.mktemp("kafka"))
+    broker = make_broker(tmp_path_factory.mktemp("kafka"), SHARED)
     with asyncio.Runner() as runner:
         runner.run(broker.start())
         yield broker.bootstrap

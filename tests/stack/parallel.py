@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.stack.kafka_broker import KafkaBroker, KafkaMissing
+from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaMissing
 
 WORKERS_PER_CORE = 1.5
 """Tests wait for a third of their time: for leases, for processes that start."""
@@ -93,7 +93,7 @@ def pytest_configure_node(node: Any) -> None:
         folder = tempfile.TemporaryDirectory(prefix="langlog-kafka-", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
         try:
-            broker = config.stash[BROKER] = KafkaBroker(Path(folder.name))
+            broker = config.stash[BROKER] = KafkaBroker(Path(folder.name), SHARED)
         except KafkaMissing:
             return
         broker.begin()

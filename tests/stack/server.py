@@ -99,6 +99,8 @@ class Process:
         self._reader: threading.Thread | None = None
         self._heard: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._news = threading.Condition()
+        self._over = True
+        """It has ended, and all that it wrote is read."""
 
     @property
     def pid(self) -> int:
@@ -121,10 +123,13 @@ class Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        with self._news:
+            self._over = False
         running.append(self)
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
+        threading.Thread(target=self._await_end, args=(self._process, self._reader), daemon=True).start()
         try:
             self.wait_for(lambda event: event.get("event") == "ready", ready_s)
         except BaseException:
@@ -137,7 +142,7 @@ class Process:
 
         def there() -> bool:
             found.extend(event for event in self._heard if wanted(event))
-            return bool(found) or not self.alive
+            return bool(found) or self._over
 
         with self._news:
             self._news.wait_for(there, limit_s)
@@ -162,8 +167,15 @@ class Process:
                         with self._news:
                             self._heard.append(event)
                             self._news.notify_all()
+
+    def _await_end(self, process: subprocess.Popen[bytes], reader: threading.Thread) -> None:
+        """Wakes those that wait for its output once it has ended, which may be a little after the end of its output."""
+        process.wait()
+        reader.join(5)
         with self._news:
-            self._news.notify_all()
+            if self._process is process:
+                self._over = True
+                self._news.notify_all()
 
     def tail(self, lines: int = SHOWN_LINES) -> str:
         if not self.output.exists():
