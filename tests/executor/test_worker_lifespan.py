@@ -332,11 +332,11 @@ async def test_nodes_use_what_is_bound_to_the_loop_and_it_is_let_go_at_stop_and_
             kind, body = await stack.end(run)
             assert (kind, body["values"]["seen"]) == ("run.succeeded.v1", [[0, 1, 2, 3, 4], True, True])
         assert happened() == ["up"]
-        await stack.pool.reload()
-        assert happened() == ["up", "up", "down"]
+        await stack.pool.reload()  # the former worker may still be on its way out
+        assert happened()[:2] == ["up", "up"]
         kind, body = await stack.end(await stack.start("g"))
         assert kind == "run.succeeded.v1"
-    assert happened() == ["up", "up", "down", "down"]
+    assert sorted(happened()) == ["down", "down", "up", "up"]
 
 
 async def test_a_worker_whose_lifespan_fails_is_one_error_of_the_start(settings: Settings, tmp_path: Path) -> None:
