@@ -83,5 +83,7 @@ async def test_two_at_a_time_are_one_too_many(scene: Scene, postgres_of: asyncpg
         done = scene.langlog("rebuild")
     finally:
         await postgres_of.execute("SELECT pg_advisory_unlock_all()")
-    assert done.code == 1 and done.err.endswith(f"langlog: another process is building {LIVE}_new\n"), done
+    assert done.code == 1 and done.err.endswith(
+        f"langlog: another process is building {LIVE}_new: wait until it is done\n"
+    ), done
     assert await schemas(postgres_of) == before

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -42,6 +43,8 @@ LONG = (
 )
 """Folders whose units go first, in this order; the others follow by their number of tests."""
 
+CHANGING = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d|[0-9a-f]{8}-[0-9a-f]{4}-")
+
 BROKER: pytest.StashKey[KafkaBroker] = pytest.StashKey()
 
 
@@ -51,6 +54,11 @@ def unit(nodeid: str) -> str:
     folder = path.split("/")[1]
     log = "kafka" if "kafka" in name.partition("[")[2] else "sqlite"
     return f"{folder if folder in WHOLE_FOLDERS else path} {log}"
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A moment or a random id in its name would call a test differently in each worker, which then share no tests."""
+    return argname if isinstance(val, str) and CHANGING.search(val) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
