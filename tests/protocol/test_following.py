@@ -124,7 +124,8 @@ async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) ->
         late = await one.command("input.respond", **answer)
         assert late["error"] == "no_such_interrupt"
         assert late["message"] == f"Unknown or already-consumed interrupt: {question['interrupt_id']}"
-        assert [event.method for event in told] == ["lifecycle", "values", "lifecycle", *["values"] * 2, "lifecycle"]
+        resumed = ["lifecycle", "input.answered", *["values"] * 2, "lifecycle"]
+        assert [event.method for event in told] == ["lifecycle", "values", *resumed]
 
     await asyncio.gather(*(talk(number) for number in range(10)))
 
