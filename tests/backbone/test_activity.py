@@ -40,6 +40,22 @@ def test_a_request_is_one_line_without_its_query() -> None:
     assert "POST   /threads/x/runs/wait 200 12 ms" in line and "secret" not in line
 
 
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("http://ann:secret@127.0.0.1:2024/threads?key=secret", "/threads"),
+        ("/ok2#secret", "/ok2"),
+        ("//secret", "//secret"),
+        ("/a\x1b[2J\u009b31m\u202e\nline", "/a\\x1b[2J\\x9b31m\\u202e line"),
+    ],
+)
+def test_a_path_shows_no_user_no_fragment_and_no_control_characters(target: str, shown: str) -> None:
+    activity, stream = logged(ON)
+    activity.request("GET", target, 404, 0.001)
+    (line,) = stream.getvalue().splitlines()
+    assert f"GET    {shown} 404 1 ms" in line
+
+
 def test_a_run_is_one_line_with_its_error() -> None:
     activity, stream = logged(ON)
     activity.run(**RUN, status="success")

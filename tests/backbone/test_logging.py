@@ -143,3 +143,19 @@ def test_a_stream_that_was_closed_is_replaced_by_standard_error(capfd: pytest.Ca
     out.close()
     structlog.get_logger("x").warning("lease.lost")
     assert json.loads(capfd.readouterr().err)["event"] == "lease.lost"
+
+
+def test_a_terminal_obeys_nothing_that_is_logged() -> None:
+    out = io.StringIO()
+    configure_logging(Settings(), stream=out)
+    bad = "/a\x1b[2J\x9b31m\u202eé"
+    structlog.get_logger("x").warning("page", path=bad)
+    logging.getLogger("somebody").warning("from %s", bad)
+    try:
+        raise ValueError(bad)
+    except ValueError:
+        structlog.get_logger("x").exception("failed")
+    structlog.get_logger("x").error("run.failed", traceback=f"one\n\ttwo {bad}\n")
+    assert not {"\x1b", "\x9b", "\u202e"} & set(out.getvalue())
+    assert out.getvalue().count(r"/a\x1b[2J\x9b31m\u202eé") == 4
+    assert "one\n\ttwo /a" in out.getvalue()

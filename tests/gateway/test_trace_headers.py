@@ -34,6 +34,8 @@ def test_what_langsmith_sends_comes_back_in_parts_and_as_it_came() -> None:
         ({"langsmith-trace": ORDER[:-1]}, {}),
         ({"langsmith-trace": f"{ORDER}.{ORDER}"}, {"langsmith-trace": f"{ORDER}.{ORDER}"}),
         ({"langsmith-trace": f"{ORDER}\n"}, {}),
+        ({"langsmith-trace": ORDER.replace("20260101", "20261301")}, {}),
+        ({"langsmith-trace": ORDER.replace("2026", "\u0662\u0660\u0662\u0666")}, {}),
         ({"langsmith-trace": ".".join([ORDER] * 200)}, {}),
         ({"baggage": "a=b,c"}, {}),
         (

@@ -6,6 +6,7 @@ alone (LANGLOG_LOG_ACTIVITY). Nothing here blocks or raises; a line is as long a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -19,6 +20,8 @@ REQUEST, RUN = "http.request", "run.ended"
 PROBES = frozenset({"/ok", "/metrics"})
 """Paths that machines ask for all the time: shown at debug alone."""
 PATH_CHARACTERS_MAX = 200
+_AUTHORITY = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
+"""What a request to a proxy has in front of its path (RFC 9112, 3.2.2)."""
 MESSAGE_CHARACTERS_MAX = 300
 """Of an error's text in the line; the traceback beside it has all of it."""
 
@@ -36,13 +39,12 @@ class Activity:
         return log
 
     def request(self, method: str, raw_path: str, status: int, seconds: float) -> None:
-        """``raw_path``: as it was sent, percent-encoded; its query is left out."""
-        path = raw_path.partition("?")[0]
+        """``raw_path``: the target as it was sent; its query, its fragment and an absolute one's host and user are left out."""
+        path = _AUTHORITY.sub("", raw_path, count=1).partition("?")[0].partition("#")[0]
         log = self._log(probe=path in PROBES)
         if log is not None:
-            log(
-                REQUEST, method=method, path=_cut(path, PATH_CHARACTERS_MAX), status=status, ms=round(1000 * seconds, 1)
-            )
+            path = shown_in_line(path, PATH_CHARACTERS_MAX)
+            log(REQUEST, method=method, path=path, status=status, ms=round(1000 * seconds, 1))
 
     def run(
         self,

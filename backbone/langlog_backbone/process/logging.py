@@ -7,6 +7,7 @@ terminal and without ``NO_COLOR``; one JSON object a line with ``LOG_JSON=true``
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -104,6 +105,27 @@ def _activity_as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutab
     return activity.as_text(event)
 
 
+def _shown(text: str) -> str:
+    """Without what a terminal obeys or what turns text around: any of it may come from a client. Lines and tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
+
+
+def _controls_as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The renderer shows texts without spaces as they are, and everything else as its ``repr``."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _shown(value)
+    return event
+
+
+def _plain_exception(out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    out.write(_shown(text.getvalue()))
+
+
 class _Writing:
     """Renders an event and makes it text that the stream takes. What cannot be rendered is replaced: logging never raises."""
 
@@ -163,11 +185,11 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         render = [structlog.processors.format_exc_info, _json]
     else:
         colours = stream.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
-        plain = structlog.dev.plain_traceback
         render = [
             _traceback_as_lines,
             _activity_as_text,
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False),
+            _controls_as_text,
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=_plain_exception, sort_keys=False),
         ]
     render = [*render[:-1], _Writing(render[-1], getattr(stream, "encoding", None) or "utf-8")]
     structlog.configure(

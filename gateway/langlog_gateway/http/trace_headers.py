@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,9 +24,10 @@ METADATA = "langsmith-metadata"
 TAGS = "langsmith-tags"
 BAGGAGE = "baggage"
 
-_RUN = r"\d{8}T\d{6}\d{6}Z[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+_RUN = r"[0-9]{8}T[0-9]{12}Z[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 DOTTED_ORDER = re.compile(rf"{_RUN}(?:\.{_RUN})*")
 """Start time and id of each run, from the outermost to the caller's own."""
+TIME_CHARACTERS = len("20260101T000000000000Z")
 HEADER_MAX = 8_190
 """Characters of one header; what HTTP servers take."""
 PROJECT_MAX = 1_000
@@ -40,7 +42,7 @@ def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     trace = headers.get(TRACE, "")
-    if len(trace) <= HEADER_MAX and DOTTED_ORDER.fullmatch(trace):
+    if len(trace) <= HEADER_MAX and DOTTED_ORDER.fullmatch(trace) and _is_of_times(trace):
         found[TRACE] = trace
     baggage = headers.get(BAGGAGE, "")
     if not baggage or len(baggage) > HEADER_MAX:
@@ -62,6 +64,16 @@ def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
     if taken:
         found[BAGGAGE] = ",".join(taken)
     return found
+
+
+def _is_of_times(order: str) -> bool:
+    """Whether each run began at a time that exists: langsmith reads the last one with `datetime`, and a run must not end by that."""
+    try:
+        for run in order.split("."):
+            datetime.strptime(run[:TIME_CHARACTERS], "%Y%m%dT%H%M%S%fZ")
+    except ValueError:
+        return False
+    return True
 
 
 def _scalars(text: str) -> dict[str, Any] | None:
