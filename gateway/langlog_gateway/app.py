@@ -20,7 +20,7 @@ from langlog_backbone.process.activity import Activity
 
 from .agents.a2a import A2a
 from .agents.mcp import Mcp
-from .auth.access import GATE, identify
+from .auth.access import GATE, identify, identity_of
 from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
 from .custom_app.live_code import LiveGate
@@ -81,7 +81,9 @@ def build_app(core: Core) -> web.Application:
     app = web.Application(middlewares=[around], client_max_size=settings.max_body_bytes)
     app[ID_SECRET] = core.id_secret
     app[LIMITS] = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
-    app[BUDGET] = BodyBudget(settings.max_bodies_bytes)
+    # a compressed body takes room twice: as it was sent, and unpacked
+    share = max(settings.max_bodies_bytes // 2, 2 * settings.max_body_bytes)
+    app[BUDGET] = BodyBudget(settings.max_bodies_bytes, share)
     app.cleanup_ctx.append(code.lifespan)
     app.on_response_prepare.append(cors.decorate)
     app.on_response_prepare.append(_body_is_read)
@@ -298,7 +300,7 @@ async def _answer(
         if refused:
             return web.Response(status=403)  # no other route takes WebSockets (API.md 9.3)
         if request.method not in NO_BODY and request.match_info.http_exception is None:
-            await receive_body(request)
+            await receive_body(request, identity_of(request))
         return await handler(request)
     except ApiError as error:
         return error.response()

@@ -42,6 +42,37 @@ async def test_one_that_leaves_lets_those_behind_it_pass() -> None:
     assert budget.held == 10
 
 
+async def test_one_user_holds_no_more_than_a_share() -> None:
+    budget = BodyBudget(10, share=6)
+    assert await budget.take(50, "eve") == 6, "larger than the share: alone in it"
+    more = asyncio.create_task(budget.take(1, "eve"))
+    gone = asyncio.create_task(budget.take(6, "eve"))
+    await asyncio.sleep(0)
+    assert not more.done() and budget.held == 6
+    assert await budget.take(3, "ann") == 3 and await budget.take(1) == 1, "nobody waits for eve's share"
+    gone.cancel()
+    late = asyncio.create_task(budget.take(5, "bob"))  # waits for room, and holds nothing once it is cancelled
+    await asyncio.sleep(0)
+    late.cancel()
+    await asyncio.gather(late, return_exceptions=True)
+    budget.give(6, "eve")
+    assert await more == 1
+    for amount, user in ((1, "eve"), (3, "ann"), (1, "")):
+        budget.give(amount, user)
+    assert budget.held == 0 and not budget._shares
+
+
+async def test_a_body_that_does_not_begin_holds_nothing(make_stack: MakeStack) -> None:
+    async with make_stack(max_body_bytes=LARGE, max_bodies_bytes=LARGE, body_timeout_s=5) as stack:
+        announced = [await asyncio.open_connection("127.0.0.1", stack.backbone.settings.port) for _ in range(3)]
+        for _, writer in announced:
+            writer.write(post(f"content-length: {LARGE}") + b"{")
+        status, _ = await stack.call("POST", "/threads", {"metadata": {"x": "x" * 70_000}})
+        assert status == 200
+        for _, writer in announced:
+            writer.close()
+
+
 async def test_large_bodies_share_a_bound_and_small_ones_are_free(make_stack: MakeStack) -> None:
     """A body takes its room from before it arrives until its answer begins; a stream that lasts holds nothing."""
     body = json.dumps({"assistant_id": "echo", "input": "x" * LARGE}).encode()

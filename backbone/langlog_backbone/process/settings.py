@@ -137,7 +137,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_MAX_BODY_BYTES: Maximum size of a request body, in bytes, as it arrives and unpacked. Larger bodies get 413."""
     max_bodies_bytes: int = 256_000_000
     """LANGLOG_MAX_BODIES_BYTES: Maximum size of all request bodies over 64 KB that one gateway holds at once, in bytes.
-    Further ones are received once there is room; after LANGLOG_BODY_TIMEOUT_SECS they get 503."""
+    Further ones are received once there is room; after LANGLOG_BODY_TIMEOUT_SECS they get 503. One user's bodies have half of it."""
     body_timeout_s: float = 60.0
     """LANGLOG_BODY_TIMEOUT_SECS: Timeout of receiving a request body, in seconds. After it the request gets 408."""
     outcomes_kept_s: float = 604_800.0

@@ -2,8 +2,9 @@
 
     waiting (first come, first served) ──take──► held until the answer begins ──give──► free
 
-Small bodies are not counted: connections bound them. A large body waits for room before it is received; meanwhile the connection's own
-flow control holds the client back, so that nothing gathers here.
+Small bodies are not counted: connections bound them. A large body waits for room before the rest of it is received; meanwhile the
+connection's own flow control holds the client back, so that nothing gathers here. A user has a share of the room, and waits for that
+first: large bodies of one user that do not arrive keep nobody else's out.
 
 Concurrency: belongs to the gateway's loop, no locks. When the process dies, the connections end with it.
 """
@@ -18,24 +19,68 @@ SMALL_BYTES = 65_536
 
 
 class BodyBudget:
-    """``limit``: bytes. A body over the limit is held alone."""
+    """``limit``: bytes. A body over the limit is held alone. ``share``: bytes of one user's bodies, at most the limit; 0: no shares."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, share: int = 0) -> None:
         self._limit = limit
-        self._held = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._share = min(share, limit)
+        self._room = _Room(limit)
+        self._shares: dict[str, _Room] = {}
+        """Of the users that hold something, or wait."""
 
     @property
     def held(self) -> int:
         """Bytes that bodies take up, or will when they have arrived."""
-        return self._held
+        return self._room.held
 
-    async def take(self, amount: int) -> int:
-        """Wait for room; returns what to `give` back: at most the limit."""
-        amount = min(amount, self._limit)
-        if not self._waiting and self._held + amount <= self._limit:
-            self._held += amount
+    async def take(self, amount: int, user: str = "") -> int:
+        """Wait for room; returns what to `give` back: at most the limit. ``user``: an identity; empty: nobody in particular."""
+        if not user or not self._share:
+            amount = min(amount, self._limit)
+            await self._room.take(amount)
             return amount
+        amount = min(amount, self._share)
+        share = self._shares.setdefault(user, _Room(self._share))
+        try:
+            await share.take(amount)
+            try:
+                await self._room.take(amount)
+            except asyncio.CancelledError:
+                share.give(amount)
+                raise
+        finally:
+            self._forget_idle(user, share)
+        return amount
+
+    def give(self, amount: int, user: str = "") -> None:
+        """Bytes that are no longer held. ``user``: as they were taken."""
+        self._room.give(amount)
+        if user and (share := self._shares.get(user)) is not None:
+            share.give(amount)
+            self._forget_idle(user, share)
+
+    def _forget_idle(self, user: str, share: _Room) -> None:
+        if share.idle:
+            self._shares.pop(user, None)
+
+
+class _Room:
+    """Bytes for which takers wait in order."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def idle(self) -> bool:
+        return not self.held and not self._waiting
+
+    async def take(self, amount: int) -> None:
+        """``amount``: at most the limit."""
+        if not self._waiting and self.held + amount <= self._limit:
+            self.held += amount
+            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (amount, turn)
         self._waiting.append(entry)
@@ -48,16 +93,14 @@ class BodyBudget:
                 self._waiting.remove(entry)
                 self._admit()
             raise
-        return amount
 
     def give(self, amount: int) -> None:
-        """Bytes that are no longer held."""
-        self._held -= amount
+        self.held -= amount
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._held + self._waiting[0][0] <= self._limit:
+        while self._waiting and self.held + self._waiting[0][0] <= self._limit:
             amount, turn = self._waiting.popleft()
             if not turn.cancelled():
-                self._held += amount
+                self.held += amount
                 turn.set_result(None)

@@ -38,16 +38,25 @@ class BodySource(NamedTuple):
     read: Callable[[], Awaitable[bytes]]
 
 
+class Held(NamedTuple):
+    """``user``: of whose share; empty: of no one's."""
+
+    bytes: int
+    user: str
+
+
 LIMITS = web.AppKey("body_limits", BodyLimits)
 BUDGET = web.AppKey("body_budget", BodyBudget)
-HELD = web.RequestKey("body_held", int)
-"""Bytes of the budget that the request's body takes up."""
+HELD = web.RequestKey("body_held", Held)
+"""What the request's body takes up of the budget."""
 SOURCE = web.RequestKey("body_source", BodySource)
 RECEIVED = web.RequestKey("body_received", bool)
 
 
-async def receive_body(request: web.Request) -> bytes:
+async def receive_body(request: web.Request, user: str = "") -> bytes:
     """The request's body, unpacked. Later calls return the same bytes, as ``request.read()`` does.
+
+    ``user``: the caller's identity, of whose share of the budget it is; empty: nobody in particular, or not known yet.
 
     Raises ApiError: 400 for a damaged compressed body, 408 for one that is too slow, 413 for one that is too large, 415 for
     an encoding that is not supported.
@@ -55,47 +64,46 @@ async def receive_body(request: web.Request) -> bytes:
     if RECEIVED not in request:
         source = request.get(SOURCE)
         # aiohttp has no public way to set the body of a request
-        request._read_bytes = await _from_connection(request) if source is None else await source.read()
+        request._read_bytes = await _from_connection(request, user) if source is None else await source.read()
         request[RECEIVED] = True
     return await request.read()
 
 
 def release_body(request: web.Request) -> None:
     """The body is no longer needed: it has been decoded, or the request is over. Later calls do nothing."""
-    held = request.pop(HELD, 0)
-    if held:
+    held = request.pop(HELD, None)
+    if held is not None:
         request._read_bytes = b""
-        request.app[BUDGET].give(held)
+        request.app[BUDGET].give(*held)
 
 
-async def _from_connection(request: web.Request) -> bytes:
+async def _from_connection(request: web.Request, user: str) -> bytes:
     limits = request.app[LIMITS]
     encoding = encoding_of(request)
     if (request.content_length or 0) > limits.bytes:
         raise too_large(limits.bytes)
-    body = await _received(request, limits, limits.bytes if encoding else 0)
+    body = await _received(request, limits, limits.bytes if encoding else 0, user)
     if encoding and body:
-        if not request.get(HELD, 0):
+        if HELD not in request:
             async with _time_for_room(limits):
-                await _hold(request, limits.bytes)
+                await _hold(request, limits.bytes, user)
         body = await asyncio.to_thread(unpack, body, encoding, limits.bytes)
     _hold_only(request, len(body))
     return body
 
 
-async def _received(request: web.Request, limits: BodyLimits, more: int) -> bytes:
-    """The body as it was sent. A large one takes its room, and ``more``, at once: two that wait for each other would never end."""
-    length = request.content_length
-    begun = b""
+async def _received(request: web.Request, limits: BodyLimits, more: int, user: str) -> bytes:
+    """The body as it was sent. A large one takes its room, and ``more``, at once: two that wait for each other would never end.
+
+    It does so when more than a small body has arrived: a client that announces much and sends nothing holds nothing.
+    """
     try:
         async with asyncio.timeout(limits.seconds):
-            if length is None:  # it comes in chunks: most of these are small
-                begun = await _up_to(request, b"", SMALL_BYTES)
-                if len(begun) <= SMALL_BYTES:
-                    return begun
-        if length is None or length > SMALL_BYTES:
-            async with _time_for_room(limits):
-                await _hold(request, (length or limits.bytes) + more)
+            begun = await _up_to(request, b"", SMALL_BYTES)
+        if len(begun) <= SMALL_BYTES:
+            return begun
+        async with _time_for_room(limits):
+            await _hold(request, (request.content_length or limits.bytes) + more, user)
         async with asyncio.timeout(limits.seconds):
             body = await _up_to(request, begun, limits.bytes)
     except TimeoutError:
@@ -130,18 +138,19 @@ async def _up_to(request: web.Request, begun: bytes, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-async def _hold(request: web.Request, amount: int) -> None:
+async def _hold(request: web.Request, amount: int, user: str) -> None:
     """Take room for the body in the budget of the gateway."""
-    request[HELD] = request.get(HELD, 0) + await request.app[BUDGET].take(amount)
+    request[HELD] = Held(await request.app[BUDGET].take(amount, user), user)
 
 
 def _hold_only(request: web.Request, amount: int) -> None:
     """Give back the room that the body turned out not to need."""
-    held = request.get(HELD, 0)
-    kept = 0 if amount <= SMALL_BYTES else min(amount, held)
-    if held > kept:
-        request[HELD] = kept
-        request.app[BUDGET].give(held - kept)
+    held = request.get(HELD)
+    if held is None:
+        return
+    kept = 0 if amount <= SMALL_BYTES else min(amount, held.bytes)
+    request[HELD] = held._replace(bytes=kept)
+    request.app[BUDGET].give(held.bytes - kept, held.user)
 
 
 def encoding_of(request: web.Request) -> str:
