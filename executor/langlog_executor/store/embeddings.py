@@ -226,4 +226,5 @@ def load_embeddings(project: Project, index: StoreIndex) -> Embeddings:
     except StartError:
         raise
     except Exception as error:
-        raise StartError(f"{where}: {index.embed!r} cannot be loaded: {type(error).__name__}: {error}") from error
+        why = " ".join(str(error).split())  # langchain explains itself over several lines
+        raise StartError(f"{where}: {index.embed!r} cannot be loaded: {type(error).__name__}: {why}") from error
