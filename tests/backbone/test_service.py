@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -134,6 +136,21 @@ async def test_what_nobody_foresaw_in_a_start_is_said_in_a_line_too() -> None:
     with pytest.raises(StartError, match="b does not start: KeyError: 'gone'"):
         await asyncio.wait_for(run_services(services), WAIT_S)
     assert diary == ["a start", "b start", *ENDED]
+
+
+async def test_what_shows_the_steps_of_a_start_sees_which_one_failed() -> None:
+    diary: list[str] = []
+    _, b, services = two(diary)
+    b.start_error = StartError("no room")
+
+    @contextlib.contextmanager
+    def step(name: str) -> Iterator[None]:
+        yield
+        diary.append(f"{name} done")
+
+    with pytest.raises(StartError, match="no room"):
+        await asyncio.wait_for(run_services(services, step=step), WAIT_S)
+    assert diary == ["a start", "a done", "b start", *ENDED]
 
 
 @pytest.mark.parametrize("step", ["drain", "stop"])

@@ -215,6 +215,7 @@ def test_a_graph_that_does_not_load_is_said_with_file_line_and_reason(tmp_path: 
     assert said.startswith('langlog: graph "agent" (./agent.py:graph) does not load: ')
     assert why in said
     assert "agent.py" in said
+    assert "graphs imported" not in found.stderr
 
 
 AUTH = """
@@ -265,6 +266,7 @@ async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tm
             write("def broken(:\n")
             failed = server.wait_for(lambda event: event.get("event") == "graphs.reload_failed")
             assert "agent.py, line 1" in failed["error"]
+            assert "stay in force" in failed["effect"]
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}
 
             # the gateway's own code, and variables

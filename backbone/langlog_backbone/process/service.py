@@ -90,12 +90,11 @@ async def run_services(
     try:
         for service in services:
             started.append(service)
-            starting = asyncio.create_task(service.start())
+            starting = asyncio.create_task(_start(service, step))
             # a start may wait for what another service does: a signal, or that one's end, ends the waiting
             ends = [starting, waiter, *tasks]
-            with nullcontext() if step is None else step(service.name):
-                while not (await asyncio.wait(ends, timeout=SLOW_START_S, return_when=asyncio.FIRST_COMPLETED))[0]:
-                    logger.warning("service.starts_slowly", service=service.name)
+            while not (await asyncio.wait(ends, timeout=SLOW_START_S, return_when=asyncio.FIRST_COMPLETED))[0]:
+                logger.warning("service.starts_slowly", service=service.name)
             if not starting.done():
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)
@@ -137,6 +136,12 @@ async def run_services(
             code = 1
         hurried.cancel()
     return code
+
+
+async def _start(service: Service, step: Callable[[str], AbstractContextManager[None]] | None) -> None:
+    """Start it inside of ``step``, which so learns whether the start failed or was given up."""
+    with nullcontext() if step is None else step(service.name):
+        await service.start()
 
 
 async def _until_ready(services: Sequence[Service], ends: Sequence[asyncio.Task[Any]]) -> None:

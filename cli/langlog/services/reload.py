@@ -26,6 +26,7 @@ IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "d
 """Folders, besides all whose name begins with a dot."""
 DEBOUNCE_MS = 300
 """An editor's or a checkout's burst of changes is one reload."""
+IN_FORCE = "the graphs that were loaded before stay in force"
 STEP_MS = 150
 """How long it must be quiet before a burst counts as over; also how often the native watcher looks up."""
 
@@ -101,11 +102,10 @@ class ReloadService:
             try:
                 done = await self._reload(frozenset(paths))
             except StartError as error:
-                logger.error("graphs.reload_failed", files=files, error=str(error))
+                logger.error("graphs.reload_failed", files=files, error=str(error), effect=IN_FORCE)
             except Exception as error:  # half a file may be anything: the server goes on with what it has
-                logger.error(
-                    "graphs.reload_failed", files=files, error=f"{type(error).__name__}: {error}", exc_info=error
-                )
+                said = f"{type(error).__name__}: {error}"
+                logger.error("graphs.reload_failed", files=files, error=said, effect=IN_FORCE, exc_info=error)
             else:
                 _say(files, done)
 
