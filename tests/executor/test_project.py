@@ -236,6 +236,19 @@ def test_a_graph_that_does_not_load_says_where_and_why(
         assert f"line {line}" in str(caught.value)
 
 
+@pytest.mark.parametrize("entry", ["./g.py:graph", "no_such_module_here:graph"])
+def test_a_package_that_is_not_there_leads_to_where_to_install_it(entry: str, folder: Path) -> None:
+    with pytest.raises(GraphLoadError, match="install what has it into the environment") as caught:
+        load(folder, entry, {"g.py": "import no_such_module_here\n"})
+    assert f"({sys.prefix})" in str(caught.value)
+
+
+def test_a_module_that_a_package_lacks_is_nothing_to_install(folder: Path) -> None:
+    with pytest.raises(GraphLoadError) as caught:
+        load(folder, "./g.py:graph", {"g.py": "import json.no_such_module_here\n"})
+    assert "install" not in str(caught.value)
+
+
 def test_a_fault_in_an_imported_file_names_that_file(folder: Path) -> None:
     files = {"g.py": "\nfrom part_of_mine import graph\n", "part_of_mine.py": "\n\n1 / 0\n"}
     with pytest.raises(GraphLoadError) as caught:

@@ -13,6 +13,7 @@ import contextlib
 import copy
 import importlib
 import inspect
+import sys
 import traceback
 import types
 import typing
@@ -42,13 +43,15 @@ AnyGraph = Pregel[Any, Any, Any, Any]
 class GraphLoadError(Exception):
     """A graph that cannot be used: which one, in which file, on which line, and why."""
 
-    def __init__(self, spec: GraphSpec, reason: str, file: str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self, spec: GraphSpec, reason: str, file: str | None = None, line: int | None = None, way_out: str = ""
+    ) -> None:
         self.graph_id = spec.graph_id
         self.file = file
         self.line = line
         self.reason = reason
         place = "" if file is None else f" ({file}, line {line})" if line else f" ({file})"
-        super().__init__(f'graph "{spec.graph_id}" ({spec}) does not load: {reason}{place}')
+        super().__init__(f'graph "{spec.graph_id}" ({spec}) does not load: {reason}{place}{way_out}')
 
 
 class UnknownGraph(KeyError):
@@ -293,7 +296,17 @@ def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphL
             continue
         file, line = frame.filename, frame.lineno
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return GraphLoadError(spec, reason, file, line)
+    return GraphLoadError(spec, reason, file, line, _way_out(error))
+
+
+def _way_out(error: BaseException) -> str:
+    """What to do about a package that is not there; empty for every other error, a missing module of a package that is there too."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name or "." in error.name:
+        return ""
+    return (
+        f": install what has it into the environment that langlog runs in ({sys.prefix}); "
+        'if it is the project\'s own, add its folder to "dependencies" in langgraph.json'
+    )
 
 
 def _kind(value: object) -> str:
