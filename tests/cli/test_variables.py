@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from langlog.services.variables import unknown_variables
+from langlog.services.variables import NOT_FROM_ENV, unknown_variables
 from langlog_backbone.process.settings import VARIABLES
 
 from tests.stack.server import SURROUNDINGS
@@ -72,3 +74,19 @@ def test_every_service_names_a_mistyped_variable_in_one_line(command: str) -> No
         warned = json.loads(said.stderr.splitlines()[0])
         assert warned["event"] == "settings.unknown_variable"
         assert warned["did_you_mean"] == "LANGLOG_WORKERS"
+
+
+def test_dev_names_variables_of_the_project_that_are_meant_for_langlog(tmp_path: Path) -> None:
+    """What the shell sets is in force, and said by nobody."""
+    config = tmp_path / "langgraph.json"
+    names = ["LANGLOG_ENCRYPTION", "LANGLOG_WORKRES", "LANGLOG_DRAIN_SECS", "OPENAI_API_KEY", "PORT"]
+    config.write_text(json.dumps({"graphs": {"g": "./g.py:graph"}, "env": dict.fromkeys(names, "1")}))
+    run = [sys.executable, "-m", "langlog", "dev", "--config", str(config)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # which ends the start before any server
+        env = {**SURROUNDINGS, "PORT": str(taken.getsockname()[1]), "LANGLOG_DRAIN_SECS": "2"}
+        said = subprocess.run(run, env=env, capture_output=True, text=True, timeout=LIMIT_S)
+    assert said.stderr.splitlines()[:-1] == [
+        f"langlog: langgraph.json: env: the variable 'LANGLOG_ENCRYPTION' has no effect: {NOT_FROM_ENV}",
+        "langlog: the variable 'LANGLOG_WORKRES' is not known (did you mean 'LANGLOG_WORKERS'?)",
+    ]
+    assert said.returncode == 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .progress import StartProgress
 
 
-@click.command()
+@click.command(short_help="Serve the project on this machine, with all it needs embedded.")
 @shared.config
 @click.option("--host", help="Address to listen on.  [LANGLOG_HOST; 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT; 2024]")
@@ -55,7 +55,7 @@ def dev(reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_blockin
     from .ports import ensure_free
     from .progress import StartProgress
     from .running import run
-    from .variables import warn_of_unknown_variables
+    from .variables import warn_of_project_variables, warn_of_unknown_variables
 
     options["debug_wait"] = options["debug_wait"] or None  # without the flag, what the environment says
     settings = shown_activity(read_settings(**options), quiet=quiet)
@@ -70,6 +70,7 @@ def dev(reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_blockin
         click.echo("langlog: graphs are not loaded again on changes while a debug port is open", err=True)
     project = read_project(settings.project)
     warn_of_unknown_keys(project)
+    warn_of_project_variables(settings, project)
     ensure_free(settings.host, settings.port)
     with StartProgress(json=settings.log_json) as progress:
         run(_run(settings, project, reload, Ending(stop_limit_s(settings), end_by_force), progress))

@@ -8,16 +8,22 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import click
 import structlog
 from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, Settings
+
+if TYPE_CHECKING:
+    from langlog_backbone.project.config import Project
 
 PREFIX = "LANGLOG_"
 ALIKE = 0.6
 """Of what stands behind the prefix: from here on one name is taken for a slip of the other (`difflib`'s ratio)."""
 ALIKE_WHOLE = 0.9
 """Of a whole name, where the prefix itself is mistyped: other programs' variables must not be taken for ours."""
+
+NOT_FROM_ENV = "langlog reads its settings before 'env'; set it where you start langlog"
 
 logger = structlog.get_logger(__name__)
 
@@ -37,6 +43,20 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | N
             yield name, behind[near[0]] if near else None
         elif near := difflib.get_close_matches(name.upper(), own, n=1, cutoff=ALIKE_WHOLE):
             yield name, near[0]
+
+
+def warn_of_project_variables(settings: Settings, project: Project) -> None:
+    """As `warn_of_unknown_variables`, for those of ``env`` in langgraph.json: they reach the project's code, and no setting."""
+    own = {name for names in VARIABLES.values() for name in names if name.startswith(PREFIX)}
+    given = {name: value for name, value in project.environment().items() if name not in os.environ}
+    for name in sorted(own & set(given)):
+        if settings.log_json:
+            logger.warning("settings.variable_without_effect", variable=name, means=NOT_FROM_ENV)
+        else:
+            click.echo(
+                f"langlog: {project.file.name}: env: the variable {name!r} has no effect: {NOT_FROM_ENV}", err=True
+            )
+    warn_of_unknown_variables(settings, {name: value for name, value in given.items() if name.startswith(PREFIX)})
 
 
 def warn_of_unknown_variables(settings: Settings, environ: Mapping[str, str] | None = None) -> None:
