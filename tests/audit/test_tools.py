@@ -86,7 +86,7 @@ def test_show_tells_a_run_line_by_line(scene: Scene) -> None:
     for what in ("queued", "dispatched    attempt 1 (ready)", "started       attempt 1 on worker", "first: total"):
         assert what in told
     assert "interrupt     ask" in told
-    assert "succeeded     attempt 1, the thread is interrupted" in lines[-1]
+    assert "succeeded     attempt 1, thread interrupted" in lines[-1]
 
 
 def test_show_as_json_is_what_the_api_shows(scene: Scene) -> None:

@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
         return options.record_matches(record, self.keys, self.types, self.since, self.until)
 
 
-@click.command()
+@click.command(short_help="Write records as JSON lines.")
 @click.option("--thread", "thread_id", help="Only this thread: its events and the commands that led to them.")
 @options.keys
 @options.since

@@ -35,7 +35,7 @@ class Lane(NamedTuple):
         return max(0, self.end - self.position)
 
 
-@click.command()
+@click.command(short_help="Show how far each group of readers is behind.")
 @click.option("--partitions", "each", is_flag=True, help="A line for each partition.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line: group, topic, partition, position, end, lag."

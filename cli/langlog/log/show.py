@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
 
 
-@click.command()
+@click.command(short_help="Tell a run's story, event by event.")
 @click.argument("run_id")
 @options.thread_of_run
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the API shows it.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .history import History, Told
 
 
-@click.command()
+@click.command(short_help="Show a thread as it was at a time.")
 @click.argument("thread_id")
 @click.option(
     "--as-of", "at", type=options.Moment(positions=True), help=f"{options.TIME}; or a position.  [the end of the log]"

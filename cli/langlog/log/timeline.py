@@ -153,7 +153,7 @@ def _ended(event: Any) -> str:
     by = f"superseded by run {event.superseded_by}" if event.superseded_by else ""
     hook = "a webhook is due" if event.webhook else ""
     attempt = f"attempt {event.attempt}" if event.attempt else ""
-    return _joined(attempt, error, by, f"the thread is {event.status}", frames, hook)
+    return _joined(attempt, error, by, f"thread {event.status}", frames, hook)
 
 
 def _webhook(event: Any) -> str:

@@ -33,19 +33,19 @@ class NotReleased(Exception):
     """What is still in the way."""
 
 
-@click.group()
+@click.group(short_help="Records that could not be handled.")
 def dead() -> None:
     """Records that could not be handled, and the keys that wait behind them."""
 
 
-@dead.command("list")
+@dead.command("list", short_help="One line for each parked key.")
 @options.data_dir
 def list_(data_dir: Path | None) -> None:
     """One line for each parked key: how many records wait, since when, and what is wrong with the first."""
     _run(_list, data_dir)
 
 
-@dead.command()
+@dead.command(short_help="Show every record of KEY that waits.")
 @click.argument("key")
 @options.as_json
 @options.data_dir
@@ -54,7 +54,7 @@ def show(key: str, as_json: bool, data_dir: Path | None) -> None:
     _run(_show, data_dir, key, as_json)
 
 
-@dead.command()
+@dead.command(short_help="Handle the records of KEY again, in order.")
 @click.argument("key")
 @options.data_dir
 def retry(key: str, data_dir: Path | None) -> None:
@@ -62,7 +62,7 @@ def retry(key: str, data_dir: Path | None) -> None:
     _run(_retry, data_dir, key)
 
 
-@dead.command()
+@dead.command(short_help="Discard the first record of KEY for good.")
 @click.argument("key")
 @options.yes
 @options.data_dir

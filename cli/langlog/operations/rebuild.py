@@ -25,7 +25,7 @@ VALUE_WIDTH = 200
 """Characters of a value that is shown."""
 
 
-@click.command()
+@click.command(short_help="Build the read model anew from the log and swap it in.")
 @click.option(
     "--from-scratch",
     is_flag=True,
@@ -63,7 +63,7 @@ def rebuild(
         _run(data_dir, lambda settings, log: _rebuild(settings, log, fresh, accept_differences))
 
 
-@click.command()
+@click.command(short_help="Fold the log anew and compare it with the live read model.")
 @options.data_dir
 def verify(data_dir: Path | None) -> None:
     """Fold the whole log anew into a scratch schema and compare it with the live read model, row by row.

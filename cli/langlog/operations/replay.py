@@ -33,7 +33,7 @@ SAME, DIFFERENT, FAILED = 0, 1, 2
 STORE_EVENTS = "store-events"
 
 
-@click.command()
+@click.command(short_help="Run a past run again in a sandbox and show where it diverges.")
 @click.argument("run_id")
 @click.option(
     "--checkpoint",

@@ -88,7 +88,7 @@ class Facts(NamedTuple):
     """What it asks; empty: it stopped at a breakpoint, or was cancelled."""
 
 
-@click.command()
+@click.command(short_help="Say why a run is not moving.")
 @click.argument("run_id")
 @options.data_dir
 def why(run_id: str, data_dir: Path | None) -> None:
