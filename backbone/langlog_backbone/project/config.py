@@ -143,7 +143,7 @@ def read_project(file: Path) -> Project:
         raise StartError(f"{file} cannot be read: {error.strerror or error}") from None
     try:
         config = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise StartError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise StartError(f"{file} must hold a JSON object")
@@ -223,7 +223,7 @@ def given_in_environment(variable: str) -> dict[str, Any] | None:
         return None
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise StartError(f"{variable} is not valid JSON: {error}") from None
     if found is None:
         return None

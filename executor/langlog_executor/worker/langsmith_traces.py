@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from langlog_backbone.process import tracing
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
+ERROR_CHARACTERS_MAX = 200
 FEEDBACK_S = 10.0
 """For all URLs of one run."""
 FLUSH_S = 5.0
@@ -51,18 +54,30 @@ def traced(configurable: Mapping[str, Any], tracer: Mapping[str, Any] | None) ->
     from .run_tracer import RunTracer
 
     tracer = tracer or {}
-    project = tracer.get("project_name") or configurable.get("langsmith-project")
+    project = tracer.get("project_name") or _of(str, configurable, "langsmith-project")
     callbacks: list[BaseCallbackHandler] = [RunTracer(project_name=project, example_id=tracer.get("example_id"))]
     parent: Any = None
-    if order := configurable.get("langsmith-trace"):  # its children are filed where it is
-        parent = RunTree.from_dotted_order(order, **({} if project is None else {"project_name": project}))
+    if order := _of(str, configurable, "langsmith-trace"):  # its children are filed where it is
+        try:
+            parent = RunTree.from_dotted_order(order, **({} if project is None else {"project_name": project}))
+        except (
+            ValueError
+        ) as error:  # a client may put anything there, and a run is worth more than its place in a trace
+            logger.warning("run.no_parent_trace", error=str(error)[:ERROR_CHARACTERS_MAX])
+    tags = _of(list, configurable, "langsmith-tags")
     with tracing_context(
         parent=parent,
         project_name=project,
-        metadata=configurable.get("langsmith-metadata"),
-        tags=configurable.get("langsmith-tags"),
+        metadata=_of(dict, configurable, "langsmith-metadata"),
+        tags=None if tags is None else [tag for tag in tags if isinstance(tag, str)],
     ):
         yield callbacks
+
+
+def _of(kind: type[T], configurable: Mapping[str, Any], name: str) -> T | None:
+    """A member of the configurable, if it is of that kind: headers are checked at the door, what a client names itself is not."""
+    found = configurable.get(name)
+    return found if isinstance(found, kind) else None
 
 
 async def feedback_urls(run_id: str, keys: Sequence[str]) -> dict[str, str]:

@@ -94,8 +94,8 @@ class WorkerProcess:
         except TimeoutError:
             await worker.kill()
             raise StartError(
-                f"a worker process has not imported the graphs within {limit_s:.0f} s: "
-                "if they need longer, set LANGLOG_WORKER_START_SECS"
+                f"a worker process has not imported the graphs, and started what they need (http.app's lifespan, "
+                f"worker_lifespan), within {limit_s:.0f} s: if these need longer, set LANGLOG_WORKER_START_SECS"
             ) from None
         except BaseException:
             await worker.kill()
