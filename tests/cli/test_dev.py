@@ -42,6 +42,9 @@ graph = builder.compile()
 """
 
 
+READING_ENV = AGENT.format(word="{}").replace('"{}"', '__import__("os").environ["DATABASE_URI"]')
+
+
 def project(folder: Path, code: str) -> Path:
     folder.mkdir()
     (folder / "agent.py").write_text(code)
@@ -234,9 +237,12 @@ async def authenticate(authorization):
 
 async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tmp_path: Path) -> None:
     config = project(tmp_path / "project", AGENT.format(word="before"))
-    config.write_text('{"graphs": {"agent": "./agent.py:graph"}, "auth": {"path": "./auth.py:auth"}, "env": ".env"}')
+    config.write_text(
+        '{"graphs": {"agent": "./agent.py:graph", "env": "./env.py:graph"}, "auth": {"path": "./auth.py:auth"}, "env": ".env"}'
+    )
     config.with_name("auth.py").write_text(AUTH.format(detail="first"))
-    config.with_name(".env").write_text("ADMITTED=alice")
+    config.with_name("env.py").write_text(READING_ENV)
+    config.with_name(".env").write_text("ADMITTED=alice\nDATABASE_URI=postgresql://of-the-project/db")
 
     def write(code: str, name: str = "agent.py") -> None:
         """In one step: half a file would be loaded too."""
@@ -260,9 +266,12 @@ async def test_a_changed_file_is_loaded_again_and_a_broken_one_leaves_the_old(tm
             get_client(url=url, headers={"authorization": "bob"}) as other,
         ):
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "before"}
+            # a variable that langlog has of its own (the address of its database) is the project's in the project's code
+            assert await client.runs.wait(None, "env", input={"word": ""}) == {"word": "postgresql://of-the-project/db"}
             write(AGENT.format(word="after"))
             server.wait_for(lambda event: event.get("event") == "graphs.reloaded")
             assert await client.runs.wait(None, "agent", input={"word": ""}) == {"word": "after"}
+            assert await client.runs.wait(None, "env", input={"word": ""}) == {"word": "postgresql://of-the-project/db"}
             write("def broken(:\n")
             failed = server.wait_for(lambda event: event.get("event") == "graphs.reload_failed")
             assert "agent.py, line 1" in failed["error"]

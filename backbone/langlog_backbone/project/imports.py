@@ -17,7 +17,7 @@ import importlib.util
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,17 @@ _given: dict[str, str] = {}
 """Variables of this process that the project has set, so that it may change them."""
 NOT_THE_PROJECTS = frozenset({"site-packages", "dist-packages", "node_modules"})
 """Folders of the project that hold other people's code, besides all whose name begins with a dot."""
+
+
+def not_of_the_shell(names: Iterable[str]) -> list[str]:
+    """Those of the variables that nobody set when this process began: the project may have set them since."""
+    return [name for name in names if name in _given or name not in os.environ]
+
+
+def leave_to_project(project: Project, names: Iterable[str]) -> None:
+    """Unset those of the variables that the project sets, so that `prepare_process` gives them the project's values."""
+    for name in project.environment().keys() & set(names):
+        os.environ.pop(name, None)
 
 
 def prepare_process(project: Project) -> bool:

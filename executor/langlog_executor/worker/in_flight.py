@@ -18,6 +18,9 @@ from langlog_schemas.messages import Task
 
 logger = structlog.get_logger(__name__)
 
+SETTINGS_ALONE = "LANGLOG_WORKER_SETTINGS_ALONE"
+"""What a worker inherits names in it the variables that hold settings and that nobody set: where the project sets one of them, its
+code gets the project's value."""
 REPORTED = 20
 """Runs that are named; the others are counted."""
 

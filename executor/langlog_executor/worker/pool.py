@@ -28,10 +28,11 @@ from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, Settings
 from langlog_backbone.project.config import read_project
+from langlog_backbone.project.imports import not_of_the_shell
 from langlog_backbone.redis import channels
 from langlog_schemas.ids import default_assistant_id
 
-from .in_flight import Retiring, together
+from .in_flight import SETTINGS_ALONE, Retiring, together
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -69,6 +70,7 @@ class WorkerProcess:
         ``beside``: what is done here while it imports; the time that this takes does not count.
         """
         reading, writing = os.pipe()
+        ours = environment(settings)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -79,7 +81,7 @@ class WorkerProcess:
                 str(writing),
                 pass_fds=[writing],
                 stdin=asyncio.subprocess.PIPE,  # closed by our end: that is how it learns of it
-                env={**os.environ, **environment(settings)},
+                env={**os.environ, **ours, SETTINGS_ALONE: " ".join(not_of_the_shell(ours))},
                 start_new_session=True,  # Ctrl-C is for the parent, which drains us
             )
         finally:

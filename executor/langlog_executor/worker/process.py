@@ -32,10 +32,11 @@ from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings, read_settings
 from langlog_backbone.project.config import Configuration, read_project
+from langlog_backbone.project.imports import leave_to_project
 from langlog_backbone.redis import channels
 from langlog_schemas import commands, messages
 
-from .in_flight import Report, Retiring, moves, orphaned, retiring
+from .in_flight import SETTINGS_ALONE, Report, Retiring, moves, orphaned, retiring
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -452,6 +453,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = read_settings()
         configure_logging(settings)
+        leave_to_project(read_project(settings.project), os.environ.pop(SETTINGS_ALONE, "").split())
         _open_debugger(settings)
         _run(settings, report)
     except Exception as error:
