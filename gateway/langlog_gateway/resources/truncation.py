@@ -67,7 +67,10 @@ class Truncation:
             last = rows[-1][0]
 
     async def _empty_store(self) -> None:
-        while rows := await self._core.reads.rows(SQL["store_items"], PAGE):
+        """Each item once: a write that is refused or parked must not be tried without end."""
+        last: tuple[list[str], str] = ([], "")
+        while rows := await self._core.reads.rows(SQL["store_items"], *last, PAGE):
+            last = rows[-1]["namespace"], rows[-1]["key"]
             keys: dict[tuple[str, ...], list[str]] = {}
             for row in rows:
                 keys.setdefault(tuple(row["namespace"]), []).append(row["key"])

@@ -12,4 +12,4 @@ SELECT assistant_id FROM assistants
 WHERE assistant_id > $1 AND metadata ->> 'created_by' IS DISTINCT FROM 'system' ORDER BY assistant_id LIMIT $2
 
 -- name: store_items
-SELECT namespace, key FROM store_items LIMIT $1
+SELECT namespace, key FROM store_items WHERE (namespace, key) > ($1::text[], $2::text) ORDER BY namespace, key LIMIT $3
