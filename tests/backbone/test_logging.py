@@ -159,3 +159,20 @@ def test_a_terminal_obeys_nothing_that_is_logged() -> None:
     assert not {"\x1b", "\x9b", "\u202e"} & set(out.getvalue())
     assert out.getvalue().count(r"/a\x1b[2J\x9b31m\u202eé") == 4
     assert "one\n\ttwo /a" in out.getvalue()
+
+
+def test_a_request_that_is_no_http_is_not_shown() -> None:
+    from aiohttp.http_exceptions import InvalidURLError
+
+    out = io.StringIO()
+    configure_logging(Settings(log_json=True), stream=out)
+    try:
+        raise InvalidURLError("Invalid char in url: b'GET /?key=secret'")
+    except InvalidURLError:
+        logging.getLogger("aiohttp.server").exception("Error handling request from %s", "127.0.0.1")
+    (found,) = json_lines(out)
+    assert "secret" not in out.getvalue() and "exception" not in found
+    assert (found["event"], found["level"]) == (
+        "A request that is no valid HTTP was refused: InvalidURLError (400)",
+        "warning",
+    )

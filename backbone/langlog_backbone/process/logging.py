@@ -68,6 +68,17 @@ class _Once(logging.Filter):
         return True
 
 
+def _without_request(record: logging.LogRecord) -> bool:
+    """aiohttp's record of a request that is no HTTP shows a part of it, which may hold a credential: its class and status are left."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and type(error).__module__ == "aiohttp.http_exceptions":
+        what = f"{type(error).__name__} ({getattr(error, 'code', 400)})"
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = f"A request that is no valid HTTP was refused: {what}", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def _repeats(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """How often a foreign record was held back since it was last heard."""
     held_back = getattr(event.get("_record"), "held_back", 0)
@@ -199,6 +210,7 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)
+    handler.addFilter(_without_request)
     handler.addFilter(_Once())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
