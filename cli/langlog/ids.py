@@ -23,11 +23,16 @@ def as_uuid(text: str, what: str) -> str:
 
 
 async def other_kind(pool: asyncpg.Pool, id: str, wanted: Literal["run", "thread"]) -> list[str]:
-    """Lines that say what an id is which is no id of a ``wanted``; of a thread its runs. Empty: the read model does not know it."""
+    """Lines that say what an id is which is no id of a ``wanted``; of a thread its runs.
+
+    Empty: the read model does not know it, or knows a ``wanted`` of that id.
+    """
     from langlog_backbone.postgres.database import load_sql
 
     sql = load_sql("langlog", "ids.sql")
     rows = {row["kind"]: row["of"] for row in await pool.fetch(sql["kinds"], id)}
+    if wanted in rows:
+        return []
     match rows:
         case {"thread": _} if wanted == "run":
             return [f"{id} is a thread.", *await runs_of_thread(pool, id)]

@@ -122,7 +122,12 @@ def test_why_says_first_that_a_run_waits_for_a_human(scene: Scene) -> None:
 def test_an_id_of_another_kind_leads_to_what_was_meant(scene: Scene) -> None:
     for words in (["log", "show"], ["replay"], ["replay", "--dry"]):
         err = scene.langlog(*words, scene.thread_id, code=2 if "replay" in words else 1).err
-        assert f"{scene.thread_id} is a thread." in err and scene.asked in err and scene.run_id in err
+        assert (
+            f"{scene.thread_id} is a thread." in err
+            and "scanning" not in err
+            and scene.asked in err
+            and scene.run_id in err
+        )
     assert (
         f"{scene.run_id} is a run of thread {scene.thread_id}."
         in scene.langlog("log", "state", scene.run_id, code=1).err

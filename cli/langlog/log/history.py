@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 CUT = "Earlier events of it were cut from the log (docs/retention.md)."
-SCANS = "It is not in the read model (any more): scanning the log."
+SCANS = "The read model does not know it (any more): scanning the log."
 NO_SNAPSHOT = "langlog: earlier events of thread {} were cut from the log, and its snapshot cannot be read"
 
 

@@ -62,13 +62,14 @@ async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str
     from .history import of_run
     from .timeline import style_of, timeline, title
 
-    found = await of_run(log, pool, run_id, thread_id)
+    other = [] if pool is None else await other_kind(pool, run_id, "run")
+    found = None if other else await of_run(log, pool, run_id, thread_id)  # a scan would find no run of that id
     if found is None:
         click.echo(
             f"langlog: there is no run {run_id} in the log: check the id, and that --data-dir or LOG_URI name its log",
             err=True,
         )
-        for line in [] if pool is None else await other_kind(pool, run_id, "run"):
+        for line in other:
             click.echo(line, err=True)
         return 1
     if not as_json:

@@ -135,8 +135,8 @@ async def _replay(
     async with log_and_read_model(settings) as (reached, log):
         pool = await connect_pool(reached, size=1)
         try:
-            history = await _history(log, pool, run_id, thread_id)
-            hints = [] if history is not None else await other_kind(pool, run_id, "run")
+            hints = await other_kind(pool, run_id, "run")
+            history = None if hints else await _history(log, pool, run_id, thread_id)
         finally:
             await pool.close()
         if history is not None and _declined(history, run_id):
@@ -327,9 +327,10 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: 
     async with log_and_read_model(settings) as (reached, log):
         pool = await connect_pool(reached, size=1)
         try:
-            history = await _history(log, pool, run_id, thread_id)
+            hints = await other_kind(pool, run_id, "run")
+            history = None if hints else await _history(log, pool, run_id, thread_id)
             if history is None:
-                return _not_there(run_id, await other_kind(pool, run_id, "run"))
+                return _not_there(run_id, hints)
             if _declined(history, run_id):
                 return FAILED
             found = await refold(reached, log, pool, history)
