@@ -113,7 +113,10 @@ def test_why_says_first_that_a_run_waits_for_a_human(scene: Scene) -> None:
     assert lines[1].strip().startswith(f"{interrupt['id']}: ")
     assert f"POST /threads/{thread}/runs" in lines[2] and '"resume"' in lines[2]
     of_thread = scene.langlog("why", thread).out.splitlines()
-    assert of_thread[0] == f"{thread} is a thread; this is about its run {asked}." and of_thread[1:] == lines
+    assert of_thread[0] == f"{thread} is a thread; this is about its run {asked}."
+    assert (
+        of_thread[1:4] == lines[:3]
+    )  # below them may stand how far a decider's saved position is behind, which changes
     answered = scene._wait(path, {"assistant_id": "asks", "command": {"resume": "yes"}})
     assert "The run is over: success" in scene.langlog("why", asked).out
     assert scene.langlog("why", thread).out.startswith(f"{thread} is a thread; this is about its run {answered}.")
