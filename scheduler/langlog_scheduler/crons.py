@@ -2,7 +2,7 @@
 
 One loop sleeps until the next cron is due; a cron that is made, changed or moved on wakes it. Ids of command, run and thread are
 derived from cron and due time, and the command is marked as a retry: of the same due time only the first command is carried
-out, whoever sends it and however often. Runs are appended for sure before the cron is moved on. So each due time fires exactly
+out, whichever scheduler sends it and however often. Runs are appended for sure before the cron is moved on. So each due time fires exactly
 once, however many schedulers there are and whenever they die. What has been fired is remembered until the read model shows that the
 cron has moved on (`firings`), and nothing is fired while the server does not keep up (`backlog`): otherwise a server that is behind would be
 given more work for being behind.

@@ -1,8 +1,8 @@
-"""For those who read langlog's topics from outside: records into events, and what must not be counted twice left out.
+"""For consumers outside langlog: decodes records into events, and drops those that must not be counted twice.
 
 Needs msgspec alone. A record may be in the log more than once, and a former owner of a partition or a worker that was taken
 for dead may still have written; langlog's own projector drops such records by the two rules of `Follower`, and so should
-whoever acts on events. Not safe for concurrent use: one `Follower` for each consumer, fed in the order of each partition.
+every consumer that acts on events. Not safe for concurrent use: one `Follower` for each consumer, fed in the order of each partition.
 What happens when it dies: `Follower.save` belongs to where the consumer keeps its offsets; restored with them, it goes on
 as if nothing had been.
 """

@@ -1,4 +1,4 @@
-"""What a start does at the moment, for whoever waits for it: a terminal (`langlog.services.progress`), or nobody."""
+"""The steps of a start, for the terminal that shows them (`langlog.services.progress`), if there is one."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
     cache-index:sizes             hash: SHA-256 -> bytes; ``bytes`` of all entries
 
 The SDK's functions call into the server that runs them; `open_cache` puts ours in their place. An entry belongs to the deployment
-(``REDIS_KEY_PREFIX``), not to a user: whoever keeps something of one user puts the user into the key. Over
+(``REDIS_KEY_PREFIX``), not to a user: code that keeps something of one user puts the user into the key. Over
 LANGLOG_CACHE_MAX_BYTES the entries that expire first are removed. Ages are measured by Redis' clock alone.
 
 Concurrency: a `ProjectCache` belongs to the event loop that made it; the functions may be called on any loop, and reach it by a
@@ -110,7 +110,7 @@ class ProjectCache:
         """Entries that are loaded anew behind a caller's back, one task each and loop."""
 
     async def get(self, key: str) -> Any | None:
-        """The value; None when there is none, or Redis is unavailable. Raises TypeError for a key that is no text."""
+        """The value; None when there is none, or Redis is unavailable. Raises TypeError for a key that is not text."""
         found = await self.entry(key)
         return None if found is None else found.value
 

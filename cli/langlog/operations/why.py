@@ -237,7 +237,7 @@ async def _why(settings: Settings, run_id: str) -> int:
 
 
 async def _run_of(pool: asyncpg.Pool, thread_id: str) -> str | None:
-    """The run that is meant by the id of a thread; None where it is none, or has no runs."""
+    """The newest run of a thread, given its id; None for any other id, or a thread without runs."""
     from langlog_backbone.postgres.database import load_sql
 
     found = await pool.fetchval(load_sql("langlog", "why.sql")["last_run"], thread_id)
