@@ -83,7 +83,7 @@ def test_it_is_told_while_the_thread_is_there_and_its_shape_alone_afterwards(sce
     assert {record["type"] for record in records if record not in gone} == {"thread.delete.v1", "thread.deleted.v1"}
     for words, said in (
         (("log", "show", run), f"there is no run {run}"),
-        (("log", "state", thread), f"there was no thread {thread}"),
+        (("log", "state", thread), f"there is no thread {thread}"),
     ):
         found = scene.langlog(*words)
         assert found.returncode == 1 and said in found.stderr and "Traceback" not in found.stderr, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from langlog_backbone.log import Log, NewRecord, RecordTooLarge
@@ -63,7 +64,10 @@ async def test_a_large_batch_is_appended_in_one_call(log: Log) -> None:
     assert sum(await log.end_offsets("commands")) == count
 
 
-async def test_a_record_at_the_limit_passes_and_one_over_it_is_refused_whole(log: Log) -> None:
+async def test_a_record_at_the_limit_passes_and_one_over_it_is_refused_whole(
+    make_log_settings: Callable[..., Settings], open_started: OpenLog
+) -> None:
+    log = await open_started(make_log_settings(max_record_bytes=8_000_000))  # a broker holds a batch several times
     largest = bytes(log.max_record_bytes)
     with pytest.raises(RecordTooLarge):
         await log.append([record("a", "small"), record("a", largest + b"x")])

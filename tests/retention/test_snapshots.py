@@ -15,9 +15,10 @@ from langlog_backbone.history.thread_snapshot import latest, thread_rows
 from langlog_backbone.log import Log, LogFault, NewRecord, Position, Positions, Record, open_log
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.read_model.same_log import behind
 from langlog_executor.decider.aggregates import Aggregates
 from langlog_projector.rebuild.retention import bounded
-from langlog_projector.rebuild.snapshot_read import behind, restore, restore_partition
+from langlog_projector.rebuild.snapshot_read import restore, restore_partition
 from langlog_projector.rebuild.snapshot_write import taken_record, write
 from langlog_schemas import events as ev
 from langlog_schemas import snapshots
@@ -255,7 +256,10 @@ def test_nothing_is_cut_that_somebody_has_not_read_and_no_cut_is_taken_back(
 def test_a_read_model_is_behind_where_it_has_begun_and_is_below_a_start(
     positions: Positions, starts: Positions
 ) -> None:
-    lane = behind(positions, starts)
+    trouble = behind(positions, starts, "model")
     begun = {part for (_, part), offset in positions.items() if offset}
     lagging = {x for x, start in starts.items() if x[1] in begun and positions.get(x, 0) < start}
-    assert (lane in lagging) if lagging else lane is None
+    if not lagging:
+        assert trouble is None
+    else:
+        assert trouble is not None and any(f"{topic}/{part}, " in trouble for topic, part in lagging)

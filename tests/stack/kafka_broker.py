@@ -18,7 +18,7 @@ from tests.stack.server import free_port
 
 POM = Path(__file__).with_name("pom.xml")
 LOG4J = Path(__file__).with_name("log4j2.properties")
-JAVA = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+JAVA = ("-Xms128m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 SHARED = {"broker.session.timeout.ms": "60000", "broker.heartbeat.interval.ms": "2000"}
 """Settings of a broker that no test kills: a machine that holds it up for seconds does not make it leave its own cluster."""
 READY = b"Kafka Server started"
