@@ -41,7 +41,7 @@ class Point:
 
 
 class Frame:
-    """What a table looks like to whoever only asks what it can do: an iterable of its columns' names."""
+    """A table, as code that only inspects its methods sees it: an iterable of its columns' names."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(["a", "b"])

@@ -151,7 +151,7 @@ def read_project(file: Path) -> Project:
 
 
 def required_project(settings: Settings) -> Project | None:
-    """The project of a service that must not come up without what it says; None: there is none, and `Settings.no_project` allows that.
+    """The project of a service that must not start without one. None: the file is missing, and `Settings.no_project` allows that.
 
     Raises StartError for a file that is missing or unreadable; `Settings.no_project` excuses the one at the default place that is not there.
     """

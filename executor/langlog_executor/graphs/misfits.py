@@ -103,8 +103,8 @@ def _without_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]
         async for found in saver.alist(*args, **options):
             yield cast("CheckpointTuple", _quiet(found))
 
-    quiet.aget_tuple = aget_tuple  # type: ignore[method-assign]
-    quiet.alist = alist  # type: ignore[method-assign]
+    quiet.aget_tuple = aget_tuple  # type: ignore[method-assign]  # of this copy alone
+    quiet.alist = alist  # type: ignore[method-assign]  # as above
     return quiet
 
 
