@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the docstrings of `Settings`: python docs/settings_page.py (a test keeps it current)."""
+"""Writes docs/reference/settings.md from the docstrings of `Settings`: python docs/settings_page.py (a test keeps it current)."""
 
 import ast
 import inspect
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from langlog_backbone.process import settings
 
-PAGE = Path(__file__).with_name("settings.md")
+PAGE = Path(__file__).parent / "reference" / "settings.md"
 
 INTRO = """# Settings
 

@@ -7,7 +7,7 @@ once, however many schedulers there are and whenever they die. What has been fir
 cron has moved on (`firings`), and nothing is fired while the server does not keep up (`backlog`): otherwise a server that is behind would be
 given more work for being behind.
 
-After a downtime (docs/crons.md): times up to `CATCH_UP_S` old fire each, of older ones only the last, and only when it is not
+After a downtime (docs/how-to/crons.md): times up to `CATCH_UP_S` old fire each, of older ones only the last, and only when it is not
 older than ``cron_grace_s``. Of times that came while firing paused, only the last one fires.
 """
 

@@ -26,7 +26,7 @@ class UnknownType(KeyError):
 
 
 class Sealed(ValueError):
-    """The record's body is encrypted (``ll_sealed``): only langlog holds the thread's key, see docs/erasure.md."""
+    """The record's body is encrypted (``ll_sealed``): only langlog holds the thread's key, see docs/how-to/erasure.md."""
 
 
 def headers_of(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:

@@ -32,7 +32,7 @@ TOPICS: dict[str, tuple[str, str]] = {
     events.DEAD_LETTERS: ("that of the record", "Records that could not be handled, as they were."),
     snapshots.TOPIC: (
         "the aggregate's id",
-        "What stands in for the front of the log where it was cut (docs/retention.md).",
+        "What stands in for the front of the log where it was cut (docs/how-to/retention.md).",
     ),
 }
 """Topic -> (what its key is, what it holds)."""
@@ -95,7 +95,7 @@ def asyncapi(version: str) -> dict[str, Any]:
             "title": "langlog",
             "version": version,
             "description": "The topics of langlog's log. Records are CloudEvents 1.0 in Kafka's binary mode: attributes are headers, "
-            "the value is the data. docs/consuming.md says how to read them, and what not to count twice.",
+            "the value is the data. docs/how-to/consuming.md says how to read them, and what not to count twice.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": envelope.JSON_CONTENT,
@@ -192,7 +192,7 @@ def _headers() -> dict[str, Any]:
             "ce_actor": {**text, "description": "Who asked: the authenticated user."},
             "ce_traceparent": {"type": "string", "description": "The trace it belongs to (W3C trace context)."},
             "ce_retry": {"const": "1", "description": "The command came with an Idempotency-Key."},
-            envelope.SEALED: {**text, "description": "The body is encrypted (docs/erasure.md)."},
+            envelope.SEALED: {**text, "description": "The body is encrypted (docs/how-to/erasure.md)."},
         },
     }
 

@@ -15,7 +15,7 @@ without parsing bodies. Source: CloudEvents 1.0 Kafka protocol binding, section 
     ce_actor    who asked (the authenticated user), when known
     ce_command  first event of a command only: the command's id
     ce_retry    commands, and first events of commands: "1" when the id came from an ``Idempotency-Key``
-    ll_sealed   the body is encrypted under the thread's key (docs/erasure.md); the value is the version of the sealing
+    ll_sealed   the body is encrypted under the thread's key (docs/how-to/erasure.md); the value is the version of the sealing
 """
 
 from __future__ import annotations

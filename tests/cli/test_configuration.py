@@ -27,7 +27,7 @@ from langlog_gateway.http.options import (
     read_options,
 )
 
-DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 
 READERS: dict[str, Any] = {
     "store.index": StoreIndex,

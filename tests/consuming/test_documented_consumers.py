@@ -1,4 +1,4 @@
-"""The consumers of docs/consuming.md, run as they stand there against a broker with real runs."""
+"""The consumers of docs/how-to/consuming.md, run as they stand there against a broker with real runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RUNS = 6
 
 def block(name: str) -> str:
     """The code of the documentation that is called so."""
-    text = (ROOT / "docs" / "consuming.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "consuming.md").read_text()
     found = re.search(rf"<!-- {re.escape(name)} -->\n```\w+\n(.*?)```", text, re.DOTALL)
     assert found is not None, name
     return found[1]

@@ -1,4 +1,4 @@
-"""What one server takes at most, and how it says so (docs/limits.md)."""
+"""What one server takes at most, and how it says so (docs/reference/limits.md)."""
 
 from __future__ import annotations
 

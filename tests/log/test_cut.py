@@ -43,7 +43,7 @@ async def test_who_wants_to_go_on_from_below_the_cut_is_told_of_it(log: Log) -> 
     partition = positions[0].partition
     await log.cut({("commands", partition): 4})
     reader = log.reader(["commands"], {("commands", partition): 2})
-    with pytest.raises(LogFault, match=r"docs/retention\.md"):
+    with pytest.raises(LogFault, match=r"docs/how-to/retention\.md"):
         async with asyncio.timeout(LIMIT_S):
             await reader.read()
     await reader.stop()

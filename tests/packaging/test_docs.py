@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
-GUARANTEE = re.compile(r"\[`(?:tests/[\w/]+\.py::)?(test_\w+)`\]\(\.\./(tests/[\w/]+\.py)\)")
+GUARANTEE = re.compile(r"\[`(?:tests/[\w/]+\.py::)?(test_\w+)`\]\((?:\.\./)+(tests/[\w/]+\.py)\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda x: x.name)
@@ -21,7 +21,7 @@ def test_every_link_to_a_file_finds_it(page: Path) -> None:
 
 
 def test_every_guarantee_names_a_test_that_exists() -> None:
-    rows = [x for x in (ROOT / "docs" / "guarantees.md").read_text().splitlines() if x.startswith("| ")]
+    rows = [x for x in (ROOT / "docs" / "explanation" / "guarantees.md").read_text().splitlines() if x.startswith("| ")]
     for row in rows:
         if row in ("| guarantee | test |", "| --- | --- |"):
             continue
@@ -45,6 +45,6 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 
 def test_what_was_tried_names_tests_that_exist() -> None:
-    text = (ROOT / "docs" / "tried.md").read_text()
+    text = (ROOT / "docs" / "explanation" / "tried.md").read_text()
     for name in re.findall(r"`(tests/[\w/.-]+)`", text):
         assert (ROOT / name).exists(), name

@@ -1,4 +1,4 @@
-"""docs/settings.md says what the code says."""
+"""docs/reference/settings.md says what the code says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_settings_page_is_what_its_script_writes() -> None:
     page = runpy.run_path(str(DOCS / "settings_page.py"))["page"]()
-    assert (DOCS / "settings.md").read_text() == page, "run python docs/settings_page.py"
+    assert (DOCS / "reference" / "settings.md").read_text() == page, "run python docs/settings_page.py"
 
 
 def test_every_setting_has_a_variable_and_no_two_share_one() -> None:

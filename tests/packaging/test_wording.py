@@ -28,9 +28,9 @@ INSTEAD = {
     r"\bis not as it must be\b": "is not valid",
     r"\blet go of\b": "deleted, or released",
 }
-"""Pattern -> better words (docs/glossary.md has the terms)."""
+"""Pattern -> better words (docs/reference/glossary.md has the terms)."""
 
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 def found(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A thread as the last snapshot of the log holds it: where its first events were cut, its past begins here (docs/retention.md).
+"""A thread as the last snapshot of the log holds it: where its first events were cut, its past begins here (docs/how-to/retention.md).
 
 A partition's snapshot has the records of threads first, in the order of their ids (`langlog_projector.rebuild.snapshot_write`), so those of
 one thread are found by halving and not by reading all of them.

@@ -1,4 +1,4 @@
-"""Dead letters: records that could not be handled, as the topic ``dead-letters`` holds them (docs/dead-letters.md)."""
+"""Dead letters: records that could not be handled, as the topic ``dead-letters`` holds them (docs/how-to/dead-letters.md)."""
 
 from __future__ import annotations
 

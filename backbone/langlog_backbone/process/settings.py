@@ -76,13 +76,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     partitions. Kafka brokers refuse less than their ``group.min.session.timeout.ms`` (6 s by default)."""
 
     encryption: Literal["off", "read", "on"] = "off"
-    """LANGLOG_ENCRYPTION: Encryption of threads in the log, each under a key of its own (docs/erasure.md). ``on`` encrypts;
+    """LANGLOG_ENCRYPTION: Encryption of threads in the log, each under a key of its own (docs/how-to/erasure.md). ``on`` encrypts;
     ``read`` decrypts what was encrypted before and encrypts nothing new."""
     master_key: str = ""
     """LANGLOG_MASTER_KEY: Master key that wraps the threads' keys: 32 bytes in base64. Unset: the keys are stored unwrapped
     in Postgres. With several, separated by commas, the first wraps and all unwrap (``langlog keys rewrap``)."""
     aes_key: str = ""
-    """LANGGRAPH_AES_KEY: Key of 16, 24 or 32 bytes that encrypts checkpoints, in the log and in Postgres (docs/erasure.md). It is
+    """LANGGRAPH_AES_KEY: Key of 16, 24 or 32 bytes that encrypts checkpoints, in the log and in Postgres (docs/how-to/erasure.md). It is
     also the last LANGLOG_MASTER_KEY, and turns LANGLOG_ENCRYPTION on unless that says ``read``."""
     secret: str = ""
     """LANGLOG_SECRET: Secret of the deployment: at least 16 random characters, the same for all services. It seals callers'

@@ -84,6 +84,6 @@ def behind(positions: Mapping[Any, int], starts: Mapping[Any, int], schema: str)
         if part in begun and offset < start:
             return (
                 f"the read model {schema} is at offset {offset} of {topic}/{part}, which was cut below {start} "
-                "(docs/retention.md)"
+                "(docs/how-to/retention.md)"
             )
     return None

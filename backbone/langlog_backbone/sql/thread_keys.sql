@@ -1,4 +1,4 @@
--- Keys of threads (docs/erasure.md): in a schema of their own, {schema}, that no rebuild touches.
+-- Keys of threads (docs/how-to/erasure.md): in a schema of their own, {schema}, that no rebuild touches.
 
 -- name: schema
 CREATE TABLE IF NOT EXISTS {schema}.thread_keys (

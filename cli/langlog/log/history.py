@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from langlog_schemas.events import AnyEvent
 
 
-CUT = "Earlier events of it were cut from the log (docs/retention.md)."
+CUT = "Earlier events of it were cut from the log (docs/how-to/retention.md)."
 SCANS = "The read model does not know it (any more): scanning the log."
 NO_SNAPSHOT = "langlog: earlier events of thread {} were cut from the log, and its snapshot cannot be read"
 

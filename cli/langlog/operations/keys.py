@@ -1,4 +1,4 @@
-"""``langlog keys``: the keys of threads (docs/erasure.md), wrapped anew by another master key."""
+"""``langlog keys``: the keys of threads (docs/how-to/erasure.md), wrapped anew by another master key."""
 
 from __future__ import annotations
 

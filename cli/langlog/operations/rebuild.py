@@ -1,6 +1,6 @@
 """``langlog rebuild`` and ``langlog verify``: the read model made anew from the log, and compared with one made anew.
 
-Both work beside a langlog that runs, or on a data folder that nobody uses. See ``docs/rebuild.md``.
+Both work beside a langlog that runs, or on a data folder that nobody uses. See ``docs/how-to/rebuild.md``.
 """
 
 from __future__ import annotations

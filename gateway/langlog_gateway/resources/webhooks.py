@@ -1,4 +1,4 @@
-"""What became of a run's webhook: ``GET /threads/{thread_id}/runs/{run_id}/webhooks`` (langlog's own, docs/webhooks.md).
+"""What became of a run's webhook: ``GET /threads/{thread_id}/runs/{run_id}/webhooks`` (langlog's own, docs/how-to/webhooks.md).
 
 The answer outlives run and thread: a stateless run is gone before its webhook is delivered.
 """

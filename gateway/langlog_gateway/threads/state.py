@@ -69,7 +69,7 @@ class ThreadState:
         return json_response(found)
 
     async def _then(self, request: web.Request, thread_id: str, text: str) -> web.Response:
-        """The state as it was (langlog's own, docs/audit.md): that of the last checkpoint, with what the thread was beside it."""
+        """The state as it was (langlog's own, docs/how-to/audit.md): that of the last checkpoint, with what the thread was beside it."""
         select = checked(query_names(request, "select"))
         at = moment(text, "as_of") if not text.isdecimal() else int(text)
         if at is None or (text.isdecimal() and len(text) > 18):

@@ -159,7 +159,7 @@ def cut_beyond(topic: str, partition: int, offset: int, start: int) -> str:
     """What is wrong when somebody wants to go on from below the beginning."""
     return (
         f"{topic}/{partition} was cut below offset {start}, beyond the position {offset} to go on from: "
-        "see docs/retention.md"
+        "see docs/how-to/retention.md"
     )
 
 
