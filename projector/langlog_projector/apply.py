@@ -172,7 +172,7 @@ async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
         )
     await changes.store.apply(connection)
     await changes.crons.apply(connection)
-    await changes.letters.apply(connection)
+    await changes.dead_letters.apply(connection)
     if changes.graphs:
         await connection.execute(SQL["upsert_graphs"], *_columns([(id, *row) for id, row in changes.graphs.items()], 7))
     await changes.outcomes.apply(connection)

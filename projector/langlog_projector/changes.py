@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .crons import CronChanges
 from .event_index import EventIndex
 from .outcomes import OutcomeChanges
-from .parking import LetterChanges
+from .parking import DeadLetterChanges
 from .store import StoreChanges
 
 
@@ -154,7 +154,7 @@ class Changes:
         self.crons = CronChanges()
         self.store = StoreChanges()
         self.index = EventIndex()
-        self.letters = LetterChanges()
+        self.dead_letters = DeadLetterChanges()
         self.graphs: dict[str, tuple[Any, ...]] = {}
         self.outcomes = OutcomeChanges()
         self.removed_threads: set[str] = set()

@@ -2,7 +2,7 @@
 
 What is kept between batches is `Fences`: which attempt of each run in flight counts (worker records of any other are
 dropped, by their place in the partition), the last cause folded of each partition (an event that is not past it is a duplicate),
-and the pieces of bodies that are not complete yet.
+and the chunks of bodies that are not complete yet.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ RUN_STATUS: dict[type[ev.RunEnded], str] = {
 }
 
 
-class Pieces(NamedTuple):
+class ReceivedParts(NamedTuple):
     """Of a body that is not complete yet; they go with their run."""
 
     run_id: str | None
-    found: dict[int, bytes]
+    chunks: dict[int, bytes]
 
 
 class Fences:
@@ -59,7 +59,7 @@ class Fences:
         self.attempts: dict[str, int] = {}
         """run in flight -> the attempt that counts"""
         self.causes: dict[tuple[str, int], Cause] = {}
-        self.parts: dict[str, Pieces] = {}
+        self.parts: dict[str, ReceivedParts] = {}
         """blob id -> what has come of a body over the record limit"""
 
     def duplicate(self, topic: str, cause: Cause) -> bool:
@@ -132,9 +132,9 @@ class Fold:
                     None if event.subgraphs is None else jsonb(_dumps(event.subgraphs)),
                 )
             case ev.ParkedReleased():
-                self.changes.letters.settle(event.key, event.decided, "decided", at)
-                self.changes.letters.settle(event.key, event.dropped, "dropped", at)
-                self.changes.letters.settle(event.key, event.removed, "removed", at)
+                self.changes.dead_letters.settle(event.key, event.decided, "decided", at)
+                self.changes.dead_letters.settle(event.key, event.dropped, "dropped", at)
+                self.changes.dead_letters.settle(event.key, event.removed, "removed", at)
             case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
             case ev.ParkedEventsReleased():
@@ -358,43 +358,43 @@ class Fold:
             case ev.CheckpointWrites():
                 self._writes(event.thread_id, cp.decode_writes(event.body), event.run_id)
             case ev.CheckpointPart():
-                pieces = self._piece(event)
-                if len(pieces.found) < event.count:
+                received = self._receive(event)
+                if len(received.chunks) < event.count:
                     return
-                body = b"".join(pieces.found[n] for n in range(event.count))
-                self._forget_pieces(event.blob_id)
+                body = b"".join(received.chunks[n] for n in range(event.count))
+                self._discard_parts(event.blob_id)
                 if event.whole == ev.CheckpointWritten.TYPE:
                     self._checkpoint(event.thread_id, cp.decode_checkpoint(body), cp.log_position(offset), event.run_id)
                 else:
                     self._writes(event.thread_id, cp.decode_writes(body), event.run_id)
 
             case ev.RunResultPart():
-                self._piece(event)  # put together by the run's end
+                self._receive(event)  # put together by the run's end
 
-    def _piece(self, event: ev.CheckpointPart | ev.RunResultPart) -> Pieces:
-        pieces = self.fences.parts.setdefault(event.blob_id, Pieces(event.run_id, {}))
-        pieces.found[event.index] = event.body
+    def _receive(self, event: ev.CheckpointPart | ev.RunResultPart) -> ReceivedParts:
+        received = self.fences.parts.setdefault(event.blob_id, ReceivedParts(event.run_id, {}))
+        received.chunks[event.index] = event.body
         self.changes.parts[event.blob_id, event.index] = (event.run_id, event.body)
-        return pieces
+        return received
 
     def _whole_end(self, event: ev.FinalRunEvent) -> ev.FinalRunEvent:
         """The event with what its worker has sent beside it. Raises KeyError when a piece is missing."""
         if event.result is None:
             return event
-        pieces = self.fences.parts[event.result].found
-        found = run_results.decode(b"".join(pieces[n] for n in range(len(pieces))))
-        whole = replace(event, values=_present(found.values), output=_present(found.output), result=None)
+        chunks = self.fences.parts[event.result].chunks
+        result = run_results.decode(b"".join(chunks[n] for n in range(len(chunks))))
+        whole = replace(event, values=_present(result.values), output=_present(result.output), result=None)
         self.whole_ends[event.run_id] = whole
         return whole
 
     def _release(self, run_id: str) -> None:
         """No attempt of the run counts any more, nor what it left unfinished."""
         self.fences.attempts.pop(run_id, None)
-        for blob_id in [id for id, pieces in self.fences.parts.items() if pieces.run_id == run_id]:
-            self._forget_pieces(blob_id)
+        for blob_id in [id for id, received in self.fences.parts.items() if received.run_id == run_id]:
+            self._discard_parts(blob_id)
 
-    def _forget_pieces(self, blob_id: str) -> None:
-        for index in self.fences.parts.pop(blob_id).found:
+    def _discard_parts(self, blob_id: str) -> None:
+        for index in self.fences.parts.pop(blob_id).chunks:
             self.changes.parts.pop((blob_id, index), None)
         self.changes.parts_done.add(blob_id)
 

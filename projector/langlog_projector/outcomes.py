@@ -53,5 +53,5 @@ class OutcomeChanges:
             return
         columns = zip(*[(id, *row) for id, row in self._rows.items()], strict=True)
         await connection.execute(SQL["insert"], *map(list, columns))
-        lanes = sorted({(row.topic, row.part) for row in self._rows.values()})
-        await connection.execute(SQL["prune"], [t for t, _ in lanes], [p for _, p in lanes], self._kept)
+        partitions = sorted({(row.topic, row.part) for row in self._rows.values()})
+        await connection.execute(SQL["prune"], [t for t, _ in partitions], [p for _, p in partitions], self._kept)

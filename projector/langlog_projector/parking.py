@@ -29,25 +29,25 @@ SQL = load_sql("langlog_projector", "dead_letters.sql")
 OWN_FAULT = ("0A", "22", "23", "54", "XX")
 """Classes of SQLSTATE that are a record's own fault: its data, too large, against a constraint. All others are waited out."""
 
-Place = tuple[str, int, int]
+Origin = tuple[str, int, int]
 """(topic, partition, offset)"""
 
 
-class LetterChanges:
+class DeadLetterChanges:
     """What a batch changes of ``dead_letters``."""
 
     def __init__(self) -> None:
-        self._rows: dict[Place, tuple[Any, ...]] = {}
-        self._settled: dict[Place, tuple[str, str, datetime]] = {}
+        self._rows: dict[Origin, tuple[Any, ...]] = {}
+        self._settled: dict[Origin, tuple[str, str, datetime]] = {}
         self._forgotten: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:
         return bool(self._rows or self._settled or self._forgotten)
 
-    def park(self, place: Place, record: Record, error: str | None) -> None:
+    def park(self, origin: Origin, record: Record, error: str | None) -> None:
         """``error`` None: nothing is wrong with it by itself."""
         headers = {k: v for k, v in record.headers.items() if not k.startswith(("dead_", "ll_"))}
-        self._rows[place] = (
+        self._rows[origin] = (
             record.key,
             envelope.type_of(headers),
             "behind" if error is None else "bad",
@@ -57,32 +57,32 @@ class LetterChanges:
             _time(headers),
         )
 
-    def letter(self, record: Record) -> None:
+    def add(self, record: Record) -> None:
         """What the decider says of a command. Letters of events say what is known already."""
-        place = place_of(record.headers.get("dead_origin", ""))
-        if place is not None and place[0] == cmd.TOPIC:
-            self.park(place, record, record.headers.get("dead_error"))
+        origin = origin_of(record.headers.get("dead_origin", ""))
+        if origin is not None and origin[0] == cmd.TOPIC:
+            self.park(origin, record, record.headers.get("dead_error"))
 
     def settle(self, key: str, origins: list[str], state: str, at: datetime) -> None:
-        for origin in origins:
-            place = place_of(origin)
-            if place is not None:
-                self._settled[place] = key, state, at
+        for text in origins:
+            origin = origin_of(text)
+            if origin is not None:
+                self._settled[origin] = key, state, at
 
     def forget(self, topic: str, key: str) -> None:
         """Remove the parked events of a topic and key, those of this batch as well."""
         self._forgotten.add((topic, key))
-        for place in [place for place, row in self._rows.items() if place[0] == topic and row[0] == key]:
-            del self._rows[place]
+        for origin in [origin for origin, row in self._rows.items() if origin[0] == topic and row[0] == key]:
+            del self._rows[origin]
 
     async def apply(self, connection: asyncpg.Connection) -> None:
         if self._forgotten:
             await connection.execute(SQL["forget"], *map(list, zip(*self._forgotten, strict=True)))
         if self._rows:
-            rows = [(*place, *row) for place, row in self._rows.items()]
+            rows = [(*origin, *row) for origin, row in self._rows.items()]
             await connection.execute(SQL["insert"], *map(list, zip(*rows, strict=True)))
         if self._settled:
-            settled = [(*place, *what) for place, what in self._settled.items()]
+            settled = [(*origin, *what) for origin, what in self._settled.items()]
             await connection.execute(SQL["settle"], *map(list, zip(*settled, strict=True)))
 
 
@@ -91,8 +91,8 @@ class Parked:
 
     def __init__(self) -> None:
         self.keys: set[tuple[str, str]] = set()
-        self.dropped: set[Place] = set()
-        self.refused: dict[Place, str] = {}
+        self.dropped: set[Origin] = set()
+        self.refused: dict[Origin, str] = {}
         """Records that were found to be bad only when they were written, and why. Found again after a restart."""
 
     async def read(self, connection: asyncpg.Connection) -> None:
@@ -101,7 +101,7 @@ class Parked:
 
 
 class ParkedEvent(NamedTuple):
-    place: Place
+    origin: Origin
     record: Record
 
 
@@ -116,7 +116,7 @@ async def parked_events(connection: asyncpg.Connection, key: str) -> list[Parked
     ]
 
 
-def place_of(origin: str) -> Place | None:
+def origin_of(origin: str) -> Origin | None:
     """``<topic>-<partition>-<offset>``; None for anything else."""
     parts = origin.rsplit("-", 2)
     if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
@@ -139,7 +139,7 @@ def own_fault(error: Exception) -> bool:
 def _time(headers: Mapping[str, str]) -> datetime:
     """The record's time, or the beginning of time if it says none: never that of the look, which a rebuild would not repeat."""
     try:
-        found = datetime.fromisoformat(headers["ce_time"])
+        time = datetime.fromisoformat(headers["ce_time"])
     except (KeyError, ValueError):
         return datetime(1970, 1, 1, tzinfo=UTC)
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -37,10 +37,10 @@ from .announce import reply_to
 from .apply import SQL, PositionsMoved, Step, apply
 from .changes import Changes
 from .erasure import Erasure
-from .fold import Fences, Fold, Pieces
+from .fold import Fences, Fold, ReceivedParts
 from .outcomes import Outcome
-from .parking import SQL as LETTERS
-from .parking import Parked, ParkedEvent, own_fault, parked_events, place_of
+from .parking import SQL as DEAD_LETTER_SQL
+from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events
 
 logger = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ WRITE_LIMIT_S = 120.0
 
 Refused = Sequence[tuple[Record, str]]
 """Records that cannot be folded, with what is wrong with them."""
-Bury = Callable[[Refused], Awaitable[None]]
+PublishDeadLetter = Callable[[Refused], Awaitable[None]]
 """Does with records that cannot be folded whatever is to be done before the position goes past them. May raise LogUnavailable."""
 Marks = Mapping[str, Mapping[int, int]]
 """topic -> partition -> the next offset to fold"""
@@ -76,7 +76,7 @@ class Listener(Protocol):
     async def committed(self, marks: Marks) -> None: ...
 
 
-class Nobody:
+class NoListener:
     """Implements `Listener` for those who fold without telling anybody."""
 
     def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
@@ -96,7 +96,7 @@ class Projection:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        bury: Bury,
+        publish_dead_letter: PublishDeadLetter,
         listener: Listener,
         outcomes_kept_s: float = Settings().outcomes_kept_s,
         erasure: Erasure | None = None,
@@ -106,7 +106,7 @@ class Projection:
         self._erasure = erasure
         self._gone: list[str] = []
         """Threads that are removed in the batch that is being folded."""
-        self._bury = bury
+        self._publish_dead_letter = publish_dead_letter
         self._listener = listener
         self._outcomes_kept = timedelta(seconds=outcomes_kept_s)
         self._fences = Fences()
@@ -133,19 +133,19 @@ class Projection:
         await connection.execute(SQL["open_positions"], topics, parts)
         rows = await connection.fetch(SQL["read_positions"], topics, parts)
         attempts = await connection.fetch(SQL["read_attempts"])
-        pieces = await connection.fetch(SQL["read_parts"])
+        parts_received = await connection.fetch(SQL["read_parts"])
         await self._parked.read(connection)
-        found: dict[TopicPartition, int] = {}
+        offsets: dict[TopicPartition, int] = {}
         for topic, part, offset, cause_offset, index, count in rows:
-            found[topic, part] = offset
+            offsets[topic, part] = offset
             if cause_offset >= 0:
                 self._fences.causes[topic, part] = Cause(part, cause_offset, index, count)
         self._fences.attempts = {row["run_id"]: row["attempt"] for row in attempts}
         self._fences.parts = {}
-        for blob_id, index, run_id, data in pieces:
-            self._fences.parts.setdefault(blob_id, Pieces(run_id, {})).found[index] = data
-        self.positions.update(found)
-        return found
+        for blob_id, index, run_id, data in parts_received:
+            self._fences.parts.setdefault(blob_id, ReceivedParts(run_id, {})).chunks[index] = data
+        self.positions.update(offsets)
+        return offsets
 
     def close(self, partitions: Collection[TopicPartition]) -> None:
         """They are another's now."""
@@ -165,26 +165,28 @@ class Projection:
         A record that begins beyond them sets `went_back`.
         """
         expected = dict(self.positions)
-        found = []
+        new_records = []
         for record in records:
-            lane = (record.topic, record.partition)
-            offset = expected.get(lane)
+            partition = (record.topic, record.partition)
+            offset = expected.get(partition)
             if offset is None:
                 continue
             if record.offset == offset:
-                expected[lane] += 1
-                found.append(record)
+                expected[partition] += 1
+                new_records.append(record)
             elif record.offset > offset:
                 self.went_back = True
-        return found
+        return new_records
 
     async def check(self) -> None:
         """Compare our positions with the saved ones: after a lost connection Postgres may have forgotten the last commits."""
-        lanes = list(self.positions)
+        partitions = list(self.positions)
         try:
             with self.availability.attempt():
                 async with asyncio.timeout(READ_LIMIT_S), self._connection() as connection:
-                    rows = await connection.fetch(SQL["read_positions"], [t for t, _ in lanes], [p for _, p in lanes])
+                    rows = await connection.fetch(
+                        SQL["read_positions"], [t for t, _ in partitions], [p for _, p in partitions]
+                    )
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -214,7 +216,7 @@ class Projection:
                 steps = self._steps(batch)
                 with self.availability.attempt():
                     if bad:
-                        await self._bury(bad)
+                        await self._publish_dead_letter(bad)
                     async with asyncio.timeout(WRITE_LIMIT_S), self._connection() as connection:
                         await self._write(connection, fold.changes, steps)
             except PositionsMoved:
@@ -229,7 +231,7 @@ class Projection:
                     self.availability.failed(error)
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
                     await self._reopen()
-                    if steps and all(self.positions[lane] >= step.after for lane, step in steps.items()):
+                    if steps and all(self.positions[partition] >= step.after for partition, step in steps.items()):
                         # the connection was lost over the commit, which has happened
                         await self._listener.committed(_marks(steps))
                     else:
@@ -241,7 +243,7 @@ class Projection:
                 if isinstance(error, _Unfoldable):
                     records = self.next(records)
                 elif len(batch) == 1:
-                    self._parked.refused[_place(batch[0])] = error_text(error)
+                    self._parked.refused[_origin(batch[0])] = error_text(error)
                     records = self.next(records)
                 else:
                     logger.warning("projector.batch_refused", records=len(batch), error=error_text(error))
@@ -250,7 +252,7 @@ class Projection:
                     await self.project(batch[middle:])
                     records = self.next(rest)
             else:
-                self.positions.update({lane: step.after for lane, step in steps.items()})
+                self.positions.update({partition: step.after for partition, step in steps.items()})
                 if tracing.on():
                     _trace(batch, began_ns)
                 await self._listener.committed(_marks(steps))
@@ -263,10 +265,13 @@ class Projection:
         begins: dict[TopicPartition, int] = {}
         ends: dict[TopicPartition, int] = {}
         for record in records:
-            lane = (record.topic, record.partition)
-            begins.setdefault(lane, record.offset)
-            ends[lane] = record.offset + 1
-        return {lane: Step(begins[lane], after, self._fences.causes.get(lane)) for lane, after in ends.items()}
+            partition = (record.topic, record.partition)
+            begins.setdefault(partition, record.offset)
+            ends[partition] = record.offset + 1
+        return {
+            partition: Step(begins[partition], after, self._fences.causes.get(partition))
+            for partition, after in ends.items()
+        }
 
     def _fold(self, records: Sequence[Record], fold: Fold) -> tuple[int, list[tuple[Record, str]]]:
         """Fold as many as may be written together: how many that are, and what cannot be folded with what is wrong with it.
@@ -277,27 +282,27 @@ class Projection:
         causes, parked = self._fences.causes, self._parked
         self._gone, self._ended = [], False
         for n, record in enumerate(records):
-            headers, lane = record.headers, (record.topic, record.partition)
+            headers, partition = record.headers, (record.topic, record.partition)
             if record.topic == ev.DEAD_LETTERS:
                 if _releases_events(record):
                     return n, bad
                 if envelope.ERASED not in headers:
-                    fold.changes.letters.letter(record)
+                    fold.changes.dead_letters.add(record)
                 continue
             event = cause = None
             try:
                 cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
-                if envelope.ERASED in headers or (parked.dropped and _place(record) in parked.dropped):
+                if envelope.ERASED in headers or (parked.dropped and _origin(record) in parked.dropped):
                     pass
                 elif (
                     parked.keys
                     and (record.topic, record.key) in parked.keys
                     and envelope.type_of(headers) != ev.ThreadDeleted.TYPE
                 ):
-                    fold.changes.letters.park(_place(record), record, None)
-                elif (known := parked.refused.get(_place(record))) is not None:
+                    fold.changes.dead_letters.park(_origin(record), record, None)
+                elif (known := parked.refused.get(_origin(record))) is not None:
                     bad.append((record, known))
                 else:
                     time = headers["ce_time"]
@@ -308,7 +313,7 @@ class Projection:
                 )  # its cause is passed: what is written again of it is no other record
             if event is None:
                 if bad and bad[-1][0] is record:
-                    fold.changes.letters.park(_place(record), record, bad[-1][1])
+                    fold.changes.dead_letters.park(_origin(record), record, bad[-1][1])
                     parked.keys.add((record.topic, record.key))
                     self._listener.parked(record.key)
             else:
@@ -318,18 +323,18 @@ class Projection:
                     if not fold.event(event, time, record.offset, record.partition):
                         continue
                 except Exception as error:
-                    parked.refused[_place(record)] = error_text(error)
+                    parked.refused[_origin(record)] = error_text(error)
                     raise _Unfoldable from error
                 record, event = _whole(record, event, fold)
             if cause is not None:
-                causes[lane] = cause
+                causes[partition] = cause
                 if event is not None:
                     self._note_gone(event, fold)
                     self._outcome(record, event, fold)
             if event is not None:
                 self._listener.folded(record, event, cause)
                 if isinstance(event, ev.ThreadDeleted) and (record.topic, record.key) in parked.keys:
-                    fold.changes.letters.forget(record.topic, record.key)
+                    fold.changes.dead_letters.forget(record.topic, record.key)
                     parked.keys.discard((record.topic, record.key))
                     self._ended = True
                     return n + 1, bad
@@ -337,14 +342,14 @@ class Projection:
 
     async def _release(self, release: Record) -> None:
         """Fold the events of a key that wait, one by one, until one cannot be. Goes on where it stood if it is done again."""
-        lane = (release.topic, release.partition)
+        partition = (release.topic, release.partition)
         while True:
             try:
                 with self.availability.attempt():
                     async with self._connection() as connection:
                         await self._release_events(connection, release)
-                        step = Step(release.offset, release.offset + 1, self._fences.causes.get(lane))
-                        await apply(connection, Fold(Fences()).changes, {lane: step})
+                        step = Step(release.offset, release.offset + 1, self._fences.causes.get(partition))
+                        await apply(connection, Fold(Fences()).changes, {partition: step})
                         await self._parked.read(connection)
             except PositionsMoved:
                 self._listener.dropped()
@@ -361,23 +366,23 @@ class Projection:
                 if not self.next([release]):
                     return
             else:
-                self.positions[lane] = step.after
+                self.positions[partition] = step.after
                 await self._listener.committed({release.topic: {release.partition: step.after}})
                 return
 
     async def _release_events(self, connection: asyncpg.Connection, release: Record) -> None:
         try:
-            asked = ev.decode(ev.ParkedEventsReleased.TYPE, release.value)
+            request = ev.decode(ev.ParkedEventsReleased.TYPE, release.value)
             time = datetime.fromisoformat(release.headers["ce_time"])
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
             logger.error("projector.release_not_understood", offset=release.offset, error=error_text(error))
             return
-        assert isinstance(asked, ev.ParkedEventsReleased)
-        place = place_of(asked.drop or "")
-        if place is not None:
-            await connection.execute(LETTERS["drop_event"], *place, asked.aggregate_id, time)
+        assert isinstance(request, ev.ParkedEventsReleased)
+        origin = origin_of(request.drop or "")
+        if origin is not None:
+            await connection.execute(DEAD_LETTER_SQL["drop_event"], *origin, request.aggregate_id, time)
         stuck: set[str] = set()
-        for parked in await parked_events(connection, asked.aggregate_id):
+        for parked in await parked_events(connection, request.aggregate_id):
             if parked.record.topic not in stuck and not await self._fold_parked(connection, parked):
                 stuck.add(parked.record.topic)
 
@@ -387,7 +392,7 @@ class Projection:
         self._gone = []
         try:
             async with connection.transaction():
-                taken: str = await connection.execute(LETTERS["take"], *parked.place)
+                taken: str = await connection.execute(DEAD_LETTER_SQL["take"], *parked.origin)
                 if not taken.endswith(" 1"):
                     raise PositionsMoved
                 event = ev.decode(envelope.type_of(record.headers), record.value)
@@ -403,9 +408,9 @@ class Projection:
                 raise
             logger.error("projector.still_bad", topic=record.topic, offset=record.offset, error=error_text(error))
             await self._open(connection, list(self.positions))  # what the fold changed along the way is not true
-            await connection.execute(LETTERS["still_bad"], *parked.place, error_text(error))
+            await connection.execute(DEAD_LETTER_SQL["still_bad"], *parked.origin, error_text(error))
             return False
-        self._parked.refused.pop(parked.place, None)
+        self._parked.refused.pop(parked.origin, None)
         if counts:
             self._listener.folded(*_whole(record, event, fold), None)
         return True
@@ -435,8 +440,8 @@ class Projection:
         command_id, time = record.headers["ce_command"], record.headers["ce_time"]
         reply = reply_to(event, record.value, command_id, time)
         at, body = datetime.fromisoformat(time), reply.body.decode()
-        found = Outcome(record.topic, record.partition, event.key, reply.status, reply.detail, reply.type, body, at)
-        fold.changes.outcomes.note(command_id, found, self._outcomes_kept)
+        outcome = Outcome(record.topic, record.partition, event.key, reply.status, reply.detail, reply.type, body, at)
+        fold.changes.outcomes.note(command_id, outcome, self._outcomes_kept)
 
     async def _reopen(self) -> None:
         """After a failed commit: what the fold changed along the way is not true; read it anew. Sets `went_back`."""
@@ -447,7 +452,7 @@ class Projection:
             await self.open(list(self.positions))
 
         await until_available(reopen, on=self.availability, limit_s=READ_LIMIT_S)
-        lost = sum(max(0, offset - self.positions[lane]) for lane, offset in before.items())
+        lost = sum(max(0, offset - self.positions[partition]) for partition, offset in before.items())
         if lost:
             logger.warning("projector.positions_went_back", records=lost)
             self.went_back = True
@@ -472,7 +477,7 @@ def _releases_events(record: Record) -> bool:
     return record.topic == ev.DEAD_LETTERS and envelope.type_of(record.headers) == ev.ParkedEventsReleased.TYPE
 
 
-def _place(record: Record) -> tuple[str, int, int]:
+def _origin(record: Record) -> tuple[str, int, int]:
     return record.topic, record.partition, record.offset
 
 

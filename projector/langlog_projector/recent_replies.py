@@ -1,6 +1,6 @@
 """Replies of the last moments, kept to be sent once more to who has not received them: Redis may lose a message.
 
-A reply is published once, when the read model holds its outcome. Who still waits for one asks the projectors for it (`Unheard`),
+A reply is published once, when the read model holds its outcome. Who still waits for one asks the projectors for it (`ResendReplies`),
 and all replies of the last `WINDOW_S` are published again when the projector's own connection to Redis comes back: whichever side
 is back first, the other one repeats.
 
@@ -47,11 +47,11 @@ class RecentReplies:
 
     async def start(self) -> None:
         self._bus.on_reconnect.append(self._reconnected)
-        await self._bus.subscribe(channels.UNHEARD, self._on_unheard)
+        await self._bus.subscribe(channels.RESEND_REPLIES, self._on_resend_request)
 
     async def stop(self) -> None:
         self._bus.on_reconnect.remove(self._reconnected)
-        await self._bus.unsubscribe(channels.UNHEARD, self._on_unheard)
+        await self._bus.unsubscribe(channels.RESEND_REPLIES, self._on_resend_request)
 
     def publish(self, command_id: str, channel: str, data: bytes) -> None:
         """Publish a reply, and keep it for a while."""
@@ -69,14 +69,14 @@ class RecentReplies:
             self._sent.popitem(last=False)
             self._bytes -= len(first.data)
 
-    def _on_unheard(self, data: bytes) -> None:
+    def _on_resend_request(self, data: bytes) -> None:
         try:
-            unheard = messages.decode_unheard(data)
+            request = messages.decode_resend_replies(data)
         except msgspec.MsgspecError as error:
-            logger.error("projector.unheard_unreadable", error=str(error))
+            logger.error("projector.resend_request_unreadable", error=str(error))
             return
-        channel = channels.gateway(unheard.reply_to)
-        for id in unheard.command_ids:
+        channel = channels.gateway(request.reply_to)
+        for id in request.command_ids:
             sent = self._sent.get(id)
             if sent is not None:
                 self._bus.publish(channel, sent.data)

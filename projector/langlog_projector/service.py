@@ -104,7 +104,7 @@ class ProjectorService:
         await self._replies.start()
         settings = self._backbone.settings
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
-        self._projection = Projection(self._pool, self._bury, announcer, kept_s, erasure)
+        self._projection = Projection(self._pool, self._publish_dead_letter, announcer, kept_s, erasure)
         self._joins_until = asyncio.get_running_loop().time() + JOIN_S
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
 
@@ -235,7 +235,9 @@ class ProjectorService:
     def _behind(self) -> int:
         """Events from before the start that are not folded yet; notes when there are none left."""
         positions = self._projection.positions
-        behind = sum(max(0, end - positions[lane]) for lane, end in self._ends.items() if lane in positions)
+        behind = sum(
+            max(0, end - positions[partition]) for partition, end in self._ends.items() if partition in positions
+        )
         self.first_fold.left(behind)
         if not behind and self._ends:
             self._ends.clear()
@@ -251,17 +253,17 @@ class ProjectorService:
             topics = sorted({topic for topic, _ in partitions})
             ends = [await until_available(partial(self._log.end_offsets, t), on=self._restoring) for t in topics]
             self._ends = {
-                (t, part): end for t, found in zip(topics, ends, strict=True) for part, end in enumerate(found)
+                (t, part): end for t, positions in zip(topics, ends, strict=True) for part, end in enumerate(positions)
             }
         async with self._turn:
-            found = await self._positions(partitions)
+            positions = await self._positions(partitions)
             self._joins_until = -math.inf
             self._behind()
         # what the former owner had to say of its last commit it may not have said
         taken = msgspec.json.encode(sorted({part for _, part in partitions}))
         self._backbone.bus.deliver_local(channels.SUCCESSION, taken)
         self._backbone.bus.publish(channels.SUCCESSION, taken)
-        return found
+        return positions
 
     async def _positions(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         pool, schema = self._pool, self._backbone.settings.projection
@@ -279,7 +281,7 @@ class ProjectorService:
 
     # --- records that nobody can fold ---------------------------------------------------------
 
-    async def _bury(self, bad: Refused) -> None:
+    async def _publish_dead_letter(self, bad: Refused) -> None:
         for record, error in bad:
             logger.error(
                 "projector.dead_letter",

@@ -20,7 +20,7 @@ from .json_text import jsonb
 
 SQL = load_sql("langlog_projector", "store.sql")
 
-Place = tuple[tuple[str, ...], str]
+ItemKey = tuple[tuple[str, ...], str]
 """Namespace and key."""
 
 
@@ -39,14 +39,14 @@ class Timed(NamedTuple):
     """Something that depends on when the item expires, as Postgres has it."""
 
     kind: Literal["refresh", "expire"]
-    place: Place
+    item_key: ItemKey
     at: datetime
 
 
 class StoreChanges:
     def __init__(self) -> None:
-        self.items: dict[Place, Item] = {}
-        self.removed: set[Place] = set()
+        self.items: dict[ItemKey, Item] = {}
+        self.removed: set[ItemKey] = set()
         """gone in this batch; may have been put again since (then it is in ``items`` too)"""
         self.timed: list[Timed] = []
         """in log order; all before what the batch puts at the same place"""
@@ -62,17 +62,17 @@ class StoreChanges:
                 self._refresh((namespace, key), read_at)
             return
         for op in event.ops:
-            place = namespace, op.key
+            item_key = namespace, op.key
             if op.value:
-                self._put(place, op, at)
+                self._put(item_key, op, at)
             elif op.expired_by is None:
-                self._remove(place)
+                self._remove(item_key)
             else:
-                self._expire(place, datetime.fromisoformat(op.expired_by))
+                self._expire(item_key, datetime.fromisoformat(op.expired_by))
 
-    def _put(self, place: Place, op: StoreOp, at: datetime) -> None:
-        before = self.items.get(place)
-        self.items[place] = Item(
+    def _put(self, item_key: ItemKey, op: StoreOp, at: datetime) -> None:
+        before = self.items.get(item_key)
+        self.items[item_key] = Item(
             value=jsonb(bytes(op.value)) or "null",
             created_at=at if before is None else before.created_at,
             updated_at=at,
@@ -84,27 +84,27 @@ class StoreChanges:
             ),
         )
 
-    def _remove(self, place: Place) -> None:
-        self.items.pop(place, None)
-        self.removed.add(place)
+    def _remove(self, item_key: ItemKey) -> None:
+        self.items.pop(item_key, None)
+        self.removed.add(item_key)
 
-    def _refresh(self, place: Place, read_at: datetime) -> None:
-        item = self.items.get(place)
+    def _refresh(self, item_key: ItemKey, read_at: datetime) -> None:
+        item = self.items.get(item_key)
         if item is None:
-            if place not in self.removed:
-                self.timed.append(Timed("refresh", place, read_at))
+            if item_key not in self.removed:
+                self.timed.append(Timed("refresh", item_key, read_at))
         elif item.expires_at is not None and item.ttl_minutes is not None and item.expires_at > read_at:
             later = max(item.expires_at, read_at + lifetime(item.ttl_minutes))
-            self.items[place] = item._replace(expires_at=later)
+            self.items[item_key] = item._replace(expires_at=later)
 
-    def _expire(self, place: Place, by: datetime) -> None:
+    def _expire(self, item_key: ItemKey, by: datetime) -> None:
         """The item as it stands now goes if its time is over: it may have been written again since the scheduler looked."""
-        item = self.items.get(place)
+        item = self.items.get(item_key)
         if item is None:
-            if place not in self.removed:
-                self.timed.append(Timed("expire", place, by))
+            if item_key not in self.removed:
+                self.timed.append(Timed("expire", item_key, by))
         elif item.expires_at is not None and item.expires_at <= by:
-            self._remove(place)
+            self._remove(item_key)
 
     async def apply(self, connection: asyncpg.Connection) -> None:
         """One batch of statements for each kind: arrays of arrays don't unnest."""

@@ -84,7 +84,7 @@ class Backlog:
         await self.mark()
         if self._commands is not None:
             decided = await self._backbone.log.committed(DECIDERS, list(self._commands))
-            if any(decided.get(place, 0) < end for place, end in self._commands.items()):
+            if any(decided.get(partition, 0) < end for partition, end in self._commands.items()):
                 return False
             self._events = await self._ends(*EVENTS)
             self._commands = None
@@ -95,11 +95,11 @@ class Backlog:
         return True
 
     async def _ends(self, *topics: str) -> Ends:
-        found: dict[tuple[str, int], int] = {}
+        by_partition: dict[tuple[str, int], int] = {}
         for topic in topics:
             ends = await self._backbone.log.end_offsets(topic)
-            found.update({(topic, part): end for part, end in enumerate(ends) if end})
-        return found
+            by_partition.update({(topic, part): end for part, end in enumerate(ends) if end})
+        return by_partition
 
     async def _folded(self, ends: Ends) -> bool:
         topics, parts = [topic for topic, _ in ends], [part for _, part in ends]

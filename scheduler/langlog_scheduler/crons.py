@@ -38,7 +38,7 @@ from langlog_schemas.run_request import Assistant, Object, RunCreate, Server, la
 from .backlog import Backlog
 from .commands import append
 from .firings import Firings
-from .looks import LOOK_LIMIT_S, outlived
+from .polling import POLL_LIMIT_S, outages_logged
 
 logger = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ CATCH_UP_S = 10.0
 """A time that is at most this late fires in any case: what a busy machine or a change of schedulers may take."""
 BATCH = 500
 LONGEST_SLEEP_S = 3600.0
-AGAIN_S = 1.0
+RETRY_S = 1.0
 """Between two looks while crons are being moved on, firing pauses, or Postgres or the log is away."""
 SHARE_OF_LOOP = 20
 """Crons that are planned in one go, before others on the loop have their turn."""
@@ -84,9 +84,9 @@ class Crons:
         try:
             while True:
                 self._wake.clear()
-                wait = AGAIN_S
-                with outlived(), self.availability.attempt():
-                    async with asyncio.timeout(LOOK_LIMIT_S):
+                wait = RETRY_S
+                with outages_logged(), self.availability.attempt():
+                    async with asyncio.timeout(POLL_LIMIT_S):
                         fired = await self.fire()
                         if fired == BATCH:
                             wait = 0.0
@@ -202,7 +202,7 @@ class Crons:
     async def _next_due_s(self) -> float:
         """How long to wait for the next due time, or for crons that are being moved on."""
         seconds: float | None = await self._backbone.pool.fetchval(SQL["next_due"], *self._firings.passed_over())
-        longest = AGAIN_S if self._firings else LONGEST_SLEEP_S
+        longest = RETRY_S if self._firings else LONGEST_SLEEP_S
         return longest if seconds is None else min(max(seconds, 0.0), longest)
 
     def _on_timer(self, _: bytes) -> None:

@@ -49,11 +49,11 @@ class Expiry:
         """Writes that remove store items, one for each namespace."""
         looked = now()
         moment = looked.isoformat(timespec="microseconds")
-        found: dict[tuple[str, ...], list[cmd.StoreOp]] = {}
+        by_namespace: dict[tuple[str, ...], list[cmd.StoreOp]] = {}
         for row in await self._pool.fetch(SQL["expired_items"], looked, ITEMS_AT_ONCE):
             op = cmd.StoreOp(key=row["key"], expired_by=moment)
-            found.setdefault(tuple(row["namespace"]), []).append(op)
+            by_namespace.setdefault(tuple(row["namespace"]), []).append(op)
         return [
             (f"{'.'.join(namespace)}-expire-{moment}", cmd.WriteStore(namespace=list(namespace), ops=ops))
-            for namespace, ops in found.items()
+            for namespace, ops in by_namespace.items()
         ]

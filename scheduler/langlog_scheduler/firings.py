@@ -58,8 +58,8 @@ class Firings:
     def passed_over(self) -> tuple[list[str], list[datetime]]:
         """Crons and due times that are not to be fired now."""
         now = self._clock()
-        found = [(id, firing.due) for id, firing in self._firing.items() if firing.again_at > now]
-        return [id for id, _ in found], [due for _, due in found]
+        waiting = [(id, firing.due) for id, firing in self._firing.items() if firing.again_at > now]
+        return [id for id, _ in waiting], [due for _, due in waiting]
 
     def appended(self, fired: Collection[tuple[str, datetime]]) -> None:
         """Their commands are in the log."""

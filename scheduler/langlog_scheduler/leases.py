@@ -49,7 +49,7 @@ class Leases:
             return []
         rows = await self._pool.fetch(SQL["runs_in_flight"], [run_id for run_id, _, _ in tasks])
         runs = {row["run_id"]: row for row in rows}
-        found = []
+        requeues = []
         for run_id, _, attempt in tasks:
             run = runs.get(run_id)
             if run is None:
@@ -58,17 +58,17 @@ class Leases:
                 self._given_up[run_id] = int(attempt)
                 self.giving_up.set()
             else:
-                found.append(self._requeue(run["thread_id"], run_id, int(attempt), "lease_lost"))
-        logger.warning("scheduler.leases_lost", runs=len(found) + len(self._given_up))
-        return found
+                requeues.append(self._requeue(run["thread_id"], run_id, int(attempt), "lease_lost"))
+        logger.warning("scheduler.leases_lost", runs=len(requeues) + len(self._given_up))
+        return requeues
 
     async def given_up(self) -> list[tuple[str, cmd.Body]]:
         """The ends of runs that `lost` has found to have lost their last attempt. A look of its own: it waits for workers."""
-        asked = dict(self._given_up)
-        rows = await self._pool.fetch(SQL["runs_in_flight"], list(asked))
-        rows = [row for row in rows if row["attempt"] == asked[row["run_id"]]]
+        attempts = dict(self._given_up)
+        rows = await self._pool.fetch(SQL["runs_in_flight"], list(attempts))
+        rows = [row for row in rows if row["attempt"] == attempts[row["run_id"]]]
         states = await self._states.of([orphan(row) for row in rows])
-        for run_id in asked:
+        for run_id in attempts:
             del self._given_up[run_id]
         if not self._given_up:
             self.giving_up.clear()
@@ -104,7 +104,7 @@ class Leases:
         known = await self._queue.known()
         now = time.monotonic()
         since: dict[tuple[str, int], float] = {}
-        found = []
+        requeues = []
         for run_id, thread_id, attempt, started in rows:
             if f"{run_id}:{attempt}" in known or run_id in self._given_up:
                 continue
@@ -112,11 +112,11 @@ class Leases:
             unbegun = self._settings.sweep_s / 2 if new_for_s is None else 0.0
             patience = self._settings.lease_s if started else unbegun
             if now - first >= patience:
-                found.append(self._requeue(thread_id, run_id, attempt, "queue_lost"))
+                requeues.append(self._requeue(thread_id, run_id, attempt, "queue_lost"))
         self._missing_since = since
-        if found:
-            logger.warning("scheduler.dispatches_lost", runs=len(found))
-        return found
+        if requeues:
+            logger.warning("scheduler.dispatches_lost", runs=len(requeues))
+        return requeues
 
     async def _check_redis(self) -> None:
         try:

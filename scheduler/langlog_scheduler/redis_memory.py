@@ -53,33 +53,33 @@ class RedisMemoryWatch:
         self._dropped: int | None = None
 
     async def follow(self) -> None:
-        """Look again and again. Trouble with Redis is waited out; others say that it is away."""
+        """Poll again and again. Trouble with Redis is waited out; others say that it is away."""
         while True:
             try:
-                await self.look()
+                await self.check()
             except (RedisUnavailable, ResponseError) as error:
                 logger.debug("redis.memory_unknown", error=str(error))
             await asyncio.sleep(EVERY_S)  # memory gives no signal
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Once. Raises RedisUnavailable, or redis ResponseError."""
         memory = await redis_memory(self._pipe)
-        found = bound(memory, self._settings.frames_max_bytes, was_nearly_full=self._nearly_full)
+        state = bound(memory, self._settings.frames_max_bytes, was_nearly_full=self._nearly_full)
         about = {"used_bytes": memory.used, "max_bytes": memory.maximum, "policy": memory.policy}
-        if found.nearly_full and not self._nearly_full:
+        if state.nearly_full and not self._nearly_full:
             logger.warning("redis.nearly_full", **about)
-        elif self._nearly_full and not found.nearly_full:
+        elif self._nearly_full and not state.nearly_full:
             logger.info("redis.not_full_any_more", **about)
-        if found.evicts_all and not self._evicts_all:
+        if state.evicts_all and not self._evicts_all:
             logger.warning("redis.evicts_queued_runs", policy=memory.policy, use="noeviction or volatile-ttl")
-        self._nearly_full, self._evicts_all = found.nearly_full, found.evicts_all
-        await self._frames.trim(found.limit)
+        self._nearly_full, self._evicts_all = state.nearly_full, state.evicts_all
+        await self._frames.trim(state.limit)
         counts = await self._frames.counts()
         if self._dropped is not None and counts.dropped > self._dropped:
             logger.warning(
                 "redis.frames_dropped",
                 streams=counts.dropped - self._dropped,
                 kept_bytes=counts.bytes,
-                bound=found.limit,
+                bound=state.limit,
             )
         self._dropped = counts.dropped

@@ -19,7 +19,7 @@ from langlog_backbone.credentials.run_credentials import RunCredentials
 from langlog_backbone.history.last_states import LastStates
 from langlog_backbone.process.retry import HANGING_S, READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_backbone.project.config import read_configuration
-from langlog_backbone.read_model.watermark import ASK_AGAIN_S
+from langlog_backbone.read_model.watermark import RECHECK_S
 from langlog_backbone.redis import channels
 from langlog_schemas import commands as cmd
 from langlog_schemas.events import RUN_EVENTS
@@ -28,7 +28,7 @@ from .commands import append
 from .crons import Crons
 from .expiry import Expiry
 from .leases import SQL, Leases
-from .looks import LOOK_LIMIT_S, outlived
+from .polling import POLL_LIMIT_S, outages_logged
 from .redis_memory import RedisMemoryWatch
 from .repeats import Repeats
 from .timers import Timers
@@ -36,14 +36,14 @@ from .webhooks import Webhooks
 
 logger = structlog.get_logger(__name__)
 
-Look = Callable[[], Awaitable[list[tuple[str, cmd.Body]]]]
+Poll = Callable[[], Awaitable[list[tuple[str, cmd.Body]]]]
 
 LONGEST_SLEEP_S = 3600.0
 FORGET_EVERY_S = 300.0
 """Between two deletions of callers' credentials whose runs have ended."""
 DUE_AGAIN_S = 1.0
 """A due run that has not started after this is looked at again; `Repeats` says whether it is named again."""
-ASK_SHARE = 0.5
+QUERY_SHARE = 0.5
 """Of a lease's time, for where threads stand: other schedulers do not take their runs for forgotten yet."""
 
 
@@ -55,7 +55,7 @@ class SchedulerService:
         its own."""
         self._backbone = backbone
         self._queue_made_at = queue_made_at
-        self._states = LastStates(backbone, backbone.settings.lease_s * ASK_SHARE)
+        self._states = LastStates(backbone, backbone.settings.lease_s * QUERY_SHARE)
         self._leases = Leases(backbone.pool, backbone.queue, backbone.settings, self._states)
         self._timers = Timers(backbone.pool, backbone.settings, self._states)
         self._crons = Crons(backbone)
@@ -67,7 +67,7 @@ class SchedulerService:
         self._repeats = Repeats()
         self._delays = Availability("scheduler.delays")
         self._sweeps = Availability("scheduler.leases")
-        patience = HANGING_S + backbone.settings.lease_s * ASK_SHARE
+        patience = HANGING_S + backbone.settings.lease_s * QUERY_SHARE
         self._ends = Availability("scheduler.ends", hanging_s=patience)
         """Of looks that also wait for workers."""
         self._ttl = Availability("scheduler.expiry")
@@ -129,11 +129,11 @@ class SchedulerService:
         while True:
             self._wake.clear()
             wait = self._backbone.settings.sweep_s
-            found = await self._look(self._timers.due, self._delays)
-            if found is not None:
-                with outlived():
+            appended = await self._poll(self._timers.due, self._delays)
+            if appended is not None:
+                with outages_logged():
                     seconds = await self._timers.next_due_s()
-                    longest = DUE_AGAIN_S if found else LONGEST_SLEEP_S
+                    longest = DUE_AGAIN_S if appended else LONGEST_SLEEP_S
                     wait = longest if seconds is None else min(max(seconds, 0.0), longest)
             try:
                 async with asyncio.timeout(wait):
@@ -144,8 +144,8 @@ class SchedulerService:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._backbone.settings.sweep_s)
-            await self._look(self._leases.lost, self._sweeps, found_again=False)
-            await self._look(self._leases.missing, self._sweeps)
+            await self._poll(self._leases.lost, self._sweeps, repeats_until_folded=False)
+            await self._poll(self._leases.missing, self._sweeps)
 
     async def _find_lost_with_queue(self, made_at: float) -> None:
         """Once, as soon as the read model holds what was in the log at the start: dispatch again what an earlier queue held."""
@@ -167,16 +167,16 @@ class SchedulerService:
                 if all(positions.get(part, 0) >= end for part, end in enumerate(ends)):
                     break
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(ASK_AGAIN_S):
+                    async with asyncio.timeout(RECHECK_S):
                         await moved.wait()
         finally:
             await bus.unsubscribe(channels.WATERMARK, folded)
 
-        def look() -> Awaitable[list[tuple[str, cmd.Body]]]:
+        def poll() -> Awaitable[list[tuple[str, cmd.Body]]]:
             return self._leases.missing(time.monotonic() - made_at)
 
         while True:
-            if await self._look(look, self._sweeps) is not None:
+            if await self._poll(poll, self._sweeps) is not None:
                 return
             await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 
@@ -184,25 +184,25 @@ class SchedulerService:
         """Beside the sweep, because it waits for workers; at once, because other schedulers look for the same runs."""
         while True:
             await self._leases.giving_up.wait()
-            if await self._look(self._leases.given_up, self._ends, found_again=False) is None:
+            if await self._poll(self._leases.given_up, self._ends, repeats_until_folded=False) is None:
                 await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 
-    async def _every(self, seconds: float, look: Look, on: Availability) -> None:
+    async def _every(self, seconds: float, poll: Poll, on: Availability) -> None:
         while True:
-            await self._look(look, on)
+            await self._poll(poll, on)
             await asyncio.sleep(seconds)
 
-    async def _look(self, look: Look, on: Availability, *, found_again: bool = True) -> int | None:
+    async def _poll(self, poll: Poll, on: Availability, *, repeats_until_folded: bool = True) -> int | None:
         """Append what one look found, and how much that was; trouble (None) is waited out until the next look.
 
-        ``found_again``: the next look finds the same until the read model shows what came of it.
+        ``repeats_until_folded``: the next look finds the same until the read model shows what came of it.
         """
-        with outlived(), on.attempt():
-            async with asyncio.timeout(LOOK_LIMIT_S):
-                found = await look()
-            due = self._repeats.due(found) if found_again else found
-            if found_again:
+        with outages_logged(), on.attempt():
+            async with asyncio.timeout(POLL_LIMIT_S):
+                commands = await poll()
+            due = self._repeats.due(commands) if repeats_until_folded else commands
+            if repeats_until_folded:
                 self._repeats.note(due)
             await append(self._backbone.log, due)
-            return len(found)
+            return len(commands)
         return None

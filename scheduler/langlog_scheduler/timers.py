@@ -22,12 +22,12 @@ OVERDUE_GRACE_S = 30.0
 class Timers:
     def __init__(self, pool: asyncpg.Pool, settings: Settings, states: LastStates) -> None:
         self._pool, self._settings, self._states = pool, settings, states
-        self._looked_at = datetime.min.replace(tzinfo=UTC)
+        self._checked_at = datetime.min.replace(tzinfo=UTC)
 
     async def due(self) -> list[tuple[str, cmd.Body]]:
         """Start commands for runs whose delay is over."""
         rows = await self._pool.fetch(SQL["due_runs"])
-        self._looked_at = rows[0]["at"]
+        self._checked_at = rows[0]["at"]
         return [
             (f"{row['run_id']}-due", cmd.StartDueRun(thread_id=row["thread_id"], run_id=row["run_id"]))
             for row in rows
@@ -36,19 +36,19 @@ class Timers:
 
     async def next_due_s(self) -> float | None:
         """Seconds until the next delay is over, of those that were not `due`; None when no run waits for a moment."""
-        seconds: float | None = await self._pool.fetchval(SQL["next_due"], self._looked_at)
+        seconds: float | None = await self._pool.fetchval(SQL["next_due"], self._checked_at)
         return seconds
 
     async def overdue(self) -> list[tuple[str, cmd.Body]]:
         """Time-out commands for runs that should have ended long ago."""
         rows = await self._pool.fetch(SQL["overdue_runs"], self._settings.job_timeout_s + OVERDUE_GRACE_S)
         runs = [orphan(row) for row in rows]
-        found: list[tuple[str, cmd.Body]] = []
+        time_outs: list[tuple[str, cmd.Body]] = []
         for run, state in zip(runs, await self._states.of(runs), strict=True):
             command: cmd.Body
             if state is None:
                 command = cmd.TimeOutRun(thread_id=run.thread_id, run_id=run.run_id, attempt=run.attempt)
             else:
                 command = ended(run, state, "timeout", cmd.RunError(error="TimeoutError", message=TIME_OVER))
-            found.append((f"{run.run_id}-{run.attempt}-timeout", command))
-        return found
+            time_outs.append((f"{run.run_id}-{run.attempt}-timeout", command))
+        return time_outs

@@ -44,13 +44,13 @@ class GuardedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         allowed, why = [], ""
-        for found in await self._inner.resolve(host, port, family):
+        for address in await self._inner.resolve(host, port, family):
             try:
-                self._policy.check_address(found["host"])
+                self._policy.check_address(address["host"])
             except WebhookRefused as refused:
                 why = str(refused)
             else:
-                allowed.append(found)
+                allowed.append(address)
         if not allowed:
             raise AddressRefused(why)
         return allowed
@@ -116,7 +116,7 @@ class WebhookSender:
 
     def _headers_for(self, webhook_id: str, body: bytes) -> dict[str, str]:
         timestamp = now_ms() // 1000
-        found = {
+        headers = {
             **self._headers,
             "content-type": "application/json",
             "user-agent": f"langlog/{LANGLOG_VERSION}",
@@ -124,5 +124,5 @@ class WebhookSender:
             "webhook-timestamp": str(timestamp),
         }
         if self._key:
-            found["webhook-signature"] = signature(self._key, webhook_id, timestamp, body)
-        return found
+            headers["webhook-signature"] = signature(self._key, webhook_id, timestamp, body)
+        return headers

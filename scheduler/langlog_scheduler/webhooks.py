@@ -29,7 +29,7 @@ from langlog_backbone.time.clock import new_id, now, now_iso
 from langlog_schemas import commands as cmd
 
 from .commands import append
-from .looks import LOOK_LIMIT_S, outlived
+from .polling import POLL_LIMIT_S, outages_logged
 from .webhook_body import webhook_body
 from .webhook_sender import Try, WebhookSender
 
@@ -38,8 +38,8 @@ logger = structlog.get_logger(__name__)
 SQL = load_sql("langlog_scheduler", "webhooks.sql")
 
 LONGEST_SLEEP_S = 3600.0
-AGAIN_S = 1.0
-"""After this Postgres or the log is asked again."""
+RETRY_S = 1.0
+"""After this Postgres or the log is recorded again."""
 BACKOFF_MAX_S = 300.0
 CLAIM_MARGIN_S = 5.0
 """A claim outlives the time limit of its try by this much: then another scheduler may take its holder for dead."""
@@ -61,7 +61,7 @@ class Webhooks:
         self._outcomes = Availability("scheduler.webhooks.outcomes", "log")
         self._under_way: dict[str, str] = {}
         """run -> the user whose share its delivery takes; empty: nobody's"""
-        self._said: dict[str, int] = {}
+        self._recorded: dict[str, int] = {}
         """run -> try whose outcome is in the log and may not be folded yet"""
         self._others: dict[tuple[str, int], float] = {}
         """(run, try) that another scheduler has -> the loop's time until which it is left to that one"""
@@ -76,9 +76,9 @@ class Webhooks:
             async with asyncio.TaskGroup() as tries:
                 while True:
                     self._wake.clear()
-                    wait = AGAIN_S  # nothing signals that Postgres is back
-                    with outlived(), self.availability.attempt():
-                        async with asyncio.timeout(LOOK_LIMIT_S):
+                    wait = RETRY_S  # nothing signals that Postgres is back
+                    with outages_logged(), self.availability.attempt():
+                        async with asyncio.timeout(POLL_LIMIT_S):
                             wait = await self._begin(tries)
                     try:
                         async with asyncio.timeout(wait):
@@ -110,7 +110,7 @@ class Webhooks:
         await self._forget_folded()
         now = asyncio.get_running_loop().time()
         self._others = {key: until for key, until in self._others.items() if until > now}
-        passed_over = [*self._under_way, *self._said, *(run_id for run_id, _ in self._others)]
+        passed_over = [*self._under_way, *self._recorded, *(run_id for run_id, _ in self._others)]
         share = self._settings.webhook_concurrency_per_user
         taken = Counter(user for user in self._under_way.values() if user)
         rows = await self._pool.fetch(SQL["due"], passed_over, free, share, list(taken), list(taken.values()))
@@ -127,13 +127,13 @@ class Webhooks:
         return min(waits, default=LONGEST_SLEEP_S)
 
     async def _forget_folded(self) -> None:
-        if self._said:
-            asked = dict(self._said)  # others come in while we wait
-            rows = await self._pool.fetch(SQL["attempts"], list(asked))
+        if self._recorded:
+            recorded = dict(self._recorded)  # others come in while we wait
+            rows = await self._pool.fetch(SQL["attempts"], list(recorded))
             attempts = {row["run_id"]: row["attempts"] for row in rows}
-            for run_id, n in asked.items():
+            for run_id, n in recorded.items():
                 if attempts.get(run_id, n) >= n:
-                    del self._said[run_id]
+                    del self._recorded[run_id]
 
     async def _try(self, run_id: str, number: int) -> None:
         try:
@@ -147,11 +147,11 @@ class Webhooks:
                 body = webhook_body(row)
             except (KeyError, ValueError, msgspec.MsgspecError):
                 logger.exception("webhooks.no_body", run_id=run_id)
-                went = Try(delivered=False, duration_ms=0, error="the body cannot be made", hopeless=True)
+                result = Try(delivered=False, duration_ms=0, error="the body cannot be made", hopeless=True)
             else:
-                went = await self._sender.send(row["url"], f"msg_{run_id}", body)
-            await self._say(self._outcome(row, number, at, went))
-            self._said[run_id] = number
+                result = await self._sender.send(row["url"], f"msg_{run_id}", body)
+            await self._record_outcome(self._outcome(row, number, at, result))
+            self._recorded[run_id] = number
         except asyncio.CancelledError:
             self._backbone.pipe.send(
                 "DEL", self._claim_key(run_id, number)
@@ -159,7 +159,7 @@ class Webhooks:
             raise
         except UNAVAILABLE_ERRORS as error:
             self.availability.failed(error)
-            await asyncio.sleep(AGAIN_S)  # nothing signals that the server is back, and the try is still due
+            await asyncio.sleep(RETRY_S)  # nothing signals that the server is back, and the try is still due
         except Exception:
             # one delivery that cannot be must not end the others
             logger.exception("webhooks.try_failed", run_id=run_id, attempt=number)
@@ -186,28 +186,28 @@ class Webhooks:
     def _claim_key(self, run_id: str, number: int) -> str:
         return self._backbone.pipe.key("webhook", run_id, str(number))
 
-    def _outcome(self, row: Any, number: int, at: str, went: Try) -> cmd.RecordWebhookAttempt:
+    def _outcome(self, row: Any, number: int, at: str, result: Try) -> cmd.RecordWebhookAttempt:
         again = None
-        if not (went.delivered or went.hopeless or number >= self._settings.webhook_attempts):
+        if not (result.delivered or result.hopeless or number >= self._settings.webhook_attempts):
             # full jitter: receivers that were down are not met by all at once
             most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(number - 1, 30))
             delay = timedelta(seconds=random.uniform(0, most))  # noqa: S311
             again = (now() + delay).isoformat(timespec="microseconds")
-        if not went.delivered and again is None:
-            logger.warning("webhooks.given_up", run_id=row["run_id"], attempts=number, error=went.error)
+        if not result.delivered and again is None:
+            logger.warning("webhooks.given_up", run_id=row["run_id"], attempts=number, error=result.error)
         return cmd.RecordWebhookAttempt(
             thread_id=row["thread_id"],
             run_id=row["run_id"],
             attempt=number,
             attempted_at=at,
-            duration_ms=went.duration_ms,
-            delivered=went.delivered,
-            status_code=went.status_code,
-            error=went.error,
+            duration_ms=result.duration_ms,
+            delivered=result.delivered,
+            status_code=result.status_code,
+            error=result.error,
             next_attempt_at=again,
         )
 
-    async def _say(self, command: cmd.RecordWebhookAttempt) -> None:
+    async def _record_outcome(self, command: cmd.RecordWebhookAttempt) -> None:
         """Append the outcome until it is certain: what is not said is sent again."""
         id = f"{command.run_id}-webhook-{command.attempt}"
         await until_available(lambda: append(self._backbone.log, [(id, command)]), on=self._outcomes)

@@ -71,10 +71,10 @@ class Follower(msgspec.Struct):
         """
         cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
         if cause is not None:
-            lane, place = f"{topic}/{partition}", (cause.offset, cause.index)
-            if place <= self.causes.get(lane, (-1, -1)):
+            partition_name, sequence = f"{topic}/{partition}", (cause.offset, cause.index)
+            if sequence <= self.causes.get(partition_name, (-1, -1)):
                 return None
-            self.causes[lane] = place
+            self.causes[partition_name] = sequence
         event = event_of(headers, value)
         match event:
             case ev.RunDispatched():

@@ -56,12 +56,12 @@ def json_schema(type: str) -> dict[str, Any]:
     cls = document_types()[type]
     (schema,), components = _components([cls], "#/$defs/{name}")
     own = components.pop(_name(schema))
-    found = {"$schema": DIALECT, "$id": f"urn:langlog:{type}", **own}
+    document = {"$schema": DIALECT, "$id": f"urn:langlog:{type}", **own}
     if components:
-        found["$defs"] = components
+        document["$defs"] = components
     if is_packed(type):
-        found["$comment"] = PACKED
-    return found
+        document["$comment"] = PACKED
+    return document
 
 
 NO_DEFAULT = "(absent)"
@@ -129,7 +129,7 @@ def _channel(topic: str, names: Iterable[str]) -> dict[str, Any]:
 
 def _message(type: str, cls: type[msgspec.Struct], payload: dict[str, Any]) -> dict[str, Any]:
     packed = is_packed(type)
-    found = {
+    description = {
         "name": envelope.PREFIX + type,
         "title": cls.__name__,
         "summary": _first_line(cls),
@@ -144,8 +144,8 @@ def _message(type: str, cls: type[msgspec.Struct], payload: dict[str, Any]) -> d
         "bindings": {"kafka": {"key": {"type": "string", "description": TOPICS[_topic(cls)][0]}}},
     }
     if packed:
-        found["description"] = PACKED
-    return found
+        description["description"] = PACKED
+    return description
 
 
 def _dead_letter() -> dict[str, Any]:
@@ -220,7 +220,9 @@ def _dead_headers() -> dict[str, Any]:
 
 def _components(types: list[type[msgspec.Struct]], template: str) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
     mirrored: dict[type, Any] = {}
-    found, components = msgspec.json.schema_components([_mirror(t, mirrored) for t in types], ref_template=template)
+    references, components = msgspec.json.schema_components(
+        [_mirror(t, mirrored) for t in types], ref_template=template
+    )
     texts = _attribute_docs()
     for name, schema in components.items():
         for member, described in schema.get("properties", {}).items():
@@ -229,7 +231,7 @@ def _components(types: list[type[msgspec.Struct]], template: str) -> tuple[tuple
             text = texts.get(name, {}).get(member)
             if text is not None:
                 described.setdefault("description", text)
-    return found, components
+    return references, components
 
 
 def _mirror(cls: type[msgspec.Struct], known: dict[type, Any]) -> Any:
@@ -259,10 +261,10 @@ def _mirror(cls: type[msgspec.Struct], known: dict[type, Any]) -> Any:
 
 def _replace(type: Any, known: dict[type, Any]) -> Any:
     if isinstance(type, UnionType):
-        found: Any = _replace(get_args(type)[0], known)
+        replaced: Any = _replace(get_args(type)[0], known)
         for member in get_args(type)[1:]:
-            found = found | _replace(member, known)
-        return found
+            replaced = replaced | _replace(member, known)
+        return replaced
     if get_origin(type) in (list, dict, tuple):
         return get_origin(type)[tuple(_replace(x, known) for x in get_args(type))]
     if isinstance(type, _StructMeta) and issubclass(type, msgspec.Struct):
@@ -275,13 +277,16 @@ _StructMeta = type(msgspec.Struct)
 
 def _attribute_docs() -> dict[str, dict[str, str]]:
     """Class -> member -> the string under it in the source."""
-    found: dict[str, dict[str, str]] = {}
+    by_class: dict[str, dict[str, str]] = {}
     modules: tuple[ModuleType, ...] = (commands, events, checkpoints, frames, snapshots)
     for module in modules:
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef):
                 own = {
-                    k: v for base in node.bases if isinstance(base, ast.Name) for k, v in found.get(base.id, {}).items()
+                    k: v
+                    for base in node.bases
+                    if isinstance(base, ast.Name)
+                    for k, v in by_class.get(base.id, {}).items()
                 }
                 for field, text in zip(node.body, node.body[1:], strict=False):
                     if (
@@ -291,8 +296,8 @@ def _attribute_docs() -> dict[str, dict[str, str]]:
                         and isinstance(text.value, ast.Constant)
                     ):
                         own[field.target.id] = " ".join(str(text.value.value).split())
-                found[node.name] = own
-    return found
+                by_class[node.name] = own
+    return by_class
 
 
 def _topic(cls: type[msgspec.Struct]) -> str:
@@ -309,10 +314,10 @@ def _first_line(cls: type[msgspec.Struct]) -> str:
 
 def documents(version: str) -> dict[str, str]:
     """Path within the folder -> text of every document."""
-    found = {"asyncapi.json": asyncapi(version)}
-    found |= {f"schemas/{type}.json": json_schema(type) for type in document_types()}
+    values = {"asyncapi.json": asyncapi(version)}
+    values |= {f"schemas/{type}.json": json_schema(type) for type in document_types()}
     return {
-        path: msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n" for path, made in found.items()
+        path: msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n" for path, made in values.items()
     }
 
 

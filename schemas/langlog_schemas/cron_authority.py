@@ -53,10 +53,10 @@ def apply_changes(target: dict[str, Any], changes: Sequence[ValueChange]) -> Non
         *outer, name = change.path
         inner = target
         for step in outer:
-            found = inner.get(step)
-            if not isinstance(found, dict):
-                found = inner[step] = {}
-            inner = found
+            child = inner.get(step)
+            if not isinstance(child, dict):
+                child = inner[step] = {}
+            inner = child
         if change.value:
             inner[name] = msgspec.json.decode(change.value)
         else:

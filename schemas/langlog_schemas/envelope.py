@@ -94,7 +94,7 @@ def headers(
     traceparent: str | None = None,
 ) -> Headers:
     """The attributes of one record; ``type`` without the ``langlog.`` prefix."""
-    found: Headers = {
+    members: Headers = {
         "ce_specversion": "1.0",
         "ce_id": id,
         "ce_type": PREFIX + type,
@@ -104,32 +104,32 @@ def headers(
         "content-type": content_type,
     }
     if cause is not None:
-        found["ce_cause"] = cause.header()
+        members["ce_cause"] = cause.header()
     if reply_to is not None:
-        found["ce_replyto"] = reply_to
+        members["ce_replyto"] = reply_to
     if actor is not None:
-        found["ce_actor"] = actor
+        members["ce_actor"] = actor
     if retry:
-        found["ce_retry"] = "1"
+        members["ce_retry"] = "1"
     if traceparent is not None:
-        found["ce_traceparent"] = traceparent
-    return found
+        members["ce_traceparent"] = traceparent
+    return members
 
 
-def type_of(found: Mapping[str, str]) -> str:
+def type_of(headers: Mapping[str, str]) -> str:
     """The record's type without the prefix; empty when the header is absent."""
-    return found.get("ce_type", "").removeprefix(PREFIX)
+    return headers.get("ce_type", "").removeprefix(PREFIX)
 
 
-def meta_of(found: Mapping[str, str], partition: int, offset: int) -> CommandMeta:
+def meta_of(headers: Mapping[str, str], partition: int, offset: int) -> CommandMeta:
     """The meta of a command record at a log position. Raises KeyError when id or time are absent."""
     return CommandMeta(
-        id=found["ce_id"],
-        time=found["ce_time"],
+        id=headers["ce_id"],
+        time=headers["ce_time"],
         partition=partition,
         offset=offset,
-        reply_to=found.get("ce_replyto"),
-        actor=found.get("ce_actor"),
-        retry=found.get("ce_retry") == "1",
-        traceparent=found.get("ce_traceparent"),
+        reply_to=headers.get("ce_replyto"),
+        actor=headers.get("ce_actor"),
+        retry=headers.get("ce_retry") == "1",
+        traceparent=headers.get("ce_traceparent"),
     )

@@ -47,7 +47,7 @@ has the code 0 and is found by every question for types, whose answer then looks
 NAMES = {code: name for name, code in CODES.items()}
 
 
-class Place(NamedTuple):
+class IndexEntry(NamedTuple):
     offset: int
     run_id: str
     """Empty: of the thread itself."""
@@ -71,10 +71,10 @@ def pack(offset: int, type: str) -> bytes:
     return bytes((offset % SPAN, code))
 
 
-def unpack(bucket: int, run_id: str, entries: bytes) -> Iterator[Place]:
+def unpack(bucket: int, run_id: str, entries: bytes) -> Iterator[IndexEntry]:
     start = bucket * SPAN
     for n in range(0, len(entries), 2):
-        yield Place(start + entries[n], run_id, entries[n + 1])
+        yield IndexEntry(start + entries[n], run_id, entries[n + 1])
 
 
 def wanted(types: tuple[str, ...]) -> Callable[[int], bool]:
@@ -94,13 +94,13 @@ def matches(type: str, types: tuple[str, ...]) -> bool:
     return any(_matches(x, short) for x in types)
 
 
-def _matches(asked: str, short: str) -> bool:
-    if asked.endswith("."):
-        return (PREFIX + short).startswith(asked) or short.startswith(asked)
-    return asked.removeprefix(PREFIX) in (short, unversioned(short))
+def _matches(requested: str, short: str) -> bool:
+    if requested.endswith("."):
+        return (PREFIX + short).startswith(requested) or short.startswith(requested)
+    return requested.removeprefix(PREFIX) in (short, unversioned(short))
 
 
-def _may_match(asked: str, name: str) -> bool:
-    if asked.endswith("."):
-        return (PREFIX + name).startswith(asked) or name.startswith(asked)
-    return unversioned(asked.removeprefix(PREFIX)) == name
+def _may_match(requested: str, name: str) -> bool:
+    if requested.endswith("."):
+        return (PREFIX + name).startswith(requested) or name.startswith(requested)
+    return unversioned(requested.removeprefix(PREFIX)) == name

@@ -79,10 +79,10 @@ def _holds(term: Term | Group, metadata: Mapping[str, Any]) -> bool:
         return found_by(admits(inner, metadata) for inner in term.filters)
     if term.key not in metadata:
         return False
-    found = metadata[term.key]
+    value = metadata[term.key]
     if term.operator == "eq":
-        return _same(found, term.value)
-    return isinstance(found, list) and all(any(_same(x, y) for x in found) for y in term.value)
+        return _same(value, term.value)
+    return isinstance(value, list) and all(any(_same(x, y) for x in value) for y in term.value)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -55,7 +55,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Time of the event: created_at or updated_at of what changed."""
 
 
-class Unheard(msgspec.Struct, frozen=True, kw_only=True):
+class ResendReplies(msgspec.Struct, frozen=True, kw_only=True):
     """To the projectors: send the replies to these commands to ``reply_to`` once more, they may have been lost."""
 
     reply_to: str
@@ -105,7 +105,7 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_task = msgspec.msgpack.Decoder(Task).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
-decode_unheard = msgspec.msgpack.Decoder(Unheard).decode
+decode_resend_replies = msgspec.msgpack.Decoder(ResendReplies).decode
 decode_lifecycle_update = msgspec.msgpack.Decoder(LifecycleUpdate).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode

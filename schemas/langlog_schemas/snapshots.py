@@ -91,7 +91,7 @@ class SnapshotTaken(Event, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "snapshot.taken.v1"
     TOPIC: ClassVar[str] = TOPIC
     snapshot_id: str
-    lane_key: str
+    partition_key: str
     """Says nothing but in which partition this stands."""
     positions: list[Position]
     first: int
@@ -101,7 +101,7 @@ class SnapshotTaken(Event, kw_only=True, frozen=True):
 
     @property
     def key(self) -> str:
-        return self.lane_key
+        return self.partition_key
 
     def offsets(self) -> dict[str, int]:
         """Topic -> below which offset it stands in for the records."""
@@ -151,15 +151,15 @@ class Assembled:
         return decode_rows(b"".join(pieces[n] for n in range(body.count)))
 
 
-def rows_of(found: Iterable[TableRows], table: str) -> Iterator[dict[str, Any]]:
+def rows_of(snapshot: Iterable[TableRows], table: str) -> Iterator[dict[str, Any]]:
     """Rows of one table: column -> text as Postgres writes it (bytes where it is bytea), or None."""
-    for rows in found:
+    for rows in snapshot:
         if rows.table == table:
             names = [column.name for column in rows.columns]
             for values in zip(*(column.text or column.data for column in rows.columns), strict=True):
                 yield dict(zip(names, values, strict=True))
 
 
-def lane_key(partition: int, partition_of: Callable[[str], int]) -> str:
+def partition_key(partition: int, partition_of: Callable[[str], int]) -> str:
     """The first number, as text, that falls into a partition."""
     return next(text for n in count() if partition_of(text := str(n)) == partition)

@@ -197,10 +197,10 @@ def interrupt_ids(interrupts: Raw) -> tuple[str, ...]:
     if not interrupts or interrupts == b"{}":
         return ()
     try:
-        found = _interrupts.decode(interrupts)
+        by_task = _interrupts.decode(interrupts)
     except msgspec.MsgspecError:
         return ()
-    return tuple(sorted({one.id for group in found.values() for one in group if one.id is not None}))
+    return tuple(sorted({one.id for group in by_task.values() for one in group if one.id is not None}))
 
 
 def _without(state: ThreadState, run_id: str) -> dict[str, RunInFlight]:

@@ -14,8 +14,8 @@ if sys.version_info >= (3, 12):
 else:
 
     def _dot(one: Sequence[float], other: Sequence[float]) -> float:
-        found: float = sum(map(mul, one, other))
-        return found
+        total: float = sum(map(mul, one, other))
+        return total
 
 
 Bits = Literal[32, 64]
@@ -32,19 +32,19 @@ def pack(embedding: Sequence[float]) -> tuple[bytes, Bits]:
     Raises TypeError for what is no number.
     """
     exact = len(embedding) <= EXACT_MAX
-    found = array("d" if exact else "f", embedding)
+    numbers = array("d" if exact else "f", embedding)
     if sys.byteorder == "big":
-        found.byteswap()
-    return found.tobytes(), 64 if exact else 32
+        numbers.byteswap()
+    return numbers.tobytes(), 64 if exact else 32
 
 
 def unpack(embedding: bytes, bits: Bits) -> list[float]:
     """Raises ValueError for bytes that are no such numbers."""
-    found = array("f" if bits == 32 else "d")
-    found.frombytes(embedding)
+    numbers = array("f" if bits == 32 else "d")
+    numbers.frombytes(embedding)
     if sys.byteorder == "big":
-        found.byteswap()
-    return found.tolist()
+        numbers.byteswap()
+    return numbers.tolist()
 
 
 def similarity(wanted: Sequence[float]) -> Callable[[Sequence[float]], float]:

@@ -209,7 +209,7 @@ async def test_a_reply_that_is_lost_with_redis_is_found_in_the_read_model(
     sender = CommandSender(io)
     command = WriteStore(namespace=["n"], ops=[StoreOp(key="k", value=Raw(b"{}"))])
     await sender.send([command])
-    monkeypatch.setattr("langlog_executor.runtime.command_sender.ASK_AGAIN_S", 0.05)
+    monkeypatch.setattr("langlog_executor.runtime.command_sender.RECHECK_S", 0.05)
     await sender._replies.stop()
     (reply,) = await sender.send([command])
     assert reply.status == 200

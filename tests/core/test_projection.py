@@ -25,7 +25,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_executor.decider.aggregates import Aggregates
 from langlog_projector import projection as projection_module
 from langlog_projector.apply import apply
-from langlog_projector.projection import Nobody, Projection
+from langlog_projector.projection import NoListener, Projection
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
@@ -64,7 +64,7 @@ class Model:
 
     async def restart(self) -> Projection:
         """A projector that takes the partitions over."""
-        self._projection = Projection(self.pool, refuse, Nobody())
+        self._projection = Projection(self.pool, refuse, NoListener())
         await self._projection.open(LANES)
         return self._projection
 
@@ -232,7 +232,7 @@ async def test_a_batch_in_hand_is_not_folded_over_what_postgres_has_lost(model: 
 async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Heard(Nobody):
+    class Heard(NoListener):
         def __init__(self) -> None:
             self.events: list[str] = []
             self.marks: list[Any] = []

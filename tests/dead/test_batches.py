@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from langlog_backbone.log import Record
-from langlog_projector.projection import Nobody, Projection
+from langlog_projector.projection import NoListener, Projection
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
@@ -30,7 +30,7 @@ class Lenient(Model):
         async def bury(bad: Any) -> None:
             return None
 
-        self._projection = Projection(self.pool, bury, Nobody())
+        self._projection = Projection(self.pool, bury, NoListener())
         await self._projection.open(LANES)
         return self._projection
 

@@ -48,12 +48,12 @@ async def test_a_redis_that_fills_up_is_warned_of_and_frames_make_room(
             await pipe.call("CONFIG", "SET", "maxmemory", used + 100_000)
             watch = RedisMemoryWatch(backbone)
             with capture_logs() as logs:
-                await watch.look()
+                await watch.check()
                 await pipe.call("CONFIG", "SET", "maxmemory", 1_000_000)
                 await pipe.call("DEL", pipe.key("ballast"))
-                await watch.look()
+                await watch.check()
                 while (await frames.counts()).bytes > 500_000:
-                    await watch.look()
+                    await watch.check()
             assert {"redis.nearly_full", "redis.frames_dropped"} <= {line["event"] for line in logs}
             counts = await frames.counts()
             assert 0 < counts.bytes <= 500_000

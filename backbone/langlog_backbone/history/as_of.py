@@ -17,7 +17,7 @@ from langlog_schemas import envelope
 from langlog_schemas import event_index as ix
 from langlog_schemas import events as ev
 from langlog_schemas.commands import Metadata
-from langlog_schemas.event_index import Place
+from langlog_schemas.event_index import IndexEntry
 from langlog_schemas.thread import ThreadState, evolve
 
 from ..log import LogUnavailable, Record
@@ -117,7 +117,7 @@ async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf
     )
 
 
-async def _base(audit: Audit, thread_id: str, places: Sequence[Place], start: int) -> ThreadRows | None:
+async def _base(audit: Audit, thread_id: str, places: Sequence[IndexEntry], start: int) -> ThreadRows | None:
     """What stands in for the first events, if they were cut. Raises NotInLog when there is nothing that does."""
     if not places or places[0].offset >= start:
         return None
@@ -135,7 +135,7 @@ def too_early(thread_id: str, position: int, time: datetime) -> str:
     )
 
 
-async def _position(audit: Audit, thread_id: str, places: Sequence[Place], moment: datetime) -> int:
+async def _position(audit: Audit, thread_id: str, places: Sequence[IndexEntry], moment: datetime) -> int:
     """Offset of the last event at or before the moment; -1 without one."""
     for end in range(len(places), 0, -LOOK_BACK * 4):
         chunk = places[max(0, end - LOOK_BACK * 4) : end]
@@ -149,7 +149,7 @@ async def _position(audit: Audit, thread_id: str, places: Sequence[Place], momen
     return -1
 
 
-async def _head(audit: Audit, thread_id: str, places: Sequence[Place], begun: Pieces) -> str | None:
+async def _head(audit: Audit, thread_id: str, places: Sequence[IndexEntry], begun: Pieces) -> str | None:
     """The last checkpoint of the root namespace among these; ``begun``: parts from before them. Raises NotInLog."""
     written = [place for place in places if place.code in (_WRITTEN, _PART, _UPDATED)]
     for end in range(len(written), 0, -LOOK_BACK):
@@ -166,7 +166,7 @@ async def _head(audit: Audit, thread_id: str, places: Sequence[Place], begun: Pi
 
 
 async def _checkpoint_of(
-    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[Place], begun: Pieces
+    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[IndexEntry], begun: Pieces
 ) -> str | None:
     """Id of the root checkpoint that an event brought, if it did."""
     match event:

@@ -16,7 +16,7 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import event_index as ix
 from langlog_schemas import events as ev
-from langlog_schemas.event_index import Place
+from langlog_schemas.event_index import IndexEntry
 
 from ..log import Log, Record
 from ..postgres.database import load_sql
@@ -81,7 +81,7 @@ class Audit:
                 return Page(found, last, True)
         return Page(found, last, False)
 
-    async def places(self, asked: Asked, after: int = -1) -> AsyncIterator[list[Place]]:
+    async def places(self, asked: Asked, after: int = -1) -> AsyncIterator[list[IndexEntry]]:
         """Where the events stand that may be wanted, in order. Times are looked at roughly: see `wanted`."""
         of_type = ix.wanted(asked.types)
         bucket = (after + 1) // ix.SPAN
@@ -113,7 +113,7 @@ class Audit:
         """Rows of the thread that stand in for what was cut (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
         return await thread_rows(self._log, thread_id, tables)
 
-    async def records(self, thread_id: str, places: Sequence[Place]) -> AsyncIterator[tuple[Place, Record]]:
+    async def records(self, thread_id: str, places: Sequence[IndexEntry]) -> AsyncIterator[tuple[IndexEntry, Record]]:
         """The records of these places that are still in the log, in the order given."""
         partition = self._log.partition_of(thread_id)
         for n in range(0, len(places), CHUNK_RECORDS):
@@ -123,7 +123,7 @@ class Audit:
                 if place.offset in records:
                     yield place, records[place.offset]
 
-    async def _chunks(self, asked: Asked, after: int) -> AsyncIterator[tuple[list[Place], int]]:
+    async def _chunks(self, asked: Asked, after: int) -> AsyncIterator[tuple[list[IndexEntry], int]]:
         """Places a few at a time, and up to which offset they lead."""
         async for found in self.places(asked, after):
             for n in range(0, len(found), CHUNK_RECORDS):
@@ -131,7 +131,7 @@ class Audit:
                 yield chunk, chunk[-1].offset
 
     async def _views(
-        self, asked: Asked, partition: int, places: Sequence[Place], records: dict[int, Record]
+        self, asked: Asked, partition: int, places: Sequence[IndexEntry], records: dict[int, Record]
     ) -> list[EventView]:
         decided = causes([records[p.offset] for p in places if p.offset in records])
         offsets = {cause.offset for cause in decided.values()}

@@ -1,7 +1,7 @@
 """How far the read model is: waiting until the projection of ``run-events`` has passed an offset.
 
 Concurrency: belongs to the event loop of its bus. The channel is subscribed to only while somebody waits. What happens when Redis dies: a
-message may be lost, so a waiter asks again after a reconnect, and in any case after `ASK_AGAIN_S`.
+message may be lost, so a waiter asks again after a reconnect, and in any case after `RECHECK_S`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..redis.channels import WATERMARK
 if TYPE_CHECKING:
     from ..redis.client import Bus
 
-ASK_AGAIN_S = 5.0
+RECHECK_S = 5.0
 """The projector's message and our own reconnect may miss each other when Redis restarts."""
 
 _decode = msgspec.json.Decoder(dict[str, dict[str, int]]).decode
@@ -40,7 +40,7 @@ class Waiter:
 
     async def wait(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ASK_AGAIN_S):
+            async with asyncio.timeout(RECHECK_S):
                 await self.moved.wait()
         self.moved.clear()
 

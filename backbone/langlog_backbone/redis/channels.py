@@ -8,7 +8,7 @@ watermark            positions of the projection (JSON: topic -> {partition: off
 control              stop a run (Control), from the decider to workers
 timers               a delayed run was made, or a webhook is due, from the projector to the scheduler
 graphs               the set of graphs changed, from the projector
-unheard              replies to send once more (Unheard), from who waits for them to the projectors
+unheard              replies to send once more (ResendReplies), from who waits for them to the projectors
 succession           partitions (JSON list) that a projector has taken over, from it to the gateways
 parked               the key of an event that cannot be folded, from the projector to the deciders
 """
@@ -19,7 +19,7 @@ TIMERS = "timers"
 GRAPHS = "graphs"
 SUCCESSION = "succession"
 PARKED = "parked"
-UNHEARD = "unheard"
+RESEND_REPLIES = "resend-replies"
 WORKER_ID = "worker-"
 """What ids of workers that wait for replies begin with."""
 

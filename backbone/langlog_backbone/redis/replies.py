@@ -4,7 +4,7 @@
     query ──► Redis list ──► any worker ──Answer──► gw:<id> ──► future
 
 Redis may lose a reply: it restarts, or cuts the subscription. Then the router asks the projectors to send it again (channel
-``unheard``): as soon as its own subscription is back, and every `ASK_AGAIN_S` for commands that still have no outcome. Projectors
+``unheard``): as soon as its own subscription is back, and every `RECHECK_S` for commands that still have no outcome. Projectors
 keep the replies of the last minutes for this. Queries are asked again by `queries.QueryClient`.
 
 Concurrency: belongs to the event loop of its bus. When the process dies nobody waits any more, and the command is carried out all
@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable
 
 from langlog_schemas import messages
-from langlog_schemas.messages import Unheard
+from langlog_schemas.messages import ResendReplies
 
 from ..time.clock import new_id
 from . import channels
@@ -25,10 +25,10 @@ from .client import Bus
 
 REPLY, ANSWER = b"R", b"A"
 """First byte of a message on the channel."""
-ASK_AGAIN_S = 2.0
+RECHECK_S = 2.0
 """A command without an outcome for this long is asked after; again after each further interval."""
 IDS_PER_MESSAGE = 1_000
-"""Commands that one `Unheard` message names at most."""
+"""Commands that one `ResendReplies` message names at most."""
 
 
 class ReplyRouter:
@@ -106,7 +106,7 @@ class ReplyRouter:
 
     def _set_timer(self) -> None:
         self._overdue = set(self._commands)
-        self._timer = asyncio.get_running_loop().call_later(ASK_AGAIN_S, self._check)
+        self._timer = asyncio.get_running_loop().call_later(RECHECK_S, self._check)
 
     def _check(self) -> None:
         """Nothing signals that a message was lost: a reply that is late may be one."""
@@ -118,5 +118,5 @@ class ReplyRouter:
     def _ask_again(self, ids: list[str]) -> None:
         unheard = [id for id in ids if not all(future.done() for future in self._commands[id])]
         for n in range(0, len(unheard), IDS_PER_MESSAGE):
-            message = Unheard(reply_to=self.id, command_ids=unheard[n : n + IDS_PER_MESSAGE])
-            self._bus.publish(channels.UNHEARD, messages.encode(message))
+            message = ResendReplies(reply_to=self.id, command_ids=unheard[n : n + IDS_PER_MESSAGE])
+            self._bus.publish(channels.RESEND_REPLIES, messages.encode(message))

@@ -71,7 +71,7 @@ async def _fold(scratch: asyncpg.Pool, schema: str, partition: int, history: His
 
 async def _restore(scratch: asyncpg.Pool, schema: str, base: ThreadRows, fences: Fences) -> None:
     """Rows of the snapshot, and what of them the fold keeps in mind."""
-    from langlog_projector.fold import Pieces
+    from langlog_projector.fold import ReceivedParts
     from langlog_projector.rebuild.snapshot_read import Loader
     from langlog_projector.rebuild.snapshot_write import columns_of
     from langlog_schemas.snapshots import rows_of
@@ -80,7 +80,7 @@ async def _restore(scratch: asyncpg.Pool, schema: str, base: ThreadRows, fences:
         await Loader(connection, await columns_of(connection, schema)).insert(base.rows)
     fences.attempts = {run.run_id: run.attempt for run in base.state().runs.values() if run.attempt}
     owners = {row["blob_id"]: row["run_id"] for row in rows_of(base.rows, "checkpoint_parts")}
-    fences.parts = {blob_id: Pieces(owners[blob_id], pieces) for blob_id, pieces in base.pieces().items()}
+    fences.parts = {blob_id: ReceivedParts(owners[blob_id], chunks) for blob_id, chunks in base.pieces().items()}
 
 
 async def _compare(pool: asyncpg.Pool, scratch: asyncpg.Pool, thread_id: str) -> list[str]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/executor"
-ASK_AGAIN_S = 5.0
+RECHECK_S = 5.0
 """Without a reply for this long, Postgres is asked whether the command is carried out. The router has asked the projector for the
 reply before: Postgres does not know whether a command was refused."""
 WARN_AFTER_S = 30.0
@@ -106,7 +106,7 @@ class CommandSender:
         waiting = set(futures.values())
         began, warned = time.monotonic(), False
         while waiting:
-            _, waiting = await asyncio.wait(waiting, timeout=ASK_AGAIN_S)
+            _, waiting = await asyncio.wait(waiting, timeout=RECHECK_S)
             if waiting:
                 await self._look(futures, zip(topics, positions, strict=False))
                 if not warned and time.monotonic() - began > WARN_AFTER_S:

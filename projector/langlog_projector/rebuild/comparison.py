@@ -54,14 +54,14 @@ async def compare(connection: asyncpg.Connection, live: str, rebuilt: str) -> Co
         if table in EXCLUDED:
             continue
         a, b = ours.get(table, {}), theirs.get(table, {})
-        found = [
+        differing_columns = [
             Difference(table, "", column, _type(a, column), _type(b, column))
             for column in {**a, **b}
             if _type(a, column) != _type(b, column)
         ]
-        if found:
-            differences += found
-            differing += len(found)
+        if differing_columns:
+            differences += differing_columns
+            differing += len(differing_columns)
             continue
         columns = {column: type for column, (type, _) in a.items() if f"{table}.{column}" not in EXCLUDED}
         keys = [column for column in a if a[column][1]]
@@ -75,10 +75,10 @@ async def compare(connection: asyncpg.Connection, live: str, rebuilt: str) -> Co
 
 
 async def _tables(connection: asyncpg.Connection, schema: str) -> dict[str, dict[str, tuple[str, bool]]]:
-    found: dict[str, dict[str, tuple[str, bool]]] = {}
+    columns: dict[str, dict[str, tuple[str, bool]]] = {}
     for row in await connection.fetch(SQL["columns"], schema):
-        found.setdefault(row["table_name"], {})[row["column_name"]] = (row["type"], bool(row["is_key"]))
-    return found
+        columns.setdefault(row["table_name"], {})[row["column_name"]] = (row["type"], bool(row["is_key"]))
+    return columns
 
 
 def _type(columns: Mapping[str, tuple[str, bool]], name: str) -> str | None:

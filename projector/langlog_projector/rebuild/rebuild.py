@@ -32,7 +32,7 @@ from langlog_schemas import events as ev
 from msgspec.structs import replace
 
 from ..erasure import Erasure
-from ..projection import Nobody, Projection, Refused
+from ..projection import NoListener, Projection, Refused
 from .snapshot_read import Snapshots, restore, restore_partition, starts_of
 from .snapshot_write import SNAPSHOT
 
@@ -70,7 +70,7 @@ class Builder:
         self._log = log
         self._progress = progress
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=False)
-        self._projection = Projection(pool, self._count_refused, Nobody(), settings.outcomes_kept_s, erasure)
+        self._projection = Projection(pool, self._count_refused, NoListener(), settings.outcomes_kept_s, erasure)
         self._reader: LogReader | None = None
         self._reading: asyncio.Task[list[Record]] | None = None
         self._ahead: list[Record] = []
@@ -87,7 +87,7 @@ class Builder:
 
     def left(self, ends: Mapping[TopicPartition, int]) -> int:
         """How many records there are to fold up to these positions."""
-        return sum(max(0, end - self._projection.positions.get(lane, 0)) for lane, end in ends.items())
+        return sum(max(0, end - self._projection.positions.get(partition, 0)) for partition, end in ends.items())
 
     async def open(self, beginning: Snapshots | None = None) -> None:
         """Positions, and everything else that outlives a batch, from the schema; where nothing is folded and the log was cut, rows
@@ -151,13 +151,13 @@ class Builder:
         return records
 
     def _within(self, ends: Mapping[TopicPartition, int], records: Sequence[Record]) -> list[Record]:
-        found = []
+        accepted = []
         for record in records:
             if record.offset < ends.get((record.topic, record.partition), 0):
-                found.append(record)
+                accepted.append(record)
             else:
                 self._ahead.append(record)
-        return found
+        return accepted
 
     def _take_ahead(self) -> list[Record]:
         ahead, self._ahead = self._ahead, []
@@ -225,21 +225,21 @@ def reading(live: Settings) -> str:
 
 async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, keep: bool, as_it_is: bool) -> None:
     schema, mark = settings.projection, _mark()
-    found = await pool.fetchrow(SQL["schema"], schema)
+    state = await pool.fetchrow(SQL["schema"], schema)
     cut = ahead = None
-    if found is not None and (keep or as_it_is):
+    if state is not None and (keep or as_it_is):
         positions = await live_positions(pool) or {}
         cut = same_log.behind(positions, await starts_of(log), schema)
         ahead = same_log.ahead(positions, await same_log.bounds(log.end_offsets), schema)
     if as_it_is:
-        if found is None:
+        if state is None:
             raise RebuildError(f"there is no schema {schema}")
         if cut is not None:
             raise RebuildError(f"{cut}: it cannot be brought up to date (--drop-old lets go of it)")
         if ahead is not None:
             raise RebuildError(f"{ahead}: it cannot be brought up to date (--drop-old lets go of it)")
         return
-    if found is not None and (cut is not None or ahead is not None or not (keep and found["mark"] == mark)):
+    if state is not None and (cut is not None or ahead is not None or not (keep and state["mark"] == mark)):
         await pool.execute(f"DROP SCHEMA {schema} CASCADE")
     await ensure_read_model(pool, settings)
     await pool.execute(f"COMMENT ON SCHEMA {schema} IS '{mark}'")

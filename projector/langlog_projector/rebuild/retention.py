@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     @property
     def records(self) -> int:
         """How many go."""
-        return sum(cut - self.starts.get(lane, 0) for lane, cut in self.cuts.items())
+        return sum(cut - self.starts.get(partition, 0) for partition, cut in self.cuts.items())
 
 
 class Cut(NamedTuple):
@@ -72,7 +72,7 @@ class Cut(NamedTuple):
 
 
 def bounded(
-    asked: Mapping[TopicPartition, int],
+    requested: Mapping[TopicPartition, int],
     starts: Mapping[TopicPartition, int],
     held: Mapping[str, Mapping[TopicPartition, int]],
 ) -> tuple[Positions, dict[TopicPartition, list[str]]]:
@@ -82,11 +82,11 @@ def bounded(
     """
     cuts: Positions = {}
     holders: dict[TopicPartition, list[str]] = {}
-    for lane, offset in asked.items():
-        limits = {name: positions[lane] for name, positions in held.items() if lane in positions}
-        cuts[lane] = max(min([offset, *limits.values()]), starts.get(lane, 0))
-        if cuts[lane] < offset:
-            holders[lane] = sorted(name for name, limit in limits.items() if limit < offset)
+    for partition, offset in requested.items():
+        limits = {name: positions[partition] for name, positions in held.items() if partition in positions}
+        cuts[partition] = max(min([offset, *limits.values()]), starts.get(partition, 0))
+        if cuts[partition] < offset:
+            holders[partition] = sorted(name for name, limit in limits.items() if limit < offset)
     return cuts, holders
 
 
@@ -102,32 +102,32 @@ async def plan(log: Log, settings: Settings, before: datetime, ignored: Collecti
         await live.close()
     if folded is None:
         raise RebuildError(f"there is no read model {settings.projection}")
-    asked: Positions = {}
+    requested: Positions = {}
     starts: Positions = {}
     ends: Positions = {}
     for topic in CUT_TOPICS:
-        asked |= _lanes(topic, await log.offsets_at(topic, before))
-        starts |= _lanes(topic, await log.start_offsets(topic))
-        ends |= _lanes(topic, await log.end_offsets(topic))
+        requested |= _by_partition(topic, await log.offsets_at(topic, before))
+        starts |= _by_partition(topic, await log.start_offsets(topic))
+        ends |= _by_partition(topic, await log.end_offsets(topic))
     held = {group: of for group, of in (await log.group_positions()).items() if group not in (PROJECTORS, *ignored)}
     decided = held.pop(DECIDERS, {})
     held[DECIDERS] = {(cmd.TOPIC, part): decided.get((cmd.TOPIC, part), 0) for part in range(log.partitions)}
     held[f"projection {settings.projection}"] = {
         (topic, part): folded.get((topic, part), 0) for topic in ev.FOLDED_TOPICS for part in range(log.partitions)
     }
-    cuts, holders = bounded(asked, starts, held)
+    cuts, holders = bounded(requested, starts, held)
     return Plan(starts, cuts, ends, holders)
 
 
-def _lanes(topic: str, offsets: Sequence[int]) -> Positions:
+def _by_partition(topic: str, offsets: Sequence[int]) -> Positions:
     return {(topic, part): offset for part, offset in enumerate(offsets)}
 
 
 async def cut(log: Log, settings: Settings, before: datetime, progress: Progress, ignored: Collection[str] = ()) -> Cut:
     """Cut the log before a time. Raises RebuildError (a rebuild is under way), LogFault, LogUnavailable, StartError."""
-    found = await plan(log, settings, before, ignored)
-    if not found.records:
-        return Cut(found, 0, 0, None, done=False)
+    planned = await plan(log, settings, before, ignored)
+    if not planned.records:
+        return Cut(planned, 0, 0, None, done=False)
     live = await connect_pool(settings, size=4)
     try:
         async with _alone(
@@ -136,37 +136,37 @@ async def cut(log: Log, settings: Settings, before: datetime, progress: Progress
             # those who read the log from its front would be held up at the end
             async with _nobody_reads(live, settings):
                 pass
-            return await _cut(log, settings, live, found, progress)
+            return await _cut(log, settings, live, planned, progress)
     finally:
         await live.close()
 
 
-async def _cut(log: Log, settings: Settings, live: asyncpg.Pool, found: Plan, progress: Progress) -> Cut:
+async def _cut(log: Log, settings: Settings, live: asyncpg.Pool, planned: Plan, progress: Progress) -> Cut:
     scratch = scratch_schema(settings.projection)
     snapshot_id = uuid.uuid4().hex
     async with building(log, settings, scratch, progress, keep=False) as builder:
         try:
             # what an earlier cut has put into a snapshot is not taken out again
-            cuts = {lane: max(cut, builder.positions.get(lane, 0)) for lane, cut in found.cuts.items()}
-            await builder.fold_to({lane: cut for lane, cut in cuts.items() if lane[0] != cmd.TOPIC})
+            cuts = {partition: max(cut, builder.positions.get(partition, 0)) for partition, cut in planned.cuts.items()}
+            await builder.fold_to({partition: cut for partition, cut in cuts.items() if partition[0] != cmd.TOPIC})
             commands = {part: cut for (topic, part), cut in cuts.items() if topic == cmd.TOPIC}
             written = await write(log, builder.pool, scratch, snapshot_id, commands)
         finally:
             await _drop(builder)
-    found = found._replace(cuts=cuts)
+    planned = planned._replace(cuts=cuts)
     rows, records = sum(w.rows for w in written.values()), sum(w.taken.records for w in written.values())
     logger.info("retention.snapshot_written", snapshot=snapshot_id, rows=rows, records=records)
     comparison = await _prove(log, settings, live, written, progress)
     if not comparison.same:
-        return Cut(found, rows, records, comparison, done=False)
+        return Cut(planned, rows, records, comparison, done=False)
     await log.append([taken_record(w.taken) for w in written.values()])
     logger.info("retention.snapshot_taken", snapshot=snapshot_id)
     async with _nobody_reads(live, settings):
         await _on_disk(live, settings, cuts)
         await log.cut(cuts)
     await log.cut({(snapshots.TOPIC, part): w.taken.first for part, w in written.items()})
-    logger.info("retention.cut", records=found.records)
-    return Cut(found, rows, records, comparison, done=True)
+    logger.info("retention.cut", records=planned.records)
+    return Cut(planned, rows, records, comparison, done=True)
 
 
 async def _on_disk(live: asyncpg.Pool, settings: Settings, cuts: Mapping[TopicPartition, int]) -> None:
@@ -178,10 +178,10 @@ async def _on_disk(live: asyncpg.Pool, settings: Settings, cuts: Mapping[TopicPa
         await connection.execute("SET LOCAL synchronous_commit = on")
         rows = await connection.fetch(SQL["touch_positions"])
     folded = {(topic, part): offset for topic, part, offset in rows}
-    for lane, offset in cuts.items():
-        if lane[0] != cmd.TOPIC and folded.get(lane, 0) < offset:
+    for partition, offset in cuts.items():
+        if partition[0] != cmd.TOPIC and folded.get(partition, 0) < offset:
             raise RebuildError(
-                f"{settings.projection} is at offset {folded.get(lane, 0)} of {lane[0]}/{lane[1]}, below the cut at {offset}: "
+                f"{settings.projection} is at offset {folded.get(partition, 0)} of {partition[0]}/{partition[1]}, below the cut at {offset}: "
                 "Postgres has lost commits; cut again when they are folded again"
             )
 

@@ -54,7 +54,9 @@ async def restore(log: Log, pool: asyncpg.Pool, schema: str, partitions: Collect
         return 0
     rows = await pool.fetch(SNAPSHOT["positions"], parts)
     positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
-    trouble = behind(positions, {lane: start for lane, start in starts.items() if lane[1] in parts}, schema)
+    trouble = behind(
+        positions, {partition: start for partition, start in starts.items() if partition[1] in parts}, schema
+    )
     if trouble is not None:
         raise OtherLog(f"{trouble}: {REMEDY}")
     begun = {part for (_, part), offset in positions.items() if offset > 0}
@@ -128,10 +130,10 @@ class Loader:
         assert isinstance(body, ThreadSnapshot | RowsSnapshot)
         return self._assembled.rows(body)
 
-    async def insert(self, found: Iterable[TableRows]) -> None:
+    async def insert(self, tables: Iterable[TableRows]) -> None:
         """Into the tables. Raises LogFault for one, or a column, that the read model does not have."""
         alike: dict[tuple[str, ...], list[TableRows]] = {}
-        for rows in found:
+        for rows in tables:
             alike.setdefault((rows.table, *(column.name for column in rows.columns)), []).append(rows)
         for (table, *_), gathered in alike.items():
             await self._insert(table, gathered)

@@ -88,10 +88,10 @@ class Written(NamedTuple):
 
 
 async def columns_of(connection: asyncpg.Connection, schema: str) -> Columns:
-    found: dict[str, dict[str, str]] = {}
+    columns: dict[str, dict[str, str]] = {}
     for row in await connection.fetch(SQL["columns"], schema):
-        found.setdefault(row["table_name"], {})[row["column_name"]] = row["type"]
-    return found
+        columns.setdefault(row["table_name"], {})[row["column_name"]] = row["type"]
+    return columns
 
 
 async def write(
@@ -112,11 +112,11 @@ async def write(
             async for key, rows in _by_key(connection, tables, sources, writer.record_bytes):
                 await writer.add(key, rows, of_thread=of_threads)
         await writer.flush()
-        found = await connection.fetch(SNAPSHOT["positions"], list(range(log.partitions)))
+        numbered_rows = await connection.fetch(SNAPSHOT["positions"], list(range(log.partitions)))
     positions: dict[int, list[Position]] = {
         part: [Position(topic="commands", offset=offset)] for part, offset in commands.items()
     }
-    for topic, part, *numbers in found:
+    for topic, part, *numbers in numbered_rows:
         offset, cause_offset, index, count = numbers
         positions.setdefault(part, []).append(
             Position(topic=topic, offset=offset, cause_offset=cause_offset, cause_index=index, cause_count=count)
@@ -125,7 +125,7 @@ async def write(
         part: Written(
             SnapshotTaken(
                 snapshot_id=snapshot_id,
-                lane_key=snapshots.lane_key(part, log.partition_of),
+                partition_key=snapshots.partition_key(part, log.partition_of),
                 positions=sorted(of, key=lambda position: position.topic),
                 first=writer.first[part],
                 records=writer.records[part],
@@ -138,7 +138,7 @@ async def write(
 
 def taken_record(taken: SnapshotTaken) -> NewRecord:
     """What makes a snapshot count."""
-    return _record(taken, f"{taken.snapshot_id}-{taken.lane_key}-taken")
+    return _record(taken, f"{taken.snapshot_id}-{taken.partition_key}-taken")
 
 
 def _record(body: snapshots.AnySnapshot, id: str) -> NewRecord:
@@ -154,8 +154,8 @@ class _Writer:
     def __init__(self, log: Log, snapshot_id: str, ends: Sequence[int]) -> None:
         self._log = log
         self._id = snapshot_id
-        self._piece = max(1_000, min(log.max_record_bytes, PART_BYTES) - SEALING_BYTES)
-        self.record_bytes = min(RECORD_BYTES, self._piece)
+        self._chunk_bytes = max(1_000, min(log.max_record_bytes, PART_BYTES) - SEALING_BYTES)
+        self.record_bytes = min(RECORD_BYTES, self._chunk_bytes)
         self.first = list(ends)
         self.records = [0] * log.partitions
         self.rows = [0] * log.partitions
@@ -169,19 +169,19 @@ class _Writer:
         self._numbers[part] += 1
         self.rows[part] += sum(map(len, rows))
         body = snapshots.encode_rows(rows)
-        pieces = [body[n : n + self._piece] for n in range(0, len(body), self._piece)]
-        for index, piece in enumerate(pieces):
+        chunks = [body[n : n + self._chunk_bytes] for n in range(0, len(body), self._chunk_bytes)]
+        for index, chunk in enumerate(chunks):
             about: dict[str, Any] = {
                 "snapshot_id": self._id,
                 "number": number,
                 "index": index,
-                "count": len(pieces),
-                "rows": piece,
+                "count": len(chunks),
+                "rows": chunk,
             }
             whole = ThreadSnapshot(thread_id=key, **about) if of_thread else RowsSnapshot(aggregate_id=key, **about)
             self._batch.append(_record(whole, f"{self._id}-{part}-{self.records[part]}"))
             self.records[part] += 1
-            self._size += len(piece)
+            self._size += len(chunk)
             if self._size >= APPEND_BYTES or len(self._batch) >= APPEND_RECORDS:
                 await self.flush()
 
@@ -245,10 +245,10 @@ async def _by_key(
 
 
 def _packed(gathered: Mapping[str, Sequence[asyncpg.Record]], tables: Columns) -> list[TableRows]:
-    found = []
+    packed = []
     for table, rows in gathered.items():
         by_column = list(zip(*rows, strict=True))[1:]
-        found.append(
+        packed.append(
             TableRows(
                 table=table,
                 columns=[
@@ -257,4 +257,4 @@ def _packed(gathered: Mapping[str, Sequence[asyncpg.Record]], tables: Columns) -
                 ],
             )
         )
-    return found
+    return packed

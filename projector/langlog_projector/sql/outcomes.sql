@@ -8,6 +8,6 @@ ON CONFLICT DO NOTHING
 -- name: prune
 -- $1, $2 the partitions that got a row; $3 how long one is kept behind the newest of its partition.
 DELETE FROM outcomes o
-USING unnest($1::text[], $2::int[]) AS lane (topic, part),
-      LATERAL (SELECT max(n.at) AS newest FROM outcomes n WHERE n.topic = lane.topic AND n.part = lane.part) AS clock
-WHERE o.topic = lane.topic AND o.part = lane.part AND o.at < clock.newest - $3::interval
+USING unnest($1::text[], $2::int[]) AS touched (topic, part),
+      LATERAL (SELECT max(n.at) AS newest FROM outcomes n WHERE n.topic = touched.topic AND n.part = touched.part) AS clock
+WHERE o.topic = touched.topic AND o.part = touched.part AND o.at < clock.newest - $3::interval

@@ -10,11 +10,11 @@ from langlog_backbone.process.unavailable import is_unavailable
 
 logger = structlog.get_logger(__name__)
 
-LOOK_LIMIT_S = 60.0
+POLL_LIMIT_S = 60.0
 """For what one look reads. A Postgres that hangs is asked again by the next look, on another connection."""
 
 
-class outlived:
+class outages_logged:
     """A block that may break off because a server is unavailable, or because Postgres does not take one statement.
 
     The former is logged by the loop's `Availability`; the latter is logged here. Whatever else the block raises goes on.
@@ -31,6 +31,6 @@ class outlived:
         if is_unavailable(error):
             return True
         if isinstance(error, asyncpg.PostgresError):
-            logger.error("scheduler.look_failed", exc_info=error)
+            logger.error("scheduler.poll_failed", exc_info=error)
             return True
         return False
