@@ -8,9 +8,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from langlog.operations.why import Facts, Interrupt, QueueFacts, RunFacts, explain, gather
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import open_log
+from langlog_backbone.operation.explain_run import Facts, Interrupt, QueueFacts, RunFacts, explain, gather
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis.client import RedisPipe

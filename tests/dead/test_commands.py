@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from langlog.main import cli
-from langlog.operations.dead import NotReleased, operator
-from langlog.operations.why import explain, gather
+from langlog.operations.dead import operator
+from langlog_backbone.operation.explain_run import explain, gather
+from langlog_backbone.operation.parked_keys import NotReleased
 from langlog_backbone.process.settings import VARIABLES, Settings
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import service as decider

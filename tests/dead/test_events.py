@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from langlog.operations.dead import NotReleased, operator
+from langlog.operations.dead import operator
+from langlog_backbone.operation.parked_keys import NotReleased
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id
 from langlog_projector.rebuild.rebuild import building, follow_log

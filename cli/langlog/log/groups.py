@@ -6,33 +6,15 @@ Deciders and strangers keep their positions on the log; projections keep theirs 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import options
 
 if TYPE_CHECKING:
-    import asyncpg
-    from langlog_backbone.log import Log, Positions
+    from langlog_backbone.operation.group_lag import GroupPosition
     from langlog_backbone.process.settings import Settings
-
-PROJECTORS = "projectors"
-"""The projectors' group on the log: it only shares partitions out, its positions are in Postgres."""
-
-
-class Lane(NamedTuple):
-    """One partition as a group sees it."""
-
-    group: str
-    topic: str
-    partition: int
-    position: int
-    end: int
-
-    @property
-    def lag(self) -> int:
-        return max(0, self.end - self.position)
 
 
 @click.command(short_help="Show how far each group of readers is behind.")
@@ -58,6 +40,7 @@ def groups(each: bool, as_json: bool, data_dir: Path | None) -> None:
 
 async def _groups(settings: Settings, each: bool, as_json: bool) -> int:
     import msgspec
+    from langlog_backbone.operation.group_lag import gather
     from langlog_backbone.postgres.database import connect_pool
     from langlog_backbone.read_model.same_log import OtherLog, check_same_log
 
@@ -82,31 +65,7 @@ async def _groups(settings: Settings, each: bool, as_json: bool) -> int:
     return 0
 
 
-async def gather(log: Log, pool: asyncpg.Pool) -> list[Lane]:
-    """Where everybody stands. Partitions that hold nothing are left out, unless somebody has a position on them."""
-    from langlog_backbone.postgres.database import load_sql
-    from langlog_schemas import commands, events
-
-    sql = load_sql("langlog", "groups.sql")
-    known = await log.group_positions()
-    known.pop(PROJECTORS, None)
-    for (schema,) in await pool.fetch(sql["projections"]):
-        rows = await pool.fetch(sql["positions"].format(schema=schema))
-        known[f"projection {schema}"] = {(topic, part): offset for topic, part, offset in rows}
-    ends: Positions = {}
-    for topic in (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS):
-        ends.update({(topic, n): end for n, end in enumerate(await log.end_offsets(topic))})
-    lanes = []
-    for group, positions in sorted(known.items()):
-        topics = {topic for topic, _ in positions}
-        for (topic, partition), end in ends.items():
-            position = positions.get((topic, partition))
-            if topic in topics and (end > 0 or position):
-                lanes.append(Lane(group, topic, partition, position or 0, end))
-    return lanes
-
-
-def table(lanes: list[Lane], each: bool) -> list[str]:
+def table(lanes: list[GroupPosition], each: bool) -> list[str]:
     """For people: a line a topic, or a line a partition."""
     rows: list[tuple[str, ...]] = [("GROUP", "TOPIC", "PARTITIONS", "POSITION", "END", "LAG")]
     if each:

@@ -1,0 +1,248 @@
+"""Why a run is not moving: what Postgres, Redis and the log's ends say of it (`gather`), and what that means (`explain`, pure).
+
+Reads only. One answer serves `langlog why` and the API.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+
+from ..log.port import DECIDERS, Log
+from ..postgres.database import load_sql
+from ..process.server_errors import RedisUnavailable
+from ..process.settings import Settings
+from ..redis.client import RedisPipe
+
+SQL = load_sql("langlog_backbone", "why.sql")
+ASKED_SHOWN = 5
+"""Open interrupts that are shown."""
+VALUE_WIDTH = 120
+"""Characters of an interrupt's value that are shown."""
+
+
+class RunFacts(NamedTuple):
+    """A row of ``runs``, as of the moment ``now``."""
+
+    run_id: str
+    thread_id: str
+    status: str
+    attempt: int
+    now: datetime
+    crashes: int = 0
+    cancel: str | None = None
+    superseded_by: str | None = None
+    not_before: datetime | None = None
+    created_at: datetime | None = None
+    dispatched_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str | None = None
+    ahead: str | None = None
+    """The run of the same thread that it waits for."""
+    assistant_id: str = ""
+
+
+class QueueFacts(NamedTuple):
+    """What Redis says. ``place``: tasks in front of the run's own, None when it is not queued."""
+
+    place: int | None = None
+    queued: int = 0
+    worker: str | None = None
+    lease_s: float | None = None
+    """Seconds for which the holder's lease is still good; negative: it has been silent too long."""
+    workers: int = 0
+
+
+class Interrupt(NamedTuple):
+    """What a node asked a human. ``value``: JSON."""
+
+    id: str
+    value: str
+
+
+class Facts(NamedTuple):
+    run: RunFacts | None
+    queue: QueueFacts | None
+    """None: Redis cannot be reached."""
+    undecided: int = 0
+    """Commands that no decider has taken yet."""
+    unfolded: int = 0
+    """Events that the read model does not have yet."""
+    parked: str | None = None
+    """What is wrong with the record that the run's thread is parked behind."""
+    parked_keys: int = 0
+    """How many keys are parked in all."""
+    waits: bool = False
+    """The run is the last one of its thread and left it interrupted."""
+    asked: tuple[Interrupt, ...] = ()
+    """What it asks; empty: it stopped at a breakpoint, or was cancelled."""
+
+
+def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
+    """What the facts mean, the most important sentence first."""
+    lines = [_first(run_id, facts, settings)]
+    run = facts.run
+    if facts.parked is not None and run is not None:
+        lines.insert(0, f"Its thread {run.thread_id} is parked: {facts.parked}. See langlog dead show {run.thread_id}.")
+    elif run is None and facts.parked_keys:
+        lines.append(
+            f"{facts.parked_keys} keys are parked behind records that cannot be handled: see langlog dead list."
+        )
+    if run is not None and facts.waits:
+        lines += _open(run, facts.asked)
+    if run is not None and run.ended_at is None:
+        if run.cancel is not None:
+            by = f" by run {run.superseded_by}" if run.superseded_by else ""
+            lines.append(f"It has been asked to stop ({run.cancel}){by}.")
+        if run.crashes:
+            lines.append(f"It has lost its worker {run.crashes} times; after {settings.max_attempts} it is given up.")
+    if facts.undecided:
+        lines.append(f"Deciders have up to {facts.undecided} commands in front of them.")
+    if facts.unfolded:
+        lines.append(f"The read model is {facts.unfolded} events behind the log: some of this may be out of date.")
+    return lines
+
+
+def _first(run_id: str, facts: Facts, settings: Settings) -> str:
+    run, queue = facts.run, facts.queue
+    if run is None:
+        if facts.undecided or facts.unfolded:
+            return f"There is no run {run_id} yet: its command or its events may be among those not taken yet."
+        return f"There is no run {run_id}: it never was, was deleted, or was rolled back."
+    if facts.waits and facts.asked:
+        return f"It waits for a human: {len(facts.asked)} open interrupt{'s' if len(facts.asked) > 1 else ''} on thread {run.thread_id}."
+    if facts.waits and run.status == "success":
+        return (
+            f"It stopped at a breakpoint of thread {run.thread_id} at {_when(run.ended_at)}, and waits to be continued."
+        )
+    if run.status not in ("pending", "running"):
+        error = f" with {run.error}" if run.error else ""
+        return f"The run is over: {run.status}{error} at {_when(run.ended_at)} (attempt {run.attempt})."
+    if run.attempt == 0:
+        if run.not_before is not None and run.not_before > run.now:
+            return f"It is delayed until {_when(run.not_before)} ({_span(run.now, run.not_before)} from now)."
+        if run.ahead is not None:
+            return f"It waits for run {run.ahead} of the same thread."
+        if run.not_before is not None:
+            return f"Its delay ended at {_when(run.not_before)}, but no scheduler has started it: is one running?"
+        return "Nothing stands before it, but no decider has dispatched it: is one running?"
+    since = f"since {_when(run.started_at or run.dispatched_at)}"
+    if queue is None:
+        return "It is dispatched, but Redis cannot be reached: no worker can take it or say how it is."
+    if queue.worker is not None and queue.lease_s is not None and queue.lease_s > 0:
+        doing = "runs" if run.status == "running" else "has taken"
+        return (
+            f"Worker {queue.worker} {doing} attempt {run.attempt} {since}; its lease is good for {queue.lease_s:.0f} s."
+        )
+    if queue.worker is not None:
+        silent = "is gone" if queue.lease_s is None else f"has been silent for {-queue.lease_s:.0f} s beyond its lease"
+        return f"Worker {queue.worker}, which held it, {silent}: a scheduler dispatches it again within {settings.sweep_s:g} s."
+    if queue.place is not None:
+        if queue.workers == 0:
+            return f"It is dispatched ({since}), but no worker is alive: start an executor."
+        return (
+            f"It is dispatched ({since}) and waits for a free worker: {queue.place} of {queue.queued} tasks are in front of it, "
+            f"{queue.workers} workers are alive with {settings.jobs_per_worker} places each."
+        )
+    return (
+        f"Attempt {run.attempt} is dispatched ({since}), but neither queued nor held by anybody: Redis lost it, or it has just "
+        f"ended. A scheduler dispatches it again within {settings.sweep_s:g} s."
+    )
+
+
+def _open(run: RunFacts, asked: tuple[Interrupt, ...]) -> list[str]:
+    """What is asked, and how it is answered."""
+    lines = [f"  {id}: {value if len(value) <= VALUE_WIDTH else value[: VALUE_WIDTH - 1] + '…'}" for id, value in asked]
+    if len(lines) > ASKED_SHOWN:
+        lines[ASKED_SHOWN:] = [f"  and {len(lines) - ASKED_SHOWN} more"]
+    wanted = '"command": {"resume": …}' if asked else '"input": null'
+    what = "Answer" if asked else "Continue"
+    body = f'{{"assistant_id": "{run.assistant_id}", {wanted}}}'
+    return [*lines, f"{what} by a new run: POST /threads/{run.thread_id}/runs {body}"]
+
+
+def _when(moment: datetime | None) -> str:
+    return "an unknown time" if moment is None else moment.isoformat(timespec="seconds")
+
+
+def _span(start: datetime, end: datetime) -> str:
+    seconds = int((end - start).total_seconds())
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+async def run_of(pool: asyncpg.Pool, thread_id: str) -> str | None:
+    """The newest run of a thread, given its id; None for any other id, or a thread without runs."""
+    found = await pool.fetchval(SQL["last_run"], thread_id)
+    return None if found is None else str(found)
+
+
+async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPipe, run_id: str) -> Facts:
+    """Ask everybody who may know. Redis may be away."""
+    row = await pool.fetchrow(SQL["run"], run_id)
+    run = None
+    if row is not None:
+        ahead = None
+        delayed = row["not_before"] is not None and row["not_before"] > row["now"]
+        if row["attempt"] == 0 and not delayed:
+            ahead = await pool.fetchval(SQL["ahead"], row["thread_id"], run_id, row["ordinal"])
+        run = RunFacts(**{k: v for k, v in row.items() if k != "ordinal"}, ahead=ahead)
+    folded = {(r["topic"], r["part"]): r["offset"] for r in await pool.fetch(SQL["positions"])}
+    unfolded = 0
+    for topic in ev.FOLDED_TOPICS:
+        for part, end in enumerate(await log.end_offsets(topic)):
+            unfolded += max(0, end - folded.get((topic, part), 0))
+    ends = {(cmd.TOPIC, part): end for part, end in enumerate(await log.end_offsets(cmd.TOPIC))}
+    taken = await log.committed(DECIDERS, list(ends))
+    undecided = sum(max(0, end - taken.get(place, 0)) for place, end in ends.items())
+    queue = None if run is None else await _queue(pipe, f"{run_id}:{run.attempt}", settings)
+    parked = None if run is None else await pool.fetchval(SQL["parked"], run.thread_id)
+    keys = await pool.fetchval(SQL["parked_keys"])
+    waits = False
+    asked: tuple[Interrupt, ...] = ()
+    if row is not None and row["ended_at"] is not None:
+        thread = await pool.fetchrow(SQL["waits"], row["thread_id"], row["ordinal"])
+        waits = thread is not None and thread["status"] == "interrupted"
+        asked = _interrupts(thread["interrupts"]) if waits else ()
+    return Facts(run, queue, undecided, unfolded, parked, keys, waits, asked)
+
+
+def _interrupts(text: str | None) -> tuple[Interrupt, ...]:
+    """What a thread's row has: task id -> what it asks."""
+    tasks: dict[str, list[dict[str, Any]]] = msgspec.json.decode(text or "{}")
+    return tuple(
+        Interrupt(str(one.get("id")), msgspec.json.encode(one.get("value")).decode())
+        for asked in tasks.values()
+        for one in asked
+    )
+
+
+async def _queue(pipe: RedisPipe, task_id: str, settings: Settings) -> QueueFacts | None:
+    try:
+        ids = await pipe.call("LRANGE", pipe.key("queue"), 0, -1)
+        leases: Any = await pipe.call("ZRANGE", pipe.key("leases"), 0, -1, "WITHSCORES")
+        seconds, micros = await pipe.call("TIME")
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        until = _pairs(leases)
+        place = len(ids) - 1 - ids.index(task_id.encode()) if task_id.encode() in ids else None
+        holder = None
+        for worker in until:
+            if task_id.encode() in await pipe.call("LRANGE", pipe.key("held", worker), 0, -1):
+                holder = worker
+        alive = sum(moment > now_ms for moment in until.values())
+        lease_s = None if holder is None else (until[holder] - now_ms) / 1000
+    except RedisUnavailable:
+        return None
+    return QueueFacts(place, len(ids), holder, lease_s, alive)
+
+
+def _pairs(found: Any) -> dict[str, float]:
+    """What ZRANGE … WITHSCORES gives, flat or in pairs (RESP 2 and 3)."""
+    if found and isinstance(found[0], list | tuple):
+        return {member.decode(): float(score) for member, score in found}
+    return {found[n].decode(): float(found[n + 1]) for n in range(0, len(found), 2)}

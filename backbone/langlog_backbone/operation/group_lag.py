@@ -1,0 +1,52 @@
+"""How far each group of readers is behind the end of the log. Joins no group, changes nothing.
+
+Deciders and strangers keep their positions on the log; projections keep theirs in Postgres, beside the rows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import asyncpg
+from langlog_schemas import commands, events
+
+from ..log.port import Log, Positions
+from ..postgres.database import load_sql
+
+SQL = load_sql("langlog_backbone", "groups.sql")
+PROJECTORS = "projectors"
+"""The projectors' group on the log: it only shares partitions out, its positions are in Postgres."""
+
+
+class GroupPosition(NamedTuple):
+    """One partition as a group sees it."""
+
+    group: str
+    topic: str
+    partition: int
+    position: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        return max(0, self.end - self.position)
+
+
+async def gather(log: Log, pool: asyncpg.Pool) -> list[GroupPosition]:
+    """Where everybody stands. Partitions that hold nothing are left out, unless somebody has a position on them."""
+    known = await log.group_positions()
+    known.pop(PROJECTORS, None)
+    for (schema,) in await pool.fetch(SQL["projections"]):
+        rows = await pool.fetch(SQL["positions"].format(schema=schema))
+        known[f"projection {schema}"] = {(topic, part): offset for topic, part, offset in rows}
+    ends: Positions = {}
+    for topic in (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS):
+        ends.update({(topic, n): end for n, end in enumerate(await log.end_offsets(topic))})
+    found = []
+    for group, positions in sorted(known.items()):
+        topics = {topic for topic, _ in positions}
+        for (topic, partition), end in ends.items():
+            position = positions.get((topic, partition))
+            if topic in topics and (end > 0 or position):
+                found.append(GroupPosition(group, topic, partition, position or 0, end))
+    return found

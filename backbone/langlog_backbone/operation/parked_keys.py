@@ -1,0 +1,160 @@
+"""Keys that are parked behind a record that cannot be handled: list them, show their records, and release them.
+
+Reading asks Postgres. Releasing appends to the log what an operator wants (`commands.ReleaseParked`,
+`events.ParkedEventsReleased`), and waits for decider and projector to have done it. See docs on dead letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, messages
+from langlog_schemas import events as ev
+from langlog_schemas.events import ParkedReleased
+
+from ..log.port import Log
+from ..log.records import command_record, event_record
+from ..postgres.database import load_sql
+from ..redis import channels
+from ..redis.client import Bus
+from ..time.clock import new_id
+
+SQL = load_sql("langlog_backbone", "parked.sql")
+SOURCE = "/langlog/operator"
+ANSWER_S = 30.0
+"""A decider and a projector that have not answered by then are taken to be away."""
+
+
+class NotReleased(Exception):
+    """What is still in the way."""
+
+
+class ParkedKey(msgspec.Struct, frozen=True):
+    """A key whose records wait. ``first``: where the first of them was appended, ``topic-partition-offset``."""
+
+    key: str
+    records: int
+    since: datetime
+    first: str
+    type: str | None
+    error: str | None
+    """Why the first one cannot be handled."""
+
+
+class ParkedRecord(msgspec.Struct, frozen=True):
+    """A record that waits. ``state``: ``bad`` by itself, or ``behind`` a bad one; ``origin``: ``topic-partition-offset``."""
+
+    origin: str
+    topic: str
+    type: str | None
+    state: str
+    error: str | None
+    at: datetime
+    headers: dict[str, str]
+    data: Any
+    """The decoded body; base64 of one that cannot be decoded."""
+
+
+class ParkedKeys:
+    """Lists and releases parked keys. ``actor``: who releases, as the records say."""
+
+    def __init__(self, pool: asyncpg.Pool, log: Log, bus: Bus) -> None:
+        self._pool, self._log, self._bus = pool, log, bus
+
+    async def first(self, key: str) -> ParkedRecord | None:
+        """The record that is handled next."""
+        records = await records_of(self._pool, key)
+        return records[0] if records else None
+
+    async def release(self, key: str, drop: str | None, actor: str | None = None) -> int:
+        """Have everything of the key handled, but ``drop`` (the origin of its first record); how many records that were.
+
+        Raises NotReleased, LogUnavailable, AppendUnknown."""
+        records = await records_of(self._pool, key)
+        handled: int = sum(record.topic != cmd.TOPIC for record in records)
+        first = records[0] if records else None
+        if first is not None and first.topic != cmd.TOPIC:
+            # both are requested at once: nobody has to come back for the commands behind the events
+            event = ev.ParkedEventsReleased(aggregate_id=key, drop=drop)
+            await self._log.append([event_record(event, id=new_id(), source=SOURCE, actor=actor)])
+            drop = None
+        while True:
+            outcome = await self._release_commands(key, drop, actor)
+            handled += len(outcome.decided) + len(outcome.dropped)
+            if not outcome.left:
+                # the decider goes on by itself where more waits than fits into one release
+                return max(handled, len(records))
+            first = await self.first(key)
+            if first is None:
+                raise NotReleased("the key has been parked again")
+            if first.topic != cmd.TOPIC or not (outcome.decided or outcome.dropped):
+                raise NotReleased(_still(first))
+            drop = None
+
+    async def _release_commands(self, key: str, drop: str | None, actor: str | None) -> ParkedReleased:
+        me = f"{channels.WORKER_ID}{new_id()}"
+        answer: asyncio.Future[messages.Reply] = asyncio.get_running_loop().create_future()
+
+        def on_reply(data: bytes) -> None:
+            if not answer.done():
+                answer.set_result(messages.decode_reply(data[1:]))
+
+        channel = channels.gateway(me)
+        await self._bus.subscribe(channel, on_reply)
+        try:
+            command = cmd.ReleaseParked(aggregate_id=key, drop=drop)
+            await self._log.append([command_record(command, id=new_id(), source=SOURCE, reply_to=me, actor=actor)])
+            async with asyncio.timeout(ANSWER_S):
+                reply = await answer
+        except TimeoutError:
+            raise NotReleased(
+                f"no decider and projector have answered within {ANSWER_S:g} s; they will do it once they run"
+            ) from None
+        finally:
+            await self._bus.unsubscribe(channel, on_reply)
+        if reply.status >= 400:  # events of the key are in the way
+            return ParkedReleased(aggregate_id=key, left=1)
+        return msgspec.json.decode(reply.body, type=ParkedReleased)
+
+
+async def keys(pool: asyncpg.Pool) -> list[ParkedKey]:
+    """Every parked key, the longest parked first."""
+    return [ParkedKey(**row) for row in await pool.fetch(SQL["keys"])]
+
+
+async def records_of(pool: asyncpg.Pool, key: str) -> list[ParkedRecord]:
+    """Every record of a key that waits, in the order in which they will be handled."""
+    return [_record(row) for row in await pool.fetch(SQL["records"], key)]
+
+
+def _record(row: asyncpg.Record) -> ParkedRecord:
+    headers = msgspec.json.decode(row["headers"], type=dict[str, str])
+    origin = f"{row['topic']}-{row['part']}-{row['offset']}"
+    return ParkedRecord(
+        origin=origin,
+        topic=row["topic"],
+        type=row["type"],
+        state=row["state"],
+        error=row["error"],
+        at=row["at"],
+        headers=headers,
+        data=_body(headers, row["value"]),
+    )
+
+
+def _body(headers: dict[str, str], value: bytes) -> Any:
+    packed = headers.get("content-type") == envelope.MSGPACK_CONTENT
+    try:
+        return (msgspec.msgpack if packed else msgspec.json).decode(value)
+    except (msgspec.DecodeError, ValueError):
+        return base64.b64encode(value).decode()
+
+
+def _still(record: ParkedRecord) -> str:
+    return f"{record.origin} ({record.type or 'no type'}) cannot be handled yet: {record.error}"
