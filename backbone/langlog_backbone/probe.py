@@ -7,7 +7,6 @@ cost the same however often they come. Concurrency: belongs to one event loop. I
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from .log import Log
@@ -15,6 +14,7 @@ from .postgres.pool import Pool
 from .process.retry import NAMES
 from .process.unavailable import Dependency, is_unavailable
 from .redis.hot_queue import HotQueue
+from .time.sources import monotonic
 
 LIMIT_S = 2.0
 """A server that has not answered by then is said to be unavailable."""
@@ -33,7 +33,7 @@ class Probe:
 
     async def troubles(self) -> dict[Dependency, str]:
         """Each server that would not do its work, with the reason in words for operators. Takes `LIMIT_S` at most."""
-        if self._look is None or (self._look.done() and time.monotonic() - self._looked_at >= FRESH_S):
+        if self._look is None or (self._look.done() and monotonic() - self._looked_at >= FRESH_S):
             self._look = asyncio.create_task(self._ask_all(), name="probe")
         return await asyncio.shield(self._look)
 
@@ -48,7 +48,7 @@ class Probe:
             "log": self._log.check,
         }
         found = await asyncio.gather(*(_ask(name, call) for name, call in calls.items()))
-        self._looked_at = time.monotonic()
+        self._looked_at = monotonic()
         return {name: reason for name, reason in zip(calls, found, strict=True) if reason is not None}
 
     async def _ask_postgres(self) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from langlog_backbone.time.sources import machine_now
 
 if TYPE_CHECKING:
     from langlog_backbone.log import Record
@@ -73,7 +74,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
             return value
         if self._positions and value.isdecimal():
             return int(value)
-        now = datetime.now(UTC)
+        now = machine_now()
         try:
             time = moment(value, now)
         except (ValueError, OverflowError):

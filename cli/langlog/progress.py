@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
+from langlog_backbone.time.sources import monotonic
 
 QUIET_S = 1.0
 """Work that is over by then shows no bar."""
@@ -23,13 +23,13 @@ def shown_progress(label: str) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _nothing
         return
-    began = time.monotonic()
+    began = monotonic()
     with contextlib.ExitStack() as stack:
         bar: Any = None
 
         def draw(done: int, total: int) -> None:
             nonlocal bar
-            passed = time.monotonic() - began
+            passed = monotonic() - began
             if bar is None:
                 if passed < QUIET_S:
                     return

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from time import time_ns
 from typing import Any, Protocol
 
 import asyncpg
@@ -29,6 +28,7 @@ from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.process.unavailable import is_unavailable
+from langlog_backbone.time.sources import machine_time_ns
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
@@ -209,7 +209,7 @@ class Projection:
             fold = Fold(self._fences)
             batch: Sequence[Record] = records
             steps: dict[TopicPartition, Step] = {}
-            began_ns = time_ns()
+            began_ns = machine_time_ns()
             try:
                 count, bad = self._fold(records, fold)
                 batch, rest = records[:count], records[count:]

@@ -9,7 +9,6 @@ Concurrency: belongs to its announcer, on the projector's event loop. When it di
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import msgspec
 import structlog
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import Bus
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import messages
 
 logger = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class _Sent(NamedTuple):
 class RecentReplies:
     """``clock``: seconds."""
 
-    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, bus: Bus, clock: Callable[[], float] = monotonic) -> None:
         self._bus = bus
         self._clock = clock
         self._sent: OrderedDict[str, _Sent] = OrderedDict()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
@@ -28,6 +27,7 @@ from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
 from langlog_backbone.redis import channels
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
@@ -60,7 +60,7 @@ class FirstFold:
         self._began = 0.0
 
     def left(self, events: int) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if events and not self.events:
             self.events, self._began = events, now
         if self.unfolded or events:

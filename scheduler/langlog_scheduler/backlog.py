@@ -10,12 +10,12 @@ Concurrency: belongs to one loop. It holds one mark; when the process dies, the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import DECIDERS
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
@@ -37,7 +37,7 @@ Ends = Mapping[tuple[str, int], int]
 class Backlog:
     """``clock``: monotonic seconds."""
 
-    def __init__(self, backbone: Backbone, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, backbone: Backbone, clock: Callable[[], float] = monotonic) -> None:
         self._backbone = backbone
         self._clock = clock
         self._known: Ends | None = None

@@ -14,7 +14,6 @@ older than ``cron_grace_s``. Of times that came while firing paused, only the la
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +28,7 @@ from langlog_backbone.project.config import read_configuration
 from langlog_backbone.project.ttl import thread_ttl
 from langlog_backbone.redis import channels
 from langlog_backbone.time.schedule import Schedule, ScheduleError
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
 from langlog_schemas.cron_authority import CronAuthority, apply_changes
 from langlog_schemas.filters import FilterError, admits
@@ -61,7 +61,7 @@ _decode = msgspec.json.decode
 class Crons:
     """``clock``: monotonic seconds."""
 
-    def __init__(self, backbone: Backbone, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, backbone: Backbone, clock: Callable[[], float] = monotonic) -> None:
         self._backbone = backbone
         configuration = read_configuration(backbone.settings.project)
         self._thread_ttl = thread_ttl(configuration).default

@@ -10,10 +10,11 @@ process dies, its successor fires each of them once more; of the same due time o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
+
+from langlog_backbone.time.sources import monotonic
 
 FIRING_MAX = 10_000
 """Crons that are being moved on at once; others wait until some of them are seen moved on."""
@@ -35,7 +36,7 @@ class Firing(NamedTuple):
 class Firings:
     """``clock``: monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._firing: dict[str, Firing] = {}
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 
 import asyncpg
 import structlog
@@ -21,6 +20,7 @@ from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis.hot_queue import HotQueue
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
 from langlog_schemas.thread import WORKER_LOST
 
@@ -42,7 +42,7 @@ class Leases:
     async def lost(self) -> list[tuple[str, cmd.Body]]:
         """Requeue commands for tasks of workers whose lease ran out."""
         await self._check_redis()
-        if time.monotonic() - self._refused_at < self._settings.lease_s:
+        if monotonic() - self._refused_at < self._settings.lease_s:
             return []  # leases ran out because Redis did not let workers renew them: those who live do so first
         tasks = [id.rpartition(":") for id in await self._queue.reap()]
         if not tasks:
@@ -102,7 +102,7 @@ class Leases:
             return []
         await self._check_redis()  # while nothing can be dispatched, another dispatch would get lost as well
         known = await self._queue.known()
-        now = time.monotonic()
+        now = monotonic()
         since: dict[tuple[str, int], float] = {}
         requeues = []
         for run_id, thread_id, attempt, started in rows:
@@ -122,7 +122,7 @@ class Leases:
         try:
             await self._queue.check_writable()
         except RedisUnavailable:
-            self._refused_at = time.monotonic()
+            self._refused_at = monotonic()
             raise
 
     def _requeue(self, thread_id: str, run_id: str, attempt: int, reason: str) -> tuple[str, cmd.Body]:

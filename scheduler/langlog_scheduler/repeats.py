@@ -9,10 +9,10 @@ decides nothing. When the process dies, all are appended once more.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
 
 FIRST_PAUSE_S = 1.0
@@ -31,7 +31,7 @@ class Repeat(NamedTuple):
 class Repeats:
     """``clock``: monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = REMEMBERED_MAX) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, most: int = REMEMBERED_MAX) -> None:
         self._clock = clock
         self._most = most
         self._appended: dict[str, Repeat] = {}

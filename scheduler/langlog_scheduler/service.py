@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -21,6 +20,7 @@ from langlog_backbone.process.retry import HANGING_S, READ_LIMIT_S, Availability
 from langlog_backbone.project.config import read_configuration
 from langlog_backbone.read_model.watermark import RECHECK_S
 from langlog_backbone.redis import channels
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
 from langlog_schemas.events import RUN_EVENTS
 
@@ -173,7 +173,7 @@ class SchedulerService:
             await bus.unsubscribe(channels.WATERMARK, folded)
 
         def poll() -> Awaitable[list[tuple[str, cmd.Body]]]:
-            return self._leases.missing(time.monotonic() - made_at)
+            return self._leases.missing(monotonic() - made_at)
 
         while True:
             if await self._poll(poll, self._sweeps) is not None:

@@ -7,7 +7,6 @@ refused as well. What went wrong is said in words of ours: an exception's text c
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from langlog_backbone.history.run_view import LANGLOG_VERSION
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.webhook_policy import WebhookPolicy, WebhookRefused
 from langlog_backbone.time.clock import now_ms
+from langlog_backbone.time.sources import monotonic
 
 from .webhook_body import signature, signing_key
 
@@ -84,10 +84,10 @@ class WebhookSender:
     async def send(self, url: str, webhook_id: str, body: bytes) -> Try:
         """POST it once. Never raises for what the receiver or the network do."""
         assert self._session is not None
-        began = time.monotonic()
+        began = monotonic()
 
         def ended(status: int | None = None, error: str | None = None, *, hopeless: bool = False) -> Try:
-            return Try(error is None, round((time.monotonic() - began) * 1000), status, error, hopeless)
+            return Try(error is None, round((monotonic() - began) * 1000), status, error, hopeless)
 
         try:
             async with self._session.post(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -26,6 +25,7 @@ from langlog_backbone.project.config import read_configuration
 from langlog_backbone.project.webhook_policy import webhook_headers, webhook_policy, webhook_section
 from langlog_backbone.redis import channels
 from langlog_backbone.time.clock import new_id, now, now_iso
+from langlog_backbone.time.sources import uniform
 from langlog_schemas import commands as cmd
 
 from .commands import append
@@ -191,7 +191,7 @@ class Webhooks:
         if not (result.delivered or result.hopeless or number >= self._settings.webhook_attempts):
             # full jitter: receivers that were down are not met by all at once
             most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(number - 1, 30))
-            delay = timedelta(seconds=random.uniform(0, most))  # noqa: S311
+            delay = timedelta(seconds=uniform(0, most))
             again = (now() + delay).isoformat(timespec="microseconds")
         if not result.delivered and again is None:
             logger.warning("webhooks.given_up", run_id=row["run_id"], attempts=number, error=result.error)

@@ -18,7 +18,10 @@ from langlog_backbone.log.kafka.client import (
 from langlog_backbone.log.kafka.kafka_log import TOPICS
 from langlog_backbone.log.kafka.sharing import Sharing
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.sources import replaced
 from structlog.testing import CapturingLogger
+
+from tests.stack.sources import SteppedClock
 
 SETTINGS = Settings(max_record_bytes=900_000)
 
@@ -103,17 +106,17 @@ def test_aiokafkas_complaints_are_heard_once_a_change_of_state(monkeypatch: pyte
 
     heard = CapturingLogger()
     monkeypatch.setattr(kafka_client, "logger", heard)
-    now = 100.0
-    monkeypatch.setattr(kafka_client.time, "monotonic", lambda: now)
-    complaints = Complaints()
-    said = logging.LogRecord("aiokafka.conn", logging.ERROR, "", 0, "no broker", None, None)
-    complaints.well()
-    for _ in range(500):
+    clock = SteppedClock()
+    with replaced(clock=clock):
+        complaints = Complaints()
+        said = logging.LogRecord("aiokafka.conn", logging.ERROR, "", 0, "no broker", None, None)
+        complaints.well()
+        for _ in range(500):
+            complaints.emit(said)
+            clock.sleep(0.01)
+            complaints.well()
+        clock.sleep(2)
+        for _ in range(5):
+            complaints.well()
         complaints.emit(said)
-        now += 0.01
-        complaints.well()
-    now += 2
-    for _ in range(5):
-        complaints.well()
-    complaints.emit(said)
     assert [call.args[0] for call in heard.calls] == ["kafka.trouble", "kafka.well", "kafka.trouble"]

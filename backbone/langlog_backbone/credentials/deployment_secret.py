@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import re
-import secrets
 from pathlib import Path
 
 import asyncpg
@@ -23,6 +22,7 @@ from ..postgres.database import load_sql
 from ..postgres.pool import Pool
 from ..process.service import StartError
 from ..process.settings import Settings
+from ..time.sources import random_bytes, random_hex
 
 SIZE = 32
 """Bytes of a secret that is made here."""
@@ -63,11 +63,11 @@ async def _made(pool: Pool, settings: Settings) -> bytes:
 def _from_file(path: Path) -> bytes:
     with contextlib.suppress(FileNotFoundError):
         return _whole(path)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{random_hex(3)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(secrets.token_bytes(SIZE))
+            file.write(random_bytes(SIZE))
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):  # another process was faster
@@ -100,6 +100,6 @@ async def _from_postgres(pool: Pool, settings: Settings) -> bytes:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('langlog.deployment_secret'))")
             if not there:
                 await connection.execute(sql["schema"])
-            await connection.execute(sql["add"], secrets.token_bytes(SIZE))
+            await connection.execute(sql["add"], random_bytes(SIZE))
             found = await connection.fetchval(sql["get"])
     return bytes(found)

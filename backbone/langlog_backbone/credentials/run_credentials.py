@@ -14,7 +14,6 @@ Concurrency: belongs to the event loop that uses it. Death: what was kept is on 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..postgres.database import load_sql
 from ..postgres.pool import Pool
 from ..process.service import StartError
 from ..process.settings import Settings
+from ..time.sources import random_bytes
 from .deployment_secret import deployment_secrets, derived_key
 
 NONCE_BYTES = 12
@@ -73,7 +73,7 @@ class RunCredentials:
         cipher = (await self._opened())[0]
         sealed = []
         for run_id, one in private.items():
-            nonce = secrets.token_bytes(NONCE_BYTES)
+            nonce = random_bytes(NONCE_BYTES)
             sealed.append(nonce + cipher.encrypt(nonce, msgspec.json.encode(one), run_id.encode()))
         await self._pool.execute(self._sql["keep"], list(private), sealed)
 

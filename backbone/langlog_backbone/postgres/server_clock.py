@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
 from ..process.unavailable import is_unavailable
 from ..time.clock import SharedClock, shared
+from ..time.sources import machine_time_ns, monotonic_ns
 from .pool import Pool
 
 MEASURE_S = 10.0
@@ -21,9 +21,9 @@ ASK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 async def measure(pool: Pool, clock: SharedClock = shared) -> None:
     """Compare once. Raises what asyncpg does."""
-    began = time.monotonic_ns()
+    began = monotonic_ns()
     microseconds: int = await pool.fetchval(ASK)
-    clock.learn(microseconds * 1000, began, time.monotonic_ns(), time.time_ns())
+    clock.learn(microseconds * 1000, began, monotonic_ns(), machine_time_ns())
 
 
 @contextlib.asynccontextmanager

@@ -11,13 +11,13 @@ import io
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
 
+from ..time.sources import monotonic
 from ..values.lone_surrogates import encodable
 from . import activity
 from .service import StartError
@@ -56,7 +56,7 @@ class _Once(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         what = (record.name, record.levelno, str(record.msg))
-        now = time.monotonic()
+        now = monotonic()
         last, held_back = self._said.get(what, (None, 0))
         if last is not None and now - last < REPEAT_S:
             self._said[what] = (last, held_back + 1)

@@ -12,14 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import random
-import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 import structlog
 
+from ..time.sources import monotonic, uniform
 from .unavailable import Dependency, dependency_of, is_unavailable
 
 logger = structlog.get_logger(__name__)
@@ -63,7 +62,7 @@ class Availability:
     def attempt(self) -> Iterator[None]:
         """One call, or several that belong together. Notes whether it went through; what it raises goes on."""
         number = next(self._numbers)
-        self._under_way[number] = time.monotonic()
+        self._under_way[number] = monotonic()
         try:
             yield
         except Exception as error:
@@ -80,7 +79,7 @@ class Availability:
         self.failures += 1
         first, self._error = self._error is None, error
         if first:
-            self._since = time.monotonic()
+            self._since = monotonic()
             logger.warning(
                 "dependency.unavailable",
                 loop=self.loop,
@@ -96,13 +95,13 @@ class Availability:
                 "dependency.available",
                 loop=self.loop,
                 dependency=dependency_of(error, self.uses),
-                after_s=round(time.monotonic() - self._since, 1),
+                after_s=round(monotonic() - self._since, 1),
             )
 
     @property
     def failing_s(self) -> float:
         """Seconds since calls began to fail, or since the oldest one that hangs began; 0 while all is well."""
-        now = time.monotonic()
+        now = monotonic()
         if self._error is not None:
             return now - self._since
         oldest = min(self._under_way.copy().values(), default=now)
@@ -143,7 +142,7 @@ async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability,
             if not is_unavailable(error):
                 raise
         # nothing signals that a server is back; not all loops of all processes in the same moment
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - nothing secret
+        await asyncio.sleep(pause * uniform(0.5, 1.0))
         pause = min(2 * pause, MAX_PAUSE_S)
 
 

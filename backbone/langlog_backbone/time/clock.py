@@ -11,11 +11,11 @@ Concurrency: one offset for the process, replaced as a whole; read from any thre
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 import structlog
-from uuid_utils import uuid7
+
+from .sources import machine_time_ns, monotonic_ns, uuid7
 
 logger = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class SharedClock:
     def time_ns(self) -> int:
         """Nanoseconds of the epoch."""
         offset = self.offset_ns
-        return time.time_ns() if offset is None else time.monotonic_ns() + offset
+        return machine_time_ns() if offset is None else monotonic_ns() + offset
 
     def learn(self, server_ns: int, began_ns: int, ended_ns: int, machine_ns: int) -> None:
         """``server_ns``: what Postgres' clock said between ``began_ns`` and ``ended_ns`` of the monotonic clock.
@@ -73,4 +73,4 @@ def now_ms() -> int:
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): ids of threads, runs, commands. Its time is the machine's: nothing is ordered by it."""
-    return str(uuid7())
+    return uuid7()

@@ -5,11 +5,12 @@ Works beside a langlog that runs, or on a data folder that nobody uses.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from langlog_backbone.time.sources import machine_now
 
 from .. import options
 
@@ -45,7 +46,7 @@ def cut(before: datetime, dry: bool, yes: bool, ignored: tuple[str, ...], data_d
 
     from ..services.running import run
 
-    left = datetime.now(UTC) - before
+    left = machine_now() - before
     if left < ASKED_BELOW and not dry:
         what = f"cuts all but the last {_span(left)} of the log, before {before.isoformat(timespec='seconds')}"
         if not options.confirmed(f"This {what}. Cut?", yes=yes, what=f"langlog log cut {what}"):

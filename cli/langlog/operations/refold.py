@@ -7,8 +7,9 @@ first events were cut begins with its rows of the snapshot.
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
+
+from langlog_backbone.time.sources import random_hex
 
 if TYPE_CHECKING:
     import asyncpg
@@ -30,7 +31,7 @@ async def refold(settings: Settings, log: Log, pool: asyncpg.Pool, history: Hist
     import msgspec
     from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 
-    schema = f"langlog_refold_{uuid.uuid4().hex[:12]}"
+    schema = f"langlog_refold_{random_hex(6)}"
     scratch_settings = msgspec.structs.replace(settings, projection=schema)
     scratch = await connect_pool(scratch_settings, size=1)
     try:

@@ -7,11 +7,11 @@ Order of life: settings, project, port, data folder and embedded servers, backbo
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from langlog_backbone.time.sources import monotonic
 
 from .. import options as shared
 
@@ -102,7 +102,7 @@ async def _run(settings: Settings, project: Project, reload: bool, ending: Endin
 
         from .reload import Reloaded, ReloadService
 
-    asked, began = settings, time.monotonic()
+    asked, began = settings, monotonic()
     if not settings.base_url:
         settings = replace(settings, base_url=own_url(settings))
     async with contextlib.AsyncExitStack() as stack:

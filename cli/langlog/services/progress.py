@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import structlog
 from langlog_backbone.process import logging
+from langlog_backbone.time.sources import monotonic
 
 DRAW_S = 0.1
 LINE_S = 5.0
@@ -33,7 +33,7 @@ class StartProgress:
     def __init__(self, *, json: bool) -> None:
         self._json = json
         self._live = sys.stderr.isatty() and not json
-        self._began = time.monotonic()
+        self._began = monotonic()
         self._steps: dict[int, tuple[str, float]] = {}
         self._number = 0
         self._lock = threading.RLock()
@@ -61,11 +61,11 @@ class StartProgress:
     @property
     def seconds(self) -> float:
         """Since it began."""
-        return time.monotonic() - self._began
+        return monotonic() - self._began
 
     @contextlib.contextmanager
     def step(self, doing: str, done: str) -> Iterator[None]:
-        began = time.monotonic()
+        began = monotonic()
         with self._lock:
             self._number += 1
             number = self._number
@@ -79,7 +79,7 @@ class StartProgress:
             with self._lock:
                 del self._steps[number]
         if done:
-            self.say(done, time.monotonic() - began)
+            self.say(done, monotonic() - began)
 
     def say(self, done: str, seconds: float) -> None:
         """A step that took so long has ended."""
@@ -107,7 +107,7 @@ class StartProgress:
             turn += 1
 
     def _under_way(self) -> str:
-        now = time.monotonic()
+        now = monotonic()
         try:
             figures = self.figures()
         except RuntimeError:  # read beside the event loop, which changes what is counted

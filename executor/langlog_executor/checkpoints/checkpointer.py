@@ -10,7 +10,6 @@ nothing that must survive: a new attempt starts from the read model.
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +25,7 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langlog_backbone.time.sources import random_hex
 from langlog_schemas import checkpoints, commands
 from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 
@@ -84,7 +84,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             number = current
         else:
             number = int(current.partition(".")[0])
-        return f"{number + 1:016}.{random.getrandbits(48):012x}"
+        return f"{number + 1:016}.{random_hex(6)}"
 
     # writing
 

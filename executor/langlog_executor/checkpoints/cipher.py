@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import secrets
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from contextvars import ContextVar
@@ -25,6 +24,7 @@ from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
 from langlog_backbone.project.imports import load_object
+from langlog_backbone.time.sources import random_bytes
 
 if TYPE_CHECKING:
     from langgraph_sdk import Encryption
@@ -63,7 +63,7 @@ class AesCipher:
         self._cipher = AESGCM(hmac.digest(key.encode(), b"langlog checkpoints", hashlib.sha256))
 
     def seal(self, data: bytes) -> bytes:
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = random_bytes(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, data, None)
 
     def open(self, data: bytes) -> bytes:

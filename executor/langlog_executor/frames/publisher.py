@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from langlog_backbone.redis import channels, large_messages
 from langlog_backbone.redis.kept_frames import BATCH_BYTES, NOTE_BYTES, KeptFrames
 from langlog_backbone.redis.large_messages import INLINE_BYTES, Reference
 from langlog_backbone.time.clock import now_ms
+from langlog_backbone.time.sources import monotonic
 from langlog_backbone.values.compression import compressed
 from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas import frames
@@ -217,7 +217,7 @@ class FramesOut:
             if not self._lost:
                 logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch), error=str(error))
                 self._lost = True
-        now = time.monotonic()
+        now = monotonic()
         if now > self._note_at or self._unnoted > NOTE_BYTES:
             self._note_at = now + NOTE_AGAIN_S
             self._note(running=True)

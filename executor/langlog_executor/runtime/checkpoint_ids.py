@@ -9,10 +9,10 @@ Concurrency: called from any thread; two threads at once may at worst lose one s
 
 from __future__ import annotations
 
-import time
 import uuid
 
 from langgraph.checkpoint.base import id as langgraph_ids
+from langlog_backbone.time.sources import machine_time_ns
 
 LAST = "_last_v6_timestamp"
 """Where langgraph keeps the time of the last id that it made."""
@@ -31,7 +31,7 @@ def issue_ids_after(checkpoint_id: str) -> None:
         return
     if found.version != 6 or found.variant != uuid.RFC_4122:
         return
-    now = time.time_ns() // 100 + _EPOCH
+    now = machine_time_ns() // 100 + _EPOCH
     if now < found.time <= now + LONGEST_LEAD_S * 10_000_000:
         clock = vars(langgraph_ids)  # langgraph has no function for it
         clock[LAST] = max(clock[LAST] or 0, found.time)

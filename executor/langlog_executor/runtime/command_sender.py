@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.replies import ReplyRouter
 from langlog_backbone.time.clock import new_id, now_iso
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands, messages
 from langlog_schemas.events import RUN_EVENTS, STORE_EVENTS
 from langlog_schemas.messages import Reply
@@ -104,12 +104,12 @@ class CommandSender:
         """Into the log, and until every outcome is there: who waits is a run, which has a time limit of its own."""
         positions = await until_available(lambda: self._backbone.log.append(records), on=self._log)
         waiting = set(futures.values())
-        began, warned = time.monotonic(), False
+        began, warned = monotonic(), False
         while waiting:
             _, waiting = await asyncio.wait(waiting, timeout=RECHECK_S)
             if waiting:
                 await self._look(futures, zip(topics, positions, strict=False))
-                if not warned and time.monotonic() - began > WARN_AFTER_S:
+                if not warned and monotonic() - began > WARN_AFTER_S:
                     warned = True
                     logger.warning(
                         "commands.waiting_for_projector", commands=len(waiting), keys=[r.key for r in records[:3]]

@@ -24,12 +24,12 @@ import asyncio
 import concurrent.futures
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import structlog
+from langlog_backbone.time.sources import monotonic
 
 from .io_loop import Inbox, IoLoop
 
@@ -138,7 +138,7 @@ class GraphLoop:
         self.inbox = Inbox(self.loop)
         self.work: set[Work[Any]] = set()
         """Begun or waiting here; kept by the I/O loop."""
-        self.idle_since = time.monotonic()
+        self.idle_since = monotonic()
         self._stopping = False
         self.thread = threading.Thread(target=self._run, name=f"graphs-{number}", daemon=True)
         self.thread.start()
@@ -212,7 +212,7 @@ class GraphLoops:
     @property
     def suspects(self) -> frozenset[str]:
         """Graphs that have blocked a loop lately."""
-        now = time.monotonic()
+        now = monotonic()
         return frozenset(k for k, until in self._suspects.items() if until > now)
 
     @property
@@ -267,7 +267,7 @@ class GraphLoops:
         until = self._suspects.get(graph_id)
         if until is None:
             return False
-        if until > time.monotonic():
+        if until > monotonic():
             return True
         del self._suspects[graph_id]
         return False
@@ -313,7 +313,7 @@ class GraphLoops:
             if self._only is not None:
                 hint += ": all runs of this worker wait for it, since they share what its lifespan has prepared"
             logger.warning("graph_loop.blocked", graphs=sorted(new), hint=hint)
-        until = time.monotonic() + SUSPECT_S
+        until = monotonic() + SUSPECT_S
         for graph_id in culprits:
             self._suspects[graph_id] = until
             if self._homes.get(graph_id) is loop:
@@ -330,7 +330,7 @@ class GraphLoops:
             if work in loop.work:
                 loop.work.discard(work)
                 if not loop.work:
-                    loop.idle_since = time.monotonic()
+                    loop.idle_since = monotonic()
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
@@ -341,7 +341,7 @@ class GraphLoops:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._sweeper = None
-        now = time.monotonic()
+        now = monotonic()
         idle = [x for x in self._loops if not x.work and now - x.idle_since >= IDLE_S]
         for loop in idle if len(idle) < len(self._loops) else idle[1:]:
             self._loops.remove(loop)

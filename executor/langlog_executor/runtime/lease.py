@@ -11,7 +11,6 @@ What happens when it dies: with its process, and then the lease runs out, as it 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import structlog
@@ -19,6 +18,7 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis.hot_queue import renew_blocking
 from langlog_backbone.time.clock import new_id
+from langlog_backbone.time.sources import monotonic
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -72,7 +72,7 @@ class Lease:
     @property
     def valid(self) -> bool:
         """Whether it was renewed within its length."""
-        return time.monotonic() - self._renewed < self._settings.lease_s
+        return monotonic() - self._renewed < self._settings.lease_s
 
     def _pause(self, seconds: float) -> None:
         self._wake.wait(seconds)
@@ -81,7 +81,7 @@ class Lease:
     def _run(self) -> None:
         while not self._stopping:
             fresh = not self._taken.is_set()
-            asked = time.monotonic()
+            asked = monotonic()
             try:
                 held = renew_blocking(
                     self._client, self._settings.redis_prefix, self.worker, self._settings.lease_s, fresh=fresh

@@ -15,7 +15,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, S
 from langlog_backbone.project.config import read_project
 from langlog_backbone.project.imports import not_of_the_shell
 from langlog_backbone.redis import channels
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas.ids import default_assistant_id
 
 from .in_flight import SETTINGS_ALONE, Retiring, together
@@ -59,7 +59,7 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process, said: Lines) -> None:
         self.process = process
         self.said = said
-        self.since = time.monotonic()
+        self.since = monotonic()
         self.leaving = False
         """It was asked to go."""
 
@@ -226,7 +226,7 @@ class WorkerPoolService:
         worker.said.close()
         if not worker.leaving and not self._draining:
             logger.warning("worker.died", pid=worker.process.pid, code=code)
-            pause = 0.0 if time.monotonic() - worker.since > STEADY_S else BACKOFF_S
+            pause = 0.0 if monotonic() - worker.since > STEADY_S else BACKOFF_S
             while not self._draining:
                 await asyncio.sleep(pause)
                 try:

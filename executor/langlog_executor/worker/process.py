@@ -15,7 +15,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from langlog_backbone.process.settings import Settings, read_settings
 from langlog_backbone.project.config import Configuration, read_project
 from langlog_backbone.project.imports import leave_to_project
 from langlog_backbone.redis import channels
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands, messages
 
 from .in_flight import SETTINGS_ALONE, Report, Retiring, moves, orphaned, retiring
@@ -264,7 +264,7 @@ class Worker:
             if execution.task.run_id == control.run_id and execution.task.attempt == control.attempt:
                 execution.stop(_stop(control))
                 return
-        now = time.monotonic()
+        now = monotonic()
         self._controls = {k: v for k, v in self._controls.items() if now - v[0] < CONTROL_KEPT_S}
         self._controls[control.run_id] = (now, control)
 

@@ -14,10 +14,10 @@ from aiohttp import web
 from langlog_backbone.history.run_view import LANGLOG_VERSION
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.time.clock import new_id, now_iso
+from langlog_backbone.time.sources import uuid4
 from langlog_backbone.values.json_shape import has_nul
 from langlog_schemas import commands as cmd
 from msgspec import Raw
-from uuid_utils import uuid4
 
 from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
@@ -435,7 +435,7 @@ def _context(message: Object) -> str:
     if not wanted and message.get("taskId"):
         wanted = str(message["taskId"]).partition(":")[0]
     if not wanted:
-        return str(uuid4())
+        return uuid4()
     try:
         return uuid_of(str(wanted), "context")
     except ApiError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from langlog_backbone.time.clock import now_iso
-from uuid_utils import uuid4
+from langlog_backbone.time.sources import uuid4
 
 from ..core import Core
 from ..http.errors import ApiError
@@ -100,7 +100,7 @@ class TaskReader(Reader):
             "kind": "message",
             "role": self._dialect.role("agent"),
             "parts": [text_part(text)],
-            "messageId": str(uuid4()),
+            "messageId": uuid4(),
             "taskId": task_id(order.thread_id, order.run_id),
             "contextId": order.thread_id,
         }

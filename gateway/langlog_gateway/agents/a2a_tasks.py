@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 from langlog_backbone.time.clock import now_iso
-from uuid_utils import uuid4
+from langlog_backbone.time.sources import uuid4
 
 Object = dict[str, Any]
 State = Literal["submitted", "working", "input-required", "completed", "failed", "canceled"]
@@ -104,7 +104,7 @@ def status(task: Task, dialect: Dialect, *, said: bool = False) -> Object:
             "kind": "message",
             "role": dialect.role("agent"),
             "parts": [text_part(text), *({"kind": "data", "data": schema} for schema in task.schemas)],
-            "messageId": str(uuid4()),
+            "messageId": uuid4(),
             "taskId": task.id,
         }
     return found
@@ -122,7 +122,7 @@ def artifact(task: Task, assistant_id: str) -> Object:
         values = task.values if isinstance(task.values, dict) else {"output": task.values}
         text = repr({"messages": [], **values} if "messages" in values else {**values, "messages": []})
     return {
-        "artifactId": str(uuid4()),
+        "artifactId": uuid4(),
         "name": "Assistant Response",
         "description": f"Response from assistant {assistant_id}",
         "parts": [text_part(text)],
@@ -147,7 +147,7 @@ def history(
             "kind": "message",
             "role": dialect.role("user" if message.get("type") == "human" else "agent"),
             "parts": parts,
-            "messageId": message.get("id") or str(uuid4()),
+            "messageId": message.get("id") or uuid4(),
         }
         if run_id is not None:
             shown["taskId"] = task_id(thread_id, run_id)

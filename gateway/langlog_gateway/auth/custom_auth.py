@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import inspect
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from aiohttp import web
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.imports import load_object
+from langlog_backbone.time.sources import monotonic
 from langlog_backbone.values.json_shape import has_nul
 from langlog_schemas.filters import Filter, terms
 
@@ -156,12 +156,12 @@ class CustomAuth:
             return await self._ask(request)
         key = tuple(request.headers.get(name) for name in self._cache.cache_keys)
         kept = self._known.get(key)
-        if kept is not None and kept[0] > time.monotonic():
+        if kept is not None and kept[0] > monotonic():
             self._known.move_to_end(key)
             return kept[1]
         user = await self._ask(request)
         if any(part is not None for part in key):
-            self._known[key] = (time.monotonic() + self._cache.ttl_seconds, user)
+            self._known[key] = (monotonic() + self._cache.ttl_seconds, user)
             while len(self._known) > self._cache.max_size:
                 self._known.popitem(last=False)
         return user

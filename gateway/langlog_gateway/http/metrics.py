@@ -6,12 +6,13 @@ import gc
 import os
 import platform
 import resource
-import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from langlog_backbone.time.sources import machine_time_ns
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 
@@ -27,7 +28,7 @@ class Metrics:
         self._requests: Counter[Key] = Counter()
         self._buckets: dict[Key, list[int]] = {}
         self._seconds: dict[Key, float] = {}
-        self._started = time.time()
+        self._started = machine_time_ns() / 1e9
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
         """One request is answered."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import structlog
 from aiohttp import web
+from langlog_backbone.time.sources import uuid4
 from langlog_schemas.run_request import EVENT_STREAMING, RunCreate
 from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN
 from msgspec.structs import replace
-from uuid_utils import uuid4
 
 from ..auth.access import admit
 from ..core import Core
@@ -88,7 +88,7 @@ class NoSession:
         return None
 
     async def subscribe(self, filter: Filter) -> Object:
-        return {"subscription_id": str(uuid4()), "replayed_events": 0}
+        return {"subscription_id": uuid4(), "replayed_events": 0}
 
     async def unsubscribe(self, subscription_id: str) -> None:
         raise Refused("no_such_subscription", f"Unknown subscription: {subscription_id}")

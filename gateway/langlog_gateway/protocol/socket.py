@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
-from uuid_utils import uuid4
+from langlog_backbone.time.sources import uuid4
 
 from ..core import Core
 from ..http.cors import cors_of
@@ -206,7 +206,7 @@ class Socket:
         limit = self._core.settings.max_subscriptions
         if len(self._subscriptions) >= limit:
             raise Refused("invalid_argument", f"A connection has at most {limit} subscriptions.")
-        id = str(uuid4())
+        id = uuid4()
         subscription = self._subscriptions[id] = _Subscription(filter)
         try:
             replayed = await self._replay(subscription)

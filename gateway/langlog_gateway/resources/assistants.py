@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import ids
 from msgspec import UNSET
-from uuid_utils import uuid4
 
 from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
@@ -67,7 +67,7 @@ class Assistants:
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         origin = origin_of(request)
         if body.assistant_id is None:
-            assistant_id = str(uuid4()) if origin.key is None else origin.mint("assistant")
+            assistant_id = uuid4() if origin.key is None else origin.mint("assistant")
         else:
             assistant_id = uuid_of(body.assistant_id, "assistant")
         config, context = mirrored(body.config, body.context)

@@ -13,6 +13,7 @@ from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process import tracing
 from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.time.clock import now, now_ms
+from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import ids
@@ -20,7 +21,6 @@ from langlog_schemas.filters import Filter, admits
 from langlog_schemas.messages import Reply
 from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, Layered, RunCreate, Server
 from msgspec.structs import replace
-from uuid_utils import uuid4
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
 from ..core import Core, origin_of
@@ -164,7 +164,7 @@ class RunOrders:
             Server(
                 run_id=run_id,
                 thread_id=thread_id,
-                request_id=str(uuid4()),
+                request_id=uuid4(),
                 started_ms=now_ms(),
                 user=user,
                 user_id="" if user is None else user["identity"],

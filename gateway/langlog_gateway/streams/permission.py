@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from typing import Any, Literal
 import structlog
 from aiohttp import web
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.sources import machine_time_ns
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
@@ -107,7 +107,7 @@ class Permission:
 
     def expire_at(self, moment: float) -> None:
         """End the stream at this time, in seconds since 1970."""
-        left = moment - time.time()
+        left = moment - machine_time_ns() / 1e9
         if left < TIMER_MAX_S:
             timer = asyncio.get_running_loop().call_later(max(left, 0.0), self.end, ApiError(401, EXPIRED))
             self._timers.append(timer)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import Bus
+from langlog_backbone.time.clock import now
 from langlog_backbone.values.compression import restored
 from langlog_schemas import events as ev
 from langlog_schemas import frames, messages
@@ -78,7 +78,7 @@ class Watch:
         self.batches: list[Batch] = []
         self.missed = False
         """Something may not have arrived: Redis was away, or another projector has taken over."""
-        self.opened_at = datetime.now(UTC)
+        self.opened_at = now()
         self.sent = False
         """Its run was asked for here: it is there, will be, or was."""
         self.seen = False

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from uuid_utils import uuid4
 
 from ..auth.access import admit, authorize, guarded
 from ..auth.visibility import seen
@@ -194,7 +194,7 @@ class Threads:
         if row is None:
             raise ApiError(409, "Conflict")
         origin = origin_of(request)
-        target = str(uuid4()) if origin.key is None else origin.mint("thread")
+        target = uuid4() if origin.key is None else origin.mint("thread")
         value: dict[str, Any] = {"thread_id": target}
         await authorize(request, "threads", "create", value)
         metadata = msgspec.json.decode(row["metadata"], type=dict[str, Any]) | (value.get("metadata") or {})

@@ -18,7 +18,6 @@ was done. Cutting again is harmless.
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -28,6 +27,7 @@ import structlog
 from langlog_backbone.log import Log, Positions, TopicPartition
 from langlog_backbone.postgres.database import connect_pool
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.sources import random_hex
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import snapshots
@@ -143,7 +143,7 @@ async def cut(log: Log, settings: Settings, before: datetime, progress: Progress
 
 async def _cut(log: Log, settings: Settings, live: asyncpg.Pool, planned: Plan, progress: Progress) -> Cut:
     scratch = scratch_schema(settings.projection)
-    snapshot_id = uuid.uuid4().hex
+    snapshot_id = random_hex(16)
     async with building(log, settings, scratch, progress, keep=False) as builder:
         try:
             # what an earlier cut has put into a snapshot is not taken out again

@@ -17,8 +17,6 @@ import asyncio
 import base64
 import binascii
 import re
-import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +28,7 @@ from ...postgres.ddl import ensure_objects
 from ...process.service import StartError
 from ...process.settings import Settings
 from ...process.unavailable import UNAVAILABLE_ERRORS
+from ...time.sources import monotonic, random_bytes, random_hex
 from ..port import LogFault, LogUnavailable
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ REMEMBERED_S = 300.0
 FORGOTTEN_DAYS = 7
 """After this nobody writes of an erased thread any more, and its row without a key goes."""
 NONCE_BYTES = 12
+KEY_BYTES = 32
+"""AES-256."""
 PLAIN_NAME = r"[a-z_][a-z0-9_]*"
 MASTER_BYTES = 32
 PAGE_KEYS = 1_000
@@ -137,7 +138,7 @@ class ThreadKeys:
         found = await self._of_threads(threads)
         missing = [id for id in threads if id not in found or (found[id] is None and id in makers)]
         if missing:
-            made = [(id, secrets.token_hex(16), self._cipher.generate_key(256)) for id in missing]
+            made = [(id, random_hex(16), random_bytes(KEY_BYTES)) for id in missing]
             columns = (
                 [id for id, _, _ in made],
                 [key_id for _, key_id, _ in made],
@@ -155,7 +156,7 @@ class ThreadKeys:
 
     async def for_reading(self, ids: Collection[str]) -> Mapping[str, AESGCM | None]:
         """The keys of these ids; None: destroyed."""
-        now = time.monotonic()
+        now = monotonic()
         unknown = [id for id in ids if self._known.get(id, (0.0, None))[0] < now]
         if unknown:
             rows = {row["key_id"]: row for row in await self._ask("fetch", self._sql["by_id"], unknown)}
@@ -210,18 +211,18 @@ class ThreadKeys:
         return found
 
     def _remember(self, id: str, cipher: AESGCM | None) -> None:
-        self._known[id] = time.monotonic() + REMEMBERED_S, cipher
+        self._known[id] = monotonic() + REMEMBERED_S, cipher
         self._known.move_to_end(id)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
     def _throwaway(self) -> ThreadKey:
-        return ThreadKey(secrets.token_hex(16), self._cipher(self._cipher.generate_key(256)))
+        return ThreadKey(random_hex(16), self._cipher(random_bytes(KEY_BYTES)))
 
     def _wrapped(self, id: str, key: bytes) -> bytes:
         if not self._masters:
             return key
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = random_bytes(NONCE_BYTES)
         return nonce + self._masters[0].encrypt(nonce, key, id.encode())
 
     def _unwrapped(self, row: asyncpg.Record) -> tuple[bytes, int | None]:

@@ -11,7 +11,6 @@ Concurrency, death: as the log behind it, and `keys`. While Postgres is away not
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
 
+from ...time.sources import random_bytes
 from ...values.compression import compressed, restored
 from ..port import Assignment, Log, LogReader, LogUnavailable, NewRecord, Position, Positions, Record, TopicPartition
 
@@ -155,7 +155,7 @@ class SealedLog:
         for record, type in zip(records, types, strict=True):
             record = _bare(record)
             if is_sealed(record.topic, type):
-                key, nonce = keys[record.key], secrets.token_bytes(NONCE_BYTES)
+                key, nonce = keys[record.key], random_bytes(NONCE_BYTES)
                 value = nonce + key.cipher.encrypt(nonce, compressed(record.value), _bound(record.headers, record.key))
                 record = record._replace(
                     value=value, headers={**record.headers, envelope.SEALED: f"{VERSION}:{key.id}"}

@@ -6,7 +6,6 @@ Concurrency: clients belong to the event loop that makes them.
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 import structlog
@@ -14,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ...process.settings import Settings
+from ...time.sources import monotonic
 from .security import security_options
 from .sharing import Sharing
 
@@ -137,13 +137,13 @@ class Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         first = self._last is None
-        self._last = time.monotonic()
+        self._last = monotonic()
         if first:
             logger.warning("kafka.trouble", said=record.getMessage())
 
     def well(self) -> None:
         """Something got through."""
-        if self._last is not None and time.monotonic() - self._last > QUIET_S:
+        if self._last is not None and monotonic() - self._last > QUIET_S:
             self._last = None
             logger.info("kafka.well")
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -37,6 +36,7 @@ from msgspec.structs import replace
 
 from ...process.settings import Settings
 from ...time.clock import now_ms
+from ...time.sources import monotonic
 from ..partitioner import partition_of
 from ..port import (
     FAILURE_KEPT_S,
@@ -227,7 +227,7 @@ class KafkaLog:
     async def check(self) -> None:
         if not self._open:
             raise LogUnavailable("the log is not open")
-        if self._failed_at is not None and time.monotonic() - self._failed_at < FAILURE_KEPT_S:
+        if self._failed_at is not None and monotonic() - self._failed_at < FAILURE_KEPT_S:
             raise LogUnavailable("the last append failed a moment ago")
         await self.end_offsets(self._topics[0])  # asks the leader of each partition
 
@@ -452,7 +452,7 @@ class KafkaLog:
 
     def _discard(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:
-            self._producer, self._failed_at = None, time.monotonic()
+            self._producer, self._failed_at = None, monotonic()
             logger.warning("kafka.producer_discarded")
             self._bury_later(producer)
             self._suspect()

@@ -15,13 +15,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import socket
 import stat
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from ...time.sources import machine_time_ns, random_hex
 
 SOCKET_PATH_LIMIT = 107
 """Bytes of a Unix socket's path on Linux (``sun_path``); macOS allows 103."""
@@ -63,7 +63,7 @@ class Wakeup:
         wanted = folder.absolute()
         self.folder = short_folder(wanted, _NAME_BYTES)
         self._temporary = self.folder != wanted
-        self._name = f"{os.getpid()}-{secrets.token_hex(3)}.sock"
+        self._name = f"{os.getpid()}-{random_hex(3)}.sock"
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -129,7 +129,7 @@ class Wakeup:
             changed = self.folder.stat().st_mtime_ns
             listed_change, listed_at = self._listed
             if changed != listed_change or listed_at - changed < _SETTLED_NS:
-                now = time.time_ns()
+                now = machine_time_ns()
                 self._others = [str(path) for path in self.folder.iterdir() if path.name != self._name]
                 self._listed = (changed, now)
         except OSError:

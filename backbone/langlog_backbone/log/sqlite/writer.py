@@ -18,13 +18,13 @@ import queue
 import sqlite3
 import struct
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from ...time.sources import monotonic
 from ...values.compression import compressed
 from ..port import AppendUnknown, LogUnavailable, NewRecord, Position, TopicPartition
 from .file import SQL, WriteLock, connect
@@ -111,7 +111,7 @@ class Writer:
 
     def failed_within(self, seconds: float) -> bool:
         """Whether the last append failed, and that lately."""
-        return self._failed_at is not None and time.monotonic() - self._failed_at < seconds
+        return self._failed_at is not None and monotonic() - self._failed_at < seconds
 
     def put(self, work: Append | Marks) -> None:
         self._queue.put(work)
@@ -175,7 +175,7 @@ class Writer:
         except Exception as error:
             if self._failed_at is None:
                 logger.exception("log.append_failed", path=str(self._path))
-            self._failed_at = time.monotonic()
+            self._failed_at = monotonic()
             known = isinstance(error, sqlite3.Error) and error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_READONLY")
             failure = (LogUnavailable if known else AppendUnknown)(f"the log cannot be written: {error}")
             self._reopen()
