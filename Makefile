@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: dev talk tail quick test test-newest test-lowest lock check types imports format clean
+.PHONY: dev talk tail docs quick test test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -38,13 +38,17 @@ talk: $(VENV)/.installed
 tail: $(VENV)/.installed
 	@$(BIN)/langlog log tail
 
+# The documentation as a site, in build/docs/site; it stops on a warning.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m docs.site
+
 # Decisions, folds, schedules, formats: what needs no server and no process, in some fifteen seconds, for the edit loop.
 QUICK := $(addprefix tests/,$(addsuffix .py,audit/test_index \
 	$(addprefix backbone/test_,configuration loopback server_versions) checkpoints/test_serde checkpoints/test_storable \
 	$(addprefix cli/test_,config_keys configuration reload) consuming/test_golden \
 	$(addprefix core/test_,decide fold multitask outcomes plans schedule strict_answers) \
 	$(addprefix executor/test_,run_input run_stream schemas) gateway/test_pure gateway/test_start \
-	log/test_partitioner $(addprefix packaging/test_,compose docs rooms sources) protocol/test_events protocol/test_feed \
+	log/test_partitioner $(addprefix packaging/test_,compose docs docs_site rooms sources) protocol/test_events protocol/test_feed \
 	scheduler/test_firings store/test_conditions store/test_embeddings webhooks/test_policy))
 
 quick: $(VENV)/.installed-dev

@@ -1,0 +1,82 @@
+"""The documentation site builds without a warning, leads nowhere that is not there, and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+from docs.site import build as site
+from docs.site.generated import PAGES
+
+LOADS = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
+
+
+class Page(HTMLParser):
+    """What a page of the site refers to, and the anchors that it has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[tuple[str, str]] = []
+        self.anchors: set[str] = {""}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.anchors.add(value)
+            if name in ("href", "src") and value:
+                self.links.append((tag, value))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Page]:
+    folder = site.build(tmp_path_factory.mktemp("docs"))
+    return {path: Page(path.read_text()) for path in sorted(folder.rglob("*.html")) if path.name != "404.html"}
+
+
+def test_every_link_and_anchor_of_the_site_leads_somewhere(built: dict[Path, Page]) -> None:
+    dead = []
+    for path, page in built.items():
+        for tag, address in page.links:
+            if "://" in address or address.startswith(("mailto:", "data:")):
+                continue
+            target, anchor = urldefrag(unquote(address))
+            file = (path.parent / target).resolve() if target else path
+            if not file.exists() or (file in built and anchor not in built[file].anchors):
+                dead.append(f"{path.name}: <{tag}> {address}")
+    assert dead == []
+
+
+def test_a_page_loads_nothing_from_elsewhere(built: dict[Path, Page]) -> None:
+    loaded = {
+        (path.name, value)
+        for path, page in built.items()
+        for tag, value in page.links
+        if "://" in value and (tag, "src" if tag != "link" else "href") in LOADS
+    }
+    assert loaded == set()
+    for picture in next(iter(built)).parents[0].rglob("pictures/*.svg"):
+        assert 'href="http' not in picture.read_text()
+
+
+def test_every_page_is_in_the_menu() -> None:
+    def pages(entries: list[dict[str, object]]) -> list[str]:
+        values = [value for entry in entries for value in entry.values()]
+        return [x for value in values for x in (pages(value) if isinstance(value, list) else [str(value)])]
+
+    menu = pages(tomllib.loads(site.CONFIG.read_text())["project"]["nav"])
+    assert sorted(menu) == sorted({*site.sources(), *PAGES})
+
+
+def test_a_dead_link_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "index.md"
+    page.write_text("# One page\n\n[dead](#nowhere)\n")
+    monkeypatch.setattr(site, "sources", lambda: {"index.md": page})
+    monkeypatch.setattr(site, "COPIED", ())
+    monkeypatch.setattr(site.generated, "PAGES", {})
+    with pytest.raises(site.BuildError, match="anchor does not exist"):
+        site.build(tmp_path / "out")
