@@ -252,7 +252,7 @@ def replay(scene: Scene, *words: str, code: int) -> Done:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run graphs here instead of in a process of their own, which would import everything anew for each."""
 
-    monkeypatch.setattr("langlog.operations.replay.carry_out", carried_out_here)
+    monkeypatch.setattr("langlog_executor.replay.process.run_in_sandbox", carried_out_here)
 
 
 @pytest.mark.usefixtures("in_process")

@@ -228,7 +228,7 @@ def test_the_past_of_a_thread_that_is_partly_cut_begins_with_its_snapshot(
         shown = scene.langlog("log", "state", thread, "--as-of", early)
         assert shown.code == 1 and said in shown.err, shown
 
-    monkeypatch.setattr("langlog.operations.replay.carry_out", carried_out_here)
+    monkeypatch.setattr("langlog_executor.replay.process.run_in_sandbox", carried_out_here)
     again = scene.langlog("replay", run, "--config", str(PROJECT))
     assert again.code == 0 and "Replay matches the recorded run." in again.out, again
     folded = scene.langlog("replay", run, "--dry")

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from langlog.log.history import whole_thread
 from langlog.log.state import told, until
 from langlog.operations.refold import refold
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.history.as_of import NotInLog, RunThen, thread_as_of
 from langlog_backbone.history.audit import Audit
+from langlog_backbone.history.thread_history import HistoryReader
 from langlog_backbone.log import Position
 from langlog_backbone.time.clock import new_id
 from langlog_projector.rebuild import retention
@@ -114,7 +114,7 @@ async def test_its_checkpoints_are_put_together_across_the_cut_also_when_the_thr
 
     second = (await worker.half(2, 1)).offset
     assert (await thread_as_of(audit, thread_id, second)).checkpoint_id == "k2"
-    history = await whole_thread(log, pool, thread_id)
+    history = await HistoryReader(log, pool).whole_thread(thread_id)
     assert history is not None and history.last_cut == last and not history.cut
     shown = told(history, history.entries, NO_PROJECT)
     assert shown is not None and (shown["checkpoint_id"], shown["values"]["x"]) == ("k2", Raw(b"2"))
@@ -123,7 +123,7 @@ async def test_its_checkpoints_are_put_together_across_the_cut_also_when_the_thr
 
     await worker.end()
     assert (await stack.send(cmd.DeleteThread(thread_id=thread_id))).status == 200
-    history = await whole_thread(log, pool, thread_id)
+    history = await HistoryReader(log, pool).whole_thread(thread_id)
     assert history is not None and told(history, history.entries, NO_PROJECT) is None
     assert told(history, until(history.entries, second), NO_PROJECT) == shown
-    assert await whole_thread(log, pool, new_id()) is None
+    assert await HistoryReader(log, pool).whole_thread(new_id()) is None

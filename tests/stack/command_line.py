@@ -12,7 +12,7 @@ from unittest.mock import patch
 from click.testing import CliRunner
 from langlog.main import cli
 from langlog_backbone.process.settings import Settings
-from langlog_executor.replay.request import Replayed, ReplayOrder, StepDiff
+from langlog_executor.replay.request import Replayed, ReplayRequest, StepDiff
 
 from .server import LiveServer
 
@@ -52,9 +52,9 @@ def langlog_here(server: LiveServer, *words: str) -> Done:
 
 
 async def carried_out_here(
-    order: ReplayOrder, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
+    order: ReplayRequest, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
 ) -> Replayed:
-    """Instead of `langlog.operations.replay.carry_out`: the graph in this process too."""
+    """Instead of `langlog_executor.replay.process.run_in_sandbox`: the graph in this process too."""
     from langlog_executor.replay.run import CannotReplay, replay
 
     os.environ["LOG_URI"] = settings.log_uri  # as the process gets it; CliRunner puts back what was

@@ -133,14 +133,16 @@ async def _records(
     settings: Settings, log: Log, topics: list[str], wanted: Wanted, done: Positions
 ) -> AsyncIterator[list[Record]]:
     """Of a known thread what the index and the causes name, else everything past what is done."""
-    from .history import scan
+    from langlog_backbone.history.thread_history import scan
+
+    from ..progress import shown_progress
 
     if wanted.thread_id is not None and topics == ["commands", "run-events"]:
         found = await _of_thread(settings, log, wanted.thread_id)
         if found:
             yield [r for r in found if r.offset >= done.get((r.topic, r.partition), 0)]
             return
-    async for records in scan(log, topics, wanted.thread_id, done):
+    async for records in scan(log, topics, wanted.thread_id, done, progress=shown_progress):
         yield records
 
 
@@ -152,13 +154,13 @@ async def _of_thread(settings: Settings, log: Log, thread_id: str) -> list[Recor
     from langlog_schemas import commands as cmd
 
     from ..whereabouts import log_and_read_model
-    from .history import of_thread_indexed
+    from .histories import history_reader
 
     try:
         async with log_and_read_model(settings) as (reached, _):
             pool: asyncpg.Pool = await connect_pool(reached, size=1)
             try:
-                events = await of_thread_indexed(log, pool, thread_id)
+                events = await history_reader(log, pool).of_thread_indexed(thread_id)
             finally:
                 await pool.close()
     except StartError as error:

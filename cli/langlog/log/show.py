@@ -59,11 +59,13 @@ async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str
     from langlog_backbone.history.event_view import causes, event_view
     from langlog_schemas import commands as cmd
 
-    from .history import of_run
+    from .histories import history_reader
     from .timeline import style_of, timeline, title
 
     other = [] if pool is None else await other_kind(pool, run_id, "run")
-    found = None if other else await of_run(log, pool, run_id, thread_id)  # a scan would find no run of that id
+    found = (
+        None if other else await history_reader(log, pool).of_run(run_id, thread_id)
+    )  # a scan would find no run of that id
     if found is None:
         click.echo(
             f"langlog: there is no run {run_id} in the log: check the id, and that --data-dir or LOG_URI name its log",

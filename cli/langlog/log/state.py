@@ -19,9 +19,8 @@ from ..ids import as_uuid, other_kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from langlog_backbone.history.thread_history import History, RecordedEvent
     from langlog_backbone.process.settings import Settings
-
-    from .history import History, Told
 
 
 @click.command(short_help="Show a thread as it was at a time.")
@@ -52,12 +51,12 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
     from langlog_backbone.postgres.database import connect_pool
 
     from ..whereabouts import log_and_read_model
-    from .history import whole_thread
+    from .histories import history_reader
 
     async with log_and_read_model(settings) as (reached, log):
         pool = await connect_pool(reached, size=1)
         try:
-            history = await whole_thread(log, pool, thread_id)
+            history = await history_reader(log, pool).whole_thread(thread_id)
             hints = [] if history is not None else await other_kind(pool, thread_id, "thread")
         finally:
             await pool.close()
@@ -91,7 +90,7 @@ def _too_early(history: History, at: int | datetime | None) -> str | None:
     return too_early(history.thread_id, last, since) if early else None
 
 
-def until(entries: Sequence[Told], at: int | datetime | None) -> Sequence[Told]:
+def until(entries: Sequence[RecordedEvent], at: int | datetime | None) -> Sequence[RecordedEvent]:
     """Those up to a position, or up to the last one that is not after a moment."""
     if at is None:
         return entries
@@ -104,7 +103,7 @@ def until(entries: Sequence[Told], at: int | datetime | None) -> Sequence[Told]:
     return entries[: last + 1]
 
 
-def told(history: History, entries: Sequence[Told], project: Path) -> dict[str, Any] | None:
+def told(history: History, entries: Sequence[RecordedEvent], project: Path) -> dict[str, Any] | None:
     """The thread after these events, which follow its snapshot if it has one; None when it was not there."""
     from langlog_executor.replay.past_state import values_at
     from langlog_executor.replay.recorded import Recorded

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langlog_backbone.history.thread_history import RecordedEvent
     from langlog_backbone.log import Record
-
-    from .history import Told
 
 SHOWN_CHANNELS = 6
 """Channels of a checkpoint that are named; the others are counted."""
@@ -19,7 +18,7 @@ BOOKKEEPING = ("__pregel_tasks", "branch:to:", "__start__")
 """Channels that say nothing to people."""
 
 
-def timeline(entries: Sequence[Told]) -> Iterator[str]:
+def timeline(entries: Sequence[RecordedEvent]) -> Iterator[str]:
     """One line an event: seconds since the first, the clock, what happened."""
     first: datetime | None = None
     for told in entries:
@@ -30,7 +29,7 @@ def timeline(entries: Sequence[Told]) -> Iterator[str]:
         yield line.rstrip()
 
 
-def style_of(told: Told) -> dict[str, Any]:
+def style_of(told: RecordedEvent) -> dict[str, Any]:
     """How the line stands out on a terminal: ends by how they went, what waits for a human, and what repeats."""
     from langlog_schemas import events as ev
 
@@ -52,7 +51,7 @@ def style_of(told: Told) -> dict[str, Any]:
             )
 
 
-def title(entries: Sequence[Told], run_id: str, thread_id: str) -> str:
+def title(entries: Sequence[RecordedEvent], run_id: str, thread_id: str) -> str:
     """Where and what the run is."""
     from langlog_schemas import events as ev
 
@@ -62,7 +61,7 @@ def title(entries: Sequence[Told], run_id: str, thread_id: str) -> str:
     return f"run {run_id} on thread {thread_id}{graph}, {at}"
 
 
-def describe(told: Told) -> tuple[str, str]:
+def describe(told: RecordedEvent) -> tuple[str, str]:
     """What happened, and the particulars."""
     from langlog_schemas import checkpoints as cp
     from langlog_schemas import events as ev

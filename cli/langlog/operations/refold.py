@@ -13,12 +13,11 @@ from langlog_backbone.time.sources import random_hex
 
 if TYPE_CHECKING:
     import asyncpg
+    from langlog_backbone.history.thread_history import History
     from langlog_backbone.history.thread_snapshot import ThreadRows
     from langlog_backbone.log import Log
     from langlog_backbone.process.settings import Settings
     from langlog_projector.fold import Fences
-
-    from ..log.history import History
 
 TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "frames", "thread_events")
 """What belongs to a thread by its id."""

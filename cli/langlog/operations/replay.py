@@ -6,11 +6,7 @@ changed: ``--dry`` folds into a schema of its own that goes again. Exit code 0: 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +16,10 @@ from .. import options
 from ..ids import as_uuid, other_kind
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-
-    import asyncpg
-    from langlog_backbone.log import Log
+    from langlog_backbone.history.thread_history import History
     from langlog_backbone.process.settings import Settings
-    from langlog_executor.replay.request import Difference, Replayed, ReplayOrder, StepDiff
+    from langlog_executor.replay.request import Difference, Replayed, StepDiff
 
-    from ..log.history import History, Told
 
 SAME, DIFFERENT, FAILED = 0, 1, 2
 STORE_EVENTS = "store-events"
@@ -86,17 +78,6 @@ def replay(
     run(_replay(settings, run_id, thread_id, checkpoint, graph, strict, as_json, limit_s))
 
 
-async def _history(log: Log, pool: asyncpg.Pool, run_id: str, thread_id: str | None) -> History | None:
-    """The thread of a run, from its first event or its snapshot on; as `whole_thread`."""
-    from ..log.history import of_run, thread_of, whole_thread
-
-    found = thread_id or await thread_of(pool, run_id)
-    if found is not None:
-        return await whole_thread(log, pool, found)
-    of = await of_run(log, pool, run_id, None)
-    return None if of is None else await whole_thread(log, None, of.thread_id)
-
-
 def _declined(history: History, run_id: str) -> bool:
     """Whether what is needed of the run was cut from the log; said on stderr."""
     from langlog_schemas import events as ev
@@ -129,24 +110,27 @@ async def _replay(
 ) -> int:
     import msgspec
     from langlog_backbone.postgres.database import connect_pool
+    from langlog_executor.replay.preparation import request_for
+    from langlog_executor.replay.process import run_in_sandbox
 
+    from ..log.histories import history_reader
     from ..whereabouts import log_and_read_model
 
     async with log_and_read_model(settings) as (reached, log):
         pool = await connect_pool(reached, size=1)
         try:
             hints = await other_kind(pool, run_id, "run")
-            history = None if hints else await _history(log, pool, run_id, thread_id)
+            history = None if hints else await history_reader(log, pool).of_runs_thread(run_id, thread_id)
         finally:
             await pool.close()
         if history is not None and _declined(history, run_id):
             return FAILED
         if any(await log.start_offsets(STORE_EVENTS)):
             click.echo("The log was cut: of the store, the run sees what was written since.", err=True)
-        order = None if history is None else order_of(history, run_id, str(settings.project.absolute()))
-        if order is None:
+        request = None if history is None else request_for(history, run_id, str(settings.project.absolute()))
+        if request is None:
             return _not_there(run_id, hints)
-        order = msgspec.structs.replace(order, from_checkpoint=checkpoint, graph=_absolute(graph), strict=strict)
+        request = msgspec.structs.replace(request, from_checkpoint=checkpoint, graph=_absolute(graph), strict=strict)
         shown: list[StepDiff] = []
 
         def show(step: StepDiff) -> None:
@@ -154,7 +138,7 @@ async def _replay(
                 shown.append(step)
                 click.echo("\n".join(step_lines(step)))
 
-        found = await carry_out(order, reached, limit_s, show)
+        found = await run_in_sandbox(request, reached, limit_s, show)
     if found.trouble is not None:
         click.echo(f"langlog: {found.trouble}", err=True)
         return FAILED
@@ -183,103 +167,6 @@ def _absolute(graph: str | None) -> str | None:
     if not colon or not source or not attribute:
         raise click.BadParameter(f"{graph!r} is neither path.py:object nor module:object", param_hint="--graph")
     return f"{Path(source).absolute()}:{attribute}" if source.endswith(".py") or "/" in source else graph
-
-
-def order_of(history: History, run_id: str, project: str) -> ReplayOrder | None:
-    """What the log says of a run, as its worker got it; None without its beginning."""
-    import msgspec
-    from langlog_executor.replay.request import ReplayOrder
-    from langlog_schemas import envelope
-    from langlog_schemas import events as ev
-    from langlog_schemas.messages import Task
-
-    created: Told | None = None
-    store_until = ""
-    events: list[tuple[str, bytes]] = []
-    for told in history.entries:
-        own = told.run_id == run_id
-        if own and isinstance(told.event, ev.RunCreated):
-            created = told
-        if own and isinstance(told.event, ev.RunDispatched) and not store_until:
-            store_until = told.record.headers["ce_time"]
-        if told.event is not None:
-            events.append((envelope.type_of(told.record.headers), told.record.value))
-        if own and isinstance(told.event, ev.RunEnded):
-            break
-    if created is None or not isinstance(created.event, ev.RunCreated):
-        return None
-    event = created.event
-    task = Task(
-        run_id=run_id,
-        thread_id=history.thread_id,
-        attempt=1,
-        assistant_id=event.assistant_id,
-        graph_id=event.graph_id,
-        kwargs=bytes(event.kwargs),
-        metadata=msgspec.json.encode(event.metadata),
-        created_at=created.record.headers["ce_time"],
-        temporary=event.temporary,
-        actor=created.record.headers.get("ce_actor"),
-    )
-    return ReplayOrder(
-        project=project,
-        task=task,
-        events=events,
-        snapshot=[] if history.base is None else [r for r in history.base.rows if r.table.startswith("checkpoint")],
-        store_until=store_until or task.created_at,
-    )
-
-
-async def carry_out(
-    order: ReplayOrder, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
-) -> Replayed:
-    """Have it run in a process of its own, which is killed when it takes too long. ``on_step`` gets each step as it is done."""
-    from langlog_backbone.process.settings import FILE_SUFFIX, VARIABLES
-    from langlog_executor.replay.request import Replayed, encode
-
-    servers = [name for field in ("database_uri", "redis_uri") for name in VARIABLES[field]]
-    unset = {name: "" for server in servers for name in (server, server + FILE_SUFFIX)}
-    env = {"LOG_LEVEL": "error", **os.environ, "LOG_URI": settings.log_uri, **unset}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "langlog_executor.replay.run"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=env,
-    )
-    try:
-        async with asyncio.timeout(limit_s):
-            found = await _answer(process, encode(order), on_step)
-            await process.wait()
-    except TimeoutError:
-        return Replayed(trouble=f"the graph has not ended within {limit_s:g} s: give it longer with --timeout")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if found is None:
-        return Replayed(
-            trouble=f"the process of the graph died with exit code {process.returncode}; its output is above"
-        )
-    return found
-
-
-async def _answer(process: Process, order: bytes, on_step: Callable[[StepDiff], None]) -> Replayed | None:
-    """What it answers, part by part; None when it ends before the last one."""
-    from langlog_executor.replay.request import END, HEAD_BYTES, decode_replayed, decode_step, head
-
-    assert process.stdin is not None and process.stdout is not None
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(order)
-        await process.stdin.drain()
-    process.stdin.close()
-    with contextlib.suppress(asyncio.IncompleteReadError):
-        while True:
-            kind, length = head(await process.stdout.readexactly(HEAD_BYTES))
-            body = await process.stdout.readexactly(length)
-            if kind == END:
-                return decode_replayed(body)
-            on_step(decode_step(body))
-    return None
 
 
 def report(found: Replayed, shown: Sequence[StepDiff] = ()) -> Iterable[str]:
@@ -321,6 +208,7 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: 
     import msgspec
     from langlog_backbone.postgres.database import connect_pool
 
+    from ..log.histories import history_reader
     from ..whereabouts import log_and_read_model
     from .refold import refold
 
@@ -328,7 +216,7 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: 
         pool = await connect_pool(reached, size=1)
         try:
             hints = await other_kind(pool, run_id, "run")
-            history = None if hints else await _history(log, pool, run_id, thread_id)
+            history = None if hints else await history_reader(log, pool).of_runs_thread(run_id, thread_id)
             if history is None:
                 return _not_there(run_id, hints)
             if _declined(history, run_id):

@@ -14,7 +14,7 @@ from langlog_schemas.snapshots import TableRows
 Verdict = Literal["same", "different", "recorded only", "replayed only"]
 
 
-class ReplayOrder(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
     """``events``: type and body of all that happened on the thread up to the end of the run, as far as it counts; ``snapshot``: what
     the thread was before them, where its first events were cut from the log."""
 
@@ -83,7 +83,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 encode = msgspec.msgpack.Encoder().encode
 decode_step = msgspec.msgpack.Decoder(StepDiff).decode
-decode_order = msgspec.msgpack.Decoder(ReplayOrder).decode
+decode_request = msgspec.msgpack.Decoder(ReplayRequest).decode
 decode_replayed = msgspec.msgpack.Decoder(Replayed).decode
 
 STEP, END = b"s", b"e"

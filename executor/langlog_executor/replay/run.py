@@ -23,7 +23,7 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import run_results
 
-from .request import END, STEP, Replayed, ReplayOrder, StepDiff, decode_order, encode, framed
+from .request import END, STEP, Replayed, ReplayRequest, StepDiff, decode_request, encode, framed
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -34,7 +34,7 @@ class CannotReplay(Exception):
     """In words for people."""
 
 
-async def replay(order: ReplayOrder, on_step: Callable[[StepDiff], None] = lambda _: None) -> Replayed:
+async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lambda _: None) -> Replayed:
     """``on_step`` gets each step as soon as the graph has done it. Raises CannotReplay, StartError, GraphLoadError."""
     from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import GraphSpec, read_project
@@ -94,7 +94,7 @@ async def replay(order: ReplayOrder, on_step: Callable[[StepDiff], None] = lambd
 class Recording:
     """What the log says of the run. ``base``: the thread at its beginning, or at the checkpoint to go on from."""
 
-    def __init__(self, order: ReplayOrder) -> None:
+    def __init__(self, order: ReplayRequest) -> None:
         from .recorded import Recorded
 
         task, wanted = order.task, order.from_checkpoint
@@ -266,7 +266,7 @@ def _fold_store(event: ev.AnyEvent, items: dict[tuple[tuple[str, ...], str], dic
 def main() -> None:
     """Order in, answer out; what user code prints goes to stderr."""
     os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
-    order = decode_order(sys.stdin.buffer.read())
+    order = decode_request(sys.stdin.buffer.read())
     answer = os.dup(1)
     os.dup2(2, 1)
     sys.stdin = Path(os.devnull).open()  # noqa: SIM115
