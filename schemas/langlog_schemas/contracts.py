@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Raw
 
 from . import checkpoints, commands, envelope, events, frames, snapshots
+from .member_texts import member_texts
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI = "3.0.0"
@@ -223,7 +223,7 @@ def _components(types: list[type[msgspec.Struct]], template: str) -> tuple[tuple
     references, components = msgspec.json.schema_components(
         [_mirror(t, mirrored) for t in types], ref_template=template
     )
-    texts = _attribute_docs()
+    texts = {cls.__name__: member_texts(cls) for cls in mirrored}
     for name, schema in components.items():
         for member, described in schema.get("properties", {}).items():
             if described.get("default") == NO_DEFAULT:
@@ -273,31 +273,6 @@ def _replace(type: Any, known: dict[type, Any]) -> Any:
 
 
 _StructMeta = type(msgspec.Struct)
-
-
-def _attribute_docs() -> dict[str, dict[str, str]]:
-    """Class -> member -> the string under it in the source."""
-    by_class: dict[str, dict[str, str]] = {}
-    modules: tuple[ModuleType, ...] = (commands, events, checkpoints, frames, snapshots)
-    for module in modules:
-        for node in ast.parse(inspect.getsource(module)).body:
-            if isinstance(node, ast.ClassDef):
-                own = {
-                    k: v
-                    for base in node.bases
-                    if isinstance(base, ast.Name)
-                    for k, v in by_class.get(base.id, {}).items()
-                }
-                for field, text in zip(node.body, node.body[1:], strict=False):
-                    if (
-                        isinstance(field, ast.AnnAssign)
-                        and isinstance(field.target, ast.Name)
-                        and isinstance(text, ast.Expr)
-                        and isinstance(text.value, ast.Constant)
-                    ):
-                        own[field.target.id] = " ".join(str(text.value.value).split())
-                by_class[node.name] = own
-    return by_class
 
 
 def _topic(cls: type[msgspec.Struct]) -> str:

@@ -47,47 +47,76 @@ Names = Annotated[list[str], Meta(max_length=NAMES_MAX)]
 
 
 class Checkpoint(Struct):
+    """Address of a checkpoint of a thread."""
+
     checkpoint_id: CheckpointName | None = None
+    """Id of the checkpoint; absent means the latest"""
     checkpoint_ns: CheckpointName | None = None
+    """Namespace of the subgraph; empty means the graph itself"""
     checkpoint_map: dict[str, str] | None = None
+    """Namespace -> id of the checkpoint of each subgraph"""
 
 
 class LangSmithTracer(Struct, omit_defaults=True):
     """Where LangSmith files the trace of a run."""
 
     project_name: Annotated[str, Meta(min_length=1, max_length=1_000)] | None = None
+    """Name of the project"""
     example_id: UUID | None = None
-    """Of a dataset: the run is an experiment with it."""
+    """Id of an example of a dataset: the run counts as an experiment with it"""
 
 
 class RunCreate(Struct):
     """A run on a thread, or without one (API.md 5.1)."""
 
     assistant_id: str
+    """Id of the assistant, or name of the graph"""
     input: Raw = msgspec.field(default_factory=null)
+    """Input of the graph. Null continues from the thread's state"""
     command: dict[str, Raw] | None = None
+    """`update`, `resume` and `goto`; takes precedence over `input`. `resume` answers the open interrupt, or several as a map from interrupt id to response"""
     metadata: Object = {}
+    """Metadata, any JSON object"""
     config: Object = {}
+    """Configuration: `tags`, `recursion_limit`, `configurable`. Merged over the assistant's, key by key"""
     context: Object = {}
+    """Static context of the run. Set either this or `config.configurable`: the server copies one to the other"""
     webhook: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
+    """URL that the server sends the run to when it has ended"""
     interrupt_before: Names | Literal["*"] | None = None
+    """Nodes to stop before; `*` means every node"""
     interrupt_after: Names | Literal["*"] | None = None
+    """Nodes to stop after; `*` means every node"""
     stream_mode: Annotated[list[StreamMode], Meta(max_length=NAMES_MAX)] | StreamMode = []
+    """Kinds of events to stream; none means `values`"""
     stream_subgraphs: bool = False
+    """Stream events of subgraphs too"""
     stream_resumable: bool = False
+    """Record the events, so that streams of this run can be resumed and replayed"""
     feedback_keys: Names | None = None
+    """Keys for feedback URLs of LangSmith"""
     multitask_strategy: MultitaskStrategy = "enqueue"
+    """What happens if the thread is busy: `enqueue` waits, `reject` is 409, `interrupt` stops the running run and keeps its checkpoints, `rollback` stops and deletes it"""
     if_not_exists: Literal["reject", "create"] = "reject"
+    """What happens if the thread does not exist: `reject` is 404, `create` creates it"""
     on_disconnect: Any = "continue"
+    """What happens to the run when the client of `/wait` or `/stream` disconnects: `continue` or `cancel`"""
     on_completion: Any = "delete"
+    """What happens to the thread of a run without a thread when the run has ended: `delete` or `keep`"""
     after_seconds: float = 0
+    """Seconds to wait before the run starts"""
     checkpoint: Checkpoint | None = None
+    """Checkpoint to start from"""
     checkpoint_id: CheckpointName | None = None
+    """Id of the checkpoint to start from"""
     durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
+    """When checkpoints are written: `sync` before the next step starts, `async` while it runs, `exit` only the last one (default `async`)"""
     checkpoint_during: bool | UnsetType = UNSET
+    """Deprecated: true is `durability: async`, false is `exit`"""
     strict_resume: bool | None = None
-    """The run fails when what it answers is not asked any more, and leaves the thread as it was."""
+    """Fail the run, and leave the thread as it is, if an interrupt that `command.resume` answers is no longer open"""
     langsmith_tracer: LangSmithTracer | None = None
+    """Where LangSmith files the trace of the run"""
 
 
 class Assistant(NamedTuple):

@@ -10,9 +10,9 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import requests
 import schemathesis
@@ -25,9 +25,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.contract.replay import RECORDINGS
+from tests.openapi.examples import FILE, PROJECT, WITHOUT, first_of_each, send_all
+from tests.packaging.test_wording import found as dialect
 from tests.stack.server import LiveServer
 
-PROJECT = Path(__file__).parents[1] / "contract" / "graphs" / "langgraph.json"
 EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "300"))
 ANSWER_S = 120.0
 ENDLESS = ("/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events")
@@ -59,15 +60,96 @@ def test_the_document_has_every_path_of_the_contract(document: dict[str, Any]) -
     assert not missing
 
 
-@pytest.mark.slow
-def test_every_operation_is_described(document: dict[str, Any]) -> None:
-    operations = [
-        (method, path, operation) for path, item in document["paths"].items() for method, operation in item.items()
+Operations = list[tuple[str, dict[str, Any]]]
+"""``GET /path`` and its operation."""
+
+
+@pytest.fixture(scope="module")
+def operations(document: dict[str, Any]) -> Operations:
+    return [
+        (f"{method.upper()} {path}", operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
     ]
-    names = [operation["operationId"] for _, _, operation in operations]
+
+
+@pytest.mark.slow
+def test_every_operation_parameter_and_member_is_described(document: dict[str, Any], operations: Operations) -> None:
+    names = [operation["operationId"] for _, operation in operations]
     assert len(names) == len(set(names))
-    bare = [path for method, path, operation in operations if operation["summary"] == f"{method.upper()} {path}"]
+    bare = [name for name, operation in operations if operation["summary"] == name]
     assert not bare, "without an entry in operations.py"
+    assert not [name for name, operation in operations if not operation["description"]], "handlers without a docstring"
+    assert not [
+        f"{name}: {parameter['name']}"
+        for name, operation in operations
+        for parameter in operation.get("parameters", ())
+        if not parameter["description"]
+    ]
+    schemas = document["components"]["schemas"]
+    assert not [name for name, schema in schemas.items() if not schema.get("description")], (
+        "Structs without a docstring"
+    )
+    assert not [
+        f"{name}.{member}"
+        for name, schema in schemas.items()
+        for member, described in schema["properties"].items()
+        if not described.get("description")
+    ]
+    assert dialect(json.dumps(document, ensure_ascii=False)) == []
+
+
+@pytest.mark.slow
+def test_every_operation_has_an_example_that_fits_its_schema(document: dict[str, Any], operations: Operations) -> None:
+    examples = json.loads(FILE.read_text())
+    assert examples.keys() == {name for name, _ in operations} - WITHOUT.keys(), "see tests/openapi/examples.py"
+
+    wrong: list[str] = []
+
+    def check(where: str, schema: dict[str, Any], example: Any) -> None:
+        validator = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
+        wrong.extend(f"{where}, {error.json_path}: {error.message[:200]}" for error in validator.iter_errors(example))
+
+    for name, operation in operations:
+        if name in WITHOUT:
+            continue
+        for parameter in operation.get("parameters", ()):
+            if "example" in parameter:
+                check(f"{name}, {parameter['name']}", parameter["schema"], parameter["example"])
+            elif parameter["required"]:
+                wrong.append(f"{name}, {parameter['name']}: required, and without an example")
+        contents = {"body": operation.get("requestBody", {}).get("content", {}).get("application/json")}
+        if examples[name]["status"] == 200:
+            (contents["response"],) = operation["responses"]["200"]["content"].values()
+        for part, content in contents.items():
+            if content is not None:
+                check(f"{name}, {part}", content["schema"], content["example"])
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+def test_the_server_answers_the_examples_as_they_say(server: LiveServer) -> None:
+    examples = first_of_each(send_all(server.url))
+    assert {name: shape(example) for name, example in examples.items()} == {
+        name: shape(example) for name, example in json.loads(FILE.read_text()).items()
+    }, "python -m tests.openapi.examples writes them anew"
+
+
+def shape(value: Any) -> Any:
+    """Members and types; of a list, those of its first entry; of a text of events, their names."""
+    match value:
+        case dict():
+            return {name: shape(inner) for name, inner in value.items()}
+        case list():
+            return [shape(inner) for inner in value[:1]]
+        case str() if "event: " in value:
+            return [line for line in value.splitlines() if line.startswith("event: ")]
+        case bool() | None:
+            return type(value).__name__
+        case int() | float():
+            return "number"
+        case _:
+            return type(value).__name__
 
 
 @pytest.mark.slow

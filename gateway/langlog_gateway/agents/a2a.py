@@ -109,12 +109,14 @@ class A2a:
     # the card
 
     async def well_known(self, request: web.Request) -> web.Response:
+        """Returns the agent card of an assistant, at the path where A2A clients look for it."""
         name = request.query.get("assistant_id")
         if not name:
             return _bad_card("Missing required query parameter: assistant_id")
         return await self._card(request, name)
 
     async def card(self, request: web.Request) -> web.Response:
+        """Returns the agent card of an assistant."""
         return await self._card(request, request.match_info["assistant_id"])
 
     async def _card(self, request: web.Request, name: str) -> web.Response:
@@ -182,6 +184,9 @@ class A2a:
     # requests
 
     async def post(self, request: web.Request) -> web.StreamResponse:
+        """Answers one request of the Agent2Agent protocol, versions 0.3 and 1.0. Streaming methods respond with
+        server-sent events.
+        """
         id: Id = None
         body = await request.read()
         try:

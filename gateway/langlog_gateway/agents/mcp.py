@@ -39,12 +39,17 @@ class Mcp:
         return [web.post("/mcp", self.post), web.get("/mcp", self.no_stream), web.delete("/mcp", self.no_session)]
 
     async def no_stream(self, request: web.Request) -> web.Response:
+        """Always 405: the server sends no messages of its own."""
         return web.Response(status=405, headers={"allow": "POST"})
 
     async def no_session(self, request: web.Request) -> web.Response:
+        """Always 404: there are no sessions."""
         return web.Response(status=404)
 
     async def post(self, request: web.Request) -> web.Response:
+        """Answers one message of the Model Context Protocol (streamable HTTP without sessions). Tools are the
+        assistants; a call creates a run without a thread and returns its output. Notifications are 202.
+        """
         if not accepts(request, JSON, "text/event-stream"):
             return refusal(400, "Accept header must include application/json or text/event-stream")
         try:

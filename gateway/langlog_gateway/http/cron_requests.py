@@ -30,45 +30,77 @@ CronColumn = Literal[
 
 
 class CronCreate(RunCreate, kw_only=True):
+    """A new cron: the body of a run, with when to create runs."""
+
     schedule: str
+    """Five fields (minute, hour, day of month, month, day of week), six (seconds last), or a name such as `@daily`"""
     timezone: str | None = None
+    """IANA name of the time zone of the schedule; null means UTC"""
     end_time: str | None = None
+    """Time in ISO 8601 after which the cron does not fire"""
     on_run_completed: Literal["delete", "keep"] = "delete"
+    """What happens to the thread of a run of a cron without a thread: `delete` or `keep`"""
     enabled: bool = True
+    """Whether the cron fires"""
 
 
 class CronPatch(Struct):
-    """What the cron itself takes from a patch. The rest is a part of the run's body and is checked as such."""
+    """Changes of a cron. Members of the run's body (`input`, `webhook`, …) change what the next runs are created with."""
 
     assistant_id: str | UnsetType = UNSET
+    """Id of the assistant, or name of the graph"""
     schedule: str | UnsetType = UNSET
+    """New schedule"""
     timezone: str | UnsetType | None = UNSET
+    """IANA name of the new time zone; null means UTC"""
     end_time: str | UnsetType | None = UNSET
+    """New end; null removes it"""
     metadata: Object | UnsetType = UNSET
+    """Members to merge into the metadata; those of the runs are replaced"""
     on_run_completed: Literal["delete", "keep"] | UnsetType = UNSET
+    """What happens to the thread of a run of a cron without a thread"""
     enabled: bool | UnsetType = UNSET
+    """Whether the cron fires; false pauses it"""
     config: Object = {}
+    """New configuration of the runs"""
     context: Object = {}
+    """New static context of the runs"""
 
 
 class CronSearch(Struct):
+    """Which crons to return, and how. All conditions must hold."""
+
     assistant_id: str | None = None
+    """Id of the assistant"""
     thread_id: str | None = None
+    """Id of the thread"""
     enabled: bool | None = None
+    """Whether the crons fire"""
     metadata: Object | None = None
+    """Metadata that the crons must contain"""
     limit: Limit = 10
+    """Maximum number of entries"""
     offset: Offset = 0
+    """Number of entries to skip"""
     sort_by: Literal[
         "cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"
     ] = "created_at"
+    """Member to sort by"""
     sort_order: SortOrder = "desc"
+    """Direction of sorting"""
     select: list[CronColumn] = []
+    """Members to return; an empty list returns all"""
 
 
 class CronCount(Struct):
+    """Which crons to count. All conditions must hold."""
+
     assistant_id: str | None = None
+    """Id of the assistant"""
     thread_id: str | None = None
+    """Id of the thread"""
     metadata: Object | None = None
+    """Metadata that the crons must contain"""
 
 
 CRON_CREATE = msgspec.json.Decoder(CronCreate)

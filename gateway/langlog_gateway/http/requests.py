@@ -57,50 +57,91 @@ AssistantColumn = Literal[
 
 
 class AssistantCreate(Struct):
+    """A new assistant: a graph with a configuration of its own."""
+
     graph_id: str
+    """Name of the graph in `langgraph.json`"""
     assistant_id: str | None = None
+    """Id of the assistant; the server creates one if it is absent"""
     config: Object = {}
+    """Configuration of the assistant's runs: `tags`, `recursion_limit`, `configurable`. Set either this `configurable` or `context`: the server copies one to the other"""
     context: Object = {}
+    """Static context of the assistant's runs"""
     metadata: Object = {}
+    """Metadata, any JSON object"""
     name: Name = "Untitled"
+    """Name, not necessarily unique"""
     description: Description | None = None
+    """Description for people and for MCP clients"""
     if_exists: Literal["raise", "do_nothing"] = "raise"
+    """Response if the id is taken: `raise` is 409, `do_nothing` returns the existing assistant"""
 
 
 class AssistantPatch(Struct):
+    """Changes of an assistant. Absent members keep their values; every update creates a version."""
+
     graph_id: str | UnsetType = UNSET
+    """Name of the graph in `langgraph.json`"""
     config: Object | UnsetType = UNSET
+    """New configuration; replaces the old one"""
     context: Object | UnsetType = UNSET
+    """New static context; replaces the old one"""
     metadata: Object | UnsetType = UNSET
+    """Members to merge into the metadata"""
     name: Name | UnsetType = UNSET
+    """New name"""
     description: Description | UnsetType = UNSET
+    """New description"""
 
 
 class AssistantSearch(Struct):
+    """Which assistants to return, and how. All conditions must hold."""
+
     metadata: Object = {}
+    """Metadata that the objects must contain; nested objects are compared member by member"""
     graph_id: str | UnsetType = UNSET
+    """Name of the assistants' graph"""
     name: str | UnsetType = UNSET
+    """Part of the name, in upper or lower case"""
     limit: Limit = 10
+    """Maximum number of entries"""
     offset: Offset = 0
+    """Number of entries to skip"""
     sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
+    """Member to sort by"""
     sort_order: SortOrder = "desc"
+    """Direction of sorting"""
     select: Annotated[list[AssistantColumn], Meta(max_length=ENTRIES_MAX)] = []
+    """Members to return; an empty list returns all"""
 
 
 class AssistantCount(Struct):
+    """Which assistants to count. All conditions must hold."""
+
     metadata: Object = {}
+    """Metadata that the objects must contain; nested objects are compared member by member"""
     graph_id: str | UnsetType = UNSET
+    """Name of the assistants' graph"""
     name: str | UnsetType = UNSET
+    """Part of the name, in upper or lower case"""
 
 
 class AssistantVersions(Struct):
+    """Which versions to return, newest first."""
+
     metadata: Object = {}
+    """Metadata that the versions must contain"""
     limit: Limit = 10
+    """Maximum number of entries"""
     offset: Offset = 0
+    """Number of entries to skip"""
 
 
 class AssistantLatest(Struct):
+    """The version to go back or forward to."""
+
     version: int | UnsetType = UNSET
+    """Number of the version. No version is created, and later ones stay listed"""
 
 
 # --- threads ---------------------------------------------------------------------------------
@@ -121,20 +162,30 @@ ThreadColumn = Literal[
 
 
 class SuperstepUpdate(Struct):
+    """One update of a superstep: what one node wrote."""
+
     values: Raw = msgspec.field(default_factory=null)
+    """Values to write into the state"""
     command: dict[str, Raw] | None = None
+    """`update`, `resume` and `goto`, as for a run"""
     as_node: str | None = None
+    """Node that the update counts as; `__input__` is an input step"""
 
 
 class Superstep(Struct):
+    """Updates that are applied together, as one step of the graph."""
+
     updates: list[SuperstepUpdate]
+    """Updates of this step"""
 
 
 class ThreadTtl(Struct):
-    """``ttl`` in minutes."""
+    """Time to live of a thread."""
 
     ttl: Minutes
+    """Minutes since the last change of the thread"""
     strategy: Literal["delete", "keep_latest"] = "delete"
+    """What expires: `delete` removes the thread, `keep_latest` its checkpoints but the latest"""
 
     @property
     def kept(self) -> Ttl:
@@ -142,70 +193,120 @@ class ThreadTtl(Struct):
 
 
 class ThreadCreate(Struct):
+    """A new thread, empty or with an initial state."""
+
     thread_id: str | None = None
+    """Id of the thread; the server creates one if it is absent"""
     metadata: Object = {}
+    """Metadata, any JSON object. `graph_id` is required for `supersteps`"""
     if_exists: Literal["raise", "do_nothing"] = "raise"
+    """Response if the id is taken: `raise` is 409, `do_nothing` returns the existing thread"""
     ttl: ThreadTtl | None = None
+    """Time to live"""
     supersteps: list[Superstep] | None = None
+    """Updates of the state to apply in order after the thread exists"""
 
 
 class ThreadPatch(Struct):
+    """Changes of a thread."""
+
     metadata: Object = {}
+    """Members to merge into the metadata; null is stored as a value and deletes nothing"""
     ttl: ThreadTtl | None = None
+    """New time to live"""
 
 
 class ThreadSearch(Struct):
+    """Which threads to return, and how. All conditions must hold."""
+
     ids: Ids = []
+    """Ids of threads; an empty list means all"""
     metadata: Object = {}
+    """Metadata that the objects must contain; nested objects are compared member by member"""
     values: Object = {}
+    """State values that the threads must contain"""
     status: ThreadStatus | UnsetType = UNSET
+    """Status of the threads"""
     limit: Limit = 10
+    """Maximum number of entries"""
     offset: Offset = 0
+    """Number of entries to skip"""
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
+    """Member to sort by"""
     sort_order: SortOrder = "desc"
+    """Direction of sorting"""
     select: Annotated[list[ThreadColumn], Meta(max_length=ENTRIES_MAX)] = []
+    """Members to return; an empty list returns all"""
     extract: dict[str, str] = {}
+    """Name -> path of a value to return in `extracted`, such as `values.messages[-1]`. Paths begin with `values`, `metadata`, `config` or `interrupts`; at most 10"""
 
 
 class ThreadCount(Struct):
+    """Which threads to count. All conditions must hold."""
+
     metadata: Object = {}
+    """Metadata that the objects must contain; nested objects are compared member by member"""
     values: Object = {}
+    """State values that the threads must contain"""
     status: ThreadStatus | UnsetType = UNSET
+    """Status of the threads"""
 
 
 class ThreadPrune(Struct):
+    """Which threads to prune, and how."""
+
     thread_ids: Ids
+    """Ids of the threads; unknown ones are skipped"""
     strategy: Literal["delete", "keep_latest"] = "delete"
+    """`delete` removes the threads, `keep_latest` their checkpoints but the latest"""
 
 
 class StateAtCheckpoint(Struct):
+    """Which state of a thread to return."""
+
     checkpoint: Checkpoint
+    """Checkpoint of the state; with `checkpoint_ns` the state of a subgraph"""
     subgraphs: bool | None = None
+    """Include the states of subgraphs in `tasks`"""
     select: list[str] | None = None
-    """Members of the answer, and ``values.<key>``; none: all."""
+    """Members to return, and `values.<key>` for one key of the values; absent returns all"""
 
 
 class StateUpdate(Struct):
+    """An update of a thread's state, as if a node had written it."""
+
     values: Object | list[Any] | None = None
+    """Values to write; the graph's reducers apply. Null writes a checkpoint without changes"""
     as_node: str | None = None
+    """Node that the update counts as; absent means the node that wrote last. `__end__` finishes the run"""
     checkpoint: Checkpoint | None = None
+    """Checkpoint to update; an older one starts a branch"""
     checkpoint_id: CheckpointName | None = None
+    """Id of the checkpoint to update (deprecated, see `checkpoint`)"""
 
 
 class HistoryBefore(Struct):
-    """``before`` as a config or as a checkpoint."""
+    """Where to begin, given as a config or as a checkpoint."""
 
     configurable: Object = {}
+    """Object with `checkpoint_id`"""
     checkpoint_id: CheckpointName | None = None
+    """Id of a checkpoint"""
 
 
 class HistorySearch(Struct):
+    """Which states of a thread to return, newest first."""
+
     limit: Limit = 1
+    """Maximum number of states"""
     before: HistoryBefore | None = None
+    """Checkpoint that the states must be older than"""
     metadata: Object | None = None
+    """Metadata that the checkpoints must contain"""
     checkpoint: Checkpoint | None = None
+    """`checkpoint_ns` of the subgraph whose history to return"""
     select: list[str] | None = None
-    """Members of each state, and ``values.<key>``; none: all."""
+    """Members of each state, and `values.<key>` for one key of the values; absent returns all"""
 
 
 # --- runs ------------------------------------------------------------------------------------
@@ -226,60 +327,110 @@ RunColumn = Literal[
 
 
 class CancelMany(Struct):
+    """Which runs to cancel: either by `status`, or by `thread_id` and `run_ids`."""
+
     status: Literal["pending", "running", "all"] | UnsetType = UNSET
+    """Cancel all runs with this status"""
     thread_id: str | UnsetType = UNSET
+    """Id of the runs' thread"""
     run_ids: Ids | UnsetType = UNSET
+    """Ids of the runs"""
 
 
 # --- store -----------------------------------------------------------------------------------
 
 
 class StorePut(Struct):
+    """An item to put into the store."""
+
     namespace: list[str]
+    """Labels of the namespace; none is empty or has a period"""
     key: str
+    """Key of the item within its namespace"""
     value: Object
+    """Value of the item"""
     index: list[str] | Any = None
+    """Paths of the texts to embed for search; null takes those of `store.index`, false embeds nothing"""
     ttl: Annotated[float, Meta(ge=-TTL_MAX_MINUTES, le=TTL_MAX_MINUTES)] | None = None
-    """Minutes; below zero, the item goes at the next sweep."""
+    """Time to live in minutes; null means no expiry. The next sweep removes an item whose time is negative"""
 
 
 class StoreDelete(Struct):
+    """An item to delete."""
+
     key: str
+    """Key of the item"""
     namespace: list[str] = []
+    """Labels of the namespace"""
 
 
 class StoreSearch(Struct):
+    """Which items to return, and how."""
+
     namespace_prefix: list[str] | None = None
+    """First labels of the items' namespaces; absent or empty means all"""
     filter: Object | None = None
+    """Value by key that the items must have, or operators: `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`"""
     limit: int = 10
+    """Maximum number of entries"""
     offset: int = 0
+    """Number of entries to skip"""
     query: str | None = None
+    """Text to rank the items by; needs `store.index`"""
     refresh_ttl: bool | None = None
+    """Restart the time to live of the items that are returned; null takes the setting of `store.ttl`"""
 
 
 class StoreNamespaces(Struct):
+    """Which namespaces to return."""
+
     prefix: list[str] | None = None
+    """First labels; `*` stands for any label"""
     suffix: list[str] | None = None
+    """Last labels; `*` stands for any label"""
     max_depth: int | UnsetType = UNSET
+    """Number of labels to cut namespaces to"""
     limit: int = 100
+    """Maximum number of entries"""
     offset: int = 0
+    """Number of entries to skip"""
 
 
 class ProtocolCommand(Struct):
-    """A command of the streaming protocol (API.md 9.1), as the document shows it: it is read leniently."""
+    """A command of the streaming protocol (API.md 9.1). The server reads it leniently."""
 
     id: int
+    """Number that the response repeats"""
     method: str
+    """Name of the command, such as `run.start` or `input.respond`"""
     params: Object = {}
+    """Parameters of the command"""
 
 
 class EventStream(Struct):
-    """What to follow of a thread (API.md 9.2), as the document shows it."""
+    """What to receive of a thread by the streaming protocol (API.md 9.2)."""
 
     channels: Annotated[list[str], Meta(min_length=1)]
+    """Channels: `values`, `updates`, `messages`, `tools`, `custom`, `lifecycle`, `input`, `tasks`, `checkpoints`, or `custom:<name>`"""
     namespaces: list[list[str]] | UnsetType = UNSET
+    """Prefixes of namespaces; `child` matches `child:<task id>`. Absent means all"""
     depth: int | UnsetType = UNSET
+    """Number of labels below a prefix that still match"""
     since: int | UnsetType = UNSET
+    """Number of the event to continue after; absent replays from the start"""
+
+
+class JsonRpc(Struct):
+    """A JSON-RPC message of MCP or A2A. The server reads it leniently."""
+
+    jsonrpc: Literal["2.0"]
+    """Version of JSON-RPC"""
+    method: str
+    """Name of the method"""
+    id: int | str | None = None
+    """Id that the response repeats; a message without one gets no response"""
+    params: Object = {}
+    """Parameters of the method"""
 
 
 ASSISTANT_CREATE = msgspec.json.Decoder(AssistantCreate)

@@ -1,22 +1,30 @@
 """``/openapi.json`` and ``/docs``: made from the types that requests are read into and from the routes there are (API.md 15).
 
-A route without an entry in `operations` is in the document too, with its path alone. Made once, at start; routes of the project's
-own application are merged in, and what ``auth.openapi`` says of security.
+Descriptions are docstrings: of an operation that of its handler, of a body or response those of its Struct and of each member.
+Examples are in ``examples.json``, recorded from a running server (``python -m tests.openapi.examples``). A route without an entry in
+`operations` is in the document too, with its path alone. Made once, at start; routes of the project's own application are merged in,
+and the section ``auth.openapi``.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from langlog_backbone.history.run_view import LANGLOG_VERSION
+from langlog_schemas import run_request
+from langlog_schemas.member_texts import member_texts
 
 from ..custom_app.asgi import CustomApp
+from ..http import cron_requests, requests
 from ..http.options import Options
-from .operations import OPERATIONS, Operation
+from . import responses
+from .operations import OPERATIONS, PATH, Operation
 from .responses import ErrorAnswer
 
 TITLE = "langlog"
@@ -54,17 +62,22 @@ def document(
 ) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these routes (without prefix)."""
     shown = [route for route in routes if not options.http.disabled(route.path)]
-    found: list[tuple[str, str, Operation]] = []
+    endpoints: list[tuple[str, web.RouteDef, Operation]] = []
     for route in shown:
         path = _PARAMETER.sub(r"{\1}", route.path)
-        found.append((path, route.method.lower(), OPERATIONS.get(f"{route.method} {path}", Operation())))
-    types = {t for _, _, operation in found for t in operation.types()} | {ErrorAnswer}
+        endpoints.append((path, route, OPERATIONS.get(f"{route.method} {path}", Operation())))
+    types = {t for _, _, operation in endpoints for t in operation.types()} | {ErrorAnswer}
     ordered = sorted(types, key=repr)
     schemas, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     by_type = dict(zip(ordered, schemas, strict=True))
+    _describe(components)
+    examples = msgspec.json.decode(resources.files(__package__).joinpath("examples.json").read_bytes())
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, operation in found:
-        paths.setdefault(options.prefix + path, {})[method] = _operation(path, method, operation, by_type, guarded)
+    for path, route, operation in endpoints:
+        method, example = route.method.lower(), examples.get(f"{route.method} {path}", {})
+        made_of = _operation(path, method, operation, by_type, example, guarded=guarded)
+        made_of["description"] = _markdown(inspect.getdoc(route.handler) or "")
+        paths.setdefault(options.prefix + path, {})[method] = made_of
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": LANGLOG_VERSION},
@@ -77,8 +90,36 @@ def document(
     return made
 
 
+def _describe(components: Mapping[str, dict[str, Any]]) -> None:
+    """Add the docstrings of Structs and their members to the schemas made of them."""
+    classes = {
+        name: value
+        for module in (run_request, requests, cron_requests, responses)
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    }
+    for name, schema in components.items():
+        if "description" in schema:
+            schema["description"] = _markdown(schema["description"])
+        for member, text in member_texts(classes[name]).items():
+            if (described := schema.get("properties", {}).get(member)) is not None:
+                described["description"] = _markdown(text)
+
+
+def _markdown(docstring: str) -> str:
+    """A docstring's paragraphs, each on one line, without citations of documents."""
+    text = re.sub(r" \((?:API\.md|docs/)[^)]*\)", "", docstring.replace("``", "`"))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
 def _operation(
-    path: str, method: str, operation: Operation, by_type: Mapping[Any, dict[str, Any]], guarded: bool
+    path: str,
+    method: str,
+    operation: Operation,
+    by_type: Mapping[Any, dict[str, Any]],
+    example: Mapping[str, Any],
+    *,
+    guarded: bool,
 ) -> dict[str, Any]:
     words = [word for word in re.split(r"[^A-Za-z0-9]+", path) if word]
     made: dict[str, Any] = {
@@ -87,25 +128,31 @@ def _operation(
         "summary": operation.summary or f"{method.upper()} {path}",
     }
     parameters: list[dict[str, Any]] = []
+
+    def parameter(where: str, name: str, about: str, schema: dict[str, Any], *, required: bool) -> None:
+        entry = {"name": name, "in": where, "required": required, "description": about, "schema": schema}
+        if name in (given := example.get(where, {})):
+            entry["example"] = given[name]
+        parameters.append(entry)
+
     for name in _PARAMETER.findall(path):
         schema: dict[str, Any] = {"type": "string", "minLength": 1}
         if name.endswith("_id") and name != "checkpoint_id" and name not in operation.names:
             schema = {"type": "string", "format": "uuid"}
-        parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
-    for name, schema in operation.query.items():
-        required = name in operation.required
-        parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
+        parameter("path", name, PATH.get(name, ""), schema, required=True)
+    for name, described in operation.query.items():
+        schema = {key: value for key, value in described.items() if key != "description"}
+        about = described.get("description", "")
+        parameter("query", name, about, schema, required=name in operation.required)
     for name, about in operation.headers.items():
-        parameters.append(
-            {"name": name, "in": "header", "required": False, "description": about, "schema": {"type": "string"}}
-        )
+        parameter("header", name, about, {"type": "string"}, required=False)
     if parameters:
         made["parameters"] = parameters
     if operation.body is not None:
-        made["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": by_type[operation.body]}},
-        }
+        content: dict[str, Any] = {"schema": by_type[operation.body]}
+        if "body" in example:
+            content["example"] = example["body"]
+        made["requestBody"] = {"required": True, "content": {"application/json": content}}
     responses: dict[str, Any] = {}
     if operation.answer is not None or operation.media is not None:
         schema = {} if operation.answer is None else by_type[operation.answer]
@@ -114,9 +161,12 @@ def _operation(
         responses["200"] = {"content": {"application/json": {"schema": {}}}}
     for status in operation.empty:
         responses[str(status)] = {}
+    if "answer" in example:
+        (body,) = responses[str(example["status"])]["content"].values()
+        body["example"] = example["answer"]
     error = by_type[ErrorAnswer]
     for status in sorted({*operation.errors, *COMMON, *(REFUSED if guarded else ())}):
-        content: dict[str, Any] = PLAIN if status == 500 else {"application/json": {"schema": error}}
+        content = PLAIN if status == 500 else {"application/json": {"schema": error}}
         if status in operation.plain:
             content = {**content, **PLAIN}
         if status in operation.keyed:
@@ -171,12 +221,12 @@ def _apart(other: dict[str, Any], taken: Mapping[str, Mapping[str, Any]]) -> dic
             return {k: moved.get(v, v) if k == "$ref" and isinstance(v, str) else renamed(v) for k, v in value.items()}
         return value
 
-    found: dict[str, Any] = renamed(other) if moved else other
-    for kind, entries in found.get("components", {}).items():
-        found["components"][kind] = {
+    apart: dict[str, Any] = renamed(other) if moved else other
+    for kind, entries in apart.get("components", {}).items():
+        apart["components"][kind] = {
             f"App{name}" if f"#/components/{kind}/{name}" in moved else name: entry for name, entry in entries.items()
         }
-    return found
+    return apart
 
 
 def _merge_auth(made: dict[str, Any], said: Mapping[str, Any]) -> None:

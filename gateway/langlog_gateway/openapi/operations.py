@@ -13,16 +13,46 @@ from . import responses as a
 
 Schema = dict[str, Any]
 
-INT: Schema = {"type": "integer"}
-BOOL: Schema = {"type": "boolean"}
-TEXT: Schema = {"type": "string"}
 SSE = "text/event-stream"
 KEY = {
     "Idempotency-Key": "Key that makes retries safe: a repeated request with the same key returns the first response and changes nothing"
 }
+PATH = {
+    "assistant_id": "Id of the assistant",
+    "thread_id": "Id of the thread",
+    "run_id": "Id of the run",
+    "cron_id": "Id of the cron",
+    "checkpoint_id": "Id of the checkpoint",
+    "namespace": "Name of the subgraph's node; `|` separates the names of nested ones",
+}
+"""Path parameter -> its description."""
+
+
+def flag(about: str) -> Schema:
+    return {"type": "boolean", "description": about}
+
+
+def number(about: str, default: int | None = None) -> Schema:
+    return {"type": "integer", "description": about} | ({} if default is None else {"default": default})
+
+
+def text(about: str) -> Schema:
+    return {"type": "string", "description": about}
+
+
+def texts(about: str) -> Schema:
+    """A parameter that may be repeated."""
+    return {"type": "array", "items": {"type": "string"}, "description": about}
+
+
+def choice(about: str, *values: str) -> Schema:
+    return {"type": "string", "enum": [*values], "description": about}
 
 
 class Operation(Struct, frozen=True):
+    """What the document says of an endpoint beyond its route. Its description is the docstring of its handler, its example is in
+    ``examples.json``."""
+
     summary: str = ""
     body: Any = None
     answer: Any = None
@@ -47,22 +77,37 @@ class Operation(Struct, frozen=True):
 
 
 RunBatch = Annotated[list[RunCreate], Meta(min_length=1)]
+ACTION = choice(
+    "`interrupt` keeps the checkpoints of the run, `rollback` deletes run and checkpoints", "interrupt", "rollback"
+)
 CANCEL: dict[str, Schema] = {
-    "action": {"type": "string", "enum": ["interrupt", "rollback"]},
-    "wait": BOOL,
-    "reason": {"enum": ["taken"]},
+    "action": ACTION,
+    "wait": flag("Respond when the run has stopped"),
+    "reason": choice("Reason to record with the run: `taken` if somebody else takes over", "taken"),
 }
-JOIN = {"cancel_on_disconnect": BOOL}
-NAMES: Schema = {"type": "array", "items": TEXT}
-JOIN_STREAM: dict[str, Schema] = {**JOIN, "stream_mode": TEXT, "namespace": NAMES, "checkpoint_id": TEXT}
+JOIN = {"cancel_on_disconnect": flag("Cancel the run when this client disconnects")}
+NAMESPACES = texts(
+    "Namespaces whose events to stream: the names of nested nodes, joined by `|`. Empty means the graph itself"
+)
+JOIN_STREAM: dict[str, Schema] = {
+    **JOIN,
+    "stream_mode": text("Modes whose events to stream, joined by commas; absent means all that the run streams"),
+    "namespace": NAMESPACES,
+    "checkpoint_id": text("Id of a checkpoint: stream the events after it"),
+}
+SUBGRAPHS = {"subgraphs": flag("Include the states of subgraphs in `tasks`")}
+SELECT = {
+    "select": texts("Members to return, and `values.<key>` for one key of the values; absent returns all"),
+}
+CHECK = {"check_db": number("1 reports on Postgres, Redis, log and read model too")}
 NOT_THERE = (404,)
 AUDIT: dict[str, Schema] = {
-    "after": TEXT,
-    "limit": INT,
-    "type": {"type": "array", "items": TEXT},
-    "from": TEXT,
-    "to": TEXT,
-    "include": {"enum": ["frames"]},
+    "after": text("`next` of the page before"),
+    "limit": number("Maximum number of events, at most 1,000", 100),
+    "type": texts("Type of the events, such as `run.created`; a prefix ends in a period (`run.`)"),
+    "from": text("Time in ISO 8601 of the first event"),
+    "to": text("Time in ISO 8601 of the last event"),
+    "include": choice("`frames` includes the data of recorded stream events", "frames"),
 }
 AUDIT_HEADERS = {
     "Last-Event-ID": "With Accept: text/event-stream, resume the stream after this event",
@@ -78,21 +123,37 @@ OPERATIONS: dict[str, Operation] = {
         "Update assistant (creates a version)", b.AssistantPatch, a.Assistant, (400, 404)
     ),
     "DELETE /assistants/{assistant_id}": Operation(
-        "Delete assistant", errors=NOT_THERE, query={"delete_threads": BOOL}, empty=(204,)
+        "Delete assistant",
+        errors=NOT_THERE,
+        query={"delete_threads": flag("Delete the threads whose metadata names the assistant too")},
+        empty=(204,),
     ),
     "GET /assistants/{assistant_id}/graph": Operation(
         "Get the assistant's graph",
         None,
         a.Drawing,
         (404, 500),
-        query={"xray": {"anyOf": [BOOL, {"type": "integer", "minimum": 1}]}},
+        query={
+            "xray": {
+                "anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1}],
+                "description": "Show the inside of subgraphs: true for all levels, a number for that many",
+            }
+        },
         names=("assistant_id",),
     ),
     "GET /assistants/{assistant_id}/subgraphs": Operation(
-        "Get subgraph schemas of an assistant", None, dict[str, a.GraphSchemas], (404, 500), query={"recurse": BOOL}
+        "Get subgraph schemas of an assistant",
+        None,
+        dict[str, a.GraphSchemas],
+        (404, 500),
+        query={"recurse": flag("Include subgraphs of subgraphs")},
     ),
     "GET /assistants/{assistant_id}/subgraphs/{namespace}": Operation(
-        "Get schemas of one subgraph", None, dict[str, a.GraphSchemas], (404, 500), query={"recurse": BOOL}
+        "Get schemas of one subgraph",
+        None,
+        dict[str, a.GraphSchemas],
+        (404, 500),
+        query={"recurse": flag("Include subgraphs of subgraphs")},
     ),
     "GET /assistants/{assistant_id}/schemas": Operation(
         "Get graph schemas of an assistant", None, a.GraphSchemas, (404, 500)
@@ -108,7 +169,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /threads/search": Operation("Search threads", b.ThreadSearch, list[a.Thread], (400,)),
     "POST /threads/count": Operation("Count threads", b.ThreadCount, int, (400,)),
     "POST /threads/prune": Operation("Prune threads", b.ThreadPrune, a.Pruned, NOT_THERE),
-    "GET /threads/{thread_id}": Operation("Get thread", None, a.Thread, NOT_THERE, query={"include": TEXT}),
+    "GET /threads/{thread_id}": Operation(
+        "Get thread", None, a.Thread, NOT_THERE, query={"include": text("`ttl` includes the time to live")}
+    ),
     "PATCH /threads/{thread_id}": Operation(
         "Update thread",
         b.ThreadPatch,
@@ -125,7 +188,11 @@ OPERATIONS: dict[str, Operation] = {
         None,
         a.State,
         (400, 404, 410, 500),
-        query={"subgraphs": BOOL, "as_of": TEXT, "select": NAMES},
+        query={
+            **SUBGRAPHS,
+            "as_of": text("Time in ISO 8601, or a position in the log: return the state as it was then"),
+            **SELECT,
+        },
     ),
     "POST /threads/{thread_id}/state": Operation(
         "Update thread state", b.StateUpdate, a.StateUpdated, (400, 404, 409, 500)
@@ -134,14 +201,18 @@ OPERATIONS: dict[str, Operation] = {
         "Get thread state at a checkpoint", b.StateAtCheckpoint, a.State, (400, 404, 500)
     ),
     "GET /threads/{thread_id}/state/{checkpoint_id}": Operation(
-        "Get thread state at a checkpoint", None, a.State, (400, 404, 500), query={"subgraphs": BOOL, "select": NAMES}
+        "Get thread state at a checkpoint", None, a.State, (400, 404, 500), query={**SUBGRAPHS, **SELECT}
     ),
     "GET /threads/{thread_id}/history": Operation(
         "Get thread history",
         None,
         list[a.State],
         (400, 404, 500),
-        query={"limit": INT, "before": TEXT, "select": NAMES},
+        query={
+            "limit": number("Maximum number of states", 1),
+            "before": text("Id of the checkpoint that the states must be older than"),
+            **SELECT,
+        },
     ),
     "POST /threads/{thread_id}/history": Operation(
         "Get thread history", b.HistorySearch, list[a.State], (400, 404, 500)
@@ -150,7 +221,11 @@ OPERATIONS: dict[str, Operation] = {
         "Stream all runs of a thread",
         errors=NOT_THERE,
         media=SSE,
-        query={"stream_modes": TEXT},
+        query={
+            "stream_modes": text(
+                "`run_modes` (all events of runs, default), `lifecycle` (begin and end of runs), `state_update` (changes of the state by clients); several joined by commas"
+            )
+        },
         headers={"Last-Event-ID": "Resume after this event; `-` streams from the start"},
     ),
     "POST /threads/{thread_id}/commands": Operation(
@@ -184,10 +259,14 @@ OPERATIONS: dict[str, Operation] = {
         list[a.Run],
         (400, 404),
         query={
-            "limit": INT,
-            "offset": INT,
-            "status": TEXT,
-            "select": {"type": "array", "items": {"enum": list(a.Run.__struct_fields__)}},
+            "limit": number("Maximum number of runs", 10),
+            "offset": number("Number of runs to skip", 0),
+            "status": text("Status of the runs"),
+            "select": {
+                "type": "array",
+                "items": {"enum": list(a.Run.__struct_fields__)},
+                "description": "Members to return; absent returns all",
+            },
         },
     ),
     "GET /threads/{thread_id}/runs/{run_id}": Operation("Get run", None, a.Run, NOT_THERE),
@@ -212,21 +291,36 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /runs/batch": Operation("Create several runs", RunBatch, list[a.Run], (400, 404, 409), headers=KEY),
     "POST /runs/cancel": Operation(
-        "Cancel several runs", b.CancelMany, errors=NOT_THERE, query={"action": CANCEL["action"]}, empty=(204,)
+        "Cancel several runs", b.CancelMany, errors=NOT_THERE, query={"action": ACTION}, empty=(204,)
     ),
-    "GET /threads/{thread_id}/runs/{run_id}/webhooks": Operation("List webhook deliveries of a run", errors=NOT_THERE),
+    "GET /threads/{thread_id}/runs/{run_id}/webhooks": Operation(
+        "List webhook deliveries of a run", None, list[a.WebhookDelivery], NOT_THERE
+    ),
     # other protocols
     "POST /mcp": Operation(
-        "MCP: send a JSON-RPC request (assistants as tools)", errors=(400, 404, 406), empty=(202,), keyed=(400, 406)
+        "MCP: send a JSON-RPC request (assistants as tools)",
+        b.JsonRpc,
+        a.JsonRpcAnswer,
+        errors=(400, 404, 406),
+        empty=(202,),
+        keyed=(400, 406),
     ),
-    "GET /mcp": Operation("MCP: server-initiated streams are not supported", errors=(405,)),
-    "DELETE /mcp": Operation("MCP: sessions are not supported", errors=NOT_THERE),
+    "GET /mcp": Operation("MCP: server-initiated streams (not supported)", errors=(405,)),
+    "DELETE /mcp": Operation("MCP: end a session (not supported)", errors=NOT_THERE),
     "POST /a2a/{assistant_id}": Operation(
-        "A2A: send a JSON-RPC request to an assistant", errors=(400, 404), keyed=(400,)
+        "A2A: send a JSON-RPC request to an assistant", b.JsonRpc, a.JsonRpcAnswer, errors=(400, 404), keyed=(400,)
     ),
-    "GET /a2a/{assistant_id}": Operation("A2A: get an assistant's agent card", errors=(400, 404), keyed=(400,)),
+    "GET /a2a/{assistant_id}": Operation(
+        "A2A: get an assistant's agent card", None, a.AgentCard, errors=(400, 404), keyed=(400,)
+    ),
     "GET /.well-known/agent-card.json": Operation(
-        "A2A: get an assistant's agent card", errors=(400, 404), query={"assistant_id": TEXT}, tag="a2a", keyed=(400,)
+        "A2A: get an assistant's agent card",
+        None,
+        a.AgentCard,
+        errors=(400, 404),
+        query={"assistant_id": text("Id of the assistant; required")},
+        tag="a2a",
+        keyed=(400,),
     ),
     # crons
     "POST /runs/crons": Operation("Create cron", c.CronCreate, a.Cron, (400, 404)),
@@ -243,7 +337,11 @@ OPERATIONS: dict[str, Operation] = {
         None,
         a.Item | None,
         (400,),
-        query={"key": TEXT, "namespace": TEXT, "refresh_ttl": BOOL},
+        query={
+            "key": text("Key of the item"),
+            "namespace": text("Labels of the namespace, joined by periods"),
+            "refresh_ttl": flag("Restart the time to live of the item; absent takes the setting of `store.ttl`"),
+        },
         required=("key",),
         plain=(422,),
         keyed=(400,),
@@ -252,13 +350,17 @@ OPERATIONS: dict[str, Operation] = {
     "POST /store/items/search": Operation("Search store items", b.StoreSearch, a.Items, (400,), plain=(422,)),
     "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, a.Namespaces, (400,), plain=(422,)),
     # system
-    "GET /": Operation("Health check", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),
-    "GET /ok": Operation("Health check", None, a.Okay, (400,), query={"check_db": INT}, tag="system"),
+    "GET /": Operation("Health check", None, a.Okay, (400,), query=CHECK, tag="system"),
+    "GET /ok": Operation("Health check", None, a.Okay, (400,), query=CHECK, tag="system"),
     "GET /info": Operation("Get server version and feature flags", None, a.Info, (), tag="system"),
     "GET /docs": Operation("API reference page", media="text/html", errors=(), tag="system"),
     "GET /openapi.json": Operation("OpenAPI document", None, dict[str, Any], (), tag="system"),
     "GET /metrics": Operation(
-        "Prometheus metrics", media="text/plain", errors=(), query={"format": {"enum": ["prometheus"]}}, tag="system"
+        "Prometheus metrics",
+        media="text/plain",
+        errors=(),
+        query={"format": choice("`prometheus` (default)", "prometheus")},
+        tag="system",
     ),
 }
 
@@ -273,6 +375,6 @@ for _prefix, _of in (("/threads/{thread_id}/runs", "on a thread"), ("/runs", "wi
         RunCreate,
         errors=_errors,
         media=SSE,
-        query={"namespace": NAMES},
+        query={"namespace": NAMESPACES},
         headers=KEY,
     )

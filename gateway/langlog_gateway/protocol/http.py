@@ -45,19 +45,26 @@ class Protocol:
         ]
 
     async def command(self, request: web.Request) -> web.Response:
-        """One command; each is a session of its own."""
+        """Executes a command of the streaming protocol: start a run, respond to interrupts, manage subscriptions.
+        Errors of a command are status 200 with `type: error`.
+        """
         command = read_envelope(await _json(request))
         if isinstance(command, bytes):
             return json_response(command, 400)
         return json_response(await self._commands.answer(request, command, NoSession()))
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
-        """Everything over one WebSocket; without an upgrade there is nothing to get here."""
+        """Upgrades to a WebSocket that carries commands to the server, and their responses and events to the
+        client.
+        """
         if not wants_socket(request):
             raise ApiError(405, "Method Not Allowed", {"allow": "POST"})
         return await self._sockets.serve(request)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
+        """Streams the events of a thread's channels as server-sent events, earlier ones first. The stream does not
+        end by itself, and the thread need not exist yet.
+        """
         try:
             filter = read_filter(await _json(request))
         except BadFilter as bad:

@@ -63,6 +63,9 @@ class Assistants:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
+        """Creates an assistant: a graph with a configuration of its own. Each graph has an assistant that the
+        server created at its start; runs may name it by the graph.
+        """
         body = await read_body(request, requests.ASSISTANT_CREATE)
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         origin = origin_of(request)
@@ -102,11 +105,15 @@ class Assistants:
         return json_response(presenters.assistant(await self._row(assistant_id)))
 
     async def get(self, request: web.Request) -> web.Response:
+        """Returns the current version of an assistant."""
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         return json_response(presenters.assistant(await self._row(assistant_id)))
 
     async def patch(self, request: web.Request) -> web.Response:
+        """Changes an assistant and creates a version, also with an empty body. Members of `metadata` are merged;
+        `config` and `context` are replaced.
+        """
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, requests.ASSISTANT_PATCH)
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
@@ -145,6 +152,9 @@ class Assistants:
         return json_response(presenters.assistant(await self._row(assistant_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
+        """Deletes an assistant with all its versions. Its runs and threads stay unless `delete_threads=true`.
+        Crons of the assistant no longer fire.
+        """
         assistant_id = path_uuid(request, "assistant")
         gone = not_found(f"Assistant with ID {assistant_id} not found")
         visible = await admit(request, "assistants", "delete", {"assistant_id": assistant_id}, gone)
@@ -162,6 +172,10 @@ class Assistants:
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
+        """Returns assistants that meet all conditions, the newest first by default.
+
+        `X-Pagination-Next` is the offset of the next page; it is absent on the last page.
+        """
         body = await read_body(request, requests.ASSISTANT_SEARCH)
         graph_id, name = given(body.graph_id), given(body.name)
         value: dict[str, Any] = {
@@ -186,6 +200,7 @@ class Assistants:
         return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
+        """Returns the number of assistants that meet all conditions."""
         body = await read_body(request, requests.ASSISTANT_COUNT)
         graph_id = given(body.graph_id)
         value: dict[str, Any] = {"graph_id": graph_id, "metadata": body.metadata}
@@ -198,6 +213,7 @@ class Assistants:
         return json_response(str(found))
 
     async def versions(self, request: web.Request) -> web.Response:
+        """Returns all versions of an assistant that meet the condition, newest first."""
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, requests.ASSISTANT_VERSIONS)
         gone = not_found(f"Assistant {assistant_id} not found")
@@ -210,6 +226,7 @@ class Assistants:
         return json_response(presenters.array(map(presenters.assistant_version, rows)))
 
     async def latest(self, request: web.Request) -> web.Response:
+        """Makes an earlier or later version the current one. No version is created, and none is deleted."""
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, requests.ASSISTANT_LATEST)
         version = given(body.version)
@@ -225,6 +242,9 @@ class Assistants:
     # what executors said of their graphs at start; where a factory makes another one of the assistant's config, a worker answers
 
     async def graph(self, request: web.Request) -> web.Response:
+        """Returns the nodes and edges of the assistant's graph, for drawing. The name of a graph stands for its
+        default assistant.
+        """
         named = request.match_info["assistant_id"]
         xray = _xray(request.query.get("xray"))
         try:
@@ -242,6 +262,9 @@ class Assistants:
         return json_response(told["drawing"])
 
     async def subgraphs(self, request: web.Request) -> web.Response:
+        """Returns the schemas of subgraphs by the name of the node that runs them. An unknown name gives an empty
+        object.
+        """
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         recurse, namespace = truthy(request.query.get("recurse")), request.match_info.get("namespace")
@@ -258,6 +281,7 @@ class Assistants:
         return json_response(msgspec.json.encode(found))
 
     async def schemas(self, request: web.Request) -> web.Response:
+        """Returns the JSON Schemas of input, output, state, configuration and context of the assistant's graph."""
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         row = await self._row(assistant_id)

@@ -79,6 +79,7 @@ class Crons:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
+        """Creates a cron: a schedule that creates runs, on a thread or each on a new thread."""
         thread_id = path_uuid(request, "thread") if "thread_id" in request.match_info else None
         body = await read_body(request, cron_requests.CRON_CREATE)
         self._check(body.schedule, body.timezone, body.end_time)
@@ -137,11 +138,13 @@ class Crons:
         return json_response(msgspec.json.encode(made))
 
     async def get(self, request: web.Request) -> web.Response:
+        """Returns a cron with the time of its next run."""
         cron_id = path_uuid(request, "cron")
         await self._access.admit(request, "read", cron_id, not_found())
         return json_response(present_cron(await self._row(cron_id)))
 
     async def patch(self, request: web.Request) -> web.Response:
+        """Changes a cron. `enabled: false` pauses it. A body without members is 400."""
         cron_id = path_uuid(request, "cron")
         body = await read_body(request, cron_requests.CRON_PATCH)
         given: dict[str, Any] = msgspec.json.decode(await request.read())
@@ -209,12 +212,17 @@ class Crons:
         return json_response(present_cron(await self._row(cron_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
+        """Deletes a cron. Runs that it has created stay."""
         cron_id = path_uuid(request, "cron")
         visible = await self._access.admit(request, "delete", cron_id, not_found())
         await self._core.commands.execute(cmd.DeleteCron(cron_id=cron_id, visible=visible), origin_of(request))
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
+        """Returns crons that meet all conditions, the newest first by default.
+
+        `X-Pagination-Next` is the offset of the next page; it is absent on the last page.
+        """
         body = await read_body(request, cron_requests.CRON_SEARCH)
         value: dict[str, Any] = {
             "assistant_id": _uuid(body.assistant_id, "assistant"),
@@ -245,6 +253,7 @@ class Crons:
         return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
+        """Returns the number of crons that meet all conditions."""
         body = await read_body(request, cron_requests.CRON_COUNT)
         value: dict[str, Any] = {
             "assistant_id": _uuid(body.assistant_id, "assistant"),

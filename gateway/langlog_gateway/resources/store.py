@@ -45,6 +45,7 @@ class Store:
         ]
 
     async def put(self, request: web.Request) -> web.Response:
+        """Creates an item or replaces its value."""
         body = await read_body(request, requests.STORE_PUT)
         index = body.index
         if not (index is None or index is False or _is_paths(index)):
@@ -75,6 +76,7 @@ class Store:
         return no_content()
 
     async def delete(self, request: web.Request) -> web.Response:
+        """Deletes an item. Deleting an item that does not exist succeeds too."""
         body = await read_body(request, requests.STORE_DELETE)
         check_labels(body.namespace)
         value: dict[str, Any] = {"namespace": tuple(body.namespace), "key": body.key}
@@ -84,6 +86,7 @@ class Store:
         return no_content()
 
     async def get(self, request: web.Request) -> web.Response:
+        """Returns an item, or null if there is none."""
         key = request.query.get("key")
         if key is None:
             raise KeyedError(400, "Key is required")
@@ -104,6 +107,7 @@ class Store:
         return json_response(presenters.item(row))
 
     async def search(self, request: web.Request) -> web.Response:
+        """Returns items below a namespace that meet the filter; with `query` ranked by similarity."""
         body = await read_body(request, requests.STORE_SEARCH)
         prefix = body.namespace_prefix or []
         check_labels(prefix)
@@ -135,6 +139,7 @@ class Store:
         return json_response(f'{{"items":[{shown}]}}')
 
     async def namespaces(self, request: web.Request) -> web.Response:
+        """Returns the namespaces that hold items, sorted."""
         body = await read_body(request, requests.STORE_NAMESPACES)
         for name, labels in (("prefix", body.prefix), ("suffix", body.suffix)):
             if len(labels or ()) > LABELS_MAX:

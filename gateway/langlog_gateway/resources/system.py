@@ -47,7 +47,9 @@ class System:
         ]
 
     async def ok(self, request: web.Request) -> web.Response:
-        """Whether requests would be served now: 503 says why not (API.md 15). ``check_db``: how far each server is, too."""
+        """Reports whether the server serves requests now; 503 with the reasons otherwise. `check_db=1` adds the
+        state of Postgres, Redis and the log, and the lag of the read model.
+        """
         detailed = query_int(request, "check_db", 0)
         troubles = await self._core.probe.troubles()
         if troubles:
@@ -58,16 +60,20 @@ class System:
         return json_response(b'{"ok":true,"services":{}}')
 
     async def docs(self, request: web.Request) -> web.Response:
+        """Returns a page that shows this document."""
         return web.Response(text=DOCS, content_type="text/html", charset="utf-8")
 
     async def openapi(self, request: web.Request) -> web.Response:
+        """Returns the OpenAPI document of this server, with the routes of the project's own application."""
         return json_response(self.document)
 
     async def info(self, request: web.Request) -> web.Response:
+        """Returns the versions of langlog and langgraph, and the features that clients may use."""
         flags = {**INFO["flags"], "crons": self._core.settings.crons_enabled, "langsmith": self._core.langsmith}
         return json_response(msgspec.json.encode({**INFO, "flags": flags}))
 
     async def metrics(self, request: web.Request) -> web.Response:
+        """Returns metrics as Prometheus text, or the main figures as JSON with `format=json`."""
         workers = await self._workers()
         if request.query.get("format") != "json":
             headers = {"content-type": "text/plain; version=1.0.0; charset=utf-8"}

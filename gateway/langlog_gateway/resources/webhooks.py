@@ -28,6 +28,7 @@ class WebhookLog:
         return [web.get("/threads/{thread_id}/runs/{run_id}/webhooks", self.list)]
 
     async def list(self, request: web.Request) -> web.Response:
+        """Returns the deliveries of a run's webhooks with each attempt. They remain after the run is deleted."""
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         visible = await authorize(request, "threads", "read", {"thread_id": thread_id})
         # a thread that is gone cannot be asked whose it was; its run's metadata can

@@ -70,12 +70,20 @@ class Runs:
     # making
 
     async def create(self, request: web.Request) -> web.Response:
+        """Creates a run and returns at once; the run is executed in the background. Without a thread the server
+        creates one for the run, and deletes it when the run has ended unless `on_completion` is `keep`.
+        """
         body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request))
         reply = await self._orders.place(order)
         return json_response(await self._orders.presented(order, reply), headers=run_headers(order))
 
     async def wait(self, request: web.Request) -> web.StreamResponse:
+        """Creates a run, waits until it ends, and returns its output. A failed run is status 200 with `__error__`,
+        an interrupted one has `__interrupt__`.
+
+        Newlines before the JSON keep the connection alive.
+        """
         body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request), waits=True)
         del body
@@ -95,6 +103,11 @@ class Runs:
             self._core.watches.close(watch)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Creates a run and streams its events as server-sent events. The stream ends with the run; a failed run's
+        last event is `error`.
+
+        `Location` is the path to continue the stream from, with `Last-Event-ID`, if the run is resumable.
+        """
         body = await read_body(request, requests.RUN_CREATE)
         order = await self._orders.order(request, body, _target(request), waits=True)
         recorded = body.stream_resumable
@@ -113,6 +126,7 @@ class Runs:
             self._core.leave_stream(request)
 
     async def batch(self, request: web.Request) -> web.Response:
+        """Creates runs without a thread, all or none."""
         wanted = await read_body(request, requests.RUN_BATCH)
         assistants = await self._orders.assistants(request, [body.assistant_id for body in wanted])
         orders = [
@@ -126,6 +140,7 @@ class Runs:
     # reading
 
     async def list(self, request: web.Request) -> web.Response:
+        """Returns runs of a thread, newest first."""
         thread_id = path_uuid(request, "thread")
         limit, offset = query_int(request, "limit", 10), query_int(request, "offset", 0)
         select = query_names(request, "select")
@@ -145,6 +160,7 @@ class Runs:
         return json_response(presenters.array(presenters.run(row, select) for row in rows))
 
     async def get(self, request: web.Request) -> web.Response:
+        """Returns a run."""
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
@@ -155,6 +171,9 @@ class Runs:
         return json_response(presenters.run(row))
 
     async def join(self, request: web.Request) -> web.StreamResponse:
+        """Waits until a run ends, and returns its output. A failed run is status 200 with `__error__`, an
+        interrupted one has `__interrupt__`.
+        """
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
         tied = await self._tied(request, thread_id)
@@ -168,6 +187,9 @@ class Runs:
             self._core.watches.close(watch)
 
     async def join_stream(self, request: web.Request) -> web.StreamResponse:
+        """Streams the events of a run from now on, or from `Last-Event-ID` if the run is resumable. The stream
+        ends with the run.
+        """
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         try:
             await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
@@ -176,7 +198,7 @@ class Runs:
         return await self._join_stream(request, thread_id, run_id)
 
     async def join_stream_by_run(self, request: web.Request) -> web.StreamResponse:
-        """The same of a run whose thread the client does not name: a stateless one mostly. What is not there is 404, as recorded."""
+        """Streams the events of a run, as `/threads/{thread_id}/runs/{run_id}/stream` does."""
         run_id = path_uuid(request, "run")
         found: str | None = await self._core.reads.value(SQL["thread_of"], run_id)
         # handlers are asked before it is told whether the run is there
@@ -214,6 +236,9 @@ class Runs:
     # stopping
 
     async def cancel(self, request: web.Request) -> web.Response:
+        """Cancels a run: `action=interrupt` keeps its checkpoints, `action=rollback` deletes run and checkpoints.
+        Returns 202 at once, or with `wait=true` 200 when the run has stopped.
+        """
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         action = _action(request)
         given = request.query.get("reason")
@@ -239,6 +264,7 @@ class Runs:
         return json_response(b"{}", headers={"content-location": path, "location": f"{path}/join"})
 
     async def cancel_many(self, request: web.Request) -> web.Response:
+        """Cancels runs by status, or by thread and ids. 404 if none matches."""
         body = await read_body(request, requests.CANCEL_MANY)
         by_status, by_ids = body.status is not UNSET, body.thread_id is not UNSET and body.run_ids is not UNSET
         if by_status == by_ids:
@@ -285,6 +311,7 @@ class Runs:
     # removing
 
     async def delete(self, request: web.Request) -> web.Response:
+        """Deletes a run and its checkpoints; a run in progress is stopped."""
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         value = {"thread_id": thread_id, "run_id": run_id}
         visible = await admit(request, "threads", "delete", value, not_found("Run not found"))

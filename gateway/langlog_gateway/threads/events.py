@@ -50,6 +50,10 @@ class ThreadEvents:
         ]
 
     async def events(self, request: web.Request) -> web.StreamResponse:
+        """Returns what the log holds of a thread or run, oldest first, a page at a time.
+
+        With `Accept: text/event-stream` the events come as server-sent events, and new ones follow.
+        """
         thread_id = path_uuid(request, "thread")
         run_id = path_uuid(request, "run") if "run_id" in request.match_info else None
         asked = asked_of(request, thread_id, run_id)

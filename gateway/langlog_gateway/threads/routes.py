@@ -44,6 +44,9 @@ class Threads:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
+        """Creates a thread. With `supersteps` the state is set too; if that fails the thread stays, and the
+        response is 201 or 400 with the reason.
+        """
         body = await read_body(request, requests.THREAD_CREATE)
         self._core.check_sizes(metadata=body.metadata)
         for superstep in body.supersteps or ():
@@ -112,6 +115,7 @@ class Threads:
         return None if replies[0].status == 200 else trouble(replies[0].detail or "")
 
     async def get(self, request: web.Request) -> web.Response:
+        """Returns a thread with the values of its latest state."""
         thread_id = path_uuid(request, "thread")
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._row(thread_id)
@@ -119,6 +123,7 @@ class Threads:
         return json_response(presenters.thread(row, ttl=wants_ttl))
 
     async def patch(self, request: web.Request) -> web.Response:
+        """Merges metadata into that of a thread, or changes its time to live."""
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, requests.THREAD_PATCH)
         self._core.check_sizes(metadata=body.metadata)
@@ -137,6 +142,7 @@ class Threads:
         return json_response(presenters.thread(await self._row(thread_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
+        """Deletes a thread with its runs, checkpoints and crons. Runs in progress are stopped."""
         thread_id = path_uuid(request, "thread")
         visible = await authorize(request, "threads", "delete", {"thread_id": thread_id})
         await self._core.commands.execute(cmd.DeleteThread(thread_id=thread_id, visible=visible), origin_of(request))
@@ -144,6 +150,10 @@ class Threads:
         return no_content()
 
     async def search(self, request: web.Request) -> web.Response:
+        """Returns threads that meet all conditions, the last changed first by default.
+
+        `X-Pagination-Next` is the offset of the next page; it is absent on the last page.
+        """
         body = await read_body(request, requests.THREAD_SEARCH)
         value: dict[str, Any] = {
             "metadata": body.metadata,
@@ -158,6 +168,7 @@ class Threads:
         return json_response(presenters.array(page), headers=page_headers(body.offset, body.limit, found))
 
     async def count(self, request: web.Request) -> web.Response:
+        """Returns the number of threads that meet all conditions."""
         body = await read_body(request, requests.THREAD_COUNT)
         value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": given(body.status)}
         visible = await authorize(request, "threads", "search", value)
@@ -165,6 +176,7 @@ class Threads:
         return json_response(str(await thread_search.count(self._core.reads, body, visible)))
 
     async def prune(self, request: web.Request) -> web.Response:
+        """Deletes threads, or all of their checkpoints but the latest, and returns how many threads that were."""
         body = await read_body(request, requests.THREAD_PRUNE)
         thread_ids = list(dict.fromkeys(uuid_of(text, "thread") for text in body.thread_ids))
         if not thread_ids:
@@ -185,6 +197,7 @@ class Threads:
         return json_response(f'{{"pruned_count":{pruned}}}')
 
     async def copy(self, request: web.Request) -> web.Response:
+        """Creates a thread with the metadata and checkpoints of another. Runs are not copied."""
         try:
             thread_id = uuid_of(request.match_info["thread_id"], "thread")
         except ApiError:
@@ -209,6 +222,7 @@ class Threads:
         return json_response("{" + ",".join(f'"{name}":{value}' for name, value in copied.items()) + "}")
 
     async def storage(self, request: web.Request) -> web.Response:
+        """Returns how many bytes checkpoints, channel values and writes of a thread take in the database."""
         thread_id = path_uuid(request, "thread")
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         reads = self._core.reads

@@ -46,6 +46,9 @@ class ThreadState:
         ]
 
     async def get(self, request: web.Request) -> web.Response:
+        """Returns the state of a thread: the latest, that of a checkpoint, or with `as_of` that of a time in the
+        past. An unknown checkpoint gives an empty state.
+        """
         thread_id = path_uuid(request, "thread")
         if "as_of" in request.query and "checkpoint_id" not in request.match_info:
             return await self._then(request, thread_id, request.query["as_of"])
@@ -54,6 +57,9 @@ class ThreadState:
         return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")), select)
 
     async def at(self, request: web.Request) -> web.Response:
+        """Returns the state of a thread or of one of its subgraphs at a checkpoint. An unknown checkpoint gives an
+        empty state.
+        """
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, requests.STATE_AT_CHECKPOINT)
         select = checked(body.select or [])
@@ -133,6 +139,9 @@ class ThreadState:
         return await self._core.queries.ask("state", asked)
 
     async def update(self, request: web.Request) -> web.Response:
+        """Writes values into the state of a thread, as if a node had returned them, and creates a checkpoint. 409
+        if a run is pending or running.
+        """
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, requests.STATE_UPDATE)
         visible = await admit(request, "threads", "update", {"thread_id": thread_id}, missing_thread(thread_id))
@@ -174,6 +183,7 @@ class ThreadState:
         return json_response(msgspec.json.encode(found))
 
     async def recent(self, request: web.Request) -> web.Response:
+        """Returns states of a thread, newest first; without `limit` the latest alone."""
         thread_id = path_uuid(request, "thread")
         text = request.query.get("limit", "1")
         try:
@@ -184,6 +194,9 @@ class ThreadState:
         return await self._history(request, thread_id, limit, request.query.get("before"), select=select)
 
     async def history(self, request: web.Request) -> web.Response:
+        """Returns states of a thread or subgraph that meet all conditions, newest first; without `limit` the
+        latest alone.
+        """
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, requests.HISTORY_SEARCH)
         before = None

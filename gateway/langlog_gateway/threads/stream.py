@@ -39,6 +39,9 @@ class ThreadStreams:
         return [web.get("/threads/{thread_id}/stream", self.stream)]
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Streams the events of all runs of a thread, present and future, as server-sent events. The stream does
+        not end by itself. Only events of resumable runs can be replayed.
+        """
         thread_id = path_uuid(request, "thread")
         modes = _modes(request)
         try:

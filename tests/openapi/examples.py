@@ -1,0 +1,307 @@
+"""The examples of the OpenAPI document: requests to a running server, in order, and its responses.
+
+``python -m tests.openapi.examples`` sends them to a server of its own and writes ``examples.json`` of the gateway; a test sends them
+again and compares. A request to an operation that comes first is its example. Ids, times and addresses of a response are replaced
+by fixed ones.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+from langlog_schemas.ids import default_assistant_id
+
+from tests.stack.server import LiveServer
+
+PROJECT = Path(__file__).parents[1] / "contract" / "graphs" / "langgraph.json"
+FILE = Path(__file__).parents[2] / "gateway" / "langlog_gateway" / "openapi" / "examples.json"
+ANSWER_S = 120.0
+WITHOUT = {
+    "GET /threads/{thread_id}/stream/events": "an upgrade to a WebSocket",
+    "GET /openapi.json": "the document itself",
+    "GET /docs": "a page",
+}
+"""Operation without an example -> why."""
+THREAD, PROTOCOL_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e4", "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e5"
+ASSISTANT = "3b9e1d5c-64f0-4f0c-9a57-0d8f6c2be1a9"
+FIXED = {
+    "run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8812",
+    "late_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8813",
+    "later_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8814",
+    "hooked_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8815",
+    "copied": "7d0f5f0e-2c58-4e0b-8a3b-91f6f0b2c3d4",
+    "cron": "0198c3f2-9c20-7e73-b2d7-4fa1e58a9923",
+    "checkpoint": "1f0a6c3e-5b7d-6e21-8001-2c9d4f7a6b30",
+}
+"""Name of an object whose id the server creates -> the id that the example shows."""
+LOCAL = "http://localhost:2024"
+HOOK = "https://hooks.example.com/runs"
+TIME = "2026-01-15T09:30:00.000000+00:00"
+MILLISECONDS = 1768469400000
+PATHS = {"thread_id": THREAD, "assistant_id": ASSISTANT, "run_id": "<run>", "cron_id": "<cron>"}
+"""Path parameters, unless a request gives others. ``<name>`` stands for an id that a response gave."""
+
+
+class Send(NamedTuple):
+    operation: str
+    body: Any = None
+    path: Mapping[str, str] = {}
+    query: Mapping[str, Any] = {}
+    header: Mapping[str, str] = {}
+    status: int = 200
+    keep: Mapping[str, str] = {}
+    """Name -> pattern with one group that finds the id in headers and body."""
+    until: str | None = None
+    """Text that a stream is read to; a request without a stream is repeated until its response holds it."""
+
+
+RUN_ID = r'(?:runs/|"run_id":")([0-9a-f-]{36})'
+CHECKPOINT_ID = r'"checkpoint_id":"([0-9a-f-]{36})"'
+RUNS = "/threads/{thread_id}/runs"
+ONE = RUNS + "/{run_id}"
+SSE = {"Accept": "text/event-stream"}
+REPLAY = {**SSE, "Last-Event-ID": "-1"}
+QUESTION = {"messages": [{"role": "user", "content": "add 2 3"}]}
+LATE = {"assistant_id": "echo", "input": {"text": "Hello"}, "after_seconds": 3600}
+NESTED = {"assistant_id": default_assistant_id("nested")}
+DRAWN = {"assistant_id": "agent"}
+RPC = {"jsonrpc": "2.0", "id": 1}
+SAID = {"role": "user", "messageId": "m-1", "parts": [{"kind": "text", "text": "add 2 3"}]}
+ITEM = {"namespace": ["users", "c-17"], "key": "language"}
+
+REQUESTS = [
+    Send("GET /"),
+    Send("GET /ok", query={"check_db": 1}),
+    Send("GET /info"),
+    # assistants
+    Send(
+        "POST /assistants",
+        {
+            "graph_id": "agent",
+            "assistant_id": ASSISTANT,
+            "name": "Calculator",
+            "description": "Adds numbers.",
+            "metadata": {"team": "support"},
+            "config": {"recursion_limit": 25},
+        },
+    ),
+    Send("POST /assistants/search", {"metadata": {"team": "support"}, "limit": 10}),
+    Send("POST /assistants/count", {"graph_id": "agent"}),
+    Send("GET /assistants/{assistant_id}"),
+    Send("PATCH /assistants/{assistant_id}", {"metadata": {"reviewed": True}}),
+    Send("GET /assistants/{assistant_id}/graph", path=DRAWN, query={"xray": True}),
+    Send("GET /assistants/{assistant_id}/subgraphs", path=NESTED, query={"recurse": True}),
+    Send("GET /assistants/{assistant_id}/subgraphs/{namespace}", path={**NESTED, "namespace": "child"}),
+    Send("GET /assistants/{assistant_id}/schemas", path={"assistant_id": default_assistant_id("echo")}),
+    Send("POST /assistants/{assistant_id}/versions", {"limit": 2}),
+    Send("POST /assistants/{assistant_id}/latest", {"version": 1}),
+    # threads and runs
+    Send("POST /threads", {"thread_id": THREAD, "metadata": {"customer": "c-17"}}),
+    Send(f"POST {RUNS}/wait", {"assistant_id": ASSISTANT, "input": QUESTION}),
+    Send(
+        f"POST {RUNS}/stream",
+        {"assistant_id": "echo", "input": {"text": "Hello"}, "stream_mode": ["updates"], "stream_resumable": True},
+        header=SSE,
+        keep={"run": RUN_ID},
+    ),
+    Send(f"GET {ONE}/stream", header=REPLAY),
+    Send("GET /runs/{run_id}/stream", header=REPLAY),
+    Send(
+        "GET /threads/{thread_id}/stream",
+        query={"stream_modes": "run_modes"},
+        header={**SSE, "Last-Event-ID": "-"},
+        until="run_done",
+    ),
+    Send(f"GET {ONE}"),
+    Send(f"GET {ONE}/join"),
+    Send(f"GET {RUNS}", query={"limit": 1, "status": "success"}),
+    Send(f"POST {RUNS}", LATE, keep={"late_run": RUN_ID}),
+    Send(f"POST {ONE}/cancel", path={"run_id": "<late_run>"}, query={"wait": True, "action": "interrupt"}),
+    Send(f"POST {RUNS}", LATE, keep={"later_run": RUN_ID}),
+    Send("POST /runs/cancel", {"thread_id": THREAD, "run_ids": ["<later_run>"]}, status=204),
+    Send("POST /runs", {**LATE, "after_seconds": 0}),
+    Send("POST /runs/wait", {"assistant_id": "agent", "input": QUESTION}),
+    Send(
+        "POST /runs/stream", {"assistant_id": "echo", "input": {"text": "Hello"}, "stream_mode": "updates"}, header=SSE
+    ),
+    Send("POST /runs/batch", [{"assistant_id": "echo", "input": {"text": "Hello"}}]),
+    Send(
+        "POST /threads/search", {"metadata": {"customer": "c-17"}, "status": "idle", "select": ["thread_id", "status"]}
+    ),
+    Send("POST /threads/count", {"metadata": {"customer": "c-17"}}),
+    Send("GET /threads/{thread_id}", query={"include": "ttl"}),
+    Send("PATCH /threads/{thread_id}", {"metadata": {"topic": "sums"}}),
+    Send("GET /threads/{thread_id}/state", keep={"checkpoint": CHECKPOINT_ID}),
+    Send("GET /threads/{thread_id}/state/{checkpoint_id}", path={"checkpoint_id": "<checkpoint>"}),
+    Send("POST /threads/{thread_id}/state/checkpoint", {"checkpoint": {"checkpoint_id": "<checkpoint>"}}),
+    Send("GET /threads/{thread_id}/history", query={"limit": 1}),
+    Send("POST /threads/{thread_id}/history", {"limit": 1, "before": {"checkpoint_id": "<checkpoint>"}}),
+    Send("POST /threads/{thread_id}/state", {"values": {"text": "Good morning"}, "as_node": "echo"}),
+    Send("GET /threads/{thread_id}/storage"),
+    Send("POST /threads/{thread_id}/copy", keep={"copied": r'"thread_id":"([0-9a-f-]{36})"'}),
+    Send("POST /threads/prune", {"thread_ids": ["<copied>"]}),
+    Send("GET /threads/{thread_id}/events", query={"limit": 2, "type": ["run."]}),
+    Send(f"GET {ONE}/events", query={"limit": 2}),
+    Send(
+        f"POST {RUNS}",
+        {"assistant_id": "echo", "input": {"text": "Hello"}, "webhook": "/assistants/count"},
+        keep={"hooked_run": RUN_ID},
+    ),
+    Send(f"GET {ONE}/webhooks", path={"run_id": "<hooked_run>"}, until='"state":"delivered"'),
+    # the streaming protocol
+    Send(
+        "POST /threads/{thread_id}/commands",
+        {"id": 1, "method": "run.start", "params": {"assistant_id": "echo", "input": {"text": "Hello"}}},
+        path={"thread_id": PROTOCOL_THREAD},
+    ),
+    Send(
+        "POST /threads/{thread_id}/stream/events",
+        {"channels": ["lifecycle", "values"]},
+        path={"thread_id": PROTOCOL_THREAD},
+        header=SSE,
+        until='"event":"completed"',
+    ),
+    # crons
+    Send(
+        "POST /runs/crons",
+        {
+            "assistant_id": "echo",
+            "schedule": "0 9 * * 1-5",
+            "timezone": "Europe/Berlin",
+            "input": {"text": "Good morning"},
+            "metadata": {"team": "support"},
+        },
+        keep={"cron": r'"cron_id":"([0-9a-f-]{36})"'},
+    ),
+    Send(
+        "POST /threads/{thread_id}/runs/crons",
+        {"assistant_id": "echo", "schedule": "@daily", "input": {"text": "Good morning"}, "enabled": False},
+    ),
+    Send("GET /runs/crons/{cron_id}"),
+    Send("PATCH /runs/crons/{cron_id}", {"enabled": False}),
+    Send("POST /runs/crons/search", {"metadata": {"team": "support"}, "limit": 10}),
+    Send("POST /runs/crons/count", {"thread_id": THREAD}),
+    Send("DELETE /runs/crons/{cron_id}", status=204),
+    # the store
+    Send("PUT /store/items", {**ITEM, "value": {"text": "speaks French"}}, status=204),
+    Send("GET /store/items", query={"namespace": "users.c-17", "key": "language"}),
+    Send("POST /store/items/search", {"namespace_prefix": ["users"], "query": "French", "limit": 5}),
+    Send("POST /store/namespaces", {"prefix": ["users"]}),
+    Send("DELETE /store/items", ITEM, status=204),
+    # other protocols
+    Send("POST /mcp", {**RPC, "method": "tools/call", "params": {"name": "echo", "arguments": {"text": "Hello"}}}),
+    Send("GET /mcp", status=405),
+    Send("DELETE /mcp", status=404),
+    Send("POST /a2a/{assistant_id}", {**RPC, "method": "message/send", "params": {"message": SAID}}),
+    Send("GET /a2a/{assistant_id}"),
+    Send("GET /.well-known/agent-card.json", query={"assistant_id": ASSISTANT}),
+    # the end
+    Send(f"DELETE {ONE}", status=204),
+    Send("DELETE /threads/{thread_id}", status=204),
+    Send("DELETE /assistants/{assistant_id}", query={"delete_threads": False}, status=204),
+    Send("GET /metrics", query={"format": "prometheus"}),
+]
+
+
+class Sent(NamedTuple):
+    send: Send
+    example: dict[str, Any]
+    """As in ``examples.json``."""
+
+
+def send_all(url: str) -> list[Sent]:
+    """Send every request. Raises AssertionError if a status differs from the expected one."""
+    known: dict[str, str] = {}
+    return [Sent(send, _example(send, *_answer(url, send, known), url, known)) for send in REQUESTS]
+
+
+def first_of_each(sent: list[Sent]) -> dict[str, dict[str, Any]]:
+    """Operation -> its example."""
+    return {one.send.operation: one.example for one in reversed(sent)}
+
+
+def _answer(url: str, send: Send, known: dict[str, str]) -> tuple[requests.Response, str]:
+    method, _, path = send.operation.partition(" ")
+    for name in re.findall(r"\{(\w+)\}", path):
+        path = path.replace(f"{{{name}}}", _filled({**PATHS, **send.path}[name], known))
+    body = None if send.body is None else _filled(json.dumps(send.body), known).encode()
+    query = {name: json.dumps(value) if isinstance(value, bool) else value for name, value in send.query.items()}
+    headers = {"Accept": "application/json", "Content-Type": "application/json", **send.header}
+    while True:
+        answer = requests.request(
+            method, url + path, params=query, data=body, headers=headers, timeout=ANSWER_S, stream=True
+        )
+        text = ""
+        for line in answer.iter_lines(chunk_size=None, decode_unicode=True):
+            text += f"{line}\n"
+            if send.until is not None and send.until in text:
+                answer.close()
+                break
+        assert answer.status_code == send.status, f"{send.operation}: {answer.status_code} {text}"
+        if send.until is None or send.until in text:
+            break
+    for name, pattern in send.keep.items():
+        match = re.search(pattern, f"{answer.headers.get('content-location', '')}\n{text}")
+        assert match is not None, f"{send.operation}: no {name} in {text}"
+        known[name] = match[1]
+    return answer, text
+
+
+def _filled(text: str, known: Mapping[str, str]) -> str:
+    return re.sub(r"<(\w+)>", lambda match: known[match[1]], text)
+
+
+def _example(send: Send, answer: requests.Response, text: str, url: str, known: Mapping[str, str]) -> dict[str, Any]:
+    example: dict[str, Any] = {"status": send.status}
+    names = re.findall(r"\{(\w+)\}", send.operation)
+    given = {name: value for name, value in {**PATHS, **send.path}.items() if name in names}
+    shown_headers = {name: value for name, value in send.header.items() if name != "Accept"}
+    for member, value in (("path", given), ("query", send.query), ("header", shown_headers), ("body", send.body)):
+        if value:
+            example[member] = json.loads(_filled(json.dumps(value), FIXED))
+    if text.strip() and send.status == 200:
+        shown = _fixed(text, url, known)
+        example["answer"] = json.loads(shown) if answer.headers["content-type"] == "application/json" else shown.strip()
+        if send.operation == "GET /metrics":
+            example["answer"] = "\n".join(example["answer"].splitlines()[:6])
+    return example
+
+
+def _fixed(text: str, url: str, known: Mapping[str, str]) -> str:
+    text = text.replace(url, LOCAL).replace(f"{LOCAL}/assistants/count", HOOK)
+    for name, id in known.items():
+        text = text.replace(id, FIXED[name])
+    shown = {*FIXED.values(), THREAD, PROTOCOL_THREAD, ASSISTANT}
+    others: dict[str, str] = {}
+
+    def other(match: re.Match[str]) -> str:
+        id = match[0]
+        if id in shown or id[14] == "5":  # those of version 5 are made of names
+            return id
+        if id not in others:
+            made = str(uuid.uuid5(uuid.NAMESPACE_URL, f"example-{len(others)}"))
+            others[id] = made[:14] + id[14] + made[15:]  # of the same version
+        return others[id]
+
+    text = re.sub(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", other, text)
+    text = re.sub(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)", TIME, text)
+    return re.sub(r"\b1[789]\d{11}\b", str(MILLISECONDS), text)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = LiveServer(PROJECT, Path(folder))
+        with server.up():
+            examples = first_of_each(send_all(server.url))
+    FILE.write_text(json.dumps(dict(sorted(examples.items())), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
