@@ -1,7 +1,7 @@
 """The HTTP application: routes, and the one middleware around all of them.
 
 The middleware answers preflights, redirects trailing slashes, identifies the caller, turns what handlers raise into the error
-shapes of API.md 1.2, and counts.
+shapes of the wire contract (§1.2), and counts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from .threads.stream import ThreadStreams
 logger = structlog.get_logger(__name__)
 
 OPEN = frozenset({"", "/", "/ok", "/info", "/docs", "/openapi.json", "/metrics"})
-"""Paths that need no credentials (API.md 18)."""
+"""Paths that need no credentials (wire contract §18)."""
 
 SOCKETS = frozenset({SOCKET_PATH})
 """Routes that take WebSockets themselves; the project's application cannot have them instead."""
@@ -298,7 +298,7 @@ async def _answer(
         if refused or not open:
             await identify(request)
         if refused:
-            return web.Response(status=403)  # no other route takes WebSockets (API.md 9.3)
+            return web.Response(status=403)  # no other route takes WebSockets (wire contract §9.3)
         if request.method not in NO_BODY and request.match_info.http_exception is None:
             await receive_body(request, identity_of(request))
         return await handler(request)
@@ -307,7 +307,7 @@ async def _answer(
     except web.HTTPNotFound:
         return await _unrouted(request)
     except web.HTTPMethodNotAllowed as error:
-        # the methods of the path's first route, as the peer says it (API.md 1.2)
+        # the methods of the path's first route, as the peer says it (wire contract §1.2)
         return ApiError(405, "Method Not Allowed", {"allow": _allowed(request, error)}).response()
     except ConnectionResetError:
         return _gone(request)

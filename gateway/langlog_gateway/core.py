@@ -126,7 +126,7 @@ class Core:
             logger.warning("gateway.background_failed", error=repr(error))
 
     def check_webhook(self, url: str) -> None:
-        """Whether the end of a run may be told there (API.md 12). Raises ApiError 422."""
+        """Whether the end of a run may be told there (wire contract §12). Raises ApiError 422."""
         try:
             self._webhooks.target(url)
         except WebhookRefused as refused:
@@ -185,7 +185,7 @@ def no_content(status: int = 204) -> web.Response:
 
 
 def page_headers(offset: int, limit: int, found: int) -> dict[str, str]:
-    """Pagination (API.md 1.4). ``found``: rows got when one more than ``limit`` was asked for."""
+    """Pagination (wire contract §1.4). ``found``: rows got when one more than ``limit`` was asked for."""
     if found > limit:
         return {"x-pagination-total": str(offset + limit + 1), "x-pagination-next": str(offset + limit)}
     return {"x-pagination-total": str(offset + found)}

@@ -462,7 +462,7 @@ def _present(json: bytes) -> Raw:
 
 
 def webhook_error(event: ev.RunEnded) -> RunError | None:
-    """What a webhook says went wrong (API.md 12)."""
+    """What a webhook says went wrong (wire contract §12)."""
     if not isinstance(event, ev.RunCancelled | ev.RunRolledBack):
         return event.error
     name, action = (

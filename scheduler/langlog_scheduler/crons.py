@@ -1,4 +1,4 @@
-"""Crons whose moment has come (API.md 10): their runs are asked for, then they are moved on to their next date.
+"""Crons whose moment has come (wire contract §10): their runs are asked for, then they are moved on to their next date.
 
 One loop sleeps until the next cron is due; a cron that is made, changed or moved on wakes it. Ids of command, run and thread are
 derived from cron and due time, and the command is marked as a retry: of the same due time only the first command is carried

@@ -1,4 +1,4 @@
-"""Threads and store items whose time is over (API.md 3, 11 and 16), looked for every few minutes.
+"""Threads and store items whose time is over (wire contract §3, §11 and §16), looked for every few minutes.
 
 Finding is not deciding: the command for a thread says only that it may be due, and the decider, which knows of runs in flight and of
 changes that are not folded yet, expires it or leaves it. An item goes only if it still expires by the moment of the look.

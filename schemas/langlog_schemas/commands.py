@@ -22,7 +22,7 @@ TOPIC = "commands"
 
 MultitaskStrategy = Literal["reject", "interrupt", "rollback", "enqueue"]
 CancelAction = Literal["interrupt", "rollback", "disconnect"]
-"""``disconnect``: an interrupt, since the client that the run was tied to has left (API.md 6.5)."""
+"""``disconnect``: an interrupt, since the client that the run was tied to has left (wire contract §6.5)."""
 Outcome = Literal["success", "error", "interrupted", "timeout", "rolled_back"]
 Metadata = dict[str, Any]
 
@@ -92,7 +92,7 @@ class DeleteThread(ThreadCommand, kw_only=True, frozen=True):
 
 
 class UpdateState(ThreadCommand, kw_only=True, frozen=True):
-    """Add checkpoints that a worker has prepared for a state update (API.md 4).
+    """Add checkpoints that a worker has prepared for a state update (wire contract §4).
 
     Refused with 409 while a run is in flight. ``checkpoints`` are encoded
     `langlog_schemas.checkpoints` bodies, in order.
@@ -128,7 +128,7 @@ class ExpireThread(ThreadCommand, kw_only=True, frozen=True):
 class CreateRun(ThreadCommand, kw_only=True, frozen=True):
     """Make a run. The assistant is resolved and frozen in by the gateway.
 
-    ``kwargs`` is the JSON object of API.md section 5 without ``config.metadata``.
+    ``kwargs`` is the JSON object of the wire contract (§5) without ``config.metadata``.
     ``metadata`` of the run is assistant metadata, thread metadata, the two ids, run metadata, later ones winning.
     """
 
@@ -153,7 +153,7 @@ class CreateRun(ThreadCommand, kw_only=True, frozen=True):
     user_id: str = ""
     """Identity of the authenticated caller whose share of the queue and of webhooks it takes; empty: nobody's."""
     answers: list[str] = []
-    """Ids of the interrupts that it answers (API.md 9.1): refused unless all of them are open. Empty: nothing is looked at."""
+    """Ids of the interrupts that it answers (wire contract §9.1): refused unless all of them are open. Empty: nothing is looked at."""
 
 
 class CancelRuns(ThreadCommand, kw_only=True, frozen=True):
@@ -202,7 +202,7 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     last_frame_ms: int = 0
     """Millisecond part of the last frame id: the next run of the thread starts above it."""
     last_event_number: int = 0
-    """The last protocol number of the attempt (API.md 9): those of the thread's next run follow it."""
+    """The last protocol number of the attempt (wire contract §9): those of the thread's next run follow it."""
     result: str | None = None
     """``values`` and ``output`` are in the `events.RunResultPart`s with this ``blob_id``: they are too large for this record."""
 
@@ -360,7 +360,7 @@ class CronCommand(Body, kw_only=True, frozen=True):
 
 
 class CreateCron(CronCommand, kw_only=True, frozen=True):
-    """Make a cron (API.md 10). The schedule, the time zone and the end have been checked."""
+    """Make a cron (wire contract §10). The schedule, the time zone and the end have been checked."""
 
     TYPE: ClassVar[str] = "cron.create.v1"
     assistant_id: str

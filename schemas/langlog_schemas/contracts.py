@@ -95,7 +95,7 @@ def asyncapi(version: str) -> dict[str, Any]:
             "title": "langlog",
             "version": version,
             "description": "The topics of langlog's log. Records are CloudEvents 1.0 in Kafka's binary mode: attributes are headers, "
-            "the value is the data. docs/how-to/consuming.md says how to read them, and what not to count twice.",
+            'the value is the data. docs/how-to/consuming.md says how to read them, and what not to count twice. "wire contract §n" is a section of docs/reference/wire-contract.md.',
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": envelope.JSON_CONTENT,

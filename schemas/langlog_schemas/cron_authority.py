@@ -1,4 +1,4 @@
-"""What the project's authorization handlers allowed a cron's runs, kept with the cron (API.md 10 and 18). Pure.
+"""What the project's authorization handlers allowed a cron's runs, kept with the cron (wire contract §10 and §18). Pure.
 
 A gateway asks the handlers when a cron is created or patched; schedulers, which have no handlers, apply the answer each time the cron
 fires. Handlers may also change a run's metadata and kwargs: those changes are kept as a list and applied to every run of the cron.

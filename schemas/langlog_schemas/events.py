@@ -187,7 +187,7 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     last_frame_ms: int = 0
     first_event_number: int = 0
     last_event_number: int = 0
-    """Protocol numbers of the last attempt (API.md 9); 0: it told nothing."""
+    """Protocol numbers of the last attempt (wire contract §9); 0: it told nothing."""
     superseded_by: str | None = None
     webhook: str | None = None
     """Where the end of the run is to be told."""
@@ -232,7 +232,7 @@ class RunDeleted(RunEvent, kw_only=True, frozen=True):
     values: Raw = ABSENT
     interrupts: Raw = ABSENT
     last_event_number: int = 0
-    """The protocol number of the end of a run that was under way (API.md 9)."""
+    """The protocol number of the end of a run that was under way (wire contract §9)."""
 
 
 class WebhookAttempted(RunEvent, kw_only=True, frozen=True):

@@ -1,4 +1,4 @@
-"""Filters on metadata (API.md 18): what an authorization handler lets its caller see. Pure.
+"""Filters on metadata (wire contract §18): what an authorization handler lets its caller see. Pure.
 
 ``{"owner": "alice"}`` and ``{"owner": {"$eq": "alice"}}`` ask for equality, ``{"team": {"$contains": v | [v, …]}}`` for a list with
 all of these; keys are ANDed. ``{"$or": [filter, …]}`` asks for at least one of the filters, ``{"$and": [filter, …]}`` for all. The gateway says the same in SQL for what it reads; deciders ask `admits` about the state that a

@@ -1,10 +1,10 @@
 """Stream frames: what a worker tells those who watch a run, encoded once and carried as it is.
 
-A frame is one SSE event of API.md section 6: a name (``values``, ``updates|child:…``), its data as JSON bytes,
+A frame is one SSE event (wire contract §6): a name (``values``, ``updates|child:…``), its data as JSON bytes,
 and a sequence number within the attempt, from 1 without gaps, by which readers merge backlog and live frames.
 Its public id is ``<milliseconds>-<n>``, growing along the thread.
 
-Frames that are events of the streaming protocol (API.md 9) also have their number there, ``seq``, which counts along the thread
+Frames that are events of the streaming protocol (wire contract §9) also have their number there, ``seq``, which counts along the thread
 (`numbered`). Those that only the protocol has begin with ``@``; from the first one that begins with ``@@`` on, what comes of the
 attempt is told once its end is in the read model. The namespace follows the name: ``@messages|child:…``.
 """

@@ -1,7 +1,7 @@
 """Ids that are derived, not minted: always and everywhere the same.
 
 Minting (UUIDv7 for threads, runs and crons) is an effect and happens at the edges.
-Source: API.md 1.3, 2 and 10.
+Source: wire contract §1.3, §2 and §10.
 """
 
 from __future__ import annotations

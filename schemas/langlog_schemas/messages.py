@@ -18,7 +18,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     assistant_id: str
     graph_id: str
     kwargs: bytes
-    """JSON, API.md section 5, without ``config.metadata``."""
+    """JSON (wire contract §5), without ``config.metadata``."""
     metadata: bytes
     """JSON: the run's merged metadata."""
     created_at: str

@@ -1,4 +1,4 @@
-"""What a run is asked for with, and how an assistant's settings and a run's become one (API.md 2 and 5.1). Pure.
+"""What a run is asked for with, and how an assistant's settings and a run's become one (wire contract §2 and §5.1). Pure.
 
 Gateways make runs of requests, schedulers of crons: both by this. Keys of the configurable merge, the run winning per key;
 ``tags`` and ``recursion_limit`` of the run replace the assistant's.
@@ -20,7 +20,7 @@ PUBLIC_MEMBERS = frozenset({"identity", "display_name", "is_authenticated", "per
 (tokens for other services) is sealed, except for members that the project names in ``auth.public_members``."""
 NULL = Raw(b"null")
 EVENT_STREAMING = "__event_streaming_v2"
-"""Configurable of runs that were started by the streaming protocol (API.md 9)."""
+"""Configurable of runs that were started by the streaming protocol (wire contract §9)."""
 
 RESERVED = ("__pregel_", "__langlog")
 """Beginnings of configurable keys by which langgraph and langlog hand on objects of their own: no client may set them."""
@@ -67,7 +67,7 @@ class LangSmithTracer(Struct, omit_defaults=True):
 
 
 class RunCreate(Struct):
-    """A run on a thread, or without one (API.md 5.1)."""
+    """A run on a thread, or without one (wire contract §5.1)."""
 
     assistant_id: str
     """Id of the assistant, or name of the graph"""
@@ -150,7 +150,7 @@ class Server(NamedTuple):
 
 class Layered(NamedTuple):
     kwargs: Raw
-    """API.md 5, without ``config.metadata``."""
+    """As JSON (wire contract §5), without ``config.metadata``."""
     thread_config: Object
     """The config without what the server adds."""
     metadata: Object

@@ -1,4 +1,4 @@
-"""Every key of langgraph.json and every variable that the contract lists (API.md 16 and 17): read, or said to be without effect.
+"""Every key of langgraph.json and every variable that the contract lists (wire contract §16 and §17): read, or said to be without effect.
 
 A list of the keys is walked against what reads them, so that a key cannot be known and do nothing unnoticed.
 """

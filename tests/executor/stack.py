@@ -156,7 +156,7 @@ class Stack:
         await self.backbone.log.append([NewRecord(commands.TOPIC, command.key, commands.encode(command), headers)])
 
     async def start(self, graph_id: str, thread_id: str = "", **kwargs: Any) -> Run:
-        """A run, created and dispatched. ``kwargs`` as in API.md 5; the input's label is the thread's id."""
+        """A run, created and dispatched. ``kwargs`` as in the wire contract (§5); the input's label is the thread's id."""
         fresh, thread_id, run_id = not thread_id, thread_id or new_id(), new_id()
         run = Run(thread_id, run_id, [], asyncio.Event(), asyncio.Event(), asyncio.get_running_loop().create_future())
 

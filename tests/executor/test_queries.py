@@ -1,4 +1,4 @@
-"""Questions that need the graph, asked through Redis and answered by a worker's query server (API.md 2 and 4)."""
+"""Questions that need the graph, asked through Redis and answered by a worker's query server (wire contract §2 and §4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages in a browser may do: CORS (API.md 1.5), and the guard of a server that authenticates nobody."""
+"""What pages in a browser may do: CORS (wire contract §1.5), and the guard of a server that authenticates nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error shapes, redirects: what is the same for every endpoint (API.md 1)."""
+"""Error shapes, redirects: what is the same for every endpoint (wire contract §1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store over HTTP, through the log and back (API.md 11)."""
+"""The store over HTTP, through the log and back (wire contract §11)."""
 
 from __future__ import annotations
 

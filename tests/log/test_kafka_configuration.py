@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from langlog_backbone.log.kafka.client import (
-    BrokerLogFilter,
+    Complaints,
     consumer_options,
     make_consumer,
     make_member,
@@ -108,15 +108,15 @@ def test_aiokafkas_complaints_are_heard_once_a_change_of_state(monkeypatch: pyte
     monkeypatch.setattr(kafka_client, "logger", heard)
     clock = SteppedClock()
     with replaced(clock=clock):
-        broker_log = BrokerLogFilter()
+        complaints = Complaints()
         said = logging.LogRecord("aiokafka.conn", logging.ERROR, "", 0, "no broker", None, None)
-        broker_log.recovered()
+        complaints.well()
         for _ in range(500):
-            broker_log.emit(said)
+            complaints.emit(said)
             clock.sleep(0.01)
-            broker_log.recovered()
+            complaints.well()
         clock.sleep(2)
         for _ in range(5):
-            broker_log.recovered()
-        broker_log.emit(said)
-    assert [call.args[0] for call in heard.calls] == ["kafka.failing", "kafka.recovered", "kafka.failing"]
+            complaints.well()
+        complaints.emit(said)
+    assert [call.args[0] for call in heard.calls] == ["kafka.trouble", "kafka.well", "kafka.trouble"]

@@ -245,7 +245,7 @@ def other(name: str) -> Change:
 
 
 def silent(name: str) -> Change:
-    """The same where the answer is one all the same (API.md 5.2)."""
+    """The same where the answer is one all the same (wire contract §5.2)."""
     return Change("__error__", lambda s: unknown(s), lambda s: getattr(s, name))
 
 

@@ -27,7 +27,7 @@ UNCHANGED = {
     "runs.create langsmith_tracing": NO_BACK_END,
     "runs.wait langsmith_tracing": NO_BACK_END,
     "runs.stream langsmith_tracing": NO_BACK_END,
-    "threads.join_stream thread_id": "a thread that is not there is a stream without events (API.md 8)",
+    "threads.join_stream thread_id": "a thread that is not there is a stream without events (wire contract §8)",
     "store.get_item refresh_ttl": "puts an item's end off by minutes: tests/ttl",
     "store.search_items refresh_ttl": "puts the end of what is found off by minutes: tests/ttl",
 }

@@ -1,4 +1,4 @@
-"""Authorization of the store: handlers see each access, and say where it goes by changing its namespace (API.md 18)."""
+"""Authorization of the store: handlers see each access, and say where it goes by changing its namespace (wire contract §18)."""
 
 from __future__ import annotations
 

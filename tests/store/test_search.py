@@ -1,4 +1,4 @@
-"""Searching by meaning: the same from nodes and over HTTP (API.md 11)."""
+"""Searching by meaning: the same from nodes and over HTTP (wire contract §11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TTLs of items, from nodes and over HTTP: given, defaulted, put off by reads (API.md 11 and 16)."""
+"""TTLs of items, from nodes and over HTTP: given, defaulted, put off by reads (wire contract §11 and §16)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store items go when their time is over, and only then (API.md 11 and 16)."""
+"""Store items go when their time is over, and only then (wire contract §11 and §16)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads are kept for their TTL (API.md 3 and 16)."""
+"""Threads are kept for their TTL (wire contract §3 and §16)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where webhooks may go: the rules of API.md 12, and the tricks that are known against them."""
+"""Where webhooks may go: the rules of the wire contract (§12), and the tricks that are known against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run's kwargs are shown to clients (API.md 5 and 12), by the API and by webhooks. Pure; what is only handed on stays ``Raw``."""
+"""How a run's kwargs are shown to clients (wire contract §5 and §12), by the API and by webhooks. Pure; what is only handed on stays ``Raw``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's project: what ``langgraph.json`` says (API.md 16), without importing any of its code.
+"""The user's project: what ``langgraph.json`` says (wire contract §16), without importing any of its code.
 
 Everyone may read it: the worker to load graphs, the gateway for ``http`` and ``auth``, the scheduler for ``webhooks`` and
 TTLs. Read once at start; a change means a restart (``langlog dev`` takes up ``graphs``, ``dependencies`` and ``env``).
@@ -55,12 +55,12 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def section(self, name: str) -> dict[str, Any]:
         """A member that is an object; empty when absent. Raises StartError when it is something else."""
-        section = self.config.get(name)
-        if section is None:
+        found = self.config.get(name)
+        if found is None:
             return {}
-        if not isinstance(section, dict):
+        if not isinstance(found, dict):
             raise StartError(f"{self.file}: {name!r} must be an object")
-        return section
+        return found
 
     def import_paths(self) -> list[Path]:
         """Folders for the import path, in order: each dependency that is a folder (and its ``src``), then the project's own.
@@ -69,8 +69,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         """
         folders = [(self.root / name).resolve() for name in self._dependencies()]
         folders.append(self.root)
-        paths = [x for folder in folders for x in (folder, folder / "src") if x.is_dir()]
-        return list(dict.fromkeys(paths))
+        found = [x for folder in folders for x in (folder, folder / "src") if x.is_dir()]
+        return list(dict.fromkeys(found))
 
     def environment(self) -> dict[str, str]:
         """The variables of ``env``: a map, or a dotenv file's content; none of a list, which names variables of the shell.
@@ -94,21 +94,19 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def warnings(self) -> list[str]:
         """What the file asks for and this machine lacks, a line each: the server starts without it."""
-        warnings = [
+        found = [
             f"dependency {name!r} is not a folder: nothing is added to the import path"
             for name in self._dependencies()
             if (name == "." or name.startswith(("./", "../", "/"))) and not (self.root / name).is_dir()
         ]
         env = self.config.get("env")
         if isinstance(env, str) and not (self.root / env).is_file():
-            warnings.append(
-                f"the env file {env!r} does not exist: variables come from this process's environment alone"
-            )
+            found.append(f"the env file {env!r} does not exist: variables come from this process's environment alone")
         if isinstance(env, list):
             missing = [str(name) for name in env if str(name) not in os.environ]
             if missing:
-                warnings.append(f"'env' names variables that are not set: {', '.join(missing)}")
-        return warnings
+                found.append(f"'env' names variables that are not set: {', '.join(missing)}")
+        return found
 
     def _dependencies(self) -> list[str]:
         names = self.config.get("dependencies") or ["."]
@@ -119,7 +117,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SECTIONS = ("store", "checkpointer", "auth", "encryption", "priority", "http", "webhooks", "ui", "ui_config")
-"""Members that may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (API.md 16)."""
+"""Members that may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (wire contract §16)."""
 GRAPHS = "LANGSERVE_GRAPHS"
 """The same of ``graphs``."""
 
@@ -224,20 +222,20 @@ def given_in_environment(variable: str) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        value = msgspec.json.decode(text)
+        found = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise StartError(f"{variable} is not valid JSON: {error}") from None
-    if value is None:
+    if found is None:
         return None
-    if not isinstance(value, dict):
+    if not isinstance(found, dict):
         raise StartError(f"{variable} must hold a JSON object")
-    return value
+    return found
 
 
 class Configuration(msgspec.Struct, frozen=True):
     """What services without graph code read of the project: sections, and the environment that it asks for.
 
-    A section may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (API.md 16); these services need not have the project.
+    A section may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (wire contract §16); these services need not have the project.
     """
 
     project: Project | None

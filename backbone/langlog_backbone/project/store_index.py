@@ -1,4 +1,4 @@
-"""``store.index`` of langgraph.json (API.md 16): which texts of an item are embedded, by what, and how long the vectors are.
+"""``store.index`` of langgraph.json (wire contract §16): which texts of an item are embedded, by what, and how long the vectors are.
 
 Distances are cosine distances. What an index says counts from then on: items keep the vectors they were written with, and those of
 another length are not compared with.

@@ -1,4 +1,4 @@
-"""How long threads and store items are kept: ``checkpointer.ttl`` and ``store.ttl`` of langgraph.json (API.md 16)."""
+"""How long threads and store items are kept: ``checkpointer.ttl`` and ``store.ttl`` of langgraph.json (wire contract §16)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Keys of ``langgraph.json`` that nobody reads: said once at the start, with the name that was probably meant.
 
-Source of the names: API.md section 16 (the keys of the LangGraph CLI's configuration file).
+Source of the names: wire contract §16 (the keys of the LangGraph CLI's configuration file).
 """
 
 from __future__ import annotations

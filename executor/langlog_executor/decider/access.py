@@ -1,4 +1,4 @@
-"""Whose object a command may touch: the caller's filter against the state that is decided about (API.md 18). Pure.
+"""Whose object a command may touch: the caller's filter against the state that is decided about (wire contract §18). Pure.
 
 The gateway has looked in Postgres before; between its look and the decision the id may have become somebody else's. What does not
 match is answered as if it were not there.

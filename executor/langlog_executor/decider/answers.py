@@ -1,4 +1,4 @@
-"""Whether what a run answers is still asked (API.md 5.1 and 9.1). Pure.
+"""Whether what a run answers is still asked (wire contract §5.1 and §9.1). Pure.
 
     input.respond ──► `unanswerable`, when the run is made: no run comes of an answer that is too late
     strict_resume ──► `refused`, when the run would start: the run fails, and the thread is as it was

@@ -1,4 +1,4 @@
-"""Deciding of assistants (API.md 2): ``(state, command, meta) -> events``, pure."""
+"""Deciding of assistants (wire contract §2): ``(state, command, meta) -> events``, pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Events = list[ev.AnyEvent]
 
 
 def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, meta: CommandMeta) -> Events:
-    """Events of a command to an assistant (API.md section 2)."""
+    """Events of a command to an assistant (wire contract §2)."""
     current, id = state.current, state.assistant_id
     refusal = assistant_refusal(state, command)
     if refusal is not None:

@@ -1,4 +1,4 @@
-"""Deciding of crons (API.md 10): ``(state, command, meta) -> events``, pure. When one is due next follows from the command's time.
+"""Deciding of crons (wire contract §10): ``(state, command, meta) -> events``, pure. When one is due next follows from the command's time.
 
 A cron fires without being asked: schedulers append the runs, with ids derived from cron and due time, then move the cron on.
 """

@@ -1,4 +1,4 @@
-"""Deciding of the store (API.md 11): pure, and without state, since the last write wins."""
+"""Deciding of the store (wire contract §11): pure, and without state, since the last write wins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deciding of threads and runs: ``(state, command, meta) -> events``, pure. The rules of API.md sections 3, 5 and 7 live here.
+"""Deciding of threads and runs: ``(state, command, meta) -> events``, pure. The rules of §3, §5 and §7 of the wire contract live here.
 
 State model of a run (who moves it is in brackets):
 
@@ -469,7 +469,7 @@ def _dispatch_next(state: ThreadState, meta: CommandMeta, *, due: str | None = N
 
 
 def _refused(state: ThreadState, run: RunInFlight, error: cmd.RunError) -> ev.RunFailed:
-    """The end of a run that never started. Its numbers: that it ran, what it answered by id, that it failed (API.md 9)."""
+    """The end of a run that never started. Its numbers: that it ran, what it answered by id, that it failed (wire contract §9)."""
     others = len(state.runs) > 1
     return ev.RunFailed(
         thread_id=state.thread_id,
@@ -484,7 +484,7 @@ def _refused(state: ThreadState, run: RunInFlight, error: cmd.RunError) -> ev.Ru
 
 
 def _seq_floor(state: ThreadState, attempt: int) -> int:
-    """Protocol numbers of an attempt of the thread's present run start above this (API.md 9)."""
+    """Protocol numbers of an attempt of the thread's present run start above this (wire contract §9)."""
     return state.seq + (attempt - 1) * ATTEMPT_SPAN
 
 

@@ -1,4 +1,4 @@
-"""Events of the streaming protocol (API.md 9), as a worker emits them: frames whose names begin with ``@``.
+"""Events of the streaming protocol (wire contract §9), as a worker emits them: frames whose names begin with ``@``.
 
 A frame's name says all that readers choose by: ``@<method>/<hint>|<namespace…>``. The hint is part of the event's id where the same
 event has the same id for everybody (``lifecycle/completed``, ``input.requested/<interrupt>``); of ``custom`` it is the name. Names

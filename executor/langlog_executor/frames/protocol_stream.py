@@ -1,4 +1,4 @@
-"""What a graph yields in a run of the streaming protocol (API.md 9): subgraphs and all, models in content blocks.
+"""What a graph yields in a run of the streaming protocol (wire contract §9): subgraphs and all, models in content blocks.
 
 The library is asked in its second form (``version="v2"``), in which values name their interrupts and chat models speak in content
 blocks. As `RunStream`: one per attempt, used on the graph's own loop by one task, no effects besides the calls of ``emit``; and it

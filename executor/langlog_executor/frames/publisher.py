@@ -101,7 +101,7 @@ class FramesOut:
 
     @property
     def last_event_number(self) -> int:
-        """The last protocol number given (API.md 9); 0: none."""
+        """The last protocol number given (wire contract §9); 0: none."""
         return self._seq if self._seq > self._seq_floor else 0
 
     def emit(self, event: str, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a graph yields, as the stream events of API.md 6: names with namespaces, payloads in the contract's shapes.
+"""What a graph yields, as the stream events of the wire contract (§6): names with namespaces, payloads in the contract's shapes.
 
 One `RunStream` per attempt, used on the graph's own loop by one task; no effects besides the calls of ``emit``. Payloads are
 encoded at once: nodes may go on changing the objects that they yielded. It also remembers what the report at the end
@@ -248,7 +248,7 @@ def _address(config: Any) -> dict[str, Any] | None:
 
 
 def with_interrupts(values_json: bytes, values: Any, interrupts: Sequence[Any]) -> bytes:
-    """The answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (API.md 5.2)."""
+    """The answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (wire contract §5.2)."""
     asked = told(interrupts)
     if isinstance(values, dict):
         return encoding.encode({**values, INTERRUPT: asked})

@@ -1,4 +1,4 @@
-"""Drawings of a graph: its nodes and edges, with subgraphs drawn out to a depth (API.md 2). Pure, but for the library's own."""
+"""Drawings of a graph: its nodes and edges, with subgraphs drawn out to a depth (wire contract §2). Pure, but for the library's own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a task asks of a graph: input or command, config, context and options, as the library takes them. Pure.
 
-The kwargs of a run are JSON (API.md 5); this is the one place that reads them on the worker's side.
+The kwargs of a run are JSON (wire contract §5); this is the one place that reads them on the worker's side.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def question_config(config: Mapping[str, Any], caller: Caller, **ids: str) -> Ru
 
 
 def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:
-    """What every run's metadata says of the server and the attempt (API.md 4)."""
+    """What every run's metadata says of the server and the attempt (wire contract §4)."""
     return {
         "run_attempt": attempt,
         "langgraph_version": LANGGRAPH_VERSION,
@@ -181,7 +181,7 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings, private: Privat
         "metadata": {**msgspec.json.decode(task.metadata), **server_metadata(task.attempt, settings)},
         "run_id": uuid.UUID(task.run_id),
     }
-    # The thread's metadata may name the graph that ran there before (API.md 19.21): this run is of its own graph. And by the
+    # The thread's metadata may name the graph that ran there before (wire contract §5.1): this run is of its own graph. And by the
     # run id the library knows a checkpoint of this very run.
     config["metadata"] |= {"graph_id": task.graph_id, "assistant_id": task.assistant_id, "run_id": task.run_id}
     if kwargs.config.get("tags"):
@@ -196,7 +196,7 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings, private: Privat
 
 
 def build_context(context: Any, schema: Any) -> Any:
-    """The run's context; keys that a dataclass or model does not declare are left out, as recorded (API.md 2)."""
+    """The run's context; keys that a dataclass or model does not declare are left out, as recorded (wire contract §2)."""
     if not isinstance(context, dict):
         context = {}
     if isinstance(schema, type):
@@ -228,7 +228,7 @@ def _target(goto: Any) -> Any:
 
 
 def build_input(kwargs: Kwargs) -> Any:
-    """Input or command; the command wins when both are given (API.md 5.1)."""
+    """Input or command; the command wins when both are given (wire contract §5.1)."""
     return build_command(kwargs.command) if kwargs.command else kwargs.input
 
 

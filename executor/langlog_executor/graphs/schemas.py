@@ -1,4 +1,4 @@
-"""JSON Schemas of a graph: input, output, state, config and context (API.md 2). What cannot be derived is null.
+"""JSON Schemas of a graph: input, output, state, config and context (wire contract §2). What cannot be derived is null.
 
 Pure, apart from opening the graph; a schema that the library or pydantic cannot express never fails the others.
 """

@@ -1,4 +1,4 @@
-"""The State object of API.md 4, from the library's snapshot of a checkpoint. Pure."""
+"""The State object of the wire contract (§4), from the library's snapshot of a checkpoint. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers about a graph itself: its drawing, its subgraphs, its schemas (API.md 2). Coroutines of a graph loop."""
+"""Answers about a graph itself: its drawing, its subgraphs, its schemas (wire contract §2). Coroutines of a graph loop."""
 
 from __future__ import annotations
 

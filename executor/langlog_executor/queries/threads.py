@@ -1,4 +1,4 @@
-"""Answers about one thread that need its graph: state, history, and what an update of the state would write (API.md 4).
+"""Answers about one thread that need its graph: state, history, and what an update of the state would write (wire contract §4).
 
 Concurrency: coroutines of a graph loop; they read through a checkpointer of their own and append nothing. An update comes back
 as the command that the asker appends: the decider alone decides whether it counts. When a worker dies over a question, nobody

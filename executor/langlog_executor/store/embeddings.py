@@ -55,7 +55,7 @@ class TooManyTexts(ValueError):
 
 
 class ItemQuestion(msgspec.Struct, frozen=True):
-    """An item that is going to be put; ``index`` as in API.md 11."""
+    """An item that is going to be put; ``index`` as in the wire contract (§11)."""
 
     value: dict[str, Any]
     index: list[str] | None = None

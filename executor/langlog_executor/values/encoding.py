@@ -1,7 +1,7 @@
 """Graph values to JSON: messages, pydantic models, dataclasses, sets, exceptions, and whatever else nodes put into state.
 
 `encode` never fails: what JSON cannot say becomes its ``repr``. One encoder is shared by all threads (msgspec encoders hold no
-state of a call). Shapes are those of the wire contract (API.md 6.2): a message is its ``model_dump``, an exception its
+state of a call). Shapes are those of the wire contract (wire contract §6.2): a message is its ``model_dump``, an exception its
 ``repr``, a set a list, bytes base64.
 """
 

@@ -1,4 +1,4 @@
-"""What a graph asks a human, as the API shows it (API.md 4, 5.2, 9.2). Pure.
+"""What a graph asks a human, as the API shows it (wire contract §4, §5.2, §9.2). Pure.
 
 Where an interrupt says which answer it wants, ``response_schema`` tells it as JSON Schema. States, threads and protocol events leave
 the member out when there is none; outputs and streams show null.

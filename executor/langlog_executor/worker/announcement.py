@@ -1,4 +1,4 @@
-"""What a worker says of its graphs at start: `graph.registered` events, and the default assistant of each (API.md 2).
+"""What a worker says of its graphs at start: `graph.registered` events, and the default assistant of each (wire contract §2).
 
 Every worker says it; ids are made of the content, so a repetition changes nothing. Runs once on the I/O loop, before the first claim.
 """

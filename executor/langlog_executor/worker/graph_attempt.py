@@ -189,7 +189,7 @@ class GraphAttempt:
         return Ended(values=values, output=None)
 
     async def _give_feedback_urls(self, keys: list[str]) -> RunError | None:
-        """The last event of a run that was asked for them; without LangSmith the run ends as recorded (API.md 5.1)."""
+        """The last event of a run that was asked for them; without LangSmith the run ends as recorded (wire contract §5.1)."""
         try:
             urls = await feedback_urls(self._task.run_id, keys)
         except FeedbackUnavailable as error:
@@ -233,7 +233,7 @@ class GraphAttempt:
             await stream.follow(graph.astream(input, config, **options))
 
     async def _after_stop(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
-        """Cancelled from outside: tasks that were under way say so in the state (API.md 7.1)."""
+        """Cancelled from outside: tasks that were under way say so in the state (wire contract §7.1)."""
         if self._stop == "rollback":
             return self._stopped(None, None)
         state = await self._state(graph, config)

@@ -1,4 +1,4 @@
-"""``/a2a/{assistant_id}`` and the agent card: assistants as agents of the A2A protocol, versions 0.3 and 1.0 (API.md 14).
+"""``/a2a/{assistant_id}`` and the agent card: assistants as agents of the A2A protocol, versions 0.3 and 1.0 (wire contract §14).
 
 A context is a thread, a task is a run on it. Tasks go on when their client goes away: it asks for them again.
 """

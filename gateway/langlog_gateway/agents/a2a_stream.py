@@ -1,4 +1,4 @@
-"""The stream of an A2A task (API.md 14): what its run says, as status updates; then what it came to.
+"""The stream of an A2A task (wire contract §14): what its run says, as status updates; then what it came to.
 
 The frames are those of any run's stream (`runs.streaming`); what is shown of them differs. A gateway that goes down leaves the stream
 without an end, and the client asks for the task elsewhere.

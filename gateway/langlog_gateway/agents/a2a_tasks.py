@@ -1,4 +1,4 @@
-"""Runs as A2A tasks, messages as A2A messages, in the words of protocol versions 0.3 and 1.0 (API.md 14). Pure.
+"""Runs as A2A tasks, messages as A2A messages, in the words of protocol versions 0.3 and 1.0 (wire contract §14). Pure.
 
 A task's messages on a thread begin with the human message that carries its ``task_start_id`` and end before the next such one.
 """

@@ -1,4 +1,4 @@
-"""``POST /mcp``: assistants as tools of the Model Context Protocol (API.md 13), streamable HTTP without sessions.
+"""``POST /mcp``: assistants as tools of the Model Context Protocol (wire contract §13), streamable HTTP without sessions.
 
 Every message is answered by itself, in JSON. A call is a stateless run; it is cancelled when its client goes away.
 """

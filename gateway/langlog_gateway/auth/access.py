@@ -1,4 +1,4 @@
-"""Who may do what: the one gate that every endpoint passes (API.md 18).
+"""Who may do what: the one gate that every endpoint passes (wire contract §18).
 
 `identify` runs before routing, for everything but the open paths; `authorize` asks the project's handlers about one access, and
 `admit` also makes sure, in SQL, that the object it is about is there for the caller. Without custom authentication everyone is

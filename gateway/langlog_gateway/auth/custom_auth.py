@@ -1,4 +1,4 @@
-"""The project's `langgraph_sdk.Auth` object at work (API.md 18).
+"""The project's `langgraph_sdk.Auth` object at work (wire contract §18).
 
 One per gateway, on its event loop. What the project's code raises besides HTTPException is a 500, and nobody is let in by it. A
 synchronous authenticate runs in a thread. When the project asks for it, callers are remembered by some of their headers for a while.
@@ -330,7 +330,7 @@ def user_of(found: Any) -> User:
 
 
 def _refusal(error: Exception) -> ApiError | None:
-    """What an HTTPException of the SDK's or Starlette's kind says. Its headers are not handed on (API.md 18)."""
+    """What an HTTPException of the SDK's or Starlette's kind says. Its headers are not handed on (wire contract §18)."""
     status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
     if not isinstance(status, int) or not 400 <= status <= 599:
         return None

@@ -1,4 +1,4 @@
-"""The project's own ASGI application around the built-in routes (API.md 16, ``http.app``).
+"""The project's own ASGI application around the built-in routes (wire contract §16, ``http.app``).
 
 Its routes come first, its middleware sees every request and every WebSocket, its lifespan runs with the gateway's (and in workers,
 where graphs use what it prepares). What it has no route for goes back to the built-in routes: a request travels aiohttp → ASGI →

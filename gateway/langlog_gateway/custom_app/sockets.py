@@ -30,7 +30,7 @@ HEARTBEAT_S = 30.0
 """A peer that does not answer a ping within this is taken for gone."""
 GOING_AWAY, BROKEN = 1001, 1011
 REFUSED = 403
-"""The answer to an upgrade that nobody takes (API.md 9.3; ASGI says the same of a close before accept)."""
+"""The answer to an upgrade that nobody takes (wire contract §9.3; ASGI says the same of a close before accept)."""
 
 
 class Exchange(Protocol):

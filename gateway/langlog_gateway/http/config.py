@@ -1,6 +1,6 @@
 """What may be said of config and context, checked before `run_request.layer` makes one of an assistant's and a run's. Pure.
 
-``config.configurable`` and ``context`` are two spellings of one thing: given one, the other is filled (API.md 2 and 5.1).
+``config.configurable`` and ``context`` are two spellings of one thing: given one, the other is filled (wire contract §2 and §5.1).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _Target(Struct):
 
 
 class _Command(Struct):
-    """What the members of a run's ``command`` may be (API.md 5.1). ``resume`` is any JSON; others are ignored."""
+    """What the members of a run's ``command`` may be (wire contract §5.1). ``resume`` is any JSON; others are ignored."""
 
     update: dict[str, Raw] | list[Raw] | None = None
     goto: str | _Target | Annotated[list[str | _Target], Meta(max_length=NAMES_MAX)] | None = None

@@ -1,4 +1,4 @@
-"""Cross-origin answers (API.md 1.5).
+"""Cross-origin answers (wire contract §1.5).
 
 By default any origin may read what an authenticated caller gets. A server without authentication admits pages of its own machine and
 the hosted studio alone. ``http.cors`` and ``CORS_ALLOW_ORIGINS`` name other origins.

@@ -1,4 +1,4 @@
-"""Request bodies of crons (API.md 10). A cron's body is that of the run it asks for, with when and how on top."""
+"""Request bodies of crons (wire contract §10). A cron's body is that of the run it asks for, with when and how on top."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: the error shapes of API.md 1.2.
+"""What a client is told when something is wrong: the error shapes of the wire contract (§1.2).
 
 Handlers raise; the middleware turns what was raised into an answer. An exception that nobody foresaw becomes 500 in plain
 text, and the log has its trace.
@@ -55,14 +55,14 @@ class HintedError(ApiError):
 
 
 class KeyedError(ApiError):
-    """As `ApiError`, under the member ``error``: a few endpoints of the store say it so (API.md 11)."""
+    """As `ApiError`, under the member ``error``: a few endpoints of the store say it so (wire contract §11)."""
 
     def response(self) -> web.Response:
         return web.Response(status=self.status, body=msgspec.json.encode({"error": self.detail}), content_type=JSON)
 
 
 class PlainError(ApiError):
-    """As `ApiError`, in plain text: namespace rules of the store (API.md 11)."""
+    """As `ApiError`, in plain text: namespace rules of the store (wire contract §11)."""
 
     def response(self) -> web.Response:
         return web.Response(status=self.status, text=self.detail, headers={"content-type": TEXT}, content_type=None)

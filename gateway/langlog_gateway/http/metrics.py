@@ -1,4 +1,4 @@
-"""Counters of this gateway, as Prometheus text or JSON (API.md 15). One process, one event loop, plain dictionaries."""
+"""Counters of this gateway, as Prometheus text or JSON (wire contract §15). One process, one event loop, plain dictionaries."""
 
 from __future__ import annotations
 

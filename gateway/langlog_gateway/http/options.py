@@ -1,4 +1,4 @@
-"""What the project says about serving: sections ``http`` and ``auth`` of langgraph.json (API.md 16) and their variables.
+"""What the project says about serving: sections ``http`` and ``auth`` of langgraph.json (wire contract §16) and their variables.
 
 ``LANGGRAPH_HTTP`` and ``LANGGRAPH_AUTH`` hold a section as JSON and win over the file; ``MOUNT_PREFIX`` and ``CORS_ALLOW_ORIGINS``
 win over both. Read once at start. Pure but for reading the file.

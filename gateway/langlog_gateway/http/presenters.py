@@ -1,4 +1,4 @@
-"""Rows and events as the API's JSON (API.md 2, 3, 5, 11). Pure.
+"""Rows and events as the API's JSON (wire contract §2, §3, §5, §11). Pure.
 
 Big members (values, kwargs, output) come from Postgres as text and are put in as they are; nothing here parses them.
 """
@@ -20,7 +20,7 @@ _encode = msgspec.json.encode
 
 
 def stamp(moment: datetime) -> str:
-    """API.md 1.3: microseconds and offset, always."""
+    """Microseconds and offset, always (wire contract §1.3)."""
     return moment.isoformat(timespec="microseconds")
 
 
@@ -101,7 +101,7 @@ def assistant_version(row: Row) -> str:
 
 
 def thread(row: Row, *, ttl: bool = False) -> str:
-    """A whole row of ``threads``. ``interrupts`` and ``error`` are absent until the first run (API.md 3)."""
+    """A whole row of ``threads``. ``interrupts`` and ``error`` are absent until the first run (wire contract §3)."""
     members = {
         "thread_id": text(row["thread_id"]),
         "created_at": f'"{stamp(row["created_at"])}"',
@@ -113,7 +113,7 @@ def thread(row: Row, *, ttl: bool = False) -> str:
         "values": row["state_values"] or "null",
     }
     if row["state_values"] is None and row["has_checkpoints"] and row["config"] == "{}":
-        del members["values"]  # a copied thread that never ran (API.md 3, copy)
+        del members["values"]  # a copied thread that never ran (wire contract §3)
     if row["interrupts"] is not None or row["error"] is not None:
         members["error"] = row["error"] or "null"
     if row["interrupts"] is not None:
@@ -144,7 +144,7 @@ THREAD_MEMBERS = {
     "values": "state_values",
     "interrupts": "interrupts",
 }
-"""Member of a thread -> its column, or what is made of one. ``context`` and the configurable are one thing (API.md 2)."""
+"""Member of a thread -> its column, or what is made of one. ``context`` and the configurable are one thing (wire contract §2)."""
 
 
 def thread_selected(row: Row, select: Iterable[str]) -> dict[str, str]:
@@ -185,7 +185,7 @@ def thread_created(event: ev.ThreadCreated, time: str) -> bytes:
 
 
 def run(row: Row, select: Iterable[str] | None = None) -> str:
-    """A row of ``runs`` (API.md 5)."""
+    """A row of ``runs`` (wire contract §5)."""
     members = {
         "run_id": text(row["run_id"]),
         "thread_id": text(row["thread_id"]),
@@ -216,7 +216,7 @@ def run_created(event: ev.RunCreated, time: str) -> bytes:
 
 
 def error_answer(error: str, message: str) -> bytes:
-    """What ``/wait`` and ``/join`` answer when there is no output (API.md 5.2)."""
+    """What ``/wait`` and ``/join`` answer when there is no output (wire contract §5.2)."""
     return _encode({"__error__": {"error": error, "message": message}})
 
 

@@ -1,4 +1,4 @@
-"""Request bodies by endpoint (API.md 2 to 5 and 11). Unknown members are ignored; null is only what the type allows.
+"""Request bodies by endpoint (wire contract §2 to §5 and §11). Unknown members are ignored; null is only what the type allows.
 
 Members that are only handed on stay ``Raw``.
 """
@@ -397,7 +397,7 @@ class StoreNamespaces(Struct):
 
 
 class ProtocolCommand(Struct):
-    """A command of the streaming protocol (API.md 9.1). The server reads it leniently."""
+    """A command of the streaming protocol (wire contract §9.1). The server reads it leniently."""
 
     id: int
     """Number that the response repeats"""
@@ -408,7 +408,7 @@ class ProtocolCommand(Struct):
 
 
 class EventStream(Struct):
-    """What to receive of a thread by the streaming protocol (API.md 9.2)."""
+    """What to receive of a thread by the streaming protocol (wire contract §9.2)."""
 
     channels: Annotated[list[str], Meta(min_length=1)]
     """Channels: `values`, `updates`, `messages`, `tools`, `custom`, `lifecycle`, `input`, `tasks`, `checkpoints`, or `custom:<name>`"""

@@ -1,4 +1,4 @@
-"""Request bodies: JSON into typed Structs, or 422 with the validator's report (API.md 1.1 and 1.2).
+"""Request bodies: JSON into typed Structs, or 422 with the validator's report (wire contract §1.1 and §1.2).
 
 The report has the peer's form: message, failed keyword, offending value. Clients depend on the status and on ``detail``
 being a string, not on the text. Nothing here waits but for the body.
@@ -243,5 +243,5 @@ def listed(texts: Iterable[str]) -> list[str]:
 
 
 def truthy(text: str | None) -> bool:
-    """``true`` or ``1``; anything else is false, junk as well (API.md 19.31)."""
+    """``true`` or ``1``; anything else is false, junk as well (wire contract §1.6)."""
     return text is not None and text.lower() in ("true", "1")

@@ -1,4 +1,4 @@
-"""``/openapi.json`` and ``/docs``: made from the types that requests are read into and from the routes there are (API.md 15).
+"""``/openapi.json`` and ``/docs``: made from the types that requests are read into and from the routes there are (wire contract §15).
 
 Descriptions are docstrings: of an operation that of its handler, of a body or response those of its Struct and of each member.
 Examples are in ``examples.json``, recorded from a running server (``python -m tests.openapi.examples``). A route without an entry in
@@ -108,7 +108,7 @@ def _describe(components: Mapping[str, dict[str, Any]]) -> None:
 
 def _markdown(docstring: str) -> str:
     """A docstring's paragraphs, each on one line, without citations of documents."""
-    text = re.sub(r" \((?:API\.md|docs/)[^)]*\)", "", docstring.replace("``", "`"))
+    text = re.sub(r" \((?:wire contract|docs/)[^)]*\)", "", docstring.replace("``", "`"))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 

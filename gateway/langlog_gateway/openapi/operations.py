@@ -1,4 +1,4 @@
-"""Operations of the OpenAPI document: parameters, request bodies and responses of each endpoint (API.md 2 to 5, 8, 10, 11, 15)."""
+"""Operations of the OpenAPI document: parameters, request bodies and responses of each endpoint (wire contract §2 to §5, §8, §10, §11, §15)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The streaming protocol (API.md 9), over HTTP and WebSocket."""
+"""The streaming protocol (wire contract §9), over HTTP and WebSocket."""

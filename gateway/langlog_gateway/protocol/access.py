@@ -1,4 +1,4 @@
-"""Who may follow a thread by the streaming protocol (API.md 9 and 18). A client may follow a thread that its first run will make."""
+"""Who may follow a thread by the streaming protocol (wire contract §9 and §18). A client may follow a thread that its first run will make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of the streaming protocol (API.md 9.1): what they ask for, done as the REST endpoints do it, answered in its envelope.
+"""Commands of the streaming protocol (wire contract §9.1): what they ask for, done as the REST endpoints do it, answered in its envelope.
 
 Stateless: what a connection knows of itself (its subscriptions, its run, its last number) is its `Session`. Over HTTP each command is
 a session of its own, so that what needs a connection answers that there is none. Failures are answers too, with status 200.
@@ -36,7 +36,7 @@ BAD_ENVELOPE = "Protocol commands must include an integer id and string method."
 NO_ACTIVE_RUN = "No active run is bound to this thread."
 BROKEN = "An internal error occurred"
 MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
-"""What the peer's runs of the protocol are shown to stream (API.md 9.1 as recorded)."""
+"""What the peer's runs of the protocol are shown to stream (wire contract §9.1)."""
 RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer", "strict_resume")
 MAX_RESPONSES = 1_000
 

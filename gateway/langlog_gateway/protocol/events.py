@@ -1,4 +1,4 @@
-"""Frames as events of the streaming protocol (API.md 9.2). Pure: the same frame is the same event on every gateway.
+"""Frames as events of the streaming protocol (wire contract §9.2). Pure: the same frame is the same event on every gateway.
 
 A worker numbers its frames along the thread (`langlog_schemas.frames`), so an event's number, its id and its text follow from the
 frame alone. What of a run nobody kept is `derived` from the run's row: its end, and the values that it left; numbers between are

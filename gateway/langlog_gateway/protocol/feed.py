@@ -1,4 +1,4 @@
-"""The events of one thread as they happen, for all of this gateway's subscribers of the streaming protocol (API.md 9).
+"""The events of one thread as they happen, for all of this gateway's subscribers of the streaming protocol (wire contract §9).
 
 One `Feed` per thread that is followed, with one task: it takes frames and lifecycle updates from a `Watch`, puts them in order, makes
 each event once and hands it to every subscriber. What says that a run is over is told once the read model holds it: clients look

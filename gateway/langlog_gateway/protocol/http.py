@@ -1,4 +1,4 @@
-"""The streaming protocol over HTTP (API.md 9.1 and 9.2): commands as requests, events as an SSE stream that never ends by itself."""
+"""The streaming protocol over HTTP (wire contract §9.1 and §9.2): commands as requests, events as an SSE stream that never ends by itself."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Protocol:
         except ApiError as error:
             if error.status >= 500:
                 raise
-            return await _silence(request)  # to who may not, the status is 200 all the same (API.md 18)
+            return await _silence(request)  # to who may not, the status is 200 all the same (wire contract §18)
         self._core.enter_stream(request)
         feed: Feed | None = None
         subscriber = Subscriber(filter, self._limits, certain=certain)
@@ -141,7 +141,7 @@ class Protocol:
 
 
 class EventsOut(StreamOut):
-    """A stream that ends without a word where it is refused, as one does that is refused at first (API.md 18)."""
+    """A stream that ends without a word where it is refused, as one does that is refused at first (wire contract §18)."""
 
     async def fail(self, error: str, message: str) -> None:
         if error != REFUSED:

@@ -1,4 +1,4 @@
-"""The streaming protocol over one WebSocket (API.md 9.3): commands in, answers and events out, several subscriptions side by side.
+"""The streaming protocol over one WebSocket (wire contract §9.3): commands in, answers and events out, several subscriptions side by side.
 
 A socket has one task, that reads and carries out commands one after the other; a second one lives only while events go out. Events are
 the feed's own bytes, encoded once for all. A reader that does not keep up is closed with `SLOW`, and a server that goes down closes

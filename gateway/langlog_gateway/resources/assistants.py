@@ -1,4 +1,4 @@
-"""``/assistants`` (API.md 2)."""
+"""``/assistants`` (wire contract §2)."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ class Assistants:
             **await self._core.asker(request),
             **more,
         }
-        return await self._core.queries.query(kind, body)
+        return await self._core.queries.ask(kind, body)
 
     # shared
 

@@ -1,4 +1,4 @@
-"""Who may see, remove and run crons (API.md 10 and 18).
+"""Who may see, remove and run crons (wire contract §10 and §18).
 
 A cron makes runs later, so creating one needs what making its runs needs: the handlers of ``threads.create_run`` and
 ``assistants.read`` are asked, and their answer is kept with the cron (`CronAuthority`), because schedulers have no handlers to ask.

@@ -1,4 +1,4 @@
-"""``/runs/crons`` and ``/threads/{id}/runs/crons`` (API.md 10). Firing them is the scheduler's business."""
+"""``/runs/crons`` and ``/threads/{id}/runs/crons`` (wire contract §10). Firing them is the scheduler's business."""
 
 from __future__ import annotations
 

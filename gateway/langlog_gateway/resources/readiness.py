@@ -1,4 +1,4 @@
-"""``/ok?check_db=1``: the state of the servers behind this gateway, and the lag of its read model (API.md 15). For load balancers.
+"""``/ok?check_db=1``: the state of the servers behind this gateway, and the lag of its read model (wire contract §15). For load balancers.
 
 Postgres, Redis or the log away is 503. No worker, or a backlog, is told but no failure: requests are taken all the same.
 """

@@ -1,4 +1,4 @@
-"""``/store`` (API.md 11): writes go through the log, reads come from Postgres.
+"""``/store`` (wire contract §11): writes go through the log, reads come from Postgres.
 
 With ``store.index`` a worker is asked for the vectors of what is put or searched for, before anything else: the embedding function is
 the project's code, and gateways run none of it here. Refreshed TTLs are written behind the read's back (`langlog_backbone.store.refresh`).
@@ -124,7 +124,7 @@ class Store:
         await self._authorize(request, "search", value)
         vector = None
         if value["query"] and self._core.store_index is not None:
-            found = await self._core.queries.query("embed_query", {"text": value["query"]})
+            found = await self._core.queries.ask("embed_query", {"text": value["query"]})
             packed = _VECTOR.decode(found)
             vector = unpack(packed.embedding, packed.bits)
         try:
@@ -157,7 +157,7 @@ class Store:
         return json_response(msgspec.json.encode({"namespaces": found}))
 
     async def _authorize(self, request: web.Request, action: Action, value: dict[str, Any]) -> None:
-        """Handlers change ``value``, most of all its namespace, to say where an access goes (API.md 18)."""
+        """Handlers change ``value``, most of all its namespace, to say where an access goes (wire contract §18)."""
         visible = await authorize(request, "store", action, value)
         if visible and not self._warned:
             self._warned = True
@@ -169,7 +169,7 @@ class Store:
     async def _vectors(self, value: Any, index: Any) -> list[cmd.StoreVector]:
         if self._core.store_index is None or index is False:
             return []
-        return _VECTORS.decode(await self._core.queries.query("embed_item", {"value": value, "index": index}))
+        return _VECTORS.decode(await self._core.queries.ask("embed_item", {"value": value, "index": index}))
 
     def _refreshed(self, value: dict[str, Any]) -> bool:
         asked = value["refresh_ttl"]

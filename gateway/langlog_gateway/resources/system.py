@@ -1,4 +1,4 @@
-"""``/ok``, ``/``, ``/info``, ``/metrics`` (API.md 15)."""
+"""``/ok``, ``/``, ``/info``, ``/metrics`` (wire contract §15)."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class System:
         state of Postgres, Redis and the log, and the lag of the read model.
         """
         detailed = query_int(request, "check_db", 0)
-        failures = await self._core.probe.failures()
-        if failures:
-            raise not_ready(failures.values())
+        troubles = await self._core.probe.troubles()
+        if troubles:
+            raise not_ready(troubles.values())
         if detailed:
             found = await services(self._core.reads, self._core.pipe, self._core.log)
             return json_response(msgspec.json.encode({"ok": True, "services": found}))

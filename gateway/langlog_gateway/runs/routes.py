@@ -1,4 +1,4 @@
-"""Runs: making, reading, joining, cancelling, removing (API.md 5 and 7)."""
+"""Runs: making, reading, joining, cancelling, removing (wire contract §5 and §7)."""
 
 from __future__ import annotations
 
@@ -334,7 +334,7 @@ class Runs:
             **await self._core.asker(request),
         }
         try:
-            state = _state_left.decode(await self._core.queries.query("state_without_run", asked))
+            state = _state_left.decode(await self._core.queries.ask("state_without_run", asked))
         except UserCodeError:
             return command  # a graph that no longer loads must not keep its runs from being removed
         return cmd.DeleteRun(
@@ -368,7 +368,7 @@ def _target(request: web.Request) -> str | None:
 
 
 def _action(request: web.Request) -> cmd.CancelAction:
-    """Unknown actions are not rejected (API.md 7.3)."""
+    """Unknown actions are not rejected (wire contract §7.3)."""
     return "rollback" if request.query.get("action") == "rollback" else "interrupt"
 
 

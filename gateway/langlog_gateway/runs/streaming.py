@@ -1,4 +1,4 @@
-"""The stream of one run: created with it, or joined (API.md 6).
+"""The stream of one run: created with it, or joined (wire contract §6).
 
 Live frames come by the watch, older ones from the backlog; `merge` puts them in order by number. The stream closes once the run's
 last event is in the read model and the frames up to its last one are delivered: clients look the status up after the close.
@@ -34,7 +34,7 @@ QUICK_JOIN_S = 5.0
 EARLY_JOIN_S = 0.75
 """A join without ``Last-Event-ID`` gets everything from the run's start when it comes within `EARLY_JOIN_S` of the creation of a live
 run, or within `QUICK_JOIN_S` of that of a run that was quick: the client has created the run in order to follow it. Other joins get
-what happens from then on, and of a run that is over nothing (API.md 6.4; the recorded runs took a second and more)."""
+what happens from then on, and of a run that is over nothing (wire contract §6.4; the recorded runs took a second and more)."""
 
 _EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -148,7 +148,7 @@ class RunStreams:
         return await out.while_permitted(permissions, order.thread_id, "leave", ask, reader.follow)
 
     async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
-        """A stream that says why there is nothing to see: to who may not, the status is 200 all the same (API.md 18)."""
+        """A stream that says why there is nothing to see: to who may not, the status is 200 all the same (wire contract §18)."""
         out = self._out(request, f"/threads/{thread_id}/runs/{run_id}")
         await out.open()
         await out.fail("HTTPException", f"{error.status}: {error.detail}")

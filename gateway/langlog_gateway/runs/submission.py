@@ -1,4 +1,4 @@
-"""Making runs (API.md 5.1): the assistant is resolved and frozen into the command, the decider does the rest."""
+"""Making runs (wire contract §5.1): the assistant is resolved and frozen into the command, the decider does the rest."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Order(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where the run is, for ``content-location`` (API.md 5.1)."""
+        """Where the run is, for ``content-location`` (wire contract §5.1)."""
         return f"/threads/{self.thread_id}/runs/{self.run_id}"
 
 
@@ -217,7 +217,7 @@ class RunOrders:
     async def assistants(self, request: web.Request, names: Sequence[str]) -> list[Assistant]:
         """The assistants meant by ids or graph names. Raises ApiError 422 for a name of no graph, 404 for what is gone.
 
-        An assistant that the caller may not read is as if it were not there (API.md 18). The one that the server makes of each graph
+        An assistant that the caller may not read is as if it were not there (wire contract §18). The one that the server makes of each graph
         is everybody's: every caller that may create runs may run the project's graphs.
         """
         wanted = []

@@ -1,4 +1,4 @@
-"""Waiting for a run's end: ``/wait`` and ``/join`` (API.md 5.2).
+"""Waiting for a run's end: ``/wait`` and ``/join`` (wire contract §5.2).
 
 Nothing is asked of Postgres while waiting: the projector tells (`watch`). A newline goes out every few seconds so that no proxy
 takes the silence for death. When the gateway dies the client reconnects by ``location``; the run goes on.
@@ -114,7 +114,7 @@ class RunWaits:
 
 @contextlib.contextmanager
 def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> Iterator[None]:
-    """``tied``: when the client goes away its run is cancelled (API.md 6.5). Not when it is us who are going."""
+    """``tied``: when the client goes away its run is cancelled (wire contract §6.5). Not when it is us who are going."""
     try:
         yield
     except (asyncio.CancelledError, ConnectionResetError):
@@ -126,5 +126,5 @@ def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> It
 
 
 def run_headers(order: Order) -> dict[str, str]:
-    """Headers of a run made in the background (API.md 5.1)."""
+    """Headers of a run made in the background (wire contract §5.1)."""
     return {"content-location": f"/runs/{order.run_id}" if order.stateless else order.path}

@@ -1,4 +1,4 @@
--- What the streaming protocol reads of a thread (API.md 9).
+-- What the streaming protocol reads of a thread (wire contract §9).
 
 -- name: place
 -- Up to where the thread's numbers go by runs that are over, and the run that a worker may hold.

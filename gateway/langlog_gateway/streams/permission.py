@@ -1,4 +1,4 @@
-"""Whether a caller may go on reading a thread while a stream of it is open (API.md 18, docs/how-to/authentication.md).
+"""Whether a caller may go on reading a thread while a stream of it is open (wire contract §18, docs/how-to/authentication.md).
 
 A stream is admitted once and may then stay open for hours. Its `Permission` asks the project's handlers again when the thread's
 metadata changes and every ``stream_check_s`` seconds, ends the stream when they refuse, when the thread is deleted and when the

@@ -1,4 +1,4 @@
-"""Server-sent events: frames as bytes on the wire (API.md 6.1). Pure.
+"""Server-sent events: frames as bytes on the wire (wire contract §6.1). Pure.
 
 Lines end in LF, where the recorded server has CRLF: the event-stream grammar allows both, and clients written by hand split at
 an empty line. ``event``, ``data``, then ``id`` where there is one; a blank line between events. A batch is encoded once per way

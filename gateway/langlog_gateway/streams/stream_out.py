@@ -1,6 +1,6 @@
 """One SSE response: writes what it is given, keeps the line alive, and knows when its reader is too slow.
 
-A heartbeat goes out every few seconds counted from the start, whatever else is sent (API.md 6.1).
+A heartbeat goes out every few seconds counted from the start, whatever else is sent (wire contract §6.1).
 """
 
 from __future__ import annotations

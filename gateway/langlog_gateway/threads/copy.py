@@ -1,4 +1,4 @@
-"""Copying a thread: a fork by value, through the log (API.md 3, copy).
+"""Copying a thread: a fork by value, through the log (wire contract §3).
 
 The checkpoints are read from Postgres and appended as state updates of the new thread, with their ids, in records that the log
 takes. What dies on the way leaves a thread with fewer checkpoints, and the client without an answer.

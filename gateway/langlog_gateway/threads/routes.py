@@ -1,4 +1,4 @@
-"""``/threads`` (API.md 3); their state is in `state`."""
+"""``/threads`` (wire contract §3); their state is in `state`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Threads:
     async def _apply(
         self, request: web.Request, thread_id: str, body: requests.ThreadCreate, origin: Origin
     ) -> web.Response | None:
-        """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (API.md 3)."""
+        """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (wire contract §3)."""
 
         def trouble(why: str) -> web.Response:
             told = f"Thread {thread_id} was created, but there were problems updating the state: {why}"
@@ -103,7 +103,7 @@ class Threads:
             "metadata": {"graph_id": graph_id, "thread_id": thread_id},
         }
         try:
-            answer = _Prepared.decode(await self._core.queries.query("supersteps", asked))
+            answer = _Prepared.decode(await self._core.queries.ask("supersteps", asked))
             command = cmd.UpdateState.TYPE, thread_id, bytes(answer["command"])
             replies = await self._core.commands.execute_encoded([command], origin, "supersteps")
         except ApiError as error:

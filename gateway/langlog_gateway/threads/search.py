@@ -1,4 +1,4 @@
-"""Search and count of threads: one statement from fixed fragments, values as parameters only (API.md 3)."""
+"""Search and count of threads: one statement from fixed fragments, values as parameters only (wire contract §3)."""
 
 from __future__ import annotations
 

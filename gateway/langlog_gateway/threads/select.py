@@ -1,4 +1,4 @@
-"""``select`` on states (API.md 4): which members an answer has, and which keys of its values. Pure.
+"""``select`` on states (wire contract §4): which members an answer has, and which keys of its values. Pure.
 
 What is not selected is left out of the answer. ``values.<key>`` is one key of the values; a key that the state does not have is left out
 as well.

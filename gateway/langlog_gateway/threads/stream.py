@@ -1,4 +1,4 @@
-"""All runs of a thread in one stream that never ends by itself: ``GET /threads/{id}/stream`` (API.md 8)."""
+"""All runs of a thread in one stream that never ends by itself: ``GET /threads/{id}/stream`` (wire contract §8)."""
 
 from __future__ import annotations
 

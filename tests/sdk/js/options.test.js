@@ -728,7 +728,7 @@ const UNCHANGED = {
   "runs.wait streamResumable": NOT_SENT,
   "runs.wait feedbackKeys": NOT_SENT,
   "runs.create onDisconnect": "nobody is connected to a run that goes on in the background",
-  "threads.joinStream threadId": "a thread that is not there is a stream without events (API.md 8)",
+  "threads.joinStream threadId": "a thread that is not there is a stream without events (wire contract §8)",
   "threads.patchState threadIdOrConfig": "the contract has no such route: threads-and-runs.test.js",
   "threads.patchState metadata": "the contract has no such route: threads-and-runs.test.js",
   "threads.stream threadId": "a conversation, not a request: threads-and-runs.test.js, tests/clients",
@@ -743,7 +743,7 @@ for (const method of ["crons.create", "crons.createForThread", "crons.update"]) 
 }
 for (const option of ["checkpointDuring", "multitaskStrategy"]) UNCHANGED[`crons.update ${option}`] = NOT_SENT;
 delete UNCHANGED["crons.update feedbackKeys"];
-UNCHANGED["crons.createForThread onRunCompleted"] = "a cron on a thread has no thread of its own to keep or delete (API.md 10)";
+UNCHANGED["crons.createForThread onRunCompleted"] = "a cron on a thread has no thread of its own to keep or delete (wire contract §10)";
 
 const lines = Object.entries(ways).flatMap(([method, way]) => Object.keys(way.changes).map((option) => [method, option]));
 

@@ -151,7 +151,7 @@ class SealedLog:
             return [_bare(record) for record in records]
         makers = {r.key for r, type in zip(records, types, strict=True) if _makes_thread(r, type)}
         keys = await self._keys.for_writing(threads, makers)
-        sealed = []
+        found = []
         for record, type in zip(records, types, strict=True):
             record = _bare(record)
             if is_sealed(record.topic, type):
@@ -160,8 +160,8 @@ class SealedLog:
                 record = record._replace(
                     value=value, headers={**record.headers, envelope.SEALED: f"{VERSION}:{key.id}"}
                 )
-            sealed.append(record)
-        return sealed
+            found.append(record)
+        return found
 
     async def unsealed(self, records: list[Record]) -> list[Record]:
         """Raises LogUnavailable while keys cannot be reached."""
@@ -202,7 +202,7 @@ class _Reader:
             if not self._held:
                 self._held = await self._inner.read(max_records)
             try:
-                records = await self._log.unsealed(self._held)
+                found = await self._log.unsealed(self._held)
             except LogUnavailable as error:
                 if not said:
                     logger.warning("log.keys_away", error=str(error))
@@ -210,7 +210,7 @@ class _Reader:
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
                 continue
             self._held = []
-            return records
+            return found
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         self._held = [record for record in self._held if (record.topic, record.partition) not in positions]

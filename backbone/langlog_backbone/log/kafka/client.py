@@ -128,7 +128,7 @@ def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:
     )
 
 
-class BrokerLogFilter(logging.Handler):
+class Complaints(logging.Handler):
     """aiokafka logs every retry, hundreds a second while a broker is away: the first of them becomes one event."""
 
     def __init__(self) -> None:
@@ -139,22 +139,22 @@ class BrokerLogFilter(logging.Handler):
         first = self._last is None
         self._last = monotonic()
         if first:
-            logger.warning("kafka.failing", said=record.getMessage())
+            logger.warning("kafka.trouble", said=record.getMessage())
 
-    def recovered(self) -> None:
+    def well(self) -> None:
         """Something got through."""
         if self._last is not None and monotonic() - self._last > QUIET_S:
             self._last = None
-            logger.info("kafka.recovered")
+            logger.info("kafka.well")
 
 
-broker_log = BrokerLogFilter()
+complaints = Complaints()
 
 
-def filter_broker_log() -> None:
+def hear_complaints() -> None:
     """Lead aiokafka's `logging` records here, and no further."""
     source = logging.getLogger("aiokafka")
-    if broker_log not in source.handlers:
-        source.handlers = [broker_log]
+    if complaints not in source.handlers:
+        source.handlers = [complaints]
         source.propagate = False
         source.setLevel(logging.WARNING)

@@ -53,8 +53,8 @@ from ..port import (
 )
 from .client import (
     CONNECT_TIMEOUT_S,
-    broker_log,
-    filter_broker_log,
+    complaints,
+    hear_complaints,
     make_admin,
     make_consumer,
     make_member,
@@ -76,7 +76,7 @@ PROBE_PAUSE_S = 0.25
 """Between two connection attempts while no broker answers."""
 STOP_TIMEOUT_S = 5.0
 """For what is still being sent at `stop`."""
-QUERY_TIMEOUT_S = 10.0
+ASK_TIMEOUT_S = 10.0
 """For questions to the cluster: end offsets, committed positions."""
 CUT_TIMEOUT_S = 60.0
 """For the cluster to let go of records."""
@@ -102,7 +102,7 @@ class KafkaLog:
         self._producer: AIOKafkaProducer | None = None
         self._making: asyncio.Task[AIOKafkaProducer] | None = None
         self._admin: AIOKafkaAdminClient | None = None
-        self._offsets_reader: AIOKafkaConsumer | None = None
+        self._asker: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
@@ -111,11 +111,11 @@ class KafkaLog:
         """When the last append failed; None: it did not."""
         self._down = False
         self._probe: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._burials: set[asyncio.Task[None]] = set()
         self._open = False
 
     async def start(self) -> None:
-        filter_broker_log()
+        hear_complaints()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 admin = self._admin = make_admin(self._bootstrap, self._settings)
@@ -154,15 +154,15 @@ class KafkaLog:
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await producer.stop()
             except (KafkaError, OSError, TimeoutError):
-                await _close_abandoned(producer)
-        for closing in (self._admin and self._admin.close(), self._offsets_reader and self._offsets_reader.stop()):
+                await _bury(producer)
+        for closing in (self._admin and self._admin.close(), self._asker and self._asker.stop()):
             if closing is not None:
                 with contextlib.suppress(KafkaError, OSError):
                     await closing
-        self._admin = self._offsets_reader = None
+        self._admin = self._asker = None
         await self._fetcher.stop()
-        if self._closing:
-            await asyncio.wait(self._closing)
+        if self._burials:
+            await asyncio.wait(self._burials)
 
     def partition_of(self, key: str) -> int:
         return partition_of(key, self.partitions)
@@ -214,7 +214,7 @@ class KafkaLog:
                     future.add_done_callback(_retrieve)
                 elif not future.cancelled():
                     future.exception()
-        broker_log.recovered()
+        complaints.well()
         self._failed_at = None
         if any(metadata.offset < 0 for metadata in acknowledged):
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
@@ -232,23 +232,20 @@ class KafkaLog:
         await self.end_offsets(self._topics[0])  # asks the leader of each partition
 
     async def end_offsets(self, topic: str) -> list[int]:
-        return await self._query_offsets(topic, lambda reader, partitions: reader.end_offsets(partitions))
+        return await self._ask(topic, lambda asker, partitions: asker.end_offsets(partitions))
 
     async def start_offsets(self, topic: str) -> list[int]:
-        return await self._query_offsets(topic, lambda reader, partitions: reader.beginning_offsets(partitions))
+        return await self._ask(topic, lambda asker, partitions: asker.beginning_offsets(partitions))
 
     async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
         at_ms = math.ceil(moment.timestamp() * 1000)
 
-        async def find(reader: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
-            ends = await reader.end_offsets(partitions)
-            by_time = await reader.offsets_for_times(dict.fromkeys(partitions, at_ms))
-            return {
-                partition: ends[partition] if by_time.get(partition) is None else by_time[partition].offset
-                for partition in partitions
-            }
+        async def find(asker: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
+            ends = await asker.end_offsets(partitions)
+            found = await asker.offsets_for_times(dict.fromkeys(partitions, at_ms))
+            return {place: ends[place] if found.get(place) is None else found[place].offset for place in partitions}
 
-        return await self._query_offsets(topic, find)
+        return await self._ask(topic, find)
 
     async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
         starts: dict[str, list[int]] = {
@@ -269,30 +266,30 @@ class KafkaLog:
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka did not cut the log: {error or 'no answer'}") from None
 
-    async def _query_offsets(
+    async def _ask(
         self,
         topic: str,
-        query: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
+        ask: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
     ) -> list[int]:
         """A number for each partition of the topic. Raises LogUnavailable."""
         partitions = [KafkaPartition(self._stored(topic), p) for p in range(self.partitions)]
         if self._down:
             raise LogUnavailable("Kafka cannot be reached")
         try:
-            async with asyncio.timeout(QUERY_TIMEOUT_S):
+            async with asyncio.timeout(ASK_TIMEOUT_S):
                 async with self._asking:
-                    if self._offsets_reader is None:
-                        reader = make_consumer(self._bootstrap, self._settings)
+                    if self._asker is None:
+                        asker = make_consumer(self._bootstrap, self._settings)
                         try:
-                            await reader.start()
+                            await asker.start()
                         except BaseException:
-                            await reader.stop()
+                            await asker.stop()
                             raise
-                        self._offsets_reader = reader
-                    offsets = await query(self._offsets_reader, partitions)
+                        self._asker = asker
+                    found = await ask(self._asker, partitions)
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
-        return [offsets[partition] for partition in partitions]
+        return [found[partition] for partition in partitions]
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         if self._down:
@@ -318,33 +315,29 @@ class KafkaLog:
         return member
 
     async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
-        ahead = {
-            partition: offset
-            for partition, offset in positions.items()
-            if offset > self._done.get((group, partition), -1)
-        }
+        ahead = {lane: offset for lane, offset in positions.items() if offset > self._done.get((group, lane), -1)}
         if not ahead:
             return
         joined = [member for member in self._members.get(group, ()) if member.joined]
         if joined:
-            taken = {partition for member in joined for partition in await member.commit(ahead)}
+            taken = {lane for member in joined for lane in await member.commit(ahead)}
         else:
             taken = set(ahead) if await self._commit_alone(group, ahead) else set()
-        self._done.update({(group, partition): ahead[partition] for partition in taken})
+        self._done.update({(group, lane): ahead[lane] for lane in taken})
 
     async def _commit_alone(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
         """As a stranger to the group, which Kafka allows while it has no members."""
         known = await self.committed(group, positions)
         offsets = {
-            KafkaPartition(self._stored(partition[0]), partition[1]): offset
-            for partition, offset in positions.items()
-            if offset > known.get(partition, -1)
+            KafkaPartition(self._stored(lane[0]), lane[1]): offset
+            for lane, offset in positions.items()
+            if offset > known.get(lane, -1)
         }
         if not offsets:
             return True
         consumer = make_member(self._bootstrap, self._settings, self._stored(group), Sharing())
         try:
-            async with asyncio.timeout(QUERY_TIMEOUT_S):
+            async with asyncio.timeout(ASK_TIMEOUT_S):
                 await consumer.start()
                 consumer.assign(list(offsets))
                 await consumer.commit(offsets)
@@ -360,12 +353,12 @@ class KafkaLog:
             return {}
         failure: Exception | None = None
         try:
-            async with asyncio.timeout(QUERY_TIMEOUT_S):
+            async with asyncio.timeout(ASK_TIMEOUT_S):
                 while True:
                     if self._admin is None:
                         raise LogUnavailable("the log is not open")
                     try:
-                        offsets = await self._admin.list_consumer_group_offsets(
+                        found = await self._admin.list_consumer_group_offsets(
                             self._stored(group), partitions=list(wanted)
                         )
                     except KafkaError as error:
@@ -375,7 +368,7 @@ class KafkaLog:
                         continue
                     return {
                         wanted[partition]: entry.offset
-                        for partition, entry in offsets.items()
+                        for partition, entry in found.items()
                         if entry.offset >= 0 and partition in wanted
                     }
         except (OSError, TimeoutError):
@@ -401,20 +394,20 @@ class KafkaLog:
             async with asking:
                 offsets = await offsets_of(admin, group)
             return {
-                (topics[partition.topic], partition.partition): entry.offset
-                for partition, entry in offsets.items()
-                if partition.topic in topics and entry.offset >= 0
+                (topics[place.topic], place.partition): entry.offset
+                for place, entry in offsets.items()
+                if place.topic in topics and entry.offset >= 0
             }
 
         if self._admin is None:
             raise LogUnavailable("the log is not open")
         try:
-            async with asyncio.timeout(2 * QUERY_TIMEOUT_S):
+            async with asyncio.timeout(2 * ASK_TIMEOUT_S):
                 groups = [name for name, _ in await self._admin.list_consumer_groups()]
-                by_group = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
+                found = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka cannot be asked: {failure or error or 'no answer'}") from None
-        named = zip(groups, by_group, strict=True)
+        named = zip(groups, found, strict=True)
         return {group.removeprefix(self._prefix): positions for group, positions in named if positions}
 
     # the producer
@@ -440,7 +433,7 @@ class KafkaLog:
                 for topic in self._topics:
                     await producer.partitions_for(self._stored(topic))
         except (KafkaError, OSError, TimeoutError) as error:
-            self._close_abandoned_later(producer)
+            self._bury_later(producer)
             self._suspect()
             if isinstance(error, IncompatibleBrokerVersion | UnsupportedVersionError):
                 raise LogFault(f"Kafka at {self._bootstrap} is too old: {error}") from None
@@ -448,7 +441,7 @@ class KafkaLog:
                 f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
             ) from None
         except BaseException:
-            self._close_abandoned_later(producer)
+            self._bury_later(producer)
             raise
         return producer
 
@@ -461,26 +454,26 @@ class KafkaLog:
         if self._producer is producer:
             self._producer, self._failed_at = None, monotonic()
             logger.warning("kafka.producer_discarded")
-            self._close_abandoned_later(producer)
+            self._bury_later(producer)
             self._suspect()
 
-    def _close_abandoned_later(self, producer: AIOKafkaProducer) -> None:
-        task = asyncio.create_task(_close_abandoned(producer), name="kafka-close-abandoned")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+    def _bury_later(self, producer: AIOKafkaProducer) -> None:
+        burial = asyncio.create_task(_bury(producer), name="kafka-burial")
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
 
     # whether there is anybody
 
     def _suspect(self) -> None:
         if self._open and self._probe is None:
-            self._probe = asyncio.create_task(self._probe_log(), name="kafka-probe")
-            self._probe.add_done_callback(self._probed)
+            self._probe = asyncio.create_task(self._look(), name="kafka-probe")
+            self._probe.add_done_callback(self._looked)
 
-    def _probed(self, probe: asyncio.Task[None]) -> None:
+    def _looked(self, probe: asyncio.Task[None]) -> None:
         self._probe = None
         self._down = False
 
-    async def _probe_log(self) -> None:
+    async def _look(self) -> None:
         """Returns when a broker takes connections; `_down` meanwhile, if none does."""
         while not await self._anybody():
             if not self._down:
@@ -519,7 +512,7 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
-async def _close_abandoned(producer: AIOKafkaProducer) -> None:
+async def _bury(producer: AIOKafkaProducer) -> None:
     """Close without flushing: aiokafka's own `stop` sends what is left, for as long as that takes.
 
     Those who wait for what it held learn that it failed.

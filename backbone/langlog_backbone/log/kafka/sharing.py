@@ -30,7 +30,7 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
     owned: list[int] = []
 
 
-class Assigned(msgspec.Struct, array_like=True, frozen=True):
+class Given(msgspec.Struct, array_like=True, frozen=True):
     """What the leader says beside an assignment. ``member``: the id that it was made for; ``members``: how many share the group."""
 
     round: int = 0
@@ -39,7 +39,7 @@ class Assigned(msgspec.Struct, array_like=True, frozen=True):
 
 
 _claims = msgspec.msgpack.Decoder(Claim)
-_givens = msgspec.msgpack.Decoder(Assigned)
+_givens = msgspec.msgpack.Decoder(Given)
 
 
 def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, list[int]]:
@@ -58,11 +58,11 @@ def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, li
         room += [member] * (quota - len(kept))
     for number, member in zip((n for n in sorted(numbers) if n not in target), room, strict=True):
         target[number] = member
-    shares: dict[str, list[int]] = {member: [] for member in claims}
+    found: dict[str, list[int]] = {member: [] for member in claims}
     for number in sorted(target):
         if owner.get(number, target[number]) == target[number]:
-            shares[target[number]].append(number)
-    return shares
+            found[target[number]].append(number)
+    return found
 
 
 class Sharing:
@@ -73,7 +73,7 @@ class Sharing:
     def __init__(self) -> None:
         self.owned: set[int] = set()
         """Partition numbers that this member claims."""
-        self.given = Assigned()
+        self.given = Given()
         """What came with the last assignment; without anything when a leader of an earlier version made it."""
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
@@ -84,7 +84,7 @@ class Sharing:
         try:
             self.given = _givens.decode(assignment.user_data)
         except msgspec.MsgspecError:
-            self.given = Assigned()
+            self.given = Given()
 
     def assign(self, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]) -> dict[str, Any]:
         """Called on the leader. ``cluster``: aiokafka's metadata, which knows the partitions of each topic."""
@@ -95,7 +95,7 @@ class Sharing:
                 followers.setdefault(topic, []).append(member)
         partitions = {topic: cluster.partitions_for_topic(topic) or set() for topic in followers}
         shares = share(claims, set().union(*partitions.values()))
-        by_member: dict[str, list[tuple[str, list[int]]]] = {member: [] for member in members}
+        lanes: dict[str, list[tuple[str, list[int]]]] = {member: [] for member in members}
         for topic, following in sorted(followers.items()):
             for member in following:
                 numbers = [n for n in shares[member] if n in partitions[topic]]
@@ -106,11 +106,11 @@ class Sharing:
                     for n in shares[other]
                     if n in partitions[topic] and following[n % len(following)] == member
                 ]
-                by_member[member].append((topic, sorted(numbers)))
+                lanes[member].append((topic, sorted(numbers)))
         round = max(claim.round for claim in claims.values()) + 1
         return {
             member: ConsumerProtocolMemberAssignment(
-                VERSION, by_member[member], msgspec.msgpack.encode(Assigned(round, member, len(members)))
+                VERSION, lanes[member], msgspec.msgpack.encode(Given(round, member, len(members)))
             )
             for member in members
         }
