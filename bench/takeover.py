@@ -43,7 +43,7 @@ class Callers:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.answered: list[Answered] = []
 
     async def run(self) -> None:
@@ -56,12 +56,12 @@ class Callers:
                 while True:
                     for part, thread in enumerate(threads):
                         task = asyncio.create_task(self._patch(http, part, thread, count))
-                        self._tasks.add(task)
-                        task.add_done_callback(self._tasks.discard)
+                        self.tasks.add(task)
+                        task.add_done_callback(self.tasks.discard)
                     count += 1
                     await asyncio.sleep(EVERY_S)
             finally:
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _thread(self, http: aiohttp.ClientSession, part: int) -> str:
         while partition_of(thread := str(uuid.uuid4()), PARTITIONS) != part:
@@ -137,7 +137,7 @@ async def measure(args: argparse.Namespace, bootstrap: str, folder: Path) -> Non
             took = time.monotonic() - since
             await asyncio.sleep(SETTLE_S)
             until = time.monotonic() - SETTLE_S / 2
-            while any(task for task in callers._tasks) and callers.answered[-1].began < until:
+            while any(task for task in callers.tasks) and callers.answered[-1].began < until:
                 await asyncio.sleep(EVERY_S)
             callers.line(f"{what} ({took:.1f} s)", since, until)
 

@@ -67,11 +67,11 @@ async def _lives(log: Log, states: list[ThreadState]) -> int:
                 _finished(state, run) if finishing else _created(state, run)
                 for state, run in zip(states, runs, strict=True)
             ]
-            written += await _decided(log, states, commands, finishing)
+            written += await _decided(log, states, commands, finishing=finishing)
     return written
 
 
-async def _decided(log: Log, states: list[ThreadState], commands: list[cmd.Command], finishing: bool) -> int:
+async def _decided(log: Log, states: list[ThreadState], commands: list[cmd.Command], *, finishing: bool) -> int:
     time = now_iso()
     asked = [
         NewRecord(

@@ -38,7 +38,7 @@ class WebSocket(asyncio.Protocol):
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ).encode()
         _, socket = await asyncio.get_running_loop().create_connection(lambda: cls(head), host, port)
-        await socket._waiter
+        await socket._waiter  # noqa: SLF001 - its own class
         return socket
 
     def close(self) -> None:

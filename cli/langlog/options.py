@@ -98,7 +98,7 @@ def moment(text: str, now: datetime) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def type_matches(type: str, wanted: Sequence[str]) -> bool:
+def type_matches(type_name: str, wanted: Sequence[str]) -> bool:
     """Whether a record's type is wanted: by its name (with version or without), a prefix that ends in a dot, or a pattern with
     ``*``, ``?`` or ``[…]``. None wanted: all are."""
     from langlog_schemas import envelope
@@ -106,10 +106,10 @@ def type_matches(type: str, wanted: Sequence[str]) -> bool:
 
     patterns = [text for text in wanted if any(sign in text for sign in "*?[")]
     plain = tuple(text for text in wanted if text not in patterns)
-    short = type.removeprefix(envelope.PREFIX)
-    names = (type, short, ix.unversioned(short))
+    short = type_name.removeprefix(envelope.PREFIX)
+    names = (type_name, short, ix.unversioned(short))
     found = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
-    return found or (ix.matches(type, plain) if plain or not patterns else False)
+    return found or (ix.matches(type_name, plain) if plain or not patterns else False)
 
 
 def record_matches(

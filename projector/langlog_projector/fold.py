@@ -144,7 +144,7 @@ class Fold:
         self.changes.index.note(event, offset, at)
         return True
 
-    def _lifecycle(self, event: _Lifecycle, at: datetime, offset: int) -> None:
+    def _lifecycle(self, event: _Lifecycle, at: datetime, offset: int) -> None:  # noqa: C901 - one case an event
         changes, fences = self.changes, self.fences
         match event:
             case ev.ThreadCreated():

@@ -23,6 +23,7 @@ from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.unavailable import is_unavailable
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
+from langlog_schemas import events as ev
 
 SQL = load_sql("langlog_projector", "dead_letters.sql")
 
@@ -114,6 +115,16 @@ async def parked_events(connection: asyncpg.Connection, key: str) -> list[Parked
         )
         for topic, part, offset, headers, value in await connection.fetch(SQL["parked_events"], key)
     ]
+
+
+def place_of(record: Record) -> Origin:
+    """Where this record itself stands."""
+    return record.topic, record.partition, record.offset
+
+
+def releases_events(record: Record) -> bool:
+    """Whether an operator lets parked events be folded by it."""
+    return record.topic == ev.DEAD_LETTERS and envelope.type_of(record.headers) == ev.ParkedEventsReleased.TYPE
 
 
 def origin_of(origin: str) -> Origin | None:

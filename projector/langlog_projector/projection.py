@@ -40,7 +40,7 @@ from .erasure import Erasure
 from .fold import Fences, Fold, ReceivedParts
 from .outcomes import Outcome
 from .parking import SQL as DEAD_LETTER_SQL
-from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events
+from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, place_of, releases_events
 
 logger = structlog.get_logger(__name__)
 
@@ -202,7 +202,7 @@ class Projection:
         """
         records = self.next(records)
         while records:
-            if _releases_events(records[0]):
+            if releases_events(records[0]):
                 await self._release(records[0])
                 records = records[1:]
                 continue
@@ -243,7 +243,7 @@ class Projection:
                 if isinstance(error, _Unfoldable):
                     records = self.next(records)
                 elif len(batch) == 1:
-                    self._parked.refused[_origin(batch[0])] = error_text(error)
+                    self._parked.refused[place_of(batch[0])] = error_text(error)
                     records = self.next(records)
                 else:
                     logger.warning("projector.batch_refused", records=len(batch), error=error_text(error))
@@ -279,66 +279,79 @@ class Projection:
         Raises _Unfoldable when what is gathered is spoilt; the record is known for bad from then on.
         """
         bad: list[tuple[Record, str]] = []
-        causes, parked = self._fences.causes, self._parked
         self._gone, self._ended = [], False
         for n, record in enumerate(records):
             headers, partition = record.headers, (record.topic, record.partition)
             if record.topic == ev.DEAD_LETTERS:
-                if _releases_events(record):
+                if releases_events(record):
                     return n, bad
                 if envelope.ERASED not in headers:
                     fold.changes.dead_letters.add(record)
                 continue
             event = cause = None
+            found: ev.AnyEvent | str | None
             try:
                 cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
-                if envelope.ERASED in headers or (parked.dropped and _origin(record) in parked.dropped):
-                    pass
-                elif (
-                    parked.keys
-                    and (record.topic, record.key) in parked.keys
-                    and envelope.type_of(headers) != ev.ThreadDeleted.TYPE
-                ):
-                    fold.changes.dead_letters.park(_origin(record), record, None)
-                elif (known := parked.refused.get(_origin(record))) is not None:
-                    bad.append((record, known))
-                else:
-                    time = headers["ce_time"]
-                    event = ev.decode(envelope.type_of(headers), record.value)
+                found = self._event_of(record, fold)
             except Exception as error:
-                bad.append(
-                    (record, error_text(error))
-                )  # its cause is passed: what is written again of it is no other record
-            if event is None:
-                if bad and bad[-1][0] is record:
-                    fold.changes.dead_letters.park(_origin(record), record, bad[-1][1])
-                    parked.keys.add((record.topic, record.key))
-                    self._listener.parked(record.key)
-            else:
+                found = error_text(error)  # its cause is passed: what is written again of it is no other record
+            if isinstance(found, str):
+                bad.append((record, found))
+                self._park(record, found, fold)
+            elif found is not None:
                 try:
-                    if n and fold.must_wait(event):
+                    if n and fold.must_wait(found):
                         return n, bad
-                    if not fold.event(event, time, record.offset, record.partition):
+                    if not fold.event(found, headers["ce_time"], record.offset, record.partition):
                         continue
                 except Exception as error:
-                    parked.refused[_origin(record)] = error_text(error)
+                    self._parked.refused[place_of(record)] = error_text(error)
                     raise _Unfoldable from error
-                record, event = _whole(record, event, fold)
+                record, event = _whole(record, found, fold)
             if cause is not None:
-                causes[partition] = cause
-                if event is not None:
-                    self._note_gone(event, fold)
-                    self._outcome(record, event, fold)
-            if event is not None:
-                self._listener.folded(record, event, cause)
-                if isinstance(event, ev.ThreadDeleted) and (record.topic, record.key) in parked.keys:
-                    fold.changes.dead_letters.forget(record.topic, record.key)
-                    parked.keys.discard((record.topic, record.key))
-                    self._ended = True
-                    return n + 1, bad
+                self._fences.causes[partition] = cause
+            if event is not None and self._folded(record, event, cause, fold):
+                return n + 1, bad
         return len(records), bad
+
+    def _event_of(self, record: Record, fold: Fold) -> ev.AnyEvent | str | None:
+        """The event to fold, or why the record was refused before; None: it is erased, dropped, or waits behind its key.
+
+        Raises whatever is wrong with the record.
+        """
+        parked, type_name = self._parked, envelope.type_of(record.headers)
+        if envelope.ERASED in record.headers or (parked.dropped and place_of(record) in parked.dropped):
+            return None
+        if parked.keys and (record.topic, record.key) in parked.keys and type_name != ev.ThreadDeleted.TYPE:
+            fold.changes.dead_letters.park(place_of(record), record, None)
+            return None
+        if (known := parked.refused.get(place_of(record))) is not None:
+            return known
+        if "ce_time" not in record.headers:
+            raise KeyError("ce_time")
+        return ev.decode(type_name, record.value)
+
+    def _park(self, record: Record, why: str, fold: Fold) -> None:
+        """The record cannot be folded: it and all later ones of its key wait."""
+        fold.changes.dead_letters.park(place_of(record), record, why)
+        self._parked.keys.add((record.topic, record.key))
+        self._listener.parked(record.key)
+
+    def _folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None, fold: Fold) -> bool:
+        """Say so; whether it ends the batch, because a thread went whose events were parked."""
+        if cause is not None:
+            self._note_gone(event, fold)
+            self._outcome(record, event, fold)
+        self._listener.folded(record, event, cause)
+        parked = (record.topic, record.key)
+        if not isinstance(event, ev.ThreadDeleted) or parked not in self._parked.keys:
+            return False
+        fold.changes.dead_letters.forget(*parked)
+        self._parked.keys.discard(parked)
+        self._ended = True
+        return True
 
     async def _release(self, release: Record) -> None:
         """Fold the events of a key that wait, one by one, until one cannot be. Goes on where it stood if it is done again."""
@@ -471,14 +484,6 @@ def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.A
     if whole is None:
         return record, event
     return msgspec.structs.replace(record, value=ev.encode(whole)), whole
-
-
-def _releases_events(record: Record) -> bool:
-    return record.topic == ev.DEAD_LETTERS and envelope.type_of(record.headers) == ev.ParkedEventsReleased.TYPE
-
-
-def _origin(record: Record) -> tuple[str, int, int]:
-    return record.topic, record.partition, record.offset
 
 
 def _trace(records: Sequence[Record], began_ns: int) -> None:

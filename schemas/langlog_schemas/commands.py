@@ -462,13 +462,13 @@ def encode(command: Body) -> bytes:
     return _ENCODER.encode(command)
 
 
-def decode(type: str, value: bytes) -> Command:
+def decode(type_name: str, value: bytes) -> Command:
     """The command of a record, an old version upcast to the present one.
 
     Raises KeyError for an unknown type, msgspec.MsgspecError for a bad body.
     """
-    decoder = _DECODERS.get(type)
+    decoder = _DECODERS.get(type_name)
     if decoder is None:
-        type, value = bring_up(type, value, UPCASTS, ())
-        decoder = _DECODERS[type]
+        type_name, value = bring_up(type_name, value, UPCASTS, ())
+        decoder = _DECODERS[type_name]
     return decoder.decode(value)  # type: ignore[return-value]

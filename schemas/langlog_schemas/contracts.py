@@ -46,20 +46,20 @@ def document_types() -> dict[str, type[msgspec.Struct]]:
     return {**commands.COMMANDS, **events.EVENTS, **snapshots.SNAPSHOTS}
 
 
-def is_packed(type: str) -> bool:
+def is_packed(type_name: str) -> bool:
     """Whether the body is msgpack on the wire."""
-    return type in events.MSGPACK_EVENTS or type in snapshots.SNAPSHOTS
+    return type_name in events.MSGPACK_EVENTS or type_name in snapshots.SNAPSHOTS
 
 
-def json_schema(type: str) -> dict[str, Any]:
+def json_schema(type_name: str) -> dict[str, Any]:
     """The body of one command or event, by itself."""
-    cls = document_types()[type]
+    cls = document_types()[type_name]
     (schema,), components = _components([cls], "#/$defs/{name}")
     own = components.pop(_name(schema))
-    document = {"$schema": DIALECT, "$id": f"urn:langlog:{type}", **own}
+    document = {"$schema": DIALECT, "$id": f"urn:langlog:{type_name}", **own}
     if components:
         document["$defs"] = components
-    if is_packed(type):
+    if is_packed(type_name):
         document["$comment"] = PACKED
     return document
 
@@ -83,7 +83,7 @@ def asyncapi(version: str) -> dict[str, Any]:
     by_type = dict(zip(types, schemas, strict=False))
     for cls in inside:
         components[cls.__name__].setdefault("$comment", "Inside a body's bytes, in msgpack.")
-    messages = {type: _message(type, cls, by_type[type]) for type, cls in types.items()}
+    messages = {type_name: _message(type_name, cls, by_type[type_name]) for type_name, cls in types.items()}
     messages["dead-letter"] = _dead_letter()
     components |= {"CloudEvent": _headers(), "DeadLetterHeaders": _dead_headers()}
     held = {topic: [name for name, cls in types.items() if _topic(cls) == topic] for topic in TOPICS}
@@ -127,17 +127,17 @@ def _channel(topic: str, names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _message(type: str, cls: type[msgspec.Struct], payload: dict[str, Any]) -> dict[str, Any]:
-    packed = is_packed(type)
+def _message(type_name: str, cls: type[msgspec.Struct], payload: dict[str, Any]) -> dict[str, Any]:
+    packed = is_packed(type_name)
     description = {
-        "name": envelope.PREFIX + type,
+        "name": envelope.PREFIX + type_name,
         "title": cls.__name__,
         "summary": _first_line(cls),
         "contentType": envelope.MSGPACK_CONTENT if packed else envelope.JSON_CONTENT,
         "headers": {
             "allOf": [
                 {"$ref": "#/components/schemas/CloudEvent"},
-                {"type": "object", "properties": {"ce_type": {"const": envelope.PREFIX + type}}},
+                {"type": "object", "properties": {"ce_type": {"const": envelope.PREFIX + type_name}}},
             ]
         },
         "payload": payload,
@@ -241,13 +241,13 @@ def _mirror(cls: type[msgspec.Struct], known: dict[type, Any]) -> Any:
     hints = get_type_hints(cls, include_extras=True)
     members: list[Any] = []
     for field in msgspec.structs.fields(cls):
-        type = _replace(hints[field.name], known)
+        hint = _replace(hints[field.name], known)
         if field.default is not NODEFAULT:
-            members.append((field.name, type, NO_DEFAULT if isinstance(field.default, Raw) else field.default))
+            members.append((field.name, hint, NO_DEFAULT if isinstance(field.default, Raw) else field.default))
         elif field.default_factory is not NODEFAULT:
-            members.append((field.name, type, msgspec.field(default_factory=field.default_factory)))
+            members.append((field.name, hint, msgspec.field(default_factory=field.default_factory)))
         else:
-            members.append((field.name, type))
+            members.append((field.name, hint))
     config = cls.__struct_config__
     known[cls] = msgspec.defstruct(
         cls.__name__,
@@ -259,17 +259,17 @@ def _mirror(cls: type[msgspec.Struct], known: dict[type, Any]) -> Any:
     return known[cls]
 
 
-def _replace(type: Any, known: dict[type, Any]) -> Any:
-    if isinstance(type, UnionType):
-        replaced: Any = _replace(get_args(type)[0], known)
-        for member in get_args(type)[1:]:
+def _replace(hint: Any, known: dict[type, Any]) -> Any:
+    if isinstance(hint, UnionType):
+        replaced: Any = _replace(get_args(hint)[0], known)
+        for member in get_args(hint)[1:]:
             replaced = replaced | _replace(member, known)
         return replaced
-    if get_origin(type) in (list, dict, tuple):
-        return get_origin(type)[tuple(_replace(x, known) for x in get_args(type))]
-    if isinstance(type, _StructMeta) and issubclass(type, msgspec.Struct):
-        return _mirror(type, known)
-    return Any if type is Raw else type
+    if get_origin(hint) in (list, dict, tuple):
+        return get_origin(hint)[tuple(_replace(x, known) for x in get_args(hint))]
+    if isinstance(hint, _StructMeta) and issubclass(hint, msgspec.Struct):
+        return _mirror(hint, known)
+    return Any if hint is Raw else hint
 
 
 _StructMeta = type(msgspec.Struct)
@@ -290,7 +290,7 @@ def _first_line(cls: type[msgspec.Struct]) -> str:
 def documents(version: str) -> dict[str, str]:
     """Path within the folder -> text of every document."""
     values = {"asyncapi.json": asyncapi(version)}
-    values |= {f"schemas/{type}.json": json_schema(type) for type in document_types()}
+    values |= {f"schemas/{type_name}.json": json_schema(type_name) for type_name in document_types()}
     return {
         path: msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n" for path, made in values.items()
     }

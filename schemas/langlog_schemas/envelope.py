@@ -82,7 +82,7 @@ class CommandMeta(msgspec.Struct, frozen=True):
 def headers(
     *,
     id: str,
-    type: str,
+    type: str,  # noqa: A002 - the attribute's name in CloudEvents
     source: str,
     time: str,
     subject: str,

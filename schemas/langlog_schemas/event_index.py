@@ -54,20 +54,20 @@ class IndexEntry(NamedTuple):
     code: int
 
 
-def unversioned(type: str) -> str:
+def unversioned(type_name: str) -> str:
     """``run.created.v1`` -> ``run.created``."""
-    name, dot, version = type.rpartition(".v")
-    return name if dot and version.isdigit() else type
+    name, dot, version = type_name.rpartition(".v")
+    return name if dot and version.isdigit() else type_name
 
 
 _codes: dict[str, int] = {}
 
 
-def pack(offset: int, type: str) -> bytes:
+def pack(offset: int, type_name: str) -> bytes:
     """An event's two bytes. ``type`` as in `Event.TYPE`."""
-    code = _codes.get(type)
+    code = _codes.get(type_name)
     if code is None:
-        code = _codes[type] = CODES.get(unversioned(type), 0)
+        code = _codes[type_name] = CODES.get(unversioned(type_name), 0)
     return bytes((offset % SPAN, code))
 
 
@@ -85,12 +85,12 @@ def wanted(types: tuple[str, ...]) -> Callable[[int], bool]:
     return lambda code: code == 0 or code in codes
 
 
-def matches(type: str, types: tuple[str, ...]) -> bool:
+def matches(type_name: str, types: tuple[str, ...]) -> bool:
     """Whether an event's type (``langlog.run.created.v1``, or without ``langlog.``) is asked for: by its whole name, by its name
     without the version, or by a prefix that ends in a dot (``langlog.run.``). None asked for: all are."""
     if not types:
         return True
-    short = type.removeprefix(PREFIX)
+    short = type_name.removeprefix(PREFIX)
     return any(_matches(x, short) for x in types)
 
 

@@ -561,13 +561,13 @@ def encode(event: Event) -> bytes:
     return (_msgpack_encoder if event.TYPE in MSGPACK_EVENTS else _json_encoder).encode(event)
 
 
-def decode(type: str, value: bytes) -> AnyEvent:
+def decode(type_name: str, value: bytes) -> AnyEvent:
     """The event of a record, an old version upcast to the present one.
 
     Raises KeyError for an unknown type, msgspec.MsgspecError for a body that does not fit it.
     """
-    decoder = _decoders.get(type)
+    decoder = _decoders.get(type_name)
     if decoder is None:
-        type, value = bring_up(type, value, UPCASTS, MSGPACK_EVENTS)
-        decoder = _decoders[type]
+        type_name, value = bring_up(type_name, value, UPCASTS, MSGPACK_EVENTS)
+        decoder = _decoders[type_name]
     return decoder(value)  # type: ignore[no-any-return]

@@ -118,7 +118,7 @@ decode_rows: Callable[[bytes], list[TableRows]] = msgspec.msgpack.Decoder(list[T
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[str, Callable[[bytes], Any]] = {
-    type: msgspec.msgpack.Decoder(cls).decode for type, cls in SNAPSHOTS.items()
+    type_name: msgspec.msgpack.Decoder(cls).decode for type_name, cls in SNAPSHOTS.items()
 }
 
 
@@ -127,9 +127,9 @@ def encode(body: AnySnapshot) -> bytes:
     return _encoder.encode(body)
 
 
-def decode(type: str, value: bytes) -> AnySnapshot:
+def decode(type_name: str, value: bytes) -> AnySnapshot:
     """Raises KeyError for an unknown type, msgspec.MsgspecError for a body that does not fit it."""
-    body: AnySnapshot = _decoders[type](value)
+    body: AnySnapshot = _decoders[type_name](value)
     return body
 
 

@@ -15,15 +15,15 @@ Upcasts = Mapping[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]
 """Type of an old version -> (type of the next one, how its body becomes the next one's)."""
 
 
-def bring_up(type: str, value: bytes, upcasts: Upcasts, msgpack: Collection[str]) -> tuple[str, bytes]:
+def bring_up(type_name: str, value: bytes, upcasts: Upcasts, msgpack: Collection[str]) -> tuple[str, bytes]:
     """The present type and body of a record of an old version. ``msgpack``: types, old ones too, whose body is msgpack.
 
     Raises KeyError for a type that no upcast leads from, msgspec.MsgspecError for a body that cannot be read.
     """
-    if type not in upcasts:
-        raise KeyError(type)
-    body: dict[str, Any] = (msgspec.msgpack if type in msgpack else msgspec.json).decode(value)
-    while type in upcasts:
-        type, upcast = upcasts[type]
+    if type_name not in upcasts:
+        raise KeyError(type_name)
+    body: dict[str, Any] = (msgspec.msgpack if type_name in msgpack else msgspec.json).decode(value)
+    while type_name in upcasts:
+        type_name, upcast = upcasts[type_name]
         body = upcast(body)
-    return type, (msgspec.msgpack if type in msgpack else msgspec.json).encode(body)
+    return type_name, (msgspec.msgpack if type_name in msgpack else msgspec.json).encode(body)

@@ -74,12 +74,12 @@ class Audit:
             for view in await self._views(asked, partition, shown[:room], records):
                 found.append(view)
             if len(shown) > room or len(found) == limit:
-                return Page(found, found[-1].position.offset, True)
+                return Page(found, found[-1].position.offset, more=True)
             last = seen
             size += sum(len(record.value) for record in records.values())
             if size >= self._page_bytes:
-                return Page(found, last, True)
-        return Page(found, last, False)
+                return Page(found, last, more=True)
+        return Page(found, last, more=False)
 
     async def places(self, asked: Asked, after: int = -1) -> AsyncIterator[list[IndexEntry]]:
         """Where the events stand that may be wanted, in order. Times are looked at roughly: see `wanted`."""

@@ -83,19 +83,19 @@ def event_view(
     )
 
 
-def gone_view(type: str, thread_id: str, run_id: str | None, position: PositionView) -> EventView:
+def gone_view(type_name: str, thread_id: str, run_id: str | None, position: PositionView) -> EventView:
     """An event that the index knows and the log no longer has."""
-    return EventView(None, envelope.PREFIX + type, None, thread_id, run_id, None, None, None, position, NULL)
+    return EventView(None, envelope.PREFIX + type_name, None, thread_id, run_id, None, None, None, position, NULL)
 
 
 def data_of(record: Record, *, with_frames: bool = False) -> Raw:
     """The body as JSON. A body that cannot be read is null."""
     if envelope.SEALED in record.headers:
         return NULL
-    type = envelope.type_of(record.headers)
+    type_name = envelope.type_of(record.headers)
     try:
-        if type in SUMMARIZED:
-            return Raw(msgspec.json.encode(summary(ev.decode(type, record.value), with_frames=with_frames)))
+        if type_name in SUMMARIZED:
+            return Raw(msgspec.json.encode(summary(ev.decode(type_name, record.value), with_frames=with_frames)))
         if record.headers.get("content-type") == envelope.MSGPACK_CONTENT:
             return Raw(msgspec.json.encode(msgspec.msgpack.decode(record.value)))
         msgspec.json.decode(record.value)
@@ -118,7 +118,7 @@ def summary(event: ev.AnyEvent, *, with_frames: bool = False) -> dict[str, Any]:
             counted = {"index": event.index, "count": event.count, "bytes": len(event.body)}
             return {**_of(event), "blob_id": event.blob_id, **counted}
         case ev.RunFrames():
-            return {**_of(event), **frames_summary(event, with_frames)}
+            return {**_of(event), **frames_summary(event, with_frames=with_frames)}
         case ev.StateUpdated():
             bundles = [cp.decode_bundle(body) for body in event.checkpoints]
             return {
@@ -161,7 +161,7 @@ def writes_summary(body: cp.WritesBody) -> dict[str, Any]:
     }
 
 
-def frames_summary(event: ev.RunFrames, with_frames: bool) -> dict[str, Any]:
+def frames_summary(event: ev.RunFrames, *, with_frames: bool) -> dict[str, Any]:
     batch = frames.decode(event.frames)
     found: dict[str, Any] = {
         "first_sequence": event.first_sequence,

@@ -40,7 +40,7 @@ def command_record(
 
 
 def encoded_command_record(
-    type: str,
+    type: str,  # noqa: A002 - the attribute's name in CloudEvents
     key: str,
     body: bytes,
     *,

@@ -110,7 +110,7 @@ def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
 
 
 def _first(run_id: str, facts: Facts, settings: Settings) -> str:
-    run, queue = facts.run, facts.queue
+    run = facts.run
     if run is None:
         if facts.undecided or facts.unfolded:
             return f"There is no run {run_id} yet: its command or its events may be among those not taken yet."
@@ -124,14 +124,20 @@ def _first(run_id: str, facts: Facts, settings: Settings) -> str:
     if run.status not in ("pending", "running"):
         error = f" with {run.error}" if run.error else ""
         return f"The run is over: {run.status}{error} at {_when(run.ended_at)} (attempt {run.attempt})."
-    if run.attempt == 0:
-        if run.not_before is not None and run.not_before > run.now:
-            return f"It is delayed until {_when(run.not_before)} ({_span(run.now, run.not_before)} from now)."
-        if run.ahead is not None:
-            return f"It waits for run {run.ahead} of the same thread."
-        if run.not_before is not None:
-            return f"Its delay ended at {_when(run.not_before)}, but no scheduler has started it: is one running?"
-        return "Nothing stands before it, but no decider has dispatched it: is one running?"
+    return _undispatched(run) if run.attempt == 0 else _dispatched(run, facts.queue, settings)
+
+
+def _undispatched(run: RunFacts) -> str:
+    if run.not_before is not None and run.not_before > run.now:
+        return f"It is delayed until {_when(run.not_before)} ({_span(run.now, run.not_before)} from now)."
+    if run.ahead is not None:
+        return f"It waits for run {run.ahead} of the same thread."
+    if run.not_before is not None:
+        return f"Its delay ended at {_when(run.not_before)}, but no scheduler has started it: is one running?"
+    return "Nothing stands before it, but no decider has dispatched it: is one running?"
+
+
+def _dispatched(run: RunFacts, queue: QueueFacts | None, settings: Settings) -> str:
     since = f"since {_when(run.started_at or run.dispatched_at)}"
     if queue is None:
         return "It is dispatched, but Redis cannot be reached: no worker can take it or say how it is."

@@ -161,7 +161,7 @@ def exposition() -> str:
         down[key] = max(down.get(key, 0), int(found.failing_s > 0))
         failures[key] = failures.get(key, 0) + found.failures
     lines = []
-    for name, kind, help, samples in (
+    for name, kind, description, samples in (
         ("langlog_unavailable", "gauge", "1 while a loop does not get through to a server", down),
         (
             "langlog_unavailable_attempts_total",
@@ -170,6 +170,6 @@ def exposition() -> str:
             failures,
         ),
     ):
-        lines.append(f"# HELP {name} {help}\n# TYPE {name} {kind}\n")
+        lines.append(f"# HELP {name} {description}\n# TYPE {name} {kind}\n")
         lines += [f'{name}{{loop="{loop}",dependency="{to}"}} {value}\n' for (loop, to), value in samples.items()]
     return "".join(lines)

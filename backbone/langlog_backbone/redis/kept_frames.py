@@ -142,15 +142,15 @@ class KeptFrames:
     def note(self, thread_id: str, added: int, *, running: bool, followed: bool) -> None:
         """A stream has grown by this many bytes. Does not wait; what is lost with Redis is lost with the frames."""
         keep_s = self._settings.frames_kept_s if running else self._settings.frames_unfollowed_s
-        self._pipe.send(*self._command(thread_id, added, running, followed, keep_s))
+        self._pipe.send(*self._command(thread_id, added, keep_s, running=running, followed=followed))
 
     def remove(self, thread_id: str) -> None:
         """The thread is gone: so are its frames. Does not wait."""
-        self._pipe.send(*self._command(thread_id, -1, False, False, 0))
+        self._pipe.send(*self._command(thread_id, -1, 0))
 
     async def trim(self, limit: int | None = None) -> None:
         """Remove what is over the bound. ``limit``: a smaller bound in bytes, from now on. Raises RedisUnavailable."""
-        await self._pipe.call(*self._command("", 0, False, False, 0, "" if limit is None else limit))
+        await self._pipe.call(*self._command("", 0, 0, limit="" if limit is None else limit))
 
     async def counts(self) -> Counts:
         """Raises RedisUnavailable."""
@@ -160,7 +160,14 @@ class KeptFrames:
         return Counts(int(counted[0] or 0), int(streams), int(counted[1] or 0))
 
     def _command(
-        self, thread_id: str, added: int, running: bool, followed: bool, keep_s: float, limit: int | str = ""
+        self,
+        thread_id: str,
+        added: int,
+        keep_s: float,
+        *,
+        running: bool = False,
+        followed: bool = False,
+        limit: int | str = "",
     ) -> tuple[Any, ...]:
         settings = self._settings
         return (

@@ -56,6 +56,7 @@ def export(
     types: tuple[str, ...],
     topics: tuple[str, ...],
     output: Path | None,
+    *,
     resume: bool,
     data_dir: Path | None,
 ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="One JSON object a line: group, topic, partition, position, end, lag."
 )
 @options.data_dir
-def groups(each: bool, as_json: bool, data_dir: Path | None) -> None:
+def groups(*, each: bool, as_json: bool, data_dir: Path | None) -> None:
     """Show the position of every group of readers and how far it is behind the end of the log.
 
     Deciders, projections (by their Postgres schema), and on Kafka every other group that reads langlog's topics.
@@ -35,10 +35,10 @@ def groups(each: bool, as_json: bool, data_dir: Path | None) -> None:
 
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
-    run(_groups(settings, each, as_json))
+    run(_groups(settings, each=each, as_json=as_json))
 
 
-async def _groups(settings: Settings, each: bool, as_json: bool) -> int:
+async def _groups(settings: Settings, *, each: bool, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.operation.group_lag import gather
     from langlog_backbone.postgres.database import connect_pool
@@ -60,12 +60,12 @@ async def _groups(settings: Settings, each: bool, as_json: bool) -> int:
         for lane in lanes:
             click.echo(msgspec.json.encode({**lane._asdict(), "lag": lane.lag}))
     else:
-        for line in table(lanes, each):
+        for line in table(lanes, each=each):
             click.echo(line)
     return 0
 
 
-def table(lanes: list[GroupPosition], each: bool) -> list[str]:
+def table(lanes: list[GroupPosition], *, each: bool) -> list[str]:
     """For people: a line a topic, or a line a partition."""
     rows: list[tuple[str, ...]] = [("GROUP", "TOPIC", "PARTITIONS", "POSITION", "END", "LAG")]
     if each:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the API shows it.")
 @click.option("--scan", is_flag=True, help="Without Postgres: find the run by reading the log.")
 @options.data_dir
-def show(run_id: str, thread_id: str | None, as_json: bool, scan: bool, data_dir: Path | None) -> None:
+def show(run_id: str, thread_id: str | None, *, as_json: bool, scan: bool, data_dir: Path | None) -> None:
     """Tell a run's story: queued, dispatched, each checkpoint and what it changed, interrupts, retries, the end, webhooks.
 
     A run that is gone (stateless, or its thread deleted) is found by scanning the log, which takes longer.
@@ -35,26 +35,26 @@ def show(run_id: str, thread_id: str | None, as_json: bool, scan: bool, data_dir
     run_id = as_uuid(run_id, "RUN_ID")
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
-    run(_show(settings, run_id, thread_id and as_uuid(thread_id, "--thread"), as_json, scan))
+    run(_show(settings, run_id, thread_id and as_uuid(thread_id, "--thread"), as_json=as_json, scan=scan))
 
 
-async def _show(settings: Settings, run_id: str, thread_id: str | None, as_json: bool, scan: bool) -> int:
+async def _show(settings: Settings, run_id: str, thread_id: str | None, *, as_json: bool, scan: bool) -> int:
     from langlog_backbone.postgres.database import connect_pool
 
     from ..whereabouts import log_alone, log_and_read_model
 
     if scan:
         async with log_alone(settings) as log:
-            return await _tell(log, None, run_id, thread_id, as_json)
+            return await _tell(log, None, run_id, thread_id, as_json=as_json)
     async with log_and_read_model(settings) as (found, log):
         pool = await connect_pool(found, size=1)
         try:
-            return await _tell(log, pool, run_id, thread_id, as_json)
+            return await _tell(log, pool, run_id, thread_id, as_json=as_json)
         finally:
             await pool.close()
 
 
-async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None, as_json: bool) -> int:
+async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None, *, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.history.event_view import causes, event_view
     from langlog_schemas import commands as cmd

@@ -44,6 +44,7 @@ def tail(
     types: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
+    *,
     from_start: bool,
     follow: bool,
     as_json: bool,
@@ -63,7 +64,7 @@ def tail(
     keys += tuple(as_uuid(text, "--thread") for text in threads)
     wanted = Wanted(frozenset(keys), types, since, until)
     begin = since or (None if from_start or not follow else NOW)
-    run(_tail(settings, list(topics or options.TOPICS), wanted, begin, follow, as_json))
+    run(_tail(settings, list(topics or options.TOPICS), wanted, begin, follow=follow, as_json=as_json))
 
 
 class Wanted(NamedTuple):
@@ -115,16 +116,16 @@ def json_line(record: Record) -> str:
 
 
 async def _tail(
-    settings: Settings, topics: list[str], wanted: Wanted, begin: Begin, follow: bool, as_json: bool
+    settings: Settings, topics: list[str], wanted: Wanted, begin: Begin, *, follow: bool, as_json: bool
 ) -> int:
     from ..whereabouts import log_alone
 
     async with log_alone(settings) as log:
-        await _print(log, topics, wanted, begin, follow, json_line if as_json else line)
+        await _print(log, topics, wanted, begin, follow=follow, render=json_line if as_json else line)
     return 0
 
 
-async def _print(log: Log, topics: list[str], wanted: Wanted, begin: Begin, follow: bool, render: Any) -> None:
+async def _print(log: Log, topics: list[str], wanted: Wanted, begin: Begin, *, follow: bool, render: Any) -> None:
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
     begins = await _begins(log, topics, begin, ends)
     missing = {place for place, end in ends.items() if end > begins[place]}

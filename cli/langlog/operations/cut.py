@@ -30,7 +30,7 @@ ASKED_BELOW = timedelta(days=1)
     "--ignore-group", "ignored", multiple=True, help="A group of readers that holds nothing back; may be repeated."
 )
 @options.data_dir
-def cut(before: datetime, dry: bool, yes: bool, ignored: tuple[str, ...], data_dir: Path | None) -> None:
+def cut(before: datetime, *, dry: bool, yes: bool, ignored: tuple[str, ...], data_dir: Path | None) -> None:
     """Cut the log before a time. Threads, runs, their state and all else stay as they are.
 
     What the cut part says is folded into a snapshot, kept in the log. It is cut only after a read model made from snapshot and rest
@@ -54,7 +54,7 @@ def cut(before: datetime, dry: bool, yes: bool, ignored: tuple[str, ...], data_d
             raise SystemExit(1)
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
-    run(_cut(settings, before, dry, ignored))
+    run(_cut(settings, before, dry=dry, ignored=ignored))
 
 
 def _span(time: timedelta) -> str:
@@ -66,7 +66,7 @@ def _span(time: timedelta) -> str:
     return f"{seconds} seconds"
 
 
-async def _cut(settings: Settings, before: datetime, dry: bool, ignored: tuple[str, ...]) -> int:
+async def _cut(settings: Settings, before: datetime, *, dry: bool, ignored: tuple[str, ...]) -> int:
     from langlog_projector.rebuild import retention
     from langlog_projector.rebuild.rebuild import RebuildError
 

@@ -36,9 +36,9 @@ def list_(data_dir: Path | None) -> None:
 @click.argument("key")
 @options.as_json
 @options.data_dir
-def show(key: str, as_json: bool, data_dir: Path | None) -> None:
+def show(key: str, *, as_json: bool, data_dir: Path | None) -> None:
     """Every record of KEY that waits, in the order in which they will be handled."""
-    _run(_show, data_dir, key, as_json)
+    _run(_show, data_dir, key, as_json=as_json)
 
 
 @dead.command(short_help="Handle the records of KEY again, in order.")
@@ -53,12 +53,12 @@ def retry(key: str, data_dir: Path | None) -> None:
 @click.argument("key")
 @options.yes
 @options.data_dir
-def drop(key: str, yes: bool, data_dir: Path | None) -> None:
+def drop(key: str, *, yes: bool, data_dir: Path | None) -> None:
     """Permanently discard the first record of KEY, the one that failed, and process the others."""
-    _run(_drop, data_dir, key, yes)
+    _run(_drop, data_dir, key, yes=yes)
 
 
-def _run(what: Any, data_dir: Path | None, *args: Any) -> None:
+def _run(what: Any, data_dir: Path | None, *args: Any, **flags: Any) -> None:
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
 
@@ -66,7 +66,7 @@ def _run(what: Any, data_dir: Path | None, *args: Any) -> None:
 
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
-    run(what(settings, *args))
+    run(what(settings, *args, **flags))
 
 
 @contextlib.asynccontextmanager
@@ -99,7 +99,7 @@ async def _list(settings: Settings) -> int:
     return 0
 
 
-async def _show(settings: Settings, key: str, as_json: bool) -> int:
+async def _show(settings: Settings, key: str, *, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.operation import parked_keys
     from langlog_backbone.process.activity import shown_in_line
@@ -137,7 +137,7 @@ async def _retry(settings: Settings, key: str) -> int:
         return await _released(parked, key, None)
 
 
-async def _drop(settings: Settings, key: str, yes: bool) -> int:
+async def _drop(settings: Settings, key: str, *, yes: bool) -> int:
     async with operator(settings) as parked:
         first = await parked.first(key)
         if first is None:

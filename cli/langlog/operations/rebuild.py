@@ -39,7 +39,7 @@ VALUE_WIDTH = 200
 @click.option("--drop-old", is_flag=True, help="Drop the read model that the last swap kept.")
 @options.data_dir
 def rebuild(
-    from_scratch: bool, fresh: bool, accept_differences: bool, rollback: bool, drop_old: bool, data_dir: Path | None
+    *, from_scratch: bool, fresh: bool, accept_differences: bool, rollback: bool, drop_old: bool, data_dir: Path | None
 ) -> None:
     """Build the read model anew from the log, beside the live one, and swap it in.
 
@@ -60,7 +60,7 @@ def rebuild(
     elif rollback:
         _run(data_dir, _roll_back)
     else:
-        _run(data_dir, lambda settings, log: _rebuild(settings, log, fresh, accept_differences))
+        _run(data_dir, lambda settings, log: _rebuild(settings, log, fresh=fresh, accept=accept_differences))
 
 
 @click.command(short_help="Fold the log anew and compare it with the live read model.")
@@ -85,10 +85,10 @@ def _run(data_dir: Path | None, work: Any, *, compared: bool = True) -> None:
     configure_logging(settings)
     if hasattr(os, "nice"):  # not on Windows
         os.nice(NICE)
-    run(_reach(settings, work, compared))
+    run(_reach(settings, work, compared=compared))
 
 
-async def _reach(settings: Settings, work: Any, compared: bool) -> int:
+async def _reach(settings: Settings, work: Any, *, compared: bool) -> int:
     from langlog_projector.rebuild.rebuild import RebuildError
 
     from ..whereabouts import log_and_read_model
@@ -112,7 +112,7 @@ async def _verify(settings: Settings, log: Any) -> int:
     return 0 if say_compared(report.comparison) else 1
 
 
-async def _rebuild(settings: Settings, log: Any, fresh: bool, accept: bool) -> int:
+async def _rebuild(settings: Settings, log: Any, *, fresh: bool, accept: bool) -> int:
     from langlog_projector.rebuild import swap
 
     with shown_progress(f"folding into {swap.new_schema(settings.projection)}") as progress:

@@ -47,6 +47,7 @@ def replay(
     run_id: str,
     checkpoint: str | None,
     graph: str | None,
+    *,
     dry: bool,
     strict: bool,
     as_json: bool,
@@ -74,8 +75,8 @@ def replay(
     settings = read_settings(data_dir=data_dir, project=project)
     configure_logging(settings)
     if dry:
-        run(_dry(settings, run_id, thread_id, as_json))
-    run(_replay(settings, run_id, thread_id, checkpoint, graph, strict, as_json, limit_s))
+        run(_dry(settings, run_id, thread_id, as_json=as_json))
+    run(_replay(settings, run_id, thread_id, checkpoint, graph, strict=strict, as_json=as_json, limit_s=limit_s))
 
 
 def _declined(history: History, run_id: str) -> bool:
@@ -104,6 +105,7 @@ async def _replay(
     thread_id: str | None,
     checkpoint: str | None,
     graph: str | None,
+    *,
     strict: bool,
     as_json: bool,
     limit_s: float,
@@ -204,7 +206,7 @@ def _differences(found: Sequence[Difference], indent: int) -> Iterable[str]:
 # --- folding it again -------------------------------------------------------------------------
 
 
-async def _dry(settings: Settings, run_id: str, thread_id: str | None, as_json: bool) -> int:
+async def _dry(settings: Settings, run_id: str, thread_id: str | None, *, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.postgres.database import connect_pool
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.option("--no-browser", is_flag=True, help="Accepted: langlog opens no browser.")
 @click.option("--allow-blocking", is_flag=True, help="Accepted: blocking nodes never stall langlog.")
 @click.option("--tunnel", is_flag=True, help="Accepted without effect: langlog opens no tunnel.")
-def dev(reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
+def dev(*, reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
     """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.process.logging import configure_logging
@@ -73,7 +73,11 @@ def dev(reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_blockin
     warn_of_project_variables(settings, project)
     ensure_free(settings.host, settings.port)
     with StartProgress(json=settings.log_json) as progress:
-        run(_run(settings, project, reload, Ending(stop_limit_s(settings), end_by_force), progress))
+        run(
+            _run(
+                settings, project, reload=reload, ending=Ending(stop_limit_s(settings), end_by_force), progress=progress
+            )
+        )
 
 
 def shown_activity(settings: Settings, *, quiet: bool) -> Settings:
@@ -85,7 +89,7 @@ def shown_activity(settings: Settings, *, quiet: bool) -> Settings:
     return settings if settings.log_activity != "auto" else replace(settings, log_activity="on")
 
 
-async def _run(settings: Settings, project: Project, reload: bool, ending: Ending, progress: StartProgress) -> int:
+async def _run(settings: Settings, project: Project, *, reload: bool, ending: Ending, progress: StartProgress) -> int:
     with progress.step("loading langlog", ""):
         from langlog_backbone.context import open_backbone
         from langlog_backbone.embedded.servers import embedded_servers

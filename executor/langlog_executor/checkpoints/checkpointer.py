@@ -250,7 +250,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - langgraph calls it so
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
@@ -261,7 +261,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - langgraph calls it so
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
@@ -292,7 +292,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
     async def _list(
         self,
         config: RunnableConfig | None,
-        filter: dict[str, Any] | None,
+        metadata: dict[str, Any] | None,
         before: RunnableConfig | None,
         limit: int | None,
         fetch: Fetch,
@@ -303,7 +303,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             configurable.get("checkpoint_ns"),
             configurable.get("checkpoint_id") or None,
             (before["configurable"].get("checkpoint_id") or None) if before is not None else None,
-            encoding.encode_text(filter) if filter else None,
+            encoding.encode_text(metadata) if metadata else None,
             limit,
         )
         async for found in self._lookup.listing(wanted, fetch):

@@ -56,7 +56,7 @@ class Kwargs(Struct):
 _kwargs = msgspec.json.Decoder(Kwargs)
 
 
-def decide_thread(
+def decide_thread(  # noqa: C901 - one case a command
     state: ThreadState, command: cmd.AnyThreadCommand, meta: CommandMeta, *, run_known: bool = False
 ) -> Events:
     """Events of a command to a thread or its runs; empty when the command is stale.
@@ -91,7 +91,7 @@ def decide_thread(
         case cmd.ExpireThread():
             return expire_thread(state, meta)
         case cmd.CreateRun():
-            return _create_run(state, command, meta, run_known)
+            return _create_run(state, command, meta, known=run_known)
         case cmd.CancelRuns():
             return _cancel_runs(state, command, meta)
         case cmd.DeleteRun():
@@ -190,7 +190,7 @@ def _thread_deleted(state: ThreadState) -> ev.ThreadDeleted:
 # --- runs ------------------------------------------------------------------------------------
 
 
-def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, known: bool) -> Events:
+def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, *, known: bool) -> Events:
     if not state.exists and command.if_not_exists == "reject":
         return _rejected(state, 404, RUN_TARGET_MISSING)
     if known or (

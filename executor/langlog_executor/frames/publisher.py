@@ -252,7 +252,9 @@ class FramesOut:
 
     def _append(self, batch: list[Frame]) -> None:
         assert self._records is not None
-        body = frames.encode(FrameBatch(self._task.run_id, self._task.attempt, batch, True, self._floor))
+        body = frames.encode(
+            FrameBatch(self._task.run_id, self._task.attempt, batch, resumable=True, floor=self._floor)
+        )
         with contextlib.suppress(Exception):  # the flush of the records reports their error
             self._records.emit(
                 RunFrames(

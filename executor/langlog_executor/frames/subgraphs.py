@@ -71,10 +71,12 @@ class Subgraphs:
                 self._events.subgraph_closed(inner, opened.graph_name, "completed")
 
 
-def _tool_call(input: Any) -> str | None:
+def _tool_call(task_input: Any) -> str | None:
     """The id of the tool call that a task was begun with: alone, or the first of a list."""
-    found = input.get("tool_call") if isinstance(input, Mapping) else None
-    if found is None and isinstance(input, list):
-        found = next((call for call in input if isinstance(call, Mapping) and isinstance(call.get("id"), str)), None)
+    found = task_input.get("tool_call") if isinstance(task_input, Mapping) else None
+    if found is None and isinstance(task_input, list):
+        found = next(
+            (call for call in task_input if isinstance(call, Mapping) and isinstance(call.get("id"), str)), None
+        )
     id = found.get("id") if isinstance(found, Mapping) else None
     return id if isinstance(id, str) else None

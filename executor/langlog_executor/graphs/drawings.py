@@ -10,7 +10,7 @@ MAX_DEPTH = 16
 """Drawings that are made beforehand; deeper ones show as the deepest of them."""
 
 
-async def drawing(graph: AnyGraph, xray: bool | int) -> dict[str, Any]:
+async def drawing(graph: AnyGraph, *, xray: bool | int) -> dict[str, Any]:
     """``{nodes, edges}``. ``xray``: whether, or how deep, subgraphs are drawn out. Raises what the library cannot draw."""
     drawn: dict[str, Any] = (await graph.aget_graph(xray=xray)).to_json()
     for node in drawn["nodes"]:
@@ -21,8 +21,8 @@ async def drawing(graph: AnyGraph, xray: bool | int) -> dict[str, Any]:
 
 async def drawings(graph: AnyGraph) -> list[dict[str, Any]]:
     """By depth: first without subgraphs, last with all of them."""
-    whole = await drawing(graph, True)
-    found = [await drawing(graph, False)]
+    whole = await drawing(graph, xray=True)
+    found = [await drawing(graph, xray=False)]
     while found[-1] != whole and len(found) < MAX_DEPTH:
-        found.append(await drawing(graph, len(found)))
+        found.append(await drawing(graph, xray=len(found)))
     return found if found[-1] == whole else [*found, whole]

@@ -57,7 +57,7 @@ class GraphQueries:
     async def graph(self, asked: DrawingQuestion) -> bytes:
         """``{nodes, edges}``."""
         async with self._open(asked) as graph:
-            return encoding.encode(await drawing(graph, asked.xray))
+            return encoding.encode(await drawing(graph, xray=asked.xray))
 
     async def subgraphs(self, asked: SubgraphsQuestion) -> bytes:
         """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when there is none of that name."""

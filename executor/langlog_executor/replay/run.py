@@ -105,8 +105,8 @@ class Recording:
         dispatched = begun = False
         result: dict[tuple[str, int], bytes] = {}
         """Pieces of what was too large for the end."""
-        for type, value in order.events:
-            event = ev.decode(type, value)
+        for type_name, value in order.events:
+            event = ev.decode(type_name, value)
             own = getattr(event, "run_id", None) == task.run_id
             dispatched = dispatched or (own and isinstance(event, ev.RunDispatched))
             if not begun and dispatched and wanted is None:

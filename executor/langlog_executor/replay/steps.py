@@ -120,23 +120,25 @@ def bare(namespace: str) -> str:
 def compare(recorded: Way, replayed: Way, *, strict: bool, among: Iterable[Key] | None = None) -> list[StepDiff]:
     """Steps of either, in order; ``among``: those of these alone."""
     keys = sorted(among or {*recorded.steps, *replayed.steps}, key=lambda key: (key[1], key[0]))
-    return [_step(key, recorded.steps.get(key), replayed.steps.get(key), strict) for key in keys]
+    return [_step(key, recorded.steps.get(key), replayed.steps.get(key), strict=strict) for key in keys]
 
 
-def _step(key: Key, recorded: Step | None, replayed: Step | None, strict: bool) -> StepDiff:
+def _step(key: Key, recorded: Step | None, replayed: Step | None, *, strict: bool) -> StepDiff:
     if recorded is None or replayed is None:
         verdict: Verdict = "replayed only" if recorded is None else "recorded only"
         one = recorded or replayed
         assert one is not None
         return StepDiff(*key, verdict, [NodeDiff(name, verdict) for name in one.nodes()])
     before, after = recorded.nodes(), replayed.nodes()
-    nodes = [_node(name, before.get(name), after.get(name), strict) for name in dict.fromkeys([*before, *after])]
+    nodes = [_node(name, before.get(name), after.get(name), strict=strict) for name in dict.fromkeys([*before, *after])]
     told = any(node.verdict != "same" for node in nodes)
     changed = [] if told else differences(recorded.changed, replayed.changed, strict=strict)
     return StepDiff(*key, "different" if told or changed else "same", nodes, changed)
 
 
-def _node(name: str, recorded: Mapping[str, Any] | None, replayed: Mapping[str, Any] | None, strict: bool) -> NodeDiff:
+def _node(
+    name: str, recorded: Mapping[str, Any] | None, replayed: Mapping[str, Any] | None, *, strict: bool
+) -> NodeDiff:
     if recorded is None or replayed is None:
         return NodeDiff(name, "replayed only" if recorded is None else "recorded only")
     found = differences(recorded, replayed, strict=strict)
@@ -146,14 +148,14 @@ def _node(name: str, recorded: Mapping[str, Any] | None, replayed: Mapping[str, 
 def differences(recorded: Any, replayed: Any, *, strict: bool) -> list[Difference]:
     """Where two JSON values differ, at most `DIFFERENCES_MAX` places."""
     found: list[Difference] = []
-    _differ(recorded, replayed, "", found, strict)
+    _differ(recorded, replayed, "", found, strict=strict)
     return found
 
 
 _MISSING = object()
 
 
-def _differ(a: Any, b: Any, path: str, found: list[Difference], strict: bool) -> None:
+def _differ(a: Any, b: Any, path: str, found: list[Difference], *, strict: bool) -> None:
     if len(found) >= DIFFERENCES_MAX or a is b:
         return
     if isinstance(a, dict) and isinstance(b, dict):
@@ -161,10 +163,12 @@ def _differ(a: Any, b: Any, path: str, found: list[Difference], strict: bool) ->
         for key in dict.fromkeys([*a, *b]):
             if not (volatile and key == "id"):
                 inner = f"{path}.{key}" if path else str(key)
-                _differ(a.get(key, _MISSING), b.get(key, _MISSING), inner, found, strict)
+                _differ(a.get(key, _MISSING), b.get(key, _MISSING), inner, found, strict=strict)
     elif isinstance(a, list) and isinstance(b, list):
         for n in range(max(len(a), len(b))):
-            _differ(a[n] if n < len(a) else _MISSING, b[n] if n < len(b) else _MISSING, f"{path}[{n}]", found, strict)
+            _differ(
+                a[n] if n < len(a) else _MISSING, b[n] if n < len(b) else _MISSING, f"{path}[{n}]", found, strict=strict
+            )
     elif type(a) is not type(b) or a != b:
         found.append(Difference(path, _shown(a), _shown(b)))
 

@@ -153,7 +153,7 @@ class GraphLoop:
 
         Stays the same within one callback, however deep that goes; a busy loop goes from callback to callback.
         """
-        frame = sys._current_frames().get(self.thread.ident or 0)
+        frame = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - documented
         return None if frame is None else _outline(frame)
 
     def _run(self) -> None:
@@ -177,7 +177,7 @@ _LOOP_FILES = ("base_events.py", "events.py", "selectors.py", "selector_events.p
 def _outline(frame: FrameType) -> tuple[int, ...] | None:
     chain: list[FrameType] = []
     at: FrameType | None = frame
-    while at is not None and at.f_code is not GraphLoop._run.__code__:
+    while at is not None and at.f_code is not GraphLoop._run.__code__:  # noqa: SLF001 - of this module
         if not at.f_code.co_filename.endswith(_LOOP_FILES):
             chain.append(at)
         at = at.f_back

@@ -199,15 +199,15 @@ class GraphAttempt:
 
     async def _stream(self, graph: AnyGraph, config: RunnableConfig) -> None:
         kwargs, stream = self._kwargs, self.stream
-        input: Any
+        graph_input: Any
         if self._task.attempt > 1 and not self._task.fresh:
             saved = await self._checkpointer.aget_tuple(_latest(config))
-            input, resumed = resumed_input(self._task, kwargs, saved)
+            graph_input, resumed = resumed_input(self._task, kwargs, saved)
             if resumed:
                 config["configurable"].pop("checkpoint_id", None)
                 config["configurable"].pop("checkpoint_map", None)
         else:
-            input = build_input(kwargs)
+            graph_input = build_input(kwargs)
             if kwargs.strict_resume and self._task.attempt == 1:  # a later attempt finds its own answer there
                 config["configurable"][STRICT_RESUME] = True
         schema = graph.context_schema
@@ -225,12 +225,12 @@ class GraphAttempt:
             options["control"] = self._control
         if isinstance(stream, ProtocolStream):
             config["configurable"][BLOCKS] = True
-            await stream.follow(graph.astream(input, config, **{**options, **STREAM_VERSION, "subgraphs": True}))
+            await stream.follow(graph.astream(graph_input, config, **{**options, **STREAM_VERSION, "subgraphs": True}))
         elif stream.events:
-            events = graph.astream_events(input, config, version="v2", **options)
+            events = graph.astream_events(graph_input, config, version="v2", **options)
             await stream.follow_events(events, self._task.run_id)
         else:
-            await stream.follow(graph.astream(input, config, **options))
+            await stream.follow(graph.astream(graph_input, config, **options))
 
     async def _after_stop(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
         """Cancelled from outside: tasks that were under way say so in the state (wire contract §7.1)."""

@@ -63,7 +63,7 @@ async def compare(connection: asyncpg.Connection, live: str, rebuilt: str) -> Co
             differences += differing_columns
             differing += len(differing_columns)
             continue
-        columns = {column: type for column, (type, _) in a.items() if f"{table}.{column}" not in EXCLUDED}
+        columns = {column: column_type for column, (column_type, _) in a.items() if f"{table}.{column}" not in EXCLUDED}
         keys = [column for column in a if a[column][1]]
         rows = await connection.fetch(_statement(table, columns, keys, live, rebuilt), SHOWN_ROWS)
         counted[table] = await connection.fetchval(f'SELECT count(*) FROM {live}."{table}"')  # noqa: S608
@@ -90,7 +90,9 @@ def _statement(table: str, columns: Mapping[str, str], keys: list[str], live: st
     same_key = " AND ".join(f'a."{key}" = b."{key}"' for key in keys)
     ours, theirs = (
         # Postgres does not compare json
-        ", ".join(f'{side}."{column}"{"::text" if type == "json" else ""}' for column, type in columns.items())
+        ", ".join(
+            f'{side}."{column}"{"::text" if column_type == "json" else ""}' for column, column_type in columns.items()
+        )
         for side in "ab"
     )
     return f"""

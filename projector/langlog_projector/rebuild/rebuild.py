@@ -203,7 +203,7 @@ async def building(
                 shared = await guard.fetchval(SNAPSHOT["share_log"], reading(live))
                 if not shared:
                     raise RebuildError("the log is being cut: try again when that is over")
-                await _prepare(log, pool, settings, keep, as_it_is)
+                await _prepare(log, pool, settings, keep=keep, as_it_is=as_it_is)
                 builder = Builder(log, pool, settings, progress)
                 try:
                     await builder.open(beginning)
@@ -223,7 +223,7 @@ def reading(live: Settings) -> str:
     return f"langlog.reading.{live.projection}"
 
 
-async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, keep: bool, as_it_is: bool) -> None:
+async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, *, keep: bool, as_it_is: bool) -> None:
     schema, mark = settings.projection, _mark()
     state = await pool.fetchrow(SQL["schema"], schema)
     cut = ahead = None

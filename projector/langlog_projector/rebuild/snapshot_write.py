@@ -217,7 +217,9 @@ async def _by_key(
     cursors = []
     for source in sources:
         columns = tables[source.table]
-        values = ", ".join(f't."{name}"' + ("" if type == "bytea" else "::text") for name, type in columns.items())
+        values = ", ".join(
+            f't."{name}"' + ("" if column_type == "bytea" else "::text") for name, column_type in columns.items()
+        )
         # tables and conditions are constants of this module, column names come from Postgres' own catalogue
         statement = (
             f'SELECT ({source.key}) COLLATE "C" AS snapshot_key, {values} FROM {source.table} t {source.join} '  # noqa: S608
@@ -252,8 +254,10 @@ def _packed(gathered: Mapping[str, Sequence[asyncpg.Record]], tables: Columns) -
             TableRows(
                 table=table,
                 columns=[
-                    Column(name=name, data=list(values)) if type == "bytea" else Column(name=name, text=list(values))
-                    for (name, type), values in zip(tables[table].items(), by_column, strict=True)
+                    Column(name=name, data=list(values))
+                    if column_type == "bytea"
+                    else Column(name=name, text=list(values))
+                    for (name, column_type), values in zip(tables[table].items(), by_column, strict=True)
                 ],
             )
         )

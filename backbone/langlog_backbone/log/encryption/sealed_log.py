@@ -69,9 +69,9 @@ class _Makes(msgspec.Struct):
     if_not_exists: str = "reject"
 
 
-def is_sealed(topic: str, type: str) -> bool:
+def is_sealed(topic: str, type_name: str) -> bool:
     """Whether records of this type have personal content of a thread; an unknown type is taken to have."""
-    return topic in SEALED_TOPICS and type not in PLAIN and type not in OTHERS
+    return topic in SEALED_TOPICS and type_name not in PLAIN and type_name not in OTHERS
 
 
 class SealedLog:
@@ -146,15 +146,15 @@ class SealedLog:
 
     async def _seal(self, records: Sequence[NewRecord]) -> list[NewRecord]:
         types = [envelope.type_of(record.headers) for record in records]
-        threads = {r.key for r, type in zip(records, types, strict=True) if is_sealed(r.topic, type)}
+        threads = {r.key for r, type_name in zip(records, types, strict=True) if is_sealed(r.topic, type_name)}
         if not threads:
             return [_bare(record) for record in records]
-        makers = {r.key for r, type in zip(records, types, strict=True) if _makes_thread(r, type)}
+        makers = {r.key for r, type_name in zip(records, types, strict=True) if _makes_thread(r, type_name)}
         keys = await self._keys.for_writing(threads, makers)
         found = []
-        for record, type in zip(records, types, strict=True):
+        for record, type_name in zip(records, types, strict=True):
             record = _bare(record)
-            if is_sealed(record.topic, type):
+            if is_sealed(record.topic, type_name):
                 key, nonce = keys[record.key], random_bytes(NONCE_BYTES)
                 value = nonce + key.cipher.encrypt(nonce, compressed(record.value), _bound(record.headers, record.key))
                 record = record._replace(
@@ -230,13 +230,13 @@ def _bare(record: NewRecord) -> NewRecord:
     return record
 
 
-def _makes_thread(record: NewRecord, type: str) -> bool:
+def _makes_thread(record: NewRecord, type_name: str) -> bool:
     """Whether the command creates a thread. Only such a command gives an erased thread another key."""
     if record.topic != cmd.TOPIC:
         return False
-    if type == cmd.CreateThread.TYPE:
+    if type_name == cmd.CreateThread.TYPE:
         return True
-    return type == cmd.CreateRun.TYPE and msgspec.json.decode(record.value, type=_Makes).if_not_exists == "create"
+    return type_name == cmd.CreateRun.TYPE and msgspec.json.decode(record.value, type=_Makes).if_not_exists == "create"
 
 
 def _bound(headers: Mapping[str, str], key: str) -> bytes:

@@ -51,6 +51,7 @@ from ..port import (
     RecordTooLarge,
     TopicPartition,
 )
+from .abrupt_close import discard_producer
 from .client import (
     CONNECT_TIMEOUT_S,
     complaints,
@@ -154,7 +155,7 @@ class KafkaLog:
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await producer.stop()
             except (KafkaError, OSError, TimeoutError):
-                await _bury(producer)
+                await discard_producer(producer)
         for closing in (self._admin and self._admin.close(), self._asker and self._asker.stop()):
             if closing is not None:
                 with contextlib.suppress(KafkaError, OSError):
@@ -170,9 +171,9 @@ class KafkaLog:
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         if not records:
             return []
-        for record in records:
-            if len(record.value) > self.max_record_bytes:
-                raise RecordTooLarge(f"a record of {len(record.value)} bytes; the limit is {self.max_record_bytes}")
+        largest = max(len(record.value) for record in records)
+        if largest > self.max_record_bytes:
+            raise RecordTooLarge(f"a record of {largest} bytes; the limit is {self.max_record_bytes}")
         producer = self._producer
         if producer is None or self._down:
             producer = await self._ready_producer()
@@ -192,10 +193,7 @@ class KafkaLog:
                             headers=[(name, value.encode()) for name, value in record.headers.items()],
                         )
                     )
-                if len(sent) == 1:
-                    acknowledged = [await sent[0]]
-                else:
-                    acknowledged = await asyncio.gather(*sent)
+                acknowledged = [await sent[0]] if len(sent) == 1 else await asyncio.gather(*sent)
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             if not sent:
                 raise RecordTooLarge(str(error)) from None
@@ -210,10 +208,10 @@ class KafkaLog:
         finally:
             suspicion.cancel()
             for future in sent:
-                if not future.done():
+                if future.done():
+                    _retrieve(future)
+                else:
                     future.add_done_callback(_retrieve)
-                elif not future.cancelled():
-                    future.exception()
         complaints.well()
         self._failed_at = None
         if any(metadata.offset < 0 for metadata in acknowledged):
@@ -458,7 +456,7 @@ class KafkaLog:
             self._suspect()
 
     def _bury_later(self, producer: AIOKafkaProducer) -> None:
-        burial = asyncio.create_task(_bury(producer), name="kafka-burial")
+        burial = asyncio.create_task(discard_producer(producer), name="kafka-burial")
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
 
@@ -510,21 +508,3 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
     """Nobody waits for it any more."""
     if not future.cancelled():
         future.exception()
-
-
-async def _bury(producer: AIOKafkaProducer) -> None:
-    """Close without flushing: aiokafka's own `stop` sends what is left, for as long as that takes.
-
-    Those who wait for what it held learn that it failed.
-    """
-    producer._closed = True
-    producer._message_accumulator.fail_all(KafkaError("the producer was discarded"))
-    sender = producer._sender.sender_task
-    if sender is not None:
-        sender.cancel()
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await producer.client.close()
-    if sender is not None:
-        await asyncio.wait({sender}, timeout=STOP_TIMEOUT_S)
-        sender.cancel()

@@ -14,7 +14,6 @@ Death: a silent member's partitions move after `Settings.group_session_s`; a sto
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -22,16 +21,13 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from aiokafka.protocol.group import LeaveGroupRequest
 
 from ..port import Assignment, TopicPartition
+from .abrupt_close import is_member, leave_group
 from .reader import RETRY_PAUSE_S, WAIT_MS, Fetched, KafkaReader, from_the_beginning, stop_client
 from .sharing import Given, Sharing
 
 logger = structlog.get_logger(__name__)
-
-LEAVE_S = 0.5
-"""For leaving the group in order. A member that waits for a rebalance cannot: it says that it leaves on another connection."""
 
 
 class KafkaMember(KafkaReader):
@@ -152,7 +148,7 @@ class KafkaMember(KafkaReader):
         self._fetching = self._watching = None
         membership, self._membership = self._membership, None
         if membership is not None:
-            await _leave(membership)
+            await leave_group(membership)
         await super()._disconnect()
         # told at the next read, if there is one
         self._given = set()
@@ -265,7 +261,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
         """Called before each join. aiokafka does not say otherwise whether the group still knows us."""
-        if not self._membership._coordinator.member_id:
+        if not is_member(self._membership):
             self._member.note_lost(self._membership)
 
     def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
@@ -275,24 +271,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         if assigned:
             self._membership.pause(*assigned)
         self._member.note_given(self._membership, assigned)
-
-
-async def _leave(membership: AIOKafkaConsumer) -> None:
-    """Stop the client, and have the group know it at once."""
-    stopping = asyncio.create_task(stop_client(membership))
-    await asyncio.wait([stopping], timeout=LEAVE_S)
-    if not stopping.done():
-        coordinator = membership._coordinator
-        if coordinator.coordinator_id is not None and coordinator.member_id:
-            # the broker reads nothing more from the connection that its answer to the join request has to take
-            request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
-            with contextlib.suppress(KafkaError):
-                await membership._client.send(coordinator.coordinator_id, request)
-        await asyncio.wait([stopping], timeout=LEAVE_S)
-    if not stopping.done():
-        stopping.cancel()
-        await asyncio.gather(stopping, return_exceptions=True)
-        logger.warning("kafka.group_not_left", group=membership._coordinator.group_id)
 
 
 async def _ended(task: asyncio.Task[Fetched] | None) -> None:

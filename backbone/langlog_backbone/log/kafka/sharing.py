@@ -107,10 +107,10 @@ class Sharing:
                     if n in partitions[topic] and following[n % len(following)] == member
                 ]
                 lanes[member].append((topic, sorted(numbers)))
-        round = max(claim.round for claim in claims.values()) + 1
+        next_round = max(claim.round for claim in claims.values()) + 1
         return {
             member: ConsumerProtocolMemberAssignment(
-                VERSION, lanes[member], msgspec.msgpack.encode(Given(round, member, len(members)))
+                VERSION, lanes[member], msgspec.msgpack.encode(Given(next_round, member, len(members)))
             )
             for member in members
         }

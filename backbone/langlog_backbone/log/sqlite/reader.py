@@ -86,15 +86,15 @@ def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
             size += len(whole)
             if size >= TAIL_BYTES or len(rows) == TAIL_RECORDS:
                 cursor.close()
-                return Fetched(rows, seq, True)
-    return Fetched(rows, last, False)
+                return Fetched(rows, seq, more=True)
+    return Fetched(rows, last, more=False)
 
 
 def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
     """As `fetch_tail`, many; for a thread."""
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     if last <= after:
-        return Fetched([], last, False)
+        return Fetched([], last, more=False)
     limits = (FETCH_RECORDS, FETCH_BYTES)
     places, data = db.execute(SQL["packed_after"], (after, last, _json(names), *limits)).fetchone()
     found: list[tuple[int, str, int, int, int, int, int, int]] = []

@@ -67,7 +67,7 @@ class Wakeup:
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._ringer.setblocking(False)
+        self._ringer.setblocking(False)  # noqa: FBT003 - takes no keyword
         self._others: list[str] = []
         self._listed: tuple[int, int] = (0, 0)
 
@@ -112,7 +112,7 @@ class Wakeup:
 
     def _bind(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        listener.setblocking(False)
+        listener.setblocking(False)  # noqa: FBT003 - takes no keyword
         for attempt in range(_ATTEMPTS):
             make_private(self.folder)
             try:
