@@ -188,7 +188,7 @@ async def test_a_run_that_ends_without_its_worker_leaves_its_thread_as_the_last_
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr("langlog_executor.decider.orphaned_runs.ANSWER_S", LIMIT_S)
-    monkeypatch.setattr("langlog_scheduler.service.ASK_SHARE", 0.005 if end == "nobody answers" else 1.0)
+    monkeypatch.setattr("langlog_scheduler.service.QUERY_SHARE", 0.005 if end == "nobody answers" else 1.0)
     monkeypatch.setattr("langlog_scheduler.timers.OVERDUE_GRACE_S", 0.0)
     cancelled = end in ("cancelled", "queued again")
     attempts = 2 if cancelled else 1
