@@ -44,7 +44,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         await stack.enter_async_context(tracing())
         await check_redis(settings.redis_uri)
         positions = ReadPositions()
-        pool = Pool(await connect_pool(settings, opened=positions.passed))
+        pool = Pool(await connect_pool(settings, opened=positions.advance))
         stack.push_async_callback(_close, pool)
         await ensure_read_model(pool, settings)
         await check_readable(pool, settings)

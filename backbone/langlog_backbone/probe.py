@@ -28,36 +28,36 @@ _READ_ONLY = "SELECT current_setting('transaction_read_only') = 'on'"
 class Probe:
     def __init__(self, pool: Pool, queue: HotQueue, log: Log) -> None:
         self._pool, self._queue, self._log = pool, queue, log
-        self._look: asyncio.Task[dict[Dependency, str]] | None = None
-        self._looked_at = -FRESH_S
+        self._running: asyncio.Task[dict[Dependency, str]] | None = None
+        self._checked_at = -FRESH_S
 
-    async def troubles(self) -> dict[Dependency, str]:
+    async def failures(self) -> dict[Dependency, str]:
         """Each server that would not do its work, with the reason in words for operators. Takes `LIMIT_S` at most."""
-        if self._look is None or (self._look.done() and monotonic() - self._looked_at >= FRESH_S):
-            self._look = asyncio.create_task(self._ask_all(), name="probe")
-        return await asyncio.shield(self._look)
+        if self._running is None or (self._running.done() and monotonic() - self._checked_at >= FRESH_S):
+            self._running = asyncio.create_task(self._check_all(), name="probe")
+        return await asyncio.shield(self._running)
 
     async def reason(self) -> str | None:
         """One line for all of them; None when all would do their work."""
-        return "; ".join((await self.troubles()).values()) or None
+        return "; ".join((await self.failures()).values()) or None
 
-    async def _ask_all(self) -> dict[Dependency, str]:
+    async def _check_all(self) -> dict[Dependency, str]:
         calls: dict[Dependency, Callable[[], Awaitable[object]]] = {
-            "postgres": self._ask_postgres,
+            "postgres": self._check_postgres,
             "redis": self._queue.check_writable,
             "log": self._log.check,
         }
-        found = await asyncio.gather(*(_ask(name, call) for name, call in calls.items()))
-        self._looked_at = monotonic()
+        found = await asyncio.gather(*(_check(name, call) for name, call in calls.items()))
+        self._checked_at = monotonic()
         return {name: reason for name, reason in zip(calls, found, strict=True) if reason is not None}
 
-    async def _ask_postgres(self) -> None:
+    async def _check_postgres(self) -> None:
         await self._pool.fetch(_TABLES)
         if await self._pool.fetchval(_READ_ONLY):
             raise OSError("it takes no writes")
 
 
-async def _ask(name: Dependency, call: Callable[[], Awaitable[object]]) -> str | None:
+async def _check(name: Dependency, call: Callable[[], Awaitable[object]]) -> str | None:
     try:
         async with asyncio.timeout(LIMIT_S):
             await call()

@@ -116,12 +116,12 @@ def record_matches(
     record: Record, keys: Collection[str], types: Sequence[str], since: datetime | None, until: datetime | None
 ) -> bool:
     """Whether a record has one of the keys and types (none given: any), and a time within the limits."""
-    from langlog_backbone.history.audit import Asked, wanted
+    from langlog_backbone.history.audit import EventQuery, wanted
     from langlog_schemas import envelope
 
     if keys and record.key not in keys:
         return False
-    in_time = wanted(Asked("", since=since, until=until), record)
+    in_time = wanted(EventQuery("", since=since, until=until), record)
     return in_time and type_matches(envelope.type_of(record.headers), types)
 
 

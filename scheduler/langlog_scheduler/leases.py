@@ -15,7 +15,7 @@ import math
 
 import asyncpg
 import structlog
-from langlog_backbone.history.last_states import LastStates, Orphan, State, ended
+from langlog_backbone.history.last_states import LastStates, OrphanedRun, State, ended
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
@@ -67,7 +67,7 @@ class Leases:
         attempts = dict(self._given_up)
         rows = await self._pool.fetch(SQL["runs_in_flight"], list(attempts))
         rows = [row for row in rows if row["attempt"] == attempts[row["run_id"]]]
-        states = await self._states.of([orphan(row) for row in rows])
+        states = await self._states.of([orphaned_run(row) for row in rows])
         for run_id in attempts:
             del self._given_up[run_id]
         if not self._given_up:
@@ -86,7 +86,7 @@ class Leases:
         if state is None:
             return id, command
         error = cmd.RunError(error="WorkerLost", message=WORKER_LOST.format(run["crashes"] + 1))
-        return id, ended(orphan(run), state, "error", error)
+        return id, ended(orphaned_run(run), state, "error", error)
 
     async def missing(self, new_for_s: float | None = None) -> list[tuple[str, cmd.Body]]:
         """Requeue commands for dispatched runs that Redis knows nothing of.
@@ -138,8 +138,8 @@ class Leases:
         return f"{run_id}-{attempt}-requeue", command
 
 
-def orphan(row: asyncpg.Record) -> Orphan:
+def orphaned_run(row: asyncpg.Record) -> OrphanedRun:
     """Of a row with what `LastStates` asks by."""
-    return Orphan(
+    return OrphanedRun(
         row["thread_id"], row["run_id"], row["attempt"], row["graph_id"], row["config"].encode(), row["temporary"]
     )

@@ -11,7 +11,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_schemas import commands as cmd
 from langlog_schemas.thread import TIME_OVER
 
-from .leases import orphan
+from .leases import orphaned_run
 
 SQL = load_sql("langlog_scheduler", "scheduler.sql")
 
@@ -42,7 +42,7 @@ class Timers:
     async def overdue(self) -> list[tuple[str, cmd.Body]]:
         """Time-out commands for runs that should have ended long ago."""
         rows = await self._pool.fetch(SQL["overdue_runs"], self._settings.job_timeout_s + OVERDUE_GRACE_S)
-        runs = [orphan(row) for row in rows]
+        runs = [orphaned_run(row) for row in rows]
         time_outs: list[tuple[str, cmd.Body]] = []
         for run, state in zip(runs, await self._states.of(runs), strict=True):
             command: cmd.Body

@@ -67,7 +67,7 @@ async def client(settings: Settings) -> AsyncIterator[QueryClient]:
 async def test_a_query_is_asked_again_when_the_subscription_was_lost(
     client: QueryClient, worker: Worker, settings: Settings
 ) -> None:
-    asked = asyncio.create_task(client.ask("state", b"{}", 3600.0))
+    asked = asyncio.create_task(client.query("state", b"{}", 3600.0))
     first = await worker.take()
     pipe = RedisPipe(settings)
     await pipe.call("CLIENT", "KILL", "TYPE", "pubsub")
@@ -82,15 +82,15 @@ async def test_a_query_whose_worker_died_is_asked_once_more_and_one_that_waits_i
     client: QueryClient, worker: Worker, settings: Settings
 ) -> None:
     pipe = RedisPipe(settings)
-    asked = asyncio.create_task(client.ask("state", b"{}", 3600.0))
+    asked = asyncio.create_task(client.query("state", b"{}", 3600.0))
     async with asyncio.timeout(LIMIT_S):
         while await pipe.call("LLEN", pipe.key(QUERIES)) == 0:
             await asyncio.sleep(0)
     (query_id, data), *_ = client._under_way.items()
-    await client._ask_again_if_taken(query_id, data)
+    await client._resend_if_taken(query_id, data)
     assert await pipe.call("LLEN", pipe.key(QUERIES)) == 1
     first = await worker.take()
-    await client._ask_again_if_taken(query_id, data)
+    await client._resend_if_taken(query_id, data)
     again = await worker.take()
     assert again == first
     await worker.answer(again)
@@ -100,4 +100,4 @@ async def test_a_query_whose_worker_died_is_asked_once_more_and_one_that_waits_i
 
 async def test_a_query_that_no_worker_answers_is_given_up(client: QueryClient) -> None:
     with pytest.raises(TimeoutError):
-        await client.ask("state", b"{}", 0.1)
+        await client.query("state", b"{}", 0.1)

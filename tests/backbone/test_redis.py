@@ -137,10 +137,10 @@ async def test_a_large_message_for_many_is_there_for_all_and_expires(
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     await bus.subscribe("lifecycle:t", heard.put_nowait)
     await other.subscribe("lifecycle:t", heard.put_nowait)
-    assert await bus.publish_heard("lifecycle:t", bytes(3_000_000)) == 2
+    assert await bus.publish_counted("lifecycle:t", bytes(3_000_000)) == 2
     async with asyncio.timeout(LIMIT_S):
         assert await heard.get() == await heard.get() == bytes(3_000_000)
-    assert await bus.publish_heard("lifecycle:nobody", bytes(3_000_000)) == 0
+    assert await bus.publish_counted("lifecycle:nobody", bytes(3_000_000)) == 0
     (key,) = await pipe.call("KEYS", pipe.key("large", "*"))
     assert 0 < await pipe.call("TTL", key) <= large_messages.KEPT_S
     await other.stop()

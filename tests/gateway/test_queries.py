@@ -20,6 +20,6 @@ async def test_a_question_that_does_not_get_through_is_given_up_at_once(tmp_path
     async with asyncio.timeout(60):
         for _ in range(2):
             with pytest.raises(ApiError) as raised:
-                await queries.ask("state", {})
+                await queries.query("state", {})
             assert raised.value.status == 503
     await pipe.stop()

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from langlog_backbone.log.kafka.client import (
-    Complaints,
+    BrokerLogFilter,
     consumer_options,
     make_consumer,
     make_member,
@@ -108,15 +108,15 @@ def test_aiokafkas_complaints_are_heard_once_a_change_of_state(monkeypatch: pyte
     monkeypatch.setattr(kafka_client, "logger", heard)
     clock = SteppedClock()
     with replaced(clock=clock):
-        complaints = Complaints()
+        broker_log = BrokerLogFilter()
         said = logging.LogRecord("aiokafka.conn", logging.ERROR, "", 0, "no broker", None, None)
-        complaints.well()
+        broker_log.recovered()
         for _ in range(500):
-            complaints.emit(said)
+            broker_log.emit(said)
             clock.sleep(0.01)
-            complaints.well()
+            broker_log.recovered()
         clock.sleep(2)
         for _ in range(5):
-            complaints.well()
-        complaints.emit(said)
-    assert [call.args[0] for call in heard.calls] == ["kafka.trouble", "kafka.well", "kafka.trouble"]
+            broker_log.recovered()
+        broker_log.emit(said)
+    assert [call.args[0] for call in heard.calls] == ["kafka.failing", "kafka.recovered", "kafka.failing"]

@@ -59,7 +59,7 @@ async def load(http: aiohttp.ClientSession) -> list[Run]:
     return [run for runs in await asyncio.gather(*(one() for _ in range(THREADS))) for run in runs]
 
 
-def complaints(cluster: Cluster, dependency: str) -> int:
+def broker_log(cluster: Cluster, dependency: str) -> int:
     """How often a loop of any process has said that the server is unavailable."""
 
     def wanted(event: dict[str, Any]) -> bool:
@@ -85,12 +85,12 @@ async def test_an_outage_under_load_loses_nothing_and_ends_nothing(
 ) -> None:
     witness = cluster.witness
     dependency = "postgres" if fault in POSTGRES else "redis"
-    before, said = len(witness.finals), complaints(cluster, dependency)
+    before, said = len(witness.finals), broker_log(cluster, dependency)
     loading = asyncio.create_task(load(http))
     await witness.until(lambda: len(witness.finals) >= before + BUSY)
 
     async def met() -> bool:
-        return complaints(cluster, dependency) > said
+        return broker_log(cluster, dependency) > said
 
     async with fault(cluster):
         if fault not in SILENT:

@@ -10,7 +10,7 @@ import pytest
 from langlog.log.state import told, until
 from langlog.operations.refold import refold
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
-from langlog_backbone.history.as_of import NotInLog, RunThen, thread_as_of
+from langlog_backbone.history.as_of import NotInLog, RunAtPosition, thread_as_of
 from langlog_backbone.history.audit import Audit
 from langlog_backbone.history.thread_history import HistoryReader
 from langlog_backbone.log import Position
@@ -108,7 +108,7 @@ async def test_its_checkpoints_are_put_together_across_the_cut_also_when_the_thr
 
     then = await thread_as_of(audit, thread_id, last)
     assert (then.position, then.status, then.checkpoint_id) == (last, "busy", "k1")
-    assert then.runs == [RunThen(worker.run_id, 1)]
+    assert then.runs == [RunAtPosition(worker.run_id, 1)]
     with pytest.raises(NotInLog, match=f"as of position {last} "):
         await thread_as_of(audit, thread_id, last - 1)
 

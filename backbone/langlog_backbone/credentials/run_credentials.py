@@ -62,8 +62,8 @@ class RunCredentials:
         self._settings = settings
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.keys_schema):
             raise StartError(f"LANGLOG_KEYS_SCHEMA must be a plain identifier, not {settings.keys_schema!r}")
-        found = load_sql("langlog_backbone", "run_credentials.sql")
-        self._sql = {name: text.replace("{schema}", settings.keys_schema) for name, text in found.items()}
+        statements = load_sql("langlog_backbone", "run_credentials.sql")
+        self._sql = {name: text.replace("{schema}", settings.keys_schema) for name, text in statements.items()}
         self._ciphers: list[AESGCM] = []
 
     async def keep(self, private: Mapping[str, Private]) -> None:

@@ -23,7 +23,7 @@ logger = structlog.get_logger(__name__)
 
 QUIT_S = 10.0
 """How long Postgres may take to end before it is killed."""
-LOOK_AGAIN_S = 0.05
+RECHECK_S = 0.05
 
 _PROC = Path("/proc")
 
@@ -32,24 +32,24 @@ def end_orphans(folder: Path, program: str) -> None:
     """Returns when no process of the program works in the folder."""
     number = signal.SIGQUIT if program == "postgres" else signal.SIGKILL
     deadline = time.monotonic() + QUIT_S
-    told: set[int] = set()
-    while found := working_in(folder, program):
+    signalled: set[int] = set()
+    while pids := working_in(folder, program):
         if number is not signal.SIGKILL and time.monotonic() > deadline:
             number = signal.SIGKILL
-            told.clear()
-        for pid in found - told:
+            signalled.clear()
+        for pid in pids - signalled:
             logger.warning("embedded.left_running", program=program, pid=pid, signal=number.name)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        told |= found
-        time.sleep(LOOK_AGAIN_S)  # not our children: there is no event to wait for
+        signalled |= pids
+        time.sleep(RECHECK_S)  # not our children: there is no event to wait for
 
 
 def working_in(folder: Path, program: str) -> set[int]:
     """Pids of processes that run the program and have the folder as their working directory."""
     wanted = str(folder.resolve())
-    found = _from_proc() if (_PROC / "self" / "cwd").exists() else _from_lsof(program)
-    return {pid for pid, name, place in found if name == program and place == wanted}
+    processes = _from_proc() if (_PROC / "self" / "cwd").exists() else _from_lsof(program)
+    return {pid for pid, name, working_folder in processes if name == program and working_folder == wanted}
 
 
 def _from_proc() -> Iterator[tuple[int, str, str]]:
@@ -58,10 +58,10 @@ def _from_proc() -> Iterator[tuple[int, str, str]]:
         if entry.name.isdigit():
             # gone meanwhile, a zombie, or somebody else's
             with contextlib.suppress(OSError):
-                place = str((entry / "cwd").readlink())
+                working_folder = str((entry / "cwd").readlink())
                 words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
                 # Postgres' own processes call themselves "postgres: checkpointer", Redis "/bin/redis-server unixsocket:…"
-                yield int(entry.name), Path(words[0].split(" ")[0]).name.rstrip(":"), place
+                yield int(entry.name), Path(words[0].split(" ")[0]).name.rstrip(":"), working_folder
 
 
 def _from_lsof(program: str) -> Iterator[tuple[int, str, str]]:

@@ -246,13 +246,13 @@ async def embedded_servers(settings: Settings, progress: Progress = SILENT) -> A
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(data_folder_lock(data_dir))
         servers: list[Server] = []
-        found = {"log_uri": settings.log_uri or f"sqlite://{data_dir / LOG_FILE}"}
+        addresses = {"log_uri": settings.log_uri or f"sqlite://{data_dir / LOG_FILE}"}
         if not settings.database_uri:
             servers.append(EmbeddedPostgres(data_dir))
-            found["database_uri"] = servers[-1].uri
+            addresses["database_uri"] = servers[-1].uri
         if not settings.redis_uri:
             servers.append(EmbeddedRedis(data_dir))
-            found["redis_uri"] = servers[-1].uri
+            addresses["redis_uri"] = servers[-1].uri
         for server in servers:
             stack.push_async_callback(server.stop)
         results = await asyncio.gather(*(_start(server, progress) for server in servers), return_exceptions=True)
@@ -261,7 +261,7 @@ async def embedded_servers(settings: Settings, progress: Progress = SILENT) -> A
                 raise result
         keepers = [asyncio.create_task(_keep(server), name=f"keep-{server.name}") for server in servers]
         try:
-            yield msgspec.structs.replace(settings, **found)
+            yield msgspec.structs.replace(settings, **addresses)
         finally:
             for keeper in keepers:
                 keeper.cancel()

@@ -21,7 +21,7 @@ from langlog_schemas.event_index import IndexEntry
 from langlog_schemas.thread import ThreadState, evolve
 
 from ..log import LogUnavailable, Record
-from .audit import Asked, Audit
+from .audit import Audit, EventQuery
 from .thread_snapshot import ThreadRows
 
 _FROM_WORKERS = frozenset(ix.CODES[ix.unversioned(e.TYPE)] for e in ev.WORKER_EVENTS)
@@ -32,7 +32,7 @@ _TABLES = ("threads", "runs", "checkpoints", "checkpoint_parts", "thread_events"
 """What is needed of a snapshot."""
 LOOK_BACK = 8
 """Checkpoints looked at in one go, from the last one backwards."""
-Pieces = Mapping[str, Mapping[int, bytes]]
+BlobParts = Mapping[str, Mapping[int, bytes]]
 """Blob id -> index -> bytes."""
 
 
@@ -40,7 +40,7 @@ class NotInLog(Exception):
     """The log was cut past what this would have to read."""
 
 
-class RunThen(msgspec.Struct, frozen=True):
+class RunAtPosition(msgspec.Struct, frozen=True):
     """A run that was in flight. ``attempt`` 0: not dispatched yet."""
 
     run_id: str
@@ -55,7 +55,7 @@ class AsOf(msgspec.Struct, frozen=True, kw_only=True):
     exists: bool
     status: str
     metadata: Metadata
-    runs: list[RunThen]
+    runs: list[RunAtPosition]
     checkpoint_id: str | None
     """Of the root namespace; None: there was no checkpoint."""
 
@@ -64,29 +64,29 @@ def moment_or_position(text: str) -> int | datetime:
     """``42`` or a time in ISO 8601 with its zone (without one: UTC). Raises ValueError."""
     if text.isdecimal():
         return int(text)
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf:
     """The thread at a position of its partition, or at a time. Raises NotInLog, LogUnavailable."""
-    places = [place async for found in audit.places(Asked(thread_id)) for place in found]
+    entries = [entry async for batch in audit.entries(EventQuery(thread_id)) for entry in batch]
     start = await audit.cut_below(thread_id)
     state, time = ThreadState(thread_id=thread_id), None
-    base = await _base(audit, thread_id, places, start)
+    base = await _base(audit, thread_id, entries, start)
     last = -1
     if base is not None:
-        last = max(place.offset for place in places if place.offset < base.offset)
-        places = [place for place in places if place.offset >= base.offset]
+        last = max(entry.offset for entry in entries if entry.offset < base.offset)
+        entries = [entry for entry in entries if entry.offset >= base.offset]
         state, time = base.state(), base.last_at().isoformat()
         if at < last if isinstance(at, int) else at < base.last_at():
             raise NotInLog(too_early(thread_id, last, base.last_at()))
-    position = at if isinstance(at, int) else await _position(audit, thread_id, places, at)
-    places = [place for place in places if place.offset <= position]
+    position = at if isinstance(at, int) else await _position(audit, thread_id, entries, at)
+    entries = [entry for entry in entries if entry.offset <= position]
     gone: set[str] = set()
     cleared = -1
-    decided = [place for place in places if place.code not in _FROM_WORKERS]
-    async for place, record in audit.records(thread_id, decided):
+    decided = [entry for entry in entries if entry.code not in _FROM_WORKERS]
+    async for entry, record in audit.records(thread_id, decided):
         event = _event(record)
         if event is None:
             continue
@@ -99,32 +99,32 @@ async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf
             if event.run_ids is not None:
                 gone.update(event.run_ids)
             elif not event.keep_latest:
-                cleared = place.offset
-    kept = [p for p in places if p.run_id not in gone and p.offset > cleared]
-    found = await _head(audit, thread_id, kept, {} if base is None else base.pieces())
-    if found is None and base is not None and cleared < 0:
-        found = base.head(gone)
-    if places and await audit.cut_below(thread_id) > places[0].offset:
+                cleared = entry.offset
+    kept = [p for p in entries if p.run_id not in gone and p.offset > cleared]
+    checkpoint_id = await _head(audit, thread_id, kept, {} if base is None else base.pieces())
+    if checkpoint_id is None and base is not None and cleared < 0:
+        checkpoint_id = base.head(gone)
+    if entries and await audit.cut_below(thread_id) > entries[0].offset:
         raise LogUnavailable("the log is being cut")
     return AsOf(
-        position=places[-1].offset if places else last,
+        position=entries[-1].offset if entries else last,
         time=time,
         exists=state.exists,
         status=state.status,
         metadata=state.metadata,
-        runs=[RunThen(run.run_id, run.attempt) for run in state.runs.values()],
-        checkpoint_id=found,
+        runs=[RunAtPosition(run.run_id, run.attempt) for run in state.runs.values()],
+        checkpoint_id=checkpoint_id,
     )
 
 
-async def _base(audit: Audit, thread_id: str, places: Sequence[IndexEntry], start: int) -> ThreadRows | None:
+async def _base(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], start: int) -> ThreadRows | None:
     """What stands in for the first events, if they were cut. Raises NotInLog when there is nothing that does."""
-    if not places or places[0].offset >= start:
+    if not entries or entries[0].offset >= start:
         return None
-    found = await audit.snapshot(thread_id, _TABLES)
-    if found is None:
+    snapshot = await audit.snapshot(thread_id, _TABLES)
+    if snapshot is None:
         raise NotInLog(f"events of thread {thread_id} below offset {start} were cut from the log")
-    return found
+    return snapshot
 
 
 def too_early(thread_id: str, position: int, time: datetime) -> str:
@@ -135,38 +135,38 @@ def too_early(thread_id: str, position: int, time: datetime) -> str:
     )
 
 
-async def _position(audit: Audit, thread_id: str, places: Sequence[IndexEntry], moment: datetime) -> int:
+async def _position(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], moment: datetime) -> int:
     """Offset of the last event at or before the moment; -1 without one."""
-    for end in range(len(places), 0, -LOOK_BACK * 4):
-        chunk = places[max(0, end - LOOK_BACK * 4) : end]
-        found = [
-            place.offset
-            async for place, record in audit.records(thread_id, chunk)
+    for end in range(len(entries), 0, -LOOK_BACK * 4):
+        chunk = entries[max(0, end - LOOK_BACK * 4) : end]
+        offsets = [
+            entry.offset
+            async for entry, record in audit.records(thread_id, chunk)
             if datetime.fromisoformat(record.headers["ce_time"]) <= moment
         ]
-        if found:
-            return found[-1]
+        if offsets:
+            return offsets[-1]
     return -1
 
 
-async def _head(audit: Audit, thread_id: str, places: Sequence[IndexEntry], begun: Pieces) -> str | None:
+async def _head(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], begun: BlobParts) -> str | None:
     """The last checkpoint of the root namespace among these; ``begun``: parts from before them. Raises NotInLog."""
-    written = [place for place in places if place.code in (_WRITTEN, _PART, _UPDATED)]
+    written = [entry for entry in entries if entry.code in (_WRITTEN, _PART, _UPDATED)]
     for end in range(len(written), 0, -LOOK_BACK):
         chunk = written[max(0, end - LOOK_BACK) : end]
-        records = {place.offset: record async for place, record in audit.records(thread_id, chunk)}
-        for n, place in reversed(list(enumerate(chunk, max(0, end - LOOK_BACK)))):
-            record = records.get(place.offset)
+        records = {entry.offset: record async for entry, record in audit.records(thread_id, chunk)}
+        for n, entry in reversed(list(enumerate(chunk, max(0, end - LOOK_BACK)))):
+            record = records.get(entry.offset)
             if record is None:
-                raise NotInLog(f"the log no longer holds offset {place.offset} of thread {thread_id}")
-            found = await _checkpoint_of(audit, thread_id, _event(record), written[:n], begun)
-            if found is not None:
-                return found
+                raise NotInLog(f"the log no longer holds offset {entry.offset} of thread {thread_id}")
+            checkpoint_id = await _checkpoint_of(audit, thread_id, _event(record), written[:n], begun)
+            if checkpoint_id is not None:
+                return checkpoint_id
     return None
 
 
 async def _checkpoint_of(
-    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[IndexEntry], begun: Pieces
+    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[IndexEntry], begun: BlobParts
 ) -> str | None:
     """Id of the root checkpoint that an event brought, if it did."""
     match event:

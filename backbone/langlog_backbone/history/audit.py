@@ -34,7 +34,7 @@ Rows = Callable[..., Awaitable[Sequence[Any]]]
 """``pool.fetch``, or something like it."""
 
 
-class Asked(NamedTuple):
+class EventQuery(NamedTuple):
     """What somebody wants to see of a thread; None and empty: everything."""
 
     thread_id: str
@@ -61,7 +61,7 @@ class Audit:
         self._rows = rows
         self._page_bytes = page_bytes
 
-    async def page(self, asked: Asked, after: int, limit: int) -> Page:
+    async def page(self, asked: EventQuery, after: int, limit: int) -> Page:
         """The next events past an offset (-1: from the first), at most ``limit``, fewer when their records are big."""
         found: list[EventView] = []
         size = 0
@@ -81,7 +81,7 @@ class Audit:
                 return Page(found, last, more=True)
         return Page(found, last, more=False)
 
-    async def places(self, asked: Asked, after: int = -1) -> AsyncIterator[list[IndexEntry]]:
+    async def entries(self, asked: EventQuery, after: int = -1) -> AsyncIterator[list[IndexEntry]]:
         """Where the events stand that may be wanted, in order. Times are looked at roughly: see `wanted`."""
         of_type = ix.wanted(asked.types)
         bucket = (after + 1) // ix.SPAN
@@ -123,15 +123,15 @@ class Audit:
                 if place.offset in records:
                     yield place, records[place.offset]
 
-    async def _chunks(self, asked: Asked, after: int) -> AsyncIterator[tuple[list[IndexEntry], int]]:
+    async def _chunks(self, asked: EventQuery, after: int) -> AsyncIterator[tuple[list[IndexEntry], int]]:
         """Places a few at a time, and up to which offset they lead."""
-        async for found in self.places(asked, after):
+        async for found in self.entries(asked, after):
             for n in range(0, len(found), CHUNK_RECORDS):
                 chunk = found[n : n + CHUNK_RECORDS]
                 yield chunk, chunk[-1].offset
 
     async def _views(
-        self, asked: Asked, partition: int, places: Sequence[IndexEntry], records: dict[int, Record]
+        self, asked: EventQuery, partition: int, places: Sequence[IndexEntry], records: dict[int, Record]
     ) -> list[EventView]:
         decided = causes([records[p.offset] for p in places if p.offset in records])
         offsets = {cause.offset for cause in decided.values()}
@@ -149,7 +149,7 @@ class Audit:
         return found
 
 
-def wanted(asked: Asked, record: Record | None) -> bool:
+def wanted(asked: EventQuery, record: Record | None) -> bool:
     """Whether a record is what was asked for. One that is no longer in the log is, unless times were asked for."""
     if record is None:
         return asked.since is None and asked.until is None

@@ -132,8 +132,8 @@ def summary(event: ev.AnyEvent, *, with_frames: bool = False) -> dict[str, Any]:
                 "bytes": sum(map(len, event.checkpoints)),
             }
         case _:
-            found: dict[str, Any] = msgspec.to_builtins(event)
-            return found
+            members: dict[str, Any] = msgspec.to_builtins(event)
+            return members
 
 
 SUMMARIZED = ev.MSGPACK_EVENTS | {ev.StateUpdated.TYPE}
@@ -163,15 +163,15 @@ def writes_summary(body: cp.WritesBody) -> dict[str, Any]:
 
 def frames_summary(event: ev.RunFrames, *, with_frames: bool) -> dict[str, Any]:
     batch = frames.decode(event.frames)
-    found: dict[str, Any] = {
+    members: dict[str, Any] = {
         "first_sequence": event.first_sequence,
         "count": len(batch.frames),
         "events": dict(Counter(frame.event for frame in batch.frames)),
         "bytes": len(event.frames),
     }
     if with_frames:
-        found["frames"] = [{"id": f.id, "event": f.event, "data": Raw(f.data)} for f in batch.frames]
-    return found
+        members["frames"] = [{"id": f.id, "event": f.event, "data": Raw(f.data)} for f in batch.frames]
+    return members
 
 
 def node_of(task_path: str) -> str | None:

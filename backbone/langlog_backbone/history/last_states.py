@@ -32,7 +32,7 @@ ENVELOPE_BYTES = 8_192
 """Room in a record for what an end says besides values and interrupts."""
 
 
-class Orphan(NamedTuple):
+class OrphanedRun(NamedTuple):
     """An attempt of a run that no worker will tell the end of."""
 
     thread_id: str
@@ -81,20 +81,20 @@ class LastStates:
     async def stop(self) -> None:
         await self._replies.stop()
 
-    async def of(self, runs: Sequence[Orphan]) -> list[State | None]:
+    async def of(self, runs: Sequence[OrphanedRun]) -> list[State | None]:
         """Where the threads of these runs stand now; None when no worker has said it. Without a checkpoint there are no values."""
-        found = await asyncio.gather(*(self._ask(run) for run in runs))
-        unknown = sum(state is None and not run.temporary for run, state in zip(runs, found, strict=True))
+        states = await asyncio.gather(*(self._query(run) for run in runs))
+        unknown = sum(state is None and not run.temporary for run, state in zip(runs, states, strict=True))
         if unknown:
             logger.warning("last_states.unknown", runs=unknown)
-        return found
+        return states
 
-    async def _ask(self, run: Orphan) -> State | None:
+    async def _query(self, run: OrphanedRun) -> State | None:
         if run.temporary:
             return None
         body = {"graph_id": run.graph_id, "thread_id": run.thread_id, "config": Raw(run.config), "busy": True}
         try:
-            answer = await self._queries.ask("state", msgspec.json.encode(body), self._limit_s)
+            answer = await self._queries.query("state", msgspec.json.encode(body), self._limit_s)
             if answer.status != 200:
                 return None
             state = _state.decode(answer.body)
@@ -102,7 +102,7 @@ class LastStates:
         except (TimeoutError, RedisUnavailable, ResponseError, TooManyQueries, msgspec.MsgspecError):
             return None
 
-    def _fitting(self, run: Orphan, state: State) -> State | None:
+    def _fitting(self, run: OrphanedRun, state: State) -> State | None:
         """What fits into the record of the end: of a state that is too large, the thread's values stay as they are."""
         limit = self._record_bytes - ENVELOPE_BYTES
         if len(bytes(state.interrupts)) > limit // 2:
@@ -113,7 +113,9 @@ class LastStates:
         return msgspec.structs.replace(state, values=cmd.ABSENT)
 
 
-def ended(run: Orphan, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None) -> cmd.FinishRun:
+def ended(
+    run: OrphanedRun, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None
+) -> cmd.FinishRun:
     """The end of an attempt as its worker would have told it; ``state`` None: it leaves of the thread what is known of it."""
     left = State(values=cmd.ABSENT) if state is None else state
     return cmd.FinishRun(

@@ -17,7 +17,7 @@ from langlog_schemas.consumer import Follower, Sealed, UnknownType, event_of
 from langlog_schemas.events import AnyEvent
 
 from ..log.port import Log, Record, TopicPartition
-from .audit import SQL, Asked, Audit
+from .audit import SQL, Audit, EventQuery
 from .thread_snapshot import ThreadRows, thread_rows
 
 CUT = "Earlier events of it were cut from the log (docs/how-to/retention.md)."
@@ -134,7 +134,7 @@ class HistoryReader:
         if thread_id is None or self._pool is None:
             return None
         audit = Audit(self._log, self._pool.fetch, 0)
-        index = [entry async for entries in audit.places(Asked(thread_id, run_id)) for entry in entries]
+        index = [entry async for entries in audit.entries(EventQuery(thread_id, run_id)) for entry in entries]
         recorded = [
             RecordedEvent(record, decoded(record), entry.run_id or None)
             async for entry, record in audit.records(thread_id, index)

@@ -84,7 +84,7 @@ class ThreadRows(NamedTuple):
 
     def head(self, gone: Collection[str]) -> str | None:
         """Id of the last root checkpoint that belongs to no run in flight."""
-        _, found = max(
+        _, checkpoint_id = max(
             (
                 log_order(row)
                 for row in rows_of(self.rows, "checkpoints")
@@ -92,14 +92,14 @@ class ThreadRows(NamedTuple):
             ),
             default=(-1, None),
         )
-        return found
+        return checkpoint_id
 
     def pieces(self) -> dict[str, dict[int, bytes]]:
         """Parts of bodies over the record limit that were not complete: blob id -> index -> bytes."""
-        found: dict[str, dict[int, bytes]] = {}
+        by_blob: dict[str, dict[int, bytes]] = {}
         for row in rows_of(self.rows, "checkpoint_parts"):
-            found.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
-        return found
+            by_blob.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
+        return by_blob
 
 
 async def latest(log: Log, partition: int) -> SnapshotTaken | None:
@@ -110,9 +110,9 @@ async def latest(log: Log, partition: int) -> SnapshotTaken | None:
         begin = max(first, end - LOOK_BACK)
         for record in reversed(await log.fetch(snapshots.TOPIC, partition, range(begin, end))):
             if envelope.type_of(record.headers) == SnapshotTaken.TYPE:
-                found = snapshots.decode(SnapshotTaken.TYPE, record.value)
-                assert isinstance(found, SnapshotTaken)
-                return found
+                snapshot = snapshots.decode(SnapshotTaken.TYPE, record.value)
+                assert isinstance(snapshot, SnapshotTaken)
+                return snapshot
         end = begin
     return None
 
@@ -127,7 +127,7 @@ async def thread_rows(log: Log, thread_id: str, tables: Collection[str] | None =
     if taken is None:
         return None
     end = (await log.end_offsets(snapshots.TOPIC))[part]
-    assembled, found = Assembled(), []
+    assembled, tables_rows = Assembled(), []
     at = await _first(log, thread_id, part, taken, end)
     while at < end:
         records = await log.fetch(snapshots.TOPIC, part, range(at, min(end, at + READ_RECORDS)))
@@ -137,13 +137,13 @@ async def thread_rows(log: Log, thread_id: str, tables: Collection[str] | None =
                 return None
             body = snapshots.decode(ThreadSnapshot.TYPE, record.value)
             assert isinstance(body, ThreadSnapshot)
-            found += [rows for rows in assembled.rows(body) if tables is None or rows.table in tables]
+            tables_rows += [rows for rows in assembled.rows(body) if tables is None or rows.table in tables]
         if len(own) < READ_RECORDS:
             break
         at += READ_RECORDS
     if (await log.start_offsets(snapshots.TOPIC))[part] > taken.first:
         raise LogUnavailable("the log is being cut")
-    return ThreadRows(thread_id, taken.offsets().get(ev.RUN_EVENTS, 0), found) if found else None
+    return ThreadRows(thread_id, taken.offsets().get(ev.RUN_EVENTS, 0), tables_rows) if tables_rows else None
 
 
 async def _first(log: Log, thread_id: str, part: int, taken: SnapshotTaken, end: int) -> int:

@@ -15,13 +15,13 @@ def open_log(settings: Settings) -> Log:
 
     With LANGLOG_ENCRYPTION it can read what is sealed, if DATABASE_URI says where the keys are.
     """
-    found = _open(settings)
+    log = _open(settings)
     if settings.encryption == "off" or not settings.database_uri:
-        return found
+        return log
     from .encryption.keys import ThreadKeys
     from .encryption.sealed_log import SealedLog
 
-    return SealedLog(found, ThreadKeys(settings), writes=settings.encryption == "on")
+    return SealedLog(log, ThreadKeys(settings), writes=settings.encryption == "on")
 
 
 @contextlib.asynccontextmanager

@@ -44,7 +44,7 @@ class Pool:
         """Statements that wait; each is handed a connection, or None: to look again."""
         self._least = 0
         """So many have rested since the last look."""
-        self._look: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._closing = False
 
     @property
@@ -108,8 +108,8 @@ class Pool:
     async def close(self) -> None:
         """Wait for what is under way, then close all connections; at once, when the wait is given up."""
         self._closing = True
-        if self._look is not None:
-            self._look.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         while self._call_next(None):
             pass
         try:
@@ -173,8 +173,8 @@ class Pool:
             await self._give_back(connection)
         elif not self._line or not self._call_next(connection):
             self._resting.append(connection)
-            if self._look is None and len(self._resting) > 1:
-                self._look_later()
+            if self._timer is None and len(self._resting) > 1:
+                self._set_timer()
 
     async def _failed(self, connection: Any, error: BaseException) -> None:
         if isinstance(error, asyncpg.PostgresError | ValueError):
@@ -201,20 +201,20 @@ class Pool:
         self._room += 1
         self._call_next(None)
 
-    def _look_later(self) -> None:
+    def _set_timer(self) -> None:
         self._least = len(self._resting)
-        self._look = asyncio.get_running_loop().call_later(REST_S, self._send_home)
+        self._timer = asyncio.get_running_loop().call_later(REST_S, self._return_resting)
 
-    def _send_home(self) -> None:
+    def _return_resting(self) -> None:
         """Give back those at the bottom that nobody came to."""
-        self._look = None
+        self._timer = None
         spare = max(0, min(self._least, self._most - self._room - 1))
         idle, self._resting[:spare] = self._resting[:spare], []
         for connection in idle:
             giving = asyncio.ensure_future(self._give_back(connection))
             giving.add_done_callback(lambda done: done.cancelled() or done.exception())
         if len(self._resting) > 1:
-            self._look_later()
+            self._set_timer()
 
 
 def _alive(connection: Any) -> bool:

@@ -16,13 +16,13 @@ from .pool import Pool
 
 MEASURE_S = 10.0
 """Between two measurements: nothing signals that a clock was moved."""
-ASK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 async def measure(pool: Pool, clock: SharedClock = shared) -> None:
     """Compare once. Raises what asyncpg does."""
     began = monotonic_ns()
-    microseconds: int = await pool.fetchval(ASK)
+    microseconds: int = await pool.fetchval(CLOCK)
     clock.learn(microseconds * 1000, began, monotonic_ns(), machine_time_ns())
 
 

@@ -156,10 +156,10 @@ def exposition() -> str:
     """All availabilities of this process as Prometheus text, those of the same loop together."""
     down: dict[tuple[str, Dependency], int] = {}
     failures: dict[tuple[str, Dependency], int] = {}
-    for found in sorted(_all, key=lambda found: found.loop):
-        key = (found.loop, found.dependency)
-        down[key] = max(down.get(key, 0), int(found.failing_s > 0))
-        failures[key] = failures.get(key, 0) + found.failures
+    for availability in sorted(_all, key=lambda availability: availability.loop):
+        key = (availability.loop, availability.dependency)
+        down[key] = max(down.get(key, 0), int(availability.failing_s > 0))
+        failures[key] = failures.get(key, 0) + availability.failures
     lines = []
     for name, kind, description, samples in (
         ("langlog_unavailable", "gauge", "1 while a loop does not get through to a server", down),

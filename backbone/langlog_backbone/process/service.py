@@ -27,7 +27,7 @@ FAILED_START_S = 10.0
 
 READY_LIMIT_S = 30.0
 """Services that started and are not ready after this are said to be ready all the same: they may wait for other processes."""
-LOOK_PAUSE_S = 0.05
+CHECK_PAUSE_S = 0.05
 JOIN_S = 10.0
 """A member of a group that got no partitions within this stands by, and is ready: others have them all."""
 
@@ -154,7 +154,7 @@ async def _until_ready(services: Sequence[Service], ends: Sequence[asyncio.Task[
             if loop.time() > until:
                 logger.warning("service.not_ready", service=service.name, reason=reason)
                 break
-            await asyncio.wait(ends, timeout=LOOK_PAUSE_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=CHECK_PAUSE_S, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _raise_failed(name: str, starting: asyncio.Task[None]) -> None:

@@ -423,22 +423,22 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         value = env.get(name, "").lower()
         if value and value not in harmless:
             raise SettingError(f"{name} is set: {why}")
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field, names in VARIABLES.items():
         if field in SECRETS and (text := _secret(env, names)):
-            found[field] = text
+            values[field] = text
             continue
         for name in names:
             if env.get(name, "") != "":
                 try:
-                    found[field] = _convert(field, env[name])
+                    values[field] = _convert(field, env[name])
                 except (msgspec.ValidationError, ValueError) as error:
                     raise SettingError(f"{name}={env[name]!r}: {error}") from None
                 break
-    found.update({k: v for k, v in overrides.items() if v is not None})
-    if found.get("aes_key"):
-        _apply_aes_key(found)
-    return Settings(**found)
+    values.update({k: v for k, v in overrides.items() if v is not None})
+    if values.get("aes_key"):
+        _apply_aes_key(values)
+    return Settings(**values)
 
 
 def _secret(env: Mapping[str, str], names: tuple[str, ...]) -> str:
@@ -469,17 +469,17 @@ def _read_secret(variable: str, path: Path) -> str:
     return text
 
 
-def _apply_aes_key(found: dict[str, Any]) -> None:
+def _apply_aes_key(values: dict[str, Any]) -> None:
     """``LANGGRAPH_AES_KEY`` encrypts the log too: as the last master key, so that one of langlog's own may replace it."""
-    key = found["aes_key"].encode()
+    key = values["aes_key"].encode()
     if len(key) not in AES_KEY_BYTES:
         raise SettingError(f"LANGGRAPH_AES_KEY has {len(key)} bytes: it must have 16, 24 or 32")
-    if found.setdefault("encryption", "on") == "off":
+    if values.setdefault("encryption", "on") == "off":
         raise SettingError(
             "LANGGRAPH_AES_KEY is set, and LANGLOG_ENCRYPTION is off: langlog would store in clear what is to be encrypted"
         )
     own = base64.b64encode(hmac.digest(key, b"langlog master key", hashlib.sha256)).decode()
-    found["master_key"] = f"{found['master_key']},{own}" if found.get("master_key") else own
+    values["master_key"] = f"{values['master_key']},{own}" if values.get("master_key") else own
 
 
 def own_url(settings: Settings) -> str:

@@ -147,10 +147,10 @@ def _context(parent: str | None) -> Any:
 
 
 def _traceparent(span: Any) -> str | None:
-    found = span.get_span_context()
-    if not found.is_valid:
+    context = span.get_span_context()
+    if not context.is_valid:
         return None
-    return f"00-{found.trace_id:032x}-{found.span_id:016x}-{int(found.trace_flags):02x}"
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
 def _kind(name: Kind) -> Any:

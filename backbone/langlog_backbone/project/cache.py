@@ -111,8 +111,8 @@ class ProjectCache:
 
     async def get(self, key: str) -> Any | None:
         """The value; None when there is none, or Redis is unavailable. Raises TypeError for a key that is not text."""
-        found = await self.entry(key)
-        return None if found is None else found.value
+        entry = await self.entry(key)
+        return None if entry is None else entry.value
 
     async def set(self, key: str, value: Any, ttl: timedelta | None = None) -> None:
         """Keep a JSON value for ``ttl`` (none, zero or over a day: a day).
@@ -142,13 +142,13 @@ class ProjectCache:
         of. Raises what the loader raises, and as `set`.
         """
         fresh_ms, age_ms = _milliseconds(fresh_for, "fresh_for"), _milliseconds(max_age, "max_age") or MAX_TTL_MS
-        found = await self.entry(key)
+        entry = await self.entry(key)
         status: Status = "miss"
-        if found is not None:
-            value, usable = _restored(found.value, model)
-            if usable and found.age_ms < fresh_ms:
+        if entry is not None:
+            value, usable = _restored(entry.value, model)
+            if usable and entry.age_ms < fresh_ms:
                 return value, "fresh"
-            if usable and found.age_ms < age_ms:
+            if usable and entry.age_ms < age_ms:
                 self._refresh(key, loader, max_age)
                 return value, "stale"
             if usable:
@@ -196,11 +196,11 @@ class ProjectCache:
         await self._call("EVAL", _PUT, len(keys), *keys, *arguments)
 
     async def _get(self, id: str) -> Entry | None:
-        found = await self._call("EVAL", _GET, 1, self._pipe.key("cache", id))
-        if found is None:
+        stored = await self._call("EVAL", _GET, 1, self._pipe.key("cache", id))
+        if stored is None:
             return None
-        ttl_ms, _, text = bytes(found[0]).partition(b"\n")
-        return Entry(json.loads(text), max(0, int(ttl_ms) - int(found[1])))
+        ttl_ms, _, text = bytes(stored[0]).partition(b"\n")
+        return Entry(json.loads(text), max(0, int(ttl_ms) - int(stored[1])))
 
     async def _call(self, *command: Any) -> Any:
         try:

@@ -55,12 +55,12 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def section(self, name: str) -> dict[str, Any]:
         """A member that is an object; empty when absent. Raises StartError when it is something else."""
-        found = self.config.get(name)
-        if found is None:
+        section = self.config.get(name)
+        if section is None:
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(section, dict):
             raise StartError(f"{self.file}: {name!r} must be an object")
-        return found
+        return section
 
     def import_paths(self) -> list[Path]:
         """Folders for the import path, in order: each dependency that is a folder (and its ``src``), then the project's own.
@@ -69,8 +69,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         """
         folders = [(self.root / name).resolve() for name in self._dependencies()]
         folders.append(self.root)
-        found = [x for folder in folders for x in (folder, folder / "src") if x.is_dir()]
-        return list(dict.fromkeys(found))
+        paths = [x for folder in folders for x in (folder, folder / "src") if x.is_dir()]
+        return list(dict.fromkeys(paths))
 
     def environment(self) -> dict[str, str]:
         """The variables of ``env``: a map, or a dotenv file's content; none of a list, which names variables of the shell.
@@ -94,19 +94,21 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def warnings(self) -> list[str]:
         """What the file asks for and this machine lacks, a line each: the server starts without it."""
-        found = [
+        warnings = [
             f"dependency {name!r} is not a folder: nothing is added to the import path"
             for name in self._dependencies()
             if (name == "." or name.startswith(("./", "../", "/"))) and not (self.root / name).is_dir()
         ]
         env = self.config.get("env")
         if isinstance(env, str) and not (self.root / env).is_file():
-            found.append(f"the env file {env!r} does not exist: variables come from this process's environment alone")
+            warnings.append(
+                f"the env file {env!r} does not exist: variables come from this process's environment alone"
+            )
         if isinstance(env, list):
             missing = [str(name) for name in env if str(name) not in os.environ]
             if missing:
-                found.append(f"'env' names variables that are not set: {', '.join(missing)}")
-        return found
+                warnings.append(f"'env' names variables that are not set: {', '.join(missing)}")
+        return warnings
 
     def _dependencies(self) -> list[str]:
         names = self.config.get("dependencies") or ["."]
@@ -222,14 +224,14 @@ def given_in_environment(variable: str) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        found = msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise StartError(f"{variable} is not valid JSON: {error}") from None
-    if found is None:
+    if value is None:
         return None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise StartError(f"{variable} must hold a JSON object")
-    return found
+    return value
 
 
 class Configuration(msgspec.Struct, frozen=True):

@@ -72,8 +72,8 @@ def prepare_process(project: Project) -> bool:
     return _given != before
 
 
-class Anew:
-    """What goes on in a block of `executed_anew`."""
+class ImportAgain:
+    """What goes on in a block of `executed_again`."""
 
     def __init__(self, *, affected: bool) -> None:
         self.affected = affected
@@ -86,14 +86,14 @@ class Anew:
 
 
 @contextlib.contextmanager
-def executed_anew(project: Project, changed: Callable[[str], bool]) -> Iterator[Anew]:
+def executed_again(project: Project, changed: Callable[[str], bool]) -> Iterator[ImportAgain]:
     """A block in which an import of the project's modules executes their files anew, as they are now.
 
-    ``changed``: whether the file of that name has changed. After an exception, or `Anew.undo`, the modules are those of before.
+    ``changed``: whether the file of that name has changed. After an exception, or `ImportAgain.undo`, the modules are those of before.
     """
     modules = {name: module for name, module in list(sys.modules.items()) if _is_of(project, name, module)}
     files = {name: file for name, module in modules.items() if (file := getattr(module, "__file__", None))}
-    anew = Anew(affected=any(changed(file) for file in files.values()))
+    anew = ImportAgain(affected=any(changed(file) for file in files.values()))
     for name in modules:
         sys.modules.pop(name, None)
     for file in files.values():
@@ -160,26 +160,26 @@ def load_object(project: Project, key: str, reference: object, *, shared: bool =
     prepare_process(project)
     try:
         if "/" in source or source.endswith(".py"):
-            found = _import_object_file((project.root / source).resolve(), shared=shared)
+            loaded = _import_object_file((project.root / source).resolve(), shared=shared)
         else:
-            found = importlib.import_module(source)
+            loaded = importlib.import_module(source)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            loaded = getattr(loaded, part)
     except StartError:
         raise
     except (Exception, SystemExit) as error:  # a script's `sys.exit()` is no reason to end in silence
         raise StartError(
             f"{project.file}: {key}: {reference!r} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
-    return found
+    return loaded
 
 
 def _import_object_file(path: Path, *, shared: bool) -> types.ModuleType:
     if not path.is_file():
         raise StartError(f"{path} does not exist")
     try:
-        if shared and (found := imported_file(path) or _import_by_name(path)) is not None:
-            return found
+        if shared and (imported := imported_file(path) or _import_by_name(path)) is not None:
+            return imported
         return import_file(path)
     except NotPython as error:
         raise StartError(f"{path} cannot be loaded: {error}") from None
@@ -249,10 +249,10 @@ def _resolves_to(package: str, folder: Path) -> bool:
         return False
     _append_path(folder.parent)
     try:
-        found = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return False
-    return found is not None and found.origin is not None and Path(found.origin) == folder / INIT
+    return spec is not None and spec.origin is not None and Path(spec.origin) == folder / INIT
 
 
 def _own_name(path: Path) -> str:

@@ -73,7 +73,7 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         assert self._started is not None
         try:
-            await self._app(scope, self._events.get, self._hear)
+            await self._app(scope, self._events.get, self._receive_event)
         except Exception as error:
             if self._started.done():
                 logger.exception("app.lifespan_failed", app=self._name)
@@ -86,7 +86,7 @@ class Lifespan:
             if not self._started.done():
                 self._started.set_result(False)
 
-    async def _hear(self, message: Message) -> None:
+    async def _receive_event(self, message: Message) -> None:
         assert self._started is not None
         match message["type"]:
             case "lifespan.startup.complete":

@@ -64,14 +64,14 @@ class Loopback(httpx.AsyncBaseTransport):
 
     def _transport(self) -> httpx.AsyncHTTPTransport:
         loop = asyncio.get_running_loop()
-        found = self._of_loop.get(loop)
-        if found is None:
-            found = httpx.AsyncHTTPTransport(verify=self._secure, retries=RETRIES)
+        transport = self._of_loop.get(loop)
+        if transport is None:
+            transport = httpx.AsyncHTTPTransport(verify=self._secure, retries=RETRIES)
             with self._lock:
                 for ended in [other for other in self._of_loop if other.is_closed()]:
                     del self._of_loop[ended]
-                self._of_loop[loop] = found
-        return found
+                self._of_loop[loop] = transport
+        return transport
 
 
 def open_loopback(base_url: str, prefix: str, closed: ContextVar[bool] | None = None) -> None:

@@ -142,17 +142,17 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_address(self, address: str) -> None:
         """Whether a connection may go to this IP address. Raises WebhookRefused."""
-        for found in _reached(ipaddress.ip_address(address.partition("%")[0])):
-            self._check_range(found)
+        for reached in _reached(ipaddress.ip_address(address.partition("%")[0])):
+            self._check_range(reached)
 
-    def _check_range(self, found: Address) -> None:
-        if found.is_loopback:
+    def _check_range(self, address: Address) -> None:
+        if address.is_loopback:
             if self.rules.disable_loopback:
                 raise WebhookRefused(LOOPBACK_RANGE)
             return
-        if any(found in network for network in SPECIAL if network.version == found.version):
+        if any(address in network for network in SPECIAL if network.version == address.version):
             raise WebhookRefused(BLOCKED_RANGE)
-        if self.block_private and any(found in network for network in PRIVATE if network.version == found.version):
+        if self.block_private and any(address in network for network in PRIVATE if network.version == address.version):
             raise WebhookRefused(PRIVATE_RANGE)
 
     def _check_host(self, host: str) -> None:
@@ -221,8 +221,8 @@ def webhook_headers(section: WebhookSection, environ: Mapping[str, str]) -> dict
             raise StartError(f"webhooks.headers: the variable {name} is not set")
         return environ[name]
 
-    found = {name: _TEMPLATE.sub(value, text) for name, text in section.headers.items()}
-    for name, text in found.items():
+    headers = {name: _TEMPLATE.sub(value, text) for name, text in section.headers.items()}
+    for name, text in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]", text):
             raise StartError(f"webhooks.headers: {name!r} is not a header that can be sent")
-    return found
+    return headers

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-LOOK_AGAIN_S = 0.5
+RECHECK_S = 0.5
 """After this positions are read again, although no message said that they moved."""
 
 _decode = msgspec.json.Decoder(dict[str, dict[int, int]]).decode
@@ -43,19 +43,19 @@ class ReadPositions:
                     known[topic, part] = offset
         self._moved.set()
 
-    async def passed(self, connection: asyncpg.Connection) -> None:
+    async def advance(self, connection: asyncpg.Connection) -> None:
         """Wait until Postgres holds what is known to have been folded. For new connections; raises what asyncpg does."""
-        said = False
+        logged = False
         while self._known:
             self._moved.clear()
             rows = await connection.fetch('SELECT topic, part, "offset" FROM positions')
-            found = {(row["topic"], row["part"]): row["offset"] for row in rows}
-            lost = sum(max(0, offset - found.get(place, 0)) for place, offset in self._known.items())
+            positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
+            lost = sum(max(0, offset - positions.get(partition, 0)) for partition, offset in self._known.items())
             if not lost:
                 return
-            if not said:
-                said = True
+            if not logged:
+                logged = True
                 logger.warning("postgres.lost_commits", records=lost)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_AGAIN_S):
+                async with asyncio.timeout(RECHECK_S):
                     await self._moved.wait()

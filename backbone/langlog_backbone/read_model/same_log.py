@@ -18,7 +18,7 @@ from ..log import Log, LogFault, LogUnavailable, Positions
 
 logger = structlog.get_logger(__name__)
 
-ASK_S = 5.0
+QUERY_LIMIT_S = 5.0
 """For the log to say where it ends; a start does not fail because a partition has no leader at the moment."""
 REMEDY = (
     "check LOG_URI and DATABASE_URI (or --data-dir); if this is the log to go by, run `langlog rebuild --from-scratch`"
@@ -43,20 +43,20 @@ async def check_same_log(fetch: Rows, log: Log, schema: str, *, cut: bool = True
     except asyncpg.UndefinedTableError:
         return
     try:
-        async with asyncio.timeout(ASK_S):
+        async with asyncio.timeout(QUERY_LIMIT_S):
             ends = await bounds(log.end_offsets)
             starts = await bounds(log.start_offsets) if cut else {}
     except (LogUnavailable, TimeoutError) as error:
         logger.info("log.not_compared", error=str(error))
         return
-    trouble = ahead(positions, ends, schema) or behind(positions, starts, schema)
-    if trouble is not None:
-        raise OtherLog(f"{trouble}: {REMEDY}")
+    difference = ahead(positions, ends, schema) or behind(positions, starts, schema)
+    if difference is not None:
+        raise OtherLog(f"{difference}: {REMEDY}")
 
 
-async def bounds(ask: Callable[[str], Awaitable[list[int]]]) -> Positions:
+async def bounds(query: Callable[[str], Awaitable[list[int]]]) -> Positions:
     """Ends or starts of every partition of the topics that are folded. Raises LogUnavailable."""
-    return {(topic, part): offset for topic in ev.FOLDED_TOPICS for part, offset in enumerate(await ask(topic))}
+    return {(topic, part): offset for topic in ev.FOLDED_TOPICS for part, offset in enumerate(await query(topic))}
 
 
 def ahead(positions: Mapping[Any, int], ends: Mapping[Any, int], schema: str) -> str | None:

@@ -232,7 +232,7 @@ class Bus:
         self._outgoing_bytes += len(data)
         waiting.append(data)
 
-    async def publish_heard(self, channel: str, data: bytes) -> int:
+    async def publish_counted(self, channel: str, data: bytes) -> int:
         """Publish a message of any size; how many subscribers it went to.
 
         Raises RedisUnavailable, or redis ResponseError when Redis refuses the body of a large message (it is full).
@@ -251,7 +251,7 @@ class Bus:
             data = waiting.popleft()
             self._outgoing_bytes -= len(data)
             try:
-                await self.publish_heard(channel, data)
+                await self.publish_counted(channel, data)
             except (RedisUnavailable, ResponseError) as error:
                 logger.warning("bus.message_lost", channel=channel.partition(":")[0], bytes=len(data), error=str(error))
         del self._outgoing[channel]

@@ -135,8 +135,8 @@ class HotQueue:
     async def reap(self) -> list[str]:
         """Ids of the tasks of workers whose lease ran out; workers and tasks are forgotten."""
         keys = (self._pipe.key("leases"), self._pipe.key("held", ""), self._pipe.key("task", ""))
-        found = await self._pipe.call("EVAL", _REAP, len(keys), *keys)
-        return [x.decode() for x in found]
+        run_ids = await self._pipe.call("EVAL", _REAP, len(keys), *keys)
+        return [x.decode() for x in run_ids]
 
     async def check_writable(self) -> None:
         """Raises RedisUnavailable when Redis cannot be reached, or takes no writes."""
@@ -168,9 +168,9 @@ class HotQueue:
         client, queue, held = self._blocking, self._pipe.key("queue"), self._pipe.key("held", worker)
         limit = min(limit, 1 + CLAIM_AHEAD)
         if self._plenty:
-            found = await self._take(client, queue, held, b"", limit)
-            if found:
-                return found
+            task = await self._take(client, queue, held, b"", limit)
+            if task:
+                return task
         try:
             limit_s = wait_s + ANSWER_S if wait_s else None
             self._claiming = client.submit("CLIENT", "ID")

@@ -81,8 +81,8 @@ class LargeMessages:
     async def get(self, reference: Reference) -> bytes | None:
         """The body; None when Redis no longer has it. Raises RedisUnavailable, or redis ResponseError."""
         if reference.entry:
-            found: list[Any] = await self._pipe.call("XRANGE", reference.key, reference.entry, reference.entry)
-            return found[0][1][found[0][1].index(b"f") + 1] if found else None
+            entries: list[Any] = await self._pipe.call("XRANGE", reference.key, reference.entry, reference.entry)
+            return entries[0][1][entries[0][1].index(b"f") + 1] if entries else None
         chunks: list[bytes] = []
         for n in range(reference.chunks):
             chunk: bytes | None = await self._pipe.call("LINDEX", reference.key, n)

@@ -18,7 +18,7 @@ class RedisMemory(NamedTuple):
 async def redis_memory(pipe: RedisPipe) -> RedisMemory:
     """As ``INFO memory`` has it. Raises RedisUnavailable, or redis ResponseError where INFO is not allowed."""
     text: bytes = await pipe.call("INFO", "memory")
-    found = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+    members = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
     return RedisMemory(
-        int(found.get("used_memory", 0)), int(found.get("maxmemory", 0)), found.get("maxmemory_policy", "")
+        int(members.get("used_memory", 0)), int(members.get("maxmemory", 0)), members.get("maxmemory_policy", "")
     )

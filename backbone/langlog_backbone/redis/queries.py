@@ -26,7 +26,7 @@ QUERIES_MAX = 1_000
 """Queries that may wait for a worker; one more is refused at once."""
 LIST_KEPT_S = 600
 """Redis forgets queries this long after the last one: no worker takes them."""
-ASK_AGAIN_SHARE = 1 / 3
+RESEND_SHARE = 1 / 3
 """Share of the time after which a query that was taken, but not answered, is asked a second time."""
 
 
@@ -39,9 +39,9 @@ class QueryClient:
         self._pipe = pipe
         self._replies = replies
         self._under_way: dict[str, bytes] = {}
-        replies.on_reconnect.append(self._ask_all_again)
+        replies.on_reconnect.append(self._resend_all)
 
-    async def ask(self, kind: str, body: bytes, limit_s: float) -> Answer:
+    async def query(self, kind: str, body: bytes, limit_s: float) -> Answer:
         """A worker's answer. ``body``: JSON, as the kind says.
 
         Raises RedisUnavailable (or redis ResponseError) when the query cannot be put into Redis, TooManyQueries when too many wait
@@ -55,8 +55,8 @@ class QueryClient:
             deadline_ms=now_ms() + int(limit_s * 1000),
         )
         data = messages.encode(query)
-        future = self._replies.expect_answer(query.id)
-        again = asyncio.get_running_loop().call_later(limit_s * ASK_AGAIN_SHARE, self._check, query.id)
+        future = self._replies.pending_answer(query.id)
+        again = asyncio.get_running_loop().call_later(limit_s * RESEND_SHARE, self._check, query.id)
         try:
             async with asyncio.timeout(limit_s):
                 self._push(data, future)
@@ -83,17 +83,17 @@ class QueryClient:
         self._pipe.submit("LPUSH", self._pipe.key(QUERIES), data).add_done_callback(pushed)
         self._pipe.send("EXPIRE", self._pipe.key(QUERIES), LIST_KEPT_S)
 
-    def _ask_all_again(self) -> None:
+    def _resend_all(self) -> None:
         for data in self._under_way.values():
             self._pipe.send("LPUSH", self._pipe.key(QUERIES), data)
 
     def _check(self, id: str) -> None:
         data = self._under_way.get(id)
         if data is not None:
-            task = asyncio.ensure_future(self._ask_again_if_taken(id, data))
+            task = asyncio.ensure_future(self._resend_if_taken(id, data))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def _ask_again_if_taken(self, id: str, data: bytes) -> None:
+    async def _resend_if_taken(self, id: str, data: bytes) -> None:
         """A query that still waits in Redis needs no second one: workers are busy."""
         with contextlib.suppress(RedisUnavailable):
             key = self._pipe.key(QUERIES)

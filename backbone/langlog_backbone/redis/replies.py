@@ -60,7 +60,7 @@ class ReplyRouter:
             self._bus.on_reconnect.remove(self._reconnected)
             await self._bus.unsubscribe(channels.gateway(self.id), self._deliver)
 
-    def expect_reply(self, command_id: str) -> asyncio.Future[bytes]:
+    def pending_reply(self, command_id: str) -> asyncio.Future[bytes]:
         """A future of the command's encoded `Reply`. `discard` it in any case. Several may wait for one command."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._commands.setdefault(command_id, []).append(future)
@@ -68,7 +68,7 @@ class ReplyRouter:
             self._set_timer()
         return future
 
-    def expect_answer(self, query_id: str) -> asyncio.Future[bytes]:
+    def pending_answer(self, query_id: str) -> asyncio.Future[bytes]:
         """A future of the query's encoded `Answer`. `discard` it in any case."""
         future = self._queries[query_id] = asyncio.get_running_loop().create_future()
         return future
@@ -100,7 +100,7 @@ class ReplyRouter:
                 future.set_result(body)
 
     def _reconnected(self) -> None:
-        self._ask_again(list(self._commands))
+        self._request_again(list(self._commands))
         for call in self.on_reconnect:
             call()
 
@@ -111,11 +111,11 @@ class ReplyRouter:
     def _check(self) -> None:
         """Nothing signals that a message was lost: a reply that is late may be one."""
         self._timer = None
-        self._ask_again([id for id in self._commands if id in self._overdue])
+        self._request_again([id for id in self._commands if id in self._overdue])
         if self._commands:
             self._set_timer()
 
-    def _ask_again(self, ids: list[str]) -> None:
+    def _request_again(self, ids: list[str]) -> None:
         unheard = [id for id in ids if not all(future.done() for future in self._commands[id])]
         for n in range(0, len(unheard), IDS_PER_MESSAGE):
             message = ResendReplies(reply_to=self.id, command_ids=unheard[n : n + IDS_PER_MESSAGE])

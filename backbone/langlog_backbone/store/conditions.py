@@ -40,22 +40,22 @@ def prefix_filter(prefix: Sequence[str], parameters: Parameters, table: str = "i
 
 def value_filter(wanted: Mapping[str, Any], parameters: Parameters) -> list[str]:
     """Conditions on the value's members. Raises BadFilter for an unknown operator or an operand without an order."""
-    found: list[str] = []
+    conditions: list[str] = []
     for name, value in wanted.items():
-        _member([name], value, parameters, found)
-    return found
+        _member([name], value, parameters, conditions)
+    return conditions
 
 
-def _member(path: list[str], value: Any, parameters: Parameters, found: list[str]) -> None:
+def _member(path: list[str], value: Any, parameters: Parameters, conditions: list[str]) -> None:
     if isinstance(value, Mapping) and value:
         if any(isinstance(key, str) and key.startswith("$") for key in value):
             for operator, operand in value.items():
-                found.append(_operator(path, operator, operand, parameters))
+                conditions.append(_operator(path, operator, operand, parameters))
         else:
             for key, inner in value.items():
-                _member([*path, key], inner, parameters, found)
+                _member([*path, key], inner, parameters, conditions)
         return
-    found.append(_operator(path, "$eq", value, parameters))
+    conditions.append(_operator(path, "$eq", value, parameters))
 
 
 def _operator(path: list[str], operator: str, operand: Any, parameters: Parameters) -> str:
@@ -85,14 +85,14 @@ def pattern_filter(pattern: Sequence[str], parameters: Parameters, *, suffix: bo
     """Namespaces whose first (or last) labels match; ``*`` stands for any label."""
     if not pattern:
         return []
-    found = [f"cardinality(i.namespace) >= {len(pattern)}"]
+    conditions = [f"cardinality(i.namespace) >= {len(pattern)}"]
     fixed = 0
     if not suffix:
         while fixed < len(pattern) and pattern[fixed] != "*":
             fixed += 1
-        found += prefix_filter(pattern[:fixed], parameters)
+        conditions += prefix_filter(pattern[:fixed], parameters)
     for n, label in enumerate(pattern):
         if label != "*" and n >= fixed:
             at = f"cardinality(i.namespace) - {len(pattern) - 1 - n}" if suffix else str(n + 1)
-            found.append(f"i.namespace[{at}] = {parameters.add(label, '::text')}")
-    return found
+            conditions.append(f"i.namespace[{at}] = {parameters.add(label, '::text')}")
+    return conditions

@@ -54,15 +54,15 @@ class StoreReader:
         limit, offset = self._page(limit, offset)
         if vector is None:
             return await self._rows("listing", prefix, wanted, limit, offset)
-        found = await self._similar(prefix, wanted, limit, offset, vector)
-        if len(found) >= limit:
-            return found
+        similar = await self._similar(prefix, wanted, limit, offset, vector)
+        if len(similar) >= limit:
+            return similar
         skipped = 0
-        if not found and offset:
+        if not similar and offset:
             [(scored,)] = await self._rows("count_similar", prefix, wanted, 0, 0, vector)
             skipped = max(0, offset - scored)
-        rest = await self._rows("without_vectors", prefix, wanted, limit - len(found), skipped, vector)
-        return [*found, *rest]
+        rest = await self._rows("without_vectors", prefix, wanted, limit - len(similar), skipped, vector)
+        return [*similar, *rest]
 
     async def _similar(
         self,
@@ -74,11 +74,11 @@ class StoreReader:
     ) -> list[Row]:
         # more vectors than items, since several may be of one item, and some items may not match or be past their time
         candidates = min((SPARE_FILTERED if wanted else SPARE) + (limit + offset) * 2, OFFSET_MAX)
-        found = await self._rows("similar", prefix, wanted, limit, offset, vector, candidates)
-        if len(found) < limit:  # the page may be filled from further away
-            found = await self._rows("similar_filtered" if wanted else "similar", prefix, wanted, limit, offset, vector)
+        rows = await self._rows("similar", prefix, wanted, limit, offset, vector, candidates)
+        if len(rows) < limit:  # the page may be filled from further away
+            rows = await self._rows("similar_filtered" if wanted else "similar", prefix, wanted, limit, offset, vector)
         near = similarity(vector)
-        return [_scored(row, near) for row in found]
+        return [_scored(row, near) for row in rows]
 
     async def namespaces(
         self, patterns: Sequence[tuple[str, Sequence[str]]], max_depth: int | None, limit: int, offset: int
@@ -86,13 +86,15 @@ class StoreReader:
         """Sorted. ``patterns``: ("prefix" or "suffix", labels), all of which match; cut to ``max_depth`` and named once."""
         limit, offset = self._page(limit, offset)
         parameters = Parameters()
-        found = [c for kind, labels in patterns for c in pattern_filter(labels, parameters, suffix=kind == "suffix")]
+        conditions = [
+            c for kind, labels in patterns for c in pattern_filter(labels, parameters, suffix=kind == "suffix")
+        ]
         depth = "i.namespace"
         if max_depth is not None:
             depth += f"[1:{parameters.add(min(max(max_depth, 0), DEPTH_MAX), '::int')}]"
         sql = _SQL["namespaces"].format(
             depth=depth,
-            filters=" AND ".join(found) or "TRUE",
+            filters=" AND ".join(conditions) or "TRUE",
             limit=parameters.add(limit, "::bigint"),
             offset=parameters.add(offset, "::bigint"),
         )
@@ -120,8 +122,8 @@ class StoreReader:
             fragments["matching"] = " AND ".join(value_filter(wanted or {}, parameters)) or "TRUE"
             fragments["candidates"] = "ALL" if candidates is None else parameters.add(candidates, "::bigint")
         if "{filters}" in sql:
-            found = [*prefix_filter(prefix, parameters), *value_filter(wanted or {}, parameters)]
-            fragments["filters"] = " AND ".join(found) or "TRUE"
+            conditions = [*prefix_filter(prefix, parameters), *value_filter(wanted or {}, parameters)]
+            fragments["filters"] = " AND ".join(conditions) or "TRUE"
         if "{limit}" in sql:
             fragments["limit"] = parameters.add(limit, "::bigint")
             fragments["offset"] = parameters.add(offset, "::bigint")

@@ -30,7 +30,7 @@ KEYS_AT_ONCE = 1_000
 WAITING_MAX = 100_000
 """Items that wait while an append is under way; more are not refreshed."""
 
-Place = tuple[tuple[str, ...], str]
+ItemKey = tuple[tuple[str, ...], str]
 
 
 class Refreshes:
@@ -39,7 +39,7 @@ class Refreshes:
     def __init__(self, log: Log, source: str) -> None:
         self._log = log
         self._source = source
-        self._read: dict[Place, datetime] = {}
+        self._read: dict[ItemKey, datetime] = {}
         self._task: asyncio.Task[None] | None = None
 
     def note(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -81,17 +81,17 @@ class Refreshes:
         return command_record(command, id=new_id(), source=self._source)
 
 
-def commands_of(read: Mapping[Place, datetime]) -> list[cmd.RefreshStore]:
+def commands_of(read: Mapping[ItemKey, datetime]) -> list[cmd.RefreshStore]:
     """As few as there are namespaces, as long as these are not many. A namespace's items are taken to be read when the first was."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    by_namespace: dict[tuple[str, ...], list[str]] = {}
     for namespace, key in read:
-        found.setdefault(namespace, []).append(key)
+        by_namespace.setdefault(namespace, []).append(key)
     return [
         cmd.RefreshStore(
             namespace=list(namespace),
             keys=keys[n : n + KEYS_AT_ONCE],
             read_at=min(read[namespace, key] for key in keys).isoformat(timespec="microseconds"),
         )
-        for namespace, keys in found.items()
+        for namespace, keys in by_namespace.items()
         for n in range(0, len(keys), KEYS_AT_ONCE)
     ]

@@ -97,25 +97,25 @@ class Schedule:
 
     def after(self, moment: datetime) -> datetime:
         """The first time that is due after ``moment`` (aware); UTC."""
-        found = self._running(moment) if self._free else self._at_times_of_day(moment)
-        return found.astimezone(UTC)
+        moment_due = self._running(moment) if self._free else self._at_times_of_day(moment)
+        return moment_due.astimezone(UTC)
 
     def between(self, start: datetime, end: datetime, limit: int = 1000) -> list[datetime]:
         """The times due from ``start`` to ``end``, both included, at most ``limit``."""
-        found: list[datetime] = []
+        moments: list[datetime] = []
         at = self.after(start - SECOND / 1_000_000)
-        while at <= end and len(found) < limit:
-            found.append(at)
+        while at <= end and len(moments) < limit:
+            moments.append(at)
             at = self.after(at)
-        return found
+        return moments
 
     def latest(self, start: datetime, end: datetime) -> datetime | None:
         """The last time due from ``start`` to ``end``, both included."""
         for span in LOOK_BACK:
             since = max(start, end - span)
-            found = self.between(since, end, limit=100_000)
-            if found:
-                return found[-1]
+            moments = self.between(since, end, limit=100_000)
+            if moments:
+                return moments[-1]
             if since == start:
                 break
         return None
@@ -133,8 +133,8 @@ class Schedule:
     def _next(self, wall: datetime) -> datetime:
         """The next time on a clock that is never changed."""
         self._cron.set_current(wall, force=True)
-        found: datetime = self._cron.get_next(datetime)
-        return found
+        following: datetime = self._cron.get_next(datetime)
+        return following
 
     def _at_times_of_day(self, moment: datetime) -> datetime:
         wall = moment.astimezone(self._zone).replace(tzinfo=None)
@@ -209,7 +209,7 @@ def zone_of(name: str | None) -> tzinfo:
 def moment_of(text: str) -> datetime:
     """An ISO 8601 date and time; without an offset it is UTC. Comes back in UTC. Raises ScheduleError."""
     try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ScheduleError(BAD_MOMENT.format(shown(text))) from None

@@ -87,7 +87,7 @@ class HealthService:
         reasons = [(service.name, await service.not_ready()) for service in self._services]
         found = [f"{name} ({reason})" for name, reason in reasons if reason is not None]
         if not found and self._probe is not None:
-            found = list((await self._probe.troubles()).values())
+            found = list((await self._probe.failures()).values())
         return found
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 from langlog_backbone.context import Backbone
-from langlog_backbone.history.last_states import Orphan
+from langlog_backbone.history.last_states import OrphanedRun
 from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.log.records import command_record, event_record
 from langlog_backbone.process.retry import Availability
@@ -29,7 +29,7 @@ from langlog_schemas.messages import Control, Task
 from langlog_schemas.thread import ThreadState
 
 from .aggregates import Aggregates, Kept
-from .orphaned_runs import UntoldEnds, end_record
+from .orphaned_runs import OrphanedRuns, end_record
 from .threads import fold_thread
 
 logger = structlog.get_logger(__name__)
@@ -40,11 +40,11 @@ SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.Checkpoints
 """Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
 
 
-class Stopping(NamedTuple):
-    """A run to be stopped. ``orphan``: what is asked for when no worker has it; None: nothing has come of it that would stay."""
+class StopRequest(NamedTuple):
+    """A run to be stopped. ``orphaned_run``: what is asked for when no worker has it; None: nothing has come of it that would stay."""
 
     control: Control
-    orphan: Orphan | None = None
+    orphaned_run: OrphanedRun | None = None
     orphaned: bool = False
 
 
@@ -55,7 +55,7 @@ class Decided(NamedTuple):
     kept: Kept | None
 
 
-class Consequences:
+class Effects:
     """``append``: for reports and removals that are commands again; comes back when they are in the log."""
 
     def __init__(
@@ -65,11 +65,11 @@ class Consequences:
         self._aggregates = aggregates
         self._append = append
         self._frames = KeptFrames(backbone.pipe, backbone.settings)
-        self._ends = UntoldEnds(backbone, append)
+        self._ends = OrphanedRuns(backbone, append)
         self._redis = Availability("decider.effects", "redis")
         self._postgres = Availability("decider.effects")
         self.availabilities = (self._redis, self._postgres)
-        self._queue: asyncio.Queue[tuple[list[Task], list[Stopping], list[str]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[list[Task], list[StopRequest], list[str]]] = asyncio.Queue()
         """tasks for workers, runs to stop, threads that are gone"""
 
     async def start(self) -> None:
@@ -85,7 +85,7 @@ class Consequences:
     def follow(self, decided: Sequence[Decided], positions: Sequence[Position]) -> None:
         """Note where the events stand, and start what follows from them."""
         tasks: list[Task] = []
-        controls: list[Stopping] = []
+        controls: list[StopRequest] = []
         gone: list[str] = []
         at = iter(positions)
         for d in decided:
@@ -127,15 +127,15 @@ class Consequences:
             finally:
                 self._queue.task_done()
 
-    async def _stop_runs(self, controls: Sequence[Stopping]) -> None:
+    async def _stop_runs(self, controls: Sequence[StopRequest]) -> None:
         """Runs that nobody has claimed are taken out of the queue, the others' workers are told."""
-        for control, orphan, orphaned in controls:
+        for control, orphaned_run, orphaned in controls:
             with self._redis.attempt():
                 alone = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
             if not alone or control.action == "drop":
                 self._backbone.bus.publish(channels.CONTROL, messages.encode(control))
-            if orphan is not None and (alone or orphaned):
-                self._ends.find(orphan)
+            if orphaned_run is not None and (alone or orphaned):
+                self._ends.find(orphaned_run)
             elif alone and control.action != "drop":
                 await self._append([_withdrawn_report(control)])
 
@@ -206,12 +206,12 @@ def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, positio
     )
 
 
-def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[Stopping]:
+def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[StopRequest]:
     """Whom an event stops. An end that its worker did not report itself is news to the worker."""
     match event:
         case ev.RunCancelRequested():
             stopping = _control(state, event.run_id, event.attempt, event.action)
-            return [stopping._replace(orphan=_orphan(state, event), orphaned=event.orphaned)]
+            return [stopping._replace(orphaned_run=_orphaned_run(state, event), orphaned=event.orphaned)]
         case ev.ThreadDeleted():
             return [_control(state, run_id, attempt, "drop") for run_id, attempt in event.active]
         case ev.RunDeleted() if event.active_attempt is not None:
@@ -225,17 +225,17 @@ def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list
             return []
 
 
-def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Stopping:
-    return Stopping(Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action))
+def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> StopRequest:
+    return StopRequest(Control(thread_id=state.thread_id, run_id=run_id, attempt=attempt, action=action))
 
 
-def _orphan(state: ThreadState, event: ev.RunCancelRequested) -> Orphan | None:
+def _orphaned_run(state: ThreadState, event: ev.RunCancelRequested) -> OrphanedRun | None:
     """A run that keeps what it has written, when an attempt may have written something."""
     run = state.runs[event.run_id]
     if event.action == "rollback" or run.temporary or not (event.orphaned or run.attempt > 1):
         return None
     config = msgspec.json.encode(state.config)
-    return Orphan(state.thread_id, run.run_id, event.attempt, run.graph_id, config, temporary=False)
+    return OrphanedRun(state.thread_id, run.run_id, event.attempt, run.graph_id, config, temporary=False)
 
 
 def _temporary(state: ThreadState | None) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from langlog_backbone.context import Backbone
-from langlog_backbone.history.last_states import LastStates, Orphan, ended
+from langlog_backbone.history.last_states import LastStates, OrphanedRun, ended
 from langlog_backbone.log import NewRecord
 from langlog_backbone.log.records import command_record
 from langlog_schemas import commands as cmd
@@ -25,13 +25,13 @@ ANSWER_S = 10.0
 """For a worker's answer: the only one may have died, and another is just starting in its place."""
 
 
-class UntoldEnds:
+class OrphanedRuns:
     """``append``: comes back when the records are in the log."""
 
     def __init__(self, backbone: Backbone, append: Callable[[Sequence[NewRecord]], Awaitable[object]]) -> None:
         self._states = LastStates(backbone, ANSWER_S)
         self._append = append
-        self._finding: dict[Orphan, asyncio.Task[None]] = {}
+        self._finding: dict[OrphanedRun, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         await self._states.start()
@@ -43,13 +43,13 @@ class UntoldEnds:
         await asyncio.gather(*finding, return_exceptions=True)
         await self._states.stop()
 
-    def find(self, run: Orphan) -> None:
+    def find(self, run: OrphanedRun) -> None:
         """See where the run has left its thread, and report its end, unless that is under way. Does not wait."""
         if run not in self._finding:
             task = self._finding[run] = asyncio.create_task(self._end(run))
             task.add_done_callback(lambda _: self._finding.pop(run))
 
-    async def _end(self, run: Orphan) -> None:
+    async def _end(self, run: OrphanedRun) -> None:
         try:
             (state,) = await self._states.of([run])
             await self._append([end_record(ended(run, state, "interrupted"))])

@@ -53,7 +53,7 @@ from langlog_schemas.thread import ThreadState
 from .aggregates import Aggregates
 from .assistants import decide_assistant, fold_assistant
 from .crons import decide_cron, fold_cron
-from .effects import Consequences, Decided, event_records, topic_of
+from .effects import Decided, Effects, event_records, topic_of
 from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, DeadLetter, ParkedKeys, another_release
 from .parking.removal import REMOVALS, ParkedRemoval
 from .read_model import ReadModel
@@ -105,12 +105,12 @@ class DeciderService:
         """Those that retried commands about to be decided would make a second time."""
         self._next: dict[TopicPartition, int] = {}
         self._reader: LogReader | None = None
-        self._consequences = Consequences(backbone, self._aggregates, self._append_for_sure)
+        self._effects = Effects(backbone, self._aggregates, self._append_for_sure)
         self._removal = ParkedRemoval(
             self._model,
             self._aggregates,
             self._parked,
-            self._consequences,
+            self._effects,
             self._ends,
             self._append_for_sure,
             self._tell,
@@ -125,13 +125,13 @@ class DeciderService:
     async def start(self) -> None:
         await self._bus.subscribe(channels.WATERMARK, self._model.on_watermark, remote=False)
         await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
-        await self._consequences.start()
+        await self._effects.start()
         self._joins_until = asyncio.get_running_loop().time() + JOIN_S
         self._reader = self._log.member(DECIDERS, [cmd.TOPIC], self)
 
     async def serve(self) -> None:
         deciding = self._deciding = asyncio.create_task(self._decide_all_read())
-        effects = asyncio.create_task(self._consequences.serve())
+        effects = asyncio.create_task(self._effects.serve())
         try:
             for ended in (await asyncio.wait([deciding, effects], return_when=asyncio.FIRST_EXCEPTION))[0]:
                 if not ended.cancelled():
@@ -172,7 +172,7 @@ class DeciderService:
             await asyncio.wait([deciding])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                await self._consequences.join()
+                await self._effects.join()
                 if self._next:
                     await self._commit()
         if self._reader is not None:
@@ -181,14 +181,14 @@ class DeciderService:
     async def stop(self) -> None:
         if self._committer is not None:
             self._committer.cancel()
-        await self._consequences.stop()
+        await self._effects.stop()
         if self._reader is not None:
             await self._reader.stop()
 
     async def not_ready(self) -> str | None:
         if self._reader is None:
             return "it has not started"
-        reason = reason_of([self._availability, *self._consequences.availabilities])
+        reason = reason_of([self._availability, *self._effects.availabilities])
         if reason is None and self._model.behind:
             return f"it waits for the projector in {self._model.behind} partitions"
         if reason is None and asyncio.get_running_loop().time() < self._joins_until:
@@ -289,7 +289,7 @@ class DeciderService:
         decided = [d for d in decided if d.events]
         if decided:
             positions = await self._append(decided)
-            self._consequences.follow(decided, positions)
+            self._effects.follow(decided, positions)
 
     async def _bury(self, letters: Sequence[tuple[Record, str | None]]) -> None:
         """Commands that are not decided: to the dead letters, before anything that comes after them; who waits is told."""
@@ -342,7 +342,7 @@ class DeciderService:
         )
         records[-1] = records[-1]._replace(topic=topic)
         positions = await self._append_for_sure(records)
-        self._consequences.follow(decided, positions[:-1])
+        self._effects.follow(decided, positions[:-1])
         self._parked.released(record.key, left[0] if left else None)
         logger.warning("decider.released", key=record.key, decided=len(over), dropped=len(dropped), left=len(left))
 

@@ -166,7 +166,7 @@ class QueryServer:
         data = ANSWER + messages.encode(answer)
         for pause in PUBLISH_PAUSES_S:
             try:
-                if await self._backbone.bus.publish_heard(channel, data):
+                if await self._backbone.bus.publish_counted(channel, data):
                     return
             except RedisRefused as error:  # it is full: there is no room for a large answer
                 logger.warning("query.answer_refused", query_id=query.id, bytes=len(data), error=str(error))

@@ -75,7 +75,7 @@ class CommandSender:
         topics = [STORE_EVENTS if isinstance(command, commands.StoreCommand) else RUN_EVENTS for command in sent]
         for command in sent:
             id = new_id()
-            futures[id] = self._replies.expect_reply(id)
+            futures[id] = self._replies.pending_reply(id)
             records.append(
                 command_record(
                     command,

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
-from langlog_backbone.project.imports import executed_anew, load_object
+from langlog_backbone.project.imports import executed_again, load_object
 from langlog_schemas.filters import Filter
 
 from ..auth.access import Action, Gate, Resource, User
@@ -131,7 +131,7 @@ class LiveCode:
         """
         if not self.any:
             return None
-        with executed_anew(project, changed) as anew:
+        with executed_again(project, changed) as anew:
             if not anew.affected and not self._failed:
                 anew.undo()
                 return None

@@ -100,7 +100,7 @@ class Commands:
         named = [
             (origin.mint(what if len(commands) == 1 else f"{what} {n}"), command) for n, command in enumerate(commands)
         ]
-        waiting = {id: self._replies.expect_reply(id) for id, _ in named}
+        waiting = {id: self._replies.pending_reply(id) for id, _ in named}
         try:
             await self._append([self._record(id, *command, origin) for id, command in named])
             async with asyncio.timeout(self._timeout):
@@ -179,10 +179,10 @@ class Queries:
         self._client = QueryClient(pipe, replies)
         self._timeout = timeout_s
 
-    async def ask(self, kind: str, body: dict[str, Any]) -> bytes:
+    async def query(self, kind: str, body: dict[str, Any]) -> bytes:
         """The answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
         try:
-            answer = await self._client.ask(kind, msgspec.json.encode(body), self._timeout)
+            answer = await self._client.query(kind, msgspec.json.encode(body), self._timeout)
         except (RedisUnavailable, ResponseError):
             raise unavailable("Redis") from None
         except TooManyQueries:

@@ -303,7 +303,7 @@ class Assistants:
             **await self._core.asker(request),
             **more,
         }
-        return await self._core.queries.ask(kind, body)
+        return await self._core.queries.query(kind, body)
 
     # shared
 

@@ -124,7 +124,7 @@ class Store:
         await self._authorize(request, "search", value)
         vector = None
         if value["query"] and self._core.store_index is not None:
-            found = await self._core.queries.ask("embed_query", {"text": value["query"]})
+            found = await self._core.queries.query("embed_query", {"text": value["query"]})
             packed = _VECTOR.decode(found)
             vector = unpack(packed.embedding, packed.bits)
         try:
@@ -169,7 +169,7 @@ class Store:
     async def _vectors(self, value: Any, index: Any) -> list[cmd.StoreVector]:
         if self._core.store_index is None or index is False:
             return []
-        return _VECTORS.decode(await self._core.queries.ask("embed_item", {"value": value, "index": index}))
+        return _VECTORS.decode(await self._core.queries.query("embed_item", {"value": value, "index": index}))
 
     def _refreshed(self, value: dict[str, Any]) -> bool:
         asked = value["refresh_ttl"]

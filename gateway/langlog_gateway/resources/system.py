@@ -51,9 +51,9 @@ class System:
         state of Postgres, Redis and the log, and the lag of the read model.
         """
         detailed = query_int(request, "check_db", 0)
-        troubles = await self._core.probe.troubles()
-        if troubles:
-            raise not_ready(troubles.values())
+        failures = await self._core.probe.failures()
+        if failures:
+            raise not_ready(failures.values())
         if detailed:
             found = await services(self._core.reads, self._core.pipe, self._core.log)
             return json_response(msgspec.json.encode({"ok": True, "services": found}))

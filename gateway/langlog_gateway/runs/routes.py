@@ -334,7 +334,7 @@ class Runs:
             **await self._core.asker(request),
         }
         try:
-            state = _state_left.decode(await self._core.queries.ask("state_without_run", asked))
+            state = _state_left.decode(await self._core.queries.query("state_without_run", asked))
         except UserCodeError:
             return command  # a graph that no longer loads must not keep its runs from being removed
         return cmd.DeleteRun(

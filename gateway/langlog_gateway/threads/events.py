@@ -14,7 +14,7 @@ from functools import partial
 
 import msgspec
 from aiohttp import hdrs, web
-from langlog_backbone.history.audit import Asked, Page
+from langlog_backbone.history.audit import EventQuery, Page
 from langlog_backbone.history.event_view import EventView
 from langlog_backbone.log import LogUnavailable
 from langlog_schemas import events as ev
@@ -56,7 +56,7 @@ class ThreadEvents:
         """
         thread_id = path_uuid(request, "thread")
         run_id = path_uuid(request, "run") if "run_id" in request.match_info else None
-        asked = asked_of(request, thread_id, run_id)
+        asked = query_of(request, thread_id, run_id)
         limit = max(1, min(query_int(request, "limit", LIMIT), LIMIT_MAX))
         streamed = "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
         after = after_of(request.headers.get("last-event-id") if streamed else None, request.query.get("after"))
@@ -75,17 +75,17 @@ class ThreadEvents:
             raise missing_thread(thread_id)
         if run_id is None or await self._core.reads.row(SQL["progress"], thread_id, run_id) is not None:
             return
-        async for _ in self._core.audit.places(Asked(thread_id, run_id)):
+        async for _ in self._core.audit.entries(EventQuery(thread_id, run_id)):
             return
         raise not_found("Run not found")
 
-    async def _page(self, asked: Asked, after: int, limit: int) -> Page:
+    async def _page(self, asked: EventQuery, after: int, limit: int) -> Page:
         try:
             return await self._core.audit.page(asked, after, limit)
         except LogUnavailable:
             raise unavailable("The log") from None
 
-    async def _follow(self, request: web.Request, asked: Asked, after: int) -> web.StreamResponse:
+    async def _follow(self, request: web.Request, asked: EventQuery, after: int) -> web.StreamResponse:
         core = self._core
         core.enter_stream(request)
         watch: Watch | None = None
@@ -106,7 +106,7 @@ class ThreadEvents:
                 core.watches.close(watch)
             core.leave_stream(request)
 
-    async def _written(self, out: StreamOut, watch: Watch, asked: Asked, page: Page) -> web.StreamResponse:
+    async def _written(self, out: StreamOut, watch: Watch, asked: EventQuery, page: Page) -> web.StreamResponse:
         """Write the events, from this page on, until the thread is gone."""
         while True:
             await out.write(encoded(page.events))
@@ -140,7 +140,7 @@ def encoded(events: Iterable[EventView]) -> bytes:
     return b"".join([sse.event(e.type, msgspec.json.encode(e), str(e.position.offset)) for e in events])
 
 
-def asked_of(request: web.Request, thread_id: str, run_id: str | None) -> Asked:
+def query_of(request: web.Request, thread_id: str, run_id: str | None) -> EventQuery:
     """The filters of the query. Raises ApiError 422."""
     types = tuple(t for text in query_names(request, "type") for t in text.split(",") if t)
     if len(types) > TYPES_MAX:
@@ -150,7 +150,7 @@ def asked_of(request: web.Request, thread_id: str, run_id: str | None) -> Asked:
         if name not in INCLUDES:
             raise unprocessable(f"Invalid include: {name}. Expected: {', '.join(INCLUDES)}")
     since, until = moment(request.query.get("from"), "from"), moment(request.query.get("to"), "to")
-    return Asked(thread_id, run_id, types, since, until, "frames" in includes)
+    return EventQuery(thread_id, run_id, types, since, until, "frames" in includes)
 
 
 def moment(text: str | None, name: str) -> datetime | None:

@@ -103,7 +103,7 @@ class Threads:
             "metadata": {"graph_id": graph_id, "thread_id": thread_id},
         }
         try:
-            answer = _Prepared.decode(await self._core.queries.ask("supersteps", asked))
+            answer = _Prepared.decode(await self._core.queries.query("supersteps", asked))
             command = cmd.UpdateState.TYPE, thread_id, bytes(answer["command"])
             replies = await self._core.commands.execute_encoded([command], origin, "supersteps")
         except ApiError as error:

@@ -136,7 +136,7 @@ class ThreadState:
         }
         if select:
             asked["select"] = list(select)
-        return await self._core.queries.ask("state", asked)
+        return await self._core.queries.query("state", asked)
 
     async def update(self, request: web.Request) -> web.Response:
         """Writes values into the state of a thread, as if a node had returned them, and creates a checkpoint. 409
@@ -166,7 +166,7 @@ class ThreadState:
         }
         if body.as_node is not None:
             asked["as_node"] = body.as_node
-        answer = _members.decode(await self._core.queries.ask("update_state", asked))
+        answer = _members.decode(await self._core.queries.query("update_state", asked))
         encoded = bytes(answer["command"])
         if visible:
             encoded = b'{"visible":' + msgspec.json.encode(visible) + b"," + encoded[1:]
@@ -235,7 +235,7 @@ class ThreadState:
         for name, value in (("before", before), ("metadata", metadata or None), ("select", list(select) or None)):
             if value is not None:
                 asked[name] = value
-        return json_response(await self._core.queries.ask("history", asked))
+        return json_response(await self._core.queries.query("history", asked))
 
 
 _members = msgspec.json.Decoder(dict[str, Raw])

@@ -115,16 +115,16 @@ class ThreadKeys:
         answer: asyncio.Future[Mapping[str, ThreadKey]] = asyncio.get_running_loop().create_future()
         self._wanted.append((threads, makers, answer))
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+            self._looking = asyncio.create_task(self._look_up())
         return await answer
 
-    async def _look(self) -> None:
+    async def _look_up(self) -> None:
         while wanted := self._wanted:
             self._wanted = []
             threads = {id for asked, _, _ in wanted for id in asked}
             makers = {id for _, making, _ in wanted for id in making}
             try:
-                found = await self._for_writing(threads, makers)
+                keys = await self._for_writing(threads, makers)
             except Exception as error:
                 for _, _, answer in wanted:
                     if not answer.done():
@@ -132,11 +132,11 @@ class ThreadKeys:
                 continue
             for _, _, answer in wanted:
                 if not answer.done():  # its caller was cancelled
-                    answer.set_result(found)
+                    answer.set_result(keys)
 
     async def _for_writing(self, threads: Collection[str], makers: Collection[str]) -> Mapping[str, ThreadKey]:
-        found = await self._of_threads(threads)
-        missing = [id for id in threads if id not in found or (found[id] is None and id in makers)]
+        keys = await self._of_threads(threads)
+        missing = [id for id in threads if id not in keys or (keys[id] is None and id in makers)]
         if missing:
             made = [(id, random_hex(16), random_bytes(KEY_BYTES)) for id in missing]
             columns = (
@@ -144,22 +144,22 @@ class ThreadKeys:
                 [key_id for _, key_id, _ in made],
                 [self._wrapped(key_id, key) for _, key_id, key in made],
             )
-            rows = await self._ask("fetch", self._sql["make"], *columns, list(makers), bool(self._masters))
+            rows = await self._query("fetch", self._sql["make"], *columns, list(makers), bool(self._masters))
             ours = {row["thread_id"] for row in rows}
             for id, key_id, key in made:
                 if id in ours:
-                    fresh = found[id] = ThreadKey(key_id, self._cipher(key))
+                    fresh = keys[id] = ThreadKey(key_id, self._cipher(key))
                     self._remember(key_id, fresh.cipher)
             if theirs := [id for id in missing if id not in ours]:  # made by another meanwhile, or erased
-                found |= await self._of_threads(theirs)
-        return {id: found.get(id) or self._throwaway() for id in threads}
+                keys |= await self._of_threads(theirs)
+        return {id: keys.get(id) or self._throwaway() for id in threads}
 
     async def for_reading(self, ids: Collection[str]) -> Mapping[str, AESGCM | None]:
         """The keys of these ids; None: destroyed."""
         now = monotonic()
         unknown = [id for id in ids if self._known.get(id, (0.0, None))[0] < now]
         if unknown:
-            rows = {row["key_id"]: row for row in await self._ask("fetch", self._sql["by_id"], unknown)}
+            rows = {row["key_id"]: row for row in await self._query("fetch", self._sql["by_id"], unknown)}
             for id in unknown:
                 self._remember(id, self._opened(rows[id]).cipher if id in rows else None)
         return {id: self._known[id][1] for id in ids}
@@ -173,15 +173,15 @@ class ThreadKeys:
             raise LogFault("LANGLOG_MASTER_KEY is not set: there is nothing to wrap keys with")
         done = before = 0
         last = ""
-        total = (await self._ask("fetch", self._sql["count"]))[0]["keys"]
-        while rows := await self._ask("fetch", self._sql["page"], last, PAGE_KEYS):
+        total = (await self._query("fetch", self._sql["count"]))[0]["keys"]
+        while rows := await self._query("fetch", self._sql["page"], last, PAGE_KEYS):
             changed: list[tuple[str, str, bytes]] = []
             for row in rows:
                 key, by = self._unwrapped(row)
                 if by != 0:
                     changed.append((row["thread_id"], row["key_id"], self._wrapped(row["key_id"], key)))
             if changed:
-                await self._ask("execute", self._sql["rewrap"], *map(list, zip(*changed, strict=True)))
+                await self._query("execute", self._sql["rewrap"], *map(list, zip(*changed, strict=True)))
             done, before, last = done + len(changed), before + len(rows) - len(changed), rows[-1]["thread_id"]
             progress(done + before, max(total, done + before))
         return Rewrapped(done, before)
@@ -191,24 +191,24 @@ class ThreadKeys:
         return {key.id for key in (await self._of_threads([thread_id])).values() if key is not None}
 
     async def _of_threads(self, threads: Collection[str]) -> dict[str, ThreadKey | None]:
-        found: dict[str, ThreadKey | None] = {}
-        for row in await self._ask("fetch", self._sql["of_threads"], list(threads)):
+        keys: dict[str, ThreadKey | None] = {}
+        for row in await self._query("fetch", self._sql["of_threads"], list(threads)):
             if row["key"] is None:
-                found[row["thread_id"]] = None
+                keys[row["thread_id"]] = None
                 continue
             known = self._known.get(row["key_id"], (0.0, None))[1]  # unwrapping costs more than looking
-            key = found[row["thread_id"]] = self._opened(row) if known is None else ThreadKey(row["key_id"], known)
+            key = keys[row["thread_id"]] = self._opened(row) if known is None else ThreadKey(row["key_id"], known)
             self._remember(key.id, key.cipher)
-        return found
+        return keys
 
-    async def _ask(self, how: str, sql: str, *args: object) -> list[asyncpg.Record]:
+    async def _query(self, how: str, sql: str, *args: object) -> list[asyncpg.Record]:
         try:
             if self._pool is None:
                 await self.start()
-            found: list[asyncpg.Record] = await getattr(self._pool, how)(sql, *args)
+            rows: list[asyncpg.Record] = await getattr(self._pool, how)(sql, *args)
         except UNAVAILABLE_ERRORS as error:
             raise LogUnavailable(f"the keys of threads cannot be reached: {error}") from None
-        return found
+        return rows
 
     def _remember(self, id: str, cipher: AESGCM | None) -> None:
         self._known[id] = monotonic() + REMEMBERED_S, cipher
@@ -260,20 +260,20 @@ async def check_readable(pool: Pool, settings: Settings) -> None:
 
 def statements(settings: Settings) -> dict[str, str]:
     """The SQL of this module, for the schema that is set."""
-    found = load_sql("langlog_backbone", "thread_keys.sql")
-    return {name: text.replace("{schema}", settings.keys_schema) for name, text in found.items()}
+    templates = load_sql("langlog_backbone", "thread_keys.sql")
+    return {name: text.replace("{schema}", settings.keys_schema) for name, text in templates.items()}
 
 
 def _masters(settings: Settings) -> list[AESGCM]:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    found = []
+    ciphers = []
     for text in filter(None, (part.strip() for part in settings.master_key.split(","))):
         try:
             key = base64.b64decode(text, validate=True)
             if len(key) != MASTER_BYTES:
                 raise ValueError
-            found.append(AESGCM(key))
+            ciphers.append(AESGCM(key))
         except (binascii.Error, ValueError):
             raise LogFault("LANGLOG_MASTER_KEY must be 32 bytes in base64 (openssl rand -base64 32)") from None
-    return found
+    return ciphers

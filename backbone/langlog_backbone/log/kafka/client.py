@@ -128,7 +128,7 @@ def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:
     )
 
 
-class Complaints(logging.Handler):
+class BrokerLogFilter(logging.Handler):
     """aiokafka logs every retry, hundreds a second while a broker is away: the first of them becomes one event."""
 
     def __init__(self) -> None:
@@ -139,22 +139,22 @@ class Complaints(logging.Handler):
         first = self._last is None
         self._last = monotonic()
         if first:
-            logger.warning("kafka.trouble", said=record.getMessage())
+            logger.warning("kafka.failing", said=record.getMessage())
 
-    def well(self) -> None:
+    def recovered(self) -> None:
         """Something got through."""
         if self._last is not None and monotonic() - self._last > QUIET_S:
             self._last = None
-            logger.info("kafka.well")
+            logger.info("kafka.recovered")
 
 
-complaints = Complaints()
+broker_log = BrokerLogFilter()
 
 
-def hear_complaints() -> None:
+def filter_broker_log() -> None:
     """Lead aiokafka's `logging` records here, and no further."""
     source = logging.getLogger("aiokafka")
-    if complaints not in source.handlers:
-        source.handlers = [complaints]
+    if broker_log not in source.handlers:
+        source.handlers = [broker_log]
         source.propagate = False
         source.setLevel(logging.WARNING)

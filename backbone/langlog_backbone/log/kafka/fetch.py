@@ -34,7 +34,7 @@ class KafkaFetcher:
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
 
-    async def fetch(self, topic: str, place: KafkaPartition, offsets: Collection[int]) -> list[Record]:
+    async def fetch(self, topic: str, partition: KafkaPartition, offsets: Collection[int]) -> list[Record]:
         """As `port.Log.fetch`; ``topic`` is the name to give back. Raises LogUnavailable."""
         wanted = sorted(set(offsets))
         if not wanted:
@@ -43,9 +43,9 @@ class KafkaFetcher:
         async with self._turn:
             try:
                 async with asyncio.timeout(FETCH_TIMEOUT_S):
-                    found = await self._fetch(topic, place, wanted)
+                    records = await self._fetch(topic, partition, wanted)
                 done = True
-                return found
+                return records
             except (KafkaError, OSError, TimeoutError) as error:
                 raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
             finally:
@@ -58,7 +58,7 @@ class KafkaFetcher:
             with contextlib.suppress(KafkaError, OSError):
                 await consumer.stop()
 
-    async def _fetch(self, topic: str, place: KafkaPartition, wanted: list[int]) -> list[Record]:
+    async def _fetch(self, topic: str, partition: KafkaPartition, wanted: list[int]) -> list[Record]:
         if self._consumer is None:
             consumer = self._make()
             try:
@@ -69,30 +69,30 @@ class KafkaFetcher:
                 raise
             self._consumer = consumer
         consumer = self._consumer
-        consumer.assign([place])
+        consumer.assign([partition])
         try:
-            first = (await consumer.beginning_offsets([place]))[place]
-            end = (await consumer.end_offsets([place]))[place]
-            found: list[Record] = []
+            first = (await consumer.beginning_offsets([partition]))[partition]
+            end = (await consumer.end_offsets([partition]))[partition]
+            records: list[Record] = []
             for group in _groups([offset for offset in wanted if first <= offset < end]):
-                found += await self._read(consumer, topic, place, group)
-            return found
+                records += await self._read(consumer, topic, partition, group)
+            return records
         finally:
             consumer.unsubscribe()  # so that it fetches nothing while nobody asks
 
     async def _read(
-        self, consumer: AIOKafkaConsumer, topic: str, place: KafkaPartition, group: list[int]
+        self, consumer: AIOKafkaConsumer, topic: str, partition: KafkaPartition, group: list[int]
     ) -> list[Record]:
-        found: list[Record] = []
+        records: list[Record] = []
         wanted, last = set(group), group[-1]
-        consumer.seek(place, group[0])
+        consumer.seek(partition, group[0])
         while True:
-            fetched = await consumer.getmany(place, timeout_ms=WAIT_MS, max_records=READ_RECORDS)
-            for record in fetched.get(place, ()):
+            fetched = await consumer.getmany(partition, timeout_ms=WAIT_MS, max_records=READ_RECORDS)
+            for record in fetched.get(partition, ()):
                 if record.offset in wanted:
-                    found.append(decode_record(topic, place.partition, record))
+                    records.append(decode_record(topic, partition.partition, record))
                 if record.offset >= last:
-                    return found
+                    return records
 
 
 def _groups(wanted: list[int]) -> list[list[int]]:

@@ -54,8 +54,8 @@ from ..port import (
 from .abrupt_close import discard_producer
 from .client import (
     CONNECT_TIMEOUT_S,
-    complaints,
-    hear_complaints,
+    broker_log,
+    filter_broker_log,
     make_admin,
     make_consumer,
     make_member,
@@ -77,7 +77,7 @@ PROBE_PAUSE_S = 0.25
 """Between two connection attempts while no broker answers."""
 STOP_TIMEOUT_S = 5.0
 """For what is still being sent at `stop`."""
-ASK_TIMEOUT_S = 10.0
+QUERY_TIMEOUT_S = 10.0
 """For questions to the cluster: end offsets, committed positions."""
 CUT_TIMEOUT_S = 60.0
 """For the cluster to let go of records."""
@@ -103,7 +103,7 @@ class KafkaLog:
         self._producer: AIOKafkaProducer | None = None
         self._making: asyncio.Task[AIOKafkaProducer] | None = None
         self._admin: AIOKafkaAdminClient | None = None
-        self._asker: AIOKafkaConsumer | None = None
+        self._offsets_reader: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
@@ -112,11 +112,11 @@ class KafkaLog:
         """When the last append failed; None: it did not."""
         self._down = False
         self._probe: asyncio.Task[None] | None = None
-        self._burials: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._open = False
 
     async def start(self) -> None:
-        hear_complaints()
+        filter_broker_log()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 admin = self._admin = make_admin(self._bootstrap, self._settings)
@@ -156,14 +156,14 @@ class KafkaLog:
                     await producer.stop()
             except (KafkaError, OSError, TimeoutError):
                 await discard_producer(producer)
-        for closing in (self._admin and self._admin.close(), self._asker and self._asker.stop()):
+        for closing in (self._admin and self._admin.close(), self._offsets_reader and self._offsets_reader.stop()):
             if closing is not None:
                 with contextlib.suppress(KafkaError, OSError):
                     await closing
-        self._admin = self._asker = None
+        self._admin = self._offsets_reader = None
         await self._fetcher.stop()
-        if self._burials:
-            await asyncio.wait(self._burials)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     def partition_of(self, key: str) -> int:
         return partition_of(key, self.partitions)
@@ -212,7 +212,7 @@ class KafkaLog:
                     _retrieve(future)
                 else:
                     future.add_done_callback(_retrieve)
-        complaints.well()
+        broker_log.recovered()
         self._failed_at = None
         if any(metadata.offset < 0 for metadata in acknowledged):
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
@@ -230,20 +230,20 @@ class KafkaLog:
         await self.end_offsets(self._topics[0])  # asks the leader of each partition
 
     async def end_offsets(self, topic: str) -> list[int]:
-        return await self._ask(topic, lambda asker, partitions: asker.end_offsets(partitions))
+        return await self._query_offsets(topic, lambda reader, partitions: reader.end_offsets(partitions))
 
     async def start_offsets(self, topic: str) -> list[int]:
-        return await self._ask(topic, lambda asker, partitions: asker.beginning_offsets(partitions))
+        return await self._query_offsets(topic, lambda reader, partitions: reader.beginning_offsets(partitions))
 
     async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
         at_ms = math.ceil(moment.timestamp() * 1000)
 
-        async def find(asker: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
-            ends = await asker.end_offsets(partitions)
-            found = await asker.offsets_for_times(dict.fromkeys(partitions, at_ms))
+        async def find(reader: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
+            ends = await reader.end_offsets(partitions)
+            found = await reader.offsets_for_times(dict.fromkeys(partitions, at_ms))
             return {place: ends[place] if found.get(place) is None else found[place].offset for place in partitions}
 
-        return await self._ask(topic, find)
+        return await self._query_offsets(topic, find)
 
     async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
         starts: dict[str, list[int]] = {
@@ -264,7 +264,7 @@ class KafkaLog:
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka did not cut the log: {error or 'no answer'}") from None
 
-    async def _ask(
+    async def _query_offsets(
         self,
         topic: str,
         ask: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
@@ -274,17 +274,17 @@ class KafkaLog:
         if self._down:
             raise LogUnavailable("Kafka cannot be reached")
         try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
                 async with self._asking:
-                    if self._asker is None:
-                        asker = make_consumer(self._bootstrap, self._settings)
+                    if self._offsets_reader is None:
+                        reader = make_consumer(self._bootstrap, self._settings)
                         try:
-                            await asker.start()
+                            await reader.start()
                         except BaseException:
-                            await asker.stop()
+                            await reader.stop()
                             raise
-                        self._asker = asker
-                    found = await ask(self._asker, partitions)
+                        self._offsets_reader = reader
+                    found = await ask(self._offsets_reader, partitions)
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
         return [found[partition] for partition in partitions]
@@ -335,7 +335,7 @@ class KafkaLog:
             return True
         consumer = make_member(self._bootstrap, self._settings, self._stored(group), Sharing())
         try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
                 await consumer.start()
                 consumer.assign(list(offsets))
                 await consumer.commit(offsets)
@@ -351,7 +351,7 @@ class KafkaLog:
             return {}
         failure: Exception | None = None
         try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
                 while True:
                     if self._admin is None:
                         raise LogUnavailable("the log is not open")
@@ -400,7 +400,7 @@ class KafkaLog:
         if self._admin is None:
             raise LogUnavailable("the log is not open")
         try:
-            async with asyncio.timeout(2 * ASK_TIMEOUT_S):
+            async with asyncio.timeout(2 * QUERY_TIMEOUT_S):
                 groups = [name for name, _ in await self._admin.list_consumer_groups()]
                 found = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
         except (KafkaError, OSError, TimeoutError) as error:
@@ -431,7 +431,7 @@ class KafkaLog:
                 for topic in self._topics:
                     await producer.partitions_for(self._stored(topic))
         except (KafkaError, OSError, TimeoutError) as error:
-            self._bury_later(producer)
+            self._close_abandoned_later(producer)
             self._suspect()
             if isinstance(error, IncompatibleBrokerVersion | UnsupportedVersionError):
                 raise LogFault(f"Kafka at {self._bootstrap} is too old: {error}") from None
@@ -439,7 +439,7 @@ class KafkaLog:
                 f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
             ) from None
         except BaseException:
-            self._bury_later(producer)
+            self._close_abandoned_later(producer)
             raise
         return producer
 
@@ -452,26 +452,26 @@ class KafkaLog:
         if self._producer is producer:
             self._producer, self._failed_at = None, monotonic()
             logger.warning("kafka.producer_discarded")
-            self._bury_later(producer)
+            self._close_abandoned_later(producer)
             self._suspect()
 
-    def _bury_later(self, producer: AIOKafkaProducer) -> None:
-        burial = asyncio.create_task(discard_producer(producer), name="kafka-burial")
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
+    def _close_abandoned_later(self, producer: AIOKafkaProducer) -> None:
+        burial = asyncio.create_task(discard_producer(producer), name="kafka-close-abandoned")
+        self._closing.add(burial)
+        burial.add_done_callback(self._closing.discard)
 
     # whether there is anybody
 
     def _suspect(self) -> None:
         if self._open and self._probe is None:
-            self._probe = asyncio.create_task(self._look(), name="kafka-probe")
-            self._probe.add_done_callback(self._looked)
+            self._probe = asyncio.create_task(self._probe_log(), name="kafka-probe")
+            self._probe.add_done_callback(self._probed)
 
-    def _looked(self, probe: asyncio.Task[None]) -> None:
+    def _probed(self, probe: asyncio.Task[None]) -> None:
         self._probe = None
         self._down = False
 
-    async def _look(self) -> None:
+    async def _probe_log(self) -> None:
         """Returns when a broker takes connections; `_down` meanwhile, if none does."""
         while not await self._anybody():
             if not self._down:

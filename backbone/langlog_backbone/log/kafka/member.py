@@ -25,7 +25,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from ..port import Assignment, TopicPartition
 from .abrupt_close import is_member, leave_group
 from .reader import RETRY_PAUSE_S, WAIT_MS, Fetched, KafkaReader, from_the_beginning, stop_client
-from .sharing import Given, Sharing
+from .sharing import Assigned, Sharing
 
 logger = structlog.get_logger(__name__)
 
@@ -76,21 +76,24 @@ class KafkaMember(KafkaReader):
         if membership is None:
             return ()
         owned = {
-            lane: KafkaPartition(self._stored[lane[0]], lane[1])
-            for lane in positions
-            if lane[0] in self._stored and KafkaPartition(self._stored[lane[0]], lane[1]) in self._owned
+            topic_partition: KafkaPartition(self._stored[topic_partition[0]], topic_partition[1])
+            for topic_partition in positions
+            if topic_partition[0] in self._stored
+            and KafkaPartition(self._stored[topic_partition[0]], topic_partition[1]) in self._owned
         }
         if not owned:
             return ()
         try:
-            await membership.commit({partition: positions[lane] for lane, partition in owned.items()})
+            await membership.commit(
+                {partition: positions[topic_partition] for topic_partition, partition in owned.items()}
+            )
         except (KafkaError, IllegalStateError):
             return ()
         return owned.keys()
 
     # from the listener
 
-    def note_given(self, membership: AIOKafkaConsumer, given: Collection[KafkaPartition]) -> None:
+    def note_assigned(self, membership: AIOKafkaConsumer, given: Collection[KafkaPartition]) -> None:
         """This is all that we have from now on."""
         if membership is not self._membership:
             return
@@ -124,7 +127,7 @@ class KafkaMember(KafkaReader):
     # reading
 
     async def _connect(self) -> None:
-        self._sharing.given = Given()
+        self._sharing.given = Assigned()
         membership = self._join(self._sharing)
         try:
             await membership.start()
@@ -192,32 +195,32 @@ class KafkaMember(KafkaReader):
             given, self._given = self._given, None
             lost, self._lost = self._lost, False
             try:
-                await self._tell(given, lost=lost)
+                await self._notify(given, lost=lost)
             except BaseException:
                 if not self._changed_again():
                     self._given = given
                 raise
 
-    async def _tell(self, given: set[KafkaPartition], *, lost: bool) -> None:
+    async def _notify(self, given: set[KafkaPartition], *, lost: bool) -> None:
         gone = set(self._owned) if lost else self._owned - given
         if gone:
             self._owned -= gone
             for partition in gone:
                 self._next.pop(partition, None)
                 self._sought.pop(partition, None)
-            await self._assignment.revoked([self._lane(partition) for partition in sorted(gone)])
+            await self._assignment.revoked([self._topic_partition(partition) for partition in sorted(gone)])
         if self._membership is None:
             return
         over = self._claimed - given
         if over and not self._changed_again():
             self._claim(set(given))
             self._subscribe(self._membership)
-        fresh = {self._lane(partition): partition for partition in sorted(given - self._owned)}
+        fresh = {self._topic_partition(partition): partition for partition in sorted(given - self._owned)}
         start: Mapping[TopicPartition, int] = {}
         if fresh:
             start = await self._assignment.assigned(list(fresh))
         if fresh or gone:
-            await self._flow({partition: start.get(lane, 0) for lane, partition in fresh.items()})
+            await self._flow({partition: start.get(topic_partition, 0) for topic_partition, partition in fresh.items()})
 
     async def _flow(self, fresh: Mapping[KafkaPartition, int]) -> None:
         """Fetch what is owned already and these, from these offsets."""
@@ -250,7 +253,7 @@ class KafkaMember(KafkaReader):
     def _changed_again(self) -> bool:
         return self._given is not None
 
-    def _lane(self, partition: KafkaPartition) -> TopicPartition:
+    def _topic_partition(self, partition: KafkaPartition) -> TopicPartition:
         return self._names[partition.topic], partition.partition
 
 
@@ -270,7 +273,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             self._membership.seek(partition, 0)
         if assigned:
             self._membership.pause(*assigned)
-        self._member.note_given(self._membership, assigned)
+        self._member.note_assigned(self._membership, assigned)
 
 
 async def _ended(task: asyncio.Task[Fetched] | None) -> None:

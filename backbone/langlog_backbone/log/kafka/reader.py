@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 
 from ..port import LogFault, Record, TopicPartition
-from .client import complaints
+from .client import broker_log
 
 logger = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class KafkaReader:
                 continue
             records = self._decode(fetched)
             if records:
-                complaints.well()
+                broker_log.recovered()
                 return records
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -143,16 +143,16 @@ class KafkaReader:
 
     def _decode(self, fetched: Fetched) -> list[Record]:
         records: list[Record] = []
-        for partition, found in fetched.items():
-            if partition not in self._next or not found:
+        for partition, fetched_records in fetched.items():
+            if partition not in self._next or not fetched_records:
                 continue
             if partition in self._sought:
-                if found[0].offset != self._sought[partition]:
+                if fetched_records[0].offset != self._sought[partition]:
                     continue
                 del self._sought[partition]
             topic, number = self._names[partition.topic], partition.partition
-            records += [decode_record(topic, number, record) for record in found]
-            self._next[partition] = found[-1].offset + 1
+            records += [decode_record(topic, number, record) for record in fetched_records]
+            self._next[partition] = fetched_records[-1].offset + 1
         return records
 
 

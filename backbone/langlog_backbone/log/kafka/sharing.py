@@ -30,7 +30,7 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
     owned: list[int] = []
 
 
-class Given(msgspec.Struct, array_like=True, frozen=True):
+class Assigned(msgspec.Struct, array_like=True, frozen=True):
     """What the leader says beside an assignment. ``member``: the id that it was made for; ``members``: how many share the group."""
 
     round: int = 0
@@ -39,7 +39,7 @@ class Given(msgspec.Struct, array_like=True, frozen=True):
 
 
 _claims = msgspec.msgpack.Decoder(Claim)
-_givens = msgspec.msgpack.Decoder(Given)
+_givens = msgspec.msgpack.Decoder(Assigned)
 
 
 def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, list[int]]:
@@ -73,7 +73,7 @@ class Sharing:
     def __init__(self) -> None:
         self.owned: set[int] = set()
         """Partition numbers that this member claims."""
-        self.given = Given()
+        self.given = Assigned()
         """What came with the last assignment; without anything when a leader of an earlier version made it."""
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
@@ -84,7 +84,7 @@ class Sharing:
         try:
             self.given = _givens.decode(assignment.user_data)
         except msgspec.MsgspecError:
-            self.given = Given()
+            self.given = Assigned()
 
     def assign(self, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]) -> dict[str, Any]:
         """Called on the leader. ``cluster``: aiokafka's metadata, which knows the partitions of each topic."""
@@ -110,7 +110,7 @@ class Sharing:
         next_round = max(claim.round for claim in claims.values()) + 1
         return {
             member: ConsumerProtocolMemberAssignment(
-                VERSION, lanes[member], msgspec.msgpack.encode(Given(next_round, member, len(members)))
+                VERSION, lanes[member], msgspec.msgpack.encode(Assigned(next_round, member, len(members)))
             )
             for member in members
         }

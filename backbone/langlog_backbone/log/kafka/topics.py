@@ -43,8 +43,8 @@ async def prepare_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], sett
             f"LANGLOG_PRODUCTION needs LANGLOG_REPLICATION_FACTOR of at least {PRODUCTION_REPLICATION}, "
             f"not {settings.replication_factor}"
         )
-    found = await _describe(admin, topics)
-    missing = [topic for topic in topics if topic not in found]
+    existing = await _describe(admin, topics)
+    missing = [topic for topic in topics if topic not in existing]
     if missing:
         await _make(admin, missing, settings)
     described = await _wait_for_leaders(admin, topics)
@@ -82,38 +82,40 @@ async def _make(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Set
 
 
 async def _describe(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_topic: dict[str, list[dict[str, Any]]] = {}
     for topic in await admin.describe_topics(list(topics)):
         error = for_code(topic["error_code"])
         if error is UnknownTopicOrPartitionError:
             continue
         if topic["error_code"] != 0 and not error.retriable:
             raise LogFault(f"topic {topic['topic']} cannot be used: {error.__name__}")
-        found[topic["topic"]] = topic["partitions"]
-    return found
+        by_topic[topic["topic"]] = topic["partitions"]
+    return by_topic
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     deadline = asyncio.get_running_loop().time() + LEADER_TIMEOUT_S
     while True:
-        found = await _describe(admin, topics)
-        if all(found.get(topic) and all(p["leader"] >= 0 for p in found[topic]) for topic in topics):
-            return found
+        described = await _describe(admin, topics)
+        if all(described.get(topic) and all(p["leader"] >= 0 for p in described[topic]) for topic in topics):
+            return described
         if asyncio.get_running_loop().time() > deadline:
-            without = [topic for topic in topics if not found.get(topic) or any(p["leader"] < 0 for p in found[topic])]
+            without = [
+                topic for topic in topics if not described.get(topic) or any(p["leader"] < 0 for p in described[topic])
+            ]
             raise LogUnavailable(f"Kafka has no leaders for partitions of {', '.join(without)}")
         await asyncio.sleep(LEADER_PAUSE_S)
 
 
 async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
-    found: dict[str, dict[str, str]] = {}
+    by_topic: dict[str, dict[str, str]] = {}
     for response in responses:
         for code, words, _, name, entries, *_ in response.resources:
             if code != 0:
                 raise LogFault(f"topic {name}: its settings cannot be read: {words or for_code(code).__name__}")
-            found[name] = {entry[0]: entry[1] for entry in entries}
-    return found
+            by_topic[name] = {entry[0]: entry[1] for entry in entries}
+    return by_topic
 
 
 def _check(topic: str, partitions: Sequence[Mapping[str, Any]], config: Mapping[str, str], settings: Settings) -> None:

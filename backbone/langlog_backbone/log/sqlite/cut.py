@@ -31,11 +31,13 @@ def cut(path: Path, starts: Mapping[Stored, int]) -> None:
         with contextlib.closing(connect(path, write=True)) as db:
             with lock:
                 db.execute("BEGIN IMMEDIATE")
-                db.executemany(SQL["save_start"], [(*lane, offset) for lane, offset in starts.items() if offset > 0])
+                db.executemany(
+                    SQL["save_start"], [(*partition, offset) for partition, offset in starts.items() if offset > 0]
+                )
                 db.execute(SQL["save_cut_seq"])
                 db.execute(f"PRAGMA user_version = {CUT}")
                 db.execute("COMMIT")
-            gone = sum(_delete(db, lock, lane) for lane in db.execute(SQL["all_starts"]).fetchall())
+            gone = sum(_delete(db, lock, partition) for partition in db.execute(SQL["all_starts"]).fetchall())
             if gone:
                 with lock:
                     db.execute("VACUUM")
@@ -46,11 +48,11 @@ def cut(path: Path, starts: Mapping[Stored, int]) -> None:
         lock.close()
 
 
-def _delete(db: sqlite3.Connection, lock: WriteLock, lane: tuple[str, int, int]) -> int:
+def _delete(db: sqlite3.Connection, lock: WriteLock, partition: tuple[str, int, int]) -> int:
     gone = 0
     while True:
         with lock:
-            count = db.execute(SQL["cut"], (*lane, DELETE_RECORDS)).rowcount
+            count = db.execute(SQL["cut"], (*partition, DELETE_RECORDS)).rowcount
         gone += count
         if count < DELETE_RECORDS:
             return gone

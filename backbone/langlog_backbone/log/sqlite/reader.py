@@ -47,7 +47,7 @@ RECORD_OVERHEAD = 500
 """Bytes a record takes in memory besides its value, roughly."""
 
 unpack_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
-_places = msgspec.json.Decoder(list[tuple[int, str, int, int, int, int, int]]).decode
+_layout = msgspec.json.Decoder(list[tuple[int, str, int, int, int, int, int]]).decode
 
 Sequenced = tuple[int, Record]
 T = TypeVar("T")
@@ -96,20 +96,20 @@ def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
     if last <= after:
         return Fetched([], last, more=False)
     limits = (FETCH_RECORDS, FETCH_BYTES)
-    places, data = db.execute(SQL["packed_after"], (after, last, _json(names), *limits)).fetchone()
-    found: list[tuple[int, str, int, int, int, int, int, int]] = []
+    layout, data = db.execute(SQL["packed_after"], (after, last, _json(names), *limits)).fetchone()
+    rows_read: list[tuple[int, str, int, int, int, int, int, int]] = []
     at = 0
-    for seq, topic, partition, offset, key_bytes, headers_bytes, value_bytes in _places(places):
+    for seq, topic, partition, offset, key_bytes, headers_bytes, value_bytes in _layout(layout):
         headers_at = at + key_bytes
         value_at = headers_at + headers_bytes
         end = value_at + value_bytes
-        found.append((seq, topic, partition, offset, at, headers_at, value_at, end))
+        rows_read.append((seq, topic, partition, offset, at, headers_at, value_at, end))
         at = end
     # SQLite visits them in order, but promises that only since 3.44
-    found.sort(key=itemgetter(0))
+    rows_read.sort(key=itemgetter(0))
     rows: list[Sequenced] = []
     size = 0
-    for seq, topic, partition, offset, key_at, headers_at, value_at, end in found:
+    for seq, topic, partition, offset, key_at, headers_at, value_at, end in rows_read:
         key, headers = data[key_at:headers_at].decode(), unpack_headers(data[headers_at:value_at])
         value = restored(data[value_at:end])
         rows.append((seq, Record(names[topic], partition, offset, key, value, headers)))
@@ -137,9 +137,9 @@ def find_start(
             offset = start.get((topic, partition), 0) or begin
             if offset < begin:
                 raise LogFault(cut_beyond(topic, partition, offset, begin))
-            found = db.execute(SQL["seq_at"], (stored, partition, offset)).fetchone()
-            if found is not None:
-                first = min(first, found[0])
+            row = db.execute(SQL["seq_at"], (stored, partition, offset)).fetchone()
+            if row is not None:
+                first = min(first, row[0])
             elif offset > 0:
                 (end,) = db.execute(SQL["next_offset"], (stored, partition)).fetchone()
                 if offset > end:
@@ -170,11 +170,11 @@ def seq_at_moment(db: sqlite3.Connection, moment: datetime) -> int:
     high = last + 1
     while low < high:
         middle = (low + high) // 2
-        found = _time_from(db, middle)
-        if found is None or found[1] >= moment:
+        row = _time_from(db, middle)
+        if row is None or row[1] >= moment:
             high = middle
         else:
-            low = found[0] + 1
+            low = row[0] + 1
     return int(low)
 
 
@@ -336,12 +336,12 @@ class SqliteReader:
             if record.topic not in self.topics:
                 continue
             if self._wanted:
-                lane = (record.topic, record.partition)
-                first = self._wanted.get(lane)
+                partition = (record.topic, record.partition)
+                first = self._wanted.get(partition)
                 if first is not None:
                     if record.offset < first:
                         continue
-                    del self._wanted[lane]
+                    del self._wanted[partition]
             self._queue.append(record)
             self._size += len(record.value) + RECORD_OVERHEAD
 
@@ -352,8 +352,8 @@ class SqliteReader:
     async def _prepare(self) -> None:
         if self._lock is not None and self._assignment is not None:
             await self._lock.acquire()
-            lanes = [(topic, p) for topic in self.names.values() for p in range(self._partitions)]
-            self._sought = await self._assignment.assigned(lanes)
+            partitions = [(topic, p) for topic in self.names.values() for p in range(self._partitions)]
+            self._sought = await self._assignment.assigned(partitions)
         self._source.listen()
         self._ready = True
 
@@ -364,7 +364,7 @@ class SqliteReader:
         if self._sought is not start:
             return  # sought again meanwhile
         begins = {(self.names[stored], p): offset for (stored, p), offset in starts.items() if stored in self.names}
-        self._wanted = begins | {lane: offset for lane, offset in start.items() if offset > 0}
+        self._wanted = begins | {partition: offset for partition, offset in start.items() if offset > 0}
         self.cursor = cursor
         self._sought = None
 

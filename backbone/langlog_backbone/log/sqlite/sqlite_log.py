@@ -124,14 +124,14 @@ class SqliteLog:
         if not records:
             return []
         size = 0
-        lanes: list[TopicPartition] = []
+        partitions: list[TopicPartition] = []
         for record in records:
             if len(record.value) > self.max_record_bytes:
                 raise RecordTooLarge(f"a record of {len(record.value)} bytes; the limit is {self.max_record_bytes}")
             size += len(record.value)
-            lanes.append((self._stored(record.topic), partition_of(record.key, self.partitions)))
+            partitions.append((self._stored(record.topic), partition_of(record.key, self.partitions)))
         done: asyncio.Future[list[Position]] = asyncio.get_running_loop().create_future()
-        writer.put(Append(records, lanes, [_pack(record.headers) for record in records], size, done))
+        writer.put(Append(records, partitions, [_pack(record.headers) for record in records], size, done))
         return await done
 
     async def key_ids(self, thread_id: str) -> set[str]:
@@ -165,8 +165,8 @@ class SqliteLog:
         await asyncio.to_thread(cut, self._path, starts)
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
-        asked = (self._stored(topic), partition, msgspec.json.encode(list(offsets)).decode())
-        rows = await self.in_thread(lambda db: db.execute(SQL["records_at"], asked).fetchall())
+        parameters = (self._stored(topic), partition, msgspec.json.encode(list(offsets)).decode())
+        rows = await self.in_thread(lambda db: db.execute(SQL["records_at"], parameters).fetchall())
         return [
             Record(topic, partition, offset, key, restored(value), unpack_headers(headers))
             for offset, key, headers, value in rows
@@ -192,22 +192,22 @@ class SqliteLog:
             await asyncio.wait([self._marked])
         stored = self._stored(group)
         rows = await self.in_thread(lambda db: db.execute(SQL["positions"], (stored,)).fetchall())
-        found = {(topic, partition): offset for topic, partition, offset in rows}
+        offsets = {(topic, partition): offset for topic, partition, offset in rows}
         return {
-            (topic, partition): found[self._stored(topic), partition]
+            (topic, partition): offsets[self._stored(topic), partition]
             for topic, partition in partitions
-            if (self._stored(topic), partition) in found
+            if (self._stored(topic), partition) in offsets
         }
 
     async def group_positions(self) -> dict[str, Positions]:
-        found: dict[str, Positions] = {}
+        by_group: dict[str, Positions] = {}
         for group, topic, partition, offset in await self.in_thread(
             lambda db: db.execute(SQL["group_positions"]).fetchall()
         ):
             if group.startswith(self._prefix) and topic.startswith(self._prefix):
-                positions = found.setdefault(group.removeprefix(self._prefix), {})
+                positions = by_group.setdefault(group.removeprefix(self._prefix), {})
                 positions[topic.removeprefix(self._prefix), partition] = offset
-        return found
+        return by_group
 
     # what readers use
 
@@ -280,14 +280,14 @@ class SqliteLog:
         if not self._live or self._tail_db is None:
             return
         try:
-            found = fetch_tail(self._tail_db, self._live_names(), self._tail)
+            fetched = fetch_tail(self._tail_db, self._live_names(), self._tail)
         except sqlite3.Error as error:
             logger.error("log.read_failed", path=str(self._path), error=str(error))
             # nothing signals that the file can be read again
             self._pulling = asyncio.get_running_loop().call_later(READ_AGAIN_S, self._woken)
             return
-        self._hand_over(found.rows, found.seen)
-        if found.more:
+        self._hand_over(fetched.rows, fetched.seen)
+        if fetched.more:
             # others first
             self._pull_soon()
 

@@ -52,7 +52,7 @@ class Append(msgspec.Struct):
     """One call of `Log.append` on its way."""
 
     records: Sequence[NewRecord]
-    lanes: list[TopicPartition]
+    partitions: list[TopicPartition]
     headers: list[bytes]
     size: int
     done: asyncio.Future[list[Position]]
@@ -153,7 +153,7 @@ class Writer:
             self._db.close()
         self._hint.close()
         self._lock.close()
-        self._tell(self._settle, [self._stopped], None)
+        self._notify(self._settle, [self._stopped], None)
 
     def _append(self, group: list[Append]) -> None:
         try:
@@ -168,7 +168,7 @@ class Writer:
                     commit = self._write(group)
                 failed_before = self._failed_at is not None
                 self._failed_at = None  # before anybody hears of the commit, and asks how the log is
-                self._tell(self._committed, commit)
+                self._notify(self._committed, commit)
             self._ring()
             if failed_before:
                 logger.info("log.appends_again", path=str(self._path))
@@ -179,7 +179,7 @@ class Writer:
             known = isinstance(error, sqlite3.Error) and error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_READONLY")
             failure = (LogUnavailable if known else AppendUnknown)(f"the log cannot be written: {error}")
             self._reopen()
-            self._tell(self._settle, [append.done for append in group], failure)
+            self._notify(self._settle, [append.done for append in group], failure)
 
     def _write(self, group: list[Append]) -> Commit:
         db = self._connection()
@@ -191,14 +191,14 @@ class Writer:
         positions: list[list[Position]] = []
         for append in group:
             placed: list[Position] = []
-            rows = zip(append.records, append.lanes, append.headers, append.stored, strict=True)
-            for record, lane, headers, value in rows:
-                offset = following.get(lane)
+            rows = zip(append.records, append.partitions, append.headers, append.stored, strict=True)
+            for record, partition, headers, value in rows:
+                offset = following.get(partition)
                 if offset is None:
-                    offset = self._next_offset(db, lane)
-                following[lane] = offset + 1
-                parameters += (seq, self._stored(record.topic), lane[1], offset, record.key, headers, value)
-                placed.append(Position(lane[1], offset))
+                    offset = self._next_offset(db, partition)
+                following[partition] = offset + 1
+                parameters += (seq, self._stored(record.topic), partition[1], offset, record.key, headers, value)
+                placed.append(Position(partition[1], offset))
                 seq += 1
             positions.append(placed)
         count = seq - first
@@ -206,19 +206,19 @@ class Writer:
             # `executemany` asks SQLite for less afterwards than `execute`, each time without the interpreter lock
             db.executemany(_insert(count), (parameters,))
         else:
-            self._in_pieces(db, parameters)
+            self._in_chunks(db, parameters)
         self._seq = seq - 1
         self._next.update(following)
         _HINT.pack_into(self._hint, 0, self._seq)
         return Commit(first, group, positions)
 
-    def _in_pieces(self, db: sqlite3.Connection, parameters: list[object]) -> None:
+    def _in_chunks(self, db: sqlite3.Connection, parameters: list[object]) -> None:
         db.execute("BEGIN IMMEDIATE")
         try:
             step = STATEMENT_RECORDS * 7
             for start in range(0, len(parameters), step):
-                piece = parameters[start : start + step]
-                db.execute(_insert(len(piece) // 7), piece)
+                chunk = parameters[start : start + step]
+                db.execute(_insert(len(chunk) // 7), chunk)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -238,11 +238,11 @@ class Writer:
                 self._next[topic, partition] = following
         self._seq = last
 
-    def _next_offset(self, db: sqlite3.Connection, lane: TopicPartition) -> int:
-        known = self._next.get(lane)
+    def _next_offset(self, db: sqlite3.Connection, partition: TopicPartition) -> int:
+        known = self._next.get(partition)
         if known is None:
-            (known,) = db.execute(SQL["next_offset"], lane).fetchone()
-            self._next[lane] = known
+            (known,) = db.execute(SQL["next_offset"], partition).fetchone()
+            self._next[partition] = known
         return int(known)
 
     def _mark(self, marks: list[Marks]) -> None:
@@ -256,7 +256,7 @@ class Writer:
         except Exception as error:
             failure = LogUnavailable(f"the log cannot be written: {error}")
             self._reopen()
-        self._tell(self._settle, [mark.done for mark in marks], failure)
+        self._notify(self._settle, [mark.done for mark in marks], failure)
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -273,7 +273,7 @@ class Writer:
             self._db.close()
             self._db = None
 
-    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+    def _notify(self, callback: Callable[..., None], *args: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
@@ -295,7 +295,7 @@ _inserts: dict[int, str] = {}
 
 
 def _insert(count: int) -> str:
-    found = _inserts.get(count)
-    if found is None:
-        found = _inserts[count] = _INSERT + ",".join([_ROW] * count)
-    return found
+    statement = _inserts.get(count)
+    if statement is None:
+        statement = _inserts[count] = _INSERT + ",".join([_ROW] * count)
+    return statement

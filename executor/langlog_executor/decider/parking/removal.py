@@ -19,7 +19,7 @@ from langlog_schemas.filters import FilterError
 from langlog_schemas.thread import ThreadState
 
 from ..aggregates import Aggregates
-from ..effects import Consequences, Decided, event_records
+from ..effects import Decided, Effects, event_records
 from ..read_model import ReadModel
 from ..threads import THREAD_MISSING, fold_thread
 from .keys import DeadLetter, ParkedKeys
@@ -39,13 +39,13 @@ class ParkedRemoval:
         model: ReadModel,
         aggregates: Aggregates,
         parked: ParkedKeys,
-        consequences: Consequences,
+        effects: Effects,
         ends: Callable[[str], Awaitable[list[int]]],
         append: Callable[[Sequence[NewRecord]], Awaitable[list[Position]]],
         tell: Callable[[Record, int, str], None],
     ) -> None:
         self._model, self._aggregates, self._parked = model, aggregates, parked
-        self._consequences, self._ends, self._append, self._tell = consequences, ends, append, tell
+        self._effects, self._ends, self._append, self._tell = effects, ends, append, tell
 
     async def remove(self, record: Record, command: Removal, meta: CommandMeta) -> bool:
         """Whether the command has removed the thread. A rejection is told and not written: behind an event that cannot be folded, it
@@ -73,7 +73,7 @@ class ParkedRemoval:
         kept.state = fold_thread(before, events, meta.time)
         decided = Decided(meta, events, before, kept)
         positions = await self._append(list(event_records(decided)))
-        self._consequences.follow([decided], positions)
+        self._effects.follow([decided], positions)
         # until then the projector may announce once more that the key is parked, and its rows say the same
         await self._model.folded([part], {(ev.RUN_EVENTS, part): positions[-1].offset + 1})
         self._parked.released(record.key, None)
