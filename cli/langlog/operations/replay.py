@@ -141,8 +141,8 @@ async def _replay(
                 click.echo("\n".join(step_lines(step)))
 
         found = await run_in_sandbox(request, reached, limit_s, show)
-    if found.trouble is not None:
-        click.echo(f"langlog: {found.trouble}", err=True)
+    if found.problem is not None:
+        click.echo(f"langlog: {found.problem}", err=True)
         return FAILED
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(found), "same": found.same}))

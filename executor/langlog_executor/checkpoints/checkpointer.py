@@ -34,7 +34,7 @@ from ..runtime.command_sender import CommandSender
 from ..values import encoding
 from ..values.library_features import DeltaChannelHistory
 from .cipher import encryption_context
-from .lookup import PAGE, CheckpointLookup, Fetch, Wanted
+from .lookup import PAGE, CheckpointFilter, CheckpointLookup, Fetch
 from .overlay import Overlay
 from .serde import pack, unpack
 from .storable_checkpoint import storable
@@ -254,8 +254,8 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        async for found in self._list(config, filter, before, limit, self._io.call):
-            yield found
+        async for listed in self._list(config, filter, before, limit, self._io.call):
+            yield listed
 
     def list(
         self,
@@ -284,10 +284,10 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
 
     async def _get(self, config: RunnableConfig, fetch: Fetch) -> CheckpointTuple | None:
         thread_id, namespace = _space(config)
-        found = await self._lookup.checkpoint(
+        stored = await self._lookup.checkpoint(
             thread_id, namespace, config["configurable"].get("checkpoint_id") or None, fetch
         )
-        return self._tuple_of(found) if found is not None else None
+        return self._tuple_of(stored) if stored is not None else None
 
     async def _list(
         self,
@@ -298,7 +298,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         fetch: Fetch,
     ) -> AsyncIterator[CheckpointTuple]:
         configurable = config["configurable"] if config is not None else {}
-        wanted = Wanted(
+        wanted = CheckpointFilter(
             str(configurable["thread_id"]) if config is not None else None,
             configurable.get("checkpoint_ns"),
             configurable.get("checkpoint_id") or None,
@@ -306,8 +306,8 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             encoding.encode_text(metadata) if metadata else None,
             limit,
         )
-        async for found in self._lookup.listing(wanted, fetch):
-            yield self._tuple_of(found)
+        async for stored in self._lookup.listing(wanted, fetch):
+            yield self._tuple_of(stored)
 
     async def _history(
         self, config: RunnableConfig, channels: Sequence[str], fetch: Fetch
@@ -328,20 +328,20 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             result[channel] = entry
         return result
 
-    def _tuple_of(self, found: StoredCheckpoint) -> CheckpointTuple:
+    def _tuple_of(self, stored: StoredCheckpoint) -> CheckpointTuple:
         serde = self.serde
-        checkpoint: Checkpoint = unpack(serde, found.type, found.data)
+        checkpoint: Checkpoint = unpack(serde, stored.type, stored.data)
         checkpoint["channel_values"] = {
-            channel: unpack(serde, *blob) for channel, blob in found.blobs.items() if channel in found.versions
+            channel: unpack(serde, *blob) for channel, blob in stored.blobs.items() if channel in stored.versions
         }
         return CheckpointTuple(
-            config=_config(found.thread_id, found.namespace, found.checkpoint_id),
+            config=_config(stored.thread_id, stored.namespace, stored.checkpoint_id),
             checkpoint=checkpoint,
-            metadata=msgspec.json.decode(found.metadata),
+            metadata=msgspec.json.decode(stored.metadata),
             parent_config=(
-                _config(found.thread_id, found.namespace, found.parent_id) if found.parent_id is not None else None
+                _config(stored.thread_id, stored.namespace, stored.parent_id) if stored.parent_id is not None else None
             ),
-            pending_writes=[(w.task_id, w.channel, unpack(serde, w.type, w.data)) for w in found.writes],
+            pending_writes=[(w.task_id, w.channel, unpack(serde, w.type, w.data)) for w in stored.writes],
         )
 
     async def _blocking(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -395,17 +395,17 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
                 self._overlay.forget(command.thread_id)
 
     async def _copy(self, source: str, target: str, fetch: Fetch) -> None:
-        after = await self._lookup.settled(source, fetch)
-        found: list[StoredCheckpoint] = []
+        after = await self._lookup.stable_position(source, fetch)
+        copied: list[StoredCheckpoint] = []
         ended: StoredCheckpoint | None = None
         while True:
             page = await fetch(self._reader.page(source, None, ended=ended, limit=PAGE, after=after))
-            found += page
+            copied += page
             if len(page) < PAGE:
                 break
             ended = page[-1]
         sent: set[tuple[str, str, str]] = set()
-        for checkpoint in reversed(found):  # oldest first: a blob travels with the first checkpoint that names it
+        for checkpoint in reversed(copied):  # oldest first: a blob travels with the first checkpoint that names it
             new = {c: v for c, v in checkpoint.versions.items() if (checkpoint.namespace, c, v) not in sent}
             blobs = await fetch(self._reader.blobs((source, checkpoint.namespace, c, v) for c, v in new.items()))
             sent.update((checkpoint.namespace, c, v) for c, v in new.items())

@@ -103,11 +103,11 @@ class HandlerCipher:
         return EncryptionContext(model="checkpoint", field="blob", metadata=msgspec.json.decode(context))
 
     def _wait(self, call: Coroutine[Any, Any, Any], name: str) -> bytes:
-        found = asyncio.run_coroutine_threadsafe(call, self._running_loop()).result(HANDLER_S)
-        found = getattr(found, "plaintext", found)  # a DecryptResult: what is in the log is not replaced
-        if not isinstance(found, bytes):
-            raise TypeError(f"the encryption handler {name} gave {type(found).__name__}, not bytes")
-        return found
+        result = asyncio.run_coroutine_threadsafe(call, self._running_loop()).result(HANDLER_S)
+        result = getattr(result, "plaintext", result)  # a DecryptResult: what is in the log is not replaced
+        if not isinstance(result, bytes):
+            raise TypeError(f"the encryption handler {name} gave {type(result).__name__}, not bytes")
+        return result
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -145,11 +145,11 @@ SOURCES = {AesCipher.mark: "LANGGRAPH_AES_KEY", HandlerCipher.mark: "the handler
 @contextlib.contextmanager
 def encryption_context(configurable: Mapping[str, Any]) -> Iterator[None]:
     """What handlers get within, as the request's gateway has put it into the configurable; without it, what they get around."""
-    found = configurable.get(CONTEXT_KEY)
-    if not isinstance(found, str):
+    text = configurable.get(CONTEXT_KEY)
+    if not isinstance(text, str):
         yield
         return
-    before = _context.set(found)
+    before = _context.set(text)
     try:
         yield
     finally:
@@ -158,17 +158,17 @@ def encryption_context(configurable: Mapping[str, Any]) -> Iterator[None]:
 
 def checkpoint_ciphers(project: Project | None, settings: Settings) -> CheckpointCiphers:
     """What the project and its environment ask for. Imports the project's handlers. Raises StartError."""
-    found: list[Cipher] = []
+    ciphers: list[Cipher] = []
     if project is not None and project.section("encryption"):
         if settings.encryption == "off":
             raise StartError(
                 f"{project.file}: 'encryption' needs LANGLOG_ENCRYPTION=on as well: its handlers encrypt checkpoints, and the log holds inputs, "
                 "outputs and metadata of threads besides"
             )
-        found.append(HandlerCipher(_load(project)))
+        ciphers.append(HandlerCipher(_load(project)))
     if settings.aes_key:
-        found.append(AesCipher(settings.aes_key))
-    return CheckpointCiphers(*found)
+        ciphers.append(AesCipher(settings.aes_key))
+    return CheckpointCiphers(*ciphers)
 
 
 def _load(project: Project) -> Encryption:
@@ -176,15 +176,15 @@ def _load(project: Project) -> Encryption:
 
     reference = project.section("encryption")["path"]
     where = f"{project.file}: encryption.path"
-    found: Any = load_object(project, "encryption.path", reference, shared=True)
-    if not isinstance(found, Encryption):
-        raise StartError(f"{where}: {reference!r} is a {type(found).__name__}, not a langgraph_sdk.Encryption")
-    if found._blob_encryptor is None or found._blob_decryptor is None:
+    encryption: Any = load_object(project, "encryption.path", reference, shared=True)
+    if not isinstance(encryption, Encryption):
+        raise StartError(f"{where}: {reference!r} is a {type(encryption).__name__}, not a langgraph_sdk.Encryption")
+    if encryption._blob_encryptor is None or encryption._blob_decryptor is None:
         raise StartError(f"{where}: {reference!r} needs handlers for both encrypt.blob and decrypt.blob")
-    if found._json_encryptor is not None and project.section("encryption").get("json") != "clear":
+    if encryption._json_encryptor is not None and project.section("encryption").get("json") != "clear":
         raise StartError(
             f"{where}: {reference!r} has handlers for JSON, which langlog does not call: metadata, values, kwargs and store items are in "
             "clear in Postgres, where they are searched and merged (the log's are encrypted by LANGLOG_ENCRYPTION). To start all the "
             'same, say "json": "clear" in the section \'encryption\''
         )
-    return found
+    return encryption

@@ -33,7 +33,7 @@ PAGE = 100
 """Checkpoints read in one query when a listing has no limit of its own."""
 
 
-class Wanted(NamedTuple):
+class CheckpointFilter(NamedTuple):
     """What a listing is about; None: any. ``below``: only those before this one; ``metadata``: JSON to contain."""
 
     thread_id: str | None
@@ -86,33 +86,33 @@ class CheckpointLookup:
                 known = overlay.get(thread_id, namespace, checkpoint_id)
                 if known is not None or complete:
                     return await self._complete(known, fetch) if known is not None else None
-        after = await self.settled(thread_id, fetch)
-        found: StoredCheckpoint | None = await self._ask(
+        after = await self.stable_position(thread_id, fetch)
+        stored: StoredCheckpoint | None = await self._query(
             lambda: self._reader.checkpoint(thread_id, namespace, checkpoint_id, after), fetch
         )
         if overlay is None:
-            return found
-        if found is not None:
-            overlay.learn(found)
+            return stored
+        if stored is not None:
+            overlay.learn(stored)
         if checkpoint_id is None:
-            overlay.learn_head(thread_id, namespace, found)
+            overlay.learn_head(thread_id, namespace, stored)
             checkpoint_id = overlay.latest(thread_id, namespace)
         if checkpoint_id is None:
             return None
         known = overlay.get(thread_id, namespace, checkpoint_id)
         return await self._complete(known, fetch) if known is not None else None
 
-    async def _complete(self, found: StoredCheckpoint, fetch: Fetch) -> StoredCheckpoint:
+    async def _complete(self, stored: StoredCheckpoint, fetch: Fetch) -> StoredCheckpoint:
         """With all its blobs: those of versions that were written before the attempt and not read yet are read now."""
-        if len(found.blobs) < len(found.versions):
-            await self._fill([found], fetch)
-        return found
+        if len(stored.blobs) < len(stored.versions):
+            await self._fill([stored], fetch)
+        return stored
 
-    async def _fill(self, found: Sequence[StoredCheckpoint], fetch: Fetch) -> None:
+    async def _fill(self, checkpoints: Sequence[StoredCheckpoint], fetch: Fetch) -> None:
         """Read the blobs that are missing, each once."""
         missing = {
             (c.thread_id, c.namespace, channel, version)
-            for c in found
+            for c in checkpoints
             for channel, version in c.versions.items()
             if channel not in c.blobs
         }
@@ -123,8 +123,8 @@ class CheckpointLookup:
             blobs = {key: blob for key in missing if (blob := self._overlay.blob(key)) is not None}
         wanted = missing - blobs.keys()
         if wanted:
-            blobs.update(await self._ask(lambda: self._reader.blobs(wanted), fetch))
-        for checkpoint in found:
+            blobs.update(await self._query(lambda: self._reader.blobs(wanted), fetch))
+        for checkpoint in checkpoints:
             for channel, version in checkpoint.versions.items():
                 key = (checkpoint.thread_id, checkpoint.namespace, channel, version)
                 if channel not in checkpoint.blobs and key in blobs:
@@ -132,26 +132,26 @@ class CheckpointLookup:
                     if self._overlay is not None:
                         self._overlay.learn_blob(key, blobs[key])
 
-    async def listing(self, wanted: Wanted, fetch: Fetch) -> AsyncIterator[StoredCheckpoint]:
+    async def listing(self, wanted: CheckpointFilter, fetch: Fetch) -> AsyncIterator[StoredCheckpoint]:
         """Checkpoints with blobs and writes, newest first."""
         thread_id, namespace, checkpoint_id, below, metadata, left = wanted
         exhausted = thread_id is not None and self._all_here(thread_id)
-        after = await self.settled(thread_id, fetch) if thread_id is not None and not exhausted else None
+        after = await self.stable_position(thread_id, fetch) if thread_id is not None and not exhausted else None
         before: tuple[int, str] | None = None
         if below is not None and thread_id is not None:
-            position = await self._position_of(thread_id, namespace or "", below, after, fetch, ask=not exhausted)
+            position = await self._position_of(thread_id, namespace or "", below, after, fetch, query=not exhausted)
             if position is not None:
                 before, below = (position, below), None
         order = by_id if thread_id is None else in_log_order
         known = self._overlay.all(thread_id, namespace) if self._overlay is not None else []
         mine = sorted(_matching(known, wanted, below, before), key=order)
-        here = {by_id(found) for found in known}
+        here = {by_id(stored) for stored in known}
         ended: StoredCheckpoint | None = None
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             page: list[StoredCheckpoint] = []
             if not exhausted:
-                ask = partial(
+                query = partial(
                     self._reader.page,
                     thread_id,
                     namespace,
@@ -163,40 +163,40 @@ class CheckpointLookup:
                     limit=size,
                     after=after,
                 )
-                page = await self._ask(ask, fetch)
+                page = await self._query(query, fetch)
                 exhausted = len(page) < size
                 ended = page[-1] if page else ended
             merged: list[StoredCheckpoint] = []
-            for found in page:
-                while mine and order(mine[-1]) > order(found):
+            for stored in page:
+                while mine and order(mine[-1]) > order(stored):
                     merged.append(mine.pop())
-                if by_id(found) not in here:
+                if by_id(stored) not in here:
                     if self._overlay is not None:
-                        self._overlay.merge_writes(found)
-                    merged.append(found)
+                        self._overlay.merge_writes(stored)
+                    merged.append(stored)
             if exhausted:
                 merged += reversed(mine)
                 mine = []
             merged = merged[:left]
             await self._fill(merged, fetch)
-            for found in merged:
-                yield found
+            for stored in merged:
+                yield stored
             if left is not None:
                 left -= len(merged)
             if exhausted:
                 return
 
     async def _position_of(
-        self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None, fetch: Fetch, *, ask: bool
+        self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None, fetch: Fetch, *, query: bool
     ) -> int | None:
         """Where a checkpoint is in the log. None when it is not known in the namespace: then ids are compared, as savers do.
 
         A graph that is replayed asks in this way for the state of a subgraph before a checkpoint of its parent.
         """
         known = self._overlay.get(thread_id, namespace, checkpoint_id) if self._overlay is not None else None
-        if known is not None or not ask:
+        if known is not None or not query:
             return known.log_position if known is not None else None
-        return await self._ask(lambda: self._reader.position_of(thread_id, namespace, checkpoint_id, after), fetch)
+        return await self._query(lambda: self._reader.position_of(thread_id, namespace, checkpoint_id, after), fetch)
 
     async def lineage(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str], fetch: Fetch
@@ -224,9 +224,9 @@ class CheckpointLookup:
             cursor = known.parent_id
             inclusive = True
         if cursor is not None and wanted and not self._all_here(thread_id):
-            after = await self.settled(thread_id, fetch)
+            after = await self.stable_position(thread_id, fetch)
             ask = partial(self._reader.lineage, thread_id, namespace, cursor, wanted, inclusive=inclusive, after=after)
-            for ancestor in await self._ask(ask, fetch):
+            for ancestor in await self._query(ask, fetch):
                 _gather(ancestor.writes, wanted, writes)
                 seeds.update(ancestor.seeds)
                 wanted = [c for c in wanted if c not in ancestor.seeds]
@@ -240,7 +240,7 @@ class CheckpointLookup:
         """What this attempt knows is all there is of the thread."""
         return self._overlay is not None and not self._overlay.thinned and self._fresh(thread_id)
 
-    async def settled(self, thread_id: str, fetch: Fetch) -> Position | None:
+    async def stable_position(self, thread_id: str, fetch: Fetch) -> Position | None:
         """What the read model must have passed before it is asked about the thread."""
         task, partition = self._task, self._log.partition_of(thread_id)
         own = task is not None and task.thread_id == thread_id
@@ -250,11 +250,11 @@ class CheckpointLookup:
             offset = max(offset, self._records.last_offset(partition))
         return Position(partition, offset) if offset >= 0 else None
 
-    async def _ask(self, question: Callable[[], Coroutine[Any, Any, T]], fetch: Fetch) -> T:
+    async def _query(self, question: Callable[[], Coroutine[Any, Any, T]], fetch: Fetch) -> T:
         """A read. Within a run it waits as long as Postgres is away: the run pauses, and does not fail."""
         while True:
             try:
-                found: T = await fetch(question())
+                rows: T = await fetch(question())
             except UNAVAILABLE_ERRORS as error:
                 if self._task is None:
                     raise
@@ -262,7 +262,7 @@ class CheckpointLookup:
                 await fetch(asyncio.sleep(RETRY_PAUSE_S))  # nothing signals that Postgres is back
             else:
                 self._reader.availability.succeeded()
-                return found
+                return rows
 
     async def caught_up(self) -> None:
         """On the I/O loop: until the read model holds everything that was written here."""
@@ -276,7 +276,7 @@ class CheckpointLookup:
 
 
 def _matching(
-    known: Sequence[StoredCheckpoint], wanted: Wanted, below: str | None, before: tuple[int, str] | None
+    known: Sequence[StoredCheckpoint], wanted: CheckpointFilter, below: str | None, before: tuple[int, str] | None
 ) -> list[StoredCheckpoint]:
     """Those of a listing, as the read model picks them (`CheckpointReader.page`)."""
     metadata = msgspec.json.decode(wanted.metadata) if wanted.metadata else {}
@@ -290,9 +290,9 @@ def _matching(
     ]
 
 
-def _gather(found: Sequence[StoredWrite], wanted: Sequence[str], into: dict[str, list[StoredWrite]]) -> None:
+def _gather(writes: Sequence[StoredWrite], wanted: Sequence[str], into: dict[str, list[StoredWrite]]) -> None:
     """Newest first, as the walk goes."""
-    for write in reversed(found):
+    for write in reversed(writes):
         if write.channel in wanted:
             into[write.channel].append(write)
 

@@ -1,7 +1,7 @@
 """What one attempt has written and read of its checkpoints, so that it need not wait for the projection to read it again.
 
 Nobody else writes checkpoints of a thread while a run is in flight on it, so what was read once stays true for the attempt.
-Kept encoded: a checkpoint that is read back shares nothing with the values that nodes go on changing. When more than
+CachedAggregate encoded: a checkpoint that is read back shares nothing with the values that nodes go on changing. When more than
 `KEPT_BYTES` have gathered, all but the latest checkpoint of each namespace is dropped (`thinned`): then the read model is asked
 after all. Used by the threads of one run, one at a time per step. It dies with the attempt.
 """
@@ -45,11 +45,11 @@ class Overlay:
 
     def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: list[StoredWrite]) -> None:
         """An ordinary write (index from 0) that is there already stays; a special one is replaced."""
-        kept = self._writes.setdefault((thread_id, namespace, checkpoint_id), {})
+        cached = self._writes.setdefault((thread_id, namespace, checkpoint_id), {})
         for write in writes:
             key = (write.task_id, write.idx)
-            if write.idx < 0 or key not in kept:
-                kept[key] = write
+            if write.idx < 0 or key not in cached:
+                cached[key] = write
                 self._bytes += len(write.data)
 
     def learn(self, checkpoint: StoredCheckpoint) -> None:
@@ -57,11 +57,11 @@ class Overlay:
         space = (checkpoint.thread_id, checkpoint.namespace)
         if checkpoint.checkpoint_id not in self._checkpoints.get(space, {}):
             self._keep(checkpoint)
-            kept = self._writes.setdefault((*space, checkpoint.checkpoint_id), {})
+            cached = self._writes.setdefault((*space, checkpoint.checkpoint_id), {})
             for write in checkpoint.writes:
                 key = (write.task_id, write.idx)
-                if write.idx >= 0 or key not in kept:
-                    kept[key] = write
+                if write.idx >= 0 or key not in cached:
+                    cached[key] = write
 
     def learn_head(self, thread_id: str, namespace: str, checkpoint: StoredCheckpoint | None) -> None:
         """The latest checkpoint that the read model has of a namespace; None: it has none."""
@@ -84,25 +84,25 @@ class Overlay:
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str) -> StoredCheckpoint | None:
         """The checkpoint with its writes, in order, and those of its blobs that are known; None if it is not here."""
-        found = self._checkpoints.get((thread_id, namespace), {}).get(checkpoint_id)
-        if found is None:
+        stored = self._checkpoints.get((thread_id, namespace), {}).get(checkpoint_id)
+        if stored is None:
             return None
         blobs = {
             channel: blob
-            for channel, version in found.versions.items()
+            for channel, version in stored.versions.items()
             if (blob := self._blobs.get((thread_id, namespace, channel, version))) is not None
         }
         return StoredCheckpoint(
             thread_id=thread_id,
             namespace=namespace,
             checkpoint_id=checkpoint_id,
-            log_position=found.log_position,
-            parent_id=found.parent_id,
-            run_id=found.run_id,
-            type=found.type,
-            data=found.data,
-            metadata=found.metadata,
-            versions=found.versions,
+            log_position=stored.log_position,
+            parent_id=stored.parent_id,
+            run_id=stored.run_id,
+            type=stored.type,
+            data=stored.data,
+            metadata=stored.metadata,
+            versions=stored.versions,
             blobs=blobs,
             writes=sorted(self._writes.get((thread_id, namespace, checkpoint_id), {}).values()),
         )
@@ -113,11 +113,11 @@ class Overlay:
     def all(self, thread_id: str | None, namespace: str | None) -> list[StoredCheckpoint]:
         """Every checkpoint known here, of a thread and namespace when given."""
         return [
-            found
-            for (thread, space), kept in list(self._checkpoints.items())
+            stored
+            for (thread, space), cached in list(self._checkpoints.items())
             if (thread_id is None or thread == thread_id) and (namespace is None or space == namespace)
-            for checkpoint_id in list(kept)
-            if (found := self.get(thread, space, checkpoint_id)) is not None
+            for checkpoint_id in list(cached)
+            if (stored := self.get(thread, space, checkpoint_id)) is not None
         ]
 
     def merge_writes(self, checkpoint: StoredCheckpoint) -> None:
@@ -132,21 +132,21 @@ class Overlay:
 
     def forget(self, thread_id: str) -> None:
         """Checkpoints of the thread were removed: read again what is left."""
-        for kept in (self._checkpoints, self._blobs, self._writes, self._heads):
-            for key in [k for k in kept if k[0] == thread_id]:
-                del kept[key]  # type: ignore[arg-type]
+        for cached in (self._checkpoints, self._blobs, self._writes, self._heads):
+            for key in [k for k in cached if k[0] == thread_id]:
+                del cached[key]  # type: ignore[arg-type]
 
     def _thin(self) -> None:
         """Keep the latest checkpoint of each namespace with its blobs and writes."""
         checkpoints, blobs, writes = self._checkpoints, self._blobs, self._writes
         self.thinned = True
         self._checkpoints, self._blobs, self._writes, self._bytes = {}, {}, {}, 0
-        for (thread_id, namespace), kept in checkpoints.items():
-            found = max(kept.values(), key=in_log_order)
-            latest = found.checkpoint_id
-            self._checkpoints[thread_id, namespace] = {latest: found}
-            self._bytes += len(found.data)
-            for channel, version in found.versions.items():
+        for (thread_id, namespace), cached in checkpoints.items():
+            newest = max(cached.values(), key=in_log_order)
+            latest = newest.checkpoint_id
+            self._checkpoints[thread_id, namespace] = {latest: newest}
+            self._bytes += len(newest.data)
+            for channel, version in newest.versions.items():
                 blob = blobs.get((thread_id, namespace, channel, version))
                 if blob is not None:
                     self._blobs[thread_id, namespace, channel, version] = blob

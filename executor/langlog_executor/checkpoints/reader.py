@@ -60,21 +60,21 @@ class CheckpointReader:
         """One checkpoint (``checkpoint_id`` None: the latest of the namespace) with blobs and writes, in one query."""
         partition = after.partition if after is not None else -1
 
-        async def ask() -> tuple[int, Any]:
+        async def query() -> tuple[int, Any]:
             if checkpoint_id is None:
                 row = await self._pool.fetchrow(_LATEST, thread_id, namespace, partition)
             else:
                 row = await self._pool.fetchrow(_ONE, thread_id, namespace, partition, checkpoint_id)
             return row["position"], row
 
-        row = await self._current(ask, after)
+        row = await self._current(query, after)
         if row["greatest_id"] is not None:
             issue_ids_after(row["greatest_id"])
         if row["checkpoint_id"] is None:
             return None
-        found = _checkpoint_of(row, thread_id, namespace)
-        found.blobs = _blobs_of(row)
-        return found
+        stored = _checkpoint_of(row, thread_id, namespace)
+        stored.blobs = _blobs_of(row)
+        return stored
 
     async def page(
         self,
@@ -154,9 +154,9 @@ class CheckpointReader:
         row = await self._pool.fetchrow(_SQL["latest_without_run"], thread_id, run_id)
         if row is None:
             return None
-        found = _checkpoint_of(row, thread_id, "")
-        found.blobs = _blobs_of(row)
-        return found
+        stored = _checkpoint_of(row, thread_id, "")
+        stored.blobs = _blobs_of(row)
+        return stored
 
     async def threads_of_runs(self, run_ids: Sequence[str]) -> list[str]:
         return [row["thread_id"] for row in await self._pool.fetch(_SQL["threads_of_runs"], list(run_ids))]
@@ -173,24 +173,24 @@ class CheckpointReader:
         if after is None or self._watermark.passed(after.partition, after.offset):
             return
 
-        async def ask() -> tuple[int, None]:
+        async def query() -> tuple[int, None]:
             return await self._pool.fetchval(_POSITION, after.partition), None
 
-        await self._current(ask, after)
+        await self._current(query, after)
 
-    async def _current(self, ask: Callable[[], Awaitable[tuple[int, Any]]], after: Position | None) -> Any:
-        position, found = await ask()
+    async def _current(self, query: Callable[[], Awaitable[tuple[int, Any]]], after: Position | None) -> Any:
+        position, rows = await query()
         if after is None:
-            return found
+            return rows
         self._watermark.learn(after.partition, position)
         if position > after.offset:
-            return found
+            return rows
         async with self._watermark.waiter(after.partition) as waiter:
             while True:
-                position, found = await ask()
+                position, rows = await query()
                 self._watermark.learn(after.partition, position)
                 if position > after.offset:
-                    return found
+                    return rows
                 await waiter.wait()
 
 

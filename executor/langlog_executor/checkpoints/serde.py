@@ -88,12 +88,12 @@ class AllowedTypes(set[tuple[str, ...]]):
         return self._trusted(module) and isinstance(getattr(sys.modules[module], name, None), type)
 
     def _trusted(self, module: str) -> bool:
-        found = sys.modules.get(module)
-        if found is None:
+        loaded = sys.modules.get(module)
+        if loaded is None:
             return False
         if module.startswith(SAFE_PREFIXES):
             return True
-        file = getattr(found, "__file__", None)
+        file = getattr(loaded, "__file__", None)
         if file is None:
             return False
         known = self._judged.get(file)

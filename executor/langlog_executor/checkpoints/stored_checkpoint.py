@@ -51,11 +51,11 @@ class Ancestor(msgspec.Struct):
     writes: list[StoredWrite]
 
 
-def in_log_order(found: StoredCheckpoint) -> tuple[int, str, str]:
+def in_log_order(stored: StoredCheckpoint) -> tuple[int, str, str]:
     """Sorts checkpoints of one thread, oldest first."""
-    return found.log_position, found.checkpoint_id, found.namespace
+    return stored.log_position, stored.checkpoint_id, stored.namespace
 
 
-def by_id(found: StoredCheckpoint) -> tuple[str, str, str]:
+def by_id(stored: StoredCheckpoint) -> tuple[str, str, str]:
     """Sorts checkpoints of several threads, whose log positions do not compare."""
-    return found.checkpoint_id, found.namespace, found.thread_id
+    return stored.checkpoint_id, stored.namespace, stored.thread_id

@@ -47,29 +47,29 @@ class ReadModelBehind(Exception):
         self.partitions = partitions
 
 
-class Kept(msgspec.Struct):
+class CachedAggregate(msgspec.Struct):
     """An aggregate in memory. ``place``, ``last``: topic partition and offset of its last event (-1: as Postgres has it)."""
 
     state: Any
-    place: TopicPartition = ("", 0)
+    partition: TopicPartition = ("", 0)
     last: int = -1
-    settled: int = -1
+    checkpoints_stable_at: int = -1
     """Threads: offset in ``run-events`` of the last event that changed checkpoints outside of a run in flight."""
 
 
 class Aggregates:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._cached: OrderedDict[tuple[str, str], CachedAggregate] = OrderedDict()
         self._watermark: dict[TopicPartition, int] = {}
 
-    def passed(self, place: TopicPartition, offset: int) -> None:
+    def advance_watermark(self, partition: TopicPartition, offset: int) -> None:
         """The projection holds everything below this offset."""
-        if offset > self._watermark.get(place, 0):
-            self._watermark[place] = offset
+        if offset > self._watermark.get(partition, 0):
+            self._watermark[partition] = offset
 
-    def watermark(self, place: TopicPartition) -> int:
-        return self._watermark.get(place, 0)
+    def watermark(self, partition: TopicPartition) -> int:
+        return self._watermark.get(partition, 0)
 
     @contextlib.asynccontextmanager
     async def current(self, parts: Collection[int]) -> AsyncIterator[asyncpg.Connection]:
@@ -83,15 +83,15 @@ class Aggregates:
                 raise ReadModelBehind(behind)
             yield connection
 
-    def thread(self, thread_id: str) -> Kept:
+    def thread(self, thread_id: str) -> CachedAggregate:
         """The thread; one that `load` did not find does not exist."""
         return self._get("thread", thread_id, lambda: ThreadState(thread_id=thread_id))
 
-    def kept_thread(self, thread_id: str) -> Kept | None:
+    def cached_thread(self, thread_id: str) -> CachedAggregate | None:
         """The thread as it is in memory."""
-        return self._kept.get(("thread", thread_id))
+        return self._cached.get(("thread", thread_id))
 
-    async def stored_thread(self, thread_id: str, part: int) -> Kept | None:
+    async def stored_thread(self, thread_id: str, part: int) -> CachedAggregate | None:
         """The thread as Postgres has it, also when events of it wait. It is not brought in. Raises as `current`."""
         async with self.current([part]) as connection:
             rows = [row for row in await connection.fetch(SQL["load_threads"], [thread_id]) if not row["parked"]]
@@ -99,43 +99,43 @@ class Aggregates:
 
     def is_gone(self, thread_id: str) -> bool:
         """Whether the thread is known not to exist."""
-        kept = self._kept.get(("thread", thread_id))
-        return kept is not None and not kept.state.exists
+        cached = self._cached.get(("thread", thread_id))
+        return cached is not None and not cached.state.exists
 
-    def assistant(self, assistant_id: str) -> Kept:
+    def assistant(self, assistant_id: str) -> CachedAggregate:
         return self._get("assistant", assistant_id, lambda: AssistantState(assistant_id=assistant_id))
 
-    def cron(self, cron_id: str) -> Kept:
+    def cron(self, cron_id: str) -> CachedAggregate:
         return self._get("cron", cron_id, lambda: CronState(cron_id=cron_id))
 
-    def _get(self, family: str, id: str, make: Any) -> Kept:
-        kept = self._kept.get((family, id))
-        if kept is None:
-            kept = self._kept[family, id] = Kept(make())
+    def _get(self, family: str, id: str, make: Any) -> CachedAggregate:
+        cached = self._cached.get((family, id))
+        if cached is None:
+            cached = self._cached[family, id] = CachedAggregate(make())
         else:
-            self._kept.move_to_end((family, id))
-        return kept
+            self._cached.move_to_end((family, id))
+        return cached
 
     def clear(self, parts: Collection[int]) -> None:
         """These partitions have changed hands: what is in memory of them may be another's by now.
 
         Of other partitions only that stays which Postgres does not hold yet: which partition the rest is of is not kept.
         """
-        self._kept = OrderedDict(
-            (key, kept)
-            for key, kept in self._kept.items()
-            if kept.place[1] not in parts and kept.last >= self._watermark.get(kept.place, 0)
+        self._cached = OrderedDict(
+            (key, cached)
+            for key, cached in self._cached.items()
+            if cached.partition[1] not in parts and cached.last >= self._watermark.get(cached.partition, 0)
         )
 
     def shrink(self) -> None:
         """Forget the longest unused that Postgres holds."""
-        excess = len(self._kept) - KEPT
+        excess = len(self._cached) - KEPT
         if excess <= 0:
             return
-        for key in list(islice(self._kept, excess)):  # not a copy of all: this runs after every batch
-            kept = self._kept[key]
-            if kept.last < self._watermark.get(kept.place, 0):
-                del self._kept[key]
+        for key in list(islice(self._cached, excess)):  # not a copy of all: this runs after every batch
+            cached = self._cached[key]
+            if cached.last < self._watermark.get(cached.partition, 0):
+                del self._cached[key]
 
     async def load(
         self,
@@ -148,9 +148,9 @@ class Aggregates:
 
         Gives those of them of which Postgres has events that are not folded: they are not brought in. Raises as `current`.
         """
-        threads = [id for id in threads if ("thread", id) not in self._kept]
-        assistants = [id for id in assistants if ("assistant", id) not in self._kept]
-        crons = [id for id in crons if ("cron", id) not in self._kept]
+        threads = [id for id in threads if ("thread", id) not in self._cached]
+        assistants = [id for id in assistants if ("assistant", id) not in self._cached]
+        crons = [id for id in crons if ("cron", id) not in self._cached]
         if not (threads or assistants or crons):
             return set()
         parked: set[str] = set()
@@ -185,9 +185,9 @@ class Aggregates:
     async def _load_threads(self, connection: asyncpg.Connection, ids: list[str]) -> set[str]:
         rows = await connection.fetch(SQL["load_threads"], ids)
         parked = {row["thread_id"] for row in rows if row["parked"]}
-        found = await _threads(connection, [row for row in rows if row["thread_id"] not in parked])
-        for id, kept in found.items():
-            self._kept["thread", id] = kept
+        loaded = await _threads(connection, [row for row in rows if row["thread_id"] not in parked])
+        for id, cached in loaded.items():
+            self._cached["thread", id] = cached
         return parked
 
     async def _load_assistants(self, connection: asyncpg.Connection, ids: list[str]) -> None:
@@ -207,7 +207,7 @@ class Aggregates:
             )
         for id, version in current.items():
             state = AssistantState(assistant_id=id, current=versions[id][version], versions=versions[id])
-            self._kept["assistant", id] = Kept(state)
+            self._cached["assistant", id] = CachedAggregate(state)
 
     async def _load_crons(self, connection: asyncpg.Connection, ids: list[str]) -> None:
         for row in await connection.fetch(SQL["load_crons"], ids):
@@ -227,10 +227,10 @@ class Aggregates:
                 updated_at=_iso(row["updated_at"]),
                 authority=None if row["authority"] is None else _authority.decode(row["authority"]),
             )
-            self._kept["cron", row["cron_id"]] = Kept(CronState(cron_id=row["cron_id"], content=content))
+            self._cached["cron", row["cron_id"]] = CachedAggregate(CronState(cron_id=row["cron_id"], content=content))
 
 
-async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> dict[str, Kept]:
+async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> dict[str, CachedAggregate]:
     """Threads from their rows, with their runs in flight."""
     runs = await connection.fetch(SQL["load_runs_in_flight"], [row["thread_id"] for row in rows]) if rows else []
     in_flight: dict[str, dict[str, RunInFlight]] = {}
@@ -250,7 +250,7 @@ async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record
             cancel=row["cancel"],
             superseded_by=row["superseded_by"],
         )
-    found: dict[str, Kept] = {}
+    threads: dict[str, CachedAggregate] = {}
     for row in rows:
         ttl = None if row["ttl_minutes"] is None else Ttl(row["ttl_minutes"], row["ttl_strategy"])
         state = ThreadState(
@@ -269,8 +269,8 @@ async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record
             open_interrupts=tuple(row["open_interrupts"]),
             runs=in_flight.get(row["thread_id"], {}),
         )
-        found[row["thread_id"]] = Kept(state, settled=row["settled"])
-    return found
+        threads[row["thread_id"]] = CachedAggregate(state, checkpoints_stable_at=row["settled"])
+    return threads
 
 
 def _iso(moment: Any) -> str:

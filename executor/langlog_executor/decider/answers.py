@@ -22,8 +22,8 @@ STRICT = b'"strict_resume"'
 IDS_MAX = 1_000
 """Ids that a refusal names."""
 NO_NAMES = "The resume map names no interrupt"
-NOTHING_ASKED = "No interrupt waits for an answer"
-SEVERAL_ASKED = (
+NO_OPEN_INTERRUPT = "No interrupt waits for an answer"
+SEVERAL_OPEN_INTERRUPTS = (
     "When there are multiple pending interrupts, you must specify the interrupt id when resuming. "
     "Docs: https://docs.langchain.com/oss/python/langgraph/interrupts#handling-multiple-interrupts."
 )
@@ -84,9 +84,9 @@ def refused(state: ThreadState, run: RunInFlight) -> RunError | None:
     answers = by_id(kwargs.resume)
     if answers is None:
         if len(state.open_interrupts) > 1:
-            return RunError(UNKNOWN_INTERRUPT, SEVERAL_ASKED, Refusal("ambiguous", [], open_ids))
+            return RunError(UNKNOWN_INTERRUPT, SEVERAL_OPEN_INTERRUPTS, Refusal("ambiguous", [], open_ids))
         if not state.open_interrupts and state.status_when_idle == "idle":
-            return RunError(UNKNOWN_INTERRUPT, NOTHING_ASKED, Refusal("not_pending"))
+            return RunError(UNKNOWN_INTERRUPT, NO_OPEN_INTERRUPT, Refusal("not_pending"))
         return None
     if not answers:
         return RunError(UNKNOWN_INTERRUPT, NO_NAMES, Refusal("empty_map", [], open_ids))

@@ -28,7 +28,7 @@ from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Control, Task
 from langlog_schemas.thread import ThreadState
 
-from .aggregates import Aggregates, Kept
+from .aggregates import Aggregates, CachedAggregate
 from .orphaned_runs import OrphanedRuns, end_record
 from .threads import fold_thread
 
@@ -52,7 +52,7 @@ class Decided(NamedTuple):
     meta: CommandMeta
     events: list[ev.AnyEvent]
     before: ThreadState | None
-    kept: Kept | None
+    cached: CachedAggregate | None
 
 
 class Effects:
@@ -92,11 +92,11 @@ class Effects:
             state = d.before
             for event in d.events:
                 position = next(at)
-                if d.kept is None:
+                if d.cached is None:
                     continue
-                d.kept.place, d.kept.last = (type(event).TOPIC, position.partition), position.offset
+                d.cached.partition, d.cached.last = (type(event).TOPIC, position.partition), position.offset
                 if isinstance(event, SETTLING):
-                    d.kept.settled = position.offset
+                    d.cached.checkpoints_stable_at = position.offset
                 if state is None:
                     continue
                 if isinstance(event, ev.RunDispatched):
@@ -185,7 +185,7 @@ def event_records(decided: Decided, first: Cause | None = None) -> Iterable[NewR
 
 def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, position: Position) -> Task:
     """What a worker needs of a dispatched run. A new attempt starts from the read model as of its own dispatch record."""
-    assert decided.kept is not None
+    assert decided.cached is not None
     run = state.runs[event.run_id]
     return Task(
         run_id=run.run_id,
@@ -199,7 +199,7 @@ def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, positio
         temporary=run.temporary,
         fresh=not state.has_checkpoints and event.attempt == 1,
         partition=position.partition,
-        read_after=position.offset if event.attempt > 1 else decided.kept.settled,
+        read_after=position.offset if event.attempt > 1 else decided.cached.checkpoints_stable_at,
         frame_floor_ms=state.frame_ms,
         seq_floor=state.seq + (event.attempt - 1) * frames.ATTEMPT_SPAN,
         actor=decided.meta.actor,

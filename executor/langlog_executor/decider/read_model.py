@@ -30,7 +30,7 @@ logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-LOOK_AGAIN_S = 0.5
+RECHECK_S = 0.5
 """After this a position is read again, although no message said that it moved."""
 
 
@@ -47,19 +47,19 @@ class ReadModel:
         """Handler of `channels.WATERMARK`."""
         for topic, marks in msgspec.json.decode(data, type=dict[str, dict[int, int]]).items():
             for part, offset in marks.items():
-                self._aggregates.passed((topic, part), offset)
+                self._aggregates.advance_watermark((topic, part), offset)
         self._moved.set()
 
     async def folded(self, parts: list[int], ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, Cause]:
         """Wait until Postgres holds everything below ``ends``. Gives the last cause of each event topic of the partitions."""
-        said = False
+        logged = False
         while True:
             self._moved.clear()
             rows = await self.sure(lambda: self._pool.fetch(SQL["read_causes"], parts))
             positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
-            for place, offset in positions.items():
-                self._aggregates.passed(place, offset)
-            behind = [place for place, end in ends.items() if positions.get(place, 0) < end]
+            for partition, offset in positions.items():
+                self._aggregates.advance_watermark(partition, offset)
+            behind = [partition for partition, end in ends.items() if positions.get(partition, 0) < end]
             self.behind = len(behind)
             if not behind:
                 return {
@@ -67,26 +67,26 @@ class ReadModel:
                     for topic, part, _, cause_offset, index, count in rows
                     if cause_offset >= 0
                 }
-            if not said:
-                said = True
+            if not logged:
+                logged = True
                 logger.info("decider.waits_for_projector", partitions=len(behind))
             await self._projector_moves()
 
     async def current(self, parts: Collection[int], read: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """What ``read`` finds in a read model that holds all that is known to be folded of these partitions."""
 
-        async def ask() -> T:
+        async def query_current() -> T:
             async with self._aggregates.current(parts) as connection:
                 return await read(connection)
 
-        return await self.sure(ask)
+        return await self.sure(query_current)
 
-    async def sure(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def sure(self, query: Callable[[], Awaitable[T]]) -> T:
         """What Postgres answers, however long it is unavailable or behind what it held (`ReadModelBehind`)."""
         while True:
             self._moved.clear()
             try:
-                found = await until_available(ask, on=self._availability, limit_s=READ_LIMIT_S)
+                result = await until_available(query, on=self._availability, limit_s=READ_LIMIT_S)
             except ReadModelBehind as error:
                 if not self.behind:
                     logger.warning("decider.read_model_went_back")
@@ -94,10 +94,10 @@ class ReadModel:
                 await self._projector_moves()
             else:
                 self.behind = 0
-                return found
+                return result
 
     async def _projector_moves(self) -> None:
         """The watermark wakes us; the time limit covers a message that Redis lost."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN_S):
+            async with asyncio.timeout(RECHECK_S):
                 await self._moved.wait()

@@ -113,7 +113,7 @@ class DeciderService:
             self._effects,
             self._ends,
             self._append_for_sure,
-            self._tell,
+            self._reply,
         )
         self._committer: asyncio.Task[None] | None = None
         self._joins_until = math.inf
@@ -215,12 +215,12 @@ class DeciderService:
         )
         self._joins_until = -math.inf
         logger.info("decider.assigned", partitions=len(partitions))
-        return {place: committed.get(place, 0) for place in partitions}
+        return {partition: committed.get(partition, 0) for partition in partitions}
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         self._aggregates.clear({part for _, part in partitions})
-        for place in partitions:
-            self._next.pop(place, None)
+        for partition in partitions:
+            self._next.pop(partition, None)
         logger.info("decider.revoked", partitions=len(partitions))
 
     # --- a batch -----------------------------------------------------------------------------
@@ -253,20 +253,20 @@ class DeciderService:
             self._over.popitem(last=False)
 
     async def _decide_all(self, records: Sequence[Record]) -> None:
-        todo = [found for record in records if (found := self._read(record)) is not None]
+        todo = [entry for record in records if (entry := self._read(record)) is not None]
         await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
         await self._load([(read.command, read.meta) for read in todo if read.command is not None])
         decided: list[Decided] = []
-        letters: list[tuple[Record, str | None]] = []
+        dead_letters: list[tuple[Record, str | None]] = []
         for record, command, meta, error in todo:
             if self._parked.holds(record.key, record.offset):
                 if isinstance(command, REMOVALS) and meta.id not in self._retried:
-                    await self._write(decided, letters)
-                    decided, letters = [], []
+                    await self._write(decided, dead_letters)
+                    decided, dead_letters = [], []
                     if await self._removal.remove(record, command, meta) and meta.retry:
                         self._retried[meta.id] = None
                 elif not isinstance(command, RETRIED_BY_SCHEDULER):
-                    letters.append((record, None))
+                    dead_letters.append((record, None))
                 continue
             if command is not None:
                 try:
@@ -276,29 +276,29 @@ class DeciderService:
                     logger.exception("decider.failed", type=command.TYPE, key=record.key)
                     error = error_text(failure)
                     self._retried.pop(meta.id, None)
-            letters.append((record, error))
+            dead_letters.append((record, error))
             self._parked.park(record.key, record.offset)
             logger.error(
                 "decider.dead_letter", key=record.key, partition=record.partition, offset=record.offset, error=error
             )
-        await self._write(decided, letters)
+        await self._write(decided, dead_letters)
 
-    async def _write(self, decided: Sequence[Decided], letters: Sequence[tuple[Record, str | None]]) -> None:
-        if letters:
-            await self._bury(letters)
+    async def _write(self, decided: Sequence[Decided], dead_letters: Sequence[tuple[Record, str | None]]) -> None:
+        if dead_letters:
+            await self._publish_dead_letters(dead_letters)
         decided = [d for d in decided if d.events]
         if decided:
             positions = await self._append(decided)
             self._effects.follow(decided, positions)
 
-    async def _bury(self, letters: Sequence[tuple[Record, str | None]]) -> None:
+    async def _publish_dead_letters(self, dead_letters: Sequence[tuple[Record, str | None]]) -> None:
         """Commands that are not decided: to the dead letters, before anything that comes after them; who waits is told."""
-        positions = await self._append_for_sure([dead_letter(record, error) for record, error in letters])
-        for (record, _), position in zip(letters, positions, strict=True):
+        positions = await self._append_for_sure([dead_letter(record, error) for record, error in dead_letters])
+        for (record, _), position in zip(dead_letters, positions, strict=True):
             self._parked.wrote(record, position.offset)
-            self._tell(record, 504, PARKED.format(record.key))
+            self._reply(record, 504, PARKED.format(record.key))
 
-    def _tell(self, record: Record, status: int, detail: str) -> None:
+    def _reply(self, record: Record, status: int, detail: str) -> None:
         """Reply to the gateway that waits for a command without events."""
         waiting, id = record.headers.get("ce_replyto"), record.headers.get("ce_id")
         if waiting is not None and id is not None:
@@ -308,37 +308,37 @@ class DeciderService:
 
     async def _release(self, record: Record) -> None:
         """Decide the parked commands of a key until one cannot be. Their events are this command's: there all or none."""
-        if self._passed(record):
+        if self._is_decided(record):
             return
         try:
-            asked = cmd.decode(envelope.type_of(record.headers), record.value)
+            release = cmd.decode(envelope.type_of(record.headers), record.value)
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
             logger.error("decider.release_not_understood", offset=record.offset, error=error_text(error))
             return
-        assert isinstance(asked, cmd.ReleaseParked)
+        assert isinstance(release, cmd.ReleaseParked)
         # our own letters, and what an operator wants of the key's events: that is asked for first
         end = (await self._ends(ev.DEAD_LETTERS))[record.partition]
         await self._model.folded([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
         waiting = await self._model.current(
-            [record.partition], lambda connection: self._parked.letters(connection, record.key)
+            [record.partition], lambda connection: self._parked.dead_letters(connection, record.key)
         )
         if waiting and waiting[0].topic != cmd.TOPIC:
-            self._tell(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
+            self._reply(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
             return
-        decided, over, dropped, full = await self._decide_parked(waiting, asked.drop)
+        decided, over, dropped, full = await self._decide_parked(waiting, release.drop)
         left = waiting[len(over) + len(dropped) :]
         if full:
             # ahead of the events: a decider that dies in between leaves no key half released that nobody goes on with
-            await self._append_for_sure([another_release(meta, asked)])
-        told = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
+            await self._append_for_sure([another_release(meta, release)])
+        released = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
         topic = next((type(event).TOPIC for d in decided for event in d.events), ev.RUN_EVENTS)
         count = sum(len(d.events) for d in decided) + 1
         records: list[NewRecord] = []
         for d in decided:
             records += event_records(d, Cause(record.partition, record.offset, len(records), count))
         records += event_records(
-            Decided(meta, [told], None, None), Cause(record.partition, record.offset, count - 1, count)
+            Decided(meta, [released], None, None), Cause(record.partition, record.offset, count - 1, count)
         )
         records[-1] = records[-1]._replace(topic=topic)
         positions = await self._append_for_sure(records)
@@ -377,7 +377,7 @@ class DeciderService:
             over.append(parked.origin)
         return decided, over, dropped, False
 
-    def _passed(self, record: Record) -> bool:
+    def _is_decided(self, record: Record) -> bool:
         """Whether the command, or a later one of its partition, had its events at the assignment: a bad one had its letter."""
         lasts = (self._done.get((topic, record.partition)) for topic in DECIDED_TOPICS)
         return any(last is not None and record.offset <= last.offset for last in lasts)
@@ -387,13 +387,13 @@ class DeciderService:
         if self._parked.written(record):
             return None
         if envelope.ERASED in record.headers or record.headers.get(envelope.KEY_ID) in self._over:
-            self._tell(record, 404, THREAD_MISSING.format(record.key))
+            self._reply(record, 404, THREAD_MISSING.format(record.key))
             return None
         try:
             command = cmd.decode(envelope.type_of(record.headers), record.value)
             meta = envelope.meta_of(record.headers, record.partition, record.offset)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            return None if self._passed(record) else Read(record, None, NO_META, error_text(error))
+            return None if self._is_decided(record) else Read(record, None, NO_META, error_text(error))
         last = self._done.get((topic_of(command), record.partition))
         if last is not None and record.offset <= last.offset:
             return None
@@ -445,40 +445,40 @@ class DeciderService:
             case cmd.WriteStore() | cmd.RefreshStore():
                 return Decided(meta, decide_store(command), None, None)
             case cmd.CreateAssistant() | cmd.PatchAssistant() | cmd.SetLatestAssistant() | cmd.DeleteAssistant():
-                kept = self._aggregates.assistant(command.assistant_id)
-                events = decide_assistant(kept.state, command, meta)
-                kept.state = fold_assistant(kept.state, events)
-                return Decided(meta, events, None, kept)
+                cached = self._aggregates.assistant(command.assistant_id)
+                events = decide_assistant(cached.state, command, meta)
+                cached.state = fold_assistant(cached.state, events)
+                return Decided(meta, events, None, cached)
             case cmd.CreateCron() | cmd.PatchCron() | cmd.AdvanceCron() | cmd.DeleteCron():
-                kept = self._aggregates.cron(command.cron_id)
-                events = decide_cron(kept.state, command, meta)
-                kept.state = fold_cron(kept.state, events)
-                return Decided(meta, events, None, kept)
+                cached = self._aggregates.cron(command.cron_id)
+                events = decide_cron(cached.state, command, meta)
+                cached.state = fold_cron(cached.state, events)
+                return Decided(meta, events, None, cached)
             case cmd.ReleaseParked():
                 raise TypeError("decided by `_release`")
             case _:
-                kept = self._aggregates.thread(command.thread_id)
-                before: ThreadState = kept.state
+                cached = self._aggregates.thread(command.thread_id)
+                before: ThreadState = cached.state
                 known = isinstance(command, cmd.CreateRun) and command.run_id in self._known_runs
                 events = decide_thread(before, command, meta, run_known=known)
-                kept.state = fold_thread(before, events, meta.time)
-                return Decided(meta, events, before, kept)
+                cached.state = fold_thread(before, events, meta.time)
+                return Decided(meta, events, before, cached)
 
     async def _append(self, decided: Sequence[Decided]) -> list[Position]:
         """In pieces that fit into one batch of a partition, so that the events of a command are there all or none."""
         limit = self._log.max_record_bytes // 2
         positions: list[Position] = []
-        piece: list[NewRecord] = []
+        chunk: list[NewRecord] = []
         size = 0
         for d in decided:
             records = list(event_records(d))
             weight = sum(len(record.value) for record in records)
-            if piece and size + weight > limit:
-                positions += await self._append_for_sure(piece)
-                piece, size = [], 0
-            piece += records
+            if chunk and size + weight > limit:
+                positions += await self._append_for_sure(chunk)
+                chunk, size = [], 0
+            chunk += records
             size += weight
-        return positions + await self._append_for_sure(piece)
+        return positions + await self._append_for_sure(chunk)
 
     async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
         """Append until it is certain: a second time is harmless, since ids and causes are the same."""

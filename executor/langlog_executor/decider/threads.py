@@ -256,7 +256,7 @@ def _stop(
             ev.RunCancelRequested(
                 thread_id=state.thread_id,
                 run_id=run.run_id,
-                action=_asked_first(run.cancel, action),
+                action=_first_action(run.cancel, action),
                 attempt=run.attempt,
                 superseded_by=run.superseded_by or superseded_by,
                 reason=reason,
@@ -275,7 +275,7 @@ def _stop(
     return [replace(ended, reason=reason) if isinstance(ended, ev.RunCancelled) else ended]
 
 
-def _asked_first(before: cmd.CancelAction | None, action: cmd.CancelAction) -> cmd.CancelAction:
+def _first_action(before: cmd.CancelAction | None, action: cmd.CancelAction) -> cmd.CancelAction:
     """Why a run is stopped that is being stopped already: the client that left was first, but a rollback takes more back."""
     if "rollback" in (before, action):
         return "rollback"
@@ -290,11 +290,11 @@ def _why_cancelled(action: cmd.CancelAction | None) -> cmd.RunError | None:
 
 
 def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta) -> Events:
-    found = [state.runs[run_id] for run_id in command.run_ids if run_id in state.runs]
-    if not found:
+    runs = [state.runs[run_id] for run_id in command.run_ids if run_id in state.runs]
+    if not runs:
         return _rejected(state, 404, NOTHING_TO_CANCEL)
     events: Events = []
-    for run in found:
+    for run in runs:
         now = fold_thread(state, events, meta.time)
         others = len(now.runs) > 1
         events += _stop(now, run, command.action, "busy" if others else now.status_when_idle, reason=command.reason)
@@ -376,7 +376,7 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
         return []
     if run.cancel in ("interrupt", "disconnect") and not run.temporary:
         # its checkpoints stay: the end waits for what they say of the thread
-        asked = ev.RunCancelRequested(
+        cancellation = ev.RunCancelRequested(
             thread_id=state.thread_id,
             run_id=run.run_id,
             action=run.cancel,
@@ -384,7 +384,7 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
             superseded_by=run.superseded_by,
             orphaned=True,
         )
-        return [asked]
+        return [cancellation]
     if run.cancel is not None:
         kind = ev.RunRolledBack if run.cancel == "rollback" else ev.RunCancelled
         ended = kind(
@@ -424,8 +424,8 @@ def _ending(
     if (
         run.attempt and not ended.last_event_number
     ):  # its worker has not said how much it told: the end has a number beyond that
-        said = _seq_floor(state, run.attempt + 1) + 1
-        ended = replace(ended, first_event_number=said, last_event_number=said)
+        final_number = _seq_floor(state, run.attempt + 1) + 1
+        ended = replace(ended, first_event_number=final_number, last_event_number=final_number)
     ended = replace(ended, webhook=_webhook(run))
     if len(state.runs) > 1:
         ended = replace(ended, status="busy", status_when_idle=ended.status)

@@ -32,7 +32,7 @@ class ProtocolEvents:
     def __init__(self, emit: Emit, graph_id: str) -> None:
         self._emit = emit
         self._graph_id = graph_id
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
         self._interrupted = False
 
     def running(self, answered: Sequence[str] = ()) -> None:
@@ -54,10 +54,10 @@ class ProtocolEvents:
 
     def interrupted(self, interrupts: Sequence[Interrupt]) -> None:
         """The graph has stopped for a human: what it asks, then that it has stopped. The last values follow."""
-        for asked in interrupts:
-            if asked.id not in self._asked:
-                self._asked.add(asked.id)
-                self._send(f"@@input.requested/{asked.id}", (), requested(asked))
+        for interrupt in interrupts:
+            if interrupt.id not in self._requested:
+                self._requested.add(interrupt.id)
+                self._send(f"@@input.requested/{interrupt.id}", (), requested(interrupt))
         self.closed("interrupted")
         self._interrupted = True
 
@@ -93,8 +93,8 @@ class ProtocolEvents:
     def custom(self, namespace: Namespace, data: Any) -> None:
         """What a node wrote. Clients subscribe by its member ``name``, so that is told with it; only data itself where it cannot be."""
         name = data.get("name") if isinstance(data, dict) else None
-        told = isinstance(name, str) and 0 < len(name) <= CUSTOM_NAME_MAX and "|" not in name
-        self._send(f"@custom/{name}" if told else "@custom", namespace, data)
+        named = isinstance(name, str) and 0 < len(name) <= CUSTOM_NAME_MAX and "|" not in name
+        self._send(f"@custom/{name}" if named else "@custom", namespace, data)
 
     def _send(self, name: str, namespace: Namespace, data: Any) -> None:
         self._emit("|".join((name, *namespace)), encoding.encode(data))

@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from ..values import encoding
-from ..values.interrupts import INTERRUPT, told
+from ..values.interrupts import INTERRUPT, interrupt_list
 from ..values.message_blocks import MessageBlocks
 from .protocol_events import ProtocolEvents, Status
 from .run_stream import Emit
@@ -51,8 +51,8 @@ class ProtocolStream:
 
     def heed(self, transformers: Iterable[Any]) -> None:
         """What the graph was compiled with says what else it tells. Before `library_modes` is read."""
-        asked = {mode for made in transformers for mode in getattr(made, "required_stream_modes", ())}
-        self._own = OWN & asked
+        required = {mode for made in transformers for mode in getattr(made, "required_stream_modes", ())}
+        self._own = OWN & required
         self.library_modes = tuple(sorted({*self.library_modes, *self._own}))
 
     async def follow(self, parts: AsyncIterator[Any]) -> None:
@@ -104,7 +104,7 @@ class ProtocolStream:
             self.end("interrupted")
             self._protocol.interrupted(interrupts)
             if isinstance(data, dict):
-                encoded = encoding.encode({**data, INTERRUPT: told(interrupts)})
+                encoded = encoding.encode({**data, INTERRUPT: interrupt_list(interrupts)})
         elif isinstance(data, dict):  # of a typed state the checkpoint knows which members are set
             self.has_values, self._values_json = True, encoded
         self._emit("values", encoded)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-NOTE_AGAIN_S = 60.0
+NOTE_EVERY_S = 60.0
 """While frames come, their expiry is pushed out at least this often."""
 RECORD_EVERY_S = 1.0
 """Frames of a resumable run are in the log at latest this long after they were sent."""
@@ -91,7 +91,7 @@ class FramesOut:
         self._followed = False
         """Somebody has listened to a batch."""
         self._lost = False
-        self._heard = True
+        self._has_subscribers = True
         """Whether the last batch had subscribers. A newer subscriber counts from the next batch on."""
 
     @property
@@ -159,13 +159,13 @@ class FramesOut:
     def _wake(self) -> None:
         if self._lingering is not None:
             return
-        if self._io.loop.time() - self._left > (FLOOD_S if self._heard else UNHEARD_S):
+        if self._io.loop.time() - self._left > (FLOOD_S if self._has_subscribers else UNHEARD_S):
             self._begin()
         else:
             self._linger()
 
     def _linger(self) -> None:
-        self._lingering = self._io.loop.call_later(LINGER_S if self._heard else UNHEARD_S, self._begin)
+        self._lingering = self._io.loop.call_later(LINGER_S if self._has_subscribers else UNHEARD_S, self._begin)
 
     def _begin(self) -> None:
         self._posted = False  # before looking: what is emitted from here on wakes the loop again
@@ -192,7 +192,7 @@ class FramesOut:
             full = bool(self._gathered)
             await self._send(batch)
             self._left = self._io.loop.time()
-            if self._gathered and not self._heard and not full:
+            if self._gathered and not self._has_subscribers and not full:
                 if self._lingering is None:
                     self._linger()
                 return
@@ -210,8 +210,8 @@ class FramesOut:
             if large:
                 entry = await self._kept.entry(self._task.thread_id, body)
                 message = large_messages.encode(Reference(self._key, len(body), entry=entry))
-            self._heard = await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), message) > 0
-            self._followed = self._followed or self._heard
+            self._has_subscribers = await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), message) > 0
+            self._followed = self._followed or self._has_subscribers
             self._lost = False
         except (RedisUnavailable, ResponseError) as error:
             if not self._lost:
@@ -219,7 +219,7 @@ class FramesOut:
                 self._lost = True
         now = monotonic()
         if now > self._note_at or self._unnoted > NOTE_BYTES:
-            self._note_at = now + NOTE_AGAIN_S
+            self._note_at = now + NOTE_EVERY_S
             self._note(running=True)
 
     def _note(self, *, running: bool) -> None:

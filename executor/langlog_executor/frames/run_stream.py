@@ -16,7 +16,7 @@ from msgspec import Raw
 from ..graphs.run_input import without_private
 from ..values import encoding
 from ..values.error_text import described
-from ..values.interrupts import INTERRUPT, told
+from ..values.interrupts import INTERRUPT, interrupt_list
 from ..values.message_blocks import MessageBlocks
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class RunStream:
     ) -> None:
         """``recorded``: waits until what the graph has written is in the log. ``mark``: is told each checkpoint between what was
         emitted before and what is emitted after it."""
-        self._wanted = frozenset(modes) or frozenset({"values"})
+        self._modes = frozenset(modes) or frozenset({"values"})
         self._emit = emit
         self._subgraphs = subgraphs
         self._recorded = recorded
@@ -61,15 +61,15 @@ class RunStream:
     @property
     def events(self) -> bool:
         """Whether ``astream_events`` has to be used."""
-        return "events" in self._wanted
+        return "events" in self._modes
 
     @property
     def library_modes(self) -> list[str]:
         """The modes to ask the library for: those wanted, and the two that `values_json` and `interrupted` come from."""
-        found = {"values", "updates"} | (self._wanted & LIBRARY_MODES)
+        found = {"values", "updates"} | (self._modes & LIBRARY_MODES)
         if self._mark is not None:
             found.add("checkpoints")
-        if "messages-tuple" in self._wanted:
+        if "messages-tuple" in self._modes:
             found.add("messages")
         return sorted(found)
 
@@ -82,12 +82,12 @@ class RunStream:
         """All chunks of ``astream`` with a list of modes."""
         if self._subgraphs:
             async for namespace, mode, payload in chunks:
-                if self._recorded is not None and _asks(payload):
+                if self._recorded is not None and _has_interrupt(payload):
                     await self._recorded()
                 self.chunk(namespace, mode, payload)
         else:
             async for mode, payload in chunks:
-                if self._recorded is not None and _asks(payload):
+                if self._recorded is not None and _has_interrupt(payload):
                     await self._recorded()
                 self.chunk((), mode, payload)
 
@@ -112,21 +112,21 @@ class RunStream:
         elif mode == "updates":
             if not namespace and isinstance(payload, dict) and INTERRUPT in payload:
                 self.interrupted = True
-            if "updates" in self._wanted:
+            if "updates" in self._modes:
                 self._send("updates", namespace, payload)
         elif mode == "messages":
             self._on_message(namespace, *payload)
         elif mode == "debug":
             self._send(mode, namespace, _debug(payload))
         elif mode == "checkpoints":
-            if "checkpoints" in self._wanted:
+            if "checkpoints" in self._modes:
                 self._send(mode, namespace, _without_private(payload))
             written = _checkpoint_id(payload)
             if self._mark is not None and not namespace and written is not None:
                 self._mark(written)
-        elif mode == "tasks" and mode in self._wanted:
+        elif mode == "tasks" and mode in self._modes:
             self._send(mode, namespace, failure_named(payload))
-        elif mode in self._wanted:
+        elif mode in self._modes:
             self._send(mode, namespace, payload)
 
     def _send(self, name: str, namespace: tuple[str, ...], payload: Any) -> None:
@@ -139,7 +139,7 @@ class RunStream:
                 self._protocol.interrupted(payload[INTERRUPT])
             else:
                 self.has_values, self._values_json = True, encoded
-        if "values" in self._wanted:
+        if "values" in self._modes:
             self._emit("|".join(("values", *namespace)), encoded)
         else:
             self._protocol.values(namespace, encoded)
@@ -154,10 +154,10 @@ class RunStream:
         if isinstance(message, BaseMessage):
             for event in self._blocks.take(namespace, message):
                 self._protocol.message(namespace, event)
-        if "messages-tuple" in self._wanted:
+        if "messages-tuple" in self._modes:
             self._send("messages", namespace, (message, metadata))
             return
-        if "messages" not in self._wanted or not isinstance(message, BaseMessage):
+        if "messages" not in self._modes or not isinstance(message, BaseMessage):
             return
         key = message.id or ""
         if key not in self._seen:
@@ -181,7 +181,7 @@ def _checkpoint_id(payload: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _asks(payload: Any) -> bool:
+def _has_interrupt(payload: Any) -> bool:
     """Whether it tells of an interrupt: who hears of one may look for it, or answer it, at once."""
     return isinstance(payload, dict) and INTERRUPT in payload
 
@@ -249,7 +249,7 @@ def _address(config: Any) -> dict[str, Any] | None:
 
 def with_interrupts(values_json: bytes, values: Any, interrupts: Sequence[Any]) -> bytes:
     """The answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (wire contract §5.2)."""
-    asked = told(interrupts)
+    asked = interrupt_list(interrupts)
     if isinstance(values, dict):
         return encoding.encode({**values, INTERRUPT: asked})
     return encoding.encode({INTERRUPT: asked, "value": Raw(values_json)} if values is not None else {INTERRUPT: asked})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..values.error_text import said
+from ..values.error_text import text_of
 from ..values.redaction import shown
 from .protocol_events import ProtocolEvents, Status
 
@@ -66,7 +66,7 @@ class Subgraphs:
             if data.get("interrupts"):
                 self._events.subgraph_closed(inner, opened.graph_name, "interrupted")
             elif data.get("error"):
-                self._events.subgraph_closed(inner, opened.graph_name, "failed", shown(said(data["error"])))
+                self._events.subgraph_closed(inner, opened.graph_name, "failed", shown(text_of(data["error"])))
             else:
                 self._events.subgraph_closed(inner, opened.graph_name, "completed")
 

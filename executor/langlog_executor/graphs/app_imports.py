@@ -41,11 +41,11 @@ def shared_with_lifespan(app: Path, roots: Sequence[Path], loaded: Iterable[str]
     app = app.resolve()
     starts = [Path(name).resolve() for name in loaded if any(Path(name).is_relative_to(root) for root in roots)]
     graphs, names = _reached(starts, roots)
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for file, imports in _reached([app], roots)[0].items():
         if LIFESPAN.search(_source(file) or b""):
-            found.update((each, None) for each in (file, *imports) if each in graphs and _holds_something(each))
-    return Shared(list(found), names.get(app))
+            files.update((each, None) for each in (file, *imports) if each in graphs and _holds_something(each))
+    return Shared(list(files), names.get(app))
 
 
 def _reached(starts: Iterable[Path], roots: Sequence[Path]) -> tuple[dict[Path, list[Path]], dict[Path, str]]:

@@ -50,8 +50,8 @@ class GraphLoadError(Exception):
         self.file = file
         self.line = line
         self.reason = reason
-        place = "" if file is None else f" ({file}, line {line})" if line else f" ({file})"
-        super().__init__(f'graph "{spec.graph_id}" ({spec}) does not load: {reason}{place}{way_out}')
+        location = "" if file is None else f" ({file}, line {line})" if line else f" ({file})"
+        super().__init__(f'graph "{spec.graph_id}" ({spec}) does not load: {reason}{location}{way_out}')
 
 
 class UnknownGraph(KeyError):
@@ -186,21 +186,21 @@ def _parameters(function: Callable[..., Any]) -> dict[str, str]:
         hints = typing.get_type_hints(function)
     except Exception:
         hints = {}
-    found: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for parameter in signature.parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
         hint = hints.get(parameter.name, parameter.annotation)
         if _is_runtime(hint) or (parameter.name == "runtime" and hint is parameter.empty):
-            found[parameter.name] = "runtime"
+            roles[parameter.name] = "runtime"
         elif (
             parameter.name == "config"
             or hint is RunnableConfig
             or _names(hint, "RunnableConfig")
-            or (parameter.default is parameter.empty and "config" not in found.values())
+            or (parameter.default is parameter.empty and "config" not in roles.values())
         ):
-            found[parameter.name] = "config"
-    return found
+            roles[parameter.name] = "config"
+    return roles
 
 
 def _is_runtime(hint: object) -> bool:
@@ -247,29 +247,31 @@ def _load(project: Project, spec: GraphSpec, modules: dict[Path, types.ModuleTyp
         except BaseException as error:
             raise _failure(spec, error, None) from error
         where = getattr(module, "__file__", None) or spec.source
-    found: Any = module
+    target: Any = module
     for part in spec.attribute.split("."):
         try:
-            found = getattr(found, part)
+            target = getattr(target, part)
         except AttributeError:
             raise GraphLoadError(spec, f"there is no {spec.attribute!r} in it", where) from None
-    return _usable(spec, found, where)
+    return _usable(spec, target, where)
 
 
-def _usable(spec: GraphSpec, found: object, where: str) -> AnyGraph | Factory:
-    if isinstance(found, Pregel):
-        return found
-    if isinstance(found, StateGraph):
+def _usable(spec: GraphSpec, target: object, where: str) -> AnyGraph | Factory:
+    if isinstance(target, Pregel):
+        return target
+    if isinstance(target, StateGraph):
         try:
-            return found.compile()
+            return target.compile()
         except Exception as error:
             raise _failure(spec, error, where) from error
-    if callable(found):
+    if callable(target):
         try:
-            return Factory(spec, found)
+            return Factory(spec, target)
         except (TypeError, ValueError) as error:
             raise GraphLoadError(spec, f"{spec.attribute!r} cannot be called: {error}", where) from None
-    raise GraphLoadError(spec, f"{spec.attribute!r} is {_kind(found)}, not a graph or a function that makes one", where)
+    raise GraphLoadError(
+        spec, f"{spec.attribute!r} is {_kind(target)}, not a graph or a function that makes one", where
+    )
 
 
 def _import_file(spec: GraphSpec, path: Path) -> types.ModuleType:

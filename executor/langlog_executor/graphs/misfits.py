@@ -47,7 +47,7 @@ async def read_state(
             for deep in {subgraphs, False}:
                 try:
                     snapshot = await lenient.aget_state(config, subgraphs=deep)
-                    return snapshot, await _errors(graph, snapshot) or {WHOLE: _said(error)}
+                    return snapshot, await _errors(graph, snapshot) or {WHOLE: _description(error)}
                 except Exception:  # noqa: S112 -- the first error is the one that says what is wrong
                     continue
         raise
@@ -100,18 +100,18 @@ def _without_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]
         return _quiet(await saver.aget_tuple(config))
 
     async def alist(*args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
-        async for found in saver.alist(*args, **options):
-            yield cast("CheckpointTuple", _quiet(found))
+        async for checkpoint in saver.alist(*args, **options):
+            yield cast("CheckpointTuple", _quiet(checkpoint))
 
     quiet.aget_tuple = aget_tuple  # type: ignore[method-assign]  # of this copy alone
     quiet.alist = alist  # type: ignore[method-assign]  # as above
     return quiet
 
 
-def _quiet(found: CheckpointTuple | None) -> CheckpointTuple | None:
-    if found is None or not found.pending_writes:
-        return found
-    return found._replace(pending_writes=[write for write in found.pending_writes if write[1] in CONTROL])
+def _quiet(checkpoint: CheckpointTuple | None) -> CheckpointTuple | None:
+    if checkpoint is None or not checkpoint.pending_writes:
+        return checkpoint
+    return checkpoint._replace(pending_writes=[write for write in checkpoint.pending_writes if write[1] in CONTROL])
 
 
 async def _errors(graph: AnyGraph, snapshot: StateSnapshot) -> Errors:
@@ -130,7 +130,7 @@ async def _errors(graph: AnyGraph, snapshot: StateSnapshot) -> Errors:
                 where = f"{'.'.join(inside)}: " if inside else ""
                 errors.setdefault(field, {"error": "ValidationError", "message": shown(f"{where}{fault['msg']}")})
         except Exception as error:
-            errors.setdefault(WHOLE, _said(error))
+            errors.setdefault(WHOLE, _description(error))
     if graph.checkpointer:
         saved = await cast("BaseCheckpointSaver[Any]", graph.checkpointer).aget_tuple(snapshot.config)
         for name, value in _writes(saved):
@@ -138,10 +138,10 @@ async def _errors(graph: AnyGraph, snapshot: StateSnapshot) -> Errors:
             if not isinstance(channel, BaseChannel):
                 continue
             try:
-                kept = saved.checkpoint["channel_values"] if saved is not None else {}
-                channel.from_checkpoint(kept.get(name, channel.checkpoint())).update([value])
+                saved_values = saved.checkpoint["channel_values"] if saved is not None else {}
+                channel.from_checkpoint(saved_values.get(name, channel.checkpoint())).update([value])
             except Exception as error:
-                errors.setdefault(name, _said(error))
+                errors.setdefault(name, _description(error))
     return dict(list(errors.items())[:FIELDS_MAX])
 
 
@@ -150,6 +150,6 @@ def _writes(saved: CheckpointTuple | None) -> list[tuple[str, Any]]:
     return [(name, value) for _, name, value in writes if name not in CONTROL]
 
 
-def _said(error: Exception) -> dict[str, str]:
-    found = described(error)
-    return {"error": found.error, "message": found.message}
+def _description(error: Exception) -> dict[str, str]:
+    description = described(error)
+    return {"error": description.error, "message": description.message}

@@ -250,13 +250,13 @@ def resumed_input(task: Task, kwargs: Kwargs, saved: CheckpointTuple | None) -> 
 def _already_written(command: Mapping[str, Any], saved: CheckpointTuple) -> bool:
     built = build_command(command)
     stored = [(channel, value) for task, channel, value in saved.pending_writes or [] if task == NULL_TASK]
-    wanted: list[tuple[str, Any]] = []
+    resume_writes: list[tuple[str, Any]] = []
     if built.resume is not None:
         if isinstance(built.resume, dict):  # a map of interrupt ids is never stored: it answers its tasks again
             return False
-        wanted.append((RESUME, built.resume))
+        resume_writes.append((RESUME, built.resume))
     if built.update:
-        wanted.extend(built._update_as_tuples())
-    if not wanted:
+        resume_writes.extend(built._update_as_tuples())
+    if not resume_writes:
         return False
-    return all(any(channel == c and value == v for c, v in stored) for channel, value in wanted)
+    return all(any(channel == c and value == v for c, v in stored) for channel, value in resume_writes)

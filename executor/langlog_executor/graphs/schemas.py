@@ -71,8 +71,8 @@ def _context_schema(graph: AnyGraph) -> dict[str, Any] | None:
 
 def _state_schema(graph: AnyGraph) -> dict[str, Any]:
     fields: dict[str, Any] = {name: (kind, None) for name, kind in _state_fields(graph).items()}
-    found: dict[str, Any] = create_model_v2(graph.get_name("state"), field_definitions=fields).model_json_schema()
-    return found
+    schema: dict[str, Any] = create_model_v2(graph.get_name("state"), field_definitions=fields).model_json_schema()
+    return schema
 
 
 def _state_by_fields(graph: AnyGraph) -> dict[str, Any]:

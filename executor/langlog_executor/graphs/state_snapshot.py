@@ -44,13 +44,13 @@ def selected(state: State, select: Sequence[str]) -> State:
     if not select:
         return state
     members = {*select, "errors"}  # what is wrong with a state is never left out
-    found = {name: value for name, value in state.items() if name in members}
+    chosen = {name: value for name, value in state.items() if name in members}
     keys = [name.removeprefix("values.") for name in select if name.startswith("values.")]
     if keys and "values" not in members:
         values = state["values"]
         known = values if isinstance(values, Mapping) else {}
-        found = {"values": {key: known[key] for key in keys if key in known}, **found}
-    return found
+        chosen = {"values": {key: known[key] for key in keys if key in known}, **chosen}
+    return chosen
 
 
 def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:
@@ -58,14 +58,14 @@ def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:
     configurable: Mapping[str, Any] = (config or {}).get("configurable") or {}
     if not configurable.get("checkpoint_id"):
         return None
-    found = {
+    checkpoint = {
         "checkpoint_id": configurable["checkpoint_id"],
         "thread_id": configurable.get("thread_id"),
         "checkpoint_ns": configurable.get("checkpoint_ns") or "",
     }
     if configurable.get("checkpoint_map"):
-        found["checkpoint_map"] = configurable["checkpoint_map"]
-    return found
+        checkpoint["checkpoint_map"] = configurable["checkpoint_map"]
+    return checkpoint
 
 
 def _task(task: PregelTask) -> dict[str, Any]:

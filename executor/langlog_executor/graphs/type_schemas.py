@@ -28,9 +28,9 @@ def object_schema(title: str, fields: Mapping[str, Any], optional: frozenset[str
     properties: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
     for name, field in fields.items():
-        found = _field_schema(title, name, field)
-        definitions.update(found.pop("$defs", {}))
-        properties[name] = {"title": name.replace("_", " ").title(), **found}
+        field_schema = _field_schema(title, name, field)
+        definitions.update(field_schema.pop("$defs", {}))
+        properties[name] = {"title": name.replace("_", " ").title(), **field_schema}
     schema: dict[str, Any] = {"properties": properties, "title": title, "type": "object"}
     if required := [name for name in fields if name not in optional]:
         schema["required"] = required
@@ -51,24 +51,24 @@ def optional_fields(kind: Any, hints: Mapping[str, Any]) -> frozenset[str]:
 
 def _field_schema(title: str, name: str, field: Any) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = TypeAdapter(_plain(field, 0)).json_schema()
+        schema: dict[str, Any] = TypeAdapter(_plain(field, 0)).json_schema()
     except Exception as error:  # pydantic's, or whatever a type's own hook raises
         logger.warning("graph.field_without_schema", type=title, field=name, error=str(error).partition("\n")[0])
         return {}
-    return found
+    return schema
 
 
 def _qualifiers(hint: Any) -> set[Any]:
-    found = set()
+    qualifiers = set()
     while True:
         origin = typing.get_origin(hint)
         if origin is typing.Annotated:
             hint = typing.get_args(hint)[0]
         elif origin in _QUALIFIERS:
-            found.add(origin)
+            qualifiers.add(origin)
             hint = typing.get_args(hint)[0]
         else:
-            return found
+            return qualifiers
 
 
 def _plain(hint: Any, depth: int) -> Any:

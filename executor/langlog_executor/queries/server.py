@@ -30,7 +30,7 @@ from ..checkpoints.storable_checkpoint import UnstorableCheckpoint
 from ..graphs.loading import UnknownGraph
 from ..runtime.io_loop import came_from_io
 from ..store.embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts
-from ..values.error_text import said, traceback_of, written
+from ..values.error_text import text_of, traceback_of, written
 from ..values.redaction import shown
 from .graphs import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .threads import (
@@ -115,14 +115,14 @@ class QueryServer:
             while True:
                 await self._free.acquire()
                 try:
-                    found = await client.call("BRPOP", key, 0)
+                    popped = await client.call("BRPOP", key, 0)
                 except RedisUnavailable as error:
                     self._free.release()
                     available.failed(error)
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
                     continue
                 available.succeeded()
-                task = asyncio.create_task(self._take(found[1]))
+                task = asyncio.create_task(self._take(popped[1]))
                 self._answering.add(task)
                 task.add_done_callback(self._taken)
         finally:
@@ -180,26 +180,26 @@ class QueryServer:
     async def _answer(self, query: Query, limit_s: float) -> Answer | None:
         """None: nobody waits for it any more."""
         own = query.kind in self._own
-        found = self._own.get(query.kind) or self._kinds.get(query.kind)
-        if found is None:
+        handler = self._own.get(query.kind) or self._kinds.get(query.kind)
+        if handler is None:
             return Answer(id=query.id, status=400, detail=f"Unknown kind of query: {query.kind}")
-        decode, answer = found
+        decode, answer = handler
         work: Work[bytes] | None = None
         try:
-            asked = decode(query.body)
+            question = decode(query.body)
             if own:
                 async with asyncio.timeout(limit_s):
-                    return Answer(id=query.id, body=await answer(asked))
+                    return Answer(id=query.id, body=await answer(question))
             graph_id = _graph_id(query.body).graph_id
             before = self._before.get(query.kind)
             async with asyncio.timeout(limit_s):
-                more = () if before is None else await before(asked)
-                work = self._loops.submit(graph_id, lambda: _coroutine(answer(asked, *more)))
+                more = () if before is None else await before(question)
+                work = self._loops.submit(graph_id, lambda: _coroutine(answer(question, *more)))
                 return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:
-            logger.warning("query.embedding_failed", query_id=query.id, error=shown(said(error), 500))
+            logger.warning("query.embedding_failed", query_id=query.id, error=shown(text_of(error), 500))
             # the provider behind the project's function refused, not this server: its text is for who asked
-            return Answer(id=query.id, status=502, detail=shown(said(error)))
+            return Answer(id=query.id, status=502, detail=shown(text_of(error)))
         except TimeoutError:
             if work is None or work.done.cancelled() or not work.done.done():
                 return None

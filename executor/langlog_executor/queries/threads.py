@@ -72,7 +72,7 @@ class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
     assistant_id: str | None = None
     caller: Caller = Caller()
 
-    def place(self, **more: Any) -> RunnableConfig:
+    def config_at(self, **more: Any) -> RunnableConfig:
         """The config that addresses the checkpoint."""
         configurable: dict[str, Any] = {"thread_id": self.thread_id, "checkpoint_ns": self.checkpoint_ns or ""}
         if self.checkpoint_id:
@@ -141,109 +141,113 @@ class ThreadQueries:
     # The state of the thread itself is read on the I/O loop before its graph is asked, so that the graph loop need not come back for
     # it. Whoever asks of a subgraph's namespace, or for a history, is served as the graph goes along.
 
-    async def before_state(self, asked: StateQuestion) -> tuple[Overlay | None]:
+    async def before_state(self, question: StateQuestion) -> tuple[Overlay | None]:
         """On the I/O loop: the checkpoint that `state` will ask for."""
-        await self._caught_up(asked)
-        if asked.checkpoint_ns:
+        await self._caught_up(question)
+        if question.checkpoint_ns:
             return (None,)
         known = Overlay()
-        found = await self._reader.checkpoint(asked.thread_id, "", asked.checkpoint_id or None, None)
-        if found is not None:
-            known.learn(found)
-        if not asked.checkpoint_id:
-            known.learn_head(asked.thread_id, "", found)
+        stored = await self._reader.checkpoint(question.thread_id, "", question.checkpoint_id or None, None)
+        if stored is not None:
+            known.learn(stored)
+        if not question.checkpoint_id:
+            known.learn_head(question.thread_id, "", stored)
         return (known,)
 
-    async def state(self, asked: StateQuestion, known: Overlay | None) -> bytes:
+    async def state(self, question: StateQuestion, known: Overlay | None) -> bytes:
         saver = LogCheckpointer(None, self._reader, overlay=known)
-        async with self._open(asked, saver) as graph:
-            snapshot, errors = await read_state(graph, _read_place(asked, graph), subgraphs=asked.subgraphs)
-            return encoding.encode(selected(state_of(snapshot, errors), asked.select))
+        async with self._open(question, saver) as graph:
+            snapshot, errors = await read_state(graph, _read_config(question, graph), subgraphs=question.subgraphs)
+            return encoding.encode(selected(state_of(snapshot, errors), question.select))
 
-    async def before_history(self, asked: HistoryQuestion) -> tuple[()]:
+    async def before_history(self, question: HistoryQuestion) -> tuple[()]:
         """On the I/O loop."""
-        await self._caught_up(asked)
+        await self._caught_up(question)
         return ()
 
-    async def history(self, asked: HistoryQuestion) -> bytes:
+    async def history(self, question: HistoryQuestion) -> bytes:
         saver = LogCheckpointer(None, self._reader)
-        before: RunnableConfig | None = {"configurable": {"checkpoint_id": asked.before}} if asked.before else None
-        async with self._open(asked, saver) as graph:
-            place = _read_place(asked, graph)
-            found = read_history(graph, config=place, filter=asked.metadata, before=before, limit=asked.limit)
+        before: RunnableConfig | None = (
+            {"configurable": {"checkpoint_id": question.before}} if question.before else None
+        )
+        async with self._open(question, saver) as graph:
+            at = _read_config(question, graph)
+            snapshots = read_history(graph, config=at, filter=question.metadata, before=before, limit=question.limit)
             states: list[bytes] = []
             size = 0
-            async for snapshot, errors in found:
-                state = encoding.encode(selected(state_of(snapshot, errors), asked.select))
+            async for snapshot, errors in snapshots:
+                state = encoding.encode(selected(state_of(snapshot, errors), question.select))
                 states.append(state)
                 size += len(state) + 1
                 if size > self._max_bytes:
                     raise Refused(413, HISTORY_TOO_LARGE.format(len(states), size, self._max_bytes))
             return b"[%b]" % b",".join(states)
 
-    async def _caught_up(self, asked: ReadQuestion) -> None:
+    async def _caught_up(self, question: ReadQuestion) -> None:
         """What a run in flight has recorded by now is part of the answer: its stream may have told of it already."""
-        if not asked.busy:
+        if not question.busy:
             return
         with contextlib.suppress(TimeoutError, LogUnavailable):  # an answer that is a little old is better than none
             async with asyncio.timeout(CATCH_UP_S):
-                await self._reader.recorded_so_far(asked.thread_id)
+                await self._reader.recorded_so_far(question.thread_id)
 
-    async def state_without_run(self, asked: WithoutRunQuestion) -> bytes:
+    async def state_without_run(self, question: WithoutRunQuestion) -> bytes:
         """What the thread's state will be once the run and its checkpoints are gone."""
-        left = await self._reader.io.call(self._reader.latest_without_run(asked.thread_id, asked.run_id))
+        left = await self._reader.io.call(self._reader.latest_without_run(question.thread_id, question.run_id))
         if left is None:
             return encoding.encode({"values": None, "next": [], "interrupts": {}})
         known = Overlay()
         known.learn(left)
-        known.learn_head(asked.thread_id, "", left)
+        known.learn_head(question.thread_id, "", left)
         saver = LogCheckpointer(None, self._reader, overlay=known)
-        async with self._open(asked, saver) as graph:
-            snapshot, _ = await read_state(graph, asked.place())
+        async with self._open(question, saver) as graph:
+            snapshot, _ = await read_state(graph, question.config_at())
             return encoding.encode(
                 {"values": snapshot.values, "next": list(snapshot.next), "interrupts": interrupts_of(snapshot)}
             )
 
-    async def update_state(self, asked: UpdateQuestion) -> bytes:
+    async def update_state(self, question: UpdateQuestion) -> bytes:
         """The checkpoint that the update makes, and the command that makes it so."""
         records = CapturedRecords()
-        async with self._open(asked, self._capturing(records), access="threads.update") as graph:
-            await self._check_namespace(graph, asked.checkpoint_ns)
-            config = asked.place()
-            config["metadata"] = asked.metadata
-            with encryption_context(asked.caller.headers):
+        async with self._open(question, self._capturing(records), access="threads.update") as graph:
+            await self._check_namespace(graph, question.checkpoint_ns)
+            config = question.config_at()
+            config["metadata"] = question.metadata
+            with encryption_context(question.caller.headers):
                 updated = await _applied(
-                    graph, records, lambda one: one.aupdate_state(config, asked.values, as_node=asked.as_node)
+                    graph, records, lambda one: one.aupdate_state(config, question.values, as_node=question.as_node)
                 )
             checkpoint = checkpoint_of(updated) or {}
-            command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
+            command = await self._command(graph, question, records, checkpoint.get("checkpoint_id"))
         return msgspec.json.encode({"checkpoint": checkpoint, "command": Raw(commands.encode(command))})
 
-    async def supersteps(self, asked: SuperstepsQuestion) -> bytes:
+    async def supersteps(self, question: SuperstepsQuestion) -> bytes:
         """The command that applies them all."""
-        steps = [[_state_update(update) for update in step.updates] for step in asked.supersteps]
+        steps = [[_state_update(update) for update in step.updates] for step in question.supersteps]
         records = CapturedRecords()
-        async with self._open(asked, self._capturing(records), access="threads.update") as graph:
-            config = asked.place()
-            config["metadata"] = asked.metadata
-            with encryption_context(asked.caller.headers):
+        async with self._open(question, self._capturing(records), access="threads.update") as graph:
+            config = question.config_at()
+            config["metadata"] = question.metadata
+            with encryption_context(question.caller.headers):
                 updated = await _applied(graph, records, lambda one: one.abulk_update_state(config, steps))
             checkpoint = checkpoint_of(updated) or {}
-            command = await self._command(graph, asked, records, checkpoint.get("checkpoint_id"))
+            command = await self._command(graph, question, records, checkpoint.get("checkpoint_id"))
         return msgspec.json.encode({"command": Raw(commands.encode(command))})
 
     def _capturing(self, records: CapturedRecords) -> LogCheckpointer:
         return LogCheckpointer(records, self._reader, overlay=Overlay())
 
-    def _open(self, asked: ThreadQuestion, saver: LogCheckpointer, *, access: str = "threads.read") -> Any:
-        named = {} if asked.assistant_id is None else {"assistant_id": asked.assistant_id}
+    def _open(self, question: ThreadQuestion, saver: LogCheckpointer, *, access: str = "threads.read") -> Any:
+        named = {} if question.assistant_id is None else {"assistant_id": question.assistant_id}
         return self._graphs.open(
-            asked.graph_id,
-            question_config(asked.config, asked.caller, thread_id=asked.thread_id, graph_id=asked.graph_id, **named),
+            question.graph_id,
+            question_config(
+                question.config, question.caller, thread_id=question.thread_id, graph_id=question.graph_id, **named
+            ),
             checkpointer=saver,
             store=self._store,
             access_context=access,  # type: ignore[arg-type]
-            user=asked.caller.auth_user,
+            user=question.caller.auth_user,
         )
 
     async def _check_namespace(self, graph: AnyGraph, namespace: str | None) -> None:
@@ -256,10 +260,10 @@ class ThreadQueries:
         raise Refused(400, f"Subgraph {named} not found")
 
     async def _command(
-        self, graph: AnyGraph, asked: ThreadQuestion, records: CapturedRecords, checkpoint_id: str | None
+        self, graph: AnyGraph, question: ThreadQuestion, records: CapturedRecords, checkpoint_id: str | None
     ) -> UpdateState:
         """What was captured, with what the thread shows afterwards."""
-        latest: RunnableConfig = {"configurable": {"thread_id": asked.thread_id, "checkpoint_ns": ""}}
+        latest: RunnableConfig = {"configurable": {"thread_id": question.thread_id, "checkpoint_ns": ""}}
         snapshot, _ = await read_state(graph, latest)
         bundles = []
         for event in records.events:
@@ -269,7 +273,7 @@ class ThreadQueries:
                 case CheckpointWrites():
                     bundles.append(checkpoints.Bundle(writes=[checkpoints.decode_writes(event.body)]))
         return UpdateState(
-            thread_id=asked.thread_id,
+            thread_id=question.thread_id,
             checkpoints=[checkpoints.encode(bundle) for bundle in bundles],
             values=Raw(encoding.encode(snapshot.values)),
             next=list(snapshot.next),
@@ -300,13 +304,13 @@ async def _applied(
         raise
 
 
-def _read_place(asked: ThreadQuestion, graph: AnyGraph) -> RunnableConfig:
+def _read_config(question: ThreadQuestion, graph: AnyGraph) -> RunnableConfig:
     """Where to read. A `RemoteGraph` that is a node elsewhere asks under the namespace of that task, which says nothing here."""
-    steps = (asked.checkpoint_ns or "").split("|")
+    steps = (question.checkpoint_ns or "").split("|")
     known = {name for name, _ in graph.get_subgraphs()} if ":" in steps[0] else set()
     while steps and ":" in steps[0] and steps[0].partition(":")[0] not in known:
         del steps[0]
-    return msgspec.structs.replace(asked, checkpoint_ns="|".join(steps)).place()
+    return msgspec.structs.replace(question, checkpoint_ns="|".join(steps)).config_at()
 
 
 def _state_update(update: Update) -> StateUpdate:

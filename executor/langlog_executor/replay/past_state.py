@@ -19,8 +19,8 @@ def values_at(recorded: Recorded, checkpoint_id: str, project: Path) -> dict[str
 
     ``project``: langgraph.json, for the types that it allows; it need not be there. Raises StartError.
     """
-    found = read_project(project) if project.is_file() else None
-    serde = configured_serializer(found, read_settings(project=project))
+    read = read_project(project) if project.is_file() else None
+    serde = configured_serializer(read, read_settings(project=project))
     blobs = recorded.stored(("", checkpoint_id)).blobs
     return {
         channel: msgspec.Raw(encoding.encode(unpack(serde, *blob)))

@@ -35,14 +35,14 @@ async def run_in_sandbox(
             found = await _answer(process, encode(request), on_step)
             await process.wait()
     except TimeoutError:
-        return Replayed(trouble=f"the graph has not ended within {limit_s:g} s: give it longer with --timeout")
+        return Replayed(problem=f"the graph has not ended within {limit_s:g} s: give it longer with --timeout")
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if found is None:
         return Replayed(
-            trouble=f"the process of the graph died with exit code {process.returncode}; its output is above"
+            problem=f"the process of the graph died with exit code {process.returncode}; its output is above"
         )
     return found
 

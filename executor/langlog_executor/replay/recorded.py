@@ -46,11 +46,11 @@ class Recorded:
             case ev.CheckpointWrites():
                 return self._write(cp.decode_writes(event.body), event.run_id)
             case ev.CheckpointPart():
-                pieces = self._parts.setdefault(event.blob_id, {})
-                pieces[event.index] = event.body
-                if len(pieces) < event.count:
+                parts = self._parts.setdefault(event.blob_id, {})
+                parts[event.index] = event.body
+                if len(parts) < event.count:
                     return None
-                body = b"".join(pieces[n] for n in range(event.count))
+                body = b"".join(parts[n] for n in range(event.count))
                 del self._parts[event.blob_id]
                 if event.whole == ev.CheckpointWritten.TYPE:
                     return self._checkpoint(cp.decode_checkpoint(body), event.run_id)
@@ -108,9 +108,9 @@ class Recorded:
 
     def drop_writes(self, spot: Spot, run_id: str) -> None:
         """Forget what a run has written on a checkpoint."""
-        kept = self.writes.get(spot, {})
-        for key in [key for key, (_, of) in kept.items() if of == run_id]:
-            del kept[key]
+        recorded = self.writes.get(spot, {})
+        for key in [key for key, (_, of) in recorded.items() if of == run_id]:
+            del recorded[key]
 
     def _begin(self, snapshot: Sequence[TableRows]) -> None:
         for row in sorted(rows_of(snapshot, "checkpoints"), key=log_order):
@@ -125,8 +125,8 @@ class Recorded:
             write = StoredWrite(
                 row["task_path"], row["task_id"], int(row["idx"]), row["channel"], row["type"], row["data"]
             )
-            kept = self.writes.setdefault((row["ns"], row["checkpoint_id"]), {})
-            kept[write.task_id, write.idx] = (write, row["run_id"])
+            recorded = self.writes.setdefault((row["ns"], row["checkpoint_id"]), {})
+            recorded[write.task_id, write.idx] = (write, row["run_id"])
         for row in rows_of(snapshot, "checkpoint_parts"):
             self._parts.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
 
@@ -139,21 +139,21 @@ class Recorded:
         return body
 
     def _write(self, body: cp.WritesBody, run_id: str | None) -> cp.WritesBody:
-        kept = self.writes.setdefault((body.namespace, body.checkpoint_id), {})
+        recorded = self.writes.setdefault((body.namespace, body.checkpoint_id), {})
         for w in body.writes:
             key = (body.task_id, w.index)
-            if w.index < 0 or key not in kept:
-                kept[key] = (StoredWrite(body.task_path, body.task_id, w.index, w.channel, w.type, w.data), run_id)
+            if w.index < 0 or key not in recorded:
+                recorded[key] = (StoredWrite(body.task_path, body.task_id, w.index, w.channel, w.type, w.data), run_id)
         return body
 
     def _remove(self, runs: set[str]) -> None:
         for spot in [spot for spot, run_id in self._runs.items() if run_id in runs]:
             del self.checkpoints[spot], self._runs[spot]
             self.writes.pop(spot, None)
-        for kept in self.writes.values():
-            for key in [key for key, (_, run_id) in kept.items() if run_id in runs]:
-                del kept[key]
+        for recorded in self.writes.values():
+            for key in [key for key, (_, run_id) in recorded.items() if run_id in runs]:
+                del recorded[key]
 
     def _clear(self) -> None:
-        for kept in (self.checkpoints, self.writes, self.blobs, self._runs, self._parts):
-            kept.clear()
+        for recorded in (self.checkpoints, self.writes, self.blobs, self._runs, self._parts):
+            recorded.clear()

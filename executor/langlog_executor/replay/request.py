@@ -59,7 +59,7 @@ class StepDiff(msgspec.Struct, frozen=True):
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """``trouble``: why it could not be run at all."""
+    """``problem``: why it could not be run at all."""
 
     steps: list[StepDiff] = []
     recorded: str = ""
@@ -69,12 +69,12 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """Of the values at the end."""
     store_writes: list[str] = []
     """What would have been written to the store: ``namespace/key``."""
-    trouble: str | None = None
+    problem: str | None = None
 
     @property
     def same(self) -> bool:
         return (
-            self.trouble is None
+            self.problem is None
             and self.recorded == self.replayed
             and not self.differences
             and all(step.verdict == "same" for step in self.steps)

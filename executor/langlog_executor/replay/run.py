@@ -44,7 +44,7 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
     from ..graphs.run_input import read_kwargs
     from ..worker.graph_attempt import Ended, GraphAttempt
     from ..worker.lifespan import lifespan_here
-    from .sandbox import Kept, SandboxStore, sandboxed
+    from .sandbox import CachedAggregate, SandboxStore, sandboxed
     from .steps import differences
 
     task, settings = order.task, read_settings(project=Path(order.project))
@@ -61,7 +61,7 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
     overlay = recording.base.overlay()
     comparison = Comparison(recording, serde, strict=order.strict, on_step=on_step)
     checkpointer = sandboxed(
-        serde, overlay, Kept(comparison.note), msgspec.structs.replace(task, attempt=1, fresh=True)
+        serde, overlay, CachedAggregate(comparison.note), msgspec.structs.replace(task, attempt=1, fresh=True)
     )
     begun = order.from_checkpoint is not None
     store = SandboxStore(lambda: stored_items(order.store_until))
@@ -97,7 +97,7 @@ class Recording:
     def __init__(self, order: ReplayRequest) -> None:
         from .recorded import Recorded
 
-        task, wanted = order.task, order.from_checkpoint
+        task, checkpoint_id = order.task, order.from_checkpoint
         self.base, self.all = (Recorded(task.thread_id, order.snapshot) for _ in range(2))
         self.bodies: list[cp.CheckpointBody | cp.WritesBody] = []
         self.outcome = "in flight"
@@ -109,14 +109,14 @@ class Recording:
             event = ev.decode(type_name, value)
             own = getattr(event, "run_id", None) == task.run_id
             dispatched = dispatched or (own and isinstance(event, ev.RunDispatched))
-            if not begun and dispatched and wanted is None:
+            if not begun and dispatched and checkpoint_id is None:
                 begun = True
             if own and isinstance(event, ev.RunEnded | ev.RunDeleted):
                 if isinstance(event, ev.RunEnded):
                     self.outcome, self.values = _ended(event), bytes(event.values)
                 if isinstance(event, ev.RunEnded) and event.result is not None:
-                    pieces = [body for (blob_id, _), body in sorted(result.items()) if blob_id == event.result]
-                    self.values = run_results.decode(b"".join(pieces)).values
+                    parts = [body for (blob_id, _), body in sorted(result.items()) if blob_id == event.result]
+                    self.values = run_results.decode(b"".join(parts)).values
                 break
             if own and isinstance(event, ev.RunResultPart):
                 result[event.blob_id, event.index] = event.body
@@ -125,16 +125,20 @@ class Recording:
             body = self.all.note(event)
             if own and body is not None and begun:
                 self.bodies.append(body)
-            if own and isinstance(body, cp.CheckpointBody) and (body.namespace, body.checkpoint_id) == ("", wanted):
+            if (
+                own
+                and isinstance(body, cp.CheckpointBody)
+                and (body.namespace, body.checkpoint_id) == ("", checkpoint_id)
+            ):
                 begun = True
         if not dispatched:
             raise CannotReplay("the run was never dispatched: there is nothing to run again")
         if not begun:
             raise CannotReplay(
-                f"checkpoint {wanted} does not belong to run {task.run_id}: see `langlog log show {task.run_id}`"
+                f"checkpoint {checkpoint_id} does not belong to run {task.run_id}: see `langlog log show {task.run_id}`"
             )
-        if wanted is not None:
-            self.base.drop_writes(("", wanted), task.run_id)
+        if checkpoint_id is not None:
+            self.base.drop_writes(("", checkpoint_id), task.run_id)
 
 
 class Comparison:
@@ -147,13 +151,13 @@ class Comparison:
         from .recorded import Recorded
         from .steps import Way
 
-        self._again = Recorded(recording.base.thread_id)
-        self._again.checkpoints |= recording.base.checkpoints
-        self._again.blobs |= recording.base.blobs
+        self._rerun = Recorded(recording.base.thread_id)
+        self._rerun.checkpoints |= recording.base.checkpoints
+        self._rerun.blobs |= recording.base.blobs
         self._recorded = Way(recording.bodies, recording.all, serde)
-        self._replayed = Way([], self._again, serde)
+        self._replayed = Way([], self._rerun, serde)
         self._strict, self._on_step = strict, on_step
-        self._told: set[tuple[str, int]] = set()
+        self._reported: set[tuple[str, int]] = set()
         self._failed: Exception | None = None
 
     def note(self, event: Event) -> None:
@@ -167,14 +171,14 @@ class Comparison:
     def _note(self, event: Event) -> None:
         from .steps import compare, number
 
-        body = self._again.note(event)  # type: ignore[arg-type]
+        body = self._rerun.note(event)  # type: ignore[arg-type]
         if body is None:
             return
         self._replayed.note(body)
         if not isinstance(body, cp.CheckpointBody) or body.namespace:
             return
-        done = {key for key in self._replayed.steps if key not in self._told and (key[0] or key[1] <= number(body))}
-        self._told |= done
+        done = {key for key in self._replayed.steps if key not in self._reported and (key[0] or key[1] <= number(body))}
+        self._reported |= done
         for step in compare(self._recorded, self._replayed, strict=self._strict, among=done) if done else ():
             self._on_step(step)
 
@@ -209,12 +213,12 @@ def outcome_of(outcome: str, error: cmd.RunError | None, *, waits: bool) -> str:
 def stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
     """The store as of a moment, folded from the log. Holds the calling thread; makes a loop of its own, since it may be asked for
     in the middle of another."""
-    found: list[list[tuple[tuple[str, ...], str, dict[str, Any]]]] = []
+    results: list[list[tuple[tuple[str, ...], str, dict[str, Any]]]] = []
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            found.append(asyncio.run(_stored_items(until)))
+            results.append(asyncio.run(_stored_items(until)))
         except BaseException as error:
             failed.append(error)
 
@@ -225,7 +229,7 @@ def stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]
     thread.join()
     if failed:
         raise failed[0]
-    return found[0]
+    return results[0]
 
 
 async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
@@ -243,11 +247,11 @@ async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str
         try:
             while ends:
                 for record in await reader.read():
-                    lane = (record.topic, record.partition)
+                    partition = (record.topic, record.partition)
                     if datetime.fromisoformat(record.headers["ce_time"]) <= moment:
                         _fold_store(ev.decode(record.headers["ce_type"].removeprefix("langlog."), record.value), items)
-                    if lane in ends and record.offset + 1 >= ends[lane]:
-                        del ends[lane]
+                    if partition in ends and record.offset + 1 >= ends[partition]:
+                        del ends[partition]
         finally:
             await reader.stop()
     return [(namespace, key, value) for (namespace, key), value in items.items()]
@@ -257,10 +261,10 @@ def _fold_store(event: ev.AnyEvent, items: dict[tuple[tuple[str, ...], str], dic
     if not isinstance(event, ev.StoreWritten):
         return
     for op in event.ops:
-        place = tuple(event.namespace), op.key
-        items.pop(place, None)
+        item_key = tuple(event.namespace), op.key
+        items.pop(item_key, None)
         if op.value:
-            items[place] = msgspec.json.decode(op.value)
+            items[item_key] = msgspec.json.decode(op.value)
 
 
 def main() -> None:
@@ -279,16 +283,16 @@ def main() -> None:
     configure_logging(read_settings())
     out = os.fdopen(answer, "wb")
 
-    def say(kind: bytes, body: bytes) -> None:
+    def write(kind: bytes, body: bytes) -> None:
         out.write(framed(kind, body))
         out.flush()
 
     try:
-        found = asyncio.run(replay(order, lambda step: say(STEP, encode(step))))
+        outcome = asyncio.run(replay(order, lambda step: write(STEP, encode(step))))
     except (CannotReplay, StartError, GraphLoadError, ValueError) as error:
-        found = Replayed(trouble=str(error))
+        outcome = Replayed(problem=str(error))
     sys.stdout.flush()
-    say(END, encode(found))
+    write(END, encode(outcome))
     out.close()
     os._exit(0)  # threads of user code must not keep it alive
 

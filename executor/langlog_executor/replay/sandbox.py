@@ -30,7 +30,7 @@ Items = list[tuple[tuple[str, ...], str, dict[str, Any]]]
 """(namespace, key, value)"""
 
 
-class Kept:
+class CachedAggregate:
     """Implements `runtime.records.RecordSink`: events are told to one listener instead of appended."""
 
     crowded = False
@@ -110,10 +110,10 @@ class _Refuse:
         """Nothing is changed."""
 
 
-def sandboxed(serde: SerializerProtocol, overlay: Overlay, kept: Kept, task: Task) -> LogCheckpointer:
+def sandboxed(serde: SerializerProtocol, overlay: Overlay, records: CachedAggregate, task: Task) -> LogCheckpointer:
     """The checkpointer that workers use, on what the overlay holds. ``task.fresh`` must be set: nothing is read from elsewhere."""
     reader = cast("CheckpointReader", _Reader(serde))
-    return LogCheckpointer(kept, reader, task=task, overlay=overlay, sender=cast(Any, _Refuse()))
+    return LogCheckpointer(records, reader, task=task, overlay=overlay, sender=cast(Any, _Refuse()))
 
 
 class SandboxStore(BaseStore):

@@ -26,12 +26,12 @@ _EPOCH = 0x01B21DD213814000
 def issue_ids_after(checkpoint_id: str) -> None:
     """Checkpoint ids that this process makes from now on are larger. Ids that are no UUIDv6 are ignored."""
     try:
-        found = langgraph_ids.UUID(checkpoint_id)
+        uuid6 = langgraph_ids.UUID(checkpoint_id)
     except ValueError:
         return
-    if found.version != 6 or found.variant != uuid.RFC_4122:
+    if uuid6.version != 6 or uuid6.variant != uuid.RFC_4122:
         return
     now = machine_time_ns() // 100 + _EPOCH
-    if now < found.time <= now + LONGEST_LEAD_S * 10_000_000:
+    if now < uuid6.time <= now + LONGEST_LEAD_S * 10_000_000:
         clock = vars(langgraph_ids)  # langgraph has no function for it
-        clock[LAST] = max(clock[LAST] or 0, found.time)
+        clock[LAST] = max(clock[LAST] or 0, uuid6.time)

@@ -108,16 +108,18 @@ class CommandSender:
         while waiting:
             _, waiting = await asyncio.wait(waiting, timeout=RECHECK_S)
             if waiting:
-                await self._look(futures, zip(topics, positions, strict=False))
+                await self._check_carried_out(futures, zip(topics, positions, strict=False))
                 if not warned and monotonic() - began > WARN_AFTER_S:
                     warned = True
                     logger.warning(
                         "commands.waiting_for_projector", commands=len(waiting), keys=[r.key for r in records[:3]]
                     )
 
-    async def _look(self, futures: Mapping[str, asyncio.Future[bytes]], places: Iterable[tuple[str, Position]]) -> None:
+    async def _check_carried_out(
+        self, futures: Mapping[str, asyncio.Future[bytes]], appended: Iterable[tuple[str, Position]]
+    ) -> None:
         """Take commands whose events the projection has behind it for carried out: their reply was lost."""
-        for (id, future), (topic, position) in zip(futures.items(), places, strict=False):
+        for (id, future), (topic, position) in zip(futures.items(), appended, strict=False):
             if future.done():
                 continue
             with contextlib.suppress(*UNAVAILABLE_ERRORS):

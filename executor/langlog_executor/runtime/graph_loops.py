@@ -45,7 +45,7 @@ T = TypeVar("T")
 PATIENCE_S = 0.015
 """Work that is not begun after this makes us look at the loop."""
 SAMPLE_S = 0.005
-"""Between two looks at what a silent loop is doing."""
+"""Between two checks at what a silent loop is doing."""
 SAMPLES = 4
 """A loop found in the very same call this many times is blocked, not busy."""
 LATE_S = 0.004
@@ -243,7 +243,7 @@ class GraphLoops:
         work.loop = loop
         loop.work.add(work)
         loop.inbox.post(work.run_on, loop, self._io, self._finished)
-        self._look_later(PATIENCE_S, work, loop)
+        self._check_later(PATIENCE_S, work, loop)
 
     def _choose(self, graph_id: str, avoid: GraphLoop | None = None) -> GraphLoop:
         if self._only is not None:
@@ -277,34 +277,34 @@ class GraphLoops:
             self._homes[graph_id] = loop
         return loop
 
-    def _look_later(
+    def _check_later(
         self,
         delay_s: float,
         work: Work[Any],
         loop: GraphLoop,
         last: tuple[int, ...] | None = None,
         same: int = 0,
-        looks: int = 0,
+        checks: int = 0,
     ) -> None:
         due = self._io.loop.time() + delay_s
-        self._io.loop.call_later(delay_s, self._check, work, loop, due, last, same, looks)
+        self._io.loop.call_later(delay_s, self._check, work, loop, due, last, same, checks)
 
     def _check(
-        self, work: Work[Any], loop: GraphLoop, due: float, last: tuple[int, ...] | None, same: int, looks: int
+        self, work: Work[Any], loop: GraphLoop, due: float, last: tuple[int, ...] | None, same: int, checks: int
     ) -> None:
         """Work was not begun in time: blocked loops lose it to another one, busy ones are given more time."""
         if work.begun or work.loop is not loop:
             return
         position = loop.position()
-        looks = looks + 1 if position is not None and position == last else 1
+        checks = checks + 1 if position is not None and position == last else 1
         if self._io.loop.time() - due > LATE_S:
             same = 0  # nobody gets the processor in time: the loop may be waiting for it as we did
         elif position is not None and position == last:
             same += 1
         else:
             same = 1
-        if same < SAMPLES and looks < LATE_SAMPLES:
-            self._look_later(SAMPLE_S, work, loop, position, same, looks)
+        if same < SAMPLES and checks < LATE_SAMPLES:
+            self._check_later(SAMPLE_S, work, loop, position, same, checks)
             return
         culprits = {other.graph_id for other in loop.work if other.begun}
         new = culprits - self.suspects
@@ -337,7 +337,7 @@ class GraphLoops:
             self._sweeper = self._io.loop.call_later(IDLE_S, self.sweep)
 
     def sweep(self) -> None:
-        """End loops that have been idle for `IDLE_S`, all but one; looks again by itself."""
+        """End loops that have been idle for `IDLE_S`, all but one; checks again by itself."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._sweeper = None

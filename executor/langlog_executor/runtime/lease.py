@@ -81,7 +81,7 @@ class Lease:
     def _run(self) -> None:
         while not self._stopping:
             fresh = not self._taken.is_set()
-            asked = monotonic()
+            sent_at = monotonic()
             try:
                 held = renew_blocking(
                     self._client, self._settings.redis_prefix, self.worker, self._settings.lease_s, fresh=fresh
@@ -92,19 +92,19 @@ class Lease:
                 continue
             self.availability.succeeded()
             if held:
-                self._renewed = asked
+                self._renewed = sent_at
                 self._taken.set()
                 self._pause(self._settings.lease_s / RENEWALS)
             else:
-                self._not_known(asked)
+                self._not_known(sent_at)
 
-    def _not_known(self, asked: float) -> None:
+    def _not_known(self, sent_at: float) -> None:
         """Redis does not know the lease: it was wiped, or the lease has run out and was reaped."""
         self._taken.clear()
-        if asked - self._renewed < self._settings.lease_s:
+        if sent_at - self._renewed < self._settings.lease_s:
             logger.warning("lease.wiped", worker=self.worker)
             self._on_wiped(self.worker)
             return
-        logger.warning("lease.lost", worker=self.worker, silent_s=round(asked - self._renewed, 1))
+        logger.warning("lease.lost", worker=self.worker, silent_s=round(sent_at - self._renewed, 1))
         lost, self.worker = self.worker, new_id()
         self._on_lost(lost)

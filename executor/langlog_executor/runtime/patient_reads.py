@@ -22,5 +22,5 @@ class PatientReads:
         self._availability = availability
 
     async def fetch(self, sql: str, *args: Any) -> list[Any]:
-        found: list[Any] = await until_available(lambda: self._pool.fetch(sql, *args), on=self._availability)
-        return found
+        rows: list[Any] = await until_available(lambda: self._pool.fetch(sql, *args), on=self._availability)
+        return rows

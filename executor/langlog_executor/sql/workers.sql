@@ -1,6 +1,6 @@
 -- What workers and their pool ask the read model.
 
--- name: asked_to_stop
+-- name: stop_requested
 -- Which of these runs somebody has asked to stop, and how: for controls that were missed.
 SELECT run_id, attempt, cancel FROM runs WHERE run_id = ANY($1::text[]) AND cancel IS NOT NULL
 

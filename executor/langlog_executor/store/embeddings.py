@@ -89,24 +89,26 @@ class Embedder:
 
     def texts_of(self, value: Mapping[str, Any], index: Sequence[str] | None) -> list[Text]:
         """What is embedded of an item. Raises TooManyTexts. Any thread."""
-        found: list[Text] = []
+        texts_found: list[Text] = []
         for path in self._paths if index is None else index:
             texts = get_text_at_path(value, tokenize_path(path) if path != "$" else path)
             # as langgraph's own stores name them
-            found += [Text(path if len(texts) == 1 else f"{path}.{n}", text) for n, text in enumerate(texts)]
-        found = [text for text in found if text.text.strip()]
-        if len(found) > VECTORS_MAX:
-            raise TooManyTexts(f"The item has {len(found)} texts to be embedded, at most {VECTORS_MAX} are allowed")
-        return found
+            texts_found += [Text(path if len(texts) == 1 else f"{path}.{n}", text) for n, text in enumerate(texts)]
+        texts_found = [text for text in texts_found if text.text.strip()]
+        if len(texts_found) > VECTORS_MAX:
+            raise TooManyTexts(
+                f"The item has {len(texts_found)} texts to be embedded, at most {VECTORS_MAX} are allowed"
+            )
+        return texts_found
 
     async def vectors(self, texts: Sequence[Text]) -> list[StoreVector]:
         """Raises EmbeddingFailed."""
-        pieces = [texts[n : n + TEXTS_AT_ONCE] for n in range(0, len(texts), TEXTS_AT_ONCE)]
-        found = await asyncio.gather(*(self._documents([text for _, text in piece]) for piece in pieces))
+        chunks = [texts[n : n + TEXTS_AT_ONCE] for n in range(0, len(texts), TEXTS_AT_ONCE)]
+        embedded = await asyncio.gather(*(self._documents([text for _, text in chunk]) for chunk in chunks))
         return [
             StoreVector(path, *pack(vector))
-            for piece, vectors in zip(pieces, found, strict=True)
-            for (path, _), vector in zip(piece, vectors, strict=True)
+            for chunk, vectors in zip(chunks, embedded, strict=True)
+            for (path, _), vector in zip(chunk, vectors, strict=True)
         ]
 
     async def query(self, text: str) -> list[float]:
@@ -115,13 +117,13 @@ class Embedder:
 
     # what gateways ask
 
-    async def item(self, asked: ItemQuestion) -> bytes:
+    async def item(self, question: ItemQuestion) -> bytes:
         """JSON: the list of `StoreVector`."""
-        return msgspec.json.encode(await self.vectors(self.texts_of(asked.value, asked.index)))
+        return msgspec.json.encode(await self.vectors(self.texts_of(question.value, question.index)))
 
-    async def search(self, asked: QueryQuestion) -> bytes:
+    async def search(self, question: QueryQuestion) -> bytes:
         """JSON: a `StoreVector` of the text."""
-        return msgspec.json.encode(StoreVector("$", *pack(await self.query(asked.text))))
+        return msgspec.json.encode(StoreVector("$", *pack(await self.query(question.text))))
 
     # batches
 
@@ -149,10 +151,10 @@ class Embedder:
             return
         texts = list(dict.fromkeys(text for request in batch for text in request.texts))
         try:
-            found = await self._run(lambda: self._embeddings.aembed_documents(texts))
-            if not isinstance(found, Sequence) or len(found) != len(texts):
-                raise EmbeddingFailed(f"store.index.embed gave {_count(found)} for {len(texts)} texts")
-            vectors = dict(zip(texts, map(self._vector, found), strict=True))
+            answer = await self._run(lambda: self._embeddings.aembed_documents(texts))
+            if not isinstance(answer, Sequence) or len(answer) != len(texts):
+                raise EmbeddingFailed(f"store.index.embed gave {_count(answer)} for {len(texts)} texts")
+            vectors = dict(zip(texts, map(self._vector, answer), strict=True))
         except EmbeddingFailed as error:
             if len(batch) > 1:
                 for request in batch:
@@ -184,10 +186,10 @@ class Embedder:
             if not work.done.done():
                 work.cancel()
 
-    def _vector(self, found: Any) -> list[float]:
+    def _vector(self, vector: Any) -> list[float]:
         """Raises EmbeddingFailed for what is no vector of the configured length."""
-        to_list = getattr(found, "tolist", None)
-        numbers = found if to_list is None else to_list()
+        to_list = getattr(vector, "tolist", None)
+        numbers = vector if to_list is None else to_list()
         if not isinstance(numbers, list | tuple) or len(numbers) != self._dims:
             raise EmbeddingFailed(f"store.index.embed gave {_count(numbers)} where store.index.dims says {self._dims}")
         with contextlib.suppress(TypeError):
@@ -198,8 +200,8 @@ class Embedder:
         raise EmbeddingFailed("store.index.embed gave a vector that is not made of finite numbers")
 
 
-def _count(found: Any) -> str:
-    return f"{len(found)} numbers or vectors" if isinstance(found, Sequence) else f"a {type(found).__name__}"
+def _count(answer: Any) -> str:
+    return f"{len(answer)} numbers or vectors" if isinstance(answer, Sequence) else f"a {type(answer).__name__}"
 
 
 def load_embeddings(project: Project, index: StoreIndex) -> Embeddings:
@@ -213,16 +215,16 @@ def load_embeddings(project: Project, index: StoreIndex) -> Embeddings:
         source, colon, name = index.embed.rpartition(":")
         if colon and (source.endswith(".py") or "/" in source):
             path = (project.root / source).resolve()
-            found: Any = imported_file(path) or import_file(path)
+            loaded: Any = imported_file(path) or import_file(path)
         elif colon and "." in source:
-            found = sys.modules.get(source) or importlib.import_module(source)
+            loaded = sys.modules.get(source) or importlib.import_module(source)
         else:
             return ensure_embeddings(index.embed)
         for part in name.split("."):
-            found = getattr(found, part)
-        if not isinstance(found, Embeddings) and (not callable(found) or isinstance(found, type)):
+            loaded = getattr(loaded, part)
+        if not isinstance(loaded, Embeddings) and (not callable(loaded) or isinstance(loaded, type)):
             raise StartError(f"{where}: {index.embed!r} is neither a function nor an Embeddings object")
-        return ensure_embeddings(found)
+        return ensure_embeddings(loaded)
     except StartError:
         raise
     except Exception as error:

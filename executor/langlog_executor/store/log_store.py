@@ -115,9 +115,9 @@ class LogStore(BaseStore):
         writes: dict[tuple[tuple[str, ...], str], StoreWrite] = {}
         for op in ops:
             if isinstance(op, StoreWrite):
-                place = op.namespace, op.op.key
-                writes.pop(place, None)
-                writes[place] = op
+                item_key = op.namespace, op.op.key
+                writes.pop(item_key, None)
+                writes[item_key] = op
         results: list[Result] = [None] * len(ops)
         texts = [text for write in writes.values() for text in write.texts]
         if texts and self._embedder is not None:
@@ -125,13 +125,15 @@ class LogStore(BaseStore):
         else:
             vectors = []
             await self._read_all(ops, results)
-        found = iter(vectors)
+        next_vectors = iter(vectors)
         commands: dict[tuple[str, ...], list[StoreOp]] = {}
         for write in writes.values():
-            put = replace(write.op, vectors=[next(found) for _ in write.texts]) if write.texts else write.op
+            put = replace(write.op, vectors=[next(next_vectors) for _ in write.texts]) if write.texts else write.op
             commands.setdefault(write.namespace, []).append(put)
         if commands:
-            await self._sender.send([WriteStore(namespace=list(place), ops=puts) for place, puts in commands.items()])
+            await self._sender.send(
+                [WriteStore(namespace=list(item_key), ops=puts) for item_key, puts in commands.items()]
+            )
         return results
 
     async def _read_all(self, ops: list[Op | StoreWrite], results: list[Result]) -> None:
@@ -139,8 +141,8 @@ class LogStore(BaseStore):
         if len(reads) == 1:
             results[reads[0][0]] = await reads[0][1]
         elif reads:
-            found = await asyncio.gather(*(read for _, read in reads))
-            for (n, _), result in zip(reads, found, strict=True):
+            fetched = await asyncio.gather(*(read for _, read in reads))
+            for (n, _), result in zip(reads, fetched, strict=True):
                 results[n] = result
 
     def _read(self, op: Op) -> Coroutine[Any, Any, Result]:

@@ -41,12 +41,12 @@ class ProjectStore(BaseStore):
         self.ttl_config = store.ttl_config
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        found: list[Result] = await asyncio.wrap_future(self._call(self._store.abatch(list(ops))))
-        return found
+        results: list[Result] = await asyncio.wrap_future(self._call(self._store.abatch(list(ops))))
+        return results
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        found: list[Result] = self._call(self._store.abatch(list(ops))).result()
-        return found
+        results: list[Result] = self._call(self._store.abatch(list(ops))).result()
+        return results
 
     def _call(self, call: Coroutine[Any, Any, T]) -> Any:
         return asyncio.run_coroutine_threadsafe(call, self._loop)
@@ -67,16 +67,16 @@ async def project_store(project: Project, otherwise: BaseStore) -> Any:
     stack = contextlib.AsyncExitStack()
 
     async def opened() -> BaseStore:
-        found = made() if callable(made) and not isinstance(made, BaseStore) else made
-        if inspect.isawaitable(found):
-            found = await found
-        if hasattr(found, "__aenter__"):
-            found = await stack.enter_async_context(found)
-        elif hasattr(found, "__enter__") and not isinstance(found, BaseStore):
-            found = stack.enter_context(found)
-        if not isinstance(found, BaseStore):
-            raise StartError(f"{where} gives a {type(found).__name__}, not a langgraph BaseStore")
-        return found
+        store = made() if callable(made) and not isinstance(made, BaseStore) else made
+        if inspect.isawaitable(store):
+            store = await store
+        if hasattr(store, "__aenter__"):
+            store = await stack.enter_async_context(store)
+        elif hasattr(store, "__enter__") and not isinstance(store, BaseStore):
+            store = stack.enter_context(store)
+        if not isinstance(store, BaseStore):
+            raise StartError(f"{where} gives a {type(store).__name__}, not a langgraph BaseStore")
+        return store
 
     def there(call: Coroutine[Any, Any, T]) -> Any:
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, loop))

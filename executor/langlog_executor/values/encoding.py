@@ -23,7 +23,7 @@ from langgraph.types import Send
 from langlog_backbone.values.json_shape import without_nul
 
 from .auth_user import AuthUser
-from .error_text import class_name, said, written
+from .error_text import class_name, text_of, written
 from .fast_messages import dumped
 from .redaction import shown
 
@@ -183,4 +183,4 @@ def key_text(key: Any) -> str:
         return base64.b64encode(key).decode()
     if isinstance(key, NATIVE):
         return str(msgspec.to_builtins(key))
-    return _text(said(key)) or f"<{class_name(key)}>"
+    return _text(text_of(key)) or f"<{class_name(key)}>"

@@ -40,7 +40,7 @@ def described(error: BaseException) -> RunError:
     name = class_name(error)
     if _is_internal(error):
         return RunError(error=name, message=INTERNAL_ERROR)
-    return RunError(error=name, message=shown(said(error), MESSAGE_LIMIT))
+    return RunError(error=name, message=shown(text_of(error), MESSAGE_LIMIT))
 
 
 def _is_internal(error: BaseException) -> bool:
@@ -68,25 +68,25 @@ def traceback_of(error: BaseException) -> str:
 
 def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
     """Those that are neither langlog's nor a library's. An exception made deep in a library keeps the line that called it."""
-    found = []
+    frames = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         name = str(frame.f_globals.get("__name__", ""))
         ours = name.startswith(_OURS) and not name.startswith(MODULE_PREFIX)
         if not ours and not file.startswith(("<", *LIBRARIES)):
-            found.append(traceback.FrameSummary(file, line, frame.f_code.co_name))
-    return found
+            frames.append(traceback.FrameSummary(file, line, frame.f_code.co_name))
+    return frames
 
 
-def said(value: Any) -> str:
+def text_of(value: Any) -> str:
     """`str` of anything; empty where that raises."""
     return _text(str, value) or ""
 
 
 def written(value: Any) -> str:
     """`repr` of anything; the name of its class where that raises."""
-    found = _text(repr, value)
-    return f"<{class_name(value)}>" if found is None else found
+    text = _text(repr, value)
+    return f"<{class_name(value)}>" if text is None else text
 
 
 def class_name(value: Any) -> str:
@@ -103,8 +103,8 @@ def _text(function: Callable[[Any], str], value: Any) -> str | None:
 
 
 def _module(value: Any) -> str:
-    found = type(value).__dict__.get("__module__")
-    return found if isinstance(found, str) else ""
+    module = type(value).__dict__.get("__module__")
+    return module if isinstance(module, str) else ""
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -146,8 +146,8 @@ def _as_the_class_does(kind: type[BaseMessage], fields: list[str]) -> bool:
 
 def _dumps_itself(kind: type[BaseMessage]) -> bool:
     sample = kind("text", id="1", name="n", response_metadata={"model": "m", "n": 1, "none": None})
-    said = sample.model_dump()
-    return said == sample.__dict__ and [*said] == [*sample.__dict__] and not sample.__pydantic_extra__
+    dumped = sample.model_dump()
+    return dumped == sample.__dict__ and [*dumped] == [*sample.__dict__] and not sample.__pydantic_extra__
 
 
 _FIELDS: dict[type, tuple[str, ...]] = {

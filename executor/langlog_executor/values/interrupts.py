@@ -32,15 +32,15 @@ def schema_of(interrupt: Interrupt) -> dict[str, Any] | None:
 
 def shown(interrupt: Interrupt) -> dict[str, Any]:
     """As states and threads show it."""
-    return {"id": interrupt.id, "value": interrupt.value, **_wanted(interrupt)}
+    return {"id": interrupt.id, "value": interrupt.value, **_response_schema(interrupt)}
 
 
 def requested(interrupt: Interrupt) -> dict[str, Any]:
     """Data of the protocol's ``input.requested``."""
-    return {"interrupt_id": interrupt.id, "payload": interrupt.value, **_wanted(interrupt)}
+    return {"interrupt_id": interrupt.id, "payload": interrupt.value, **_response_schema(interrupt)}
 
 
-def told(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
+def interrupt_list(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
     """``__interrupt__`` of outputs and streamed values."""
     return [{"value": i.value, "id": i.id, "response_schema": schema_of(i)} for i in interrupts]
 
@@ -55,10 +55,10 @@ def refusal_of(error: BaseException) -> Refusal | None:
     kind = getattr(errors, "UnknownInterruptError", None)  # since 1.2.20 or so
     if kind is None or not isinstance(error, kind):
         return None
-    found: Any = error
-    return Refusal(found.reason, list(found.interrupt_ids), list(found.pending_ids))
+    refused: Any = error
+    return Refusal(refused.reason, list(refused.interrupt_ids), list(refused.pending_ids))
 
 
-def _wanted(interrupt: Interrupt) -> dict[str, Any]:
+def _response_schema(interrupt: Interrupt) -> dict[str, Any]:
     schema = schema_of(interrupt)
     return {} if schema is None else {"response_schema": schema}

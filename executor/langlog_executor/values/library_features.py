@@ -35,10 +35,10 @@ AccessContext = Literal["threads.create_run", "threads.update", "threads.read", 
 def _optional(module: str, name: str | None = None) -> Any:
     """The module, or its member; None where the installed release has neither."""
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ImportError:
         return None
-    return found if name is None else getattr(found, name, None)
+    return imported if name is None else getattr(imported, name, None)
 
 
 class _NeverDrained(Exception):

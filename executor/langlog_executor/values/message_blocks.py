@@ -63,15 +63,15 @@ class _Message:
     def start(self) -> Event:
         message = self._first
         event: Event = {"event": "message-start", "role": ROLES.get(message.type, "ai"), "id": message.id or ""}
-        told = message.response_metadata or {}
+        response = message.response_metadata or {}
         names = (("model_provider", "provider"), ("model_name", "model"))
-        metadata = {shown: told[key] for key, shown in names if key in told}
+        metadata = {shown: response[key] for key, shown in names if key in response}
         return {**event, "metadata": metadata} if metadata else event
 
     def add(self, message: BaseMessage) -> Iterator[Event]:
-        for place, block in enumerate(_blocks(message)):
+        for position, block in enumerate(_blocks(message)):
             index = block.get("index")
-            key = (block.get("type"), place) if index is None else index
+            key = (block.get("type"), position) if index is None else index
             if key in self._blocks:
                 number, so_far = self._blocks[key]
                 _grow(so_far, block)
@@ -105,8 +105,8 @@ def _empty(block: Block) -> Block:
         member = TEXTS[kind][0]
         return {k: v for k, v in block.items() if k not in (member, "index", "annotations")} | {member: ""}
     if kind in CALLS:
-        kept = {k: block[k] for k in ("type", "id", "name", "index") if block.get(k) is not None}
-        return {"id": None, "name": None, **kept, "args": ""}
+        identity = {k: block[k] for k in ("type", "id", "name", "index") if block.get(k) is not None}
+        return {"id": None, "name": None, **identity, "args": ""}
     bare = {k: v for k, v in block.items() if k not in LARGE}
     if kind in ("tool_call", "server_tool_call"):
         bare["args"] = {}
@@ -144,12 +144,12 @@ def _finished(block: Block) -> Block:
     kind = block.get("type")
     if kind not in CALLS:
         return block
-    rest = {k: v for k, v in block.items() if k not in ("type", "id", "name", "args", "index") and v is not None}
+    others = {k: v for k, v in block.items() if k not in ("type", "id", "name", "args", "index") and v is not None}
     known = {"id": block.get("id"), "name": block.get("name")}
     try:
         args = msgspec.json.decode(block.get("args") or "{}")
     except msgspec.DecodeError:
         why = "Failed to parse tool call arguments as JSON"
-        return {"type": "invalid_tool_call", **known, "args": block.get("args"), "error": why, **rest}
+        return {"type": "invalid_tool_call", **known, "args": block.get("args"), "error": why, **others}
     whole = "tool_call" if kind == "tool_call_chunk" else "server_tool_call"
-    return {"type": whole, "id": known["id"] or "", "name": known["name"] or "", "args": args, **rest}
+    return {"type": whole, "id": known["id"] or "", "name": known["name"] or "", "args": args, **others}

@@ -90,19 +90,21 @@ def shown(text: str, limit: int = SHOWN_CHARACTERS_MAX) -> str:
 
 def secret_values(environment: Mapping[str, str]) -> list[str]:
     """The values that texts must not show, the longest first."""
-    found = {
+    values = {
         value
         for name, value in environment.items()
         if len(value) >= SECRET_CHARACTERS_MIN and (_SECRET_NAME.search(name) or _RANDOM.fullmatch(value))
     }
-    return sorted(found, key=len, reverse=True)
+    return sorted(values, key=len, reverse=True)
 
 
 def folders(paths: Iterable[str]) -> re.Pattern[str] | None:
     """A pattern of these folders at the beginning of a path; None without any."""
-    found = {Path(path).absolute() for path in paths if path and Path(path).is_dir()}
+    paths_found = {Path(path).absolute() for path in paths if path and Path(path).is_dir()}
     names = [
-        re.escape(str(path)) for path in sorted(found, key=lambda x: len(str(x)), reverse=True) if path != path.parent
+        re.escape(str(path))
+        for path in sorted(paths_found, key=lambda x: len(str(x)), reverse=True)
+        if path != path.parent
     ]
     return re.compile(rf"(?<![\w/.:~-])(?:{'|'.join(names)})[/\\]") if names else None
 
@@ -125,8 +127,8 @@ def _without_environ(text: str) -> str:
     return first + "".join(f"{_ENVIRON}***}}){part.partition('})')[2]}" for part in rest)
 
 
-def _last_part(found: re.Match[str]) -> str:
+def _last_part(match: re.Match[str]) -> str:
     """A path without its folders."""
-    path = found.group().replace("\\", "/")
+    path = match.group().replace("\\", "/")
     folder, _, name = path.rpartition("/")
     return f"…/{name}" if folder.count("/") > 1 or not path.startswith(("/home", "/Users")) else "…"

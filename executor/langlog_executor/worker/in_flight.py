@@ -59,10 +59,10 @@ def retiring(tasks: Sequence[Task]) -> Retiring:
     return Retiring(runs, len(tasks))
 
 
-def together(found: Sequence[Retiring]) -> Retiring:
+def together(reports: Sequence[Retiring]) -> Retiring:
     """What several workers wait for."""
-    runs = [run for one in found for run in one.runs]
-    return Retiring(runs[:REPORTED], sum(one.count for one in found))
+    runs = [run for one in reports for run in one.runs]
+    return Retiring(runs[:REPORTED], sum(one.count for one in reports))
 
 
 class Report:
@@ -73,7 +73,7 @@ class Report:
         self.pool = fd is not None
         """Whether a pool started us, and holds the other end of our standard input."""
 
-    def say(self, message: dict[str, Any]) -> None:
+    def write(self, message: dict[str, Any]) -> None:
         if self._fd is not None:
             with contextlib.suppress(BrokenPipeError):  # the pool is gone: `orphaned` ends this
                 os.write(self._fd, msgspec.json.encode(message) + b"\n")

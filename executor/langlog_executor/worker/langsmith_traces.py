@@ -76,8 +76,8 @@ def traced(configurable: Mapping[str, Any], tracer: Mapping[str, Any] | None) ->
 
 def _of(kind: type[T], configurable: Mapping[str, Any], name: str) -> T | None:
     """A member of the configurable, if it is of that kind: headers are checked at the door, what a client names itself is not."""
-    found = configurable.get(name)
-    return found if isinstance(found, kind) else None
+    value = configurable.get(name)
+    return value if isinstance(value, kind) else None
 
 
 async def feedback_urls(run_id: str, keys: Sequence[str]) -> dict[str, str]:

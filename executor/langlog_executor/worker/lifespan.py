@@ -84,8 +84,8 @@ def _file_of(project: Project, app: str) -> Path | None:
     if source.endswith(".py") or "/" in source:
         files = [(project.root / source).resolve()]
     else:
-        places = [root.joinpath(*source.split(".")) for root in project.import_paths()]
-        files = [x for place in places for x in (place.with_name(place.name + ".py"), place / "__init__.py")]
+        paths = [root.joinpath(*source.split(".")) for root in project.import_paths()]
+        files = [x for path in paths for x in (path.with_name(path.name + ".py"), path / "__init__.py")]
     return next((x for x in files if x.is_file()), None)
 
 
@@ -175,21 +175,21 @@ def _application(project: Project, reference: str, module: str | None) -> Any:
     if module is not None:
         with contextlib.suppress(ImportError):  # said below, with the reference
             importlib.import_module(module)
-    found = load_object(project, "http.app", reference, shared=True)
-    if not callable(found):
-        raise StartError(f"http.app is a {type(found).__name__}, not an ASGI application")
-    return found
+    app = load_object(project, "http.app", reference, shared=True)
+    if not callable(app):
+        raise StartError(f"http.app is a {type(app).__name__}, not an ASGI application")
+    return app
 
 
 def _hook(project: Project, reference: str) -> Callable[[], Any]:
-    found = load_object(project, KEY, reference, shared=True)
-    if not callable(found):
-        raise StartError(f"{project.file}: {HOOK_HINT}; {reference!r} is a {type(found).__name__}")
+    hook = load_object(project, KEY, reference, shared=True)
+    if not callable(hook):
+        raise StartError(f"{project.file}: {HOOK_HINT}; {reference!r} is a {type(hook).__name__}")
     with contextlib.suppress(TypeError, ValueError):
-        needed = [p for p in inspect.signature(found).parameters.values() if p.default is p.empty and p.kind < 2]
+        needed = [p for p in inspect.signature(hook).parameters.values() if p.default is p.empty and p.kind < 2]
         if needed:
             raise StartError(f"{project.file}: {HOOK_HINT}; {reference!r} takes {needed[0].name!r}")
-    return found  # type: ignore[no-any-return]
+    return hook  # type: ignore[no-any-return]
 
 
 @contextlib.asynccontextmanager

@@ -26,10 +26,10 @@ class NodeSpans(BaseCallbackHandler):
         self._above: dict[UUID, UUID | None] = {}
 
     def _begin(self, kind: str, name: str, run_id: UUID, parent_run_id: UUID | None, **more: str | int | None) -> None:
-        found = tracing.span(
+        span = tracing.span(
             f"{kind} {name}", {f"langlog.{k}": v for k, v in more.items()}, parent=self._around(parent_run_id)
         )
-        self._open[run_id] = found
+        self._open[run_id] = span
 
     def _around(self, run_id: UUID | None) -> str:
         while run_id is not None:

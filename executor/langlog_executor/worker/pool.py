@@ -47,7 +47,7 @@ KILL_AFTER_S = 5.0
 """Beyond the time that workers have for draining (twice `drain_s`)."""
 RETIRE_S = 10.0
 """For a worker to answer that it claims no more."""
-LOOK_AGAIN_S = 1.0
+RECHECK_S = 1.0
 """While waiting for the projection, when no word of it comes."""
 
 _ANNOUNCED = load_sql("langlog_executor", "workers.sql")["announced"]
@@ -56,9 +56,9 @@ _ANNOUNCED = load_sql("langlog_executor", "workers.sql")["announced"]
 class WorkerProcess:
     """One worker process, from spawning to its end."""
 
-    def __init__(self, process: asyncio.subprocess.Process, said: Lines) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, lines: Lines) -> None:
         self.process = process
-        self.said = said
+        self.lines = lines
         self.since = monotonic()
         self.leaving = False
         """It was asked to go."""
@@ -92,7 +92,7 @@ class WorkerProcess:
                 beside()
             limit_s = None if settings.debug_wait else settings.worker_start_s
             async with asyncio.timeout(limit_s):
-                said = await worker.said.next()
+                lines = await worker.lines.next()
         except TimeoutError:
             await worker.kill()
             raise StartError(
@@ -102,10 +102,10 @@ class WorkerProcess:
         except BaseException:
             await worker.kill()
             raise
-        if "ready" in said:
+        if "ready" in lines:
             return worker
         code = await process.wait()
-        raise StartError(str(said.get("error") or f"a worker ended with exit code {code} before it was ready"))
+        raise StartError(str(lines.get("error") or f"a worker ended with exit code {code} before it was ready"))
 
     async def retire(self) -> Retiring:
         """Have it claim no more and end by itself once its runs are over or have moved; the runs that it waits for.
@@ -116,22 +116,22 @@ class WorkerProcess:
         try:
             self.process.send_signal(signal.SIGUSR1)
             async with asyncio.timeout(RETIRE_S):
-                said = await self.said.next()
+                lines = await self.lines.next()
         except (ProcessLookupError, TimeoutError):
-            said = {}
-        if "retiring" not in said:
-            self.ask_to_leave()
+            lines = {}
+        if "retiring" not in lines:
+            self.request_exit()
             return Retiring()
-        return msgspec.convert(said["retiring"], Retiring)
+        return msgspec.convert(lines["retiring"], Retiring)
 
-    def ask_to_leave(self) -> None:
+    def request_exit(self) -> None:
         """Begin to drain."""
         self.leaving = True
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
 
     async def leave(self, limit_s: float) -> None:
-        self.ask_to_leave()
+        self.request_exit()
         try:
             async with asyncio.timeout(limit_s):
                 await self.process.wait()
@@ -144,7 +144,7 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
-        self.said.close()
+        self.lines.close()
 
 
 class WorkerPoolService:
@@ -218,12 +218,12 @@ class WorkerPoolService:
         self._watch(await WorkerProcess.spawn(self._settings))
 
     def _watch(self, worker: WorkerProcess) -> None:
-        self._workers[worker] = asyncio.create_task(self._look_after(worker), name="worker")
+        self._workers[worker] = asyncio.create_task(self._supervise(worker), name="worker")
 
-    async def _look_after(self, worker: WorkerProcess) -> None:
+    async def _supervise(self, worker: WorkerProcess) -> None:
         """Wait for its end; start another one unless it was asked to go."""
         code = await worker.process.wait()
-        worker.said.close()
+        worker.lines.close()
         if not worker.leaving and not self._draining:
             logger.warning("worker.died", pid=worker.process.pid, code=code)
             pause = 0.0 if monotonic() - worker.since > STEADY_S else BACKOFF_S
@@ -267,7 +267,7 @@ class GraphsService:
                     if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):
                         return
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_AGAIN_S):
+                        async with asyncio.timeout(RECHECK_S):
                             await moved.wait()
                     moved.clear()
         except TimeoutError:
@@ -290,7 +290,7 @@ class GraphsService:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as the variables they are read from."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for field, names in VARIABLES.items():
         value: Any = getattr(settings, field)
         if isinstance(value, bool):
@@ -299,12 +299,12 @@ def environment(settings: Settings) -> dict[str, str]:
             text = str(value.resolve())
         else:
             text = str(value)
-        found[names[0]] = text
+        variables[names[0]] = text
         if field in SECRETS:
-            found.update(
+            variables.update(
                 {name + FILE_SUFFIX: "" for name in names}
             )  # read already: set beside the value, it is an error
-    return found
+    return variables
 
 
 class Lines:
@@ -324,8 +324,8 @@ class Lines:
     async def next(self) -> dict[str, Any]:
         """The next line; empty when it ended without a word."""
         line = await self._reader.readline()
-        found: dict[str, Any] = msgspec.json.decode(line) if line else {}
-        return found
+        message: dict[str, Any] = msgspec.json.decode(line) if line else {}
+        return message
 
     def close(self) -> None:
         self._transport.close()

@@ -72,7 +72,7 @@ LIFESPAN_ENDS_S = 10.0
 NODE_THREADS = 4
 """Threads for sync nodes, per run that a worker may have at once."""
 
-_ASKED_TO_STOP = load_sql("langlog_executor", "workers.sql")["asked_to_stop"]
+_STOP_REQUESTED = load_sql("langlog_executor", "workers.sql")["stop_requested"]
 
 
 class Worker:
@@ -204,13 +204,13 @@ class Worker:
 
     async def _unopened(self, worker: str) -> list[Task]:
         """Tasks that are held here according to Redis, and that we know nothing of."""
-        found = []
+        tasks = []
         for task in await self._backbone.queue.held(worker):
             if task.id in self._ended:  # the release was lost
                 self._backbone.queue.release(worker, task.id)
             elif task.id not in self._runs:
-                found.append(task)
-        return found
+                tasks.append(task)
+        return tasks
 
     def _begin(self, task: Task, worker: str) -> None:
         from .run_execution import RunExecution
@@ -270,7 +270,7 @@ class Worker:
 
     def _on_reconnect(self) -> None:
         self._lease.hurry()
-        asking = until_available(self._ask_for_controls, on=self._postgres, limit_s=READ_LIMIT_S)
+        asking = until_available(self._query_controls, on=self._postgres, limit_s=READ_LIMIT_S)
         self._aside(asking, "worker.controls_failed")
 
     def _aside(self, work: Coroutine[Any, Any, None], failure: str) -> None:
@@ -285,10 +285,10 @@ class Worker:
 
         task.add_done_callback(done)
 
-    async def _ask_for_controls(self) -> None:
+    async def _query_controls(self) -> None:
         """Controls may have been missed while the subscription was down: the read model has them too."""
         held = {execution.task.run_id: execution for execution, _ in self._runs.values()}
-        for row in await self._backbone.pool.fetch(_ASKED_TO_STOP, list(held)):
+        for row in await self._backbone.pool.fetch(_STOP_REQUESTED, list(held)):
             execution = held[row["run_id"]]
             if execution.task.attempt == row["attempt"]:
                 execution.stop("rollback" if row["cancel"] == "rollback" else "interrupt")
@@ -388,7 +388,7 @@ async def _serve(
         if report.pool:
             waits += [asyncio.create_task(orphaned()), asyncio.create_task(_retire(worker, queries, report))]
             await asyncio.sleep(0)  # it listens for the signal
-        report.say({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
+        report.write({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
         await asyncio.wait([*waits, queries, worker.failed], return_when=asyncio.FIRST_COMPLETED)
         if queries.cancelled():  # by `_retire`, which goes on
             await asyncio.wait([*waits, worker.failed], return_when=asyncio.FIRST_COMPLETED)
@@ -436,11 +436,11 @@ async def _let_go(lifespan: WorkerLifespan, loops: GraphLoops, limit_s: float) -
 
 async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -> None:
     """Returns when the pool has told this worker to retire (SIGUSR1), and no run is left. Questions are for the newer code."""
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, told.set)
-    await told.wait()
+    retire_requested = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, retire_requested.set)
+    await retire_requested.wait()
     queries.cancel()
-    await worker.retire(lambda found: report.say({"retiring": found}))
+    await worker.retire(lambda found: report.write({"retiring": found}))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -461,7 +461,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         if not isinstance(error, StartError | GraphLoadError):
             logger.exception("worker.failed")
-        report.say({"error": f"{error}" if str(error) else type(error).__name__})
+        report.write({"error": f"{error}" if str(error) else type(error).__name__})
         return 1
     return 0
 

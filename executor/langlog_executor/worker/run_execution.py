@@ -86,7 +86,7 @@ class RunExecution:
         self._work: Work[Ended] | None = None
         self._frames: FramesOut | None = None
         self._stop: Stop | None = None
-        self._stop_asked: asyncio.Future[None] = tools.io.loop.create_future()
+        self._stop_requested: asyncio.Future[None] = tools.io.loop.create_future()
 
     async def run(self) -> None:
         """Returns when the run is off this worker's hands: reported, handed back, or dropped."""
@@ -167,8 +167,8 @@ class RunExecution:
         return self._stop == "drain"
 
     def _stop_now(self) -> None:
-        if not self._stop_asked.done():
-            self._stop_asked.set_result(None)
+        if not self._stop_requested.done():
+            self._stop_requested.set_result(None)
 
     async def _graph(self) -> Ended | None:
         """How the attempt ended; None when it was dropped."""
@@ -204,7 +204,7 @@ class RunExecution:
             until_available(lambda: tools.credentials.of(self.task.run_id), on=tools.opening_credentials)
         )
         try:
-            waits: list[asyncio.Future[Any]] = [opening, self._stop_asked]
+            waits: list[asyncio.Future[Any]] = [opening, self._stop_requested]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             return opening.result() if opening.done() else NOTHING
         finally:
@@ -227,11 +227,11 @@ class RunExecution:
         )
 
     async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:
-        both: list[asyncio.Future[Any]] = [work.done, self._stop_asked]
+        both: list[asyncio.Future[Any]] = [work.done, self._stop_requested]
         try:
             await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not work.done.done():
-                if not self._stop_asked.done():
+                if not self._stop_requested.done():
                     self.stop("timeout")
                 work.cancel()
                 if self._stop == "drop":
@@ -277,7 +277,7 @@ class RunExecution:
         A report that cannot be encoded or appended is replaced by one that always can: a run that ended must not stay running.
         """
         ended = self._fitting(ended)
-        self._tell_end(ended)
+        self._publish_end(ended)
         if self._frames is not None:
             self._frames.seal()
             await self._frames.finish()
@@ -334,18 +334,18 @@ class RunExecution:
             traceparent=self._records.traceparent,
         )
 
-    def _tell_end(self, ended: Ended) -> None:
+    def _publish_end(self, ended: Ended) -> None:
         """The end, to those who follow the thread by the streaming protocol."""
         if self._attempt is None or ended.stopped is not None:
             return
         try:
-            self._tell(self._attempt, ended)
+            self._publish_final_events(self._attempt, ended)
         except (
             Exception
         ):  # of what is open in the graph's messages and subgraphs; the report has to go out all the same
             logger.exception("run.end_not_streamed", run_id=self.task.run_id)
 
-    def _tell(self, attempt: GraphAttempt, ended: Ended) -> None:
+    def _publish_final_events(self, attempt: GraphAttempt, ended: Ended) -> None:
         status: Status
         match ended.outcome:
             case "success":
@@ -362,14 +362,16 @@ class RunExecution:
     def _fitting(self, ended: Ended) -> Ended:
         """A state that no answer may hold is an error that says so, and so are interrupts that do not fit into a record."""
         backbone = self._tools.io.backbone
-        size, asked = len(ended.values or b"") + len(ended.output or b""), len(ended.interrupts)
-        limit, asked_limit = backbone.settings.max_answer_bytes, backbone.log.max_record_bytes - ENVELOPE_BYTES
-        if size <= limit and asked <= asked_limit:
+        size, interrupts_bytes = len(ended.values or b"") + len(ended.output or b""), len(ended.interrupts)
+        limit, interrupts_limit = backbone.settings.max_answer_bytes, backbone.log.max_record_bytes - ENVELOPE_BYTES
+        if size <= limit and interrupts_bytes <= interrupts_limit:
             return ended
         if size > limit:
             what, setting = f"The state of the run is {size} bytes as JSON, over the limit of {limit}", "MAX_ANSWER"
         else:
-            what = f"The interrupts of the run are {asked} bytes as JSON, over the limit of {asked_limit}"
+            what = (
+                f"The interrupts of the run are {interrupts_bytes} bytes as JSON, over the limit of {interrupts_limit}"
+            )
             setting = "MAX_RECORD"
         error = RunError(
             error="StateTooLarge",

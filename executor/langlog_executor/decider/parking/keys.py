@@ -94,12 +94,12 @@ class ParkedKeys:
     def written(self, record: Record) -> bool:
         return (record.partition, record.offset) in self._written
 
-    def wrote(self, record: Record, letter_offset: int) -> None:
+    def wrote(self, record: Record, dead_letter_offset: int) -> None:
         self._written.add((record.partition, record.offset))
         self._behind.add(record.key)
-        self.ends[record.partition] = letter_offset + 1
+        self.ends[record.partition] = dead_letter_offset + 1
 
-    async def letters(self, connection: asyncpg.Connection, key: str) -> list[DeadLetter]:
+    async def dead_letters(self, connection: asyncpg.Connection, key: str) -> list[DeadLetter]:
         """Records of the key that wait, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
         return [
             DeadLetter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value, at)
@@ -121,13 +121,13 @@ class ParkedKeys:
         """
         keys = [key for key in parts if self._first.get(key) == -1 and key not in self._behind]
         if keys:
-            places = sorted({parts[key] for key in keys})
-            found = await model.current(places, lambda connection: connection.fetch(SQL["open_keys"], keys))
-            for key in set(keys) - {row["key"] for row in found}:
+            partitions = sorted({parts[key] for key in keys})
+            rows = await model.current(partitions, lambda connection: connection.fetch(SQL["open_keys"], keys))
+            for key in set(keys) - {row["key"] for row in rows}:
                 self.released(key, None)
 
 
-def another_release(meta: envelope.CommandMeta, asked: cmd.ReleaseParked) -> NewRecord:
+def another_release(meta: envelope.CommandMeta, release: cmd.ReleaseParked) -> NewRecord:
     """For what waits beyond that which fits into one release."""
-    command = cmd.ReleaseParked(aggregate_id=asked.aggregate_id)
+    command = cmd.ReleaseParked(aggregate_id=release.aggregate_id)
     return command_record(command, id=f"{meta.id}-more", source=SOURCE, actor=meta.actor)

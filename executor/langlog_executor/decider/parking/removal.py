@@ -31,7 +31,7 @@ REMOVALS = (cmd.DeleteThread, cmd.ExpireThread)
 
 
 class ParkedRemoval:
-    """``ends``: the ends of a topic's partitions; ``append``: comes back when the records are in the log; ``tell``: status and detail,
+    """``ends``: the ends of a topic's partitions; ``append``: comes back when the records are in the log; ``reply``: status and detail,
     to the client that waits for a command."""
 
     def __init__(
@@ -42,10 +42,10 @@ class ParkedRemoval:
         effects: Effects,
         ends: Callable[[str], Awaitable[list[int]]],
         append: Callable[[Sequence[NewRecord]], Awaitable[list[Position]]],
-        tell: Callable[[Record, int, str], None],
+        reply: Callable[[Record, int, str], None],
     ) -> None:
         self._model, self._aggregates, self._parked = model, aggregates, parked
-        self._effects, self._ends, self._append, self._tell = effects, ends, append, tell
+        self._effects, self._ends, self._append, self._reply = effects, ends, append, reply
 
     async def remove(self, record: Record, command: Removal, meta: CommandMeta) -> bool:
         """Whether the command has removed the thread. A rejection is told and not written: behind an event that cannot be folded, it
@@ -53,7 +53,9 @@ class ParkedRemoval:
         part = record.partition
         # the letters that this decider has written are named in the event
         await self._model.folded([part], {(ev.DEAD_LETTERS, part): (await self._ends(ev.DEAD_LETTERS))[part]})
-        waiting = await self._model.current([part], lambda connection: self._parked.letters(connection, record.key))
+        waiting = await self._model.current(
+            [part], lambda connection: self._parked.dead_letters(connection, record.key)
+        )
         known = await self._known(record, waiting)
         newest = max((parked.at for parked in waiting), default=None)
         try:
@@ -64,14 +66,14 @@ class ParkedRemoval:
         if not events:
             return False
         if isinstance(events[0], ev.CommandRejected):
-            self._tell(record, events[0].status, events[0].detail)
+            self._reply(record, events[0].status, events[0].detail)
             return False
         removed = [parked.origin for parked in waiting if parked.topic == cmd.TOPIC]
         events.append(ev.ParkedReleased(aggregate_id=record.key, removed=removed))
-        kept = self._aggregates.thread(command.thread_id)
-        before = next((state for state in known if state.exists), kept.state)
-        kept.state = fold_thread(before, events, meta.time)
-        decided = Decided(meta, events, before, kept)
+        cached = self._aggregates.thread(command.thread_id)
+        before = next((state for state in known if state.exists), cached.state)
+        cached.state = fold_thread(before, events, meta.time)
+        decided = Decided(meta, events, before, cached)
         positions = await self._append(list(event_records(decided)))
         self._effects.follow([decided], positions)
         # until then the projector may announce once more that the key is parked, and its rows say the same
@@ -82,8 +84,8 @@ class ParkedRemoval:
 
     async def _known(self, record: Record, waiting: Sequence[DeadLetter]) -> list[ThreadState]:
         """The thread as it is in memory, and, where events wait or it is not in memory, as Postgres has it."""
-        kept = self._aggregates.kept_thread(record.key)
-        if kept is not None and all(parked.topic == cmd.TOPIC for parked in waiting):
-            return [kept.state]
+        cached = self._aggregates.cached_thread(record.key)
+        if cached is not None and all(parked.topic == cmd.TOPIC for parked in waiting):
+            return [cached.state]
         stored = await self._model.sure(lambda: self._aggregates.stored_thread(record.key, record.partition))
-        return [found.state for found in (kept, stored) if found is not None]
+        return [cached_thread.state for cached_thread in (cached, stored) if cached_thread is not None]
