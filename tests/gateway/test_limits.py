@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -180,7 +181,7 @@ async def test_metadata_that_grows_with_each_patch_is_422_over_the_limit_and_cha
         before = (await stack.call("PATCH", url, {"metadata": {"a": "x" * 600}}))[1]
         status, told = await stack.call("PATCH", url, {"metadata": {"b": "x" * 600}})
         assert status == 422
-        assert told["detail"].startswith("metadata would have 12") and "more than 1000" in told["detail"]
+        assert re.match("metadata (would have|has) 12.* more than 1000", told["detail"])
         if kind != "runs/crons":
             assert (await stack.call("GET", url, None))[1] == before
         # it may be replaced, and what is left fits

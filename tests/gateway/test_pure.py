@@ -7,26 +7,32 @@ from typing import Any
 import msgspec
 import pytest
 from langlog_gateway.http import requests, validation
-from langlog_gateway.http.config import layer, mirrored
+from langlog_gateway.http.config import mirrored
 from langlog_gateway.http.errors import ApiError
 from langlog_gateway.http.metrics import Metrics
 from langlog_gateway.http.options import HttpOptions
+from langlog_gateway.runs import steps
 from langlog_gateway.streams import sse
 from langlog_gateway.streams.merge import Merge, whole
 from langlog_gateway.streams.sse import Batch
 from langlog_gateway.threads import copy as thread_copy
 from langlog_gateway.threads.search import extractions
 from langlog_schemas.frames import Frame, FrameBatch
-from langlog_schemas.run_request import Assistant, Server
+from langlog_schemas.run_request import Assistant, RunCreate, Server
 
 SERVER = Server(run_id="r", thread_id="t", request_id="q", started_ms=1)
+
+
+def decoded(body: dict[str, Any]) -> RunCreate:
+    run: RunCreate = requests.RUN_CREATE.decode(msgspec.json.encode({"assistant_id": "a", **body}))
+    return run
 
 
 def layered(
     body: dict[str, Any], config: Any = None, context: Any = None, *, temporary: bool = False
 ) -> dict[str, Any]:
-    run = requests.RUN_CREATE.decode(msgspec.json.encode({"assistant_id": "a", **body}))
-    found = layer(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
+    run = steps.valid_run(decoded(body), steps.PLAIN, stateless=False)
+    found = steps.layered(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
     return {**msgspec.json.decode(found.kwargs), "thread_config": found.thread_config, "run_metadata": found.metadata}
 
 
@@ -101,11 +107,10 @@ def test_without_an_authenticated_user_the_callers_user_id_stays(
 
 
 def test_the_authenticated_user_wins_over_a_user_id_that_a_client_sends() -> None:
-    run = requests.RUN_CREATE.decode(
-        msgspec.json.encode({"assistant_id": "a", "config": {"configurable": {"user_id": "somebody else"}}})
-    )
+    body = {"config": {"configurable": {"user_id": "somebody else"}}}
+    run = steps.valid_run(decoded(body), steps.PLAIN, stateless=False)
     server = SERVER._replace(user={"identity": "alice"}, user_id="alice")
-    found = layer(run, Assistant("a", "g", {"configurable": {"user_id": "u2"}}, {}, {}), server, temporary=False)
+    found = steps.layered(run, Assistant("a", "g", {"configurable": {"user_id": "u2"}}, {}, {}), server)
     assert msgspec.json.decode(found.kwargs)["config"]["configurable"]["user_id"] == "alice"
 
 
@@ -259,6 +264,12 @@ def test_violations_are_reported_in_the_validators_form() -> None:
     assert refusal(b"{}", requests.THREAD_PRUNE) == (
         '"thread_ids" is a required property\n\nFailed validating "required" in schema\n\nOn instance:\n    {}'
     )
+    assert refusal(b'[{"assistant_id": "a"}, {}]', requests.RUN_BATCH) == (
+        '"assistant_id" is a required property\n\nFailed validating "required" in schema["items"]\n\nOn instance[1]:\n    {}'
+    )
+    assert refusal(b'[{"assistant_id": "a", "multitask_strategy": "x"}]', requests.RUN_BATCH).startswith(
+        '"x" is not one of "reject", "interrupt" or 2 other candidates\n\n'
+    )
     assert refusal(b"[]", requests.RUN_BATCH) == (
         '[] has less than 1 item\n\nFailed validating "minItems" in schema\n\nOn instance:\n    []'
     )
@@ -356,7 +367,7 @@ def test_latencies_fall_into_growing_buckets() -> None:
         (
             requests.RUN_BATCH,
             b'[{"assistant_id": "a", "durability": "zz"}]',
-            '{"assistant_id":"a","durability":"zz"} is not',
+            '"zz" is not one of "sync", "async" or "exit"\n\n',
         ),
     ],
 )

@@ -25,7 +25,7 @@ from ..core import Core, json_response, origin_of
 from ..http.errors import JSON, ApiError, not_found
 from ..http.validation import NUL_INSIDE, decode_any, uuid_of
 from ..runs.agent_runs import AgentRuns
-from ..runs.submission import Order
+from ..runs.steps import PreparedRun
 from ..runs.waiting import RunWaits
 from . import a2a_tasks as tasks
 from .a2a_stream import TaskOut, TaskReader
@@ -230,14 +230,14 @@ class A2a:
     # sending
 
     async def _send(self, call: Call) -> Any:
-        order, message = await self._order(call)
+        run, message = await self._prepare(call)
         wanted = call.configuration
         if wanted.get("blocking") is False or wanted.get("returnImmediately") is True:
-            await self._runs.place(order)
-            task = tasks.submitted(order.thread_id, order.run_id, message, call.dialect)
+            await self._runs.submit(run)
+            task = tasks.submitted(run.thread_id, run.run_id, message, call.dialect)
             return {"task": task} if call.dialect.v1 else task
-        await self._runs.finish(call.request, order)
-        found = await self._look(order.thread_id, order.run_id)
+        await self._runs.finish(call.request, run)
+        found = await self._look(run.thread_id, run.run_id)
         task = {
             "kind": "task",
             "id": found.id,
@@ -251,24 +251,24 @@ class A2a:
 
     async def _stream(self, call: Call) -> web.StreamResponse:
         core = self._core
-        order, message = await self._order(call, stream_mode=["messages"])
+        run, message = await self._prepare(call, stream_mode=["messages"])
         core.enter_stream(call.request)
-        watch = core.watches.enter(order.thread_id, order.run_id, frames=True)
+        watch = core.watches.enter(run.thread_id, run.run_id, frames=True)
         try:
-            await asyncio.gather(core.watches.ready(watch), self._runs.place(order))
-            out = TaskOut(call.request, core, watch, order, call.id, call.dialect)
-            await out.begin(tasks.submitted(order.thread_id, order.run_id, message, call.dialect))
+            await asyncio.gather(core.watches.ready(watch), self._runs.submit(run))
+            out = TaskOut(call.request, core, watch, run, call.id, call.dialect)
+            await out.begin(tasks.submitted(run.thread_id, run.run_id, message, call.dialect))
             out.guard(watch)
             out.look = self._look
-            watch.missed = order.origin.key is not None  # the run of a repetition may be over already
-            ask = core.permissions.running(call.request, order.command)
-            follow = TaskReader(core, out, watch, order, call.dialect).follow
-            return await out.while_permitted(core.permissions, order.thread_id, "leave", ask, follow)
+            watch.missed = run.origin.key is not None  # the run of a repetition may be over already
+            ask = core.permissions.running(call.request, run.command)
+            follow = TaskReader(core, out, watch, run, call.dialect).follow
+            return await out.while_permitted(core.permissions, run.thread_id, "leave", ask, follow)
         finally:
             core.watches.close(watch)
             core.leave_stream(call.request)
 
-    async def _order(self, call: Call, **more: Any) -> tuple[Order, Object]:
+    async def _prepare(self, call: Call, **more: Any) -> tuple[PreparedRun, Object]:
         """The run that a message asks for, and the message. Raises RpcError."""
         message = call.params.get("message")
         if not isinstance(message, dict) or not isinstance(message.get("parts"), list):
@@ -285,7 +285,7 @@ class A2a:
         else:
             body["input"] = Raw(msgspec.json.encode(self._input(call, message, given, start_id)))
         body["on_disconnect"] = "continue"
-        return await self._runs.order(call.request, call.assistant_id, thread_id, body), message
+        return await self._runs.prepare(call.request, call.assistant_id, thread_id, body), message
 
     def _input(self, call: Call, message: Object, given: tasks.Given, start_id: str) -> Object:
         if not given.texts:

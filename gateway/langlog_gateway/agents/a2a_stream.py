@@ -16,8 +16,8 @@ from langlog_backbone.time.sources import uuid4
 
 from ..core import Core
 from ..http.errors import ApiError
+from ..runs.steps import PreparedRun
 from ..runs.streaming import Reader
-from ..runs.submission import Order
 from ..streams import sse
 from ..streams.frame_order import FrameOrder
 from ..streams.merge import Piece
@@ -38,18 +38,20 @@ EVENTS = "text/event-stream"
 class TaskOut(StreamOut):
     """Ends with what the task came to."""
 
-    def __init__(self, request: web.Request, core: Core, watch: Watch, order: Order, id: Id, dialect: Dialect) -> None:
+    def __init__(
+        self, request: web.Request, core: Core, watch: Watch, run: PreparedRun, id: Id, dialect: Dialect
+    ) -> None:
         super().__init__(request, core.settings.heartbeat_s, {"content-type": EVENTS})
         self._watch = watch
-        self._order = order
+        self._run = run
         self._id = id
         self._dialect = dialect
         self.look: Look | None = None
 
     def event(self, kind: str, value: Object) -> bytes:
         """One update, in the wrapping of 1.0 besides when it is asked for."""
-        order, dialect = self._order, self._dialect
-        whole: Object = {"taskId": task_id(order.thread_id, order.run_id), "contextId": order.thread_id}
+        run, dialect = self._run, self._dialect
+        whole: Object = {"taskId": task_id(run.thread_id, run.run_id), "contextId": run.thread_id}
         shown = {**whole, "kind": kind, **value}
         if dialect.v1:
             name = "statusUpdate" if kind == "status-update" else "artifactUpdate"
@@ -70,10 +72,10 @@ class TaskOut(StreamOut):
 
     async def close(self) -> web.StreamResponse:
         if self.look is not None and not self._watch.closing and not self._watch.overrun:
-            order = self._order
-            task = await self.look(order.thread_id, order.run_id)
+            run = self._run
+            task = await self.look(run.thread_id, run.run_id)
             if task.state == "completed":
-                found = {"artifact": artifact(task, order.command.assistant_id), "append": False, "lastChunk": True}
+                found = {"artifact": artifact(task, run.command.assistant_id), "append": False, "lastChunk": True}
                 await self.write(self.event("artifact-update", found))
             await self.write(self.event("status-update", {"status": status(task, self._dialect), "final": True}))
         return await super().close()
@@ -82,11 +84,11 @@ class TaskOut(StreamOut):
 class TaskReader(Reader):
     """Shows the text said so far, again whenever there is more of it."""
 
-    def __init__(self, core: Core, out: TaskOut, watch: Watch, order: Order, dialect: Dialect) -> None:
-        frames = FrameOrder(core.backlog, order.thread_id, order.run_id, recorded=False)
-        super().__init__(core, out, watch, order.run_id, frames)
+    def __init__(self, core: Core, out: TaskOut, watch: Watch, run: PreparedRun, dialect: Dialect) -> None:
+        frames = FrameOrder(core.backlog, run.thread_id, run.run_id, recorded=False)
+        super().__init__(core, out, watch, run.run_id, frames)
         self._events = out
-        self._order = order
+        self._run = run
         self._dialect = dialect
 
     def _encoded(self, piece: Piece) -> bytes:
@@ -95,14 +97,14 @@ class TaskReader(Reader):
         return b"".join(self._working(text) for text in said)
 
     def _working(self, text: str) -> bytes:
-        order = self._order
+        run = self._run
         message = {
             "kind": "message",
             "role": self._dialect.role("agent"),
             "parts": [text_part(text)],
             "messageId": uuid4(),
-            "taskId": task_id(order.thread_id, order.run_id),
-            "contextId": order.thread_id,
+            "taskId": task_id(run.thread_id, run.run_id),
+            "contextId": run.thread_id,
         }
         now = {"state": self._dialect.state("working"), "message": message, "timestamp": now_iso()}
         return self._events.event("status-update", {"status": now, "final": False})

@@ -121,8 +121,8 @@ class Mcp:
             given["messages"] = [{"role": "user", "content": given["messages"]}]
         try:
             body = {"input": Raw(msgspec.json.encode(given))}
-            order = await self._runs.order(request, tool["assistant_id"], None, body)
-            answer = msgspec.json.decode(await self._runs.finish(request, order))
+            run = await self._runs.prepare(request, tool["assistant_id"], None, body)
+            answer = msgspec.json.decode(await self._runs.finish(request, run))
         except ApiError as error:
             if error.status in (401, 403):
                 raise

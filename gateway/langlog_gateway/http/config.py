@@ -1,16 +1,15 @@
-"""What may be said of config and context, checked before `run_request.layer` makes one of an assistant's and a run's. Pure.
+"""What clients may send as ``config``, ``context`` and ``command`` of a run. Pure.
 
 ``config.configurable`` and ``context`` are two spellings of one thing: given one, the other is filled (wire contract §2 and §5.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from langlog_schemas import run_request
-from langlog_schemas.run_request import NAMES_MAX, NULL, Assistant, Layered, RunCreate, Server, without_reserved
+from langlog_schemas.run_request import NAMES_MAX, NULL, Object, without_reserved
 from msgspec import Meta, Raw, Struct
 
 from .errors import ApiError, unprocessable
@@ -21,7 +20,6 @@ BOTH_GIVEN = (
     "LangGraph 0.6.0 and is the long term planned replacement for configurable."
 )
 
-Object = dict[str, Any]
 PLACE_CHARACTERS_MAX = 1_000
 """Characters of the id or the namespace of a checkpoint."""
 
@@ -118,20 +116,11 @@ def mirrored(config: Object, context: Object) -> tuple[Object, Object]:
     return config, dict(config.get("configurable") or {})
 
 
-def layer(
-    body: RunCreate,
-    assistant: Assistant,
-    server: Server,
-    *,
-    temporary: bool,
-    members: Collection[str] | None = None,
-) -> Layered:
-    """A run's kwargs and what its thread shows as config. Raises ApiError 400 and 422.
-
-    ``members``: those of the graph's context schema, when it has one; others of a run's context stay out of its configurable.
-    """
-    config, context = mirrored(body.config, body.context)
-    check_command(body.command)
-    if members is not None and body.context:
-        config["configurable"] = {name: value for name, value in context.items() if name in members}
-    return run_request.layer(body, config, context, assistant, server, temporary=temporary)
+def united(config: Object, context: Object) -> tuple[Object, Object]:
+    """As `mirrored`, where both may be given: members of ``context`` win. So crons have it. Raises ApiError 422."""
+    check_config(config)
+    configurable = config.get("configurable") or {}
+    check_place(configurable, ["config", "configurable"])
+    check_place(context, ["context"])
+    both = without_reserved({**configurable, **context})
+    return {**config, "configurable": both}, both

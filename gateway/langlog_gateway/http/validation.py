@@ -98,12 +98,10 @@ def decode_any(body: bytes) -> Any:
     return found
 
 
-def violation(message: str, keyword: str, path: list[str], value: Any, entry: int | None = None) -> str:
-    """A report in the validator's form. ``entry``: of the list at the path."""
-    schema = "".join(f'["properties"]["{step}"]' for step in path)
-    instance = "".join(f'["{step}"]' for step in path)
-    if entry is not None:
-        schema, instance = f'{schema}["items"]', f"{instance}[{entry}]"
+def violation(message: str, keyword: str, path: Sequence[str | int], value: Any) -> str:
+    """A report in the validator's form. ``path``: names of members and numbers of entries that lead to the value."""
+    schema = "".join('["items"]' if isinstance(step, int) else f'["properties"]["{step}"]' for step in path)
+    instance = "".join(f"[{step}]" if isinstance(step, int) else f'["{step}"]' for step in path)
     return (
         f'{message}\n\nFailed validating "{keyword}" in schema{schema}\n\nOn instance{instance}:\n    {compact(value)}'
     )
@@ -122,9 +120,16 @@ def report(message: str, body: bytes, kind: Any = None) -> str:
         value: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return BAD_JSON
+    return _reported(message, kind, value, [])
+
+
+def _reported(message: str, kind: Any, value: Any, outer: Sequence[str | int]) -> str:
+    """As `report`, of a value at the path ``outer``."""
     path: list[str] = []
     at = _PATH.search(message)
     if at is not None:
+        if at.group(2).startswith("[") and isinstance(value, list):
+            return _of_entry(message, kind, value)
         message = message[: at.start()]
         for name, index in _STEP.findall(at.group(2)):
             if index or not isinstance(value, dict) or name not in value:
@@ -132,11 +137,22 @@ def report(message: str, body: bytes, kind: Any = None) -> str:
             path.append(name)
             value = value[name]
     if message.startswith("Invalid enum value"):
-        return _unknown_choice(_kind_at(kind, path), path, value)
-    return _phrase(message, path, value)
+        return _unknown_choice(_kind_at(kind, path), [*outer, *path], value)
+    return _phrase(message, [*outer, *path], value)
 
 
-def _unknown_choice(kind: Any, path: list[str], value: Any) -> str:
+def _of_entry(message: str, kind: Any, entries: list[Any]) -> str:
+    """Of a list's first entry that is not as it must be."""
+    of_entry = next((get_args(part)[0] for part in _parts(kind) if get_origin(part) is list), Any)
+    for n, entry in enumerate(entries):
+        try:
+            msgspec.json.decode(msgspec.json.encode(entry), type=of_entry)
+        except msgspec.ValidationError as error:
+            return _reported(str(error), of_entry, entry, [n])
+    return message
+
+
+def _unknown_choice(kind: Any, path: Sequence[str | int], value: Any) -> str:
     """Of a value, or of a list's first entry, that is not among the allowed ones."""
     choices = next((get_args(part) for part in _parts(kind) if get_origin(part) is Literal), ())
     if get_origin(kind) in (Union, UnionType) and any(get_origin(part) is list for part in get_args(kind)):
@@ -144,7 +160,7 @@ def _unknown_choice(kind: Any, path: list[str], value: Any) -> str:
     if not isinstance(value, list):
         return violation(f"{compact(value)} is not {_one_of(choices)}", "enum", path, value)
     n = next((n for n, entry in enumerate(value) if entry not in choices), 0)
-    return violation(f"{compact(value[n])} is not {_one_of(choices)}", "enum", path, value[n], n)
+    return violation(f"{compact(value[n])} is not {_one_of(choices)}", "enum", [*path, n], value[n])
 
 
 def _kind_at(kind: Any, path: Sequence[str]) -> Any:
@@ -172,7 +188,7 @@ def _one_of(choices: Sequence[str]) -> str:
     return f"one of {', '.join(names[:-1])} or {names[-1]}"
 
 
-def _phrase(message: str, path: list[str], value: Any) -> str:
+def _phrase(message: str, path: Sequence[str | int], value: Any) -> str:
     shown = compact(value)
     missing = re.match(r"Object missing required field `(.+)`", message)
     if missing:

@@ -15,7 +15,6 @@ from aiohttp import web
 from langlog_backbone.time.sources import uuid4
 from langlog_schemas.run_request import EVENT_STREAMING, RunCreate
 from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN
-from msgspec.structs import replace
 
 from ..auth.access import admit
 from ..core import Core
@@ -23,7 +22,8 @@ from ..http import requests
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread
 from ..http.validation import decode_body, uuid_of
-from ..runs.submission import Order, RunOrders
+from ..runs.steps import Particulars, PreparedRun
+from ..runs.submission import RunSubmission
 from .filter import BadFilter, Filter, read_filter
 from .history import SQL
 
@@ -38,6 +38,8 @@ BROKEN = "An internal error occurred"
 MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
 """What the peer's runs of the protocol are shown to stream (wire contract §9.1)."""
 RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer", "strict_resume")
+HIDDEN = frozenset({EVENT_STREAMING, "thread_id"})
+"""Members of the configurable that the protocol adds, and threads do not show."""
 MAX_RESPONSES = 1_000
 
 Object = dict[str, Any]
@@ -122,7 +124,7 @@ def read_envelope(body: object) -> Envelope | bytes:
 class Commands:
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._orders = RunOrders(core)
+        self._submission = RunSubmission(core)
 
     async def answer(self, request: web.Request, command: Envelope, session: Session) -> bytes:
         """Carry the command out on the thread of the request's path. Never raises for what the client did."""
@@ -144,13 +146,13 @@ class Commands:
         match method:
             case "run.start":
                 floor = session.head
-                order = await self._start(request, params)
-                session.bind(order.run_id, order.command.graph_id, floor)
-                return {"run_id": order.run_id}
+                run = await self._start(request, params)
+                session.bind(run.run_id, run.command.graph_id, floor)
+                return {"run_id": run.run_id}
             case "input.respond":
                 floor = session.head
-                order = await self._respond(request, params)
-                session.bind(order.run_id, order.command.graph_id, floor)
+                run = await self._respond(request, params)
+                session.bind(run.run_id, run.command.graph_id, floor)
                 return {}
             case "subscription.subscribe":
                 return await session.subscribe(read_filter(params))
@@ -167,7 +169,7 @@ class Commands:
             case _:
                 raise Refused("unknown_command", f"Unknown protocol command: {method[:200]}")
 
-    async def _start(self, request: web.Request, params: Object) -> Order:
+    async def _start(self, request: web.Request, params: Object) -> PreparedRun:
         if not isinstance(params.get("assistant_id"), str):
             raise Refused("invalid_argument", "run.start requires an assistant_id.")
         kept: Object = {name: params[name] for name in RUN_PARAMS if name in params}
@@ -184,7 +186,7 @@ class Commands:
         row = await self._core.reads.row(SQL["waits_for_answer"], thread_id)
         return row is not None and bool(row["waits"])
 
-    async def _respond(self, request: web.Request, params: Object) -> Order:
+    async def _respond(self, request: web.Request, params: Object) -> PreparedRun:
         answers = _answers(params)
         try:
             thread_id = _thread(request)
@@ -223,7 +225,9 @@ class Commands:
                 raise Refused("no_such_interrupt", str(refused.detail)) from None
             raise
 
-    async def _run(self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()) -> Order:
+    async def _run(
+        self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()
+    ) -> PreparedRun:
         """A run of the protocol. Raises ApiError."""
         body: RunCreate = decode_body(msgspec.json.encode(params), requests.RUN_CREATE)
         configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
@@ -231,15 +235,11 @@ class Commands:
         body.stream_mode = MODES  # type: ignore[assignment]
         body.stream_subgraphs = body.stream_resumable = True
         body.if_not_exists = "create"
-        order = await self._orders.order(request, body, thread_id)
-        shown = order.command.thread_config.get("configurable")
-        if isinstance(shown, dict):
-            for name in (EVENT_STREAMING, "thread_id"):
-                shown.pop(name, None)
-        if answers:
-            order = order._replace(command=replace(order.command, answers=list(answers)))
-        await self._orders.place(order)
-        return order
+        run = await self._submission.prepare(
+            request, body, thread_id, Particulars(answers=tuple(answers), hidden=HIDDEN)
+        )
+        await self._submission.submit(run)
+        return run
 
 
 def _thread(request: web.Request) -> str:

@@ -1,7 +1,8 @@
 """Who may see, remove and run crons (wire contract §10 and §18).
 
-A cron makes runs later, so creating one needs what making its runs needs: the handlers of ``threads.create_run`` and
-``assistants.read`` are asked, and their answer is kept with the cron (`CronAuthority`), because schedulers have no handlers to ask.
+A cron makes runs later, so creating one needs what making its runs needs: its run passes the steps of every run's submission up to
+the handlers of ``threads.create_run`` and ``assistants.read``, and their answer is kept with the cron (`CronAuthority`), because
+schedulers have no handlers to call.
 A cron on a thread can also be seen and removed by the callers who may update that thread.
 """
 
@@ -16,13 +17,14 @@ from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.cron_authority import CronAuthority, changes_between
 from langlog_schemas.filters import Filter
-from langlog_schemas.run_request import Assistant, RunCreate
+from langlog_schemas.run_request import Assistant
 
 from ..auth.access import authorize, guarded
 from ..auth.visibility import Parameters, conditions, seen
 from ..core import Core, origin_of
 from ..http.errors import ApiError
-from ..runs.submission import RunOrders
+from ..runs.steps import RunIds, ValidRun
+from ..runs.submission import RunSubmission
 
 SQL = load_sql("langlog_gateway", "crons.sql")
 
@@ -33,47 +35,44 @@ CronAction = Literal["read", "delete"]
 
 
 class CronAccess:
-    def __init__(self, core: Core, orders: RunOrders) -> None:
+    def __init__(self, core: Core, submission: RunSubmission) -> None:
         self._core = core
-        self._orders = orders
+        self._submission = submission
 
     async def authority(
         self,
         request: web.Request,
-        run: RunCreate,
+        run: ValidRun,
         assistant: Assistant,
         thread_id: str | None,
         missing: ApiError,
         *,
         temporary: bool,
     ) -> CronAuthority | None:
-        """Ask whether the caller may make the cron's runs. ``run`` is changed; its metadata is the cron's.
+        """What the project's handlers allow the cron's runs; None: there are no handlers. The run's metadata is the cron's.
 
         Raises ``missing`` when the thread is not there for runs of the caller, and ApiError where a handler refuses.
         """
-        if not guarded(request):
-            return None
-        # as schedulers put them together: both spellings at once are allowed here
-        run.config = {**run.config, "configurable": {**(run.config.get("configurable") or {}), **run.context}}
-        run.context = {}
         origin = origin_of(request)
-        before: dict[str, Any] = {"metadata": _copy({**(run.config.get("metadata") or {}), **run.metadata})}
-        asked = await self._orders.ask(
-            request,
-            run,
-            assistant,
-            origin.mint("cron's thread") if thread_id is None else thread_id,
-            origin.mint("cron's run"),
-            stateless=thread_id is None,
+        stateless = thread_id is None
+        ids = RunIds(
+            thread_id=origin.mint("cron's thread") if thread_id is None else thread_id,
+            run_id=origin.mint("cron's run"),
+            stateless=stateless,
             temporary=temporary,
         )
-        if thread_id is not None and not await seen(self._core.reads, "threads", [thread_id], asked.visible):
+        merged = await self._submission.merge_config(request, run, assistant, ids)
+        before: dict[str, Any] = {"metadata": _copy(merged.layered.metadata)}
+        authorised = await self._submission.authorise(request, merged)
+        if not guarded(request):
+            return None
+        if thread_id is not None and not await seen(self._core.reads, "threads", [thread_id], authorised.visible):
             raise missing
-        before["kwargs"] = msgspec.json.decode(asked.layered.kwargs)
-        after = {"metadata": asked.value["metadata"], "kwargs": asked.value["kwargs"]}
+        before["kwargs"] = msgspec.json.decode(merged.layered.kwargs)
+        after = {"metadata": authorised.metadata, "kwargs": authorised.kwargs}
         return CronAuthority(
-            thread=asked.visible,
-            assistant=await self._orders.assistant_filter(request, assistant),
+            thread=authorised.visible,
+            assistant=await self._submission.assistants.filter(request, assistant),
             changes=list(changes_between(before, after)),
         )
 

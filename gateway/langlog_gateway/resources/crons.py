@@ -20,11 +20,12 @@ from msgspec.structs import asdict
 from ..auth.access import admit, authorize, caller, guarded
 from ..core import Core, json_response, no_content, origin_of, page_headers
 from ..http import cron_requests, requests
-from ..http.config import check_command, mirrored
+from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.presenters import Row, array, stamp, text
 from ..http.validation import decode_body, path_uuid, read_body, uuid_of
-from ..runs.submission import RunOrders
+from ..runs.steps import Particulars
+from ..runs.submission import RunSubmission
 from .cron_access import CronAccess
 
 SQL = load_sql("langlog_gateway", "crons.sql")
@@ -56,6 +57,7 @@ TOO_MANY = (
     "Cannot create the cron: its owner has {} crons already, the most that this server keeps for one "
     "(LANGLOG_MAX_CRONS_PER_OWNER). Delete some that are not needed any more."
 )
+CRON_RUN = Particulars(cron=True)
 FINEST_S = 1.0
 """No schedule is due more often than this."""
 
@@ -63,8 +65,8 @@ FINEST_S = 1.0
 class Crons:
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._orders = RunOrders(core)
-        self._access = CronAccess(core, self._orders)
+        self._submission = RunSubmission(core)
+        self._access = CronAccess(core, self._submission)
 
     def routes(self) -> list[web.RouteDef]:
         one = "/runs/crons/{cron_id}"
@@ -84,9 +86,6 @@ class Crons:
         body = await read_body(request, cron_requests.CRON_CREATE)
         self._check(body.schedule, body.timezone, body.end_time)
         mirrored(body.config, body.context)
-        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
-        if body.webhook is not None:
-            self._core.check_webhook(body.webhook)
         assistant = await self._assistant(request, body.assistant_id)
         origin = origin_of(request)
         cron_id = origin.mint("cron")
@@ -111,7 +110,9 @@ class Crons:
             if not await self._core.reads.value(SQL["thread_exists"], thread_id):
                 raise missing
         await self._check_room(user_id, cron_id)
-        run = _run_of(value["payload"], value["metadata"])
+        run = self._submission.validate(
+            _run_of(value["payload"], value["metadata"]), CRON_RUN, stateless=thread_id is None
+        )
         temporary = thread_id is None and body.on_run_completed == "delete"
         authority = await self._access.authority(request, run, assistant, thread_id, missing, temporary=temporary)
         command = cmd.CreateCron(
@@ -167,7 +168,6 @@ class Crons:
             None if body.end_time is UNSET else body.end_time,
         )
         mirrored(body.config, body.context)
-        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         assistant: Assistant | None = None
         if body.assistant_id is not UNSET or (guarded(request) and not pauses):
             named = row["assistant_id"] if body.assistant_id is UNSET else body.assistant_id
@@ -178,9 +178,8 @@ class Crons:
             given["config"] = _with_cron_id(body.config, cron_id)
         # the merged payload must still be a run's body
         whole = {**msgspec.json.decode(row["payload"]), **given}
-        run = _run_of(whole, {**msgspec.json.decode(row["metadata"]), **(value.get("metadata") or {})})
-        if run.webhook is not None:
-            self._core.check_webhook(run.webhook)
+        metadata = {**msgspec.json.decode(row["metadata"]), **(value.get("metadata") or {})}
+        run = self._submission.validate(_run_of(whole, metadata), CRON_RUN, stateless=row["thread_id"] is None)
         user_id: str | UnsetType = UNSET
         authority: CronAuthority | UnsetType | None = UNSET
         user = caller(request)
@@ -273,7 +272,7 @@ class Crons:
     async def _assistant(self, request: web.Request, name: str) -> Assistant:
         """An assistant that is there for the caller, by id or graph name. Raises ApiError 404, or where a handler refuses."""
         try:
-            return (await self._orders.assistants(request, [name]))[0]
+            return (await self._submission.assistants.named(request, [name]))[0]
         except ApiError as error:
             if error.status not in (404, 422):
                 raise
@@ -318,7 +317,6 @@ def present_cron(row: Row, columns: Collection[str] = COLUMNS) -> str:
 def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
     """A cron's payload as the body of its runs. Raises ApiError 422."""
     run: RunCreate = decode_body(msgspec.json.encode(payload), requests.RUN_CREATE)
-    check_command(run.command)
     run.metadata = metadata
     return run
 

@@ -1,4 +1,4 @@
-"""Runs: making, reading, joining, cancelling, removing (wire contract §5 and §7)."""
+"""Runs: creating, reading, joining, cancelling, removing (wire contract §5 and §7)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread, not_found, unprocessable
 from ..http.validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
 from ..streams.watch import Watch
+from .steps import Particulars
 from .streaming import RunStreams
-from .submission import SQL, RunOrders
+from .submission import SQL, RunSubmission
 from .waiting import RunWaits, run_headers, tied_to_client
 
 NONE_FOUND = "No runs found to cancel."
@@ -42,7 +43,7 @@ CANCEL_GRACE_S = 0.05
 class Runs:
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._orders = RunOrders(core)
+        self._submission = RunSubmission(core)
         self._waits = RunWaits(core)
         self._streams = RunStreams(core)
 
@@ -67,16 +68,16 @@ class Runs:
             web.post(f"{one}/cancel", self.cancel),
         ]
 
-    # making
+    # creating
 
     async def create(self, request: web.Request) -> web.Response:
         """Creates a run and returns at once; the run is executed in the background. Without a thread the server
         creates one for the run, and deletes it when the run has ended unless `on_completion` is `keep`.
         """
         body = await read_body(request, requests.RUN_CREATE)
-        order = await self._orders.order(request, body, _target(request))
-        reply = await self._orders.place(order)
-        return json_response(await self._orders.presented(order, reply), headers=run_headers(order))
+        run = await self._submission.prepare(request, body, _target(request))
+        reply = await self._submission.submit(run)
+        return json_response(await self._submission.to_json(run, reply), headers=run_headers(run))
 
     async def wait(self, request: web.Request) -> web.StreamResponse:
         """Creates a run, waits until it ends, and returns its output. A failed run is status 200 with `__error__`,
@@ -85,20 +86,17 @@ class Runs:
         Newlines before the JSON keep the connection alive.
         """
         body = await read_body(request, requests.RUN_CREATE)
-        order = await self._orders.order(request, body, _target(request), waits=True)
+        run = await self._submission.prepare(request, body, _target(request), Particulars(waits=True))
         del body
-        watch = await self._core.watches.open(order.thread_id, order.run_id)
+        watch = await self._core.watches.open(run.thread_id, run.run_id)
         try:
-            with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
+            with tied_to_client(self._core, run.thread_id, run.run_id, tied=run.cancel_on_disconnect):
                 watch.sent = True
-                if order.certain:
-                    await self._orders.send(order)
-                else:
-                    await self._orders.place(order)
-                order = order.without_kwargs()
-                watch.missed = order.origin.key is not None  # the run of a repetition may be over already
-                ask = self._core.permissions.running(request, order.command)
-                return await self._waits.answer(request, watch, order.run_id, ask, placed=not order.certain)
+                await self._submission.submit_unconfirmed(run)
+                run = run.without_kwargs()
+                watch.missed = run.origin.key is not None  # the run of a repetition may be over already
+                ask = self._core.permissions.running(request, run.command)
+                return await self._waits.answer(request, watch, run.run_id, ask, exists=not run.cannot_be_rejected)
         finally:
             self._core.watches.close(watch)
 
@@ -109,33 +107,28 @@ class Runs:
         `Location` is the path to continue the stream from, with `Last-Event-ID`, if the run is resumable.
         """
         body = await read_body(request, requests.RUN_CREATE)
-        order = await self._orders.order(request, body, _target(request), waits=True)
+        run = await self._submission.prepare(request, body, _target(request), Particulars(waits=True))
         recorded = body.stream_resumable
         del body  # a stream lasts, and must not keep the input
         self._core.enter_stream(request)
-        watch = self._core.watches.enter(order.thread_id, order.run_id, frames=True)
+        watch = self._core.watches.enter(run.thread_id, run.run_id, frames=True)
         try:
             # frames that come before the subscription stands are found in the backlog: they are numbered
-            with tied_to_client(self._core, order.thread_id, order.run_id, tied=order.cancel_on_disconnect):
-                await asyncio.gather(self._core.watches.ready(watch), self._orders.place(order))
+            with tied_to_client(self._core, run.thread_id, run.run_id, tied=run.cancel_on_disconnect):
+                await asyncio.gather(self._core.watches.ready(watch), self._submission.submit(run))
                 watch.sent = watch.seen = True
-                order = order.without_kwargs()
-                return await self._streams.follow_new(request, watch, order, recorded=recorded)
+                run = run.without_kwargs()
+                return await self._streams.follow_new(request, watch, run, recorded=recorded)
         finally:
             self._core.watches.close(watch)
             self._core.leave_stream(request)
 
     async def batch(self, request: web.Request) -> web.Response:
         """Creates runs without a thread, all or none."""
-        wanted = await read_body(request, requests.RUN_BATCH)
-        assistants = await self._orders.assistants(request, [body.assistant_id for body in wanted])
-        orders = [
-            await self._orders.order_for(request, body, assistant, None, number=n)
-            for n, (body, assistant) in enumerate(zip(wanted, assistants, strict=True))
-        ]
-        replies = await self._orders.place_all(orders, origin_of(request))
-        found = [await self._orders.presented(o, r) for o, r in zip(orders, replies, strict=True)]
-        return json_response(b"[" + b",".join(found) + b"]")
+        runs = await self._submission.prepare_batch(request, await read_body(request, requests.RUN_BATCH))
+        replies = await self._submission.submit_batch(request, runs)
+        shown = [await self._submission.to_json(run, reply) for run, reply in zip(runs, replies, strict=True)]
+        return json_response(b"[" + b",".join(shown) + b"]")
 
     # reading
 

@@ -23,7 +23,8 @@ from ..streams.run_end import FINAL_STATUSES, ended
 from ..streams.sse import WITHOUT_METADATA, Batch, Modes, Namespaces, modes_of, namespaces_of
 from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch
-from .submission import SQL, Order
+from .steps import PreparedRun
+from .submission import SQL
 
 SETTLE_S = 0.25
 """How long a stream whose run is over waits for frames that the backlog does not have either."""
@@ -132,20 +133,20 @@ class RunStreams:
         self._core = core
 
     async def follow_new(
-        self, request: web.Request, watch: Watch, order: Order, *, recorded: bool
+        self, request: web.Request, watch: Watch, run: PreparedRun, *, recorded: bool
     ) -> web.StreamResponse:
         """The stream of a run that was just made. ``recorded``: it is resumable."""
-        path = f"/runs/{order.run_id}" if order.stateless else order.path
+        path = f"/runs/{run.run_id}" if run.stateless else run.path
         out = self._out(request, path)
         await out.open()
         out.guard(watch)
-        frames = self._frames(watch, order.run_id, recorded=recorded)
-        reader = Reader(self._core, out, watch, order.run_id, frames, namespaces=_namespaces(request))
-        if order.origin.key is not None:  # the run of a repetition may be over already
+        frames = self._frames(watch, run.run_id, recorded=recorded)
+        reader = Reader(self._core, out, watch, run.run_id, frames, namespaces=_namespaces(request))
+        if run.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
         permissions = self._core.permissions
-        ask = permissions.running(request, order.command)
-        return await out.while_permitted(permissions, order.thread_id, "leave", ask, reader.follow)
+        ask = permissions.running(request, run.command)
+        return await out.while_permitted(permissions, run.thread_id, "leave", ask, reader.follow)
 
     async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
         """A stream that says why there is nothing to see: to who may not, the status is 200 all the same (wire contract §18)."""

@@ -1,10 +1,19 @@
-"""Making runs (wire contract §5.1): the assistant is resolved and frozen into the command, the decider does the rest."""
+"""Submitting runs (wire contract §5.1): every way by which a run comes about passes the same steps, in `RunSubmission.prepare`.
+
+1. `validate`: members of the body are of the right types and within the server's limits.
+2. `merge_config`: the run's settings on top of its assistant's; what the server adds.
+3. `authorise`: the project's handlers of ``threads.create_run`` see the run as it would be, may change it, and give a filter.
+4. `build_command`: the command, with that filter; the decider checks it against the thread.
+
+Each step takes what the one before returns (`steps`). Crons pass the first three when they are made; schedulers, which have no
+handlers, apply the answer (`CronAuthority`) to each run. All is on the gateway's event loop. A gateway that dies before the
+command is appended has made nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -16,180 +25,134 @@ from langlog_backbone.time.clock import now, now_ms
 from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas import ids
-from langlog_schemas.filters import Filter, admits
 from langlog_schemas.messages import Reply
-from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, Layered, RunCreate, Server
-from msgspec.structs import replace
+from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, RunCreate, Server
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
 from ..core import Core, origin_of
 from ..http import presenters
-from ..http.backends import Origin
-from ..http.config import layer
-from ..http.errors import ApiError, HintedError, not_found, unavailable, unprocessable
-from ..http.validation import uuid_of, violation
-from .assistant_lookup import AssistantLookup
+from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from .assistants import RunAssistants
+from .steps import (
+    PLAIN,
+    AuthorisedRun,
+    MergedRun,
+    Particulars,
+    PreparedRun,
+    RunIds,
+    ValidRun,
+    built,
+    if_not_exists,
+    layered,
+    valid_run,
+)
 
 SQL = load_sql("langlog_gateway", "runs.sql")
-TARGET_MISSING = "Thread or assistant not found."
-NOTHING = Private()
+DELAY_TOO_LONG = "after_seconds is {:g}: a run may begin at most {:g} seconds from now (LANGLOG_MAX_DELAY_SECS); a cron begins later ones"
 
 
-class Order(NamedTuple):
-    """A run that is about to be asked for."""
-
-    thread_id: str
-    run_id: str
-    command: cmd.CreateRun
-    origin: Origin
-    cancel_on_disconnect: bool
-    stateless: bool
-    private: Private = NOTHING
-    """What the run needs of its caller and its command must not hold."""
-
-    @property
-    def certain(self) -> bool:
-        """Nothing can speak against it: a run on a thread that is minted for it."""
-        return self.command.fresh and self.command.temporary
-
-    def without_kwargs(self) -> Order:
-        """As one who follows the run keeps it: the input may be large."""
-        return self._replace(command=replace(self.command, kwargs=msgspec.Raw(b"{}")))
-
-    @property
-    def path(self) -> str:
-        """Where the run is, for ``content-location`` (wire contract §5.1)."""
-        return f"/threads/{self.thread_id}/runs/{self.run_id}"
-
-
-class Asked(NamedTuple):
-    """A run as the project's handlers of ``threads.create_run`` have seen it."""
-
-    layered: Layered
-    value: dict[str, Any]
-    """As the handler left it: ``metadata`` and ``kwargs`` may have changed."""
-    visible: Filter | None
-    private: Private
-
-
-class RunOrders:
+class RunSubmission:
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._lookup = AssistantLookup(core.reads)
+        self.assistants = RunAssistants(core.reads)
 
-    async def order(
-        self, request: web.Request, body: RunCreate, thread_id: str | None, *, waits: bool = False, number: int = 0
-    ) -> Order:
-        """The command for a run; ``thread_id`` None: stateless. Raises ApiError."""
-        assistant = (await self.assistants(request, [body.assistant_id]))[0]
-        return await self.order_for(request, body, assistant, thread_id, waits=waits, number=number)
+    async def prepare(
+        self, request: web.Request, body: RunCreate, thread_id: str | None, particulars: Particulars = PLAIN
+    ) -> PreparedRun:
+        """A run's command, by all steps. ``thread_id`` None: stateless. Raises ApiError."""
+        assistant = (await self.assistants.named(request, [body.assistant_id]))[0]
+        return await self._prepare(request, body, assistant, thread_id, particulars)
 
-    async def order_for(
+    async def prepare_batch(self, request: web.Request, bodies: Sequence[RunCreate]) -> list[PreparedRun]:
+        """As `prepare`, of stateless runs that are made together."""
+        assistants = await self.assistants.named(request, [body.assistant_id for body in bodies])
+        return [
+            await self._prepare(request, body, assistant, None, Particulars(number=n))
+            for n, (body, assistant) in enumerate(zip(bodies, assistants, strict=True))
+        ]
+
+    async def _prepare(
         self,
         request: web.Request,
         body: RunCreate,
         assistant: Assistant,
         thread_id: str | None,
-        *,
-        waits: bool = False,
-        number: int = 0,
-    ) -> Order:
-        """As `order`, with the assistant at hand. ``number``: of a batch's runs."""
-        # Each is looked at only where it means something: the JavaScript client's types make it say `on_completion: "complete"`
-        # or `"continue"`, which mean nothing on a thread.
-        if waits:
-            _one_of("on_disconnect", body.on_disconnect, "cancel", "continue")
-        if thread_id is None:
-            _one_of("on_completion", body.on_completion, "delete", "keep")
-        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
-        if self._core.options.http.disable_webhooks:
-            body.webhook = None
-        if body.webhook is not None:
-            self._core.check_webhook(body.webhook)
-        if not body.after_seconds <= self._core.settings.max_delay_s:
-            raise unprocessable(
-                f"after_seconds is {body.after_seconds:g}: a run may begin at most {self._core.settings.max_delay_s:g} "
-                "seconds from now (LANGLOG_MAX_DELAY_SECS); a cron begins later ones"
-            )
+        particulars: Particulars,
+    ) -> PreparedRun:
         origin = origin_of(request)
         stateless = thread_id is None
-        suffix = f" {number}" if number else ""
-        run_id = origin.mint(f"run{suffix}")
-        if thread_id is None:
-            thread_id = origin.mint(f"run thread{suffix}")
-        temporary = stateless and body.on_completion == "delete"
-        layered, value, visible, private = await self.ask(
-            request, body, assistant, thread_id, run_id, stateless=stateless, temporary=temporary
+        suffix = f" {particulars.number}" if particulars.number else ""
+        ids = RunIds(
+            thread_id=origin.mint(f"run thread{suffix}") if thread_id is None else thread_id,
+            run_id=origin.mint(f"run{suffix}"),
+            stateless=stateless,
+            temporary=stateless and body.on_completion == "delete",
         )
-        kwargs = value["kwargs"]
-        command = cmd.CreateRun(
-            thread_id=thread_id,
-            run_id=run_id,
-            assistant_id=assistant.assistant_id,
-            graph_id=assistant.graph_id,
-            kwargs=kwargs if isinstance(kwargs, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(kwargs)),
-            assistant_metadata=assistant.metadata,
-            metadata=value["metadata"],
-            thread_config=layered.thread_config,
-            multitask_strategy=body.multitask_strategy,
-            if_not_exists="create" if stateless else body.if_not_exists,
-            not_before=_moment(body.after_seconds),
-            user_id=identity_of(request),
-            temporary=temporary,
-            fresh=stateless and origin.key is None,
-            thread_ttl=self._core.default_ttl,
-            visible=visible,
-        )
-        cancel = waits and body.on_disconnect == "cancel"
-        return Order(thread_id, run_id, command, origin, cancel, stateless, private)
+        valid = self.validate(body, particulars, stateless=stateless)
+        merged = await self.merge_config(request, valid, assistant, ids, particulars)
+        authorised = await self.authorise(request, merged)
+        return self.build_command(request, authorised, particulars)
 
-    async def ask(
-        self,
-        request: web.Request,
-        body: RunCreate,
-        assistant: Assistant,
-        thread_id: str,
-        run_id: str,
-        *,
-        stateless: bool,
-        temporary: bool,
-    ) -> Asked:
-        """Put the run together and ask the handlers whether the caller may make it. Raises ApiError."""
+    # the steps
+
+    def validate(self, body: RunCreate, particulars: Particulars, *, stateless: bool) -> ValidRun:
+        """Whether the body may become a run. A webhook is left out where the server sends none. Raises ApiError 400 and 422."""
+        core = self._core
+        valid = valid_run(body, particulars, stateless=stateless)
+        core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        if core.options.http.disable_webhooks:
+            body.webhook = None
+        if body.webhook is not None:
+            core.check_webhook(body.webhook)
+        longest_s = core.settings.max_delay_s
+        if not (particulars.cron or body.after_seconds <= longest_s):
+            raise unprocessable(DELAY_TOO_LONG.format(body.after_seconds, longest_s))
+        return valid
+
+    async def merge_config(
+        self, request: web.Request, valid: ValidRun, assistant: Assistant, ids: RunIds, particulars: Particulars = PLAIN
+    ) -> MergedRun:
+        """The run as its worker would get it. Raises ApiError, also what the project's own code refuses with."""
+        core = self._core
         user, headers, private = self._caller(request)
-        context = await self._core.code.encryption_contexts.of(request)
-        layered = layer(
-            body,
-            assistant,
-            Server(
-                run_id=run_id,
-                thread_id=thread_id,
-                request_id=uuid4(),
-                started_ms=now_ms(),
-                user=user,
-                user_id="" if user is None else user["identity"],
-                permissions=[] if user is None else user.get("permissions", []),
-                headers=self._core.options.http.trace(request.headers) | headers | context,
-                sealed=bool(private),
-                traceparent=tracing.current(),
-            ),
-            temporary=temporary,
-            members=await self._context_members(assistant.graph_id) if body.context else None,
+        context = await core.code.encryption_contexts.of(request)
+        server = Server(
+            run_id=ids.run_id,
+            thread_id=ids.thread_id,
+            request_id=uuid4(),
+            started_ms=now_ms(),
+            user=user,
+            user_id="" if user is None else user["identity"],
+            permissions=[] if user is None else user.get("permissions", []),
+            headers=core.options.http.trace(request.headers) | headers | context,
+            sealed=bool(private),
+            traceparent=tracing.current(),
         )
+        members = await self.assistants.context_members(assistant.graph_id) if valid.narrowed else None
+        merged = layered(valid, assistant, server, particulars, temporary=ids.temporary, members=members)
+        return MergedRun(valid, assistant, ids, merged, private)
+
+    async def authorise(self, request: web.Request, run: MergedRun) -> AuthorisedRun:
+        """The run, if the project's handlers let the caller make it. Raises ApiError where one refuses."""
+        body, kwargs = run.valid.body, run.layered.kwargs
         value: dict[str, Any] = {
-            "thread_id": thread_id,
-            "assistant_id": assistant.assistant_id,
-            "run_id": run_id,
+            "thread_id": run.ids.thread_id,
+            "assistant_id": run.assistant.assistant_id,
+            "run_id": run.ids.run_id,
             "status": "pending",
-            "metadata": layered.metadata,
-            "kwargs": msgspec.json.decode(layered.kwargs) if guarded(request) else layered.kwargs,
+            "metadata": run.layered.metadata,
+            "kwargs": msgspec.json.decode(kwargs) if guarded(request) else kwargs,
             "multitask_strategy": body.multitask_strategy,
-            "if_not_exists": "create" if stateless else body.if_not_exists,
+            "if_not_exists": if_not_exists(body, run.ids),
             "after_seconds": body.after_seconds,
             "prevent_insert_if_inflight": body.multitask_strategy == "reject",
         }
         visible = await authorize(request, "threads", "create_run", value)
-        return Asked(layered, value, visible, private)
+        return AuthorisedRun(run, value["metadata"], value["kwargs"], visible)
+
+    def build_command(self, request: web.Request, run: AuthorisedRun, particulars: Particulars = PLAIN) -> PreparedRun:
+        """The command that makes the run."""
+        return built(run, particulars, origin_of(request), identity_of(request), self._core.default_ttl, now())
 
     def _caller(self, request: web.Request) -> tuple[User | None, dict[str, str], Private]:
         """The user's public members, the headers that are public, and what is neither."""
@@ -205,126 +168,63 @@ class RunOrders:
         )
         return shown, open_headers, private
 
-    async def _keep(self, orders: Sequence[Order]) -> None:
-        """Before the commands are appended: a run must not be acknowledged whose credentials are not on disk. Raises ApiError 503."""
-        try:
-            await self._core.credentials.keep({order.run_id: order.private for order in orders if order.private})
-        except Exception as error:
-            if is_unavailable(error):
-                raise unavailable("Postgres") from error
-            raise
+    # appending
 
-    async def assistants(self, request: web.Request, names: Sequence[str]) -> list[Assistant]:
-        """The assistants meant by ids or graph names. Raises ApiError 422 for a name of no graph, 404 for what is gone.
-
-        An assistant that the caller may not read is as if it were not there (wire contract §18). The one that the server makes of each graph
-        is everybody's: every caller that may create runs may run the project's graphs.
-        """
-        wanted = []
-        named = {}
-        for name in names:
-            try:
-                wanted.append(uuid_of(name, "assistant"))
-            except ApiError:
-                wanted.append(ids.default_assistant_id(name))
-                named[wanted[-1]] = name
-        found = await self._lookup.find(wanted)
-        if guarded(request):
-            found = await self._readable(request, wanted, named, found)
-        known = []
-        for assistant_id, assistant in zip(wanted, found, strict=True):
-            if assistant is not None:
-                known.append(assistant)
-                continue
-            if assistant_id in named:
-                graphs = [row["graph_id"] for row in await self._core.reads.rows(SQL["graph_names"])]
-                if named[assistant_id] not in graphs:
-                    # clients look for either sentence: both the Python and the JavaScript reference server have theirs
-                    raise HintedError(
-                        422,
-                        f"Invalid assistant: {named[assistant_id]!r}. Must be either:\n- A valid assistant UUID, or\n"
-                        f"- One of the registered graphs: {', '.join(graphs)}",
-                        f'No assistant found for "{named[assistant_id][:200]}".',
-                    )
-            raise not_found(TARGET_MISSING)
-        return known
-
-    async def assistant_filter(self, request: web.Request, assistant: Assistant) -> Filter | None:
-        """What the assistant must match for runs that are made later without asking again. Raises ApiError."""
-        if is_default(assistant):
-            return DEFAULTS_METADATA
-        return await authorize(request, "assistants", "read", {"assistant_id": assistant.assistant_id})
-
-    async def _readable(
-        self, request: web.Request, ids: Sequence[str], named: Mapping[str, str], found: Sequence[Assistant | None]
-    ) -> list[Assistant | None]:
-        """Those that the caller may read; None in place of the others. Raises ApiError where a handler refuses."""
-        asked: dict[str, Filter | None] = {}
-        readable: list[Assistant | None] = []
-        for assistant_id, assistant in zip(ids, found, strict=True):
-            if assistant is None and assistant_id in named:
-                readable.append(None)
-                continue
-            if assistant is None or not is_default(assistant):
-                if assistant_id not in asked:  # also of one that is not there: a refusal must not tell the difference
-                    value: dict[str, Any] = {"assistant_id": assistant_id}
-                    asked[assistant_id] = await authorize(request, "assistants", "read", value)
-                if assistant is not None and not admits(asked[assistant_id], assistant.metadata):
-                    assistant = None
-            readable.append(assistant)
-        return readable
-
-    async def _context_members(self, graph_id: str) -> list[str] | None:
-        """What the graph's context schema names; None: it has none, or takes anything."""
-        found: list[str] | None = await self._core.reads.value(SQL["context_members"], graph_id)
-        return found
-
-    async def place(self, order: Order) -> Reply:
+    async def submit(self, run: PreparedRun) -> Reply:
         """Append the command and wait until the run exists. Raises ApiError."""
-        async with self._core.queue_depth.enter(order.command.user_id):
-            await self._keep([order])
-            return await self._core.commands.execute(order.command, order.origin, "run command")
+        async with self._core.queue_depth.enter(run.command.user_id):
+            await self._keep_private([run])
+            return await self._core.commands.execute(run.command, run.origin, "run command")
 
-    async def send(self, order: Order) -> None:
-        """Append the command of a run that is certain, without waiting. Raises ApiError."""
-        async with self._core.queue_depth.enter(order.command.user_id):
-            await self._keep([order])
-            await self._core.commands.append(order.command, order.origin)
+    async def submit_unconfirmed(self, run: PreparedRun) -> None:
+        """As `submit`, without waiting for the decider's reply where it cannot reject the run."""
+        if not run.cannot_be_rejected:
+            await self.submit(run)
+            return
+        async with self._core.queue_depth.enter(run.command.user_id):
+            await self._keep_private([run])
+            await self._core.commands.append(run.command, run.origin)
 
-    async def place_all(self, orders: Sequence[Order], origin: Origin) -> list[Reply]:
-        """As `place`, of runs that are made together. Raises the first ApiError."""
-        user = orders[0].command.user_id if orders else ""
-        async with self._core.queue_depth.enter(user, len(orders)):
-            await self._keep(orders)
-            commands = [order.command for order in orders]
-            replies = await self._core.commands.execute_all(commands, origin, "run command")
+    async def submit_batch(self, request: web.Request, runs: Sequence[PreparedRun]) -> list[Reply]:
+        """As `submit`, of runs that are made together. Raises the first ApiError."""
+        async with self._core.queue_depth.enter(identity_of(request), len(runs)):
+            await self._keep_private(runs)
+            commands = [run.command for run in runs]
+            replies = await self._core.commands.execute_all(commands, origin_of(request), "run command")
         for reply in replies:
             if reply.status != 200:
                 raise ApiError(reply.status, reply.detail or "")
         return replies
 
-    async def presented(self, order: Order, reply: Reply) -> bytes:
-        """The new run as the API shows it."""
-        if reply.type == ev.RunCreated.TYPE and order.origin.key is None:
-            event = ev.decode(reply.type, reply.body)
-            assert isinstance(event, ev.RunCreated)
-            return presenters.run_created(event, reply.time)
+    async def _keep_private(self, runs: Sequence[PreparedRun]) -> None:
+        """Before the commands are appended: a run must not be acknowledged whose credentials are not on disk. Raises ApiError 503."""
+        try:
+            await self._core.credentials.keep({run.run_id: run.private for run in runs if run.private})
+        except Exception as error:
+            if is_unavailable(error):
+                raise unavailable("Postgres") from error
+            raise
+
+    async def to_json(self, run: PreparedRun, reply: Reply) -> bytes:
+        """The new run as the API shows it. Raises ApiError."""
+        if reply.type == ev.RunCreated.TYPE and run.origin.key is None:
+            return _created(reply)
         # another event came first (a run that had to make room), or it is a repetition
-        row = await self._core.reads.row(SQL["run"], order.thread_id, order.run_id)
+        row = await self._core.reads.row(SQL["run"], run.thread_id, run.run_id)
         if row is not None:
             return presenters.run(row).encode()
         if reply.type == ev.CommandRepeated.TYPE:
             raise not_found()
         if reply.type == ev.RunCreated.TYPE:  # it is over, and its row gone with its thread: shown as it was made
-            event = ev.decode(reply.type, reply.body)
-            assert isinstance(event, ev.RunCreated)
-            return presenters.run_created(event, reply.time)
+            return _created(reply)
         # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
-        return presenters.run_created(_as_made(order.command), reply.time)
+        return presenters.run_created(_as_made(run.command), reply.time)
 
 
-DEFAULTS_METADATA = {"created_by": "system"}
-"""Metadata of the assistant that an executor creates for each graph at start."""
+def _created(reply: Reply) -> bytes:
+    event = ev.decode(reply.type, reply.body)
+    assert isinstance(event, ev.RunCreated)
+    return presenters.run_created(event, reply.time)
 
 
 def _as_made(command: cmd.CreateRun) -> ev.RunCreated:
@@ -340,24 +240,3 @@ def _as_made(command: cmd.CreateRun) -> ev.RunCreated:
         metadata={**command.assistant_metadata, **shown, **command.metadata},
         multitask_strategy=command.multitask_strategy,
     )
-
-
-def is_default(assistant: Assistant) -> bool:
-    """Whether it is the one that the server made of its graph."""
-    return assistant.assistant_id == ids.default_assistant_id(assistant.graph_id) and admits(
-        DEFAULTS_METADATA, assistant.metadata
-    )
-
-
-def _moment(after_s: float) -> str | None:
-    if not after_s > 0:
-        return None
-    moment = now() + timedelta(seconds=after_s)
-    return moment.isoformat(timespec="microseconds")
-
-
-def _one_of(name: str, value: Any, first: str, second: str) -> None:
-    """Raises ApiError."""
-    if value not in (first, second):
-        found = f'{msgspec.json.encode(value).decode()} is not one of "{first}" or "{second}"'
-        raise unprocessable(violation(found, "enum", [name], value))

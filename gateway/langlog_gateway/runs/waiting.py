@@ -20,7 +20,8 @@ from ..streams.permission import Ask, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
 from ..streams.stream_out import GOING_DOWN
 from ..streams.watch import Watch
-from .submission import SQL, Order
+from .steps import PreparedRun
+from .submission import SQL
 
 GRACE_S = 0.5
 """A run that ends within this is answered in one piece; otherwise the headers go out first."""
@@ -31,17 +32,17 @@ class RunWaits:
         self._core = core
 
     async def answer(
-        self, request: web.Request, watch: Watch, run_id: str, ask: Ask | None, *, placed: bool = True
+        self, request: web.Request, watch: Watch, run_id: str, ask: Ask | None, *, exists: bool = True
     ) -> web.StreamResponse:
         """The run's output, once it is over. The watch must have been opened before the run could end.
 
-        ``ask``: whether the caller may still read it. ``placed``: the read model is known to hold the run; if not, nothing names it to the client before it does.
+        ``ask``: whether the caller may still read it. ``exists``: the read model is known to hold the run; if not, nothing names it to the client before it does.
         """
         path = f"/threads/{watch.thread_id}/runs/{run_id}"
         headers = {"content-location": path, "location": f"{path}/join"}
         loop = asyncio.get_running_loop()
         response: web.StreamResponse | None = None
-        watch.seen = watch.seen or (watch.sent and placed)
+        watch.seen = watch.seen or (watch.sent and exists)
         began = loop.time()
         beat = began + self._core.settings.heartbeat_s
         until = min(began + GRACE_S, beat)
@@ -55,9 +56,9 @@ class RunWaits:
                         raise ConnectionResetError(GOING_DOWN)
                     if loop.time() < until:
                         continue
-                    if not placed:
-                        placed = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
-                        watch.seen = watch.seen or placed
+                    if not exists:
+                        exists = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        watch.seen = watch.seen or exists
                         until = loop.time() + GRACE_S
                         continue
                     if response is None:
@@ -125,6 +126,6 @@ def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> It
         raise
 
 
-def run_headers(order: Order) -> dict[str, str]:
-    """Headers of a run made in the background (wire contract §5.1)."""
-    return {"content-location": f"/runs/{order.run_id}" if order.stateless else order.path}
+def run_headers(run: PreparedRun) -> dict[str, str]:
+    """Headers of a run created in the background (wire contract §5.1)."""
+    return {"content-location": f"/runs/{run.run_id}" if run.stateless else run.path}

@@ -1,0 +1,109 @@
+"""The assistants that requests of runs name, as far as their callers may read them (wire contract §5.1 and §18)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+from langlog_backbone.postgres.database import load_sql
+from langlog_schemas.filters import Filter, admits
+from langlog_schemas.ids import default_assistant_id
+from langlog_schemas.run_request import Assistant
+
+from ..auth.access import authorize, guarded
+from ..http.backends import Reads
+from ..http.errors import ApiError, HintedError, not_found
+from ..http.validation import uuid_of
+from .assistant_lookup import AssistantLookup
+
+SQL = load_sql("langlog_gateway", "runs.sql")
+TARGET_MISSING = "Thread or assistant not found."
+DEFAULTS_METADATA = {"created_by": "system"}
+"""Metadata of the assistant that an executor creates for each graph at start."""
+
+
+class RunAssistants:
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._lookup = AssistantLookup(reads)
+
+    async def named(self, request: web.Request, names: Sequence[str]) -> list[Assistant]:
+        """The assistants with these ids or graph names. Raises ApiError 422 for a name of no graph, 404 for one that is not there.
+
+        An assistant that the caller may not read is as if it were not there. The one that the server makes of each graph is
+        everybody's: every caller that may create runs may run the project's graphs.
+        """
+        ids = []
+        graph_names = {}
+        for name in names:
+            try:
+                ids.append(uuid_of(name, "assistant"))
+            except ApiError:
+                ids.append(default_assistant_id(name))
+                graph_names[ids[-1]] = name
+        assistants = await self._lookup.find(ids)
+        if guarded(request):
+            assistants = await self._readable(request, ids, graph_names, assistants)
+        known = []
+        for assistant_id, assistant in zip(ids, assistants, strict=True):
+            if assistant is None:
+                raise await self._missing(graph_names.get(assistant_id))
+            known.append(assistant)
+        return known
+
+    async def filter(self, request: web.Request, assistant: Assistant) -> Filter | None:
+        """What the assistant must match for runs that begin later, when no handler can be called. Raises ApiError."""
+        if is_default(assistant):
+            return DEFAULTS_METADATA
+        return await authorize(request, "assistants", "read", {"assistant_id": assistant.assistant_id})
+
+    async def context_members(self, graph_id: str) -> list[str] | None:
+        """What the graph's context schema names; None: it has none, or takes anything."""
+        members: list[str] | None = await self._reads.value(SQL["context_members"], graph_id)
+        return members
+
+    async def _missing(self, graph_name: str | None) -> ApiError:
+        if graph_name is not None:
+            graphs = [row["graph_id"] for row in await self._reads.rows(SQL["graph_names"])]
+            if graph_name not in graphs:
+                # clients look for either sentence: both the Python and the JavaScript reference server have theirs
+                return HintedError(
+                    422,
+                    f"Invalid assistant: {graph_name!r}. Must be either:\n- A valid assistant UUID, or\n"
+                    f"- One of the registered graphs: {', '.join(graphs)}",
+                    f'No assistant found for "{graph_name[:200]}".',
+                )
+        return not_found(TARGET_MISSING)
+
+    async def _readable(
+        self,
+        request: web.Request,
+        ids: Sequence[str],
+        graph_names: Mapping[str, str],
+        assistants: Sequence[Assistant | None],
+    ) -> list[Assistant | None]:
+        """Those that the caller may read; None in place of the others. Raises ApiError where a handler refuses."""
+        filters: dict[str, Filter | None] = {}
+        readable: list[Assistant | None] = []
+        for assistant_id, assistant in zip(ids, assistants, strict=True):
+            if assistant is None and assistant_id in graph_names:
+                readable.append(None)
+                continue
+            if assistant is None or not is_default(assistant):
+                if (
+                    assistant_id not in filters
+                ):  # also for one that is not there: a refusal must not tell the difference
+                    value: dict[str, Any] = {"assistant_id": assistant_id}
+                    filters[assistant_id] = await authorize(request, "assistants", "read", value)
+                if assistant is not None and not admits(filters[assistant_id], assistant.metadata):
+                    assistant = None
+            readable.append(assistant)
+        return readable
+
+
+def is_default(assistant: Assistant) -> bool:
+    """Whether it is the one that the server made of its graph."""
+    return assistant.assistant_id == default_assistant_id(assistant.graph_id) and admits(
+        DEFAULTS_METADATA, assistant.metadata
+    )

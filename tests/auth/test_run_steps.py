@@ -1,0 +1,188 @@
+"""Every way that a run comes about passes the steps of one submission, in order, and is refused with one answer."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import langlog_gateway
+import pytest
+from langlog_gateway.runs.submission import RunSubmission
+
+from tests.auth import test_matrix as matrix
+from tests.auth import test_sharing_matrix as sharing
+from tests.auth.ways import stateless_ways, ways
+from tests.gateway.conftest import MakeStack, Stack
+
+OWNER = sharing.OWNER
+STEPS = ("validate", "merge_config", "authorise", "build_command")
+GATEWAY = Path(langlog_gateway.__file__).parent
+CALLERS = {
+    "RunSubmission.prepare": {
+        "runs/routes.py:create",
+        "runs/routes.py:wait",
+        "runs/routes.py:stream",
+        "runs/agent_runs.py:prepare",
+        "protocol/commands.py:_run",
+    },
+    "RunSubmission.prepare_batch": {"runs/routes.py:batch"},
+    "AgentRuns.prepare": {"agents/mcp.py:_run", "agents/a2a.py:_prepare"},
+}
+"""Which functions prepare runs. A new one needs a way in `ways.ways` or `ways.stateless_ways`."""
+
+
+@pytest.fixture
+async def stack(make_stack: MakeStack) -> AsyncIterator[Stack]:
+    async with make_stack(project=sharing.PROJECT, reply_timeout_s=60.0) as made:
+        yield made
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps that were passed, in order."""
+    steps: list[str] = []
+
+    def recorded(name: str) -> Callable[..., Any]:
+        step = getattr(RunSubmission, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            steps.append(name)
+            return step(*args, **named)
+
+        return call
+
+    for name in STEPS:
+        monkeypatch.setattr(RunSubmission, name, recorded(name))
+    return steps
+
+
+async def test_every_way_passes_each_step_in_order(stack: Stack, passed: list[str]) -> None:
+    ids = await matrix.objects(stack, OWNER)
+    for name, way in every_way(ids).items():
+        passed.clear()
+        told = await sharing.go(stack, OWNER, way)
+        if name != "protocol's resume":  # nothing has been asked on this thread
+            assert not sharing.refused(told), (name, told)
+        # the scheduler builds the command of a cron's run from what the handlers have allowed
+        assert tuple(passed) == (STEPS[:-1] if "cron" in name else STEPS), name
+
+
+async def test_a_changed_cron_passes_the_steps_anew(stack: Stack, passed: list[str]) -> None:
+    ids = await matrix.objects(stack, OWNER)
+    path = f"/runs/crons/{ids['cron_id']}"
+    for change in ({"input": {"b": 1}}, {"schedule": "0 0 2 2 *"}, {"enabled": True}):
+        passed.clear()
+        assert (await matrix.call(stack, OWNER, "PATCH", path, change))[0] == 200
+        assert tuple(passed) == STEPS[:-1], change
+    status, _ = await matrix.call(stack, sharing.STRANGER, "PATCH", path, {"input": {}})
+    assert status == 404
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "a config of another type": {"config": {"recursion_limit": "many"}},
+    "a checkpoint of another type": {"config": {"configurable": {"checkpoint_id": 3}}},
+    "config and context": {"config": {"configurable": {"a": 1}}, "context": {"a": 2}},
+    "a large config": {"config": {"configurable": {"a": "a" * 2_000_000}}},
+    "large metadata": {"metadata": {"a": "a" * 2_000_000}},
+    "NUL in metadata": {"metadata": {"a": "\0"}},
+    "a webhook to nowhere": {"webhook": "not a url"},
+    "an unknown strategy": {"multitask_strategy": "all at once"},
+    "a command of another shape": {"command": {"goto": 3}},
+}
+OF_PROTOCOL = ("config", "metadata")
+"""What clients of the streaming protocol may say of a run. MCP and A2A take none of these members."""
+
+
+async def test_what_no_run_may_hold_is_refused_in_every_way_with_one_answer(stack: Stack) -> None:
+    ids = await matrix.objects(stack, OWNER)
+    runs = await sharing.runs_of(stack, ids["thread_id"])
+    for what, members in HOSTILE.items():
+        told: dict[str, tuple[int, str]] = {}
+        for name, way in every_way(ids).items():
+            body = with_members(way[2], members)
+            if body is None:
+                continue
+            status, answer = await sharing.go(stack, OWNER, (way[0], way[1], body))
+            assert sharing.refused((status, answer)), (what, name)
+            if status == 200:
+                number, _, detail = answer["message"].partition(": ")
+                status, answer = int(number), {"detail": detail}
+            # of a config's bytes, the server's own members are some
+            told[name] = status, re.sub(r"\d+ bytes", "n bytes", answer["detail"].partition("\n")[0])
+        assert len(told) > 10, what
+        assert len(set(told.values())) == 1, (what, told)
+        assert next(iter(told.values()))[0] in (400, 422), what
+    assert await sharing.runs_of(stack, ids["thread_id"]) == runs
+    assert (await matrix.call(stack, OWNER, "POST", "/runs/crons/count", {}))[1] == 1
+
+
+def with_members(body: Any, members: dict[str, Any]) -> Any:
+    """The body of a way with other members of its run; None: the way does not take all of them."""
+    if isinstance(body, list):
+        return [with_members(one, members) for one in body]
+    if body.get("method") in ("run.start", "input.respond"):
+        taken = all(name in OF_PROTOCOL for name in members)
+        return {**body, "params": {**body["params"], **members}} if taken else None
+    return None if "jsonrpc" in body else {**body, **members}
+
+
+async def test_agent_protocols_hand_no_other_member_on_to_a_run(stack: Stack) -> None:
+    ids = await matrix.objects(stack, OWNER)
+    members = {"webhook": "not a url", "multitask_strategy": "rollback", "config": {"recursion_limit": "many"}}
+    for name, (method, path, body) in every_way(ids).items():
+        if "jsonrpc" not in body:
+            continue
+        body = {**body, **members, "params": {**body["params"], **members}}
+        assert not sharing.refused(await sharing.go(stack, OWNER, (method, path, body))), name
+    _, runs = await matrix.call(stack, OWNER, "GET", f"/threads/{ids['thread_id']}/runs?limit=100")
+    assert len(runs) == 3
+    for run in runs:
+        assert run["kwargs"]["webhook"] is None and run["multitask_strategy"] == "enqueue"
+        assert "recursion_limit" not in run["kwargs"]["config"]
+
+
+def every_way(ids: dict[str, str]) -> dict[str, tuple[str, str, Any]]:
+    found = {**ways(ids["thread_id"], ids["assistant_id"]), **stateless_ways(ids["assistant_id"], "Untitled")}
+    # its own webhook would stand for another that a test gives
+    return {name: way for name, way in found.items() if name != "run with a webhook"}
+
+
+def test_no_other_code_of_the_gateway_creates_runs() -> None:
+    assert calls("CreateRun") == {"runs/steps.py:built"}
+    assert calls("PreparedRun") == {"runs/steps.py:built"}
+    assert calls("AuthorisedRun") == {"runs/submission.py:authorise"}
+    assert calls("built") == {"runs/submission.py:build_command"}
+    assert calls("build_command") == {"runs/submission.py:_prepare"}
+    assert calls("_prepare", of="self") == {
+        "runs/submission.py:prepare",
+        "runs/submission.py:prepare_batch",
+        *("agents/a2a.py:_send", "agents/a2a.py:_stream"),
+    }
+    assert calls("authorise") == {"runs/submission.py:_prepare", "resources/cron_access.py:authority"}
+    assert calls("prepare", of="_submission") == CALLERS["RunSubmission.prepare"]
+    assert calls("prepare_batch") == CALLERS["RunSubmission.prepare_batch"]
+    assert calls("prepare", of="_runs") == CALLERS["AgentRuns.prepare"]
+
+
+def calls(name: str, *, of: str | None = None) -> set[str]:
+    """Where the gateway's code calls something of that name: ``file:function``. ``of``: the name that it is a member of."""
+    found = set()
+    for path in GATEWAY.rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and named(node.func) == name and of in (None, named(holder(node.func))):
+                    found.add(f"{path.relative_to(GATEWAY)}:{function.name}")
+    return found
+
+
+def named(node: ast.expr | None) -> str | None:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
+
+
+def holder(node: ast.expr) -> ast.expr | None:
+    return node.value if isinstance(node, ast.Attribute) else None
