@@ -32,7 +32,7 @@ RUNS = 6
 def block(name: str) -> str:
     """The code of the documentation that is called so."""
     text = (ROOT / "docs" / "how-to" / "consuming.md").read_text()
-    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w+\n(.*?)```", text, re.DOTALL)
+    found = re.search(rf"```\w+ title=\"{re.escape(name)}\"\n(.*?)```", text, re.DOTALL)
     assert found is not None, name
     return found[1]
 

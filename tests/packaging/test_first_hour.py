@@ -1,4 +1,4 @@
-"""README.md and docs/tutorial/start.md, carried out: every command on them runs as it stands, in a clone after `make dev`.
+"""README.md, carried out: every command on it runs as it stands, in a clone after `make dev` (other pages: tests/docs).
 
 The clone's environment is the tests' own, so nothing is installed anew; how long that takes is `bench/first_answer.py`'s subject.
 """
@@ -22,7 +22,7 @@ from langgraph_sdk import get_sync_client
 from tests.stack.server import SURROUNDINGS, free_port
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/tutorial/start.md")
+PAGES = ("README.md",)
 LIMIT_S = 240.0
 BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:make|langlog|python|pip|pipx|uv|uvx|docker|\.venv/bin/\w+|CHAT_MODEL=\S+) [^`]+)`")
