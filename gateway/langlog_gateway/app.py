@@ -21,6 +21,8 @@ from langlog_backbone.process.activity import Activity
 from .agents.a2a import A2a
 from .agents.mcp import Mcp
 from .auth.access import GATE, identify, identity_of
+from .changes.hub import Hub
+from .changes.routes import Changes
 from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
 from .custom_app.live_code import LiveGate
@@ -92,6 +94,9 @@ def build_app(core: Core) -> web.Application:
         if code.app is not None and not options.http.enable_custom_route_auth:
             _name_open_routes(code.app)
     system, state = System(core), ThreadState(core)
+    hub = Hub(core.bus, core.reads, core.id_secret)
+    core.on_drain.append(hub.close_all)
+    core.on_stop.append(hub.stop)
     feeds = Feeds(core.watches, History(core.reads, core.backlog), core.backlog)
     prefix = options.prefix
     if prefix:
@@ -103,6 +108,7 @@ def build_app(core: Core) -> web.Application:
         *state.routes(),
         *ThreadStreams(core, state).routes(),
         *Protocol(core, feeds).routes(),
+        *Changes(core, hub).routes(),
         *Crons(core).routes(),
         *Runs(core).routes(),
         *WebhookLog(core).routes(),

@@ -70,6 +70,7 @@ class Core:
         self.store_index: StoreIndex | None = store_index(configuration)
         self.refreshes = Refreshes(backbone.log, SOURCE)
         self.pipe: RedisPipe = backbone.pipe
+        self.bus = backbone.bus
         self._pool = backbone.pool
         self.log = backbone.log
         self.probe = Probe(backbone.pool, backbone.queue, backbone.log)
@@ -92,6 +93,8 @@ class Core:
         self.id_secret = b""
         self.on_drain: list[Callable[[], None]] = []
         """What else is told that the server goes down. Calls that do not wait."""
+        self.on_stop: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """What else has to be brought to an end."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._streams = StreamSlots(self.settings.max_streams, self.settings.max_streams_per_user)
 
@@ -110,6 +113,8 @@ class Core:
         for task in self._tasks:
             task.cancel()
         await self.refreshes.stop()
+        for stop in self.on_stop:
+            await stop()
         await self.watches.stop()
         await self.replies.stop()
 

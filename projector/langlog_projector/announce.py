@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import asyncpg
 import msgspec
 import structlog
-from langlog_backbone.log import Record
+from langlog_backbone.log import Record, TopicPartition
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
@@ -21,7 +21,9 @@ from langlog_schemas import messages
 from langlog_schemas.envelope import Cause
 from langlog_schemas.messages import LifecycleUpdate, Reply
 
-from .recent_replies import RecentReplies
+from .apply import Removed, Step
+from .publishing.list_changes import ListGathering
+from .publishing.recent_replies import RecentReplies
 
 logger = structlog.get_logger(__name__)
 
@@ -63,6 +65,7 @@ class Announcer:
         self._settled.clear()
         self._parked: list[str] = []
         self._timer_set = self._graphs_changed = False
+        self._lists = ListGathering()
 
     def parked(self, key: str) -> None:
         self._parked.append(key)
@@ -70,8 +73,12 @@ class Announcer:
     def dropped(self) -> None:
         self._forget()
 
+    def removed(self, threads: Removed) -> None:
+        self._lists.removed_threads |= threads
+
     def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
         self._note(event, record.value, record.headers["ce_time"])
+        self._lists.note(event)
         if cause is None:
             return
         command = (record.topic, record.partition, cause.offset)
@@ -96,11 +103,15 @@ class Announcer:
         elif isinstance(event, ev.GraphRegistered):
             self._graphs_changed = True
 
-    async def committed(self, marks: Mapping[str, Mapping[int, int]]) -> None:
+    async def committed(self, steps: Mapping[TopicPartition, Step]) -> None:
         replies = [self._pending.pop(command) for command in self._settled]
         lives, timer_set, graphs_changed, parked = self._updates, self._timer_set, self._graphs_changed, self._parked
+        lists = self._lists
         self._forget()
         bus = self._bus
+        marks: dict[str, dict[int, int]] = {}
+        for (topic, part), step in steps.items():
+            marks.setdefault(topic, {})[part] = step.after
         watermark = msgspec.json.encode(marks)
         bus.deliver_local(channels.WATERMARK, watermark)
         bus.publish(channels.WATERMARK, watermark)
@@ -112,6 +123,9 @@ class Announcer:
                 self.replies.publish(reply.command_id, channel, data)
         for life in lives:
             bus.publish_local(channels.life(life.thread_id), messages.encode(life))
+        listed = lists.message(steps)
+        if listed is not None:
+            bus.publish_local(channels.LISTS, messages.encode(listed))
         for key in parked:
             bus.deliver_local(channels.PARKED, key.encode())
             bus.publish(channels.PARKED, key.encode())

@@ -49,12 +49,16 @@ def _new_run(row: RunRow, new: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(new[name] if name in new else getattr(row, name) for name in _NEW_RUN)
 
 
-async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping[tuple[str, int], Step]) -> None:
+Removed = Mapping[str, str | None]
+"""Thread that was in Postgres and is removed -> its last metadata (JSON); None: not known."""
+
+
+async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping[tuple[str, int], Step]) -> Removed:
     """Write all of it, or raise: `PositionsMoved`, or what Postgres says."""
     if changes.empty:
         # stateless runs that began and ended within the batch: one round trip instead of three
         await _claim(connection, steps)
-        return
+        return {}
     async with connection.transaction():
         index = changes.index.rows()
         again = [row for row in index if row[0] in changes.removed_threads and row[-1]]
@@ -62,12 +66,13 @@ async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping
             index = [row for row in index if row[0] not in changes.removed_threads]
         await _claim(connection, steps, index)
         await _write_webhooks(connection, changes)  # first: they take along what may be removed below
-        await _remove(connection, changes)
+        removed = await _remove(connection, changes)
         if again:
             await connection.execute(SQL["index_again"], *_columns([row[:-1] for row in again], 6))
         await _write_threads_and_runs(connection, changes)
         await _write_checkpoints(connection, changes)
         await _write_rest(connection, changes)
+    return removed
 
 
 async def _claim(
@@ -101,9 +106,11 @@ async def _write_webhooks(connection: asyncpg.Connection, changes: Changes) -> N
         await connection.executemany(SQL["note_webhook_try"], tries)
 
 
-async def _remove(connection: asyncpg.Connection, changes: Changes) -> None:
+async def _remove(connection: asyncpg.Connection, changes: Changes) -> Removed:
+    removed: Removed = {}
     if changes.removed_threads:
-        await connection.execute(SQL["remove_threads"], list(changes.removed_threads))
+        rows = await connection.fetch(SQL["remove_threads"], list(changes.removed_threads))
+        removed = {row["thread_id"]: row["metadata"] for row in rows}
     if changes.removed_checkpoints:
         await connection.execute(SQL["remove_checkpoints"], list(changes.removed_checkpoints))
     pairs = [
@@ -118,6 +125,7 @@ async def _remove(connection: asyncpg.Connection, changes: Changes) -> None:
         await connection.execute(SQL["remove_runs"], [r for runs in changes.removed_runs.values() for r in runs])
     if changes.removed_assistants:
         await connection.execute(SQL["remove_assistants"], list(changes.removed_assistants))
+    return removed
 
 
 async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Changes) -> None:

@@ -34,7 +34,7 @@ from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
 
 from .announce import reply_to
-from .apply import SQL, PositionsMoved, Step, apply
+from .apply import SQL, PositionsMoved, Removed, Step, apply
 from .changes import Changes
 from .erasure import Erasure
 from .fold import Fences, Fold, ReceivedParts
@@ -52,8 +52,8 @@ Refused = Sequence[tuple[Record, str]]
 """Records that cannot be folded, with what is wrong with them."""
 PublishDeadLetter = Callable[[Refused], Awaitable[None]]
 """Does with records that cannot be folded whatever is to be done before the position goes past them. May raise LogUnavailable."""
-Marks = Mapping[str, Mapping[int, int]]
-"""topic -> partition -> the next offset to fold"""
+Steps = Mapping[TopicPartition, Step]
+"""How far each partition has moved."""
 
 
 class _Unfoldable(Exception):
@@ -73,7 +73,11 @@ class Listener(Protocol):
         """The batch was not written: all of it will be told again."""
         ...
 
-    async def committed(self, marks: Marks) -> None: ...
+    def removed(self, threads: Removed) -> None:
+        """Threads that were in Postgres and are gone with the batch."""
+        ...
+
+    async def committed(self, steps: Steps) -> None: ...
 
 
 class NoListener:
@@ -88,7 +92,10 @@ class NoListener:
     def dropped(self) -> None:
         """Nothing was kept."""
 
-    async def committed(self, marks: Marks) -> None:
+    def removed(self, threads: Removed) -> None:
+        """Nobody hears of it."""
+
+    async def committed(self, steps: Steps) -> None:
         """Nobody waits for it."""
 
 
@@ -233,7 +240,8 @@ class Projection:
                     await self._reopen()
                     if steps and all(self.positions[partition] >= step.after for partition, step in steps.items()):
                         # the connection was lost over the commit, which has happened
-                        await self._listener.committed(_marks(steps))
+                        self._listener.removed(dict.fromkeys(fold.changes.removed_threads))
+                        await self._listener.committed(steps)
                     else:
                         self._listener.dropped()
                     records = self.next(records)
@@ -255,7 +263,7 @@ class Projection:
                 self.positions.update({partition: step.after for partition, step in steps.items()})
                 if tracing.on():
                     _trace(batch, began_ns)
-                await self._listener.committed(_marks(steps))
+                await self._listener.committed(steps)
                 records = rest
                 if self._ended:
                     # attempts of runs that only the parked events would have ended: the thread took their rows along
@@ -380,7 +388,7 @@ class Projection:
                     return
             else:
                 self.positions[partition] = step.after
-                await self._listener.committed({release.topic: {release.partition: step.after}})
+                await self._listener.committed({partition: step})
                 return
 
     async def _release_events(self, connection: asyncpg.Connection, release: Record) -> None:
@@ -432,13 +440,15 @@ class Projection:
         self, connection: asyncpg.Connection, changes: Changes, steps: Mapping[TopicPartition, Step]
     ) -> None:
         if self._erasure is None or not (self._gone or changes.webhook_tries):
-            await apply(connection, changes, steps)
-            return
-        async with connection.transaction():
-            if self._gone:
-                await self._erasure.before(connection, self._gone)
-            await apply(connection, changes, steps)
-            await self._erasure.after(connection, changes)
+            removed = await apply(connection, changes, steps)
+        else:
+            async with connection.transaction():
+                if self._gone:
+                    await self._erasure.before(connection, self._gone)
+                removed = await apply(connection, changes, steps)
+                await self._erasure.after(connection, changes)
+        if removed:
+            self._listener.removed(removed)
 
     def _note_gone(self, event: ev.AnyEvent, fold: Fold) -> None:
         if self._erasure is not None and isinstance(event, ev.ThreadDeleted):
@@ -469,13 +479,6 @@ class Projection:
         if lost:
             logger.warning("projector.positions_went_back", records=lost)
             self.went_back = True
-
-
-def _marks(steps: Mapping[TopicPartition, Step]) -> Marks:
-    marks: dict[str, dict[int, int]] = {}
-    for (topic, part), step in steps.items():
-        marks.setdefault(topic, {})[part] = step.after
-    return marks
 
 
 def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.AnyEvent]:

@@ -34,8 +34,8 @@ from langlog_schemas import events as ev
 from .announce import AWAITED, Announcer
 from .erasure import Erasure
 from .projection import Projection, Refused
+from .publishing.recent_replies import RecentReplies
 from .rebuild.snapshot_read import restore
-from .recent_replies import RecentReplies
 
 logger = structlog.get_logger(__name__)
 

@@ -29,6 +29,9 @@ EVENT_TOPICS = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, STORE_EVENTS, GRAPH_E
 FOLDED_TOPICS = (*EVENT_TOPICS, DEAD_LETTERS)
 """What a projection is made of: events, and what could not be handled."""
 
+LISTED_TOPICS = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, DEAD_LETTERS)
+"""What lists of threads, runs, assistants and crons are made of: their events, and releases of those that waited."""
+
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 RunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
 

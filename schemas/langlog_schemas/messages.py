@@ -71,6 +71,26 @@ class LifecycleUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     time: str = ""
 
 
+class ListChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which things one committed batch of the projection has changed, as lists of them show it; for the feed of list changes."""
+
+    steps: list[tuple[str, int, int, int]]
+    """Topic, partition, and the partition's positions before and after the batch. Steps of a partition follow on each other:
+    a step that begins later than the last one ended says that a message was lost."""
+    threads: list[str] = []
+    relabelled: list[str] = []
+    """Threads among them whose metadata was changed by a client: who may see them may have changed too."""
+    runs: list[str] = []
+    assistants: list[str] = []
+    crons: list[str] = []
+    removed_threads: dict[str, str | None] = {}
+    """Thread -> its last metadata (JSON), by which filters decide who hears of it; None: it was too large to be sent."""
+    removed_runs: list[tuple[str, str]] = []
+    """(run, thread): the thread is still there."""
+    removed_assistants: list[str] = []
+    removed_crons: list[str] = []
+
+
 class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """To whichever worker holds the run: stop it. ``action`` "drop": stop and report nothing, the run is gone."""
 
@@ -107,6 +127,7 @@ decode_task = msgspec.msgpack.Decoder(Task).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 decode_resend_replies = msgspec.msgpack.Decoder(ResendReplies).decode
 decode_lifecycle_update = msgspec.msgpack.Decoder(LifecycleUpdate).decode
+decode_list_changes = msgspec.msgpack.Decoder(ListChanges).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode

@@ -243,12 +243,12 @@ async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
         def dropped(self) -> None:
             self.events.clear()
 
-        async def committed(self, marks: Any) -> None:
-            self.marks.append((marks, list(self.events)))
+        async def committed(self, steps: Any) -> None:
+            self.marks.append(({lane: step.after for lane, step in steps.items()}, list(self.events)))
             self.events.clear()
 
     async def committing(connection: asyncpg.Connection, *what: Any) -> None:
-        await apply(connection, *what)
+        await apply(connection, *what)  # what it gives back is lost as well
         monkeypatch.undo()
         raise ConnectionResetError("lost over the commit")
 
@@ -260,7 +260,7 @@ async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
     await projection.project([thread_created(f"t{n}", n) for n in range(2)])
     await projection.project([thread_created("t2", 2)])
     assert not projection.went_back
-    assert heard.marks == [({ev.RUN_EVENTS: {0: 2}}, ["t0", "t1"]), ({ev.RUN_EVENTS: {0: 3}}, ["t2"])]
+    assert heard.marks == [({(ev.RUN_EVENTS, 0): 2}, ["t0", "t1"]), ({(ev.RUN_EVENTS, 0): 3}, ["t2"])]
 
 
 def thread_created(id: str, offset: int) -> Record:

@@ -75,12 +75,12 @@ async def test_a_projector_that_dies_between_its_commit_and_its_messages_keeps_n
         committed = Announcer.committed
         died = asyncio.Event()
 
-        async def die(self: Announcer, marks: Mapping[str, Mapping[int, int]]) -> None:
+        async def die(self: Announcer, steps: Mapping[Any, Any]) -> None:
             if any(life.type in (ev.RunSucceeded.TYPE, ev.ThreadDeleted.TYPE) for life in self._updates):
                 if any(life.type == ev.ThreadDeleted.TYPE for life in self._updates):
                     died.set()
                 self._forget()
-            await committed(self, marks)
+            await committed(self, steps)
 
         monkeypatch.setattr(Announcer, "committed", die)
         asked = asyncio.create_task(stack.call("POST", "/runs/wait", RUN, headers=headers))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import AppendUnknown, LogUnavailable, NewRecord, Position
-from langlog_projector.recent_replies import RecentReplies
+from langlog_projector.publishing.recent_replies import RecentReplies
 from langlog_schemas.messages import Answer
 
 from tests.outage.eventually import eventually

@@ -189,6 +189,8 @@ REQUESTS = [
     Send("POST /runs/crons/search", {"metadata": {"team": "support"}, "limit": 10}),
     Send("POST /runs/crons/count", {"thread_id": THREAD}),
     Send("DELETE /runs/crons/{cron_id}", status=204),
+    # lists
+    Send("GET /changes", query={"kinds": "threads,runs"}, header={**SSE, "Last-Event-ID": "0"}, until="id: "),
     # the store
     Send("PUT /store/items", {**ITEM, "value": {"text": "speaks French"}}, status=204),
     Send("GET /store/items", query={"namespace": "users.c-17", "key": "language"}),

@@ -5,6 +5,7 @@ gw:<id>              replies to commands (Reply) and answers to queries (Answer)
 lifecycle:<thread id>     lifecycle events that the read model now holds (LifecycleUpdate), from the projector
 frames:<thread id>   live stream frames (FrameBatch), from workers
 watermark            positions of the projection (JSON: topic -> {partition: offset}), from the projector
+lists                things that a batch has changed in lists (ListChanges), from the projector to the gateways
 control              stop a run (Control), from the decider to workers
 timers               a delayed run was made, or a webhook is due, from the projector to the scheduler
 graphs               the set of graphs changed, from the projector
@@ -14,6 +15,7 @@ parked               the key of an event that cannot be folded, from the project
 """
 
 WATERMARK = "watermark"
+LISTS = "lists"
 CONTROL = "control"
 TIMERS = "timers"
 GRAPHS = "graphs"

@@ -349,6 +349,14 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /store/items": Operation("Delete store item", b.StoreDelete, errors=(400,), empty=(204,), plain=(422,)),
     "POST /store/items/search": Operation("Search store items", b.StoreSearch, a.Items, (400,), plain=(422,)),
     "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, a.Namespaces, (400,), plain=(422,)),
+    # lists
+    "GET /changes": Operation(
+        "Stream changes of lists",
+        errors=(400,),
+        media=SSE,
+        query={"kinds": text("Kinds of objects, joined by commas: threads, runs, assistants, crons; absent means all")},
+        headers={"Last-Event-ID": "Id of the last message received: send what has changed since"},
+    ),
     # system
     "GET /": Operation("Health check", None, a.Okay, (400,), query=CHECK, tag="system"),
     "GET /ok": Operation("Health check", None, a.Okay, (400,), query=CHECK, tag="system"),

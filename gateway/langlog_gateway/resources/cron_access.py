@@ -20,6 +20,7 @@ from langlog_schemas.filters import Filter
 from langlog_schemas.run_request import Assistant
 
 from ..auth.access import authorize, guarded
+from ..auth.sight import Sight
 from ..auth.visibility import Parameters, conditions, seen
 from ..core import Core, origin_of
 from ..http.errors import ApiError
@@ -97,17 +98,19 @@ class CronAccess:
 
         ``value`` is what the handlers of ``crons.search`` are shown: what they add to its metadata narrows the caller's own crons.
         """
+        sight = await self.sight(request, value)
+        parameters = Parameters(*values)
+        found = " AND ".join(sight.conditions(parameters)) or "TRUE"
+        return sql.replace("{visible}", found), parameters.values
+
+    async def sight(self, request: web.Request, value: Mapping[str, Any]) -> Sight:
+        """What the caller sees of crons, searched as ``value`` says. Raises ApiError."""
         shown: dict[str, Any] = {**value, "metadata": dict(value["metadata"])}
         visible = await authorize(request, "crons", "search", shown)
-        parameters = Parameters(*values)
-        own = conditions(visible, parameters)
-        if shown["metadata"] != value["metadata"]:
-            own.append(f"metadata @> {parameters.add(msgspec.json.encode(shown['metadata']).decode(), '::jsonb')}")
-        found = " AND ".join(own) or "TRUE"
-        threads = await self._threads(request, value["thread_id"]) if own else None
-        if threads:
-            found = f"({found} OR {_on_thread(threads, parameters)})"
-        return sql.replace("{visible}", found), parameters.values
+        added = shown["metadata"] if shown["metadata"] != value["metadata"] else {}
+        own = Sight(visible=visible or {}, metadata=added)
+        threads = None if own.everything else await self._threads(request, value.get("thread_id"))
+        return Sight(visible=own.visible, metadata=own.metadata, on_threads=threads or {})
 
     async def _threads(self, request: web.Request, thread_id: str | None) -> Filter | None:
         """The filter of threads that the caller may update; None: the handler names none, so crons are judged by themselves alone.

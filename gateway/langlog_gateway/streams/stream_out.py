@@ -15,7 +15,6 @@ from aiohttp import web
 from ..http.errors import ApiError
 from . import sse
 from .permission import Ask, AtDeletion, Permission, PermissionEnded, Permissions
-from .watch import Watch
 
 CUT_OFF_WRITE_S = 5.0
 """How long a reader that lagged too far is given to take the last event."""
@@ -28,6 +27,15 @@ class Lagging(Protocol):
     """A queue that says when too much waits in it."""
 
     on_overrun: Callable[[], object] | None
+
+
+class Waited(Protocol):
+    """What a stream waits for."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    async def wait(self, until: float) -> None: ...
 
 
 class StreamOut:
@@ -66,7 +74,7 @@ class StreamOut:
         if self._writing and self.request.transport is not None:
             self.request.transport.abort()
 
-    async def wait(self, watch: Watch, until: float | None = None) -> bool:
+    async def wait(self, watch: Waited, until: float | None = None) -> bool:
         """Until the watch has something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""
         loop = asyncio.get_running_loop()
         while True:
@@ -75,7 +83,7 @@ class StreamOut:
             if now >= self._beat:
                 self._beat += self._heartbeat
                 await self.write(sse.HEARTBEAT)
-            if watch.happenings or watch.batches or watch.missed or watch.overrun or watch.closing:
+            if watch.ready:
                 return True
             if until is not None and now >= until:
                 return False

@@ -93,6 +93,11 @@ class Watch:
         self._waiting_bytes = 0
         self._waker: asyncio.Future[None] | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to look at."""
+        return bool(self.happenings or self.batches or self.missed or self.overrun or self.closing)
+
     def put(self, batch: Batch) -> None:
         if self.overrun or (self.run_id is not None and batch.run_id != self.run_id):
             return
@@ -125,7 +130,7 @@ class Watch:
 
     async def wait(self, until: float) -> None:
         """Until there is something to look at, or the loop's time ``until``."""
-        if self.happenings or self.batches or self.missed or self.overrun or self.closing:
+        if self.ready:
             return
         loop = asyncio.get_running_loop()
         self._waker = loop.create_future()

@@ -82,13 +82,15 @@ WITH noted AS (
 DELETE FROM webhooks WHERE part = $7 AND settled_at < $8
 
 -- name: remove_threads
-WITH gone AS (DELETE FROM threads WHERE thread_id = ANY ($1::text[])),
+-- With their last metadata, by which gateways decide who hears of the removal.
+WITH gone AS (DELETE FROM threads WHERE thread_id = ANY ($1::text[]) RETURNING thread_id, metadata::text AS metadata),
      runs_gone AS (DELETE FROM runs WHERE thread_id = ANY ($1::text[])),
      frames_gone AS (DELETE FROM frames WHERE thread_id = ANY ($1::text[])),
      events_gone AS (DELETE FROM thread_events WHERE thread_id = ANY ($1::text[])),
      checkpoints_gone AS (DELETE FROM checkpoints WHERE thread_id = ANY ($1::text[])),
-     blobs_gone AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY ($1::text[]))
-DELETE FROM checkpoint_writes WHERE thread_id = ANY ($1::text[])
+     blobs_gone AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY ($1::text[])),
+     writes_gone AS (DELETE FROM checkpoint_writes WHERE thread_id = ANY ($1::text[]))
+SELECT thread_id, metadata FROM gone
 
 -- name: remove_checkpoints
 WITH checkpoints_gone AS (DELETE FROM checkpoints WHERE thread_id = ANY ($1::text[])),

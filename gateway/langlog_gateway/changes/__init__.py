@@ -1,0 +1,1 @@
+"""The live feed of list changes: ``GET /changes``."""

@@ -1,0 +1,122 @@
+"""What one message of the feed holds of a kind of things, for those who see the same of it: rows, what is gone, or that the list is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, assert_never
+
+from langlog_backbone.postgres.database import load_sql
+
+from ..auth.sight import Sight
+from ..auth.visibility import Parameters
+from ..http import presenters
+from ..http.backends import Reads
+from ..resources.crons import present_cron
+from .gathering import Gathering, Kind
+
+SQL = load_sql("langlog_gateway", "changes.sql")
+MEMBER_BYTES_MAX = 32_768
+"""Of interrupts, and of an error, in a row; larger ones are read with the thread."""
+BYTES_MAX = 2_000_000
+"""Of the rows of one kind in a message; beyond, the kind is stale."""
+THREAD_MEMBERS = (
+    "thread_id",
+    "created_at",
+    "updated_at",
+    "state_updated_at",
+    "metadata",
+    "config",
+    "status",
+    "interrupts",
+)
+RUN_MEMBERS = (
+    "run_id",
+    "thread_id",
+    "assistant_id",
+    "metadata",
+    "status",
+    "multitask_strategy",
+    "created_at",
+    "updated_at",
+    "cancel_reason",
+)
+
+
+class Content(NamedTuple):
+    rows: list[str]
+    """JSON objects."""
+    deleted: list[str]
+    stale: bool
+
+
+STALE = Content([], [], True)
+
+
+async def content_of(reads: Reads, kind: Kind, changes: Gathering, sight: Sight) -> Content:
+    """Raises ApiError 503, FilterError."""
+    if kind in changes.stale:
+        return STALE
+    found = await _rows(reads, kind, list(changes.changed[kind]), sight)
+    if sum(len(row) for row in found.values()) > BYTES_MAX:
+        return STALE
+    gone: dict[str, Any] = {
+        "threads": changes.removed_threads,
+        "runs": changes.removed_runs,
+        "assistants": changes.removed["assistants"],
+        "crons": changes.removed["crons"],
+    }
+    deleted, hidden = await _deleted(reads, kind, changes, list(gone[kind]), sight)
+    # a thread that a client has changed and that is not there for this caller may have been there before
+    hidden = hidden or (kind == "threads" and not sight.everything and not changes.relabelled <= found.keys())
+    return Content(list(found.values()), [id for id in deleted if id not in found], hidden)
+
+
+async def _rows(reads: Reads, kind: Kind, ids: list[str], sight: Sight) -> dict[str, str]:
+    """Id -> JSON of those that are there for the caller."""
+    if not ids:
+        return {}
+    parameters = Parameters(ids) if kind != "threads" else Parameters(ids, MEMBER_BYTES_MAX)
+    column = "t.metadata" if kind == "runs" else "metadata"
+    visible = " AND ".join(sight.conditions(parameters, column)) or "TRUE"
+    rows = await reads.rows(SQL[kind].replace("{visible}", visible), *parameters.values)
+    return dict(_presented(kind, rows))
+
+
+def _presented(kind: Kind, rows: list[presenters.Row]) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        match kind:
+            case "threads":
+                members = presenters.thread_selected(row, THREAD_MEMBERS)
+                if row["cut"]:
+                    del members["interrupts"]
+                if row["error"] is not None:
+                    members["error"] = row["error"]
+                yield row["thread_id"], "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
+            case "runs":
+                yield row["run_id"], presenters.run(row, RUN_MEMBERS)
+            case "assistants":
+                yield row["assistant_id"], presenters.assistant(row)
+            case "crons":
+                yield row["cron_id"], present_cron(row)
+            case _:
+                assert_never(kind)
+
+
+async def _deleted(
+    reads: Reads, kind: Kind, changes: Gathering, gone: list[str], sight: Sight
+) -> tuple[list[str], bool]:
+    """Ids of what is gone and was there for the caller; and whether something is gone of which that is not known."""
+    if not gone or sight.everything:
+        return gone, False
+    if kind == "assistants" or kind == "crons":
+        return [], True
+    if kind == "threads":
+        known = {id: metadata for id, metadata in changes.removed_threads.items() if metadata is not None}
+        parameters, column = Parameters(list(known), list(known.values())), "(n.metadata::jsonb)"
+        hidden = len(known) < len(gone)
+    else:
+        parameters, column = Parameters(gone, [changes.removed_runs[id] for id in gone]), "t.metadata"
+        hidden = False
+    visible = " AND ".join(sight.conditions(parameters, column)) or "TRUE"
+    rows = await reads.rows(SQL[f"removed_{kind}"].replace("{visible}", visible), *parameters.values)
+    return [row[0] for row in rows], hidden

@@ -1,0 +1,96 @@
+"""How far the projector's messages have come, partition by partition, and what is kept of them for those who come back. Pure.
+
+A partition's messages follow on each other: one that begins later than the last one ended says that something was lost between them.
+What is kept goes back to ``floor``; a reader whose cursor is older cannot be told what it has missed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from langlog_schemas import events as ev
+from langlog_schemas.messages import ListChanges
+
+from .cursor import Lane
+from .gathering import KINDS, Gathering, Kind
+
+KEPT_CHANGES = 20_000
+"""Changes of things that are kept for readers who come back."""
+KINDS_OF: Mapping[str, tuple[Kind, ...]] = {
+    ev.RUN_EVENTS: ("threads", "runs"),
+    ev.ASSISTANT_EVENTS: ("assistants",),
+    ev.CRON_EVENTS: ("crons",),
+    ev.DEAD_LETTERS: KINDS,
+}
+"""Topic -> what its events change."""
+
+
+class Heard:
+    def __init__(self, positions: Mapping[Lane, int]) -> None:
+        """``positions``: of the read model, at a moment after which no message is missed unnoticed."""
+        self.positions: dict[Lane, int] = dict(positions)
+        self._floor: dict[Lane, int] = dict(positions)
+        self._kept: deque[ListChanges] = deque()
+        self._size = 0
+        self._awaited: dict[Lane, int] = {}
+        """Where the read model was at the last check: the messages up to there must have come by the next one."""
+
+    def take(self, message: ListChanges) -> set[Kind]:
+        """A message has come. Which kinds something was lost of before it."""
+        lost: set[Kind] = set()
+        for topic, part, before, after in message.steps:
+            lane = (topic, part)
+            if before > self.positions.get(lane, 0):
+                lost.update(KINDS_OF[topic])
+                self._floor[lane] = before
+            self.positions[lane] = max(after, self.positions.get(lane, 0))
+        self._kept.append(message)
+        self._size += _size(message)
+        while self._size > KEPT_CHANGES and self._kept:
+            self._drop(self._kept.popleft())
+        return lost
+
+    def _drop(self, message: ListChanges) -> None:
+        self._size -= _size(message)
+        for topic, part, _, after in message.steps:
+            self._floor[topic, part] = max(after, self._floor.get((topic, part), 0))
+
+    def check(self, before: Mapping[Lane, int], saved: Mapping[Lane, int]) -> set[Kind]:
+        """Compare with the read model's positions, read after ours were ``before``. Which kinds something was lost of."""
+        lost: set[Kind] = set()
+        for lane, position in saved.items():
+            if position < before.get(lane, 0):
+                lost.update(KINDS_OF[lane[0]])  # Postgres lost its last commits: they are folded again
+            elif self._awaited.get(lane, 0) > self.positions.get(lane, 0):
+                lost.update(KINDS_OF[lane[0]])  # the message of a commit before the last check never came
+            else:
+                continue
+            self.positions[lane] = self._floor[lane] = position
+        self._awaited = dict(saved)
+        return lost
+
+    def since(self, positions: Mapping[Lane, int]) -> Gathering:
+        """What has changed since a reader's cursor; stale is what cannot be told."""
+        found = Gathering()
+        for lane, floor in self._floor.items():
+            if positions.get(lane, 0) < floor:
+                found.stale.update(KINDS_OF[lane[0]])
+        for message in self._kept:
+            if any(after > positions.get((topic, part), 0) for topic, part, _, after in message.steps):
+                found.add(message)
+        return found
+
+
+def _size(message: ListChanges) -> int:
+    return (
+        1
+        + len(message.threads)
+        + len(message.runs)
+        + len(message.assistants)
+        + len(message.crons)
+        + len(message.removed_runs)
+        + len(message.removed_assistants)
+        + len(message.removed_crons)
+        + sum(1 + len(metadata or "") // 256 for metadata in message.removed_threads.values())
+    )

@@ -1,0 +1,75 @@
+"""One reader of the feed: what it may see, and the messages that wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from ..auth.sight import Sight
+from .gathering import Kind
+
+WAITING_BYTES_MAX = 4_000_000
+"""Of messages that wait for a reader, the first not counted; beyond, all of them are dropped and its lists are stale."""
+
+
+class Reader:
+    def __init__(self, sights: Mapping[Kind, Sight]) -> None:
+        self.sights: dict[Kind, Sight] = dict(sights)
+        self.begun = False
+        """Messages are put from here on; what happened before is in the first one."""
+        self.owed: set[Kind] = set()
+        """Lists that are stale, which is still to be said."""
+        self.stale_at: dict[Kind, float] = {}
+        """When a list was last said to be stale, by the loop's clock."""
+        self.closing = False
+        """The server is going down."""
+        self.on_overrun: Callable[[], object] | None = None
+        self._waiting: deque[bytes] = deque()
+        self._bytes = 0
+        self._waker: asyncio.Future[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to look at."""
+        return bool(self._waiting) or self.closing
+
+    def begin(self, first: bytes) -> None:
+        """The first message, before those that were put meanwhile."""
+        self._waiting.appendleft(first)
+
+    def put(self, data: bytes) -> None:
+        if self._waiting and self._bytes + len(data) > WAITING_BYTES_MAX:
+            self._waiting.clear()
+            self._bytes = 0
+            self.owed.update(self.sights)
+            if self.on_overrun is not None:
+                self.on_overrun()
+            return
+        self._waiting.append(data)
+        self._bytes += len(data)
+        self.wake()
+
+    def take(self) -> bytes:
+        """All that waits."""
+        found = b"".join(self._waiting)
+        self._waiting.clear()
+        self._bytes = 0
+        return found
+
+    def wake(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    async def wait(self, until: float) -> None:
+        """Until there is something to look at, or the loop's time ``until``."""
+        if self.ready:
+            return
+        loop = asyncio.get_running_loop()
+        self._waker = loop.create_future()
+        timer = loop.call_at(until, self.wake)
+        try:
+            await self._waker
+        finally:
+            timer.cancel()
+            self._waker = None

@@ -1,0 +1,1 @@
+"""What the projector publishes through Redis after a commit, put together: replies that may be asked for again, changes of lists."""
