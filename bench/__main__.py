@@ -46,10 +46,10 @@ EXAMPLE = HERE.parent / "examples" / "chat" / "langgraph.json"
 
 
 def floor() -> dict[str, float]:
-    found: dict[str, float] = json.loads(
+    figures: dict[str, float] = json.loads(
         subprocess.run([sys.executable, "-m", "bench.floor"], check=True, capture_output=True).stdout
     )
-    return found
+    return figures
 
 
 @contextlib.contextmanager
@@ -173,8 +173,8 @@ def main() -> int:
                     print(f"{result.name}: {result.cpu_ms() / base['cpu_ms']:.1f} times the floor's CPU")
             print(summary(results, args.log), flush=True)
             if args.json:
-                found = [as_json(result, args.log) for result in results]
-                args.json.write_text(json.dumps({"log": args.log, "floor": base, "results": found}, indent=1) + "\n")
+                figures = [as_json(result, args.log) for result in results]
+                args.json.write_text(json.dumps({"log": args.log, "floor": base, "results": figures}, indent=1) + "\n")
     return 1 if any(result.errors for result in results) else 0
 
 

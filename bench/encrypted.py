@@ -30,7 +30,7 @@ async def _compared(title: str, unit: str, callers: int, call: Call, plain: Serv
         order = (("plain", plain), ("sealed", sealed))
         for name, server in order if turn % 2 else reversed(order):
             turns[name].append(await closed_loop(server, name, unit, callers, call, seconds=server.seconds / 3))
-    without, sealing = (joined("", found) for found in turns.values())
+    without, sealing = (joined("", results) for results in turns.values())
     return [
         joined(f"{title}, not encrypted", turns["plain"]),
         joined(

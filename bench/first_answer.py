@@ -70,7 +70,7 @@ def one_round(installer: str, cache: Path) -> Round:
         try:
             installed = _wait_for(dev, "langlog: installed in")
             listens = _wait_for(dev, "langlog listens on")
-            answered = _ask(port)
+            answered = _request(port)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(dev.pid, signal.SIGINT)
@@ -88,15 +88,15 @@ def _cpu_s() -> float:
 def _wait_for(dev: subprocess.Popen[str], words: str) -> float:
     """When it said that. Raises RuntimeError with its output when it ends without."""
     assert dev.stdout is not None
-    said = []
+    output = []
     for line in dev.stdout:
-        said.append(line)
+        output.append(line)
         if words in line:
             return time.perf_counter()
-    raise RuntimeError(f"`make dev` ended before it said {words!r}:\n{''.join(said)}")
+    raise RuntimeError(f"`make dev` ended before it said {words!r}:\n{''.join(output)}")
 
 
-def _ask(port: int) -> float:
+def _request(port: int) -> float:
     """When the first word of the answer to a first question was there."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
     question = {"messages": [{"role": "user", "content": "hello"}]}
@@ -107,21 +107,21 @@ def _ask(port: int) -> float:
         raise RuntimeError(f"the first question was answered with {answer.status}: {answer.read(1000)!r}")
     for line in answer:
         if line.startswith(b"data:") and b'"content":"You' in line.replace(b": ", b":"):
-            found = time.perf_counter()
+            answered_at = time.perf_counter()
             connection.close()
-            return found
+            return answered_at
     raise RuntimeError("the stream of the first question ended without an answer")
 
 
 def measure(installer: str, caches: str, rounds: int) -> list[Round]:
-    found: list[Round] = []
+    measured: list[Round] = []
     with tempfile.TemporaryDirectory(prefix="langlog-cache-") as folder:
         if caches == "warm":
             one_round(installer, Path(folder) / "warm")
         for number in range(rounds):
-            found.append(one_round(installer, Path(folder) / ("warm" if caches == "warm" else f"cold-{number}")))
-            print(f"  {_shown(found[-1])}, load {found[-1].load:.1f}", flush=True)
-    return found
+            measured.append(one_round(installer, Path(folder) / ("warm" if caches == "warm" else f"cold-{number}")))
+            print(f"  {_shown(measured[-1])}, load {measured[-1].load:.1f}", flush=True)
+    return measured
 
 
 def _shown(each: Round) -> str:

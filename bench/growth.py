@@ -120,15 +120,15 @@ async def _resumable(connection: Connection) -> None:
 
 
 async def _chat(connection: Connection) -> None:
-    def said(turn: int) -> bytes:
+    def message(turn: int) -> bytes:
         question = f"Question {turn}: what does the timetable say about trains to the coast on a Sunday in winter?"
         return json.dumps(
             {"assistant_id": "chat", "input": {"messages": [{"role": "user", "content": question}]}}
         ).encode()
 
-    thread = await _thread_and_run(connection, said(0))
+    thread = await _thread_and_run(connection, message(0))
     for turn in range(1, TURNS):
-        await _run(connection, thread, said(turn))
+        await _run(connection, thread, message(turn))
 
 
 KINDS = (

@@ -90,7 +90,7 @@ class Callers:
             max((a.ended - a.began for a in under_way if a.partition == part), default=0.0)
             for part in range(PARTITIONS)
         )
-        found: dict[str, float | str] = {
+        figures: dict[str, float | str] = {
             "what": what,
             "commands": len(waits),
             "p50_ms": round(waits[len(waits) // 2] * 1000),
@@ -98,8 +98,8 @@ class Callers:
             "max_ms": round(waits[-1] * 1000),
             "median_partition_ms": round(longest[len(longest) // 2] * 1000),
         }
-        print(json.dumps(found), flush=True)
-        return found
+        print(json.dumps(figures), flush=True)
+        return figures
 
 
 async def measure(args: argparse.Namespace, bootstrap: str, folder: Path) -> None:

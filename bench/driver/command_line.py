@@ -29,6 +29,6 @@ async def langlog(server: Server, *words: str, says: bytes) -> Done:
     )
     out, err = await process.communicate()
     if process.returncode != 0 or says not in out:
-        said = f"{out.decode()[-500:]} {err.decode()[-500:]}"
-        raise RuntimeError(f"langlog {words[0]} ended with {process.returncode}: {said}")
+        output = f"{out.decode()[-500:]} {err.decode()[-500:]}"
+        raise RuntimeError(f"langlog {words[0]} ended with {process.returncode}: {output}")
     return Done(time.perf_counter() - began, err.decode())

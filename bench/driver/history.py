@@ -73,7 +73,7 @@ async def _lives(log: Log, states: list[ThreadState]) -> int:
 
 async def _decided(log: Log, states: list[ThreadState], commands: list[cmd.Command], *, finishing: bool) -> int:
     time = now_iso()
-    asked = [
+    requested = [
         NewRecord(
             cmd.TOPIC,
             command.key,
@@ -82,18 +82,18 @@ async def _decided(log: Log, states: list[ThreadState], commands: list[cmd.Comma
         )
         for command in commands
     ]
-    positions = await log.append(asked)
-    told: list[NewRecord] = []
-    for n, (command, record, position) in enumerate(zip(commands, asked, positions, strict=True)):
+    positions = await log.append(requested)
+    follow_ups: list[NewRecord] = []
+    for n, (command, record, position) in enumerate(zip(commands, requested, positions, strict=True)):
         meta = CommandMeta(record.headers["ce_id"], time, position.partition, position.offset)
         events = decide_thread(states[n], command, meta)
         states[n] = fold_thread(states[n], events, time)
         if finishing:
             assert isinstance(command, cmd.FinishRun)
-            told.append(_started(command, time))
-        told += event_records(Decided(meta, events, None, None))
-    await log.append(told)
-    return len(told)
+            follow_ups.append(_started(command, time))
+        follow_ups += event_records(Decided(meta, events, None, None))
+    await log.append(follow_ups)
+    return len(follow_ups)
 
 
 def _created(state: ThreadState, run_id: str) -> cmd.CreateRun:
@@ -116,5 +116,5 @@ def _finished(state: ThreadState, run_id: str) -> cmd.FinishRun:
 
 def _started(command: cmd.FinishRun, time: str) -> NewRecord:
     event = ev.RunStarted(thread_id=command.thread_id, run_id=command.run_id, attempt=command.attempt, worker="bench")
-    found = envelope.headers(id=new_id(), type=event.TYPE, source=SOURCE, time=time, subject=event.key)
-    return NewRecord(event.TOPIC, event.key, ev.encode(event), found)
+    headers = envelope.headers(id=new_id(), type=event.TYPE, source=SOURCE, time=time, subject=event.key)
+    return NewRecord(event.TOPIC, event.key, ev.encode(event), headers)

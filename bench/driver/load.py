@@ -64,16 +64,16 @@ class Result:
 
     def figures(self) -> dict[str, float]:
         """By the names that `bars` uses."""
-        found = dict(self.more)
+        figures = dict(self.more)
         if self.seconds and self.count:
-            found["per_s"] = self.rate
+            figures["per_s"] = self.rate
         if self.latencies_ms:
             for share in (0.5, 0.95, 0.99):
-                found[f"p{round(100 * share)}_ms"] = self.percentile(share)
-            found["p99_over_p50"] = found["p99_ms"] / max(found["p50_ms"], 1e-9)
+                figures[f"p{round(100 * share)}_ms"] = self.percentile(share)
+            figures["p99_over_p50"] = figures["p99_ms"] / max(figures["p50_ms"], 1e-9)
         if self.cpu_s and self.count:
-            found["cpu_ms"] = self.cpu_ms()
-        return found
+            figures["cpu_ms"] = self.cpu_ms()
+        return figures
 
 
 async def open_connections(server: Server, count: int) -> list[Connection]:
@@ -108,17 +108,17 @@ async def closed_loop(
     return Result(name, len(latencies), unit, passed, latencies, cpu, errors)
 
 
-def joined(name: str, found: Sequence[Result], **more: float) -> Result:
+def joined(name: str, results: Sequence[Result], **more: float) -> Result:
     """Loads of the same kind, as one."""
-    parts = {part for one in found for part in one.cpu_s}
+    parts = {part for one in results for part in one.cpu_s}
     return Result(
         name,
-        sum(one.count for one in found),
-        found[0].unit,
-        sum(one.seconds for one in found),
-        [ms for one in found for ms in one.latencies_ms],
-        {part: sum(one.cpu_s.get(part, 0.0) for one in found) for part in parts},
-        sum(one.errors for one in found),
+        sum(one.count for one in results),
+        results[0].unit,
+        sum(one.seconds for one in results),
+        [ms for one in results for ms in one.latencies_ms],
+        {part: sum(one.cpu_s.get(part, 0.0) for one in results) for part in parts},
+        sum(one.errors for one in results),
         more=more,
     )
 

@@ -34,14 +34,14 @@ class Stack:
                 roots.append(process)
         if self._broker is not None:
             roots.append(self._broker)
-        found: dict[int, tuple[str, psutil.Process]] = {}
+        by_pid: dict[int, tuple[str, psutil.Process]] = {}
         for root in roots:
             try:
                 for process in (root, *root.children(recursive=True)):
-                    found[process.pid] = (_part(process.name()), process)
+                    by_pid[process.pid] = (_part(process.name()), process)
             except psutil.NoSuchProcess:
                 continue
-        return found
+        return by_pid
 
     def cpu_s(self) -> dict[str, float]:
         """Seconds used so far, by part."""

@@ -29,9 +29,9 @@ async def idle(server: Server) -> list[Result]:
 async def memory(server: Server) -> list[Result]:
     """Resident memory after a first run on the example project."""
     [connection] = await open_connections(server, 1)
-    found = await connection.post_json("/assistants/search", {"limit": 1})
+    assistants = await connection.post_json("/assistants/search", {"limit": 1})
     body = {
-        "assistant_id": found[0]["assistant_id"],
+        "assistant_id": assistants[0]["assistant_id"],
         "input": {"messages": [{"role": "user", "content": "hello"}]},
         "if_not_exists": "create",
     }

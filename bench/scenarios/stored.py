@@ -29,8 +29,8 @@ async def holding(filling: Filling, filled: Server, empty: Server) -> list[Resul
     for turn in range(TURNS):
         order = (("empty", empty), ("filled", filled))
         for name, server in order if turn % 2 else reversed(order):
-            found = await closed_loop(server, name, "run", 32, wait_run, seconds=server.seconds / 3)
-            turns[name].append(found)
+            result = await closed_loop(server, name, "run", 32, wait_run, seconds=server.seconds / 3)
+            turns[name].append(result)
     empty_one = joined("wait, 32 callers, empty", turns["empty"], of_empty=1.0)
     rate = joined("", turns["filled"]).rate
     return [

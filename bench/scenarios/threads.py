@@ -34,8 +34,8 @@ async def state_and_history(server: Server) -> list[Result]:
     body = json.dumps({"limit": CHECKPOINTS + 10}).encode()
     _, answer = await connection.post(f"/threads/{thread}/history", body)
     connection.close()
-    if (found := len(json.loads(answer))) != CHECKPOINTS:
-        raise RuntimeError(f"{found} checkpoints instead of {CHECKPOINTS}")
+    if (count := len(json.loads(answer))) != CHECKPOINTS:
+        raise RuntimeError(f"{count} checkpoints instead of {CHECKPOINTS}")
     ten = json.dumps({"limit": 10}).encode()
 
     async def state(connection: Connection) -> None:
@@ -100,8 +100,8 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 async def search(server: Server, stored: int) -> list[Result]:
     results = []
-    for what, asked in SEARCHES.items():
-        body = json.dumps({"limit": 10} | asked).encode()
+    for what, query in SEARCHES.items():
+        body = json.dumps({"limit": 10} | query).encode()
 
         async def call(connection: Connection, body: bytes = body) -> None:
             status, answer = await connection.post("/threads/search", body)

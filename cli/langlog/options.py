@@ -108,8 +108,8 @@ def type_matches(type_name: str, wanted: Sequence[str]) -> bool:
     plain = tuple(text for text in wanted if text not in patterns)
     short = type_name.removeprefix(envelope.PREFIX)
     names = (type_name, short, ix.unversioned(short))
-    found = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
-    return found or (ix.matches(type_name, plain) if plain or not patterns else False)
+    named = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
+    return named or (ix.matches(type_name, plain) if plain or not patterns else False)
 
 
 def record_matches(

@@ -285,7 +285,7 @@ async def test_a_cut_that_is_broken_off_is_harmless_and_is_done_by_the_next(scen
             assert report.comparison is not None and report.comparison.same, report.comparison
             done = await retention.cut(log, settings, now, nobody_looks)
             assert done.done or after == 2, "the topics are cut before the snapshots that are replaced"
-            # (of commands, what the decider has told by now goes)
+            # (of commands, what the decider has state_of by now goes)
             left = await retention.plan(log, settings, now)
             assert all(cut == left.starts[lane] for lane, cut in left.cuts.items() if lane[0] != "commands")
 

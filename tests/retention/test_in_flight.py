@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from langlog.log.state import told, until
+from langlog.log.state import state_of, until
 from langlog.operations.refold import refold
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.history.as_of import NotInLog, RunAtPosition, thread_as_of
@@ -116,7 +116,7 @@ async def test_its_checkpoints_are_put_together_across_the_cut_also_when_the_thr
     assert (await thread_as_of(audit, thread_id, second)).checkpoint_id == "k2"
     history = await HistoryReader(log, pool).whole_thread(thread_id)
     assert history is not None and history.last_cut == last and not history.cut
-    shown = told(history, history.entries, NO_PROJECT)
+    shown = state_of(history, history.entries, NO_PROJECT)
     assert shown is not None and (shown["checkpoint_id"], shown["values"]["x"]) == ("k2", Raw(b"2"))
     assert shown["runs"] == [{"run_id": worker.run_id, "attempt": 1}]
     assert await refold(settings, log, pool, history) == []
@@ -124,6 +124,6 @@ async def test_its_checkpoints_are_put_together_across_the_cut_also_when_the_thr
     await worker.end()
     assert (await stack.send(cmd.DeleteThread(thread_id=thread_id))).status == 200
     history = await HistoryReader(log, pool).whole_thread(thread_id)
-    assert history is not None and told(history, history.entries, NO_PROJECT) is None
-    assert told(history, until(history.entries, second), NO_PROJECT) == shown
+    assert history is not None and state_of(history, history.entries, NO_PROJECT) is None
+    assert state_of(history, until(history.entries, second), NO_PROJECT) == shown
     assert await HistoryReader(log, pool).whole_thread(new_id()) is None

@@ -98,13 +98,13 @@ async def _export(settings: Settings, topics: list[str], wanted: Wanted, output:
                         file.write(json_line(record) + "\n")
                         count += 1
     if not count and wanted.thread_id is not None:
-        await _say_what_it_is(settings, wanted.thread_id)
+        await _print_head(settings, wanted.thread_id)
     if output is not None:
         click.echo(f"{count:,} records written to {output}", err=True)
     return 0
 
 
-async def _say_what_it_is(settings: Settings, thread_id: str) -> None:
+async def _print_head(settings: Settings, thread_id: str) -> None:
     """Of an id that no record has as its key, if the read model knows it as something else."""
     from langlog_backbone.postgres.database import connect_pool
     from langlog_backbone.process.service import StartError
@@ -139,9 +139,9 @@ async def _records(
     from ..progress import shown_progress
 
     if wanted.thread_id is not None and topics == ["commands", "run-events"]:
-        found = await _of_thread(settings, log, wanted.thread_id)
-        if found:
-            yield [r for r in found if r.offset >= done.get((r.topic, r.partition), 0)]
+        indexed = await _of_thread(settings, log, wanted.thread_id)
+        if indexed:
+            yield [r for r in indexed if r.offset >= done.get((r.topic, r.partition), 0)]
             return
     async for records in scan(log, topics, wanted.thread_id, done, progress=shown_progress):
         yield records
@@ -183,14 +183,14 @@ def _written(output: Path) -> Positions:
     with output.open("rb") as file:
         for line in file:
             try:
-                found = msgspec.json.decode(line)
-                place, offset = (found["topic"], found["partition"]), found["offset"]
+                written = msgspec.json.decode(line)
+                partition, offset = (written["topic"], written["partition"]), written["offset"]
             except (msgspec.MsgspecError, LookupError, TypeError):
                 break
             if not line.endswith(b"\n"):
                 break
             whole += len(line)
-            done[place] = max(done.get(place, 0), offset + 1)
+            done[partition] = max(done.get(partition, 0), offset + 1)
     with output.open("r+b") as file:
         file.truncate(whole)
     return done

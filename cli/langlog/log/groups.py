@@ -46,34 +46,34 @@ async def _groups(settings: Settings, *, each: bool, as_json: bool) -> int:
 
     from ..whereabouts import log_and_read_model
 
-    async with log_and_read_model(settings, compared=False) as (found, log):
-        pool = await connect_pool(found, size=1)
+    async with log_and_read_model(settings, compared=False) as (reached, log):
+        pool = await connect_pool(reached, size=1)
         try:
             try:
-                await check_same_log(pool.fetch, log, found.projection)
+                await check_same_log(pool.fetch, log, reached.projection)
             except OtherLog as error:
                 click.echo(f"langlog: {error}", err=True)  # and who is how far all the same
-            lanes = await gather(log, pool)
+            positions = await gather(log, pool)
         finally:
             await pool.close()
     if as_json:
-        for lane in lanes:
-            click.echo(msgspec.json.encode({**lane._asdict(), "lag": lane.lag}))
+        for position in positions:
+            click.echo(msgspec.json.encode({**position._asdict(), "lag": position.lag}))
     else:
-        for line in table(lanes, each=each):
+        for line in table(positions, each=each):
             click.echo(line)
     return 0
 
 
-def table(lanes: list[GroupPosition], *, each: bool) -> list[str]:
+def table(positions: list[GroupPosition], *, each: bool) -> list[str]:
     """For people: a line a topic, or a line a partition."""
     rows: list[tuple[str, ...]] = [("GROUP", "TOPIC", "PARTITIONS", "POSITION", "END", "LAG")]
     if each:
         rows[0] = ("GROUP", "TOPIC", "PARTITION", "POSITION", "END", "LAG")
-        rows += [(x.group, x.topic, str(x.partition), f"{x.position:,}", f"{x.end:,}", f"{x.lag:,}") for x in lanes]
+        rows += [(x.group, x.topic, str(x.partition), f"{x.position:,}", f"{x.end:,}", f"{x.lag:,}") for x in positions]
     else:
-        for group, topic in dict.fromkeys((x.group, x.topic) for x in lanes):
-            of = [x for x in lanes if (x.group, x.topic) == (group, topic)]
+        for group, topic in dict.fromkeys((x.group, x.topic) for x in positions):
+            of = [x for x in positions if (x.group, x.topic) == (group, topic)]
             behind = sum(x.lag > 0 for x in of)
             count = f"{len(of)}" if not behind else f"{len(of)}, {behind} behind"
             sums = (sum(x.position for x in of), sum(x.end for x in of), sum(x.lag for x in of))

@@ -45,16 +45,16 @@ async def _show(settings: Settings, run_id: str, thread_id: str | None, *, as_js
 
     if scan:
         async with log_alone(settings) as log:
-            return await _tell(log, None, run_id, thread_id, as_json=as_json)
-    async with log_and_read_model(settings) as (found, log):
-        pool = await connect_pool(found, size=1)
+            return await _print_run(log, None, run_id, thread_id, as_json=as_json)
+    async with log_and_read_model(settings) as (reached, log):
+        pool = await connect_pool(reached, size=1)
         try:
-            return await _tell(log, pool, run_id, thread_id, as_json=as_json)
+            return await _print_run(log, pool, run_id, thread_id, as_json=as_json)
         finally:
             await pool.close()
 
 
-async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None, *, as_json: bool) -> int:
+async def _print_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None, *, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.history.event_view import causes, event_view
     from langlog_schemas import commands as cmd
@@ -63,10 +63,10 @@ async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str
     from .timeline import style_of, timeline, title
 
     other = [] if pool is None else await other_kind(pool, run_id, "run")
-    found = (
+    history = (
         None if other else await history_reader(log, pool).of_run(run_id, thread_id)
     )  # a scan would find no run of that id
-    if found is None:
+    if history is None:
         click.echo(
             f"langlog: there is no run {run_id} in the log: check the id, and that --data-dir or LOG_URI name its log",
             err=True,
@@ -75,15 +75,15 @@ async def _tell(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str
             click.echo(line, err=True)
         return 1
     if not as_json:
-        click.echo(title(found.entries, run_id, found.thread_id))
-        for told, line in zip(found.entries, timeline(found.entries), strict=True):
-            click.echo(click.style(line, **style_of(told)))  # plain in pipes and with NO_COLOR
+        click.echo(title(history.entries, run_id, history.thread_id))
+        for recorded, line in zip(history.entries, timeline(history.entries), strict=True):
+            click.echo(click.style(line, **style_of(recorded)))  # plain in pipes and with NO_COLOR
         return 0
-    partition = log.partition_of(found.thread_id)
-    decided = causes([told.record for told in found.entries])
+    partition = log.partition_of(history.thread_id)
+    decided = causes([recorded.record for recorded in history.entries])
     commands = {r.offset: r for r in await log.fetch(cmd.TOPIC, partition, {c.offset for c in decided.values()})}
-    for told in found.entries:
-        cause = decided.get(told.record.offset)
+    for recorded in history.entries:
+        cause = decided.get(recorded.record.offset)
         command = None if cause is None else commands.get(cause.offset)
-        click.echo(msgspec.json.encode(event_view(told.record, told.run_id, cause, command)))
+        click.echo(msgspec.json.encode(event_view(recorded.record, recorded.run_id, cause, command)))
     return 0

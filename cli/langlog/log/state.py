@@ -62,20 +62,20 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
             await pool.close()
     if history is not None and history.cut:
         return 1  # said already
-    found = None
+    folded = None
     if history is not None:
         early = _too_early(history, at)
         if early is not None:
             click.echo(f"langlog: {early}", err=True)
             return 1
-        found = told(history, until(history.entries, at), settings.project)
-    if found is None:
+        folded = state_of(history, until(history.entries, at), settings.project)
+    if folded is None:
         then = "" if at is None else " then"
         click.echo(f"langlog: there is no thread {thread_id} in the log{then}", err=True)
         for line in hints:
             click.echo(line, err=True)
         return 1
-    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    click.echo(msgspec.json.format(msgspec.json.encode(folded), indent=2))
     return 0
 
 
@@ -95,15 +95,15 @@ def until(entries: Sequence[RecordedEvent], at: int | datetime | None) -> Sequen
     if at is None:
         return entries
     if isinstance(at, int):
-        return [told for told in entries if told.record.offset <= at]
+        return [entry for entry in entries if entry.record.offset <= at]
     last = max(
-        (n for n, told in enumerate(entries) if datetime.fromisoformat(told.record.headers["ce_time"]) <= at),
+        (n for n, entry in enumerate(entries) if datetime.fromisoformat(entry.record.headers["ce_time"]) <= at),
         default=-1,
     )
     return entries[: last + 1]
 
 
-def told(history: History, entries: Sequence[RecordedEvent], project: Path) -> dict[str, Any] | None:
+def state_of(history: History, entries: Sequence[RecordedEvent], project: Path) -> dict[str, Any] | None:
     """The thread after these events, which follow its snapshot if it has one; None when it was not there."""
     from langlog_executor.replay.past_state import values_at
     from langlog_executor.replay.recorded import Recorded

@@ -102,7 +102,7 @@ def json_line(record: Record) -> str:
         body = (msgspec.msgpack if msgpack else msgspec.json).decode(record.value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         body = None if envelope.ERASED in record.headers else base64.b64encode(record.value).decode()
-    found = {
+    members = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
@@ -112,7 +112,7 @@ def json_line(record: Record) -> str:
         "headers": record.headers,
         "data": body,
     }
-    return msgspec.json.encode(found).decode()
+    return msgspec.json.encode(members).decode()
 
 
 async def _tail(
@@ -128,7 +128,7 @@ async def _tail(
 async def _print(log: Log, topics: list[str], wanted: Wanted, begin: Begin, *, follow: bool, render: Any) -> None:
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
     begins = await _begins(log, topics, begin, ends)
-    missing = {place for place, end in ends.items() if end > begins[place]}
+    missing = {partition for partition, end in ends.items() if end > begins[partition]}
     if not follow and not missing:
         return
     # an end of 0 is the beginning, and stays it
@@ -136,13 +136,13 @@ async def _print(log: Log, topics: list[str], wanted: Wanted, begin: Begin, *, f
     try:
         while follow or missing:
             for record in await reader.read():
-                place = (record.topic, record.partition)
-                if not follow and record.offset >= ends[place]:
+                partition = (record.topic, record.partition)
+                if not follow and record.offset >= ends[partition]:
                     continue
                 if wanted.has(record):
                     click.echo(render(record))
-                if record.offset + 1 >= ends[place]:
-                    missing.discard(place)
+                if record.offset + 1 >= ends[partition]:
+                    missing.discard(partition)
     finally:
         await reader.stop()
 
@@ -155,4 +155,4 @@ async def _begins(log: Log, topics: list[str], begin: Begin, ends: Positions) ->
     if begin is None:
         return starts
     at = {(topic, n): offset for topic in topics for n, offset in enumerate(await log.offsets_at(topic, begin))}
-    return {place: max(start, at[place]) for place, start in starts.items()}
+    return {partition: max(start, at[partition]) for partition, start in starts.items()}

@@ -21,20 +21,20 @@ BOOKKEEPING = ("__pregel_tasks", "branch:to:", "__start__")
 def timeline(entries: Sequence[RecordedEvent]) -> Iterator[str]:
     """One line an event: seconds since the first, the clock, what happened."""
     first: datetime | None = None
-    for told in entries:
-        time = datetime.fromisoformat(told.record.headers["ce_time"])
+    for recorded in entries:
+        time = datetime.fromisoformat(recorded.record.headers["ce_time"])
         first = first or time
-        what, rest = describe(told)
+        what, rest = describe(recorded)
         line = f"+{(time - first).total_seconds():>9.3f} s  {time.strftime('%H:%M:%S.%f')[:-3]}  {what:<13} {rest}"
         yield line.rstrip()
 
 
-def style_of(told: RecordedEvent) -> dict[str, Any]:
+def style_of(recorded: RecordedEvent) -> dict[str, Any]:
     """How the line stands out on a terminal: ends by how they went, what waits for a human, and what repeats."""
     from langlog_schemas import events as ev
 
-    what, _ = describe(told)
-    match told.event:
+    what, _ = describe(recorded)
+    match recorded.event:
         case ev.RunSucceeded():
             return {"fg": "green"}
         case ev.RunFailed() | ev.RunTimedOut():
@@ -61,12 +61,12 @@ def title(entries: Sequence[RecordedEvent], run_id: str, thread_id: str) -> str:
     return f"run {run_id} on thread {thread_id}{graph}, {at}"
 
 
-def describe(told: RecordedEvent) -> tuple[str, str]:
+def describe(recorded: RecordedEvent) -> tuple[str, str]:
     """What happened, and the particulars."""
     from langlog_schemas import checkpoints as cp
     from langlog_schemas import events as ev
 
-    event, record = told.event, told.record
+    event, record = recorded.event, recorded.record
     match event:
         case None:
             return "?", f"{record.headers.get('ce_type', '')}: sealed, or of a newer langlog"
@@ -103,23 +103,23 @@ def _created(event: Any) -> str:
     import msgspec
 
     kwargs = msgspec.json.decode(event.kwargs)
-    asked = "resume" if kwargs.get("command") else "input"
+    source = "resume" if kwargs.get("command") else "input"
     text = msgspec.json.encode(kwargs.get("command") or kwargs.get("input")).decode()
     delay = f"not before {event.not_before}" if event.not_before else ""
     strategy = "" if event.multitask_strategy == "enqueue" else event.multitask_strategy
-    return _joined(strategy, delay, f"{asked} {_cut(text)}")
+    return _joined(strategy, delay, f"{source} {_cut(text)}")
 
 
 def _checkpoint(body: Any) -> str:
     import msgspec
 
     metadata = msgspec.json.decode(body.metadata or b"{}")
-    place = f" in {body.namespace}" if body.namespace else ""
+    namespace = f" in {body.namespace}" if body.namespace else ""
     changed = [b for b in body.blobs if not b.channel.startswith(BOOKKEEPING)]
     named = ", ".join(f"{b.channel} ({len(b.data):,} B)" for b in changed[:SHOWN_CHANNELS])
     more = f" and {len(changed) - SHOWN_CHANNELS} more" if len(changed) > SHOWN_CHANNELS else ""
     what = f"changed {named}{more}" if changed else "nothing changed"
-    return f"{body.checkpoint_id} step {metadata.get('step')} ({metadata.get('source')}){place}: {what}"
+    return f"{body.checkpoint_id} step {metadata.get('step')} ({metadata.get('source')}){namespace}: {what}"
 
 
 def _writes(body: Any) -> tuple[str, str]:

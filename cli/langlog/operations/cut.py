@@ -72,46 +72,46 @@ async def _cut(settings: Settings, before: datetime, *, dry: bool, ignored: tupl
 
     from ..progress import shown_progress
     from ..whereabouts import log_and_read_model
-    from .rebuild import say_compared
+    from .rebuild import print_comparison
 
-    async with log_and_read_model(settings) as (found, log):
+    async with log_and_read_model(settings) as (reached, log):
         try:
             if dry:
-                _say_plan(await retention.plan(log, found, before, ignored), before, "would be cut")
+                _print_plan(await retention.plan(log, reached, before, ignored), before, "would be cut")
                 return 0
-            size = _size(found)
+            size = _size(reached)
             with shown_progress("folding") as progress:
-                done = await retention.cut(log, found, before, progress, ignored)
+                done = await retention.cut(log, reached, before, progress, ignored)
         except RebuildError as error:
             click.echo(f"langlog: {error}", err=True)
             return 1
         if done.comparison is None:
-            _say_plan(done.plan, before, "are to be cut")
+            _print_plan(done.plan, before, "are to be cut")
             return 0
-        same = say_compared(done.comparison)
+        same = print_comparison(done.comparison)
         if not done.done:
             click.echo(
                 "Nothing was cut, because the read model is not what the log says: see `langlog verify` and `langlog rebuild`."
             )
             return 1
-        _say_plan(done.plan, before, "were cut")
+        _print_plan(done.plan, before, "were cut")
         click.echo(f"Replaced by a snapshot ({done.rows:,} rows, {done.snapshot_records:,} records).")
         if size is not None:
-            click.echo(f"The log's file had {size / 1e6:,.1f} MB, now {(_size(found) or 0) / 1e6:,.1f} MB.")
+            click.echo(f"The log's file had {size / 1e6:,.1f} MB, now {(_size(reached) or 0) / 1e6:,.1f} MB.")
         return 0 if same else 1
 
 
-def _say_plan(plan: Plan, before: datetime, what: str) -> None:
-    total = sum(end - plan.starts[lane] for lane, end in plan.ends.items())
+def _print_plan(plan: Plan, before: datetime, what: str) -> None:
+    total = sum(end - plan.starts[partition] for partition, end in plan.ends.items())
     share = f"{100 * plan.records / total:.0f} %" if total else "all"
     click.echo(
         f"Before {before.isoformat(timespec='seconds')}: {plan.records:,} of {total:,} records ({share}) {what}."
     )
     for topic in dict.fromkeys(topic for topic, _ in plan.cuts):
-        lanes = [lane for lane in plan.cuts if lane[0] == topic]
-        gone = sum(plan.cuts[lane] - plan.starts[lane] for lane in lanes)
+        partitions = [partition for partition in plan.cuts if partition[0] == topic]
+        gone = sum(plan.cuts[partition] - plan.starts[partition] for partition in partitions)
         if gone:
-            click.echo(f"  {topic:<18} {gone:>12,} of {sum(plan.ends[x] - plan.starts[x] for x in lanes):,}")
+            click.echo(f"  {topic:<18} {gone:>12,} of {sum(plan.ends[x] - plan.starts[x] for x in partitions):,}")
     for name in sorted({name for names in plan.holders.values() for name in names}):
         held = [f"{topic}/{part}" for (topic, part), names in plan.holders.items() if name in names]
         shown = ", ".join(held[:4]) + (f" and {len(held) - 4} more" if len(held) > 4 else "")

@@ -47,8 +47,8 @@ async def _rewrap(settings: Settings) -> int:
             "langlog: LANGLOG_ENCRYPTION is off, so there are no keys to wrap: set it as services have it", err=True
         )
         return 1
-    async with log_and_read_model(settings, compared=False) as (found, _):
-        at_work = ThreadKeys(found)
+    async with log_and_read_model(settings, compared=False) as (reached, _):
+        at_work = ThreadKeys(reached)
         await at_work.start()
         try:
             with shown_progress("wrapping keys") as progress:

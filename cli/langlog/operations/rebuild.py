@@ -93,9 +93,9 @@ async def _reach(settings: Settings, work: Any, *, compared: bool) -> int:
 
     from ..whereabouts import log_and_read_model
 
-    async with log_and_read_model(settings, compared=compared) as (found, log):
+    async with log_and_read_model(settings, compared=compared) as (reached, log):
         try:
-            code: int = await work(found, log)
+            code: int = await work(reached, log)
         except RebuildError as error:
             click.echo(f"langlog: {error}", err=True)
             return 1
@@ -107,25 +107,25 @@ async def _verify(settings: Settings, log: Any) -> int:
 
     with shown_progress("folding") as progress:
         report = await swap.verify(log, settings, progress)
-    _say_folded(report)
+    _print_folded(report)
     assert report.comparison is not None
-    return 0 if say_compared(report.comparison) else 1
+    return 0 if print_comparison(report.comparison) else 1
 
 
 async def _rebuild(settings: Settings, log: Any, *, fresh: bool, accept: bool) -> int:
     from langlog_projector.rebuild import swap
 
     with shown_progress(f"folding into {swap.new_schema(settings.projection)}") as progress:
-        report = await swap.rebuild(log, settings, progress, lambda found: found.same or accept, fresh=fresh)
-    _say_folded(report)
+        report = await swap.rebuild(log, settings, progress, lambda comparison: comparison.same or accept, fresh=fresh)
+    _print_folded(report)
     if report.comparison is None:
         click.echo(f"There was no read model {settings.projection}: now there is.")
         return 0
-    say_compared(report.comparison)
+    print_comparison(report.comparison)
     if not report.swapped:
         click.echo("Not swapped in: look at the differences, and say --accept-differences if the new one is right.")
         return 1
-    _say_swapped(settings)
+    _print_swapped(settings)
     return 0
 
 
@@ -134,11 +134,11 @@ async def _from_scratch(settings: Settings, log: Any) -> int:
 
     with shown_progress(f"folding into {swap.new_schema(settings.projection)}") as progress:
         report = await swap.rebuild_from_scratch(log, settings, progress)
-    _say_folded(report)
+    _print_folded(report)
     if report.comparison is not None:
-        say_compared(report.comparison)
+        print_comparison(report.comparison)
     if report.kept:
-        _say_swapped(settings)
+        _print_swapped(settings)
     else:
         click.echo(f"There was no read model {settings.projection}: now there is.")
     return 0
@@ -149,8 +149,8 @@ async def _roll_back(settings: Settings, log: Any) -> int:
 
     with shown_progress(f"bringing {swap.old_schema(settings.projection)} up to date") as progress:
         report = await swap.roll_back(log, settings, progress)
-    _say_folded(report)
-    _say_swapped(settings)
+    _print_folded(report)
+    _print_swapped(settings)
     return 0
 
 
@@ -162,13 +162,13 @@ async def _drop_old(settings: Settings, log: Any) -> int:
     return 0
 
 
-def _say_folded(report: Report) -> None:
+def _print_folded(report: Report) -> None:
     click.echo(f"Folded {report.folded:,} records.")
     if report.refused:
         click.echo(f"{report.refused} of them cannot be folded, live or here: see `dead-letters`.")
 
 
-def _say_swapped(settings: Settings) -> None:
+def _print_swapped(settings: Settings) -> None:
     from langlog_projector.rebuild.swap import old_schema
 
     click.echo(
@@ -177,17 +177,17 @@ def _say_swapped(settings: Settings) -> None:
     )
 
 
-def say_compared(found: Comparison) -> bool:
+def print_comparison(comparison: Comparison) -> bool:
     """Print it. Whether they are the same."""
     from langlog_projector.rebuild.comparison import EXCLUDED
 
-    rows = sum(found.tables.values())
+    rows = sum(comparison.tables.values())
     left_out = "; ".join(f"{what} ({why})" for what, why in EXCLUDED.items()) or "nothing"
-    click.echo(f"Compared {rows:,} rows of {len(found.tables)} tables; left out: {left_out}.")
-    for table, key, column, live, rebuilt in found.differences:
+    click.echo(f"Compared {rows:,} rows of {len(comparison.tables)} tables; left out: {left_out}.")
+    for table, key, column, live, rebuilt in comparison.differences:
         click.echo(f"{table} {key} {column}\n    live    {_cut(live)}\n    rebuilt {_cut(rebuilt)}")
-    click.echo("No differences." if found.same else f"{found.rows_differing:,} rows differ.")
-    return found.same
+    click.echo("No differences." if comparison.same else f"{comparison.rows_differing:,} rows differ.")
+    return comparison.same
 
 
 def _cut(value: str | None) -> str:

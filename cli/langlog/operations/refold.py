@@ -36,11 +36,11 @@ async def refold(settings: Settings, log: Log, pool: asyncpg.Pool, history: Hist
     try:
         await ensure_read_model(scratch, scratch_settings)
         await _fold(scratch, schema, log.partition_of(history.thread_id), history)
-        found = await _compare(pool, scratch, history.thread_id)
+        differences = await _compare(pool, scratch, history.thread_id)
     finally:
         await scratch.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         await scratch.close()
-    return found + await _aggregate(pool, history)
+    return differences + await _aggregate(pool, history)
 
 
 async def _fold(scratch: asyncpg.Pool, schema: str, partition: int, history: History) -> None:
@@ -84,21 +84,21 @@ async def _restore(scratch: asyncpg.Pool, schema: str, base: ThreadRows, fences:
 
 
 async def _compare(pool: asyncpg.Pool, scratch: asyncpg.Pool, thread_id: str) -> list[str]:
-    found: list[str] = []
+    differences: list[str] = []
     for table in TABLES:
         live, again = await _rows(pool, table, thread_id), await _rows(scratch, table, thread_id)
         for key in sorted({*live, *again}):
             mine, other = live.get(key), again.get(key)
             if mine is None or other is None:
-                found.append(
+                differences.append(
                     f"{table} {' '.join(key)}: {'only in the log' if mine is None else 'only in the read model'}"
                 )
                 continue
             for column in mine:
                 if mine[column] != other.get(column):
-                    said = f"the read model says {_shown(mine[column])}, the log {_shown(other.get(column))}"
-                    found.append(f"{table} {' '.join(key)} {column}: {said}")
-    return found
+                    shown = f"the read model says {_shown(mine[column])}, the log {_shown(other.get(column))}"
+                    differences.append(f"{table} {' '.join(key)} {column}: {shown}")
+    return differences
 
 
 async def _rows(pool: asyncpg.Pool, table: str, thread_id: str) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -120,23 +120,23 @@ async def _aggregate(pool: asyncpg.Pool, history: History) -> list[str]:
     from langlog_schemas.thread import ThreadState, evolve
 
     state = ThreadState(thread_id=history.thread_id) if history.base is None else history.base.state()
-    for told in history.entries:
-        if told.event is not None:
-            state = evolve(state, told.event, told.record.headers["ce_time"])
+    for recorded in history.entries:
+        if recorded.event is not None:
+            state = evolve(state, recorded.event, recorded.record.headers["ce_time"])
     row = await pool.fetchrow("SELECT status FROM threads WHERE thread_id = $1", history.thread_id)
     if row is None or not state.exists:
         return [] if (row is None) == (not state.exists) else ["thread: it exists in one of log and read model alone"]
-    found = []
+    differences = []
     if row["status"] != state.status:
-        found.append(f"thread status: the read model says {row['status']}, the aggregate {state.status}")
+        differences.append(f"thread status: the read model says {row['status']}, the aggregate {state.status}")
     active = await pool.fetch(
         "SELECT run_id, attempt FROM runs WHERE thread_id = $1 AND status IN ('pending', 'running') ORDER BY ordinal",
         history.thread_id,
     )
     mine, other = [tuple(r) for r in active], [(r.run_id, r.attempt) for r in state.runs.values()]
     if mine != other:
-        found.append(f"runs in flight: the read model says {mine}, the aggregate {other}")
-    return found
+        differences.append(f"runs in flight: the read model says {mine}, the aggregate {other}")
+    return differences
 
 
 def _shown(value: Any) -> str:

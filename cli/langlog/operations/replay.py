@@ -85,7 +85,7 @@ def _declined(history: History, run_id: str) -> bool:
 
     if history.base is None:
         return history.cut > 0  # said already
-    if any(told.run_id == run_id and isinstance(told.event, ev.RunCreated) for told in history.entries):
+    if any(recorded.run_id == run_id and isinstance(recorded.event, ev.RunCreated) for recorded in history.entries):
         return False
     since = history.base.last_at().isoformat()
     click.echo(
@@ -140,16 +140,16 @@ async def _replay(
                 shown.append(step)
                 click.echo("\n".join(step_lines(step)))
 
-        found = await run_in_sandbox(request, reached, limit_s, show)
-    if found.problem is not None:
-        click.echo(f"langlog: {found.problem}", err=True)
+        replayed = await run_in_sandbox(request, reached, limit_s, show)
+    if replayed.problem is not None:
+        click.echo(f"langlog: {replayed.problem}", err=True)
         return FAILED
     if as_json:
-        click.echo(msgspec.json.encode({**msgspec.to_builtins(found), "same": found.same}))
+        click.echo(msgspec.json.encode({**msgspec.to_builtins(replayed), "same": replayed.same}))
     else:
-        for line in report(found, shown):
+        for line in report(replayed, shown):
             click.echo(line)
-    return SAME if found.same else DIFFERENT
+    return SAME if replayed.same else DIFFERENT
 
 
 def _not_there(run_id: str, hints: Sequence[str]) -> int:
@@ -171,19 +171,19 @@ def _absolute(graph: str | None) -> str | None:
     return f"{Path(source).absolute()}:{attribute}" if source.endswith(".py") or "/" in source else graph
 
 
-def report(found: Replayed, shown: Sequence[StepDiff] = ()) -> Iterable[str]:
+def report(replayed: Replayed, shown: Sequence[StepDiff] = ()) -> Iterable[str]:
     """The comparison for people, but for steps that have been shown as they are."""
-    for step in found.steps:
+    for step in replayed.steps:
         if step not in shown:
             yield from step_lines(step)
-    if found.recorded == found.replayed:
-        yield f"end: {found.recorded}"
+    if replayed.recorded == replayed.replayed:
+        yield f"end: {replayed.recorded}"
     else:
-        yield f"end: recorded {found.recorded}; replayed {found.replayed}"
-    yield from _differences(found.differences, 4)
-    if found.store_writes:
-        yield f"not written to the store: {', '.join(found.store_writes)}"
-    yield "Replay matches the recorded run." if found.same else "Replay diverged from the recorded run."
+        yield f"end: recorded {replayed.recorded}; replayed {replayed.replayed}"
+    yield from _differences(replayed.differences, 4)
+    if replayed.store_writes:
+        yield f"not written to the store: {', '.join(replayed.store_writes)}"
+    yield "Replay matches the recorded run." if replayed.same else "Replay diverged from the recorded run."
 
 
 def step_lines(step: StepDiff) -> Iterable[str]:
@@ -196,8 +196,8 @@ def step_lines(step: StepDiff) -> Iterable[str]:
     yield from _differences(step.differences, 4)
 
 
-def _differences(found: Sequence[Difference], indent: int) -> Iterable[str]:
-    for difference in found:
+def _differences(differences: Sequence[Difference], indent: int) -> Iterable[str]:
+    for difference in differences:
         yield f"{' ' * indent}{difference.path or '(value)'}"
         yield f"{' ' * indent}  - {'(nothing)' if difference.recorded is None else difference.recorded}"
         yield f"{' ' * indent}  + {'(nothing)' if difference.replayed is None else difference.replayed}"
@@ -223,17 +223,19 @@ async def _dry(settings: Settings, run_id: str, thread_id: str | None, *, as_jso
                 return _not_there(run_id, hints)
             if _declined(history, run_id):
                 return FAILED
-            found = await refold(reached, log, pool, history)
+            differences = await refold(reached, log, pool, history)
         finally:
             await pool.close()
     if as_json:
         click.echo(
-            msgspec.json.encode({"thread_id": history.thread_id, "events": len(history.entries), "differences": found})
+            msgspec.json.encode(
+                {"thread_id": history.thread_id, "events": len(history.entries), "differences": differences}
+            )
         )
     else:
-        for difference in found:
+        for difference in differences:
             click.echo(difference)
         on = "" if history.base is None else " on top of its snapshot"
         what = f"{len(history.entries):,} events of thread {history.thread_id}, folded again{on}"
-        click.echo(f"{what}: {'as in the read model' if not found else f'{len(found)} differences'}.")
-    return DIFFERENT if found else SAME
+        click.echo(f"{what}: {'as in the read model' if not differences else f'{len(differences)} differences'}.")
+    return DIFFERENT if differences else SAME

@@ -85,13 +85,13 @@ def existing(settings: Settings) -> Settings:
     from langlog_backbone.process.service import StartError
 
     folder = settings.data_dir.absolute()
-    found = {}
+    addresses = {}
     if not (settings.log_uri and settings.database_uri and settings.redis_uri):
         if not (folder / LOG_FILE).is_file() and not settings.log_uri:
             raise StartError(
                 f"there is no log in {settings.data_dir} (name the data folder of langlog dev with --data-dir, or set LOG_URI)"
             )
-        found["log_uri"] = settings.log_uri or f"sqlite://{folder / LOG_FILE}"
-        found["database_uri"] = settings.database_uri or EmbeddedPostgres(folder).uri
-        found["redis_uri"] = settings.redis_uri or EmbeddedRedis(folder).uri
-    return msgspec.structs.replace(settings, **found)
+        addresses["log_uri"] = settings.log_uri or f"sqlite://{folder / LOG_FILE}"
+        addresses["database_uri"] = settings.database_uri or EmbeddedPostgres(folder).uri
+        addresses["redis_uri"] = settings.redis_uri or EmbeddedRedis(folder).uri
+    return msgspec.structs.replace(settings, **addresses)

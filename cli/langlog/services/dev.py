@@ -106,7 +106,7 @@ async def _run(settings: Settings, project: Project, *, reload: bool, ending: En
 
         from .reload import Reloaded, ReloadService
 
-    asked, began = settings, monotonic()
+    given, began = settings, monotonic()
     if not settings.base_url:
         settings = replace(settings, base_url=own_url(settings))
     async with contextlib.AsyncExitStack() as stack:
@@ -129,7 +129,7 @@ async def _run(settings: Settings, project: Project, *, reload: bool, ending: En
         services: list[Service] = [
             projector,
             DeciderService(backbone),
-            SchedulerService(backbone, None if asked.redis_uri else began),
+            SchedulerService(backbone, None if given.redis_uri else began),
             pool,
             GraphsService(backbone),
             gateway,
@@ -143,9 +143,11 @@ async def _run(settings: Settings, project: Project, *, reload: bool, ending: En
 
         def ready() -> None:
             if projector.first_fold.events:
-                progress.say(f"{projector.first_fold.events:,} events of the log folded", projector.first_fold.seconds)
+                progress.print_step(
+                    f"{projector.first_fold.events:,} events of the log folded", projector.first_fold.seconds
+                )
             progress.end()
-            _say(asked, project)
+            _print_started(given, project)
             click.echo(f"  started in {progress.seconds:.1f} s")
 
         def step(name: str) -> contextlib.AbstractContextManager[None]:
@@ -160,7 +162,7 @@ def _folding(projector: ProjectorService) -> str:
     return f"folding events: {fold.events - fold.unfolded:,} of {fold.events:,}" if fold.unfolded else ""
 
 
-def _say(settings: Settings, project: Project) -> None:
+def _print_started(settings: Settings, project: Project) -> None:
     """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
     servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
     where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())

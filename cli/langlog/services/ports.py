@@ -11,12 +11,12 @@ from langlog_backbone.process.service import StartError
 def ensure_free(host: str, port: int) -> None:
     """Raises StartError when nobody could listen there now."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise StartError(
             f"cannot resolve the address {host!r}: {error.strerror} (choose another with --host)"
         ) from None
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in addresses:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -79,9 +79,9 @@ class StartProgress:
             with self._lock:
                 del self._steps[number]
         if done:
-            self.say(done, monotonic() - began)
+            self.print_step(done, monotonic() - began)
 
-    def say(self, done: str, seconds: float) -> None:
+    def print_step(self, done: str, seconds: float) -> None:
         """A step that took so long has ended."""
         if self._json:
             logger.info("start.step", done=done, seconds=round(seconds, 2))
@@ -112,8 +112,8 @@ class StartProgress:
             figures = self.figures()
         except RuntimeError:  # read beside the event loop, which changes what is counted
             figures = ""
-        found = [f"{doing} {now - began:.1f} s" for doing, began in self._steps.values()]
-        return ", ".join([*found, *([figures] if figures else [])])
+        steps = [f"{doing} {now - began:.1f} s" for doing, began in self._steps.values()]
+        return ", ".join([*steps, *([figures] if figures else [])])
 
     def _erase(self) -> None:
         with self._lock:

@@ -104,10 +104,10 @@ class ReloadService:
             except StartError as error:
                 logger.error("graphs.reload_failed", files=files, error=str(error), effect=IN_FORCE)
             except Exception as error:  # half a file may be anything: the server goes on with what it has
-                said = f"{type(error).__name__}: {error}"
-                logger.error("graphs.reload_failed", files=files, error=said, effect=IN_FORCE, exc_info=error)
+                reason = f"{type(error).__name__}: {error}"
+                logger.error("graphs.reload_failed", files=files, error=reason, effect=IN_FORCE, exc_info=error)
             else:
-                _say(files, done)
+                _print_reloaded(files, done)
 
     async def _watch(self) -> None:
         """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""
@@ -141,13 +141,13 @@ class ReloadService:
                     self._note(batch)
 
     def _note(self, paths: set[Path]) -> None:
-        found = {path for path in paths if matters(path, self._root)}
-        if found:
-            self._paths |= found
+        changed = {path for path in paths if matters(path, self._root)}
+        if changed:
+            self._paths |= changed
             self._changed.set()
 
 
-def _say(files: list[str], done: Reloaded) -> None:
+def _print_reloaded(files: list[str], done: Reloaded) -> None:
     """New runs have the new code at once; runs that are named have the old one until then."""
     about: dict[str, Any] = {"files": files}
     if done.left.count:

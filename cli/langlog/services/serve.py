@@ -146,8 +146,8 @@ async def _run(services: Callable[[Backbone], list[Service]], settings: Settings
     from .health import HealthService
 
     async with open_backbone(settings) as backbone:
-        found = services(backbone)
+        running = services(backbone)
         if settings.health_port:
             probe = Probe(backbone.pool, backbone.queue, backbone.log)
-            found.append(HealthService(found[:], settings.host, settings.health_port, probe))
-        return await run_services(found, ending=ending)
+            running.append(HealthService(running[:], settings.host, settings.health_port, probe))
+        return await run_services(running, ending=ending)
