@@ -21,6 +21,7 @@ from langlog_backbone.process.activity import Activity
 from .agents.a2a import A2a
 from .agents.mcp import Mcp
 from .auth.access import GATE, identify, identity_of
+from .auth.encryption_context import serving
 from .changes.hub import Hub
 from .changes.routes import Changes
 from .core import ID_SECRET, Core
@@ -300,6 +301,7 @@ async def _answer(
 ) -> web.StreamResponse:
     """The answer of a built-in route: the caller is identified first, then the body is read."""
     try:
+        serving(request)
         refused = _is_upgrade(request) and not _takes_sockets(request, prefix)
         if refused or not open:
             await identify(request)

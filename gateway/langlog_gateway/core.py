@@ -77,13 +77,16 @@ class Core:
         self.reads = Reads(backbone.pool, self.settings.read_timeout_s)
         self.code = LiveCode(self.options, self.reads, self.settings)
         """The project's own application, authentication and encryption contexts."""
+        self.reads.handlers = lambda: self.code.json_handlers
         self.credentials = RunCredentials(backbone.pool, self.settings)
         self.replies = ReplyRouter(backbone.bus)
         self.commands = Commands(backbone.log, self.replies, self.reads, self.settings.reply_timeout_s)
+        self.commands.seal = self.code.sealed
         self.queries = Queries(backbone.pipe, self.replies, self.settings.reply_timeout_s)
         self.audit = Audit(backbone.log, self.reads.rows, self.settings.audit_page_bytes)
         self.watermark = Watermark(backbone.bus)
         self.watches = Watches(backbone.bus, self.settings, backbone.log.partition_of)
+        self.watches.handlers = self.reads.handlers
         self.ends = EndsInLog(backbone.log)
         self.permissions = Permissions(self.settings, self.reads, self.watches)
         self.backlog = Backlog(backbone.pipe, self.reads)

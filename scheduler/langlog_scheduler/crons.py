@@ -25,6 +25,7 @@ from langlog_backbone.log import RecordTooLarge
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.retry import Availability
 from langlog_backbone.project.config import read_configuration
+from langlog_backbone.project.json_handlers import CONTEXT_KEY
 from langlog_backbone.project.ttl import thread_ttl
 from langlog_backbone.redis import channels
 from langlog_backbone.time.schedule import Schedule, ScheduleError
@@ -265,6 +266,7 @@ def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: boo
             started_ms=int(due.timestamp() * 1000),
             user={"identity": user_id, "display_name": user_id} if user_id else None,
             user_id=user_id,
+            headers=_encryption_context(row["payload"]),
         ),
         temporary=temporary,
     )
@@ -293,6 +295,14 @@ def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: boo
         thread_ttl=thread_ttl,
         visible=None if authority is None else authority.thread,
     )
+
+
+def _encryption_context(payload: str) -> Object:
+    """What the runs' workers seal by, as the request had it that made the cron."""
+    if CONTEXT_KEY not in payload:
+        return {}
+    context = _decode(payload).get(CONTEXT_KEY)
+    return {CONTEXT_KEY: context} if isinstance(context, str) else {}
 
 
 def _iso(moment: datetime) -> str:

@@ -22,6 +22,7 @@ from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.project.config import read_configuration
+from langlog_backbone.project.json_handlers import MARK_BYTES, HandlerFault, load_json_handlers
 from langlog_backbone.project.webhook_policy import webhook_headers, webhook_policy, webhook_section
 from langlog_backbone.redis import channels
 from langlog_backbone.time.clock import new_id, now, now_iso
@@ -54,6 +55,7 @@ class Webhooks:
         section = webhook_section(configuration.section("webhooks"))
         headers = webhook_headers(section, configuration.environment())
         self._sender = WebhookSender(self._settings, webhook_policy(section, self._settings), headers)
+        self._handlers = load_json_handlers(configuration.project)
         self._id = new_id()
         self._wake, self._ended = asyncio.Event(), asyncio.Event()
         self._draining = False
@@ -145,6 +147,10 @@ class Webhooks:
             at = now_iso()
             try:
                 body = webhook_body(row)
+                if MARK_BYTES in body:
+                    body = await self._opened(body)
+            except HandlerFault as fault:
+                result = Try(delivered=False, duration_ms=0, error=str(fault), hopeless=True)
             except (KeyError, ValueError, msgspec.MsgspecError):
                 logger.exception("webhooks.no_body", run_id=run_id)
                 result = Try(delivered=False, duration_ms=0, error="the body cannot be made", hopeless=True)
@@ -168,6 +174,14 @@ class Webhooks:
             self._under_way.pop(run_id, None)
             self._wake.set()
             self._ended.set()
+
+    async def _opened(self, body: bytes) -> bytes:
+        """Raises HandlerFault, and what a handler of the project raises."""
+        if self._handlers is None:
+            raise HandlerFault(
+                "The body is sealed by JSON handlers of encryption.path, which this scheduler does not have"
+            )
+        return await self._handlers.open_json(body)
 
     async def _claim(self, run_id: str, number: int) -> bool:
         """Whether this try is ours; always when Redis is away."""

@@ -139,7 +139,7 @@ JSON = BOTH + "@found.encrypt.json\nasync def c(ctx, data):\n    return data\n"
         ("found = 1", "on", "is a int, not a langgraph_sdk.Encryption"),
         ("1 / 0", "on", "cannot be loaded: ZeroDivisionError"),
         (BLOBS, "on", "needs handlers for both encrypt.blob and decrypt.blob"),
-        (JSON, "on", '"json": "clear"'),
+        (JSON, "on", "needs handlers for both encrypt.json and decrypt.json, or for neither"),
         (BOTH, "off", "needs LANGLOG_ENCRYPTION=on"),
     ],
 )

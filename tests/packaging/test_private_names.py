@@ -61,6 +61,7 @@ NAMES = {
         "langgraph_sdk:Encryption._blob_decryptor",
         "langgraph_sdk:Encryption._blob_encryptor",
         "langgraph_sdk:Encryption._context_handler",
+        "langgraph_sdk:Encryption._json_decryptor",
         "langgraph_sdk:Encryption._json_encryptor",
         "langgraph_sdk._async.client:get_asgi_transport",
         "langgraph_sdk.cache:_api_swr",

@@ -92,7 +92,13 @@ class LastStates:
     async def _query(self, run: OrphanedRun) -> State | None:
         if run.temporary:
             return None
-        body = {"graph_id": run.graph_id, "thread_id": run.thread_id, "config": Raw(run.config), "busy": True}
+        body = {
+            "graph_id": run.graph_id,
+            "thread_id": run.thread_id,
+            "config": Raw(run.config),
+            "busy": True,
+            "to_store": True,
+        }
         try:
             answer = await self._queries.query("state", msgspec.json.encode(body), self._limit_s)
             if answer.status != 200:

@@ -32,11 +32,11 @@ from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from ..graphs.run_input import PrivateText, without_private
 from ..runtime.command_sender import CommandSender
 from ..values import encoding
+from ..values.json_cipher import encryption_context
 from ..values.library_features import DeltaChannelHistory
-from .cipher import encryption_context
 from .lookup import PAGE, CheckpointFilter, CheckpointLookup, Fetch
 from .overlay import Overlay
-from .serde import pack, unpack
+from .serde import json_cipher, pack, unpack
 from .storable_checkpoint import storable
 from .stored_checkpoint import StoredCheckpoint, StoredWrite
 
@@ -169,7 +169,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             parent_id=config["configurable"].get("checkpoint_id") or None,
             type=kind,
             data=data,
-            metadata=encoding.encode(saved),
+            metadata=json_cipher(self.serde).sealed_metadata(encoding.encode(saved)),
             versions={c: str(v) for c, v in checkpoint["channel_versions"].items() if c in values},
             blobs=[
                 checkpoints.ChannelBlob(channel, str(version), *pack(self.serde, values[channel]))
@@ -337,7 +337,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         return CheckpointTuple(
             config=_config(stored.thread_id, stored.namespace, stored.checkpoint_id),
             checkpoint=checkpoint,
-            metadata=msgspec.json.decode(stored.metadata),
+            metadata=msgspec.json.decode(json_cipher(serde).opened(stored.metadata.encode())),
             parent_config=(
                 _config(stored.thread_id, stored.namespace, stored.parent_id) if stored.parent_id is not None else None
             ),

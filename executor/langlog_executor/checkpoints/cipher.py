@@ -10,13 +10,9 @@ the caller's thread waits for them, as for a node that blocks. Death: as the pro
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import hmac
-import threading
-from collections.abc import Coroutine, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -24,18 +20,15 @@ from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
 from langlog_backbone.project.imports import load_object
+from langlog_backbone.project.json_handlers import HandlerFault, JsonHandlers, has_json_handlers
 from langlog_backbone.time.sources import random_bytes
+
+from ..values.json_cipher import HandlerLoop, JsonCipher, current_context
 
 if TYPE_CHECKING:
     from langgraph_sdk import Encryption
 
 NONCE_BYTES = 12
-HANDLER_S = 60.0
-"""For one call of a handler: a key service that has not answered by then has failed."""
-CONTEXT_KEY = "langgraph_encryption_context"
-"""Member of a run's configurable, JSON text: what handlers get as ``ctx.metadata``."""
-
-_context: ContextVar[str] = ContextVar("langlog_encryption_context", default="{}")
 
 
 class CheckpointUnreadable(Exception):
@@ -81,15 +74,14 @@ class AesCipher:
 class HandlerCipher:
     mark = "+handlers"
 
-    def __init__(self, encryption: Encryption) -> None:
+    def __init__(self, encryption: Encryption, loop: HandlerLoop) -> None:
         self._encrypt: Any = encryption._blob_encryptor
         self._decrypt: Any = encryption._blob_decryptor
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = loop
 
     def seal(self, data: bytes) -> bytes:
         """Raises what the handler raises, and TypeError for what is not bytes."""
-        context = _context.get()
+        context = current_context()
         sealed = self._wait(self._encrypt(self._encryption_context(context), data), "encrypt.blob")
         return msgspec.msgpack.encode((context, sealed))
 
@@ -103,24 +95,18 @@ class HandlerCipher:
         return EncryptionContext(model="checkpoint", field="blob", metadata=msgspec.json.decode(context))
 
     def _wait(self, call: Coroutine[Any, Any, Any], name: str) -> bytes:
-        result = asyncio.run_coroutine_threadsafe(call, self._running_loop()).result(HANDLER_S)
+        result = self._loop.wait(call)
         result = getattr(result, "plaintext", result)  # a DecryptResult: what is in the log is not replaced
         if not isinstance(result, bytes):
             raise TypeError(f"the encryption handler {name} gave {type(result).__name__}, not bytes")
         return result
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="encryption-handlers", daemon=True).start()
-            return self._loop
-
 
 class CheckpointCiphers:
-    """All that are configured, the first of them for writing."""
+    """All that are configured, the first of them for writing. ``json``: what seals JSON beside checkpoints."""
 
-    def __init__(self, *ciphers: Cipher) -> None:
+    def __init__(self, *ciphers: Cipher, json: JsonCipher | None = None) -> None:
+        self.json = json or JsonCipher()
         self._writing = ciphers[0] if ciphers else None
         self._by_mark = {cipher.mark: cipher for cipher in ciphers}
 
@@ -142,33 +128,26 @@ class CheckpointCiphers:
 SOURCES = {AesCipher.mark: "LANGGRAPH_AES_KEY", HandlerCipher.mark: "the handlers of encryption.path"}
 
 
-@contextlib.contextmanager
-def encryption_context(configurable: Mapping[str, Any]) -> Iterator[None]:
-    """What handlers get within, as the request's gateway has put it into the configurable; without it, what they get around."""
-    text = configurable.get(CONTEXT_KEY)
-    if not isinstance(text, str):
-        yield
-        return
-    before = _context.set(text)
-    try:
-        yield
-    finally:
-        _context.reset(before)
-
-
 def checkpoint_ciphers(project: Project | None, settings: Settings) -> CheckpointCiphers:
     """What the project and its environment ask for. Imports the project's handlers. Raises StartError."""
     ciphers: list[Cipher] = []
+    json = JsonCipher()
     if project is not None and project.section("encryption"):
         if settings.encryption == "off":
             raise StartError(
                 f"{project.file}: 'encryption' needs LANGLOG_ENCRYPTION=on as well: its handlers encrypt checkpoints, and the log holds inputs, "
                 "outputs and metadata of threads besides"
             )
-        ciphers.append(HandlerCipher(_load(project)))
+        encryption, loop = _load(project), HandlerLoop()
+        ciphers.append(HandlerCipher(encryption, loop))
+        try:
+            if project.section("encryption").get("json") != "clear" and has_json_handlers(encryption):
+                json = JsonCipher(JsonHandlers(encryption), loop)
+        except HandlerFault as fault:
+            raise StartError(f"{project.file}: encryption.path: {fault}") from None
     if settings.aes_key:
         ciphers.append(AesCipher(settings.aes_key))
-    return CheckpointCiphers(*ciphers)
+    return CheckpointCiphers(*ciphers, json=json)
 
 
 def _load(project: Project) -> Encryption:
@@ -181,10 +160,4 @@ def _load(project: Project) -> Encryption:
         raise StartError(f"{where}: {reference!r} is a {type(encryption).__name__}, not a langgraph_sdk.Encryption")
     if encryption._blob_encryptor is None or encryption._blob_decryptor is None:
         raise StartError(f"{where}: {reference!r} needs handlers for both encrypt.blob and decrypt.blob")
-    if encryption._json_encryptor is not None and project.section("encryption").get("json") != "clear":
-        raise StartError(
-            f"{where}: {reference!r} has handlers for JSON, which langlog does not call: metadata, values, kwargs and store items are in "
-            "clear in Postgres, where they are searched and merged (the log's are encrypted by LANGLOG_ENCRYPTION). To start all the "
-            'same, say "json": "clear" in the section \'encryption\''
-        )
     return encryption

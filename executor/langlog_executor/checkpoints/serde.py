@@ -34,6 +34,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
 
 from ..values.fast_messages import dumped, message_hook
+from ..values.json_cipher import JsonCipher
 from .cipher import CheckpointCiphers, checkpoint_ciphers
 from .stored_checkpoint import Encoded
 
@@ -200,6 +201,11 @@ def configured_serializer(project: Project | None, settings: Settings) -> Projec
         return project_serializer(project.section("checkpointer"), [project.root, *project.import_paths()], ciphers)
     except ValueError as error:
         raise StartError(f"{project.file}: {error}") from None
+
+
+def json_cipher(serde: SerializerProtocol) -> JsonCipher:
+    """What seals the JSON that is stored beside what the serializer packs."""
+    return serde.ciphers.json if isinstance(serde, ProjectSerializer) else JsonCipher()
 
 
 def pack(serde: SerializerProtocol, value: Any) -> Encoded:

@@ -14,8 +14,10 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis import channels, large_messages
@@ -51,6 +53,8 @@ PAST_CHARACTERS_MAX = 4_000
 """Of ids of checkpoints that one frame names."""
 MAX_BATCH_BYTES = 256_000
 """A batch is closed when it holds this much; a larger frame travels alone."""
+IN_CLEAR = frozenset({"metadata"})
+"""Frames that hold ids and numbers alone."""
 ENVELOPE_BYTES = 100
 """Generous estimate of what a frame weighs besides its name and data."""
 
@@ -58,8 +62,18 @@ ENVELOPE_BYTES = 100
 class FramesOut:
     """The frames of one attempt, numbered from 1 without gaps."""
 
-    def __init__(self, io: IoLoop, task: Task, *, resumable: bool = False, records: RecordSink | None = None) -> None:
+    def __init__(
+        self,
+        io: IoLoop,
+        task: Task,
+        *,
+        resumable: bool = False,
+        records: RecordSink | None = None,
+        seal: Callable[[bytes], Awaitable[bytes]] | None = None,
+    ) -> None:
+        """``seal``: what makes of a frame's data such as may be stored, by the project's handlers."""
         self._io = io
+        self._seal = seal
         self._task = task
         self._resumable = resumable
         self._records = records
@@ -185,6 +199,10 @@ class FramesOut:
                 frame = self._gathered.popleft()
                 size += len(frame.data)
                 batch.append(frame)
+            if self._seal is not None:
+                batch = [sealed for frame in batch if (sealed := await self._in_envelopes(frame)) is not None]
+                if not batch:
+                    continue
             if self._resumable:
                 self._unrecorded += batch
                 if self._recorder is None:
@@ -196,6 +214,16 @@ class FramesOut:
                 if self._lingering is None:
                     self._linger()
                 return
+
+    async def _in_envelopes(self, frame: Frame) -> Frame | None:
+        """The frame as it may be stored; None, and said in the log, when the project's handler raises."""
+        if self._seal is None or frame.event in IN_CLEAR:
+            return frame
+        try:
+            return msgspec.structs.replace(frame, data=await self._seal(frame.data))
+        except Exception as error:
+            logger.warning("frames.not_sealed", run_id=self._task.run_id, event_name=frame.event, error=repr(error))
+            return None
 
     async def _send(self, batch: list[Frame]) -> None:
         backbone = self._io.backbone

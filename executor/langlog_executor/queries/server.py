@@ -26,6 +26,7 @@ from langlog_backbone.time.clock import now_ms
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
+from ..checkpoints.serde import json_cipher
 from ..checkpoints.storable_checkpoint import UnstorableCheckpoint
 from ..graphs.loading import UnknownGraph
 from ..runtime.io_loop import came_from_io
@@ -79,6 +80,7 @@ class QueryServer:
         embedder: Embedder | None = None,
     ) -> None:
         self._backbone = io.backbone
+        self._json = json_cipher(reader.serde)
         self._loops = loops
         self._free = asyncio.Semaphore(MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
@@ -186,11 +188,12 @@ class QueryServer:
         decode, answer = handler
         work: Work[bytes] | None = None
         try:
-            question = decode(query.body)
+            body = await self._json.open(query.body)  # the thread's config may be sealed
+            question = decode(body)
             if own:
                 async with asyncio.timeout(limit_s):
                     return Answer(id=query.id, body=await answer(question))
-            graph_id = _graph_id(query.body).graph_id
+            graph_id = _graph_id(body).graph_id
             before = self._before.get(query.kind)
             async with asyncio.timeout(limit_s):
                 more = () if before is None else await before(question)

@@ -22,15 +22,15 @@ from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from msgspec import Raw
 
 from ..checkpoints.checkpointer import LogCheckpointer
-from ..checkpoints.cipher import encryption_context
 from ..checkpoints.overlay import Overlay
-from ..checkpoints.serde import IntegerTooLarge
+from ..checkpoints.serde import IntegerTooLarge, json_cipher
 from ..graphs.misfits import lenient_copies, read_history, read_state
 from ..graphs.run_input import Caller, build_command, question_config
 from ..graphs.state_snapshot import checkpoint_of, selected, state_of
 from ..runtime.records import CapturedRecords
 from ..values import encoding
 from ..values.interrupts import interrupts_of
+from ..values.json_cipher import context_of, encryption_context
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -90,7 +90,10 @@ class ReadQuestion(ThreadQuestion, frozen=True, kw_only=True):
 
 
 class StateQuestion(ReadQuestion, frozen=True, kw_only=True):
+    """``to_store``: values and interrupts are sealed by the thread's encryption context, where the project seals JSON."""
+
     subgraphs: bool = False
+    to_store: bool = False
 
 
 class HistoryQuestion(ReadQuestion, frozen=True, kw_only=True):
@@ -134,6 +137,7 @@ class ThreadQueries:
     ) -> None:
         """``max_bytes``: the largest history that is answered, as JSON."""
         self._max_bytes = max_bytes
+        self._json = json_cipher(reader.serde)
         self._graphs = graphs
         self._reader = reader
         self._store = store
@@ -158,7 +162,21 @@ class ThreadQueries:
         saver = LogCheckpointer(None, self._reader, overlay=known)
         async with self._open(question, saver) as graph:
             snapshot, errors = await read_state(graph, _read_config(question, graph), subgraphs=question.subgraphs)
-            return encoding.encode(selected(state_of(snapshot, errors), question.select))
+            state = encoding.encode(selected(state_of(snapshot, errors), question.select))
+        if not question.to_store:
+            return state
+        return await self._sealed(state, context_of(question.config.get("configurable") or {}))
+
+    async def _sealed(self, data: bytes, context: str) -> bytes:
+        if not self._json.any:
+            return data
+        state = msgspec.json.decode(data)
+        values = msgspec.json.encode(state["values"])
+        state["values"] = Raw(await self._json.seal(values, context, "thread", "values"))
+        for task in state["tasks"]:
+            interrupts = msgspec.json.encode({"": task.get("interrupts") or []})
+            task["interrupts"] = msgspec.json.decode(await self._json.seal_interrupts(interrupts, context))[""]
+        return msgspec.json.encode(state)
 
     async def before_history(self, question: HistoryQuestion) -> tuple[()]:
         """On the I/O loop."""
@@ -272,12 +290,14 @@ class ThreadQueries:
                     bundles.append(checkpoints.Bundle(checkpoint=checkpoints.decode_checkpoint(event.body)))
                 case CheckpointWrites():
                     bundles.append(checkpoints.Bundle(writes=[checkpoints.decode_writes(event.body)]))
+        context = context_of({**(question.config.get("configurable") or {}), **question.caller.headers})
+        values, interrupts = encoding.encode(snapshot.values), encoding.encode(interrupts_of(snapshot))
         return UpdateState(
             thread_id=question.thread_id,
             checkpoints=[checkpoints.encode(bundle) for bundle in bundles],
-            values=Raw(encoding.encode(snapshot.values)),
+            values=Raw(await self._json.seal(values, context, "thread", "values")),
             next=list(snapshot.next),
-            interrupts=Raw(encoding.encode(interrupts_of(snapshot))),
+            interrupts=Raw(await self._json.seal_interrupts(interrupts, context)),
             checkpoint_id=checkpoint_id,
         )
 

@@ -39,7 +39,7 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
     from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import GraphSpec, read_project
 
-    from ..checkpoints.serde import configured_serializer
+    from ..checkpoints.serde import configured_serializer, json_cipher
     from ..graphs.loading import load_graphs
     from ..graphs.run_input import read_kwargs
     from ..worker.graph_attempt import Ended, GraphAttempt
@@ -57,6 +57,8 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
         raise CannotReplay(f"graph {task.graph_id!r} is not part of {project.file} (say --graph)")
     graphs = load_graphs(msgspec.structs.replace(project, graphs={task.graph_id: spec}))
     serde = configured_serializer(project, settings)
+    json = json_cipher(serde)
+    task = msgspec.structs.replace(task, kwargs=await json.open(task.kwargs), metadata=await json.open(task.metadata))
     recording = Recording(order)
     overlay = recording.base.overlay()
     comparison = Comparison(recording, serde, strict=order.strict, on_step=on_step)
@@ -83,7 +85,9 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
         recorded=recording.outcome,
         replayed=outcome_of(ended.outcome, ended.error, waits=bool(ended.next) and ended.error is None),
         differences=(
-            differences(msgspec.json.decode(recording.values), msgspec.json.decode(values), strict=order.strict)
+            differences(
+                msgspec.json.decode(await json.open(recording.values)), msgspec.json.decode(values), strict=order.strict
+            )
             if recording.values and values and recording.outcome
             else []
         ),

@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -28,6 +29,7 @@ from langgraph.store.base import (
 )
 from langlog_backbone.postgres.database import Parameters
 from langlog_backbone.process.retry import Availability
+from langlog_backbone.project.json_handlers import NO_CONTEXT
 from langlog_backbone.store.conditions import address_fault, value_filter
 from langlog_backbone.store.reader import Row, StoreReader
 from langlog_backbone.store.refresh import Refreshes
@@ -37,6 +39,7 @@ from msgspec.structs import replace
 
 from ..runtime.command_sender import SOURCE, CommandSender
 from ..runtime.patient_reads import PatientReads
+from ..values.json_cipher import JsonCipher, context_of
 from ..values.library_features import check_namespace
 from ..values.storable import storable
 
@@ -49,7 +52,8 @@ ROWS_MAX = 1_000_000
 
 
 class LogStore(BaseStore):
-    """One for a process. ``ttl`` is the ``store.ttl`` section of langgraph.json; without ``embedder`` nothing is found by meaning."""
+    """One for a process. ``ttl`` is the ``store.ttl`` section of langgraph.json; without ``embedder`` nothing is found by meaning.
+    ``json``: seals values."""
 
     supports_ttl = True
 
@@ -60,8 +64,10 @@ class LogStore(BaseStore):
         sender: CommandSender | None = None,
         ttl: TTLConfig | None = None,
         embedder: Embedder | None = None,
+        json: JsonCipher | None = None,
     ) -> None:
         self._io = io
+        self._json = json or JsonCipher()
         self._reader = StoreReader(PatientReads(io.backbone.pool, Availability("worker.store")).fetch, most=ROWS_MAX)
         self._refreshes = Refreshes(io.backbone.log, SOURCE)
         self._sender = sender or CommandSender(io)
@@ -107,7 +113,8 @@ class LogStore(BaseStore):
         if self._embedder is not None and op.value is not None and op.index is not False:
             texts = self._embedder.texts_of(op.value, op.index)
         raw = ABSENT if value is None else msgspec.Raw(value)
-        return StoreWrite(tuple(op.namespace), StoreOp(key=op.key, value=raw, index=op.index, ttl=op.ttl), texts)
+        put = StoreOp(key=op.key, value=raw, index=op.index, ttl=op.ttl)
+        return StoreWrite(tuple(op.namespace), put, texts, _encryption_context() if self._json.any else NO_CONTEXT)
 
     # on the I/O loop
 
@@ -129,6 +136,9 @@ class LogStore(BaseStore):
         commands: dict[tuple[str, ...], list[StoreOp]] = {}
         for write in writes.values():
             put = replace(write.op, vectors=[next(next_vectors) for _ in write.texts]) if write.texts else write.op
+            if put.value and self._json.any:
+                sealed = await self._json.seal(bytes(put.value), write.context, "store", "value")
+                put = replace(put, value=msgspec.Raw(sealed))
             commands.setdefault(write.namespace, []).append(put)
         if commands:
             await self._sender.send(
@@ -163,7 +173,7 @@ class LogStore(BaseStore):
         if op.refresh_ttl:
             self._refreshes.note([row])
         return Item(
-            value=msgspec.json.decode(row["value"]),
+            value=await self._value(row),
             key=op.key,
             namespace=op.namespace,
             created_at=row["created_at"],
@@ -177,7 +187,11 @@ class LogStore(BaseStore):
         rows = await self._reader.search(op.namespace_prefix, op.filter, op.limit, op.offset, vector)
         if op.refresh_ttl:
             self._refreshes.note(rows)
-        return [_found(row, scored=vector is not None) for row in rows]
+        return [_found(row, await self._value(row), scored=vector is not None) for row in rows]
+
+    async def _value(self, row: Row) -> dict[str, Any]:
+        value: dict[str, Any] = msgspec.json.decode(await self._json.open(row["value"].encode()))
+        return value
 
     async def _namespaces(self, op: ListNamespacesOp) -> Result:
         patterns = [(match.match_type, match.path) for match in op.match_conditions or ()]
@@ -200,13 +214,21 @@ class StoreWrite(msgspec.Struct, frozen=True):
     namespace: tuple[str, ...]
     op: StoreOp
     texts: list[Text]
+    context: str = NO_CONTEXT
+    """The encryption context that the value is sealed by."""
 
 
-def _found(row: Row, *, scored: bool) -> SearchItem:
+def _encryption_context() -> str:
+    """Of the run whose node calls."""
+    config = var_child_runnable_config.get() or {}
+    return context_of(config.get("configurable") or {})
+
+
+def _found(row: Row, value: dict[str, Any], *, scored: bool) -> SearchItem:
     return SearchItem(
         namespace=tuple(row["namespace"]),
         key=row["key"],
-        value=msgspec.json.decode(row["value"]),
+        value=value,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         score=row["score"] if scored else None,

@@ -343,7 +343,7 @@ async def _serve(
     from langlog_backbone.project.ttl import store_ttl
 
     from ..checkpoints.reader import CheckpointReader
-    from ..checkpoints.serde import configured_serializer
+    from ..checkpoints.serde import configured_serializer, json_cipher
     from ..queries.server import QueryServer
     from ..runtime.graph_loops import GraphLoops
     from ..runtime.io_loop import IoLoop
@@ -365,7 +365,9 @@ async def _serve(
     if (index := store_index(configuration)) is not None:
         await check_pgvector(backbone.pool)
         embedder = Embedder(load_embeddings(project, index), index, loops, backbone.settings.embed_timeout_s)
-    store = LogStore(io, ttl=msgspec.to_builtins(store_ttl(configuration)), embedder=embedder)
+    store = LogStore(
+        io, ttl=msgspec.to_builtins(store_ttl(configuration)), embedder=embedder, json=json_cipher(reader.serde)
+    )
     opened = contextlib.AsyncExitStack()
     of_nodes = await opened.enter_async_context(project_store(project, store))
     worker: Worker

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,11 +31,13 @@ from langlog_schemas.run_results import RunResult
 from msgspec import MsgspecError, Raw
 
 from ..checkpoints.checkpointer import LogCheckpointer
+from ..checkpoints.serde import json_cipher
 from ..frames.protocol_events import Status
 from ..frames.publisher import FramesOut
 from ..graphs.run_input import NOTHING, Kwargs, read_kwargs
 from ..runtime.records import RecordsClosed, RunRecords
 from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
+from ..values.json_cipher import context_of
 from .graph_attempt import Ended, GraphAttempt, Stop
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class RunTools:
         self.loops = loops
         self.reader = reader
         self.store = store
+        self.json = json_cipher(reader.serde)
         self.credentials = RunCredentials(io.backbone.pool, io.backbone.settings)
         self.opening_credentials = Availability("worker.credentials")
         self.activity = Activity(io.backbone.settings)
@@ -85,6 +89,7 @@ class RunExecution:
         self._attempt: GraphAttempt | None = None
         self._work: Work[Ended] | None = None
         self._frames: FramesOut | None = None
+        self._encryption_context = context_of({})
         self._stop: Stop | None = None
         self._stop_requested: asyncio.Future[None] = tools.io.loop.create_future()
 
@@ -172,7 +177,12 @@ class RunExecution:
 
     async def _graph(self) -> Ended | None:
         """How the attempt ended; None when it was dropped."""
-        task, tools = self.task, self._tools
+        tools = self._tools
+        try:
+            task = self.task = await self._in_clear(self.task)
+        except Exception as error:  # of the project's handler
+            logger.warning("run.unreadable", run_id=self.task.run_id, traceback=traceback_of(error))
+            return Ended(outcome="error", error=described(error), state_known=self.task.fresh)
         try:
             kwargs = read_kwargs(task)
         except MsgspecError as error:
@@ -184,7 +194,10 @@ class RunExecution:
             private = await self._private() if kwargs.sealed else NOTHING
         except CredentialsGone as error:
             return Ended(outcome="error", error=described(error), state_known=task.fresh)
-        self._frames = FramesOut(tools.io, task, resumable=kwargs.resumable, records=self._records)
+        self._encryption_context = context_of(kwargs.config.get("configurable") or {})
+        self._frames = FramesOut(
+            tools.io, task, resumable=kwargs.resumable, records=self._records, seal=self._frame_seal()
+        )
         self._attempt = self._make_attempt(kwargs, self._frames, private)
         self._attempt.traceparent = self._records.traceparent
         if self._stop is not None:
@@ -196,6 +209,30 @@ class RunExecution:
         self._attempt.protocol.running(kwargs.answered)
         self._work = tools.loops.submit(task.graph_id, self._attempt.run)
         return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
+
+    async def _in_clear(self, task: Task) -> Task:
+        """The task with what clients have sent in clear. Raises what a handler of the project raises."""
+        json = self._tools.json
+        if not json.any:
+            return task
+        kwargs, metadata = await json.open(task.kwargs), await json.open(task.metadata)
+        return msgspec.structs.replace(task, kwargs=kwargs, metadata=metadata)
+
+    def _frame_seal(self) -> Callable[[bytes], Awaitable[bytes]] | None:
+        json, context = self._tools.json, self._encryption_context
+        return (lambda data: json.seal(data, context, "run", "stream")) if json.any else None
+
+    async def _sealed(self, ended: Ended) -> Ended:
+        """The end as it may be stored. Raises what a handler of the project raises."""
+        json, context = self._tools.json, self._encryption_context
+        if not json.any:
+            return ended
+        return msgspec.structs.replace(
+            ended,
+            values=ended.values and await json.seal(ended.values, context, "thread", "values"),
+            output=ended.output and await json.seal(ended.output, context, "thread", "values"),
+            interrupts=await json.seal_interrupts(ended.interrupts, context),
+        )
 
     async def _private(self) -> Private:
         """Credentials of the run's caller. Waits while Postgres is unavailable, unless the run is told to stop. Raises CredentialsGone."""
@@ -284,7 +321,7 @@ class RunExecution:
         if ended.stopped == "drop":
             return ended
         try:
-            await self._records.flush_with(self._record(self._command(ended)))
+            await self._records.flush_with(self._record(self._command(await self._sealed(ended))))
         except (RecordsClosed, LogFault):
             raise
         except Exception as error:

@@ -11,16 +11,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.imports import load_object
+from langlog_backbone.project.json_handlers import (
+    CONTEXT_KEY,
+    NO_CONTEXT,
+    HandlerFault,
+    JsonHandlers,
+    has_json_handlers,
+)
+from langlog_schemas import commands as cmd
 
 from ..http.errors import ApiError
 from ..http.options import Options
 from .access import caller
+from .sealed_commands import CommandSealer
 from .starlette import Caller
 
 if TYPE_CHECKING:
@@ -29,17 +39,22 @@ if TYPE_CHECKING:
 HEADER = "x-encryption-context"
 CONTEXT_MAX = 8_190
 """Bytes of a context as JSON."""
-CONTEXT_KEY = "langgraph_encryption_context"
-"""Member of a run's configurable: the context as JSON text."""
-NOTHING = "{}"
 WRONG = "X-Encryption-Context must be a JSON object in base64"
+
+_request: ContextVar[web.Request | None] = ContextVar("langlog_request", default=None)
+
+
+def serving(request: web.Request) -> None:
+    """From here on the task serves this request: what it appends is sealed by its context."""
+    _request.set(request)
 
 
 class EncryptionContexts:
     """``encryption`` None: the project encrypts nothing, and the header means nothing."""
 
-    def __init__(self, encryption: Encryption | None) -> None:
+    def __init__(self, encryption: Encryption | None, handlers: JsonHandlers | None = None) -> None:
         self._encryption = encryption
+        self._handlers = handlers
 
     @property
     def any(self) -> bool:
@@ -53,7 +68,20 @@ class EncryptionContexts:
         if CONTEXT_KEY not in request:
             request[CONTEXT_KEY] = await self._made(self._encryption, request)
         context: str = request[CONTEXT_KEY]
-        return {} if context == NOTHING else {CONTEXT_KEY: context}
+        return {} if context == NO_CONTEXT else {CONTEXT_KEY: context}
+
+    @property
+    def json(self) -> JsonHandlers | None:
+        """The project's handlers for JSON."""
+        return self._handlers
+
+    async def sealed(self, command: cmd.Body) -> cmd.Body:
+        """The command as it may be appended. Raises ApiError, HandlerFault and what a handler raises."""
+        if self._handlers is None:
+            return command
+        request = _request.get()
+        context = NO_CONTEXT if request is None else (await self.of(request)).get(CONTEXT_KEY, NO_CONTEXT)
+        return await CommandSealer(self._handlers, context).sealed(command)
 
     async def _made(self, encryption: Encryption, request: web.Request) -> str:
         found = _given(request.headers.get(HEADER, ""))
@@ -95,4 +123,8 @@ def load_encryption_contexts(options: Options) -> EncryptionContexts:
         raise StartError(
             f"encryption.path: {section['path']!r} is a {type(found).__name__}, not a langgraph_sdk.Encryption"
         )
-    return EncryptionContexts(found)
+    try:
+        sealing = section.get("json") != "clear" and has_json_handlers(found)
+    except HandlerFault as fault:
+        raise StartError(f"encryption.path: {section['path']!r}: {fault}") from None
+    return EncryptionContexts(found, JsonHandlers(found) if sealing else None)

@@ -17,6 +17,8 @@ from aiohttp import web
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
 from langlog_backbone.project.imports import executed_again, load_object
+from langlog_backbone.project.json_handlers import JsonHandlers
+from langlog_schemas import commands as cmd
 from langlog_schemas.filters import Filter
 
 from ..auth.access import Action, Gate, Resource, User
@@ -83,6 +85,14 @@ class LiveCode:
     @property
     def encryption_contexts(self) -> EncryptionContexts:
         return self._served.encryption_contexts
+
+    async def sealed(self, command: cmd.Body) -> cmd.Body:
+        """The command as it may be appended, by the handlers that are in force."""
+        return await self._served.encryption_contexts.sealed(command)
+
+    @property
+    def json_handlers(self) -> JsonHandlers | None:
+        return self._served.encryption_contexts.json
 
     @property
     def behind(self) -> bool:

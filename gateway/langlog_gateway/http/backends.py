@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -21,6 +21,7 @@ from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process import tracing
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import is_unavailable
+from langlog_backbone.project.json_handlers import MARK, JsonHandlers
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.queries import QueryClient, TooManyQueries
 from langlog_backbone.redis.replies import ReplyRouter
@@ -71,6 +72,8 @@ class Commands:
         self._replies = replies
         self._reads = reads
         self._timeout = reply_timeout_s
+        self.seal: Callable[[cmd.Body], Awaitable[cmd.Body]] | None = None
+        """What makes of a command one that may be appended, where the project has handlers for that."""
 
     @property
     def max_record_bytes(self) -> int:
@@ -88,6 +91,8 @@ class Commands:
         self, commands: Sequence[cmd.Body], origin: Origin = NOBODY, what: str = "command"
     ) -> list[Reply]:
         """The outcomes of commands appended together, rejections among them."""
+        if self.seal is not None:
+            commands = [await self.seal(command) for command in commands]
         encoded = [(c.TYPE, c.key, cmd.encode(c)) for c in commands]
         return await self.execute_encoded(encoded, origin, what)
 
@@ -104,7 +109,8 @@ class Commands:
         try:
             await self._append([self._record(id, *command, origin) for id, command in named])
             async with asyncio.timeout(self._timeout):
-                return [messages.decode_reply(await waiting[id]) for id, _ in named]
+                replies = [messages.decode_reply(await waiting[id]) for id, _ in named]
+            return [await self._opened(reply) for reply in replies]
         except TimeoutError:
             if origin.key is not None and (kept := await self._kept([id for id, _ in named])) is not None:
                 return kept
@@ -112,6 +118,12 @@ class Commands:
         finally:
             for id, future in waiting.items():
                 self._replies.discard(id, future)
+
+    async def _opened(self, reply: Reply) -> Reply:
+        handlers = self._reads.handlers()
+        if handlers is None or not reply.body:
+            return reply
+        return msgspec.structs.replace(reply, body=await handlers.open_json(reply.body))
 
     async def _kept(self, ids: Sequence[str]) -> list[Reply] | None:
         """The outcomes of commands with a key, which the read model keeps; None when one is missing."""
@@ -123,6 +135,8 @@ class Commands:
 
     async def append(self, command: cmd.Body, origin: Origin = NOBODY) -> None:
         """Append without waiting for the outcome."""
+        if self.seal is not None:
+            command = await self.seal(command)
         await self._append([self._record(new_id(), command.TYPE, command.key, cmd.encode(command), origin, None)])
 
     def _record(
@@ -209,19 +223,32 @@ class Reads:
     def __init__(self, pool: asyncpg.Pool, limit_s: float) -> None:
         self._pool = pool
         self._limit_s = limit_s
+        self.handlers: Callable[[], JsonHandlers | None] = lambda: None
+        """What opens texts that are sealed in the read model, as it is in force."""
 
     async def row(self, sql: str, *args: Any) -> Any:
-        """The first row or None. Raises ApiError 503."""
+        """The first row or None, in clear. Raises ApiError 503, and what a handler of the project raises."""
         try:
             async with asyncio.timeout(self._limit_s):
-                return await self._pool.fetchrow(sql, *args)
+                found = await self._pool.fetchrow(sql, *args)
         except Exception as error:
             if is_unavailable(error):
                 raise unavailable("Postgres") from error
             raise
+        return found if found is None else (await self._opened([found]))[0]
 
     async def rows(self, sql: str, *args: Any) -> list[Any]:
-        """All rows. Raises ApiError 503."""
+        """All rows, in clear. Raises ApiError 503, and what a handler of the project raises."""
+        return await self._opened(await self.rows_as_stored(sql, *args))
+
+    async def _opened(self, rows: list[Any]) -> list[Any]:
+        handlers = self.handlers()
+        if handlers is None:
+            return rows
+        return [await _opened_row(handlers, row) if _has_sealed(row) else row for row in rows]
+
+    async def rows_as_stored(self, sql: str, *args: Any) -> list[Any]:
+        """As `rows`; what is sealed stays so."""
         try:
             async with asyncio.timeout(self._limit_s):
                 found: list[Any] = await self._pool.fetch(sql, *args)
@@ -232,11 +259,57 @@ class Reads:
         return found
 
     async def value(self, sql: str, *args: Any) -> Any:
-        """The first column of the first row, or None. Raises ApiError 503."""
+        """The first column of the first row, or None, in clear. Raises as `row`."""
         try:
             async with asyncio.timeout(self._limit_s):
-                return await self._pool.fetchval(sql, *args)
+                found = await self._pool.fetchval(sql, *args)
         except Exception as error:
             if is_unavailable(error):
                 raise unavailable("Postgres") from error
             raise
+        handlers = self.handlers()
+        return await handlers.open_text(found) if handlers is not None and isinstance(found, str) else found
+
+
+class OpenedRow:
+    """A row of Postgres whose texts are in clear; reads as the driver's own."""
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        self._members = members
+
+    def __getitem__(self, name: str | int) -> Any:
+        return self._members[name] if isinstance(name, str) else list(self._members.values())[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._members.values())
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._members.get(name, default)
+
+    def keys(self) -> Iterable[str]:
+        return self._members.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._members.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._members.items()
+
+
+def _has_sealed(row: Any) -> bool:
+    return any(isinstance(value, str) and MARK in value for value in row.values())
+
+
+async def _opened_row(handlers: JsonHandlers, row: Any) -> OpenedRow:
+    return OpenedRow(
+        {
+            name: await handlers.open_text(value) if isinstance(value, str) and MARK in value else value
+            for name, value in row.items()
+        }
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.project.json_handlers import CONTEXT_KEY
 from langlog_backbone.time.schedule import QUICK_SCHEDULE, Schedule, ScheduleError, moment_of, shown
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
@@ -135,6 +136,7 @@ class Crons:
             return json_response(present_cron(await self._row(cron_id)))
         made = {"cron_id": cron_id, **asdict(event.content)}
         del made["authority"]
+        made["payload"].pop(CONTEXT_KEY, None)
         made["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
         return json_response(msgspec.json.encode(made))
 
@@ -322,6 +324,10 @@ def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
 
 
 def _member(name: str, value: Any) -> str:
+    if name == "payload" and CONTEXT_KEY in value:
+        payload = msgspec.json.decode(value)
+        payload.pop(CONTEXT_KEY, None)
+        return msgspec.json.encode(payload).decode()
     if name in ("payload", "metadata"):
         return str(value)
     if name == "next_run_date":

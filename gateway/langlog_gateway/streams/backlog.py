@@ -13,9 +13,11 @@ from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.values.compression import restored
 from langlog_schemas import frames
+from langlog_schemas.frames import FrameBatch
 
 from ..http.backends import Reads
 from .merge import whole
+from .opened_frames import opened_frames
 from .sse import Batch
 
 logger = structlog.get_logger(__name__)
@@ -57,7 +59,7 @@ class Backlog:
         except RedisUnavailable:
             return []
         batches = [frames.decode(_field(fields)) for _, fields in found]
-        return [Batch(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
+        return [await self._opened(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
 
     async def since(self, thread_id: str, seq: int) -> list[Batch]:
         """What Redis still holds of the thread's protocol numbers over ``seq``, and a little before; nothing when Redis is away."""
@@ -68,7 +70,8 @@ class Backlog:
                 page = await self._pipe.call("XREVRANGE", self._key(thread_id), end, "-", "COUNT", PAGE)
             except RedisUnavailable:
                 return []
-            batches = [Batch(batch) for _, fields in page if (batch := frames.decode(_field(fields))).frames]
+            read = [frames.decode(_field(fields)) for _, fields in page]
+            batches = [await self._opened(batch) for batch in read if batch.frames]
             found += batches
             if len(page) < PAGE or any(0 < frame.seq <= seq for batch in batches[-1:] for frame in batch.frames):
                 return found[::-1]
@@ -77,7 +80,7 @@ class Backlog:
     async def recorded(self, run_id: str) -> list[Batch]:
         """A run's frames as recorded, in order of (attempt, sequence)."""
         rows = await self._reads.rows(_SQL["of_run"], run_id)
-        return [b for row in rows if (b := Batch(frames.decode(row["data"]))).frames]
+        return [await self._opened(b) for row in rows if (b := frames.decode(row["data"])).frames]
 
     async def of_run(
         self, thread_id: str, run_id: str, *, recorded: bool, upto: tuple[int, int] | None = None
@@ -95,7 +98,7 @@ class Backlog:
     async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
         """Frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""
         rows = await self._reads.rows(_SQL["of_thread"], thread_id)
-        found = [Batch(frames.decode(row["data"])) for row in rows]
+        found = [await self._opened(frames.decode(row["data"])) for row in rows]
         found += [b for b in await self.recent(thread_id) if b.resumable]
         runs: dict[str, list[Batch]] = {}
         for batch in sorted((b for b in found if b.frames), key=lambda b: (b.frames[0].ms, b.frames[0].n)):
@@ -106,6 +109,9 @@ class Backlog:
         """Run id -> (attempt, last sequence) of the runs of a thread that are over."""
         rows = await self._reads.rows(_SQL["ended"], thread_id)
         return {row["run_id"]: (row["attempt"], row["frame_count"]) for row in rows}
+
+    async def _opened(self, batch: FrameBatch) -> Batch:
+        return Batch(await opened_frames(self._reads.handlers(), batch))
 
     def _key(self, thread_id: str) -> str:
         return self._pipe.key(channels.frames(thread_id))

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
+import structlog
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.json_handlers import JsonHandlers
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import Bus
 from langlog_backbone.time.clock import now
 from langlog_backbone.values.compression import restored
 from langlog_schemas import events as ev
 from langlog_schemas import frames, messages
+from langlog_schemas.frames import FrameBatch
 
 from ..http.errors import unavailable
+from .opened_frames import opened_frames
 from .sse import Batch
+
+logger = structlog.get_logger(__name__)
 
 LIFE, FRAMES = "life", "frames"
 
@@ -145,11 +152,15 @@ class Watch:
 class _Thread:
     """Subscriptions of one thread and who shares them."""
 
-    __slots__ = ("framed", "frames", "life", "on_event", "ready", "thread_id", "watches")
+    __slots__ = ("framed", "frames", "life", "on_event", "opening", "ready", "thread_id", "watches")
 
-    def __init__(self, thread_id: str, on_event: Callable[[str, ev.AnyEvent], object]) -> None:
+    def __init__(
+        self, thread_id: str, on_event: Callable[[str, ev.AnyEvent], object], opening: Opening | None = None
+    ) -> None:
+        """``opening``: puts what comes in clear, where the project seals JSON."""
         self.thread_id = thread_id
         self.on_event = on_event
+        self.opening = opening
         self.life = channels.life(thread_id)
         self.frames = channels.frames(thread_id)
         self.watches: set[Watch] = set()
@@ -157,7 +168,16 @@ class _Thread:
         self.ready: dict[str, asyncio.Future[None]] = {}
 
     def on_life(self, data: bytes) -> None:
+        if self.opening is not None:
+            self.opening.take(partial(self._open_life, data), self.missed)
+        else:
+            self._tell(messages.decode_lifecycle_update(data))
+
+    async def _open_life(self, data: bytes, handlers: JsonHandlers) -> None:
         life = messages.decode_lifecycle_update(data)
+        self._tell(msgspec.structs.replace(life, body=await handlers.open_json(life.body)))
+
+    def _tell(self, life: messages.LifecycleUpdate) -> None:
         happening = Happening(ev.decode(life.type, life.body), life.time)
         self.on_event(self.thread_id, happening.event)
         for watch in tuple(self.watches):
@@ -169,12 +189,52 @@ class _Thread:
             watch.wake()
 
     def on_frames(self, data: bytes) -> None:
-        batch = Batch(frames.decode(restored(data)))
+        batch = frames.decode(restored(data))
         if not batch.frames:
             return
+        if self.opening is not None:
+            self.opening.take(partial(self._open_frames, batch), self.missed)
+        else:
+            self._put(Batch(batch))
+
+    async def _open_frames(self, batch: FrameBatch, handlers: JsonHandlers) -> None:
+        self._put(Batch(await opened_frames(handlers, batch)))
+
+    def _put(self, batch: Batch) -> None:
         for watch in tuple(self.watches):
             if watch.wants_frames:
                 watch.put(batch)
+
+
+class Opening:
+    """Puts what comes of one thread in clear, in its order. What cannot be opened, or too much that waits, counts as missed."""
+
+    def __init__(self, handlers: JsonHandlers, most: int) -> None:
+        self._handlers = handlers
+        self._most = most
+        self._waiting: deque[tuple[Callable[[JsonHandlers], Awaitable[None]], Callable[[], None]]] = deque()
+        self._work: asyncio.Task[None] | None = None
+
+    def take(self, open: Callable[[JsonHandlers], Awaitable[None]], missed: Callable[[], None]) -> None:
+        if len(self._waiting) >= self._most:
+            missed()
+            return
+        self._waiting.append((open, missed))
+        if self._work is None or self._work.done():
+            self._work = asyncio.ensure_future(self._drain())
+
+    def close(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            open, missed = self._waiting.popleft()
+            try:
+                await open(self._handlers)
+            except Exception:  # of the project's handler: who watches looks into the read model instead
+                logger.exception("watch.handler_failed")
+                missed()
 
 
 class Watches:
@@ -187,6 +247,8 @@ class Watches:
         self._timeout = settings.reply_timeout_s
         self._threads: dict[str, _Thread] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self.handlers: Callable[[], JsonHandlers | None] = lambda: None
+        """What opens what workers have sealed, as it is in force."""
         self.on_event: Callable[[str, ev.AnyEvent], object] | None = None
         """Is told each event of a watched thread before its watchers are. Does not wait, nor raise."""
         self.on_missed: list[Callable[[], object]] = []
@@ -210,7 +272,9 @@ class Watches:
         """A watch that still has to be made `ready`. `close` it in any case."""
         thread = self._threads.get(thread_id)
         if thread is None:
-            thread = self._threads[thread_id] = _Thread(thread_id, self._on_event)
+            handlers = self.handlers()
+            opening = None if handlers is None else Opening(handlers, self._limits.frames)
+            thread = self._threads[thread_id] = _Thread(thread_id, self._on_event, opening)
         watch = Watch(thread_id, run_id, self._limits, frames=frames)
         thread.watches.add(watch)
         thread.framed += frames
@@ -235,6 +299,8 @@ class Watches:
         thread.watches.discard(watch)
         thread.framed -= watch.wants_frames
         if not thread.watches:
+            if thread.opening is not None:
+                thread.opening.close()
             del self._threads[watch.thread_id]
             self._unsubscribe(thread, LIFE)
             self._unsubscribe(thread, FRAMES)

@@ -25,7 +25,7 @@ RECORD_SHARE = 0.5
 
 async def copied_state(reads: Reads, source: str, target: str, record_bytes: int) -> list[cmd.UpdateState]:
     """Commands that give ``target`` the checkpoints of ``source``."""
-    checkpoints = await reads.rows(SQL["checkpoints"], source, target)
+    checkpoints = await reads.rows_as_stored(SQL["checkpoints"], source, target)
     if not checkpoints:
         return []
     blobs = await reads.rows(SQL["blobs"], source)

@@ -100,6 +100,8 @@ class ThreadState:
             read = self.read(request, thread_id, checkpoint, subgraphs=subgraphs, select=select, then=then.metadata)
             state = await read or state
         members = _members.decode(state)
+        if (handlers := self._core.code.json_handlers) is not None:
+            then = msgspec.structs.replace(then, metadata=await handlers.open(then.metadata))
         members["as_of"] = Raw(msgspec.json.encode(then))
         return json_response(msgspec.json.encode(members))
 
