@@ -1,4 +1,12 @@
 # One image for the four services; the command says which. It has no servers of its own: core/ leaves PostgreSQL and Valkey out.
+# The console's pages are built first, so that the image holds neither Node nor npm's packages.
+FROM node:24-slim AS console
+WORKDIR /console
+COPY console/package.json console/package-lock.json console/.npmrc ./
+RUN npm ci --omit=dev --ignore-scripts
+COPY console ./
+RUN node build.mjs --out /static
+
 FROM python:3.12-slim
 
 RUN useradd --create-home --uid 10001 langlog
@@ -12,6 +20,7 @@ COPY projector projector
 COPY scheduler scheduler
 COPY cli cli
 COPY core core
+COPY --from=console /static gateway/langlog_gateway/console/static
 RUN pip install --no-cache-dir -c constraints.txt ./core
 
 # The project to serve. Your own: build FROM this image, install its packages, copy it to /project.

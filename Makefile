@@ -26,10 +26,29 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: dev talk tail docs quick test test-newest test-lowest lock check types imports format clean
+.PHONY: dev console console-dev console-check pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
 
-dev: $(VENV)/.installed
+dev: $(VENV)/.installed console
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
+
+# The console's pages, built from console/ where they have changed (the installation builds them too). Without Node or npm's
+# registry langlog runs all the same, and /console says what is missing.
+console: $(VENV)/.installed
+	@$(BIN)/python console/build.py || true
+
+# Builds the console whenever a source changes and loads the page anew, against a server that runs: make console-dev SERVER=http://…
+SERVER ?= http://127.0.0.1:2024
+console-dev: $(VENV)/.installed
+	$(BIN)/python console/build.py --packages
+	node console/dev.mjs $(SERVER)
+
+console-check: $(VENV)/.installed
+	$(BIN)/python console/build.py --packages
+	cd console && npm run --silent check && npm run --silent test
+
+# Pictures of the console's pages for docs and README, taken of a real server: docs/pictures/.
+pictures: $(VENV)/.installed-dev console
+	$(BIN)/python -m tests.console.pictures
 
 # In another terminal, while `make dev` runs: a conversation with the example, and the log's records as they come.
 talk: $(VENV)/.installed

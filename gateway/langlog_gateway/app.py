@@ -24,6 +24,7 @@ from .auth.access import GATE, identify, identity_of
 from .auth.encryption_context import serving
 from .changes.hub import Hub
 from .changes.routes import Changes
+from .console.routes import Console, is_console
 from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
 from .custom_app.live_code import LiveGate
@@ -124,14 +125,18 @@ def build_app(core: Core) -> web.Application:
 
     describe()
     code.on_change.append(describe)
-    # in no document: it is for test suites
-    hidden = Truncation(core).routes() if core.dev and options.auth.path is None and not settings.production else []
+    # in no document: pages are for people, truncation is for test suites
+    console = Console(core)
+    hidden = console.routes()
+    if core.dev and options.auth.path is None and not settings.production:
+        hidden += Truncation(core).routes()
     for route in [*routes, *hidden]:
         if options.http.disabled(route.path):
             continue
-        app.router.add_route(route.method, prefix + route.path, route.handler)
+        handler = console.home(route.handler) if route.path == "/" else route.handler
+        app.router.add_route(route.method, prefix + route.path, handler)
         if route.method == hdrs.METH_GET:
-            app.router.add_route(hdrs.METH_HEAD, prefix + route.path, route.handler)
+            app.router.add_route(hdrs.METH_HEAD, prefix + route.path, handler)
     return app
 
 
@@ -190,7 +195,8 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
         began = clock()
         if "%00" in request.raw_path:
             return unprocessable("The NUL character (%00) cannot be part of an id or a key").response()
-        open = request.path.removeprefix(prefix) in OPEN
+        bare = request.path.removeprefix(prefix)
+        open = bare in OPEN or is_console(bare)
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         with tracing.span(f"{request.method} {path}", parent=request.headers.get("traceparent"), kind="server") as span:

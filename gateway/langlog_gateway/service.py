@@ -21,6 +21,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
 
 from .app import build_app, unnamed
+from .console.routes import console_path
 from .core import Core
 from .http.browser_guard import is_loopback
 from .http.options import Options
@@ -90,6 +91,11 @@ class GatewayService:
         self._core = Core(backbone, dev=dev)
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
+
+    @property
+    def console(self) -> str | None:
+        """The path of the console; None where it is switched off."""
+        return console_path(self._settings, self._core.options)
 
     def load(self) -> None:
         """Import the project's application and authentication, which `start` does otherwise. Raises StartError."""

@@ -168,6 +168,7 @@ OFF = {
     "disable_meta": "/openapi.json",
     "disable_ui": "/ui/x",
     "disable_webhooks": "/threads/{thread_id}/runs/{run_id}/webhooks",
+    "disable_console": "/console",
 }
 
 

@@ -122,6 +122,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     studio_url: str = ""
     """LANGLOG_STUDIO_URL: URL of a self-hosted Studio, which may call a server without authentication as the hosted one
     may."""
+    console: Literal["on", "read", "off"] = "on"
+    """LANGLOG_CONSOLE: The pages at ``/console``. ``on``: served. ``read``: served without the buttons that change something; what a
+    caller may change is up to the server's authorisation in any case. ``off``: not served."""
     allowed_hosts: str = ""
     """LANGLOG_ALLOWED_HOSTS: Host names, separated by commas, by which clients may reach a server without authentication, in
     addition to its own address. ``*.example.com`` allows all subdomains, ``*`` any host."""
@@ -318,6 +321,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "mount_prefix": ("MOUNT_PREFIX",),
     "cors_allow_origins": ("CORS_ALLOW_ORIGINS",),
     "studio_url": ("LANGLOG_STUDIO_URL",),
+    "console": ("LANGLOG_CONSOLE",),
     "allowed_hosts": ("LANGLOG_ALLOWED_HOSTS",),
     "allow_unauthenticated": ("LANGLOG_ALLOW_UNAUTHENTICATED",),
     "body_timeout_s": ("LANGLOG_BODY_TIMEOUT_SECS",),

@@ -71,6 +71,7 @@ KEYS: dict[str, frozenset[str]] = {
             "disable_meta",
             "disable_ui",
             "disable_webhooks",
+            "disable_console",
             "cors",
             "configurable_headers",
             "logging_headers",

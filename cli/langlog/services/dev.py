@@ -41,10 +41,20 @@ if TYPE_CHECKING:
 @click.option("--debug-port", type=click.IntRange(1, 65535), help="Wait for a debugger here (needs debugpy).")
 @click.option("--wait-for-client", "debug_wait", is_flag=True, help="Import graphs once a debugger is attached.")
 @click.option("--studio-url", help="A Studio of your own, which may call.  [LANGLOG_STUDIO_URL]")
-@click.option("--no-browser", is_flag=True, help="Accepted: langlog opens no browser.")
+@click.option("--open", "open_browser", is_flag=True, help="Open the console in the browser once it is ready.")
+@click.option("--no-browser", is_flag=True, help="Open no browser, which is what happens without --open.")
 @click.option("--allow-blocking", is_flag=True, help="Accepted: blocking nodes never stall langlog.")
 @click.option("--tunnel", is_flag=True, help="Accepted without effect: langlog opens no tunnel.")
-def dev(*, reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_blocking: bool, **options: Any) -> None:
+def dev(
+    *,
+    reload: bool,
+    quiet: bool,
+    tunnel: bool,
+    open_browser: bool,
+    no_browser: bool,
+    allow_blocking: bool,
+    **options: Any,
+) -> None:
     """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.process.logging import configure_logging
@@ -73,11 +83,9 @@ def dev(*, reload: bool, quiet: bool, tunnel: bool, no_browser: bool, allow_bloc
     warn_of_project_variables(settings, project)
     ensure_free(settings.host, settings.port)
     with StartProgress(json=settings.log_json) as progress:
-        run(
-            _run(
-                settings, project, reload=reload, ending=Ending(stop_limit_s(settings), end_by_force), progress=progress
-            )
-        )
+        show = open_browser and not no_browser
+        ending = Ending(stop_limit_s(settings), end_by_force)
+        run(_run(settings, project, reload=reload, show=show, ending=ending, progress=progress))
 
 
 def shown_activity(settings: Settings, *, quiet: bool) -> Settings:
@@ -89,7 +97,9 @@ def shown_activity(settings: Settings, *, quiet: bool) -> Settings:
     return settings if settings.log_activity != "auto" else replace(settings, log_activity="on")
 
 
-async def _run(settings: Settings, project: Project, *, reload: bool, ending: Ending, progress: StartProgress) -> int:
+async def _run(
+    settings: Settings, project: Project, *, reload: bool, show: bool, ending: Ending, progress: StartProgress
+) -> int:
     with progress.step("loading langlog", ""):
         from langlog_backbone.context import open_backbone
         from langlog_backbone.embedded.servers import embedded_servers
@@ -147,7 +157,10 @@ async def _run(settings: Settings, project: Project, *, reload: bool, ending: En
                     f"{projector.first_fold.events:,} events of the log folded", projector.first_fold.seconds
                 )
             progress.end()
-            _print_started(given, project)
+            console = None if gateway.console is None else f"{_origin(given)}{gateway.console}"
+            _print_started(given, project, console)
+            if show:
+                _open(console)
             click.echo(f"  started in {progress.seconds:.1f} s")
 
         def step(name: str) -> contextlib.AbstractContextManager[None]:
@@ -162,20 +175,33 @@ def _folding(projector: ProjectorService) -> str:
     return f"folding events: {fold.events - fold.unfolded:,} of {fold.events:,}" if fold.unfolded else ""
 
 
-def _print_started(settings: Settings, project: Project) -> None:
+def _print_started(settings: Settings, project: Project, console: str | None) -> None:
     """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
     servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
     where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())
     if not all(servers.values()):
         where = f"{settings.data_dir.resolve()}  ({where})"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    scheme = "https" if settings.tls_cert_file else "http"
-    address = f"{scheme}://{host}:{settings.port}{settings.mount_prefix}"
+    address = f"{_origin(settings)}{settings.mount_prefix}"
     click.echo(f"langlog listens on {address}")
+    if console is not None:
+        click.echo(f"  console {console}")
     click.echo(f"  graphs  {', '.join(project.graphs)}  ({project.file})")
     click.echo(f"  data    {where}")
     if settings.studio_url:
         click.echo(f"  studio  {settings.studio_url.rstrip('/')}/studio/?baseUrl={address}")
+
+
+def _origin(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "https" if settings.tls_cert_file else "http"
+    return f"{scheme}://{host}:{settings.port}"
+
+
+def _open(console: str | None) -> None:
+    if console is None:
+        click.echo("langlog: --open has no effect: the console is switched off", err=True)
+    elif click.launch(console) != 0:
+        click.echo(f"langlog: no browser could be opened; the console is at {console}", err=True)
 
 
 def _without_password(uri: str) -> str:

@@ -133,7 +133,8 @@ class Cors:
     async def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
         """Headers of every answer, streams too."""
         headers = response.headers
-        headers["vary"] = "Origin"
+        vary = headers.get("vary")
+        headers["vary"] = f"{vary}, Origin" if vary else "Origin"
         origin = request.headers.get("origin")
         if origin is None:
             return

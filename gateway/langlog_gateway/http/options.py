@@ -96,6 +96,8 @@ class HttpOptions(msgspec.Struct, frozen=True):
     disable_meta: bool = False
     disable_ui: bool = False
     disable_webhooks: bool = False
+    disable_console: bool = False
+    """The pages at ``/console``. langlog's own."""
 
     def disabled(self, path: str) -> bool:
         """Whether a built-in route (without prefix) is switched off."""
@@ -120,6 +122,7 @@ class HttpOptions(msgspec.Struct, frozen=True):
             "info": self.disable_meta,
             "metrics": self.disable_meta,
             "docs": self.disable_meta,
+            "console": self.disable_console,
         }.get(first, False)
 
     def configurable(self, headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,58 @@
+// The live feed of list changes: one stream for the whole page, open while a view listens.
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { credentials, follow } from "./client";
+import type { Changes } from "./types";
+
+/** `live`: the feed is open. `off`: this server has none, so lists change only when they are read again. */
+export const feed = signal<"closed" | "live" | "off">("closed");
+
+type Listener = (changes: Changes) => void;
+const listeners = new Set<Listener>();
+let close: (() => void) | null = null;
+/** What a listener gets when changes may have been missed. */
+const EVERYTHING: Changes = { stale: ["threads", "runs", "assistants", "crons"] };
+
+function open(): void {
+  close = follow("/changes", {
+    onOpen: () => {
+      feed.value = "live";
+    },
+    onEvent: ({ event, data }) => {
+      if (event !== "changes") return;
+      const changes = JSON.parse(data) as Changes;
+      for (const listener of listeners) listener(changes);
+    },
+    onRefused: (error) => {
+      feed.value = error.status === 401 ? "closed" : "off";
+      close = null;
+    },
+  });
+}
+
+/** Hear of each change of a list while the component is shown. */
+export function useChanges(listener: Listener, watched: readonly unknown[]): void {
+  useEffect(() => {
+    listeners.add(listener);
+    if (close === null && feed.peek() !== "off") open();
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) stop();
+    };
+  }, watched);
+}
+
+function stop(): void {
+  close?.();
+  close = null;
+  if (feed.peek() === "live") feed.value = "closed";
+}
+
+// who asks has changed: what was heard so far is another person's
+credentials.subscribe(() => {
+  if (listeners.size === 0) return;
+  stop();
+  feed.value = "closed";
+  open();
+  for (const listener of listeners) listener(EVERYTHING);
+});

@@ -1,0 +1,207 @@
+// The one way to the server: the public API, with the header that its authentication wants, kept in memory alone.
+import { signal } from "@preact/signals";
+import { base } from "../app/router";
+import { SseParser, type SseEvent } from "./sse";
+
+/** Before every path of the API: empty, or the mount prefix. */
+export const root = base.replace(/\/console\/$/, "");
+
+/** What is sent with every request. Never stored: it is gone when the page is closed. */
+export const credentials = signal<Record<string, string>>({});
+/** The server has refused us for want of credentials; what it said. The frame shows the form for them. */
+export const refused = signal<string | null>(null);
+
+export type Connection = "up" | "lost" | "back";
+/** Whether the server can be reached. `back` for a few seconds after it could not. */
+export const connection = signal<Connection>("up");
+/** Counts how often the server came back: what a view has read before may be old. */
+export const comebacks = signal(0);
+
+/** What the server answered instead of what was wanted, or why there was no answer (status 0). */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly detail: string,
+    readonly code?: string,
+  ) {
+    super(detail);
+  }
+}
+
+export interface Asked {
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  body?: unknown;
+  query?: Record<string, string | number | boolean | readonly string[] | null | undefined>;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** One request, and its answer as JSON (undefined for an empty one). Raises ApiError. */
+export async function call<T>(path: string, asked: Asked = {}): Promise<T> {
+  return (await callWithHeaders<T>(path, asked)).body;
+}
+
+export async function callWithHeaders<T>(path: string, asked: Asked = {}): Promise<{ body: T; headers: Headers }> {
+  const response = await send(path, asked);
+  const text = await response.text();
+  return { body: (text === "" ? undefined : JSON.parse(text)) as T, headers: response.headers };
+}
+
+/** The response itself, once it is a good one. Raises ApiError. */
+export async function send(path: string, asked: Asked = {}): Promise<Response> {
+  const { method = asked.body === undefined ? "GET" : "POST", body } = asked;
+  const headers: Record<string, string> = { ...credentials.peek(), ...asked.headers };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response: Response;
+  try {
+    response = await fetch(addressOf(path, asked.query), {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: asked.signal ?? null,
+      credentials: "same-origin",
+      cache: "no-store",
+    });
+  } catch (error) {
+    if (asked.signal?.aborted) throw error;
+    lost();
+    throw new ApiError(0, "The server cannot be reached.");
+  }
+  reached();
+  if (response.ok) {
+    if (Object.keys(credentials.peek()).length > 0) refused.value = null;
+    return response;
+  }
+  const [detail, code] = await reasonOf(response);
+  if (response.status === 401) refused.value = detail;
+  throw new ApiError(response.status, detail, code);
+}
+
+/** `detail` of an error answer, whatever it looks like. */
+async function reasonOf(response: Response): Promise<[string, string | undefined]> {
+  const text = await response.text().catch(() => "");
+  try {
+    const found = JSON.parse(text) as { detail?: unknown; code?: unknown };
+    const code = typeof found.code === "string" ? found.code : undefined;
+    if (typeof found.detail === "string") return [found.detail, code];
+    if (found.detail !== undefined) return [JSON.stringify(found.detail), code];
+  } catch {
+    // plain text of a proxy, or nothing
+  }
+  return [text.slice(0, 500) || `The server answered with status ${response.status}.`, undefined];
+}
+
+export function addressOf(path: string, query: Asked["query"] = {}): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value === null || value === undefined || value === "") continue;
+    for (const one of Array.isArray(value) ? (value as string[]) : [String(value)]) search.append(name, one);
+  }
+  const text = search.toString();
+  return `${root}${path}${text === "" ? "" : `?${text}`}`;
+}
+
+/** A path with its ids escaped: ids come from others, so none of them may lead elsewhere. */
+export function at(strings: TemplateStringsArray, ...ids: string[]): string {
+  return strings.reduce((path, part, index) => path + encodeURIComponent(ids[index - 1] ?? "") + part);
+}
+
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 5_000;
+const BACK_SHOWN_MS = 4_000;
+/** A stream says something every 5 s (LANGLOG_HEARTBEAT_SECS); a connection that is silent for long is dead. */
+const SILENCE_MS = 45_000;
+
+export interface Followed {
+  asked?: Asked;
+  /** Where to go on from: sent as Last-Event-ID. */
+  from?: string;
+  onEvent: (event: SseEvent) => void;
+  /** The stream is open, for the first time or once more. */
+  onOpen?: (again: boolean) => void;
+  /** The server refuses: no try follows. */
+  onRefused?: (error: ApiError) => void;
+  /** The server has closed the stream, as it does at the end of a run. Return true to open it again. */
+  onEnd?: () => boolean;
+}
+
+/** Follow a stream until it is closed: opened again, from its last event, whenever the connection breaks. Returns what closes it. */
+export function follow(path: string, followed: Followed): () => void {
+  const closing = new AbortController();
+  void keepFollowing(path, followed, closing.signal);
+  return () => closing.abort();
+}
+
+async function keepFollowing(path: string, followed: Followed, closed: AbortSignal): Promise<void> {
+  let id = followed.from ?? "";
+  let pause = FIRST_PAUSE_MS;
+  let opened = false;
+  while (!closed.aborted) {
+    const attempt = new AbortController();
+    const end = (): void => attempt.abort();
+    closed.addEventListener("abort", end, { once: true });
+    let silent = setTimeout(end, SILENCE_MS);
+    try {
+      const headers = { ...followed.asked?.headers, accept: "text/event-stream", ...(id === "" ? {} : { "last-event-id": id }) };
+      const response = await send(path, { ...followed.asked, headers, signal: attempt.signal });
+      followed.onOpen?.(opened);
+      opened = true;
+      const parser = new SseParser(id);
+      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const part = await reader?.read();
+        clearTimeout(silent);
+        silent = setTimeout(end, SILENCE_MS);
+        if (part === undefined || part.done) break;
+        for (const event of parser.push(part.value)) {
+          pause = FIRST_PAUSE_MS;
+          followed.onEvent(event);
+        }
+        id = parser.id;
+      }
+      if (followed.onEnd !== undefined && !followed.onEnd()) return;
+    } catch (error) {
+      if (closed.aborted) return;
+      if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 408 && error.status !== 429) {
+        followed.onRefused?.(error);
+        return;
+      }
+      if (!(error instanceof ApiError)) lost();
+    } finally {
+      clearTimeout(silent);
+      closed.removeEventListener("abort", end);
+    }
+    await new Promise((again) => setTimeout(again, pause * (0.75 + Math.random() / 2)));
+    pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+  }
+}
+
+let probing = false;
+
+/** The server could not be reached: try until it answers, and say so meanwhile. */
+function lost(): void {
+  connection.value = "lost";
+  if (probing) return;
+  probing = true;
+  void (async () => {
+    for (let pause = FIRST_PAUSE_MS; connection.peek() === "lost"; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+      await new Promise((again) => setTimeout(again, pause));
+      try {
+        await fetch(addressOf("/ok"), { cache: "no-store" });
+        reached();
+      } catch {
+        // still away
+      }
+    }
+    probing = false;
+  })();
+}
+
+function reached(): void {
+  if (connection.peek() !== "lost") return;
+  connection.value = "back";
+  comebacks.value += 1;
+  setTimeout(() => {
+    if (connection.peek() === "back") connection.value = "up";
+  }, BACK_SHOWN_MS);
+}

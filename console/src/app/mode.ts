@@ -1,0 +1,4 @@
+// What the server allows the console to show: LANGLOG_CONSOLE.
+
+/** Whether buttons that change things are hidden. The server's authorisation refuses, not this. */
+export const readOnly = document.querySelector<HTMLMetaElement>('meta[name="langlog-console"]')?.content === "read";

@@ -1,0 +1,268 @@
+// The live list of threads. Its filters are the address; changes come from the feed and are looked up under the same filters.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { query, setQuery, to } from "../../app/router";
+import { feed, useChanges } from "../../api/changes";
+import { call, comebacks, credentials } from "../../api/client";
+import type { Assistant, Thread } from "../../api/types";
+import { Badge, Button, Failure, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
+import { oneLine, plural } from "../../ui/format";
+import { Table, type Column } from "../../ui/table";
+import { merged, PAGE, pageBody, searchBody, textOf } from "./query";
+
+const STATUSES = ["idle", "busy", "interrupted", "error"];
+const LOOK_PAUSE_MS = 250;
+const AT_TOP_PX = 60;
+
+const COLUMNS: Column<Thread>[] = [
+  { key: "what", title: "Thread", width: "minmax(0, 1fr)", cell: (thread) => <Summary thread={thread} /> },
+  { key: "status", title: "Status", width: "104px", cell: (thread) => <Status of={thread.status} /> },
+  { key: "graph", title: "Graph", width: "minmax(80px, 160px)", cell: (thread) => <span class="quiet">{String(thread.metadata["graph_id"] ?? "–")}</span> },
+  { key: "id", title: "Id", width: "124px", cell: (thread) => <span class="mono quiet" title={thread.thread_id}>{`${thread.thread_id.slice(0, 8)}…${thread.thread_id.slice(-4)}`}</span> },
+  { key: "updated", title: "Updated", width: "96px", right: true, cell: (thread) => <Time at={thread.updated_at} /> },
+  { key: "created", title: "Created", width: "96px", right: true, cell: (thread) => <Time at={thread.created_at} /> },
+];
+
+export default function Threads() {
+  const filters = query.value;
+  const shown = useThreads(filters);
+  return (
+    <div class="page">
+      <PageHead title="Threads">
+        {shown.total !== null && <span class="quiet number">{plural(shown.total, "thread")}</span>}
+        <span title="The list changes as threads do">{feed.value === "live" && <Badge tone="ok">live</Badge>}</span>
+        <Button icon="refresh" kind="bare" onClick={shown.again}>
+          Refresh
+        </Button>
+      </PageHead>
+      <Filters filters={filters} />
+      {shown.error && <Failure error={shown.error} again={shown.again} />}
+      {shown.rows === null && !shown.error && <Loading lines={8} />}
+      {shown.rows !== null && shown.rows.length === 0 && <Empty filtered={[...filters.keys()].some((name) => name !== "sort")} />}
+      {shown.rows !== null && shown.rows.length > 0 && (
+        <div style={{ position: "relative", flex: 1, minHeight: 0, display: "flex" }}>
+          {shown.waiting > 0 && (
+            <Button class="pill" small onClick={shown.showWaiting}>
+              {plural(shown.waiting, "change")} above
+            </Button>
+          )}
+          <Table label="Threads" rows={shown.rows} columns={COLUMNS} keyOf={(thread) => thread.thread_id} hrefOf={(thread) => to("threads", thread.thread_id)} total={shown.total} onEnd={shown.more} after={shown.atEnd ? undefined : "Loading more…"} onScroll={shown.onScroll} />
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Summary({ thread }: { thread: Thread }) {
+  const last = oneLine(textOf(thread.extracted?.["last"]));
+  const first = oneLine(textOf(thread.extracted?.["first"]));
+  if (first === "" && last === "") return <span class="quiet">{thread.error ? oneLine(`${thread.error.error}: ${thread.error.message}`) : thread.thread_id}</span>;
+  return (
+    <>
+      {first || last}
+      {first !== "" && last !== "" && last !== first && <span class="quiet"> — {last}</span>}
+    </>
+  );
+}
+
+function Filters({ filters }: { filters: URLSearchParams }) {
+  const [graphs, setGraphs] = useState<string[]>([]);
+  useEffect(() => {
+    call<Assistant[]>("/assistants/search", { body: { limit: 1000, select: ["graph_id"] } })
+      .then((found) => setGraphs([...new Set(found.map((assistant) => assistant.graph_id))].sort()))
+      .catch(() => undefined); // the filter can be typed into the address all the same
+  }, [credentials.value]);
+  const graph = filters.get("graph") ?? "";
+  let wrong: string | null = null;
+  try {
+    searchBody(filters);
+  } catch (error) {
+    wrong = (error as Error).message;
+  }
+  return (
+    <form class="filters" role="search" aria-label="Filter threads" onSubmit={(event) => event.preventDefault()}>
+      <label>
+        Status
+        <select class="select" name="status" value={filters.get("status") ?? ""} onChange={(event) => setQuery({ status: event.currentTarget.value })}>
+          <option value="">any</option>
+          {STATUSES.map((status) => (
+            <option key={status}>{status}</option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Graph
+        <select class="select" name="graph" value={graph} onChange={(event) => setQuery({ graph: event.currentTarget.value })}>
+          <option value="">any</option>
+          {[...new Set([...graphs, ...(graph ? [graph] : [])])].map((name) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Metadata
+        <input class="input" name="metadata" data-filter size={28} placeholder="user=ada" value={filters.get("metadata") ?? ""} aria-invalid={wrong !== null} title={wrong ?? "key=value, other=value, or a JSON object"} onChange={(event) => setQuery({ metadata: event.currentTarget.value })} spellcheck={false} autocomplete="off" />
+      </label>
+      <label>
+        Order
+        <select class="select" name="sort" value={filters.get("sort") ?? ""} onChange={(event) => setQuery({ sort: event.currentTarget.value })}>
+          <option value="">last changed</option>
+          <option value="created">newest</option>
+        </select>
+      </label>
+      {[...filters.keys()].length > 0 && (
+        <Button kind="bare" small icon="close" onClick={() => setQuery(Object.fromEntries([...filters.keys()].map((name) => [name, null])))}>
+          Clear
+        </Button>
+      )}
+      {wrong && <span class="quiet" role="alert">{wrong}</span>}
+    </form>
+  );
+}
+
+function Empty({ filtered }: { filtered: boolean }) {
+  if (filtered) {
+    return (
+      <Nothing title="No thread fits these filters">
+        <Button onClick={() => setQuery(Object.fromEntries([...query.peek().keys()].map((name) => [name, null])))}>Clear the filters</Button>
+      </Nothing>
+    );
+  }
+  const address = location.origin;
+  return (
+    <Nothing title="No thread yet">
+      <p>A thread begins with the first run of a graph. From a program:</p>
+      <pre>{`from langgraph_sdk import get_sync_client\n\nclient = get_sync_client(url="${address}")\nthread = client.threads.create()\nclient.runs.wait(thread["thread_id"], "${"agent"}", input={"messages": [{"role": "user", "content": "hello"}]})`}</pre>
+    </Nothing>
+  );
+}
+
+interface Shown {
+  rows: Thread[] | null;
+  total: number | null;
+  error: Error | null;
+  atEnd: boolean;
+  /** Changes that are held back because the reader is further down. */
+  waiting: number;
+  more: () => void;
+  again: () => void;
+  showWaiting: () => void;
+  onScroll: (top: number) => void;
+}
+
+function useThreads(filters: URLSearchParams): Shown {
+  const key = filters.toString();
+  const [rows, setRows] = useState<Thread[] | null>(null);
+  const [total, setTotal] = useState<number | null>(null);
+  const [error, setError] = useState<Error | null>(null);
+  const [atEnd, setAtEnd] = useState(false);
+  const [tries, setTries] = useState(0);
+  const [waiting, setWaiting] = useState(0);
+  const [top, setTop] = useState(true);
+  const loading = useRef(false);
+  const changed = useRef(new Set<string>());
+  const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
+  const state = useRef({ key, rows, top });
+  state.current = { key, rows, top };
+
+  useEffect(() => {
+    const breaking = new AbortController();
+    setRows(null);
+    void read(breaking.signal);
+    return () => breaking.abort();
+  }, [key, credentials.value]);
+  // the same list again: what is shown stays until then
+  useEffect(() => {
+    if (tries === 0 && comebacks.value === 0) return;
+    const breaking = new AbortController();
+    void read(breaking.signal);
+    return () => breaking.abort();
+  }, [tries, comebacks.value]);
+
+  async function read(signal: AbortSignal): Promise<void> {
+    setError(null);
+    changed.current.clear();
+    setWaiting(0);
+    try {
+      const found = await call<Thread[]>("/threads/search", { body: pageBody(filters, 0), signal });
+      setRows(found);
+      setAtEnd(found.length < PAGE);
+      setTotal(found.length < PAGE ? found.length : await call<number>("/threads/count", { body: searchBody(filters), signal }));
+    } catch (failure) {
+      if (!signal.aborted) setError(failure as Error);
+    }
+  }
+
+  async function more(): Promise<void> {
+    const before = state.current;
+    if (loading.current || atEnd || before.rows === null) return;
+    loading.current = true;
+    try {
+      const found = await call<Thread[]>("/threads/search", { body: pageBody(filters, before.rows.length) });
+      if (state.current.key !== before.key) return;
+      const known = new Set(state.current.rows?.map((row) => row.thread_id));
+      setRows([...(state.current.rows ?? []), ...found.filter((row) => !known.has(row.thread_id))]);
+      setAtEnd(found.length < PAGE);
+    } catch (failure) {
+      setError(failure as Error);
+    } finally {
+      loading.current = false;
+    }
+  }
+
+  /** Look up what has changed, under the filters of the list. */
+  async function look(): Promise<void> {
+    timer.current = null;
+    const before = state.current;
+    const asked = new Set(changed.current);
+    if (asked.size === 0 || before.rows === null) return;
+    changed.current.clear();
+    setWaiting(0);
+    try {
+      const found = await call<Thread[]>("/threads/search", { body: { ...pageBody(filters, 0), ids: [...asked], limit: Math.min(1000, Math.max(1, asked.size)) } });
+      if (state.current.key !== before.key || state.current.rows === null) return;
+      const added = found.filter((thread) => !state.current.rows?.some((row) => row.thread_id === thread.thread_id)).length;
+      setRows(merged(state.current.rows, asked, found, filters.get("sort") === "created" ? "created_at" : "updated_at"));
+      if (added > 0) setTotal((count) => (count === null ? null : count + added));
+    } catch {
+      // the connection is gone: the list is read again when it is back
+    }
+  }
+
+  const lookSoon = (): void => {
+    if (!state.current.top) setWaiting(changed.current.size);
+    else timer.current ??= setTimeout(() => void look(), LOOK_PAUSE_MS);
+  };
+  useChanges(
+    (changes) => {
+      if (changes.stale?.includes("threads")) {
+        setTries((n) => n + 1);
+        return;
+      }
+      const gone = new Set(changes.deleted?.filter((one) => one.kind === "thread").map((one) => one.id));
+      if (gone.size > 0) {
+        setRows((now) => now && now.filter((row) => !gone.has(row.thread_id)));
+        setTotal((count) => (count === null ? null : Math.max(0, count - gone.size)));
+      }
+      for (const thread of changes.threads ?? []) changed.current.add(thread.thread_id);
+      for (const run of changes.runs ?? []) changed.current.add(run.thread_id);
+      for (const id of gone) changed.current.delete(id);
+      if (changed.current.size > 0) lookSoon();
+    },
+    [key],
+  );
+  useEffect(() => {
+    if (top && changed.current.size > 0) lookSoon();
+  }, [top]);
+  useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
+
+  return {
+    rows, total, error, atEnd, waiting,
+    more: () => void more(),
+    again: () => setTries((n) => n + 1),
+    showWaiting: () => {
+      document.querySelector(".table .rows")?.scrollTo({ top: 0 });
+      setTop(true);
+    },
+    onScroll: (at) => setTop(at < AT_TOP_PX),
+  };
+}

@@ -1,0 +1,78 @@
+"""Takes docs/pictures/*.png: each page of the console with something on it, light and dark. `make pictures`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.console.browser import ROOT, Console, builder, launch
+from tests.console.conftest import PROJECT
+from tests.stack.server import LiveServer
+
+FOLDER = ROOT / "docs" / "pictures"
+
+QUESTIONS = (
+    "Which of our customers have not paid yet?",
+    "mail ann@example.org the build is green",
+    "Summarise the release notes in three sentences, for people who do not program.",
+    "mail bob@example.org lunch is at one",
+    "What did we decide about retention?",
+)
+
+
+def seed(client: SyncLangGraphClient) -> dict[str, str]:
+    """Threads of every kind. Names in the addresses of `PICTURES` → ids."""
+    names = {}
+    for number, question in enumerate(QUESTIONS):
+        thread = client.threads.create(metadata={"user": ("ada", "grace")[number % 2]})["thread_id"]
+        client.runs.wait(thread, "chat", input={"messages": [{"role": "user", "content": question}]})
+        if number == 1:
+            client.runs.wait(thread, "chat", command={"resume": "yes"})
+            names["mailed"] = thread
+    for items, fail_at in (([3, 4, 5], -1), ([3, 4, 5], 4)):
+        thread = client.threads.create(metadata={"user": "ada"})["thread_id"]
+        client.runs.wait(thread, "flow", input={"items": items, "fail_at": fail_at}, raise_error=False)
+        name = "worked" if fail_at < 0 else "failed"
+        names[name] = thread
+        names[f"{name}_run"] = client.runs.list(thread)[0]["run_id"]
+    return names
+
+
+def threads(page: Page) -> None:
+    expect(page.get_by_role("row")).not_to_have_count(0)
+
+
+PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
+    ("threads", "threads", threads),
+]
+"""Name of the picture, address (with names of `seed` in braces), and what waits until the page shows all."""
+
+
+def main() -> None:
+    builder().build()
+    FOLDER.mkdir(exist_ok=True)
+    wanted = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder, LiveServer(PROJECT, Path(folder)).up() as server:
+        names = seed(get_sync_client(url=server.url))
+        with sync_playwright() as playwright:
+            browser = launch(playwright)
+            for name, address, shown in PICTURES:
+                if wanted and name not in wanted:
+                    continue
+                for scheme in ("light", "dark"):
+                    console = Console(browser, server.url, color_scheme=scheme, device_scale_factor=1.5)
+                    shown(console.open(address.format(**names)))
+                    file = FOLDER / (f"{name}.png" if scheme == "light" else f"{name}-dark.png")
+                    console.page.screenshot(path=file)
+                    console.close()
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
