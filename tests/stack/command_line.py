@@ -61,6 +61,6 @@ async def carried_out_here(
     try:
         return await replay(order, on_step)
     except CannotReplay as error:
-        return Replayed(trouble=str(error))
+        return Replayed(problem=str(error))
     finally:
         del os.environ["LOG_URI"]
