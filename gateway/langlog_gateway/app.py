@@ -329,7 +329,7 @@ async def _answer(
         raise
     except UserCodeError as error:
         logger.warning("gateway.user_code_failed", path=request.path, error=str(error), **_logged(request, http))
-        return internal_error()
+        return internal_error(str(error))
     except Exception:
         logger.exception("gateway.request_failed", method=request.method, path=request.path, **_logged(request, http))
         return internal_error()

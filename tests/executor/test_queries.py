@@ -315,6 +315,7 @@ async def test_what_cannot_be_updated_is_refused_and_what_a_reducer_raises_is_50
     assert (answer.status, answer.detail) == (400, "Node zzz does not exist")
     answer = await ask("update_state", **place, values={"total": "str"})
     assert answer.status == 500
+    assert (answer.detail or "").startswith("TypeError: unsupported operand type(s) for +")
     answer = await ask("update_state", **place, values={"total": 1}, checkpoint_ns="zzz:1")
     assert (answer.status, answer.detail) == (400, "Subgraph zzz not found")
 

@@ -26,6 +26,7 @@ async def test_a_factorys_own_oserror_is_the_graphs_and_not_a_servers(client: La
         with pytest.raises((APIStatusError, httpx.HTTPStatusError)) as refused:
             await ask
         assert refused.value.response.status_code == 500
+        assert refused.value.response.text.startswith("Internal Server Error\nFileNotFoundError: [Errno 2]")
 
 
 async def test_secrets_are_masked_in_every_view_and_secrets_in_the_node(client: LangGraphClient) -> None:

@@ -31,7 +31,7 @@ from ..checkpoints.storable_checkpoint import UnstorableCheckpoint
 from ..graphs.loading import UnknownGraph
 from ..runtime.io_loop import came_from_io
 from ..store.embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts
-from ..values.error_text import text_of, traceback_of, written
+from ..values.error_text import described, text_of, traceback_of
 from ..values.redaction import shown
 from .graphs import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
 from .threads import (
@@ -206,7 +206,7 @@ class QueryServer:
         except TimeoutError:
             if work is None or work.done.cancelled() or not work.done.done():
                 return None
-            return Answer(id=query.id, status=500, detail="TimeoutError()")
+            return Answer(id=query.id, status=500, detail="TimeoutError")
         except Refused as error:
             return Answer(id=query.id, status=error.status, detail=shown(error.detail))
         except UnknownGraph as error:
@@ -217,13 +217,14 @@ class QueryServer:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return Answer(id=query.id, status=500, detail="CancelledError()")  # raised by the graph's code
+            return Answer(id=query.id, status=500, detail="CancelledError")  # raised by the graph's code
         except BaseException as error:  # the graph's code may raise anything; the asker still gets an answer
             if isinstance(error, UNAVAILABLE_ERRORS) and (work is None or came_from_io(error)):
                 logger.warning("query.postgres_away", kind=query.kind, error=str(error))
                 return Answer(id=query.id, status=503, detail="The read model is away")
             logger.warning("query.failed", kind=query.kind, query_id=query.id, traceback=traceback_of(error))
-            return Answer(id=query.id, status=500, detail=shown(written(error)))
+            raised = described(error)
+            return Answer(id=query.id, status=500, detail=f"{raised.error}: {raised.message}")
         finally:
             if work is not None and not work.done.done():
                 work.cancel()

@@ -211,7 +211,7 @@ class Queries:
 
 
 class UserCodeError(Exception):
-    """Code of the user's graph raised while answering a query: 500 in plain text."""
+    """Code of the user's graph raised while answering a query: 500 in plain text, with class and text of what it raised."""
 
 
 class Reads:

@@ -90,5 +90,6 @@ def not_ready(reasons: Iterable[str]) -> ApiError:
     return ApiError(503, "; ".join(reasons), {"retry-after": str(RETRY_AFTER_S)})
 
 
-def internal_error() -> web.Response:
-    return web.Response(status=500, text="Internal Server Error")
+def internal_error(raised: str = "") -> web.Response:
+    """``raised``: class and text of what the project's graph raised, which its developer has to see. Plain text, as recorded."""
+    return web.Response(status=500, text=f"Internal Server Error\n{raised}" if raised else "Internal Server Error")
