@@ -188,6 +188,11 @@ def json_response(body: bytes | str, status: int = 200, headers: dict[str, str] 
     )
 
 
+def encoded_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A response of Structs (see `responses`), encoded as JSON."""
+    return json_response(msgspec.json.encode(value), status, headers)
+
+
 def no_content(status: int = 204) -> web.Response:
     return web.Response(status=status)
 

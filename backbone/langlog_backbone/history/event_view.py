@@ -22,36 +22,56 @@ NULL = Raw(b"null")
 
 
 class CommandView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The command that an event comes from. ``type`` None: its record is no longer in the log."""
+    """The command that an event results from, and the event's place among those of that command."""
 
     partition: int
+    """Partition of the command"""
     offset: int
+    """Offset of the command"""
     index: int
+    """Place of the event, from 0"""
     count: int
+    """Number of events of the command"""
     id: str | None = None
+    """Id of the command; absent if its record is no longer in the log"""
     type: str | None = None
+    """Type of the command; absent if its record is no longer in the log"""
 
 
 class PositionView(msgspec.Struct, frozen=True):
+    """Place of a record in the log."""
+
     topic: str
+    """Topic"""
     partition: int
+    """Number of the partition"""
     offset: int
+    """Offset within the partition"""
 
 
 class EventView(msgspec.Struct, frozen=True):
+    """One event of the log."""
+
     id: str | None
+    """Id of the event; null if it was cut from the log"""
     type: str
-    """With its prefix and version: ``langlog.run.created.v1``."""
+    """Type with prefix and version, such as `langlog.run.created.v1`"""
     time: str | None
+    """Time of the event; null if it was cut from the log"""
     subject: str
+    """Id of the aggregate"""
     run_id: str | None
+    """Id of the run, if the event is about one"""
     source: str | None
+    """Service that appended the event"""
     actor: str | None
-    """The authenticated user who asked for it."""
+    """Authenticated user whose request led to the event"""
     cause: CommandView | None
+    """Command that the event results from; null for records of workers"""
     position: PositionView
+    """Place in the log"""
     data: Raw
-    """The body, or a summary of one that is bytes; null when it is sealed or no longer in the log."""
+    """Body of the event, or a summary of one that is bytes; null if it is sealed or no longer in the log"""
 
 
 def causes(records: list[Record]) -> dict[int, Cause]:

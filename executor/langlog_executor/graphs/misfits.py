@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langgraph.channels.base import BaseChannel
 from langgraph.pregel import Pregel
+from langlog_schemas.states import FieldError
 from pydantic import ValidationError
 
 from ..values.error_text import described
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from .loading import AnyGraph
 
-Errors = dict[str, dict[str, str]]
-"""Field -> ``{error, message}``; `WHOLE`: not of one field."""
+Errors = dict[str, FieldError]
+"""Field -> why it does not fit; `WHOLE`: not of one field."""
 WHOLE = "__root__"
 CONTROL = ("__error__", "__interrupt__", "__resume__", "__scheduled__")
 """Channels whose writes say how a task went, and go through no reducer."""
@@ -128,7 +129,7 @@ async def _errors(graph: AnyGraph, snapshot: StateSnapshot) -> Errors:
             for fault in error.errors(include_url=False, include_context=False, include_input=False):
                 field, *inside = [str(step) for step in fault["loc"]] or [WHOLE]
                 where = f"{'.'.join(inside)}: " if inside else ""
-                errors.setdefault(field, {"error": "ValidationError", "message": shown(f"{where}{fault['msg']}")})
+                errors.setdefault(field, FieldError("ValidationError", shown(f"{where}{fault['msg']}")))
         except Exception as error:
             errors.setdefault(WHOLE, _description(error))
     if graph.checkpointer:
@@ -150,6 +151,6 @@ def _writes(saved: CheckpointTuple | None) -> list[tuple[str, Any]]:
     return [(name, value) for _, name, value in writes if name not in CONTROL]
 
 
-def _description(error: Exception) -> dict[str, str]:
+def _description(error: Exception) -> FieldError:
     description = described(error)
-    return {"error": description.error, "message": description.message}
+    return FieldError(description.error, description.message)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from langlog_schemas.states import FieldError, State, Task
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from ..values import interrupts
 from ..values.error_text import written
@@ -13,30 +17,27 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.types import PregelTask, StateSnapshot
 
-State = dict[str, Any]
-"""Ready for `encoding.encode`."""
 
-
-def state_of(snapshot: StateSnapshot, errors: Mapping[str, Any] | None = None) -> State:
+def state_of(snapshot: StateSnapshot, errors: dict[str, FieldError] | None = None) -> State:
     """The snapshot as clients see it, subgraph states within their tasks.
 
     ``errors``: field -> ``{error, message}`` of what does not fit the graph's schema; the member is there only then.
     """
     checkpoint = checkpoint_of(snapshot.config)
     parent = checkpoint_of(snapshot.parent_config)
-    return {
-        "values": snapshot.values,
-        "next": list(snapshot.next),
-        "tasks": [_task(task) for task in snapshot.tasks],
-        "metadata": snapshot.metadata,
-        "created_at": snapshot.created_at,
-        "checkpoint": checkpoint,
-        "parent_checkpoint": parent,
-        "interrupts": [interrupts.shown(i) for i in snapshot.interrupts],
-        "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint is not None else None,
-        "parent_checkpoint_id": parent["checkpoint_id"] if parent is not None else None,
-        **({"errors": errors} if errors else {}),
-    }
+    return State(
+        values=snapshot.values,
+        next=list(snapshot.next),
+        tasks=[_task(task) for task in snapshot.tasks],
+        metadata=cast("dict[str, Any] | None", snapshot.metadata),
+        created_at=snapshot.created_at,
+        checkpoint=checkpoint,
+        parent_checkpoint=parent,
+        interrupts=[interrupts.shown(i) for i in snapshot.interrupts],
+        checkpoint_id=checkpoint["checkpoint_id"] if checkpoint is not None else None,
+        parent_checkpoint_id=parent["checkpoint_id"] if parent is not None else None,
+        errors=errors or UNSET,
+    )
 
 
 def selected(state: State, select: Sequence[str]) -> State:
@@ -44,13 +45,12 @@ def selected(state: State, select: Sequence[str]) -> State:
     if not select:
         return state
     members = {*select, "errors"}  # what is wrong with a state is never left out
-    chosen = {name: value for name, value in state.items() if name in members}
+    part = replace(state, **{name: UNSET for name in state.__struct_fields__ if name not in members})
     keys = [name.removeprefix("values.") for name in select if name.startswith("values.")]
     if keys and "values" not in members:
-        values = state["values"]
-        known = values if isinstance(values, Mapping) else {}
-        chosen = {"values": {key: known[key] for key in keys if key in known}, **chosen}
-    return chosen
+        known = state.values if isinstance(state.values, Mapping) else {}
+        part.values = {key: known[key] for key in keys if key in known}
+    return part
 
 
 def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:
     return checkpoint
 
 
-def _task(task: PregelTask) -> dict[str, Any]:
+def _task(task: PregelTask) -> Task:
     checkpoint: dict[str, Any] | None = None
     state: State | None = None
     if isinstance(task.state, dict):
@@ -81,13 +81,13 @@ def _task(task: PregelTask) -> dict[str, Any]:
     elif task.state is not None:
         state = state_of(task.state)
     error: Any = task.error  # stored errors come back as text
-    return {
-        "id": task.id,
-        "name": task.name,
-        "path": list(task.path),
-        "error": None if error is None else shown(error if isinstance(error, str) else written(error)),
-        "interrupts": [interrupts.shown(i) for i in task.interrupts],
-        "checkpoint": checkpoint,
-        "state": state,
-        "result": task.result,
-    }
+    return Task(
+        id=task.id,
+        name=task.name,
+        path=list(task.path),
+        error=None if error is None else shown(error if isinstance(error, str) else written(error)),
+        interrupts=[interrupts.shown(i) for i in task.interrupts],
+        checkpoint=checkpoint,
+        state=state,
+        result=task.result,
+    )

@@ -1,7 +1,7 @@
 """Graph values to JSON: messages, pydantic models, dataclasses, sets, exceptions, and whatever else nodes put into state.
 
 `encode` never fails: what JSON cannot say becomes its ``repr``. One encoder is shared by all threads (msgspec encoders hold no
-state of a call). Shapes are those of the wire contract (wire contract §6.2): a message is its ``model_dump``, an exception its
+state of a call). Shapes are those of the wire contract (§6.2): a message is its ``model_dump``, an exception its
 ``repr``, a set a list, bytes base64.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from langgraph.types import Send
 from langlog_backbone.values.json_shape import without_nul
+from msgspec import UNSET
 
 from .auth_user import AuthUser
 from .error_text import class_name, text_of, written
@@ -147,7 +148,8 @@ class _Plain:
                 key_text(f.name): self.of(getattr(value, f.name, None), depth + 1) for f in dataclasses.fields(value)
             }
         if isinstance(value, msgspec.Struct):
-            return {key_text(name): self.of(getattr(value, name, None), depth + 1) for name in value.__struct_fields__}
+            members = ((name, getattr(value, name, None)) for name in value.__struct_fields__)
+            return {key_text(name): self.of(member, depth + 1) for name, member in members if member is not UNSET}
         return self.of(_hook(value), depth + 1)
 
 

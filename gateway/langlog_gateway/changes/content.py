@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, assert_never
 
 from langlog_backbone.postgres.database import load_sql
+from msgspec import UNSET, Raw, Struct
 
 from ..auth.sight import Sight
 from ..auth.visibility import Parameters
-from ..http import presenters
 from ..http.backends import Reads
-from ..resources.crons import present_cron
+from ..responses.assistants import assistant
+from ..responses.crons import cron
+from ..responses.members import Row, encode
+from ..responses.runs import run
+from ..responses.threads import selected_thread
 from .gathering import Gathering, Kind
 
 SQL = load_sql("langlog_gateway", "changes.sql")
@@ -82,24 +86,26 @@ async def _rows(reads: Reads, kind: Kind, ids: list[str], sight: Sight) -> dict[
     return dict(_presented(kind, rows))
 
 
-def _presented(kind: Kind, rows: list[presenters.Row]) -> Iterator[tuple[str, str]]:
+def _presented(kind: Kind, rows: list[Row]) -> Iterator[tuple[str, str]]:
     for row in rows:
+        shown: Struct
         match kind:
             case "threads":
-                members = presenters.thread_selected(row, THREAD_MEMBERS)
+                id = row["thread_id"]
+                shown = selected_thread(row, THREAD_MEMBERS)
                 if row["cut"]:
-                    del members["interrupts"]
+                    shown.interrupts = UNSET
                 if row["error"] is not None:
-                    members["error"] = row["error"]
-                yield row["thread_id"], "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
+                    shown.error = Raw(row["error"])
             case "runs":
-                yield row["run_id"], presenters.run(row, RUN_MEMBERS)
+                id, shown = row["run_id"], run(row, RUN_MEMBERS)
             case "assistants":
-                yield row["assistant_id"], presenters.assistant(row)
+                id, shown = row["assistant_id"], assistant(row)
             case "crons":
-                yield row["cron_id"], present_cron(row)
+                id, shown = row["cron_id"], cron(row)
             case _:
                 assert_never(kind)
+        yield id, encode(shown).decode()
 
 
 async def _deleted(

@@ -12,20 +12,17 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from aiohttp import web
 from langlog_backbone.history.run_view import LANGLOG_VERSION
-from langlog_schemas import run_request
 from langlog_schemas.member_texts import member_texts
 
 from ..custom_app.asgi import CustomApp
-from ..http import cron_requests, requests
 from ..http.options import Options
-from . import responses
+from ..responses.errors import ErrorAnswer
 from .operations import OPERATIONS, PATH, Operation
-from .responses import ErrorAnswer
 
 TITLE = "langlog"
 COMMON = (413, 422, 429, 503, 504)
@@ -70,7 +67,7 @@ def document(
     ordered = sorted(types, key=repr)
     schemas, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     by_type = dict(zip(ordered, schemas, strict=True))
-    _describe(components)
+    _describe(components, ordered)
     examples = msgspec.json.decode(resources.files(__package__).joinpath("examples.json").read_bytes())
     paths: dict[str, dict[str, Any]] = {}
     for path, route, operation in endpoints:
@@ -90,20 +87,27 @@ def document(
     return made
 
 
-def _describe(components: Mapping[str, dict[str, Any]]) -> None:
+def _describe(components: Mapping[str, dict[str, Any]], types: Iterable[Any]) -> None:
     """Add the docstrings of Structs and their members to the schemas made of them."""
-    classes = {
-        name: value
-        for module in (run_request, requests, cron_requests, responses)
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, msgspec.Struct)
-    }
+    classes: dict[str, type[msgspec.Struct]] = {}
+    for hint in types:
+        _collect(hint, classes)
     for name, schema in components.items():
         if "description" in schema:
             schema["description"] = _markdown(schema["description"])
         for member, text in member_texts(classes[name]).items():
             if (described := schema.get("properties", {}).get(member)) is not None:
                 described["description"] = _markdown(text)
+
+
+def _collect(hint: Any, classes: dict[str, type[msgspec.Struct]]) -> None:
+    """Note the Structs that a type is made of, by name."""
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct) and hint.__name__ not in classes:
+        classes[hint.__name__] = hint
+        for member in get_type_hints(hint, include_extras=True).values():
+            _collect(member, classes)
+    for argument in get_args(hint):
+        _collect(argument, classes)
 
 
 def _markdown(docstring: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from langlog_schemas.run_request import RunCreate
+from langlog_schemas.states import State
 from msgspec import Meta, Struct
 
 from ..http import cron_requests as c
 from ..http import requests as b
-from . import responses as a
+from ..responses import agents, assistants, crons, events, graphs, runs, states, store, system, threads, webhooks
 
 Schema = dict[str, Any]
 
@@ -115,12 +116,14 @@ AUDIT_HEADERS = {
 
 OPERATIONS: dict[str, Operation] = {
     # assistants
-    "POST /assistants": Operation("Create assistant", b.AssistantCreate, a.Assistant, (400, 404, 409), headers=KEY),
-    "POST /assistants/search": Operation("Search assistants", b.AssistantSearch, list[a.Assistant], NOT_THERE),
+    "POST /assistants": Operation(
+        "Create assistant", b.AssistantCreate, assistants.Assistant, (400, 404, 409), headers=KEY
+    ),
+    "POST /assistants/search": Operation("Search assistants", b.AssistantSearch, list[assistants.Assistant], NOT_THERE),
     "POST /assistants/count": Operation("Count assistants", b.AssistantCount, int, NOT_THERE),
-    "GET /assistants/{assistant_id}": Operation("Get assistant", None, a.Assistant, NOT_THERE),
+    "GET /assistants/{assistant_id}": Operation("Get assistant", None, assistants.Assistant, NOT_THERE),
     "PATCH /assistants/{assistant_id}": Operation(
-        "Update assistant (creates a version)", b.AssistantPatch, a.Assistant, (400, 404)
+        "Update assistant (creates a version)", b.AssistantPatch, assistants.Assistant, (400, 404)
     ),
     "DELETE /assistants/{assistant_id}": Operation(
         "Delete assistant",
@@ -131,7 +134,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /assistants/{assistant_id}/graph": Operation(
         "Get the assistant's graph",
         None,
-        a.Drawing,
+        graphs.Drawing,
         (404, 500),
         query={
             "xray": {
@@ -144,49 +147,49 @@ OPERATIONS: dict[str, Operation] = {
     "GET /assistants/{assistant_id}/subgraphs": Operation(
         "Get subgraph schemas of an assistant",
         None,
-        dict[str, a.GraphSchemas],
+        dict[str, graphs.GraphSchemas],
         (404, 500),
         query={"recurse": flag("Include subgraphs of subgraphs")},
     ),
     "GET /assistants/{assistant_id}/subgraphs/{namespace}": Operation(
         "Get schemas of one subgraph",
         None,
-        dict[str, a.GraphSchemas],
+        dict[str, graphs.GraphSchemas],
         (404, 500),
         query={"recurse": flag("Include subgraphs of subgraphs")},
     ),
     "GET /assistants/{assistant_id}/schemas": Operation(
-        "Get graph schemas of an assistant", None, a.GraphSchemas, (404, 500)
+        "Get graph schemas of an assistant", None, graphs.GraphSchemas, (404, 500)
     ),
     "POST /assistants/{assistant_id}/versions": Operation(
-        "List versions of an assistant", b.AssistantVersions, list[a.Assistant], NOT_THERE
+        "List versions of an assistant", b.AssistantVersions, list[assistants.AssistantVersion], NOT_THERE
     ),
     "POST /assistants/{assistant_id}/latest": Operation(
-        "Set the latest version of an assistant", b.AssistantLatest, a.Assistant, NOT_THERE
+        "Set the latest version of an assistant", b.AssistantLatest, assistants.Assistant, NOT_THERE
     ),
     # threads
-    "POST /threads": Operation("Create thread", b.ThreadCreate, a.Thread, (201, 400, 404, 409, 500), headers=KEY),
-    "POST /threads/search": Operation("Search threads", b.ThreadSearch, list[a.Thread], (400,)),
+    "POST /threads": Operation("Create thread", b.ThreadCreate, threads.Thread, (201, 400, 404, 409, 500), headers=KEY),
+    "POST /threads/search": Operation("Search threads", b.ThreadSearch, list[threads.Thread], (400,)),
     "POST /threads/count": Operation("Count threads", b.ThreadCount, int, (400,)),
-    "POST /threads/prune": Operation("Prune threads", b.ThreadPrune, a.Pruned, NOT_THERE),
+    "POST /threads/prune": Operation("Prune threads", b.ThreadPrune, threads.Pruned, NOT_THERE),
     "GET /threads/{thread_id}": Operation(
-        "Get thread", None, a.Thread, NOT_THERE, query={"include": text("`ttl` includes the time to live")}
+        "Get thread", None, threads.Thread, NOT_THERE, query={"include": text("`ttl` includes the time to live")}
     ),
     "PATCH /threads/{thread_id}": Operation(
         "Update thread",
         b.ThreadPatch,
-        a.Thread,
+        threads.Thread,
         NOT_THERE,
         headers={"Prefer": "`return=minimal` returns no body"},
         empty=(204,),
     ),
     "DELETE /threads/{thread_id}": Operation("Delete thread", errors=NOT_THERE, empty=(204,)),
-    "POST /threads/{thread_id}/copy": Operation("Copy thread", None, a.Thread, (400, 409)),
-    "GET /threads/{thread_id}/storage": Operation("Get thread storage usage", None, a.Storage, NOT_THERE),
+    "POST /threads/{thread_id}/copy": Operation("Copy thread", None, threads.Thread, (400, 409)),
+    "GET /threads/{thread_id}/storage": Operation("Get thread storage usage", None, threads.Storage, NOT_THERE),
     "GET /threads/{thread_id}/state": Operation(
         "Get thread state",
         None,
-        a.State,
+        State,
         (400, 404, 410, 500),
         query={
             **SUBGRAPHS,
@@ -195,18 +198,18 @@ OPERATIONS: dict[str, Operation] = {
         },
     ),
     "POST /threads/{thread_id}/state": Operation(
-        "Update thread state", b.StateUpdate, a.StateUpdated, (400, 404, 409, 500)
+        "Update thread state", b.StateUpdate, states.StateUpdated, (400, 404, 409, 500)
     ),
     "POST /threads/{thread_id}/state/checkpoint": Operation(
-        "Get thread state at a checkpoint", b.StateAtCheckpoint, a.State, (400, 404, 500)
+        "Get thread state at a checkpoint", b.StateAtCheckpoint, State, (400, 404, 500)
     ),
     "GET /threads/{thread_id}/state/{checkpoint_id}": Operation(
-        "Get thread state at a checkpoint", None, a.State, (400, 404, 500), query={**SUBGRAPHS, **SELECT}
+        "Get thread state at a checkpoint", None, State, (400, 404, 500), query={**SUBGRAPHS, **SELECT}
     ),
     "GET /threads/{thread_id}/history": Operation(
         "Get thread history",
         None,
-        list[a.State],
+        list[State],
         (400, 404, 500),
         query={
             "limit": number("Maximum number of states", 1),
@@ -214,9 +217,7 @@ OPERATIONS: dict[str, Operation] = {
             **SELECT,
         },
     ),
-    "POST /threads/{thread_id}/history": Operation(
-        "Get thread history", b.HistorySearch, list[a.State], (400, 404, 500)
-    ),
+    "POST /threads/{thread_id}/history": Operation("Get thread history", b.HistorySearch, list[State], (400, 404, 500)),
     "GET /threads/{thread_id}/stream": Operation(
         "Stream all runs of a thread",
         errors=NOT_THERE,
@@ -231,7 +232,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /threads/{thread_id}/commands": Operation(
         "Send a streaming-protocol command",
         b.ProtocolCommand,
-        a.ProtocolAnswer,
+        agents.ProtocolAnswer,
         errors=(400,),
         headers=KEY,
         keyed=(400,),
@@ -247,16 +248,16 @@ OPERATIONS: dict[str, Operation] = {
         "Open a streaming-protocol WebSocket", errors=(403, 405), empty=(101,)
     ),
     "GET /threads/{thread_id}/events": Operation(
-        "List log events of a thread", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
+        "List log events of a thread", None, events.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
     ),
     # runs
     "GET /threads/{thread_id}/runs/{run_id}/events": Operation(
-        "List log events of a run", None, a.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
+        "List log events of a run", None, events.EventPage, (400, 404, 503), query=AUDIT, headers=AUDIT_HEADERS
     ),
     "GET /threads/{thread_id}/runs": Operation(
         "List runs of a thread",
         None,
-        list[a.Run],
+        list[runs.Run],
         (400, 404),
         query={
             "limit": number("Maximum number of runs", 10),
@@ -264,12 +265,12 @@ OPERATIONS: dict[str, Operation] = {
             "status": text("Status of the runs"),
             "select": {
                 "type": "array",
-                "items": {"enum": list(a.Run.__struct_fields__)},
+                "items": {"enum": list(runs.Run.__struct_fields__)},
                 "description": "Members to return; absent returns all",
             },
         },
     ),
-    "GET /threads/{thread_id}/runs/{run_id}": Operation("Get run", None, a.Run, NOT_THERE),
+    "GET /threads/{thread_id}/runs/{run_id}": Operation("Get run", None, runs.Run, NOT_THERE),
     "DELETE /threads/{thread_id}/runs/{run_id}": Operation("Delete run", errors=NOT_THERE, empty=(204,)),
     "GET /threads/{thread_id}/runs/{run_id}/join": Operation("Wait for a run to end", errors=NOT_THERE, query=JOIN),
     "GET /threads/{thread_id}/runs/{run_id}/stream": Operation(
@@ -289,18 +290,18 @@ OPERATIONS: dict[str, Operation] = {
     "POST /threads/{thread_id}/runs/{run_id}/cancel": Operation(
         "Cancel run", errors=NOT_THERE, query=CANCEL, answer=dict[str, Any], empty=(202,)
     ),
-    "POST /runs/batch": Operation("Create several runs", RunBatch, list[a.Run], (400, 404, 409), headers=KEY),
+    "POST /runs/batch": Operation("Create several runs", RunBatch, list[runs.Run], (400, 404, 409), headers=KEY),
     "POST /runs/cancel": Operation(
         "Cancel several runs", b.CancelMany, errors=NOT_THERE, query={"action": ACTION}, empty=(204,)
     ),
     "GET /threads/{thread_id}/runs/{run_id}/webhooks": Operation(
-        "List webhook deliveries of a run", None, list[a.WebhookDelivery], NOT_THERE
+        "List webhook deliveries of a run", None, list[webhooks.WebhookDelivery], NOT_THERE
     ),
     # other protocols
     "POST /mcp": Operation(
         "MCP: send a JSON-RPC request (assistants as tools)",
         b.JsonRpc,
-        a.JsonRpcAnswer,
+        agents.JsonRpcAnswer,
         errors=(400, 404, 406),
         empty=(202,),
         keyed=(400, 406),
@@ -308,34 +309,34 @@ OPERATIONS: dict[str, Operation] = {
     "GET /mcp": Operation("MCP: server-initiated streams (not supported)", errors=(405,)),
     "DELETE /mcp": Operation("MCP: end a session (not supported)", errors=NOT_THERE),
     "POST /a2a/{assistant_id}": Operation(
-        "A2A: send a JSON-RPC request to an assistant", b.JsonRpc, a.JsonRpcAnswer, errors=(400, 404), keyed=(400,)
+        "A2A: send a JSON-RPC request to an assistant", b.JsonRpc, agents.JsonRpcAnswer, errors=(400, 404), keyed=(400,)
     ),
     "GET /a2a/{assistant_id}": Operation(
-        "A2A: get an assistant's agent card", None, a.AgentCard, errors=(400, 404), keyed=(400,)
+        "A2A: get an assistant's agent card", None, agents.AgentCard, errors=(400, 404), keyed=(400,)
     ),
     "GET /.well-known/agent-card.json": Operation(
         "A2A: get an assistant's agent card",
         None,
-        a.AgentCard,
+        agents.AgentCard,
         errors=(400, 404),
         query={"assistant_id": text("Id of the assistant; required")},
         tag="a2a",
         keyed=(400,),
     ),
     # crons
-    "POST /runs/crons": Operation("Create cron", c.CronCreate, a.Cron, (400, 404)),
-    "POST /threads/{thread_id}/runs/crons": Operation("Create cron on a thread", c.CronCreate, a.Cron, (400, 404)),
-    "GET /runs/crons/{cron_id}": Operation("Get cron", None, a.Cron, NOT_THERE),
-    "PATCH /runs/crons/{cron_id}": Operation("Update cron", c.CronPatch, a.Cron, (400, 404)),
+    "POST /runs/crons": Operation("Create cron", c.CronCreate, crons.Cron, (400, 404)),
+    "POST /threads/{thread_id}/runs/crons": Operation("Create cron on a thread", c.CronCreate, crons.Cron, (400, 404)),
+    "GET /runs/crons/{cron_id}": Operation("Get cron", None, crons.Cron, NOT_THERE),
+    "PATCH /runs/crons/{cron_id}": Operation("Update cron", c.CronPatch, crons.Cron, (400, 404)),
     "DELETE /runs/crons/{cron_id}": Operation("Delete cron", errors=NOT_THERE, empty=(204,)),
-    "POST /runs/crons/search": Operation("Search crons", c.CronSearch, list[a.Cron], (400, 404)),
+    "POST /runs/crons/search": Operation("Search crons", c.CronSearch, list[crons.Cron], (400, 404)),
     "POST /runs/crons/count": Operation("Count crons", c.CronCount, int, (400, 404)),
     # store
     "PUT /store/items": Operation("Put store item", b.StorePut, errors=(400,), empty=(204,), plain=(422,)),
     "GET /store/items": Operation(
         "Get store item",
         None,
-        a.Item | None,
+        store.Item | None,
         (400,),
         query={
             "key": text("Key of the item"),
@@ -347,8 +348,8 @@ OPERATIONS: dict[str, Operation] = {
         keyed=(400,),
     ),
     "DELETE /store/items": Operation("Delete store item", b.StoreDelete, errors=(400,), empty=(204,), plain=(422,)),
-    "POST /store/items/search": Operation("Search store items", b.StoreSearch, a.Items, (400,), plain=(422,)),
-    "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, a.Namespaces, (400,), plain=(422,)),
+    "POST /store/items/search": Operation("Search store items", b.StoreSearch, store.Items, (400,), plain=(422,)),
+    "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, store.Namespaces, (400,), plain=(422,)),
     # lists
     "GET /changes": Operation(
         "Stream changes of lists",
@@ -358,9 +359,9 @@ OPERATIONS: dict[str, Operation] = {
         headers={"Last-Event-ID": "Id of the last message received: send what has changed since"},
     ),
     # system
-    "GET /": Operation("Health check", None, a.Okay, (400,), query=CHECK, tag="system"),
-    "GET /ok": Operation("Health check", None, a.Okay, (400,), query=CHECK, tag="system"),
-    "GET /info": Operation("Get server version and feature flags", None, a.Info, (), tag="system"),
+    "GET /": Operation("Health check", None, system.Health, (400,), query=CHECK, tag="system"),
+    "GET /ok": Operation("Health check", None, system.Health, (400,), query=CHECK, tag="system"),
+    "GET /info": Operation("Get server version and feature flags", None, system.Info, (), tag="system"),
     "GET /docs": Operation("API reference page", media="text/html", errors=(), tag="system"),
     "GET /openapi.json": Operation("OpenAPI document", None, dict[str, Any], (), tag="system"),
     "GET /metrics": Operation(
@@ -374,7 +375,7 @@ OPERATIONS: dict[str, Operation] = {
 
 for _prefix, _of in (("/threads/{thread_id}/runs", "on a thread"), ("/runs", "without a thread")):
     _errors = (400, 404, 409)
-    OPERATIONS[f"POST {_prefix}"] = Operation(f"Create run {_of}", RunCreate, a.Run, _errors, headers=KEY)
+    OPERATIONS[f"POST {_prefix}"] = Operation(f"Create run {_of}", RunCreate, runs.Run, _errors, headers=KEY)
     OPERATIONS[f"POST {_prefix}/wait"] = Operation(
         f"Create run {_of} and wait for its output", RunCreate, errors=_errors, headers=KEY
     )

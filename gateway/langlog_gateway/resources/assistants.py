@@ -15,30 +15,23 @@ from msgspec import UNSET
 
 from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
-from ..core import Core, json_response, no_content, origin_of, page_headers
-from ..http import presenters, requests
+from ..core import Core, encoded_response, json_response, no_content, origin_of, page_headers
+from ..http import requests
 from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.requests import given
 from ..http.validation import path_uuid, read_body, truthy, uuid_of
+from ..responses import assistants, graphs
 
 SQL = load_sql("langlog_gateway", "assistants.sql")
+
+_schemas = msgspec.json.Decoder(graphs.GraphSchemas)
+_subgraphs = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 DEPTH_MAX = 2**31 - 1
 """Of a drawing: what the read model can be asked for."""
 
-COLUMNS = (
-    "assistant_id",
-    "graph_id",
-    "config",
-    "context",
-    "metadata",
-    "name",
-    "created_at",
-    "updated_at",
-    "version",
-    "description",
-)
+COLUMNS = assistants.Assistant.__struct_fields__
 
 
 class Assistants:
@@ -101,14 +94,14 @@ class Assistants:
         )
         event = ev.decode(reply.type, reply.body)
         if isinstance(event, ev.AssistantCreated) and not event.existed:
-            return json_response(presenters.assistant_created(assistant_id, event.content))
-        return json_response(presenters.assistant(await self._row(assistant_id)))
+            return encoded_response(assistants.created_assistant(assistant_id, event.content))
+        return encoded_response(assistants.assistant(await self._row(assistant_id)))
 
     async def get(self, request: web.Request) -> web.Response:
         """Returns the current version of an assistant."""
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
-        return json_response(presenters.assistant(await self._row(assistant_id)))
+        return encoded_response(assistants.assistant(await self._row(assistant_id)))
 
     async def patch(self, request: web.Request) -> web.Response:
         """Changes an assistant and creates a version, also with an empty body. Members of `metadata` are merged;
@@ -149,7 +142,7 @@ class Assistants:
             visible=visible,
         )
         await self._core.commands.execute(command, origin_of(request))
-        return json_response(presenters.assistant(await self._row(assistant_id)))
+        return encoded_response(assistants.assistant(await self._row(assistant_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Deletes an assistant with all its versions. Its runs and threads stay unless `delete_threads=true`.
@@ -196,8 +189,8 @@ class Assistants:
         wanted = (_filter(body.metadata), graph_id, name, body.limit + 1, body.offset)
         sql, values = narrowed(sql, visible, *wanted)
         rows = await self._core.reads.rows(sql, *values)
-        page = presenters.array(presenters.assistant(row, columns) for row in rows[: body.limit])
-        return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
+        page = [assistants.assistant(row, columns) for row in rows[: body.limit]]
+        return encoded_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of assistants that meet all conditions."""
@@ -209,8 +202,8 @@ class Assistants:
         if graph_id is not None:
             await self._check_graph(graph_id)
         sql, values = narrowed(SQL["count"], visible, _filter(body.metadata), graph_id, given(body.name))
-        found = await self._core.reads.value(sql, *values)
-        return json_response(str(found))
+        count = await self._core.reads.value(sql, *values)
+        return encoded_response(count)
 
     async def versions(self, request: web.Request) -> web.Response:
         """Returns all versions of an assistant that meet the condition, newest first."""
@@ -223,7 +216,7 @@ class Assistants:
         rows = await self._core.reads.rows(
             SQL["versions"], assistant_id, _filter(body.metadata), body.limit, body.offset
         )
-        return json_response(presenters.array(map(presenters.assistant_version, rows)))
+        return encoded_response([assistants.assistant_version(row) for row in rows])
 
     async def latest(self, request: web.Request) -> web.Response:
         """Makes an earlier or later version the current one. No version is created, and none is deleted."""
@@ -237,7 +230,7 @@ class Assistants:
             raise gone
         command = cmd.SetLatestAssistant(assistant_id=assistant_id, version=version, visible=visible)
         await self._core.commands.execute(command, origin_of(request))
-        return json_response(presenters.assistant(await self._row(assistant_id)))
+        return encoded_response(assistants.assistant(await self._row(assistant_id)))
 
     # what executors said of their graphs at start; where a factory makes another one of the assistant's config, a worker answers
 
@@ -273,12 +266,12 @@ class Assistants:
         if told is None or told["subgraphs"] is None:
             named = {} if namespace is None else {"namespace": namespace}
             return json_response(await self._ask(request, "subgraphs", row, recurse=recurse, **named))
-        found = {
-            name: schemas
-            for name, schemas in msgspec.json.decode(told["subgraphs"], type=dict[str, msgspec.Raw]).items()
+        schemas = {
+            name: of_one
+            for name, of_one in _subgraphs.decode(told["subgraphs"]).items()
             if (recurse or "|" not in name) and namespace in (None, name)
         }
-        return json_response(msgspec.json.encode(found))
+        return encoded_response(schemas)
 
     async def schemas(self, request: web.Request) -> web.Response:
         """Returns the JSON Schemas of input, output, state, configuration and context of the assistant's graph."""
@@ -288,7 +281,9 @@ class Assistants:
         told = await self._told(request, row)
         if told is None or told["schemas"] is None:
             return json_response(await self._ask(request, "schemas", row))
-        return json_response(f'{{"graph_id":{presenters.text(row["graph_id"])},{told["schemas"][1:]}')
+        schemas = _schemas.decode(told["schemas"])
+        schemas.graph_id = row["graph_id"]
+        return encoded_response(schemas)
 
     async def _told(self, request: web.Request, row: Any, depth: int = 0) -> Any:
         """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""

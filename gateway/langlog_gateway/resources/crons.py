@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
-from langlog_backbone.project.json_handlers import CONTEXT_KEY
 from langlog_backbone.time.schedule import QUICK_SCHEDULE, Schedule, ScheduleError, moment_of, shown
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.cron_authority import CronAuthority
 from langlog_schemas.run_request import Assistant, RunCreate, without_reserved
 from msgspec import UNSET, UnsetType
-from msgspec.structs import asdict
 
 from ..auth.access import admit, authorize, caller, guarded
-from ..core import Core, json_response, no_content, origin_of, page_headers
+from ..core import Core, encoded_response, no_content, origin_of, page_headers
 from ..http import cron_requests, requests
 from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
-from ..http.presenters import Row, array, stamp, text
 from ..http.validation import decode_body, path_uuid, read_body, uuid_of
+from ..responses import crons
 from ..runs.steps import Particulars
 from ..runs.submission import RunSubmission
 from .cron_access import CronAccess
 
 SQL = load_sql("langlog_gateway", "crons.sql")
 
-COLUMNS = (
-    "cron_id",
-    "assistant_id",
-    "thread_id",
-    "user_id",
-    "end_time",
-    "schedule",
-    "timezone",
-    "payload",
-    "next_run_date",
-    "metadata",
-    "on_run_completed",
-    "enabled",
-    "created_at",
-    "updated_at",
-)
 ONLY_WHEN = frozenset({"schedule", "timezone", "end_time", "metadata", "on_run_completed", "enabled"})
 """Members of a patch that say when the cron runs, not what."""
 THREAD_MISSING = (
@@ -133,18 +113,14 @@ class Crons:
         reply = await self._core.commands.execute(command, origin)
         event = ev.decode(reply.type, reply.body)
         if not isinstance(event, ev.CronCreated):  # a repetition whose outcome is no longer kept
-            return json_response(present_cron(await self._row(cron_id)))
-        made = {"cron_id": cron_id, **asdict(event.content)}
-        del made["authority"]
-        made["payload"].pop(CONTEXT_KEY, None)
-        made["next_run_date"] = _to_the_second(datetime.fromisoformat(event.content.next_run_date))
-        return json_response(msgspec.json.encode(made))
+            return encoded_response(crons.cron(await self._row(cron_id)))
+        return encoded_response(crons.created_cron(cron_id, event.content))
 
     async def get(self, request: web.Request) -> web.Response:
         """Returns a cron with the time of its next run."""
         cron_id = path_uuid(request, "cron")
         await self._access.admit(request, "read", cron_id, not_found())
-        return json_response(present_cron(await self._row(cron_id)))
+        return encoded_response(crons.cron(await self._row(cron_id)))
 
     async def patch(self, request: web.Request) -> web.Response:
         """Changes a cron. `enabled: false` pauses it. A body without members is 400."""
@@ -210,7 +186,7 @@ class Crons:
             visible=visible,
         )
         await self._core.commands.execute(command, origin_of(request))
-        return json_response(present_cron(await self._row(cron_id)))
+        return encoded_response(crons.cron(await self._row(cron_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Deletes a cron. Runs that it has created stay."""
@@ -234,7 +210,7 @@ class Crons:
         }
         order = "DESC" if body.sort_order == "desc" else "ASC"
         by = "ends_at" if body.sort_by == "end_time" else body.sort_by
-        columns = [c for c in COLUMNS if not body.select or c in body.select]
+        columns = [c for c in crons.COLUMNS if not body.select or c in body.select]
         columns += ["now"] if "now" in body.select else []
         sql, values = await self._access.narrowed(
             request,
@@ -250,8 +226,8 @@ class Crons:
             body.offset,
         )
         rows = await self._core.reads.rows(sql, *values)
-        page = array(present_cron(row, columns) for row in rows[: body.limit])
-        return json_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
+        page = [crons.cron(row, columns) for row in rows[: body.limit]]
+        return encoded_response(page, headers=page_headers(body.offset, body.limit, len(rows)))
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of crons that meet all conditions."""
@@ -269,7 +245,7 @@ class Crons:
             value["thread_id"],
             _filter(value["metadata"]),
         )
-        return json_response(str(await self._core.reads.value(sql, *values)))
+        return encoded_response(await self._core.reads.value(sql, *values))
 
     async def _assistant(self, request: web.Request, name: str) -> Assistant:
         """An assistant that is there for the caller, by id or graph name. Raises ApiError 404, or where a handler refuses."""
@@ -311,34 +287,11 @@ async def remove_crons_of(core: Core, thread_id: str) -> None:
     await core.commands.execute_all([cmd.DeleteCron(cron_id=row["cron_id"]) for row in rows])
 
 
-def present_cron(row: Row, columns: Collection[str] = COLUMNS) -> str:
-    """A row of ``crons``, or those columns of one."""
-    return "{" + ",".join(f'"{name}":{_member(name, row[name])}' for name in columns) + "}"
-
-
 def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
     """A cron's payload as the body of its runs. Raises ApiError 422."""
     run: RunCreate = decode_body(msgspec.json.encode(payload), requests.RUN_CREATE)
     run.metadata = metadata
     return run
-
-
-def _member(name: str, value: Any) -> str:
-    if name == "payload" and CONTEXT_KEY in value:
-        payload = msgspec.json.decode(value)
-        payload.pop(CONTEXT_KEY, None)
-        return msgspec.json.encode(payload).decode()
-    if name in ("payload", "metadata"):
-        return str(value)
-    if name == "next_run_date":
-        return f'"{_to_the_second(value)}"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f'"{stamp(value)}"' if isinstance(value, datetime) else text(value)
-
-
-def _to_the_second(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
 
 
 def _with_cron_id(config: dict[str, Any], cron_id: str) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from langlog_schemas.vectors import unpack
 from msgspec import UNSET, Raw
 
 from ..auth.access import Action, authorize
-from ..core import Core, json_response, no_content, origin_of
-from ..http import presenters, requests
+from ..core import Core, encoded_response, no_content, origin_of
+from ..http import requests
 from ..http.errors import ApiError, KeyedError, PlainError, unprocessable
 from ..http.validation import read_body, violation
+from ..responses import store
 
 logger = structlog.get_logger(__name__)
 
@@ -101,10 +102,10 @@ class Store:
         await self._authorize(request, "get", value)
         row = await self._reader.get(_namespace(value), value["key"])
         if row is None:
-            return json_response(b"null")
+            return encoded_response(None)
         if self._refreshed(value):
             self._core.refreshes.note([row])
-        return json_response(presenters.item(row))
+        return encoded_response(store.item(row))
 
     async def search(self, request: web.Request) -> web.Response:
         """Returns items below a namespace that meet the filter; with `query` ranked by similarity."""
@@ -135,8 +136,8 @@ class Store:
             raise ApiError(400, str(error)) from None
         if self._refreshed(value):
             self._core.refreshes.note(rows)
-        shown = ",".join(presenters.found_item(row, None if vector is None else row["score"]) for row in rows)
-        return json_response(f'{{"items":[{shown}]}}')
+        items = [store.scored_item(row, None if vector is None else row["score"]) for row in rows]
+        return encoded_response(store.Items(items))
 
     async def namespaces(self, request: web.Request) -> web.Response:
         """Returns the namespaces that hold items, sorted."""
@@ -154,7 +155,7 @@ class Store:
         await self._authorize(request, "list_namespaces", value)
         patterns = (("prefix", _namespace(value)), ("suffix", list(value["suffix"] or ())))
         found = await self._reader.namespaces(patterns, value["max_depth"], value["limit"], value["offset"])
-        return json_response(msgspec.json.encode({"namespaces": found}))
+        return encoded_response(store.Namespaces(found))
 
     async def _authorize(self, request: web.Request, action: Action, value: dict[str, Any]) -> None:
         """Handlers change ``value``, most of all its namespace, to say where an access goes (wire contract §18)."""

@@ -14,10 +14,11 @@ from langlog_backbone.redis.kept_frames import KeptFrames
 from langlog_backbone.redis.memory import redis_memory
 from redis.exceptions import ResponseError
 
-from ..core import Core, json_response
+from ..core import Core, encoded_response, json_response
 from ..http.errors import ApiError, not_ready
 from ..http.validation import query_int
 from ..openapi.document import DOCS
+from ..responses.system import Health, Host, Info
 from .readiness import services
 
 SQL = load_sql("langlog_gateway", "runs.sql")
@@ -56,8 +57,8 @@ class System:
             raise not_ready(failures.values())
         if detailed:
             found = await services(self._core.reads, self._core.pipe, self._core.log)
-            return json_response(msgspec.json.encode({"ok": True, "services": found}))
-        return json_response(b'{"ok":true,"services":{}}')
+            return encoded_response(Health(True, found))
+        return encoded_response(Health(True))
 
     async def docs(self, request: web.Request) -> web.Response:
         """Returns a page that shows this document."""
@@ -69,8 +70,8 @@ class System:
 
     async def info(self, request: web.Request) -> web.Response:
         """Returns the versions of langlog and langgraph, and the features that clients may use."""
-        flags = {**INFO["flags"], "crons": self._core.settings.crons_enabled, "langsmith": self._core.langsmith}
-        return json_response(msgspec.json.encode({**INFO, "flags": flags}))
+        flags = {**FLAGS, "crons": self._core.settings.crons_enabled, "langsmith": self._core.langsmith}
+        return encoded_response(Info(LANGLOG_VERSION, LANGGRAPH_VERSION, flags, Host(HOST)))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Returns metrics as Prometheus text, or the main figures as JSON with `format=json`."""
@@ -142,23 +143,13 @@ def _seconds(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-INFO: dict[str, Any] = {
-    "version": LANGLOG_VERSION,
-    "langgraph_py_version": LANGGRAPH_VERSION,
-    "flags": {
-        "assistants": True,
-        "crons": True,
-        "langsmith": False,
-        "langsmith_tracing_replicas": False,
-        "langsmith_tracing_session_on_runs": False,
-        "strict_resume": True,
-        "stream_namespaces": True,
-    },
-    "host": {
-        "kind": HOST,
-        "project_id": None,
-        "host_revision_id": None,
-        "revision_id": None,
-        "tenant_id": None,
-    },
+FLAGS = {
+    "assistants": True,
+    "crons": True,
+    "langsmith": False,
+    "langsmith_tracing_replicas": False,
+    "langsmith_tracing_session_on_runs": False,
+    "strict_resume": True,
+    "stream_namespaces": True,
 }
+"""Features that clients ask for before they use them."""

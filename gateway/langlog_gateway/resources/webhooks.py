@@ -5,17 +5,15 @@ The answer outlives run and thread: a stateless run is gone before its webhook i
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
 
 from ..auth.access import authorize
 from ..auth.visibility import narrowed
-from ..core import Core, json_response
-from ..http import presenters
+from ..core import Core, encoded_response
 from ..http.errors import not_found
 from ..http.validation import path_uuid
+from ..responses.webhooks import delivery
 
 SQL = load_sql("langlog_gateway", "webhooks.sql")
 
@@ -38,15 +36,4 @@ class WebhookLog:
             sql, values = narrowed(SQL["run_exists"], visible, thread_id, run_id, column="t.metadata")
             if not await self._core.reads.value(sql, *values):
                 raise not_found("Run not found")
-        return json_response(presenters.array(delivery(row) for row in rows))
-
-
-def delivery(row: Any) -> str:
-    """A row of ``webhooks``."""
-    state = "pending" if row["settled_at"] is None else "delivered" if row["delivered"] else "failed"
-    again = "null" if row["next_attempt_at"] is None else f'"{presenters.stamp(row["next_attempt_at"])}"'
-    return (
-        f'{{"webhook_id":"msg_{row["run_id"]}","run_id":"{row["run_id"]}","thread_id":"{row["thread_id"]}",'
-        f'"url":{presenters.text(row["url"])},"state":"{state}","run_ended_at":"{presenters.stamp(row["ended_at"])}",'
-        f'"attempts":{row["attempt_log"]},"next_attempt_at":{again}}}'
-    )
+        return encoded_response([delivery(row) for row in rows])

@@ -13,11 +13,12 @@ from msgspec import UNSET
 
 from ..auth.access import admit, authorize
 from ..auth.visibility import seen
-from ..core import Core, json_response, no_content, origin_of
-from ..http import presenters, requests
+from ..core import Core, encoded_response, json_response, no_content, origin_of
+from ..http import requests
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread, not_found, unprocessable
 from ..http.validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
+from ..responses import runs
 from ..streams.watch import Watch
 from .steps import Particulars
 from .streaming import RunStreams
@@ -77,7 +78,7 @@ class Runs:
         body = await read_body(request, requests.RUN_CREATE)
         run = await self._submission.prepare(request, body, _target(request))
         reply = await self._submission.submit(run)
-        return json_response(await self._submission.to_json(run, reply), headers=run_headers(run))
+        return encoded_response(await self._submission.created(run, reply), headers=run_headers(run))
 
     async def wait(self, request: web.Request) -> web.StreamResponse:
         """Creates a run, waits until it ends, and returns its output. A failed run is status 200 with `__error__`,
@@ -125,10 +126,10 @@ class Runs:
 
     async def batch(self, request: web.Request) -> web.Response:
         """Creates runs without a thread, all or none."""
-        runs = await self._submission.prepare_batch(request, await read_body(request, requests.RUN_BATCH))
-        replies = await self._submission.submit_batch(request, runs)
-        shown = [await self._submission.to_json(run, reply) for run, reply in zip(runs, replies, strict=True)]
-        return json_response(b"[" + b",".join(shown) + b"]")
+        submitted = await self._submission.prepare_batch(request, await read_body(request, requests.RUN_BATCH))
+        replies = await self._submission.submit_batch(request, submitted)
+        shown = [await self._submission.created(run, reply) for run, reply in zip(submitted, replies, strict=True)]
+        return encoded_response(shown)
 
     # reading
 
@@ -150,7 +151,7 @@ class Runs:
         sql = SQL["list"].format(columns=_columns(select))
         limit = max(0, min(limit, self._core.settings.max_page))
         rows = await self._core.reads.rows(sql, thread_id, status, limit, offset)
-        return json_response(presenters.array(presenters.run(row, select) for row in rows))
+        return encoded_response([runs.run(row, select) for row in rows])
 
     async def get(self, request: web.Request) -> web.Response:
         """Returns a run."""
@@ -161,7 +162,7 @@ class Runs:
             if not await self._core.reads.value(SQL["thread_exists"], thread_id):
                 raise missing_thread(thread_id)
             raise not_found()
-        return json_response(presenters.run(row))
+        return encoded_response(runs.run(row))
 
     async def join(self, request: web.Request) -> web.StreamResponse:
         """Waits until a run ends, and returns its output. A failed run is status 200 with `__error__`, an
@@ -366,7 +367,7 @@ def _action(request: web.Request) -> cmd.CancelAction:
 
 
 def _columns(select: Any) -> str:
-    """Columns for `presenters.run`; ``kwargs`` only when it is wanted, it may be big."""
+    """Columns for `runs.run`; ``kwargs`` only when it is wanted, it may be big."""
     columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
     columns += f", {CANCEL_REASON} AS cancel_reason" if "cancel_reason" in select else ", cancel_reason"
     return columns if select and "kwargs" not in select else f"{columns}, kwargs"

@@ -30,8 +30,8 @@ from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, RunCreate, Se
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
 from ..core import Core, origin_of
-from ..http import presenters
 from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from ..responses import runs
 from .assistants import RunAssistants
 from .steps import (
     PLAIN,
@@ -205,26 +205,26 @@ class RunSubmission:
                 raise unavailable("Postgres") from error
             raise
 
-    async def to_json(self, run: PreparedRun, reply: Reply) -> bytes:
+    async def created(self, run: PreparedRun, reply: Reply) -> runs.Run:
         """The new run as the API shows it. Raises ApiError."""
         if reply.type == ev.RunCreated.TYPE and run.origin.key is None:
             return _created(reply)
         # another event came first (a run that had to make room), or it is a repetition
         row = await self._core.reads.row(SQL["run"], run.thread_id, run.run_id)
         if row is not None:
-            return presenters.run(row).encode()
+            return runs.run(row)
         if reply.type == ev.CommandRepeated.TYPE:
             raise not_found()
         if reply.type == ev.RunCreated.TYPE:  # it is over, and its row gone with its thread: shown as it was made
             return _created(reply)
         # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
-        return presenters.run_created(_as_made(run.command), reply.time)
+        return runs.created_run(_as_made(run.command), reply.time)
 
 
-def _created(reply: Reply) -> bytes:
+def _created(reply: Reply) -> runs.Run:
     event = ev.decode(reply.type, reply.body)
     assert isinstance(event, ev.RunCreated)
-    return presenters.run_created(event, reply.time)
+    return runs.created_run(event, reply.time)
 
 
 def _as_made(command: cmd.CreateRun) -> ev.RunCreated:

@@ -14,8 +14,8 @@ from aiohttp import web
 from langlog_schemas import commands as cmd
 
 from ..core import Core, json_response
-from ..http import presenters
 from ..http.errors import JSON
+from ..responses.errors import RUN_NOT_FOUND
 from ..streams.permission import Ask, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
 from ..streams.stream_out import GOING_DOWN
@@ -101,11 +101,11 @@ class RunWaits:
             watch.seen = True
             return answer_of(row)
         if not (watch.sent or watch.seen):
-            return presenters.RUN_NOT_FOUND
+            return RUN_NOT_FOUND
         end = await self._core.ends.find(watch.thread_id, run_id, watch.opened_at)
         if end is not None:
             return await self._told(watch, end)
-        return presenters.RUN_NOT_FOUND if watch.seen else None  # not yet folded
+        return RUN_NOT_FOUND if watch.seen else None  # not yet folded
 
     async def _told(self, watch: Watch, end: Ended) -> bytes:
         if end.answer is not None:

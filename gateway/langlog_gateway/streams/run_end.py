@@ -8,7 +8,7 @@ import msgspec
 from langlog_schemas import events as ev
 from langlog_schemas.commands import RunError
 
-from ..http import presenters
+from ..responses.errors import RUN_NOT_FOUND, failed_output
 
 FINAL_STATUSES = ("success", "error", "interrupted", "timeout")
 
@@ -36,11 +36,11 @@ def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
             error = event.error
             name, message = ("Error", "") if error is None else (error.error, error.message)
             unsaid = RunError(name, message) if event.frame_count == 0 else None
-            return _ended(event, presenters.error_answer(name, message))._replace(error=unsaid)
+            return _ended(event, failed_output(name, message))._replace(error=unsaid)
         case ev.RunDeleted():
-            return Ended(0, 0, 0, presenters.RUN_NOT_FOUND) if event.run_id == run_id else None
+            return Ended(0, 0, 0, RUN_NOT_FOUND) if event.run_id == run_id else None
         case ev.ThreadDeleted():
-            return Ended(0, 0, 0, presenters.RUN_NOT_FOUND)
+            return Ended(0, 0, 0, RUN_NOT_FOUND)
         case _:
             return None
 
@@ -52,12 +52,12 @@ def _ended(event: ev.RunEnded, answer: bytes | None) -> Ended:
 def answer_of(row: Any) -> bytes | None:
     """What a join answers, of the row of `answer` in runs.sql; None while the run is in flight."""
     if row is None:
-        return presenters.RUN_NOT_FOUND
+        return RUN_NOT_FOUND
     if row["status"] not in FINAL_STATUSES:
         return None
     if row["status"] in ("error", "timeout"):
         error = msgspec.json.decode(row["error"] or "{}")
-        return presenters.error_answer(error.get("error", "Error"), error.get("message", ""))
+        return failed_output(error.get("error", "Error"), error.get("message", ""))
     return values(row["output"] or row["state_values"])
 
 

@@ -20,9 +20,10 @@ from langlog_backbone.log import LogUnavailable
 from langlog_schemas import events as ev
 
 from ..auth.access import admit
-from ..core import Core, json_response
+from ..core import Core, encoded_response
 from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
 from ..http.validation import path_uuid, query_int, query_names
+from ..responses.events import EventPage
 from ..runs.submission import SQL
 from ..streams import sse
 from ..streams.stream_out import StreamOut
@@ -65,9 +66,7 @@ class ThreadEvents:
         if streamed:
             return await self._follow(request, asked, after)
         page = await self._page(asked, after, limit)
-        next = f'"{page.last}"' if page.more else "null"
-        events = b",".join(map(msgspec.json.encode, page.events))
-        return json_response(b'{"events":[%b],"next":%b}' % (events, next.encode()))
+        return encoded_response(EventPage(page.events, str(page.last) if page.more else None))
 
     async def _exists(self, thread_id: str, run_id: str | None) -> None:
         """Raises ApiError 404. A run that was rolled back or removed is there as long as its thread is."""

@@ -12,14 +12,16 @@ from langlog_schemas import events as ev
 
 from ..auth.access import admit, authorize, guarded
 from ..auth.visibility import seen
-from ..core import Core, json_response, no_content, origin_of, page_headers
-from ..http import presenters, requests
+from ..core import Core, encoded_response, no_content, origin_of, page_headers
+from ..http import requests
 from ..http.backends import Origin, UserCodeError
 from ..http.config import check_command
 from ..http.errors import ApiError, missing_thread, not_found
 from ..http.requests import given
 from ..http.validation import path_uuid, read_body, uuid_of
 from ..resources.crons import remove_crons_of
+from ..responses import threads
+from ..responses.errors import ErrorAnswer
 from . import search as thread_search
 from .copy import copied_state
 from .search import SQL
@@ -76,8 +78,8 @@ class Threads:
                 if trouble is not None:
                     return trouble
             elif origin.key is None:
-                return json_response(presenters.thread_created(event, reply.time))
-        return json_response(presenters.thread(await self._row(thread_id)))
+                return encoded_response(threads.created_thread(event, reply.time))
+        return encoded_response(threads.thread(await self._row(thread_id)))
 
     async def _apply(
         self, request: web.Request, thread_id: str, body: requests.ThreadCreate, origin: Origin
@@ -86,7 +88,7 @@ class Threads:
 
         def trouble(why: str) -> web.Response:
             told = f"Thread {thread_id} was created, but there were problems updating the state: {why}"
-            return json_response(msgspec.json.encode({"detail": told}), status=201)
+            return encoded_response(ErrorAnswer(told), status=201)
 
         graph_id = body.metadata.get("graph_id")
         if not isinstance(graph_id, str):
@@ -120,7 +122,7 @@ class Threads:
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._row(thread_id)
         wants_ttl = any("ttl" in part.split(",") for part in request.query.getall("include", []))
-        return json_response(presenters.thread(row, ttl=wants_ttl))
+        return encoded_response(threads.thread(row, ttl=wants_ttl))
 
     async def patch(self, request: web.Request) -> web.Response:
         """Merges metadata into that of a thread, or changes its time to live."""
@@ -139,7 +141,7 @@ class Threads:
         await self._core.commands.execute(command, origin_of(request))
         if "return=minimal" in request.headers.get("prefer", ""):
             return no_content()
-        return json_response(presenters.thread(await self._row(thread_id)))
+        return encoded_response(threads.thread(await self._row(thread_id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Deletes a thread with its runs, checkpoints and crons. Runs in progress are stopped."""
@@ -164,8 +166,8 @@ class Threads:
         }
         visible = await authorize(request, "threads", "search", value)
         body.metadata = value["metadata"]
-        page, found = await thread_search.search(self._core.reads, body, visible)
-        return json_response(presenters.array(page), headers=page_headers(body.offset, body.limit, found))
+        page, count = await thread_search.search(self._core.reads, body, visible)
+        return encoded_response(page, headers=page_headers(body.offset, body.limit, count))
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of threads that meet all conditions."""
@@ -173,14 +175,14 @@ class Threads:
         value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": given(body.status)}
         visible = await authorize(request, "threads", "search", value)
         body.metadata = value["metadata"]
-        return json_response(str(await thread_search.count(self._core.reads, body, visible)))
+        return encoded_response(await thread_search.count(self._core.reads, body, visible))
 
     async def prune(self, request: web.Request) -> web.Response:
         """Deletes threads, or all of their checkpoints but the latest, and returns how many threads that were."""
         body = await read_body(request, requests.THREAD_PRUNE)
         thread_ids = list(dict.fromkeys(uuid_of(text, "thread") for text in body.thread_ids))
         if not thread_ids:
-            return json_response(b'{"pruned_count":0}')
+            return encoded_response(threads.Pruned(0))
         visible = await authorize(request, "threads", "delete", {"thread_ids": thread_ids})
         found = await seen(self._core.reads, "threads", thread_ids, visible)
         if guarded(request) and len(found) < len(thread_ids):
@@ -194,7 +196,7 @@ class Threads:
         ]
         replies = await self._core.commands.execute_all(commands, origin_of(request))
         pruned = sum(reply.status == 200 for reply in replies)
-        return json_response(f'{{"pruned_count":{pruned}}}')
+        return encoded_response(threads.Pruned(pruned))
 
     async def copy(self, request: web.Request) -> web.Response:
         """Creates a thread with the metadata and checkpoints of another. Runs are not copied."""
@@ -218,8 +220,7 @@ class Threads:
         for reply in await self._core.commands.execute_all(commands, origin, "copy"):
             if reply.status != 200:
                 raise ApiError(reply.status, reply.detail or "")
-        copied = presenters.thread_selected(await self._row(target), COPIED)
-        return json_response("{" + ",".join(f'"{name}":{value}' for name, value in copied.items()) + "}")
+        return encoded_response(threads.selected_thread(await self._row(target), COPIED))
 
     async def storage(self, request: web.Request) -> web.Response:
         """Returns how many bytes checkpoints, channel values and writes of a thread take in the database."""
@@ -231,21 +232,14 @@ class Threads:
         blobs = await reads.rows(SQL["blob_sizes"], thread_id)
         writes = await reads.row(SQL["write_sizes"], thread_id)
         values = sum(int(row["bytes"]) for row in blobs)
-        return json_response(
-            msgspec.json.encode(
-                {
-                    "thread_id": thread_id,
-                    "total_bytes": int(checkpoints["bytes"]) + values + int(writes["bytes"]),
-                    "checkpoints": {"count": checkpoints["count"], "bytes": int(checkpoints["bytes"])},
-                    "channel_values": {
-                        "count": sum(row["versions"] for row in blobs),
-                        "bytes": values,
-                        "by_channel": {
-                            row["channel"]: {"versions": row["versions"], "bytes": int(row["bytes"])} for row in blobs
-                        },
-                    },
-                    "pending_writes": {"count": writes["count"], "bytes": int(writes["bytes"])},
-                }
+        by_channel = {row["channel"]: threads.ChannelSize(row["versions"], int(row["bytes"])) for row in blobs}
+        return encoded_response(
+            threads.Storage(
+                thread_id=thread_id,
+                total_bytes=int(checkpoints["bytes"]) + values + int(writes["bytes"]),
+                checkpoints=threads.Amount(checkpoints["count"], int(checkpoints["bytes"])),
+                channel_values=threads.ChannelSizes(sum(row["versions"] for row in blobs), values, by_channel),
+                pending_writes=threads.Amount(writes["count"], int(writes["bytes"])),
             )
         )
 

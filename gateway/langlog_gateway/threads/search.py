@@ -11,11 +11,12 @@ from langlog_schemas.filters import Filter
 from msgspec import UNSET
 
 from ..auth.visibility import Parameters, conditions
-from ..http import presenters
 from ..http.backends import Reads
 from ..http.errors import ApiError, unprocessable
 from ..http.requests import ThreadCount, ThreadSearch
 from ..http.validation import uuid_of
+from ..responses.members import raw
+from ..responses.threads import THREAD_COLUMNS, Thread, selected_thread, thread
 
 SQL = load_sql("langlog_gateway", "threads.sql")
 EXTRACT_MAX = 10
@@ -48,12 +49,12 @@ def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters
 
 
 def _column(member: str) -> str:
-    expression = presenters.THREAD_MEMBERS[member]
+    expression = THREAD_COLUMNS[member]
     return f"{expression} AS context" if member == "context" else expression
 
 
-async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tuple[list[str], int]:
-    """The page as JSON texts, and how many rows were found (one over the limit: there is more). Raises ApiError."""
+async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tuple[list[Thread], int]:
+    """The page, and how many rows were found (one over the limit: there is more). Raises ApiError."""
     parameters = Parameters()
     where = filters(body, visible, parameters)
     columns = ", ".join(_column(name) for name in dict.fromkeys(body.select)) if body.select else _ALL
@@ -74,17 +75,10 @@ async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tu
     rows = await reads.rows(sql, *parameters.values)
     page = []
     for row in rows[: body.limit]:
-        found = presenters.thread(row) if not body.select else None
-        members = presenters.thread_selected(row, body.select) if body.select else {}
+        shown = selected_thread(row, body.select) if body.select else thread(row)
         if body.extract:
-            values = {name: row[f"extract_{n}"] or "null" for n, (name, _, _) in enumerate(extracted)}
-            members["extracted"] = "{" + ",".join(f"{presenters.text(k)}:{v}" for k, v in values.items()) + "}"
-        tail = ",".join(f'"{k}":{v}' for k, v in members.items())
-        if found is None:
-            found = f"{{{tail}}}"
-        elif tail:
-            found = f"{found[:-1]},{tail}}}"
-        page.append(found)
+            shown.extracted = {name: raw(row[f"extract_{n}"]) for n, (name, _, _) in enumerate(extracted)}
+        page.append(shown)
     return page, len(rows)
 
 

@@ -13,10 +13,12 @@ from langlog_schemas import commands as cmd
 from msgspec import Raw
 
 from ..auth.access import admit
-from ..core import Core, json_response, origin_of
-from ..http import presenters, requests
+from ..core import Core, encoded_response, json_response, origin_of
+from ..http import requests
 from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
 from ..http.validation import path_uuid, query_names, read_body, truthy
+from ..responses.members import NULL
+from ..responses.states import StateUpdated, empty_state
 from .events import moment
 from .search import SQL
 from .select import checked
@@ -91,7 +93,7 @@ class ThreadState:
             raise ApiError(410, str(error)) from None
         if not then.exists:
             raise not_found(f"Thread with ID {thread_id} did not exist then")
-        state = presenters.empty_state(select=select)
+        state = empty_state(select=select)
         if then.checkpoint_id is not None:
             if not await self._core.reads.value(SQL["has_checkpoint"], thread_id, then.checkpoint_id):
                 raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
@@ -103,7 +105,7 @@ class ThreadState:
         if (handlers := self._core.code.json_handlers) is not None:
             then = msgspec.structs.replace(then, metadata=await handlers.open(then.metadata))
         members["as_of"] = Raw(msgspec.json.encode(then))
-        return json_response(msgspec.json.encode(members))
+        return encoded_response(members)
 
     async def read(
         self,
@@ -124,10 +126,10 @@ class ThreadState:
             return None
         if row["graph_id"] is None or not row["has_checkpoints"]:
             if at.checkpoint_id is None:
-                return presenters.empty_state(select=select)
+                return empty_state(select=select)
             ns = at.checkpoint_ns or ""
             place = {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
-            return presenters.empty_state(place, select)
+            return empty_state(place, select)
         graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
         asked = {
             **_asked(thread_id, row),
@@ -177,12 +179,8 @@ class ThreadState:
         if reply.status != 200:
             raise ApiError(reply.status, reply.detail or "")
         checkpoint = answer["checkpoint"]
-        found = {
-            "checkpoint": checkpoint,
-            "configurable": checkpoint,
-            "checkpoint_id": _members.decode(checkpoint).get("checkpoint_id", Raw(b"null")),
-        }
-        return json_response(msgspec.json.encode(found))
+        id = _members.decode(checkpoint).get("checkpoint_id", NULL)
+        return encoded_response(StateUpdated(checkpoint, checkpoint, id))
 
     async def recent(self, request: web.Request) -> web.Response:
         """Returns states of a thread, newest first; without `limit` the latest alone."""

@@ -1,0 +1,38 @@
+"""Responses of requests that fail."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from .members import encode
+
+
+class ErrorAnswer(Struct):
+    """Why a request failed."""
+
+    detail: str
+    """What failed, on what value, and what to do"""
+
+
+class RunFailure(Struct):
+    """The error of a run."""
+
+    error: str
+    """Name of the exception's class"""
+    message: str
+    """Text of the exception"""
+
+
+class FailedOutput(Struct, rename={"failure": "__error__"}):
+    """What ``/wait`` and ``/join`` answer when there is no output (wire contract §5.2)."""
+
+    failure: RunFailure
+    """Error of the run"""
+
+
+def failed_output(error: str, message: str) -> bytes:
+    """The encoded `FailedOutput`."""
+    return encode(FailedOutput(RunFailure(error, message)))
+
+
+RUN_NOT_FOUND = failed_output("HTTPException", "404: Run not found")
