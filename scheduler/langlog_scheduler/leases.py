@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 import asyncpg
 import structlog
@@ -30,7 +31,17 @@ SQL = load_sql("langlog_scheduler", "scheduler.sql")
 
 
 class Leases:
-    def __init__(self, pool: asyncpg.Pool, queue: HotQueue, settings: Settings, states: LastStates) -> None:
+    """``clock``: monotonic seconds."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        queue: HotQueue,
+        settings: Settings,
+        states: LastStates,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._clock = clock
         self._pool, self._queue, self._settings, self._states = pool, queue, settings, states
         self._given_up: dict[str, int] = {}
         """Runs whose last attempt is lost -> that attempt; `given_up` says so."""
@@ -42,7 +53,7 @@ class Leases:
     async def lost(self) -> list[tuple[str, cmd.Body]]:
         """Requeue commands for tasks of workers whose lease ran out."""
         await self._check_redis()
-        if monotonic() - self._refused_at < self._settings.lease_s:
+        if self._clock() - self._refused_at < self._settings.lease_s:
             return []  # leases ran out because Redis did not let workers renew them: those who live do so first
         tasks = [id.rpartition(":") for id in await self._queue.reap()]
         if not tasks:
@@ -102,7 +113,7 @@ class Leases:
             return []
         await self._check_redis()  # while nothing can be dispatched, another dispatch would get lost as well
         known = await self._queue.known()
-        now = monotonic()
+        now = self._clock()
         since: dict[tuple[str, int], float] = {}
         requeues = []
         for run_id, thread_id, attempt, started in rows:
@@ -122,7 +133,7 @@ class Leases:
         try:
             await self._queue.check_writable()
         except RedisUnavailable:
-            self._refused_at = monotonic()
+            self._refused_at = self._clock()
             raise
 
     def _requeue(self, thread_id: str, run_id: str, attempt: int, reason: str) -> tuple[str, cmd.Body]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import asyncpg
 import pytest
@@ -19,6 +20,8 @@ from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS, dependency_
 from langlog_backbone.redis.client import RedisPipe, connect
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
+
+from tests.stack.sources import in_virtual_time
 
 LIMIT_S = 60.0
 
@@ -183,10 +186,8 @@ async def _refused_id(pipe: RedisPipe) -> int | None:
     return None
 
 
-async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(retry, "PAUSE_S", 0.001)
+@in_virtual_time
+async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once() -> None:
     errors: list[Exception] = [LogUnavailable("a"), LogUnavailable("b"), LogUnavailable("c")]
     seen: list[str | None] = []
     found = Availability("repeated")
@@ -221,12 +222,45 @@ async def test_a_defect_is_not_repeated() -> None:
         await until_available(call, on=Availability("a loop"))
 
 
+@in_virtual_time
+async def test_pauses_between_repetitions_grow_to_a_bound_and_are_never_all_at_once() -> None:
+    clock, began = asyncio.get_running_loop().time, []
+
+    async def call() -> None:
+        began.append(clock())
+        if clock() - began[0] < 600:
+            raise LogUnavailable("away")
+
+    await until_available(call, on=Availability("away for ten minutes"))
+    pauses = [later - earlier for earlier, later in pairwise(began)]
+    assert retry.PAUSE_S / 2 <= pauses[0] <= retry.PAUSE_S
+    assert all(retry.MAX_PAUSE_S / 2 <= pause <= retry.MAX_PAUSE_S for pause in pauses[20:])
+    assert len(set(pauses)) == len(pauses)
+
+
+@in_virtual_time
+async def test_an_attempt_that_hangs_is_given_up_for_the_next_one() -> None:
+    clock, tries = asyncio.get_running_loop().time, 0
+    began = clock()
+
+    async def call() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            await asyncio.Event().wait()
+
+    await until_available(call, on=Availability("hangs twice"), limit_s=30)
+    assert tries == 3
+    assert 60 < clock() - began < 60 + 2 * retry.MAX_PAUSE_S
+
+
+@in_virtual_time
 async def test_a_call_that_hangs_is_said_while_it_hangs() -> None:
-    found, well = Availability("a loop", "redis", hanging_s=0.0), Availability("another")
-    assert reason_of([found, well]) is None
+    found, well = Availability("a loop", "redis", hanging_s=5.0), Availability("another")
     with found.attempt():
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(4.9)
+        assert reason_of([found, well]) is None
+        await asyncio.sleep(7.1)
         reason = reason_of([found, well])
-    assert reason is not None
-    assert reason.startswith("Redis has not answered for")
+    assert reason == "Redis has not answered for 12 s"
     assert reason_of([found, well]) is None

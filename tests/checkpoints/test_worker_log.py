@@ -21,6 +21,8 @@ from langlog_schemas import events
 from langlog_schemas.events import CheckpointPart, CheckpointWritten, RunStarted
 from langlog_schemas.messages import Task
 
+from tests.stack.sources import in_virtual_time
+
 TASK = Task(
     run_id="r1",
     thread_id="t1",
@@ -70,6 +72,10 @@ async def log() -> FakeLog:
 
 @pytest.fixture
 async def io(log: FakeLog) -> IoLoop:
+    return io_of(log)
+
+
+def io_of(log: FakeLog) -> IoLoop:
     nothing: Any = None
     return IoLoop(Backbone(Settings(max_record_bytes=2000), log, nothing, nothing, nothing, nothing))  # type: ignore[arg-type]
 
@@ -105,23 +111,27 @@ async def test_records_of_many_threads_are_all_there_and_numbered_without_gaps(i
     assert log.ids() == [f"r1-2-{n}" for n in range(1, 801)]
 
 
-async def test_what_follows_a_flood_waits_longer_for_company_unless_somebody_waits_for_it(
-    io: IoLoop, log: FakeLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_log, "FLOOD_LINGER_S", 60.0)
-    records = RunRecords(io, TASK, "t1")
+@in_virtual_time
+async def test_what_follows_a_flood_waits_longer_for_company_unless_somebody_waits_for_it() -> None:
+    log = FakeLog()
+    records = RunRecords(io_of(log), TASK, "t1")
     for count in (2, 4):
         for _ in range(count):
             records.emit(started(0))
-        async with asyncio.timeout(60):
-            await log.grown.wait()
-        log.grown.clear()
+        await asyncio.sleep(worker_log.LINGER_S * 0.9)
+        assert log.batches[-1:] != [count]
+        await asyncio.sleep(worker_log.LINGER_S * 0.2)
         assert log.batches[-1] == count
     records.emit(started(0))
-    await asyncio.sleep(0.02)  # five times what it would wait without company: that nothing comes has no signal
+    await asyncio.sleep(worker_log.FLOOD_LINGER_S * 0.5)
+    records.emit(started(0))
+    await asyncio.sleep(worker_log.FLOOD_LINGER_S * 0.4)
     assert log.batches == [2, 4]
+    await asyncio.sleep(worker_log.FLOOD_LINGER_S * 0.2)
+    assert log.batches == [2, 4, 2]
+    records.emit(started(0))
     await records.flush()
-    assert log.batches == [2, 4, 1]
+    assert log.batches == [2, 4, 2, 1]
 
 
 async def test_flushing_from_a_thread_blocks_until_everything_is_durable(io: IoLoop, log: FakeLog) -> None:

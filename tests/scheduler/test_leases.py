@@ -14,7 +14,9 @@ from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_scheduler.leases import Leases
 from langlog_schemas.messages import Task
 
-LEASE_S = 1.0
+from tests.stack.sources import SteppedClock
+
+LEASE_S = 0.2
 TASK = Task(
     run_id="r",
     thread_id="t",
@@ -34,7 +36,8 @@ async def test_workers_may_renew_before_they_are_taken_for_dead(tmp_path_factory
     pipe = RedisPipe(settings)
     queue = HotQueue(pipe, settings)
     nothing: Any = None  # neither read model nor workers are asked
-    leases = Leases(nothing, queue, settings, nothing)
+    clock = SteppedClock()
+    leases = Leases(nothing, queue, settings, nothing, clock.monotonic)
     await queue.lease("w", fresh=True)
     await queue.push([TASK])
     assert [task.id for task in await queue.claim("w", 1, 1.0)] == [TASK.id]
@@ -50,6 +53,13 @@ async def test_workers_may_renew_before_they_are_taken_for_dead(tmp_path_factory
     assert await leases.lost() == []
     assert await queue.lease("w"), "it is still the worker's"
     assert [task.id for task in await queue.held("w")] == [TASK.id]
+    await asyncio.sleep(LEASE_S)  # it runs out again, and nobody is refused any more
+    assert await leases.lost() == []
+    assert await queue.held("w"), "those who live have the time of a lease to renew it"
+    clock.sleep(LEASE_S)
+    with pytest.raises(AttributeError, match="fetch"):  # the read model is asked about what was taken from the worker
+        await leases.lost()
+    assert not await queue.held("w")
     await queue.stop()
     await pipe.stop()
     await server.stop()

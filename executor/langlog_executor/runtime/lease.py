@@ -31,10 +31,18 @@ RETRY_S = 0.3
 
 
 class Lease:
-    """Holds the lease of one worker id at a time; callbacks are called on the lease's thread."""
+    """Holds the lease of one worker id at a time; callbacks are called on the lease's thread. ``clock``: monotonic seconds."""
 
-    def __init__(self, settings: Settings, *, on_lost: Callable[[str], None], on_wiped: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_lost: Callable[[str], None],
+        on_wiped: Callable[[str], None],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._settings = settings
+        self._clock = clock
         self._on_lost = on_lost
         self._on_wiped = on_wiped
         self._client = Redis.from_url(
@@ -65,14 +73,10 @@ class Lease:
         """Renew now: Redis was away, and may have come back empty. Any thread."""
         self._wake.set()
 
-    def asleep(self, seconds: float) -> None:
-        """For tests: as if the last renewal had been that much longer ago."""
-        self._renewed -= seconds
-
     @property
     def valid(self) -> bool:
         """Whether it was renewed within its length."""
-        return monotonic() - self._renewed < self._settings.lease_s
+        return self._clock() - self._renewed < self._settings.lease_s
 
     def _pause(self, seconds: float) -> None:
         self._wake.wait(seconds)
@@ -81,7 +85,7 @@ class Lease:
     def _run(self) -> None:
         while not self._stopping:
             fresh = not self._taken.is_set()
-            sent_at = monotonic()
+            sent_at = self._clock()
             try:
                 held = renew_blocking(
                     self._client, self._settings.redis_prefix, self.worker, self._settings.lease_s, fresh=fresh
