@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import msgspec
 from langlog_backbone.log import Log, NewRecord, started_log
+from langlog_backbone.log.records import command_record, event_record
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id, now_iso
 from langlog_executor.decider.effects import Decided, event_records
 from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import CommandMeta
 from langlog_schemas.thread import ThreadState
@@ -73,15 +73,7 @@ async def _lives(log: Log, states: list[ThreadState]) -> int:
 
 async def _decided(log: Log, states: list[ThreadState], commands: list[cmd.Command], *, finishing: bool) -> int:
     time = now_iso()
-    requested = [
-        NewRecord(
-            cmd.TOPIC,
-            command.key,
-            cmd.encode(command),
-            envelope.headers(id=new_id(), type=command.TYPE, source=SOURCE, time=time, subject=command.key),
-        )
-        for command in commands
-    ]
+    requested = [command_record(command, id=new_id(), source=SOURCE, time=time) for command in commands]
     positions = await log.append(requested)
     follow_ups: list[NewRecord] = []
     for n, (command, record, position) in enumerate(zip(commands, requested, positions, strict=True)):
@@ -116,5 +108,4 @@ def _finished(state: ThreadState, run_id: str) -> cmd.FinishRun:
 
 def _started(command: cmd.FinishRun, time: str) -> NewRecord:
     event = ev.RunStarted(thread_id=command.thread_id, run_id=command.run_id, attempt=command.attempt, worker="bench")
-    headers = envelope.headers(id=new_id(), type=event.TYPE, source=SOURCE, time=time, subject=event.key)
-    return NewRecord(event.TOPIC, event.key, ev.encode(event), headers)
+    return event_record(event, id=new_id(), source=SOURCE, time=time)

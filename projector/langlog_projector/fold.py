@@ -16,6 +16,7 @@ from langlog_schemas import events as ev
 from langlog_schemas import run_results
 from langlog_schemas.commands import ABSENT, RunError
 from langlog_schemas.envelope import Cause
+from langlog_schemas.run_ends import end_of
 from langlog_schemas.thread import status_when_idle
 from msgspec import Raw
 from msgspec.structs import replace
@@ -36,13 +37,6 @@ _Lifecycle = (
     | ev.RunCancelRequested
     | ev.RunDeleted
 )
-
-RUN_STATUS: dict[type[ev.RunEnded], str] = {
-    ev.RunSucceeded: "success",
-    ev.RunFailed: "error",
-    ev.RunCancelled: "interrupted",
-    ev.RunTimedOut: "timeout",
-}
 
 
 class ReceivedParts(NamedTuple):
@@ -242,7 +236,7 @@ class Fold:
 
     def _run_ended(
         self,
-        event: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
+        event: ev.FinalRunEvent,
         at: datetime,
         offset: int,
         partition: int,
@@ -269,7 +263,7 @@ class Fold:
         if event.error is None or event.error.refusal is None:  # a refused run leaves the thread as it was
             thread.error = "null" if event.error is None else _text(event.error)
         run = self.changes.run(event.run_id, event.thread_id, at)
-        run.status, run.ended_at = RUN_STATUS[type(event)], at
+        run.status, run.ended_at = end_of(event).status, at
         run.error = None if event.error is None else _text(event.error)
         run.output = bytes(event.output).decode() if event.output else None
         run.frame_count = event.frame_count
@@ -284,7 +278,7 @@ class Fold:
 
     def _webhook_due(
         self,
-        event: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
+        event: ev.FinalRunEvent,
         url: str,
         thread: ThreadRow,
         at: datetime,
@@ -300,7 +294,7 @@ class Fold:
             part=partition,
             thread_id=event.thread_id,
             url=url,
-            status="rollback" if gone else RUN_STATUS[type(event)],
+            status=end_of(event).webhook,
             ended_at=at,
             attempt=event.attempt,
             started_at=run.started_at if event.started_at is None else datetime.fromisoformat(event.started_at),

@@ -1,4 +1,4 @@
-"""Records of commands and events: the one place where a body gets its topic, key and envelope.
+"""Records of commands, events and snapshots: the one place where a body gets its topic, key and envelope.
 
 Ids are the caller's: an id that is derived from what a command is about makes its repetition harmless.
 """
@@ -6,7 +6,7 @@ Ids are the caller's: an id that is derived from what a command is about makes i
 from __future__ import annotations
 
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope
+from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
 
 from ..time.clock import now_iso
@@ -95,3 +95,16 @@ def event_record(
         traceparent=traceparent,
     )
     return NewRecord(event.TOPIC, event.key, ev.encode(event) if body is None else body, headers)
+
+
+def snapshot_record(body: snapshots.AnySnapshot, *, id: str, source: str) -> NewRecord:
+    """The record of a part of a snapshot. Raises what the encoder raises."""
+    headers = envelope.headers(
+        id=id,
+        type=body.TYPE,
+        source=source,
+        time=now_iso(),
+        subject=body.key,
+        content_type=envelope.MSGPACK_CONTENT,
+    )
+    return NewRecord(snapshots.TOPIC, body.key, snapshots.encode(body), headers)

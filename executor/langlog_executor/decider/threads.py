@@ -26,6 +26,7 @@ from langlog_schemas import events as ev
 from langlog_schemas import thread as thread_aggregate
 from langlog_schemas.envelope import CommandMeta
 from langlog_schemas.frames import ATTEMPT_SPAN
+from langlog_schemas.run_ends import RUN_ENDS, RunEnd
 from langlog_schemas.thread import RunInFlight, ThreadState
 from msgspec import Struct
 from msgspec.structs import replace
@@ -332,29 +333,13 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         return []
     outcome = "rolled_back" if run.cancel == "rollback" else command.outcome
     refusal = command.error is not None and command.error.refusal is not None
-    kind: type[ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack]
-    status: ev.ThreadStatus = "interrupted" if command.next else "idle"
-    match outcome:
-        case "success":
-            kind = ev.RunSucceeded
-        case "error":
-            kind, status = ev.RunFailed, "error" if not refusal else state.status_when_idle
-        case "interrupted":
-            kind = ev.RunCancelled
-            if not command.state_known:
-                status = state.status_when_idle
-        case "timeout":
-            kind, status = ev.RunTimedOut, "error"
-        case "rolled_back":
-            kind, status = ev.RunRolledBack, state.status_when_idle
-        case _:
-            assert_never(outcome)
+    end = RUN_ENDS[outcome]
     gone = outcome == "rolled_back" or refusal
-    ended = kind(
+    ended = end.event(
         thread_id=state.thread_id,
         run_id=run.run_id,
         attempt=run.attempt,
-        status=status,
+        status=_status_afterwards(end, state, command),
         values=cmd.ABSENT if gone else command.values,
         output=command.output or (command.values if gone else cmd.ABSENT),
         interrupts=command.interrupts if command.state_known and not gone else cmd.ABSENT,
@@ -368,6 +353,22 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
         result=None if gone else command.result,
     )
     return _ending(state, run, ended, meta)
+
+
+def _status_afterwards(end: RunEnd, state: ThreadState, command: cmd.FinishRun) -> ev.ThreadStatus:
+    """The thread's status by the end of its run. A refused run, and one that never came to look at the thread's state, changes nothing."""
+    refused = command.error is not None and command.error.refusal is not None
+    match end.thread:
+        case "as before":
+            return state.status_when_idle
+        case "error":
+            return state.status_when_idle if refused else "error"
+        case "by its state":
+            if not command.state_known:
+                return state.status_when_idle
+            return "interrupted" if command.next else "idle"
+        case _:
+            assert_never(end.thread)
 
 
 def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta) -> Events:
@@ -386,8 +387,8 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
         )
         return [cancellation]
     if run.cancel is not None:
-        kind = ev.RunRolledBack if run.cancel == "rollback" else ev.RunCancelled
-        ended = kind(
+        end = RUN_ENDS["rolled_back" if run.cancel == "rollback" else "interrupted"]
+        ended = end.event(
             thread_id=state.thread_id,
             run_id=run.run_id,
             attempt=run.attempt,
@@ -417,7 +418,7 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
 def _ending(
     state: ThreadState,
     run: RunInFlight,
-    ended: ev.RunSucceeded | ev.RunFailed | ev.RunCancelled | ev.RunTimedOut | ev.RunRolledBack,
+    ended: ev.FinalRunEvent,
     meta: CommandMeta,
 ) -> Events:
     """A final event and what follows from it: the thread goes, or its next run starts."""

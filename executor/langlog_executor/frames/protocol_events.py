@@ -9,9 +9,10 @@ used where `FramesOut.emit` is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from langlog_schemas.run_ends import LifecycleStatus
 from langlog_schemas.run_errors import Refusal
 
 from ..values import encoding
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .run_stream import Emit
 
 Namespace = Sequence[str]
-Status = Literal["completed", "failed", "interrupted"]
 CUSTOM_NAME_MAX = 200
 """Characters of the name of a ``custom`` event, which is in the frame's."""
 
@@ -41,7 +41,7 @@ class ProtocolEvents:
         if answered:
             self._send("@input.answered", (), {"interrupt_ids": list(answered)})
 
-    def closed(self, status: Status, error: str | None = None, refusal: Refusal | None = None) -> None:
+    def closed(self, status: LifecycleStatus, error: str | None = None, refusal: Refusal | None = None) -> None:
         """How the run ended; nothing when the stop for a human was said already."""
         if status == "interrupted" and self._interrupted:
             return
@@ -71,7 +71,9 @@ class ProtocolEvents:
             data["cause"] = cause
         self._send("@lifecycle", namespace, data)
 
-    def subgraph_closed(self, namespace: Namespace, graph_name: str, status: Status, error: str | None = None) -> None:
+    def subgraph_closed(
+        self, namespace: Namespace, graph_name: str, status: LifecycleStatus, error: str | None = None
+    ) -> None:
         data: dict[str, Any] = {"event": status, "graph_name": graph_name}
         if error is not None:
             data["error"] = error

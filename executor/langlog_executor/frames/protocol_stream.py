@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
+from langlog_schemas.run_ends import LifecycleStatus
 
 from ..values import encoding
 from ..values.interrupts import INTERRUPT, interrupt_list
 from ..values.message_blocks import MessageBlocks
-from .protocol_events import ProtocolEvents, Status
+from .protocol_events import ProtocolEvents
 from .run_stream import Emit
 from .subgraphs import Subgraphs
 
@@ -89,7 +90,7 @@ class ProtocolStream:
             case "custom":
                 self._protocol.custom(namespace, data)
 
-    def end(self, status: Status, error: str | None = None) -> None:
+    def end(self, status: LifecycleStatus, error: str | None = None) -> None:
         """The graph is over: what is open ends with it."""
         for namespace, event in self._blocks.finish():
             self._protocol.message(namespace, event)

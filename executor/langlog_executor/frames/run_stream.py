@@ -20,7 +20,9 @@ from ..values.interrupts import INTERRUPT, interrupt_list
 from ..values.message_blocks import MessageBlocks
 
 if TYPE_CHECKING:
-    from .protocol_events import ProtocolEvents, Status
+    from langlog_schemas.run_ends import LifecycleStatus
+
+    from .protocol_events import ProtocolEvents
 
 Emit = Callable[[str, bytes], None]
 """Event name, data as JSON."""
@@ -144,7 +146,7 @@ class RunStream:
         else:
             self._protocol.values(namespace, encoded)
 
-    def end(self, status: Status, error: str | None = None) -> None:
+    def end(self, status: LifecycleStatus, error: str | None = None) -> None:
         """The graph is over: messages that were under way are, too."""
         for namespace, event in self._blocks.finish():
             self._protocol.message(namespace, event)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from langlog_schemas.run_ends import LifecycleStatus
+
 from ..values.error_text import text_of
 from ..values.redaction import shown
-from .protocol_events import ProtocolEvents, Status
+from .protocol_events import ProtocolEvents
 
 AGENT_NAME = "lc_agent_name"
 """Metadata by which agents made by ``create_agent`` say their name."""
@@ -42,7 +44,7 @@ class Subgraphs:
         if namespace and namespace not in self._seen:
             self._begin(namespace, data.get("metadata") or {})
 
-    def end(self, status: Status, error: str | None = None) -> None:
+    def end(self, status: LifecycleStatus, error: str | None = None) -> None:
         """The run is over: whatever is open ends with it, the innermost first."""
         for namespace in sorted(self._open, key=len, reverse=True):
             self._events.subgraph_closed(namespace, self._open[namespace].graph_name, status, error)

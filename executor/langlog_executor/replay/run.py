@@ -22,6 +22,7 @@ from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import run_results
+from langlog_schemas.run_ends import OUTCOME_OF
 
 from .request import END, STEP, Replayed, ReplayRequest, StepDiff, decode_request, encode, framed
 
@@ -196,15 +197,7 @@ class Comparison:
 
 
 def _ended(event: ev.RunEnded) -> str:
-    outcome = {
-        ev.RunSucceeded: "success",
-        ev.RunFailed: "error",
-        ev.RunCancelled: "interrupted",
-        ev.RunTimedOut: "timeout",
-        ev.RunRolledBack: "rolled_back",
-    }[type(event)]
-    waits = isinstance(event, ev.RunSucceeded) and event.status == "interrupted"
-    return outcome_of(outcome, event.error, waits=waits)
+    return outcome_of(OUTCOME_OF[type(event)], event.error, waits=event.status == "interrupted")
 
 
 def outcome_of(outcome: str, error: cmd.RunError | None, *, waits: bool) -> str:

@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langlog_backbone.credentials.run_credentials import Private
 from langlog_backbone.process import tracing
-from langlog_schemas.commands import RunError
+from langlog_schemas.commands import Outcome, RunError
 from msgspec.structs import replace
 
 from ..frames.protocol_events import ProtocolEvents
@@ -54,7 +54,7 @@ TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time li
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended. JSON members are encoded. ``stopped`` drain or drop: there is nothing to report as an end."""
 
-    outcome: Literal["success", "error", "interrupted", "timeout", "rolled_back"] = "success"
+    outcome: Outcome = "success"
     values: bytes | None = None
     output: bytes | None = None
     next: list[str] = []

@@ -27,12 +27,12 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas import commands
 from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
 from langlog_schemas.events import RunStarted
+from langlog_schemas.run_ends import RUN_ENDS, lifecycle
 from langlog_schemas.run_results import RunResult
 from msgspec import MsgspecError, Raw
 
 from ..checkpoints.checkpointer import LogCheckpointer
 from ..checkpoints.serde import json_cipher
-from ..frames.protocol_events import Status
 from ..frames.publisher import FramesOut
 from ..graphs.run_input import NOTHING, Kwargs, read_kwargs
 from ..runtime.records import RecordsClosed, RunRecords
@@ -383,14 +383,7 @@ class RunExecution:
             logger.exception("run.end_not_streamed", run_id=self.task.run_id)
 
     def _publish_final_events(self, attempt: GraphAttempt, ended: Ended) -> None:
-        status: Status
-        match ended.outcome:
-            case "success":
-                status = "interrupted" if ended.next else "completed"
-            case "error" | "timeout":
-                status = "failed"
-            case _:
-                status = "interrupted"
+        status = lifecycle(RUN_ENDS[ended.outcome].status, waits=bool(ended.next))
         failure = ended.error if status == "failed" else None
         error = None if failure is None else failure.message
         attempt.stream.end(status, error)

@@ -337,7 +337,7 @@ class A2a:
             visible,
             context,
             call.assistant_id,
-            None if wanted is None else tasks.RUN_STATUSES[wanted],
+            None if wanted is None else tasks.STATUSES_OF_STATE[wanted],
             min(size, TASKS_MAX),
             offset,
             column="t.metadata",

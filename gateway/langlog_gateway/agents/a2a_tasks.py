@@ -7,30 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 from langlog_backbone.time.clock import now_iso
 from langlog_backbone.time.sources import uuid4
+from langlog_schemas.run_ends import LIFECYCLE_OF, LifecycleStatus
 
 Object = dict[str, Any]
 State = Literal["submitted", "working", "input-required", "completed", "failed", "canceled"]
 FINAL: tuple[State, ...] = ("completed", "failed", "canceled", "input-required")
-RUN_STATES: dict[str, State] = {
-    "pending": "submitted",
-    "running": "working",
-    "success": "completed",
-    "error": "failed",
-    "timeout": "failed",
+STATE_OF_LIFECYCLE: dict[LifecycleStatus, State] = {
+    "completed": "completed",
+    "failed": "failed",
     "interrupted": "canceled",
 }
-RUN_STATUSES: dict[State, list[str]] = {
-    "submitted": ["pending"],
-    "working": ["running"],
-    "completed": ["success"],
-    "failed": ["error", "timeout"],
-    "canceled": ["interrupted"],
-    "input-required": ["success"],
+STATE_OF_STATUS: dict[str, State] = {
+    "pending": "submitted",
+    "running": "working",
+    **{status: STATE_OF_LIFECYCLE[told] for status, told in LIFECYCLE_OF.items()},
+}
+"""The state of a task by its run's status. A run that has stopped for a human has succeeded; its task is ``input-required``."""
+STATUSES_OF_STATE: dict[State, list[str]] = {
+    state: [
+        status
+        for status, other in STATE_OF_STATUS.items()
+        if other == ("completed" if state == "input-required" else state)
+    ]
+    for state in get_args(State)
 }
 SAID: dict[State, str] = {"completed": "Task completed successfully", "canceled": "Task was canceled"}
 
@@ -49,7 +53,7 @@ class Dialect(NamedTuple):
     def state_of(self, name: str) -> State | None:
         """The state that a client means."""
         plain = name.removeprefix("TASK_STATE_").lower().replace("_", "-")
-        return next((state for state in RUN_STATUSES if state == plain), None)
+        return next((state for state in STATUSES_OF_STATE if state == plain), None)
 
 
 class Task(NamedTuple):
@@ -75,7 +79,7 @@ def task_id(thread_id: str, run_id: str) -> str:
 
 def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
     """Of a row of `run` or `runs` in agents.sql."""
-    state = RUN_STATES.get(row["status"], "working")
+    state = STATE_OF_STATUS.get(row["status"], "working")
     if state == "completed" and row["interrupts"] not in (None, "{}"):
         state = "input-required"
     error = msgspec.json.decode(row["error"] or "{}")

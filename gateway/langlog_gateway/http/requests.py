@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from langlog_backbone.project.ttl import Minutes
 from langlog_schemas.commands import TTL_MAX_MINUTES, Ttl
+from langlog_schemas.events import ThreadStatus
 from langlog_schemas.run_request import Checkpoint as Checkpoint
 from langlog_schemas.run_request import CheckpointName
 from langlog_schemas.run_request import RunCreate as RunCreate
@@ -146,7 +147,6 @@ class AssistantLatest(Struct):
 
 # --- threads ---------------------------------------------------------------------------------
 
-ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 ThreadColumn = Literal[
     "thread_id",
     "created_at",

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from langlog_schemas.frames import Frame
+from langlog_schemas.run_ends import FinalStatus, lifecycle
 from langlog_schemas.run_errors import Refusal
 
 Namespace = tuple[str, ...]
@@ -159,8 +160,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     graph_id: str
-    status: str
-    """success, error, timeout or interrupted."""
+    status: FinalStatus
     first_event_number: int
     last_event_number: int
     ended_ms: int
@@ -213,7 +213,7 @@ def derived(ending: Ending, after: int) -> list[Event]:
     else:
         if ending.values is not None and ending.status == "success" and last - first > 1:
             found.append(_values(ending, last - 1))
-        found.append(_ended(ending, last, _status(ending)))
+        found.append(_ended(ending, last, lifecycle(ending.status, waits=ending.pending)))
     return [event for event in found if event.seq > after and event.seq >= first]
 
 
@@ -224,16 +224,6 @@ def _asked(values: bytes | None) -> list[dict[str, Any]] | None:
     raw = _members.decode(values).get(INTERRUPT)
     asked = None if raw is None else msgspec.json.decode(raw)
     return [i for i in asked if isinstance(i, dict)] if isinstance(asked, list) else None
-
-
-def _status(ending: Ending) -> str:
-    match ending.status:
-        case "error" | "timeout":
-            return "failed"
-        case "success" if not ending.pending:
-            return "completed"
-        case _:
-            return "interrupted"
 
 
 def running(run_id: str, graph_id: str, seq: int, ms: int) -> Event:

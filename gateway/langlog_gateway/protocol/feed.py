@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 import structlog
 from langlog_schemas import events as ev
 from langlog_schemas.frames import Frame
+from langlog_schemas.run_ends import end_of
 
 from ..http.errors import ApiError
 from ..streams.backlog import Backlog
@@ -37,13 +38,6 @@ NOTHING: deque[Event] = deque(maxlen=0)
 AGAIN_S = 1.0
 """Between two tries when Postgres or Redis is away."""
 FAR_S = 3600.0
-STATUS: dict[type, str] = {
-    ev.RunSucceeded: "success",
-    ev.RunFailed: "error",
-    ev.RunTimedOut: "timeout",
-    ev.RunCancelled: "interrupted",
-    ev.RunRolledBack: "interrupted",
-}
 
 
 class Listener(Protocol):
@@ -284,7 +278,7 @@ class Feed:
         ending = Ending(
             run_id=event.run_id,
             graph_id=graph_id,
-            status=STATUS[type(event)],
+            status=end_of(event).status,
             first_event_number=event.first_event_number,
             last_event_number=event.last_event_number,
             ended_ms=ms,

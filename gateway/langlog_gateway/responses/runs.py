@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Literal
+from typing import Any
 
 from langlog_backbone.history.run_view import shown_kwargs
 from langlog_schemas import events as ev
 from langlog_schemas.commands import MultitaskStrategy
+from langlog_schemas.events import RunStatus
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from .members import JsonObject, Row, Time, Uuid, encode, raw, stamp
-
-RunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
 
 
 class Run(Struct):

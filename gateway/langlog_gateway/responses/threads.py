@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 from langlog_schemas import events as ev
+from langlog_schemas.events import ThreadStatus
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from ..http.requests import ThreadStatus
 from .members import NULL, JsonObject, OptionalJsonObject, Row, Time, Uuid, raw, raw_of, stamp
 
 Interrupts = Annotated[

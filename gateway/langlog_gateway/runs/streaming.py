@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
+from langlog_schemas.run_ends import FINAL_STATUSES
 
 from ..core import Core
 from ..http.errors import ApiError
 from ..http.validation import query_names
 from ..streams.frame_order import FrameOrder, Since
 from ..streams.merge import FrameId, Merge, Piece
-from ..streams.run_end import FINAL_STATUSES, ended
+from ..streams.run_end import ended
 from ..streams.sse import WITHOUT_METADATA, Batch, Modes, Namespaces, modes_of, namespaces_of
 from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 from langlog_schemas import events as ev
 from langlog_schemas.commands import RunError
+from langlog_schemas.run_ends import FINAL_STATUSES, LIFECYCLE_OF, end_of
 
 from ..responses.errors import RUN_NOT_FOUND, failed_output
-
-FINAL_STATUSES = ("success", "error", "interrupted", "timeout")
 
 
 class Ended(NamedTuple):
@@ -26,13 +25,11 @@ class Ended(NamedTuple):
 def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
     """The end of the run, when the event is that."""
     match event:
-        case ev.RunSucceeded() | ev.RunCancelled() | ev.RunRolledBack():
+        case ev.RunSucceeded() | ev.RunCancelled() | ev.RunRolledBack() | ev.RunFailed() | ev.RunTimedOut():
             if event.run_id != run_id:
                 return None
-            return _ended(event, bytes(event.output or event.values) or None)
-        case ev.RunFailed() | ev.RunTimedOut():
-            if event.run_id != run_id:
-                return None
+            if not end_of(event).failed:
+                return _ended(event, bytes(event.output or event.values) or None)
             error = event.error
             name, message = ("Error", "") if error is None else (error.error, error.message)
             unsaid = RunError(name, message) if event.frame_count == 0 else None
@@ -55,7 +52,7 @@ def answer_of(row: Any) -> bytes | None:
         return RUN_NOT_FOUND
     if row["status"] not in FINAL_STATUSES:
         return None
-    if row["status"] in ("error", "timeout"):
+    if LIFECYCLE_OF[row["status"]] == "failed":
         error = msgspec.json.decode(row["error"] or "{}")
         return failed_output(error.get("error", "Error"), error.get("message", ""))
     return values(row["output"] or row["state_values"])

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import asyncpg
 from langlog_backbone.log import PART_BYTES, Log, NewRecord
 from langlog_backbone.log.encryption.sealed_log import OTHERS, PLAIN, SEALED_TOPICS
+from langlog_backbone.log.records import snapshot_record
 from langlog_backbone.postgres.database import load_sql
-from langlog_backbone.time.clock import now_iso
-from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
-from langlog_schemas.envelope import MSGPACK_CONTENT
+from langlog_schemas import snapshots
 from langlog_schemas.snapshots import Column, Position, RowsSnapshot, SnapshotTaken, TableRows, ThreadSnapshot
 
 SQL = load_sql("langlog_projector", "rebuild.sql")
@@ -138,14 +137,7 @@ async def write(
 
 def taken_record(taken: SnapshotTaken) -> NewRecord:
     """What makes a snapshot count."""
-    return _record(taken, f"{taken.snapshot_id}-{taken.partition_key}-taken")
-
-
-def _record(body: snapshots.AnySnapshot, id: str) -> NewRecord:
-    headers = envelope.headers(
-        id=id, type=body.TYPE, source=SOURCE, time=now_iso(), subject=body.key, content_type=MSGPACK_CONTENT
-    )
-    return NewRecord(snapshots.TOPIC, body.key, snapshots.encode(body), headers)
+    return snapshot_record(taken, id=f"{taken.snapshot_id}-{taken.partition_key}-taken", source=SOURCE)
 
 
 class _Writer:
@@ -179,7 +171,7 @@ class _Writer:
                 "rows": chunk,
             }
             whole = ThreadSnapshot(thread_id=key, **about) if of_thread else RowsSnapshot(aggregate_id=key, **about)
-            self._batch.append(_record(whole, f"{self._id}-{part}-{self.records[part]}"))
+            self._batch.append(snapshot_record(whole, id=f"{self._id}-{part}-{self.records[part]}", source=SOURCE))
             self.records[part] += 1
             self._size += len(chunk)
             if self._size >= APPEND_BYTES or len(self._batch) >= APPEND_RECORDS:
