@@ -4,5 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-PAGES: dict[str, Callable[[], str]] = {}
+from . import cli_page, events_page, http_api
+
+PAGES: dict[str, Callable[[], str]] = {
+    **http_api.pages(),
+    "reference/cli.md": cli_page.page,
+    "reference/events.md": events_page.events,
+    "reference/commands.md": events_page.commands,
+}
 """Path of the page in the site -> what writes it."""
