@@ -15,12 +15,11 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
+from .setting_files import SettingError as SettingError
+from .setting_files import check_file, read_secret
+
 MAX_RECORD_BYTES = 80_000_000
 """What one record holds by default. A Kafka broker takes requests of up to 100 MB (``socket.request.max.bytes``)."""
-
-
-class SettingError(ValueError):
-    """A variable holds what it must not; the message names it."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -402,8 +401,8 @@ SECRETS = frozenset(
 """Fields that hold a secret: each of their variables may be given as ``<VARIABLE>_FILE``, the path of a file that holds the value."""
 FILE_SUFFIX = "_FILE"
 """Ends the name of such a variable."""
-SECRET_BYTES_MAX = 65_536
-"""A longer file is something else than a secret."""
+FILES = frozenset({"kafka_ca_file", "kafka_cert_file", "kafka_key_file", "tls_cert_file", "tls_key_file"})
+"""Fields that are paths of files which libraries read."""
 
 
 AES_KEY_BYTES = (16, 24, 32)
@@ -411,8 +410,8 @@ AES_KEY_BYTES = (16, 24, 32)
 UNSERVED: dict[str, tuple[tuple[str, ...], str]] = {
     "LANGGRAPH_AES_JSON_KEYS": (
         (),
-        "langlog keeps metadata, values and store items in clear in Postgres, where they are searched and merged (LANGGRAPH_AES_KEY "
-        "encrypts checkpoints, and threads in the log)",
+        "LANGGRAPH_AES_KEY encrypts checkpoints, and threads in the log; members of metadata, values and store items are sealed by handlers "
+        "for JSON (encryption.path in langgraph.json)",
     ),
     "LANGGRAPH_AUTH_TYPE": (("noop", "custom"), "langlog knows no authentication but the project's own (auth.path)"),
     "REDIS_CLUSTER": (("false", "0"), "langlog needs one Redis server, not a cluster"),
@@ -438,6 +437,8 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
                     values[field] = _convert(field, env[name])
                 except (msgspec.ValidationError, ValueError) as error:
                     raise SettingError(f"{name}={env[name]!r}: {error}") from None
+                if field in FILES:
+                    check_file(name, Path(env[name]))
                 break
     values.update({k: v for k, v in overrides.items() if v is not None})
     if values.get("aes_key"):
@@ -452,25 +453,7 @@ def _secret(env: Mapping[str, str], names: tuple[str, ...]) -> str:
     if len(files) > 1 or (files and given):
         both = " and ".join([*given, *files])
         raise SettingError(f"{both} are both set: set one of them")
-    return _read_secret(files[0], Path(env[files[0]])) if files else env[given[0]] if given else ""
-
-
-def _read_secret(variable: str, path: Path) -> str:
-    """The file's text without the line break at its end. Raises SettingError, which never holds any of the text."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(SECRET_BYTES_MAX + 1)
-    except OSError as error:
-        raise SettingError(f"{variable}: cannot read {path}: {error.strerror or error}") from None
-    if len(data) > SECRET_BYTES_MAX:
-        raise SettingError(f"{variable}: {path} has more than {SECRET_BYTES_MAX} bytes")
-    try:
-        text = data.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise SettingError(f"{variable}: {path} is not UTF-8 text") from None
-    if not text or "\0" in text:
-        raise SettingError(f"{variable}: {path} {'holds a NUL character' if text else 'is empty'}")
-    return text
+    return read_secret(files[0], Path(env[files[0]])) if files else env[given[0]] if given else ""
 
 
 def _apply_aes_key(values: dict[str, Any]) -> None:
