@@ -33,7 +33,7 @@ from .http.bodies.budget import BodyBudget
 from .http.bodies.reader import BUDGET, LIMITS, NO_BODY, BodyLimits, receive_body, release_body
 from .http.browser_guard import SAFE, BrowserGuard
 from .http.cors import Cors, cors_of
-from .http.errors import CLOSING, ApiError, internal_error, unprocessable
+from .http.errors import CLOSING, ApiError, internal_error, reason_of, unprocessable
 from .http.options import HttpOptions
 from .openapi.document import document
 from .protocol.feed import Feeds
@@ -170,10 +170,12 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         clock = asyncio.get_running_loop().time
-        began, status = clock(), 500
+        began, status, reason = clock(), 500, ""
         try:
             response = await inside(request, handler)
             status = response.status
+            if activity.says_why:
+                reason = reason_of(response)
         except web.HTTPException as error:
             status = error.status
             raise
@@ -181,7 +183,7 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
             status = CLIENT_GONE
             raise
         finally:
-            activity.request(request.method, request.raw_path, status, clock() - began)
+            activity.request(request.method, request.raw_path, status, clock() - began, reason)
         return response
 
     async def inside(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -131,10 +131,8 @@ def test_an_id_of_another_kind_leads_to_what_was_meant(scene: Scene) -> None:
             and scene.asked in err
             and scene.run_id in err
         )
-    assert (
-        f"{scene.run_id} is a run of thread {scene.thread_id}."
-        in scene.langlog("log", "state", scene.run_id, code=1).err
-    )
+    err = scene.langlog("log", "state", scene.run_id, code=1).err
+    assert f"{scene.run_id} is a run of thread {scene.thread_id}." in err and "scanning" not in err
     assert "is a run of thread" in scene.langlog("log", "export", "--thread", scene.run_id).err
     nobody = "00000000-0000-0000-0000-000000000000"
     assert f"There is no run {nobody}" in scene.langlog("why", nobody, code=1).out

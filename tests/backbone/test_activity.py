@@ -115,3 +115,12 @@ def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
         configure_logging(ON, stream=stream)
         Activity(ON).request("GET", "/info", 200, 0.001)
         assert ("\x1b" in stream.getvalue()) is coloured
+
+
+def test_a_refused_request_says_why_in_the_terminal_alone() -> None:
+    activity, stream = logged(ON)
+    assert activity.says_why
+    activity.request("POST", "/runs", 422, 0.001, "Invalid assistant: \x1b[31m'x'\nMust be " + "a" * 1_000)
+    (line,) = stream.getvalue().splitlines()
+    assert "POST   /runs 422 1 ms  Invalid assistant: \\x1b[31m'x' Must be aaa" in line and len(line) < 500
+    assert not Activity(Settings(log_activity="auto")).says_why

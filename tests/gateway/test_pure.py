@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from langlog_gateway.http import requests, validation
 from langlog_gateway.http.config import mirrored
-from langlog_gateway.http.errors import ApiError
+from langlog_gateway.http.errors import ApiError, KeyedError, PlainError, reason_of
 from langlog_gateway.http.metrics import Metrics
 from langlog_gateway.http.options import HttpOptions
 from langlog_gateway.runs import steps
@@ -395,3 +396,21 @@ def test_runs_that_are_switched_off_are_so_by_every_protocol() -> None:
     assert [path for path in of_runs if HttpOptions(disable_threads=True).disabled(path)] == [
         path for path in of_runs if path.startswith(("/threads", "/a2a", "/.well-known"))
     ]
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (ApiError(422, "why").response(), "why"),
+        (KeyedError(400, "why").response(), "why"),
+        (PlainError(422, "why").response(), "why"),
+        (ApiError(503, "away").response(), ""),
+        (web.Response(body=b'{"detail":"fine"}', content_type="application/json"), ""),
+        (web.Response(status=400, body=b'{"detail":"' + b"x" * 100_000 + b'"}', content_type="application/json"), ""),
+        (web.Response(status=400, body=b'{"detail":[1]}', content_type="application/json"), ""),
+        (web.Response(status=404), ""),
+        (web.StreamResponse(status=404), ""),
+    ],
+)
+def test_a_refusal_says_its_reason(response: web.StreamResponse, reason: str) -> None:
+    assert reason_of(response) == reason

@@ -1,4 +1,5 @@
-"""One line for each request and each run: what clients do and how it went, without what they send.
+"""One line for each request and each run: what clients do and how it went, without what they send; `langlog dev` also says why a
+request was refused.
 
 Gateways log requests (``http.request``), workers log the ends of runs (``run.ended``). ``langlog dev`` shows them, services at debug
 alone (LANGLOG_LOG_ACTIVITY). Nothing here blocks or raises; a line is as long as its bounds allow, and shows no control characters.
@@ -38,13 +39,20 @@ class Activity:
         log: Callable[..., Any] = logger.info if self._mode == "on" and not probe else logger.debug
         return log
 
-    def request(self, method: str, raw_path: str, status: int, seconds: float) -> None:
-        """``raw_path``: the target as it was sent; its query, its fragment and an absolute one's host and user are left out."""
+    @property
+    def says_why(self) -> bool:
+        """Whether the line of a request that was refused says why: not where logs are kept, as a reason may quote what was sent."""
+        return self._mode == "on"
+
+    def request(self, method: str, raw_path: str, status: int, seconds: float, reason: str = "") -> None:
+        """``raw_path``: the target as it was sent; its query, its fragment and an absolute one's host and user are left out.
+        ``reason``: why it was refused."""
         path = _AUTHORITY.sub("", raw_path, count=1).partition("?")[0].partition("#")[0]
         log = self._log(probe=path in PROBES)
         if log is not None:
             path = shown_in_line(path, PATH_CHARACTERS_MAX)
-            log(REQUEST, method=method, path=path, status=status, ms=round(1000 * seconds, 1))
+            why = {"reason": shown_in_line(reason)} if reason else {}
+            log(REQUEST, method=method, path=path, status=status, ms=round(1000 * seconds, 1), **why)
 
     def run(
         self,
@@ -87,7 +95,8 @@ def as_text(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     match event.get("event"):
         case "http.request":
             method, path, status, ms = (event.pop(name, "") for name in ("method", "path", "status", "ms"))
-            event["event"] = f"{method:<6} {path} {status} {_span(ms)}"
+            reason = event.pop("reason", "")
+            event["event"] = f"{method:<6} {path} {status} {_span(ms)}{f'  {reason}' if reason else ''}"
         case "run.ended":
             graph, thread, run, status, ms, error, message = (
                 event.pop(name, "") for name in ("graph_id", "thread_id", "run_id", "status", "ms", "error", "message")

@@ -56,8 +56,9 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
     async with log_and_read_model(settings) as (reached, log):
         pool = await connect_pool(reached, size=1)
         try:
-            history = await history_reader(log, pool).whole_thread(thread_id)
-            hints = [] if history is not None else await other_kind(pool, thread_id, "thread")
+            # first: a scan of the log takes long, and finds no thread of a run's id
+            hints = await other_kind(pool, thread_id, "thread")
+            history = None if hints else await history_reader(log, pool).whole_thread(thread_id)
         finally:
             await pool.close()
     if history is not None and history.cut:

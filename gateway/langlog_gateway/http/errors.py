@@ -25,6 +25,10 @@ JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
 
+REASON_BYTES_MAX = 65_536
+"""Of an answer that is read for why it refuses."""
+
+
 class ApiError(Exception):
     """An answer with ``{"detail": …}``."""
 
@@ -88,6 +92,25 @@ def unavailable(what: str) -> ApiError:
 def not_ready(reasons: Iterable[str]) -> ApiError:
     """Servers behind us would not do their work, each with its reason."""
     return ApiError(503, "; ".join(reasons), {"retry-after": str(RETRY_AFTER_S)})
+
+
+class _Refusal(msgspec.Struct):
+    detail: str = ""
+    error: str = ""
+
+
+def reason_of(response: web.StreamResponse) -> str:
+    """Why a request was refused, as far as its answer says it; empty for other answers, and for large ones."""
+    body = response.body if isinstance(response, web.Response) and 400 <= response.status < 500 else None
+    if not isinstance(body, bytes) or len(body) > REASON_BYTES_MAX:
+        return ""
+    if response.content_type == "text/plain":
+        return body.decode(errors="replace")
+    try:
+        refusal = msgspec.json.decode(body, type=_Refusal)
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return refusal.detail or refusal.error
 
 
 def internal_error(raised: str = "") -> web.Response:
