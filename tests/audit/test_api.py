@@ -31,25 +31,25 @@ async def a_run(stack: Stack, thread_id: str) -> str:
 async def events(stack: Stack, path: str, **query: Any) -> list[dict[str, Any]]:
     status, page = await stack.call("GET", f"{path}/events", params=query)
     assert status == 200, page
-    found: list[dict[str, Any]] = page["events"]
-    return found
+    result: list[dict[str, Any]] = page["events"]
+    return result
 
 
-def short(found: list[dict[str, Any]]) -> list[str]:
-    return [e["type"].removeprefix("langlog.").removesuffix(".v1") for e in found]
+def short(results: list[dict[str, Any]]) -> list[str]:
+    return [e["type"].removeprefix("langlog.").removesuffix(".v1") for e in results]
 
 
 async def test_each_entry_says_what_happened_when_where_and_why(stack: Stack) -> None:
     thread_id = await a_thread(stack)
     run_id = await a_run(stack, thread_id)
-    found = await events(stack, f"/threads/{thread_id}")
-    assert short(found) == ["thread.created", *(f"run.{x}" for x in ONE_RUN)]
+    events_seen = await events(stack, f"/threads/{thread_id}")
+    assert short(events_seen) == ["thread.created", *(f"run.{x}" for x in ONE_RUN)]
     partition = stack.backbone.log.partition_of(thread_id)
-    offsets = [e["position"]["offset"] for e in found]
+    offsets = [e["position"]["offset"] for e in events_seen]
     assert offsets == sorted(set(offsets))
-    assert all(e["position"]["topic"] == "run-events" and e["position"]["partition"] == partition for e in found)
-    created, dispatched, started, ended = found[1:]
-    assert created["run_id"] == ended["run_id"] == run_id and found[0]["run_id"] is None
+    assert all(e["position"]["topic"] == "run-events" and e["position"]["partition"] == partition for e in events_seen)
+    created, dispatched, started, ended = events_seen[1:]
+    assert created["run_id"] == ended["run_id"] == run_id and events_seen[0]["run_id"] is None
     assert created["subject"] == thread_id and created["source"] == "/langlog/decider"
     assert created["cause"]["type"] == "langlog.run.create.v1"
     assert (created["cause"]["index"], dispatched["cause"]["index"], dispatched["cause"]["count"]) == (0, 1, 2)
@@ -66,26 +66,26 @@ async def test_pages_follow_one_another_without_gap_or_repeat(stack: Stack) -> N
         await a_run(stack, thread_id)
     everything = await events(stack, f"/threads/{thread_id}")
     assert len(everything) == 17
-    found: list[dict[str, Any]] = []
+    collected: list[dict[str, Any]] = []
     after = None
     while True:
         query = {"limit": "5", **({} if after is None else {"after": after})}
         _, page = await stack.call("GET", f"/threads/{thread_id}/events", params=query)
         assert len(page["events"]) <= 5
-        found += page["events"]
+        collected += page["events"]
         after = page["next"]
         if after is None:
             break
-    assert found == everything
+    assert collected == everything
 
 
 async def test_a_run_shows_its_own_events_alone(stack: Stack) -> None:
     thread_id = await a_thread(stack)
     runs = [await a_run(stack, thread_id) for _ in range(3)]
     for run_id in runs:
-        found = await events(stack, f"/threads/{thread_id}/runs/{run_id}")
-        assert short(found) == [f"run.{x}" for x in ONE_RUN]
-        assert {e["run_id"] for e in found} == {run_id}
+        events_seen = await events(stack, f"/threads/{thread_id}/runs/{run_id}")
+        assert short(events_seen) == [f"run.{x}" for x in ONE_RUN]
+        assert {e["run_id"] for e in events_seen} == {run_id}
 
 
 async def test_types_are_chosen_by_name_or_prefix(stack: Stack) -> None:
@@ -125,15 +125,15 @@ async def test_a_stream_begins_at_the_start_and_goes_on_with_what_happens(stack:
         async with stack.http.get(f"{stack.url}/threads/{thread_id}/events", headers=headers) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             reading = read_events(answer)
-            found = [await anext(reading) for _ in range(5)]
+            collected = [await anext(reading) for _ in range(5)]
             await a_run(stack, thread_id)
-            found += [await anext(reading) for _ in range(4)]
-        assert [data for _, data, _ in found] == await events(stack, f"/threads/{thread_id}")
-        assert all(name == data["type"] and id == str(data["position"]["offset"]) for name, data, id in found)
-        headers["last-event-id"] = found[6][2] or ""
+            collected += [await anext(reading) for _ in range(4)]
+        assert [data for _, data, _ in collected] == await events(stack, f"/threads/{thread_id}")
+        assert all(name == data["type"] and id == str(data["position"]["offset"]) for name, data, id in collected)
+        headers["last-event-id"] = collected[6][2] or ""
         async with stack.http.get(f"{stack.url}/threads/{thread_id}/events", headers=headers) as answer:
             reading = read_events(answer)
-            assert [await anext(reading) for _ in range(2)] == found[7:]
+            assert [await anext(reading) for _ in range(2)] == collected[7:]
 
 
 async def test_a_stream_of_filtered_events_ends_with_the_thread(stack: Stack) -> None:
@@ -158,8 +158,8 @@ async def test_what_is_gone_is_404_and_leaves_nothing_in_the_index(stack: Stack)
     assert (await stack.call("GET", f"/threads/{thread_id}/runs/{nobody}/events"))[0] == 404
     assert (await stack.call("POST", f"/threads/{nobody}/runs", RUN))[0] == 404
     assert (await stack.call("DELETE", f"/threads/{thread_id}/runs/{run_id}"))[0] == 204
-    found = await events(stack, f"/threads/{thread_id}/runs/{run_id}")
-    assert short(found)[-1] == "run.deleted", "a removed run is there as long as its thread"
+    events_seen = await events(stack, f"/threads/{thread_id}/runs/{run_id}")
+    assert short(events_seen)[-1] == "run.deleted", "a removed run is there as long as its thread"
     await stack.call("DELETE", f"/threads/{thread_id}")
     assert (await stack.call("GET", f"/threads/{thread_id}/events"))[0] == 404
     status, _ = await stack.call("POST", "/runs/wait", RUN)
@@ -180,8 +180,8 @@ async def test_refused_commands_are_part_of_the_story(stack: Stack) -> None:
     _, run = await stack.call("POST", f"/threads/{thread_id}/runs", RUN)
     status, _ = await stack.call("POST", f"/threads/{thread_id}/runs", RUN | {"multitask_strategy": "reject"})
     assert status == 409
-    found = await events(stack, f"/threads/{thread_id}", type="command.rejected")
-    assert [e["data"]["status"] for e in found] == [409]
+    events_seen = await events(stack, f"/threads/{thread_id}", type="command.rejected")
+    assert [e["data"]["status"] for e in events_seen] == [409]
     release.set()
     await stack.call("GET", f"/threads/{thread_id}/runs/{run['run_id']}/join")
 
@@ -243,13 +243,13 @@ async def test_a_page_is_cut_short_when_its_records_are_big(stack: Stack) -> Non
     for _ in range(18):
         await a_run(stack, thread_id)
     stack.gateway._core.audit._page_bytes = 1_000
-    found: list[dict[str, Any]] = []
+    collected: list[dict[str, Any]] = []
     after: str | None = "-1"
     pages = 0
     while after is not None:
         _, page = await stack.call("GET", f"/threads/{thread_id}/events", params={"after": after, "limit": "1000"})
-        found, after, pages = found + page["events"], page["next"], pages + 1
-    assert len(found) == 73 and pages >= 2
+        collected, after, pages = collected + page["events"], page["next"], pages + 1
+    assert len(collected) == 73 and pages >= 2
 
 
 async def test_the_actor_is_the_authenticated_user(make_stack: Any) -> None:

@@ -64,8 +64,8 @@ def test_it_is_told_while_the_thread_is_there_and_its_shape_alone_afterwards(sce
     shown = scene.langlog("log", "show", run)
     assert shown.returncode == 0 and "succeeded" in shown.stdout, shown
     for words in (("log", "export", "--thread", thread), ("log", "tail", "--no-follow", "--json", "--key", thread)):
-        found = scene.langlog(*words)
-        assert found.returncode == 0 and MARKER in found.stdout, found
+        finished = scene.langlog(*words)
+        assert finished.returncode == 0 and MARKER in finished.stdout, finished
         without = scene.langlog(*words, LANGLOG_MASTER_KEY="")
         assert without.returncode == 1 and SEALED_FROM_US in without.stderr and MARKER not in without.stdout, without
     state = scene.langlog("log", "state", thread)
@@ -85,5 +85,5 @@ def test_it_is_told_while_the_thread_is_there_and_its_shape_alone_afterwards(sce
         (("log", "show", run), f"there is no run {run}"),
         (("log", "state", thread), f"there is no thread {thread}"),
     ):
-        found = scene.langlog(*words)
-        assert found.returncode == 1 and said in found.stderr and "Traceback" not in found.stderr, found
+        finished = scene.langlog(*words)
+        assert finished.returncode == 1 and said in finished.stderr and "Traceback" not in finished.stderr, finished

@@ -45,8 +45,8 @@ class Scene:
         return answer.headers["content-location"].rpartition("/")[2]
 
     def events(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("GET", f"{path}/events?limit=1000")["events"]
-        return found
+        body: list[dict[str, Any]] = self.call("GET", f"{path}/events?limit=1000")["events"]
+        return body
 
     def langlog(self, *words: str, code: int = 0) -> Done:
         done = langlog_here(self.server, *words)
@@ -67,15 +67,15 @@ def kinds(text: str) -> list[str]:
 
 
 def test_the_api_tells_all_that_happened_on_either_log(scene: Scene) -> None:
-    found = scene.events(f"/threads/{scene.thread_id}")
-    offsets = [e["position"]["offset"] for e in found]
+    events = scene.events(f"/threads/{scene.thread_id}")
+    offsets = [e["position"]["offset"] for e in events]
     assert offsets == sorted(set(offsets))
-    runs = {e["run_id"] for e in found if e["run_id"]}
+    runs = {e["run_id"] for e in events if e["run_id"]}
     assert runs == {scene.run_id, scene.asked, scene.answered, *scene.remembered}
-    written = [e for e in found if e["type"] == "langlog.checkpoint.written.v1" and e["run_id"] == scene.run_id]
+    written = [e for e in events if e["type"] == "langlog.checkpoint.written.v1" and e["run_id"] == scene.run_id]
     assert [w["data"]["metadata"]["step"] for w in written] == [-1, 0, 1, 2]
     assert set(written[2]["data"]["changed"]) >= {"total", "notes"}
-    ends = [e for e in found if e["type"] == "langlog.run.succeeded.v1"]
+    ends = [e for e in events if e["type"] == "langlog.run.succeeded.v1"]
     assert all(e["cause"]["type"] == "langlog.run.finish.v1" for e in ends)
 
 
@@ -95,10 +95,10 @@ def test_show_as_json_is_what_the_api_shows(scene: Scene) -> None:
 
 
 def test_a_run_that_left_nothing_behind_is_found_by_scanning(scene: Scene) -> None:
-    found = scene.langlog("log", "show", scene.gone)
-    assert "scanning the log" in found.err
-    assert "succeeded" in found.out.splitlines()[-1]
-    assert scene.langlog("log", "show", scene.gone, "--scan").out == found.out
+    finished = scene.langlog("log", "show", scene.gone)
+    assert "scanning the log" in finished.err
+    assert "succeeded" in finished.out.splitlines()[-1]
+    assert scene.langlog("log", "show", scene.gone, "--scan").out == finished.out
     nobody = scene.langlog("log", "show", scene.thread_id, code=1)
     assert "there is no run" in nobody.err and not nobody.out
 
@@ -151,8 +151,8 @@ def test_tail_and_export_choose_by_the_same_words(scene: Scene) -> None:
 
 
 def test_a_thread_is_shown_as_of_a_time_and_a_position(scene: Scene) -> None:
-    found = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
-    end = found[-1]
+    events = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
+    end = events[-1]
     then = json.loads(scene.langlog("log", "state", scene.thread_id, "--as-of", str(end["position"]["offset"] - 1)).out)
     assert then["status"] == "busy" and then["runs"] == [{"run_id": scene.run_id, "attempt": 1}]
     after = json.loads(scene.langlog("log", "state", scene.thread_id, "--as-of", end["time"]).out)
@@ -162,7 +162,7 @@ def test_a_thread_is_shown_as_of_a_time_and_a_position(scene: Scene) -> None:
     over_http = requests.get(url, params={"as_of": end["time"]}, timeout=LIMIT_S).json()
     assert over_http["values"] == after["values"]
     assert over_http["as_of"]["checkpoint_id"] == after["checkpoint_id"] == over_http["checkpoint"]["checkpoint_id"]
-    middle = next(e for e in found if e["data"] and e["data"].get("metadata", {}).get("step") == 1)
+    middle = next(e for e in events if e["data"] and e["data"].get("metadata", {}).get("step") == 1)
     over_http = requests.get(url, params={"as_of": str(middle["position"]["offset"])}, timeout=LIMIT_S).json()
     assert over_http["values"] == {"total": 3, "notes": ["first"]} and over_http["next"] == ["second"]
     assert over_http["as_of"]["status"] == "busy"
@@ -256,9 +256,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("in_process")
 def test_the_same_code_gives_the_same_run_again_and_changes_nothing(scene: Scene) -> None:
     before = scene.langlog("log", "groups", "--json").out
-    found = replay(scene, scene.run_id, code=0).out
-    assert "first: same" in found and "second: same" in found
-    assert found.splitlines()[-1] == "Replay matches the recorded run."
+    result = replay(scene, scene.run_id, code=0).out
+    assert "first: same" in result and "second: same" in result
+    assert result.splitlines()[-1] == "Replay matches the recorded run."
     asked = replay(scene, scene.asked, code=0).out
     assert "end: success, waits for a human" in asked
     replay(scene, scene.answered, code=0)
@@ -269,11 +269,11 @@ def test_the_same_code_gives_the_same_run_again_and_changes_nothing(scene: Scene
 
 def test_other_code_is_shown_node_by_node(scene: Scene) -> None:
     other = f"{PROJECT.parent / 'steps.py'}:other"
-    found = json.loads(replay(scene, scene.run_id, "--graph", other, "--json", code=1).out)
-    nodes = {node["name"]: node for step in found["steps"] for node in step["nodes"]}
+    decoded = json.loads(replay(scene, scene.run_id, "--graph", other, "--json", code=1).out)
+    nodes = {node["name"]: node for step in decoded["steps"] for node in step["nodes"]}
     assert nodes["first"]["verdict"] == "same" and nodes["second"]["verdict"] == "different"
     assert nodes["second"]["differences"] == [{"path": "total[0]", "recorded": "3", "replayed": "40"}]
-    assert found["differences"] == [{"path": "total", "recorded": "6", "replayed": "43"}]
+    assert decoded["differences"] == [{"path": "total", "recorded": "6", "replayed": "43"}]
 
 
 def test_steps_are_shown_as_they_are_done(scene: Scene, tmp_path: Path) -> None:
@@ -315,9 +315,9 @@ graph = steps._two("second", second)
 
 @pytest.mark.usefixtures("in_process")
 def test_it_goes_on_from_a_checkpoint_of_the_run(scene: Scene) -> None:
-    found = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
+    events = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
     middle = next(
-        e["data"]["checkpoint_id"] for e in found if e["data"] and e["data"].get("metadata", {}).get("step") == 1
+        e["data"]["checkpoint_id"] for e in events if e["data"] and e["data"].get("metadata", {}).get("step") == 1
     )
     told = replay(scene, scene.run_id, "--checkpoint", middle, code=0).out
     assert "second: same" in told and "first" not in told

@@ -26,8 +26,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 @pytest.fixture
 async def http(server: LiveServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, timeout=120) as found:
-        yield found
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as opened:
+        yield opened
 
 
 async def call(http: httpx.AsyncClient, who: str, path: str, method: str, **params: Any) -> Any:

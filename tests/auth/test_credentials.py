@@ -39,8 +39,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 async def session(server: LiveServer) -> AsyncIterator[aiohttp.ClientSession]:
     timeout = aiohttp.ClientTimeout(total=LIMIT_S)
-    async with aiohttp.ClientSession(server.url, headers=HEADERS, timeout=timeout) as found:
-        yield found
+    async with aiohttp.ClientSession(server.url, headers=HEADERS, timeout=timeout) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def test_the_graph_has_its_callers_credentials_and_nobody_else_sees_them(
         texts["second webhook"] = await bodies.get()
     texts["log"] = await asyncio.to_thread(exported, server)
     assert '"team"' in texts["log"] and "alice" in texts["log"], "public members stay"
-    assert {name: found for name, text in texts.items() if (found := shown(text))} == {}
+    assert {name: shown_text for name, text in texts.items() if (shown_text := shown(text))} == {}
     kwargs = json.loads(texts[f"{runs}/{first}"])["kwargs"]
     assert "sealed" not in kwargs
     assert kwargs["config"]["configurable"]["langgraph_auth_user"]["team"] == "blue"
@@ -115,11 +115,11 @@ async def test_the_graph_has_its_callers_credentials_and_nobody_else_sees_them(
 @pytest.mark.parametrize("path", ["/runs/wait", "/runs/batch"])
 async def test_stateless_runs_and_batches_have_them_too(session: aiohttp.ClientSession, path: str) -> None:
     body: Any = {"assistant_id": "teller", "input": {}, "on_completion": "keep"}
-    found = json.loads(await text_of(session, "POST", path, [body] if path.endswith("batch") else body))
+    decoded = json.loads(await text_of(session, "POST", path, [body] if path.endswith("batch") else body))
     if path.endswith("batch"):
-        run = found[0]
-        found = json.loads(await text_of(session, "GET", f"/threads/{run['thread_id']}/runs/{run['run_id']}/join"))
-    assert found["__interrupt__"][0]["value"] == "go on?"
+        run = decoded[0]
+        decoded = json.loads(await text_of(session, "GET", f"/threads/{run['thread_id']}/runs/{run['run_id']}/join"))
+    assert decoded["__interrupt__"][0]["value"] == "go on?"
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ async def test_a_factory_knows_its_caller_whatever_the_graph_is_made_for(
     path = f"/threads/{thread}"
     asked = {"assistant_id": graph, "input": {}}
     assert "__interrupt__" in json.loads(await text_of(session, "POST", f"{path}/runs/wait", asked))
-    (found,) = json.loads(await text_of(session, "POST", "/assistants/search", {"graph_id": graph}))
-    assistant = f"/assistants/{found['assistant_id']}"
+    (decoded,) = json.loads(await text_of(session, "POST", "/assistants/search", {"graph_id": graph}))
+    assistant = f"/assistants/{decoded['assistant_id']}"
     assert json.loads(await text_of(session, "GET", f"{path}/state"))["next"] == [node]
     assert json.loads(await text_of(session, "POST", f"{path}/history", {}))[0]["next"] == [node]
     await text_of(session, "POST", f"{path}/state", {"values": {"saw": 1}, "as_node": node})
@@ -168,10 +168,10 @@ def exported(server: LiveServer) -> str:
 @pytest.fixture
 async def pool(postgres: EmbeddedPostgres) -> AsyncIterator[Pool]:
     settings = Settings(database_uri=postgres.uri, projection=f"p{os.urandom(4).hex()}")
-    found = Pool(await connect_pool(settings))
-    await ensure_read_model(found, settings)
-    yield found
-    await found.close()
+    result = Pool(await connect_pool(settings))
+    await ensure_read_model(result, settings)
+    yield result
+    await result.close()
 
 
 def settings_of(**changes: Any) -> Settings:

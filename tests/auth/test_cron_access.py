@@ -34,9 +34,9 @@ class Shared:
         return await self.stack.call(method, path.format(self.thread_id), body, headers={"authorization": who})
 
     async def made(self, who: str, path: str, body: Any) -> Any:
-        status, found = await self.call(who, "POST", path, body)
-        assert status == 200, found
-        return found
+        status, body_seen = await self.call(who, "POST", path, body)
+        assert status == 200, body_seen
+        return body_seen
 
     async def next_event(self, *types: type) -> Any:
         """The next event of one of these types, from the log's beginning on."""

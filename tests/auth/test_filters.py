@@ -56,12 +56,13 @@ def test_sql_and_deciders_agree_on_every_filter(connection: tuple[asyncio.Runner
 
     @settings(max_examples=300, deadline=None)
     @given(
-        wanted=st.one_of(plain, plain.flatmap(lambda more: groups.map(lambda group: {**more, **group}))), found=metadata
+        wanted=st.one_of(plain, plain.flatmap(lambda more: groups.map(lambda group: {**more, **group}))),
+        metadata_seen=metadata,
     )
-    def agree(wanted: dict[str, Any], found: dict[str, Any]) -> None:
-        parameters = Parameters(msgspec.json.encode(found).decode())
+    def agree(wanted: dict[str, Any], metadata_seen: dict[str, Any]) -> None:
+        parameters = Parameters(msgspec.json.encode(metadata_seen).decode())
         sql = f"SELECT {' AND '.join(conditions(wanted, parameters, 'm'))} FROM (SELECT $1::jsonb AS m) x"
-        assert bool(runner.run(postgres.fetchval(sql, *parameters.values))) == admits(wanted, found)
+        assert bool(runner.run(postgres.fetchval(sql, *parameters.values))) == admits(wanted, metadata_seen)
 
     agree()
 

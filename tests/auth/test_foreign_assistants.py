@@ -67,7 +67,7 @@ async def test_another_tenants_assistant_is_not_there_for_any_run(stack: Stack) 
 
 
 async def test_the_assistants_of_the_graphs_are_everybodys(stack: Stack) -> None:
-    _, found = await call(stack, "bob", "POST", "/runs/wait", {"assistant_id": "echo", "input": {"a": 1}})
-    assert found == {"a": 1}
+    _, body = await call(stack, "bob", "POST", "/runs/wait", {"assistant_id": "echo", "input": {"a": 1}})
+    assert body == {"a": 1}
     unknown = await call(stack, "bob", "POST", "/runs/wait", {"assistant_id": "nothing", "input": {}})
     assert unknown[0] == 422

@@ -109,17 +109,17 @@ async def call(
 
 
 async def first_events(response: aiohttp.ClientResponse, lines: int, limit_s: float) -> list[str]:
-    found: list[str] = []
+    collected: list[str] = []
     try:
         async with asyncio.timeout(limit_s):
             async for line in response.content:
                 if not line.startswith((b":", b"id:", b"\n")):
-                    found.append(line.decode().strip())
-                if lines and len(found) >= lines:
+                    collected.append(line.decode().strip())
+                if lines and len(collected) >= lines:
                     break
     except TimeoutError:
-        found.append("open")
-    return found
+        collected.append("open")
+    return collected
 
 
 async def routes(stack: Stack) -> list[tuple[str, str]]:
@@ -154,8 +154,8 @@ def filled(value: Any, ids: dict[str, str]) -> Any:
     return {k: filled(v, ids) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-def without(ids: dict[str, str], found: Any) -> str:
-    text = msgspec.json.encode(found).decode()
+def without(ids: dict[str, str], value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
     for name, id in ids.items():
         text = text.replace(id, f"<{name}>")
     return text
@@ -209,9 +209,9 @@ async def test_every_route_serves_the_owner(stack: Stack) -> None:
             continue
         ids = await objects(stack, OWNER)
         body = filled(body_of(method, path), ids)
-        status, found = await call(stack, OWNER, method, filled(path, ids) + query_of(method, path), body)
+        status, body_seen = await call(stack, OWNER, method, filled(path, ids) + query_of(method, path), body)
         expected = OWNERS_STATUS.get(f"{method} {path}")
-        assert status == expected if expected else status < 300, (method, path, status, found)
+        assert status == expected if expected else status < 300, (method, path, status, body_seen)
 
 
 async def test_to_another_user_an_object_is_as_if_it_were_not_there(stack: Stack) -> None:
@@ -224,13 +224,13 @@ async def test_to_another_user_an_object_is_as_if_it_were_not_there(stack: Stack
         template = body_of(method, path)
         if not FOREIGN.search(path) and not FOREIGN.search(str(template).replace("'assistant_id'", "")):
             continue
-        found = []
+        collected = []
         for names in (ids, nobodys):
             told = await call(stack, OTHER, method, filled(path, names), filled(template, names), limit_s=LIMIT_S)
             status, body = told
-            found.append((status, without(names, body)))
-        assert found[0] == found[1], (method, path)
-        assert found[0][0] >= 400 or "404: Thread not found" in found[0][1], (method, path, found[0])
+            collected.append((status, without(names, body)))
+        assert collected[0] == collected[1], (method, path)
+        assert collected[0][0] >= 400 or "404: Thread not found" in collected[0][1], (method, path, collected[0])
     assert await seen_by_owner(stack, ids) == before
 
 

@@ -145,9 +145,9 @@ async def test_agent_protocols_hand_no_other_member_on_to_a_run(stack: Stack) ->
 
 
 def every_way(ids: dict[str, str]) -> dict[str, tuple[str, str, Any]]:
-    found = {**ways(ids["thread_id"], ids["assistant_id"]), **stateless_ways(ids["assistant_id"], "Untitled")}
+    members = {**ways(ids["thread_id"], ids["assistant_id"]), **stateless_ways(ids["assistant_id"], "Untitled")}
     # its own webhook would stand for another that a test gives
-    return {name: way for name, way in found.items() if name != "run with a webhook"}
+    return {name: way for name, way in members.items() if name != "run with a webhook"}
 
 
 def test_no_other_code_of_the_gateway_creates_runs() -> None:
@@ -169,15 +169,15 @@ def test_no_other_code_of_the_gateway_creates_runs() -> None:
 
 def calls(name: str, *, of: str | None = None) -> set[str]:
     """Where the gateway's code calls something of that name: ``file:function``. ``of``: the name that it is a member of."""
-    found = set()
+    collected = set()
     for path in GATEWAY.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             for node in ast.walk(function):
                 if isinstance(node, ast.Call) and named(node.func) == name and of in (None, named(holder(node.func))):
-                    found.add(f"{path.relative_to(GATEWAY)}:{function.name}")
-    return found
+                    collected.add(f"{path.relative_to(GATEWAY)}:{function.name}")
+    return collected
 
 
 def named(node: ast.expr | None) -> str | None:

@@ -52,10 +52,10 @@ async def test_a_user_whose_share_of_streams_is_open_is_refused_and_others_are_n
 @pytest.mark.parametrize(("seconds", "status"), [(60, 200), (61, 422), (1e300, 422), (-5, 200)])
 async def test_a_run_is_delayed_by_so_much_at_most(make_stack: MakeStack, seconds: float, status: int) -> None:
     async with make_stack(max_delay_s=60) as stack:
-        found, answer = await stack.call(
+        body, answer = await stack.call(
             "POST", "/runs", {"assistant_id": "echo", "input": {}, "after_seconds": seconds}
         )
-        assert found == status
+        assert body == status
         if status == 422:
             assert "LANGLOG_MAX_DELAY_SECS" in answer["detail"]
             assert await stack.backbone.pool.fetchval("SELECT count(*) FROM runs") == 0

@@ -72,8 +72,8 @@ def refused(told: tuple[int, Any]) -> bool:
 
 
 async def runs_of(stack: Stack, thread_id: str) -> list[str]:
-    _, found = await matrix.call(stack, OWNER, "GET", f"/threads/{thread_id}/runs?limit=1000")
-    return sorted(run["run_id"] for run in found)
+    _, body = await matrix.call(stack, OWNER, "GET", f"/threads/{thread_id}/runs?limit=1000")
+    return sorted(run["run_id"] for run in body)
 
 
 def test_every_route_has_its_entry(stack_routes: set[str]) -> None:

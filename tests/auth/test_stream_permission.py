@@ -81,8 +81,8 @@ class Scene:
         runner = self.stack.gateway._runner
         assert runner is not None and runner.app is not None
         handler = runner.app[GATE].current._auth._handlers["threads", "read"][0]  # type: ignore[attr-defined]
-        found: set[str] = handler.__globals__["banned"]
-        return found
+        banned: set[str] = handler.__globals__["banned"]
+        return banned
 
     async def told_until_ended(
         self, kind: Kind, change: Callable[[], Awaitable[object]], who: str = "bob", *, goes_on: bool = True

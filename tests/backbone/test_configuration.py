@@ -19,18 +19,18 @@ def project(folder: Path, **sections: object) -> Path:
 
 
 def test_a_section_comes_from_its_variable_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = read_configuration(project(tmp_path, webhooks={"env_prefix": "A_"}))
-    assert found.section("webhooks") == {"env_prefix": "A_"}
+    configuration = read_configuration(project(tmp_path, webhooks={"env_prefix": "A_"}))
+    assert configuration.section("webhooks") == {"env_prefix": "A_"}
     monkeypatch.setenv("LANGGRAPH_WEBHOOKS", '{"env_prefix": "B_"}')
-    assert found.section("webhooks") == {"env_prefix": "B_"}
+    assert configuration.section("webhooks") == {"env_prefix": "B_"}
 
 
 def test_without_the_file_the_variables_are_all_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = read_configuration(tmp_path / "langgraph.json")
-    assert found.section("checkpointer") == {}
-    assert thread_ttl(found).default is None
+    configuration = read_configuration(tmp_path / "langgraph.json")
+    assert configuration.section("checkpointer") == {}
+    assert thread_ttl(configuration).default is None
     monkeypatch.setenv("LANGGRAPH_CHECKPOINTER", '{"ttl": {"default_ttl": 5, "strategy": "keep_latest"}}')
-    assert thread_ttl(found).default == Ttl(5, "keep_latest")
+    assert thread_ttl(configuration).default == Ttl(5, "keep_latest")
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
@@ -41,19 +41,22 @@ def test_a_variable_that_holds_no_object_is_named(tmp_path: Path, monkeypatch: p
 
 
 def test_variables_that_are_set_win_over_the_projects_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = read_configuration(project(tmp_path, env={"LG_WEBHOOK_A": "file", "LG_WEBHOOK_B": "file"}))
+    configuration = read_configuration(project(tmp_path, env={"LG_WEBHOOK_A": "file", "LG_WEBHOOK_B": "file"}))
     monkeypatch.setenv("LG_WEBHOOK_A", "shell")
-    assert (found.environment()["LG_WEBHOOK_A"], found.environment()["LG_WEBHOOK_B"]) == ("shell", "file")
+    assert (configuration.environment()["LG_WEBHOOK_A"], configuration.environment()["LG_WEBHOOK_B"]) == (
+        "shell",
+        "file",
+    )
 
 
 @pytest.mark.parametrize(
     "ttl", [{"default_ttl": -1}, {"sweep_interval_minutes": 0}, {"strategy": "burn"}, {"sweep_limit": 0}]
 )
 def test_a_ttl_section_that_cannot_be_stops_the_start(tmp_path: Path, ttl: dict[str, object]) -> None:
-    found = read_configuration(project(tmp_path, checkpointer={"ttl": ttl}, store={"ttl": {"default_ttl": 1}}))
-    assert store_ttl(found).default_ttl == 1
+    configuration = read_configuration(project(tmp_path, checkpointer={"ttl": ttl}, store={"ttl": {"default_ttl": 1}}))
+    assert store_ttl(configuration).default_ttl == 1
     with pytest.raises(StartError, match=r"checkpointer\.ttl"):
-        thread_ttl(found)
+        thread_ttl(configuration)
 
 
 def test_default_assistants_get_config_and_context_from_the_environment(

@@ -97,6 +97,6 @@ def test_a_script_falls_into_its_statements() -> None:
     DO $$ BEGIN PERFORM 1; PERFORM 2; END $$;
     CREATE TABLE IF NOT EXISTS other.c (y int)
     """
-    found = list(statements(script))
-    assert [name for name, _ in found] == ["a", "b", None, "c"]
-    assert found[2][1] == "DO $$ BEGIN PERFORM 1; PERFORM 2; END $$"
+    parts = list(statements(script))
+    assert [name for name, _ in parts] == ["a", "b", None, "c"]
+    assert parts[2][1] == "DO $$ BEGIN PERFORM 1; PERFORM 2; END $$"

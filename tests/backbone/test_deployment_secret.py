@@ -24,11 +24,11 @@ def settings(postgres: EmbeddedPostgres, log_uri: str, **changes: str) -> Settin
     return Settings(database_uri=postgres.uri, log_uri=log_uri, **changes)
 
 
-async def of_all(postgres: EmbeddedPostgres, found: Settings, count: int) -> list[bytes]:
+async def of_all(postgres: EmbeddedPostgres, result: Settings, count: int) -> list[bytes]:
     """What so many processes get that start at once."""
-    pools = [Pool(await connect_pool(found, size=2)) for _ in range(count)]
+    pools = [Pool(await connect_pool(result, size=2)) for _ in range(count)]
     try:
-        return [first for first, *_ in await asyncio.gather(*(deployment_secrets(pool, found) for pool in pools))]
+        return [first for first, *_ in await asyncio.gather(*(deployment_secrets(pool, result) for pool in pools))]
     finally:
         for pool in pools:
             await pool.close()
@@ -41,10 +41,10 @@ async def test_gateways_that_start_at_once_have_one_secret_and_keep_it(
     other = settings(postgres, KAFKA, keys_schema=f"k{uuid.uuid4().hex}")
     embedded = settings(postgres, f"sqlite://{tmp_path / 'log.sqlite'}")
     kinds = []
-    for found in (first, other, embedded):
-        (made,) = set(await of_all(postgres, found, 4))
+    for entry in (first, other, embedded):
+        (made,) = set(await of_all(postgres, entry, 4))
         assert len(made) == SIZE
-        assert await of_all(postgres, found, 1) == [made]
+        assert await of_all(postgres, entry, 1) == [made]
         kinds.append(made)
     assert len(set(kinds)) == 3
     (file,) = tmp_path.iterdir()
@@ -52,10 +52,10 @@ async def test_gateways_that_start_at_once_have_one_secret_and_keep_it(
 
 
 async def test_a_secret_that_is_set_wins(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
-    found = settings(
+    result = settings(
         postgres, f"sqlite://{tmp_path / 'log.sqlite'}", secret="a secret that is set, a former secret that was set"
     )
-    assert await of_all(postgres, found, 1) == [b"a secret that is set"]
+    assert await of_all(postgres, result, 1) == [b"a secret that is set"]
     assert os.listdir(tmp_path) == []
 
 
@@ -73,14 +73,14 @@ async def test_a_damaged_secret_stops_the_start_and_is_not_replaced(postgres: Em
 
 
 def test_ids_of_a_key_differ_by_secret_caller_key_and_kind() -> None:
-    found = {
+    members = {
         idempotent_id(secret, actor, key, what)
         for secret in (b"a", b"b")
         for actor in (None, "x")
         for key in ("k", "l")
         for what in ("run", "thread")
     }
-    assert len(found) == 16
+    assert len(members) == 16
     assert idempotent_id(b"a", "x", "k", "run") == idempotent_id(b"a", "x", "k", "run")
-    assert all(str(uuid.UUID(id)) == id for id in found)
+    assert all(str(uuid.UUID(id)) == id for id in members)
     assert idempotent_id(b"a", "x\x1frun", "k", "t") != idempotent_id(b"a", "x", "k", "run\x1ft")

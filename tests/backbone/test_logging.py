@@ -23,11 +23,11 @@ def test_as_json_each_event_is_one_object_with_time_and_level() -> None:
     out = io.StringIO()
     configure_logging(Settings(log_json=True), stream=out)
     structlog.get_logger("x").info("lease.lost", run_id="r1", value=object)
-    (found,) = json_lines(out)
-    assert found["event"] == "lease.lost"
-    assert found["level"] == "info"
-    assert found["run_id"] == "r1"
-    assert found["timestamp"]
+    (record,) = json_lines(out)
+    assert record["event"] == "lease.lost"
+    assert record["level"] == "info"
+    assert record["run_id"] == "r1"
+    assert record["timestamp"]
 
 
 def test_an_exception_is_one_line_of_json_too() -> None:
@@ -37,18 +37,18 @@ def test_an_exception_is_one_line_of_json_too() -> None:
         raise ValueError("no good")
     except ValueError:
         structlog.get_logger("x").exception("failed")
-    (found,) = json_lines(out)
-    assert "ValueError: no good" in found["exception"]
+    (record,) = json_lines(out)
+    assert "ValueError: no good" in record["exception"]
 
 
 def test_records_of_other_libraries_come_in_the_same_form() -> None:
     out = io.StringIO()
     configure_logging(Settings(log_json=True), stream=out)
     logging.getLogger("somebody").warning("%s of %d", "three", 4)
-    (found,) = json_lines(out)
-    assert found["event"] == "three of 4"
-    assert found["logger"] == "somebody"
-    assert found["level"] == "warning"
+    (record,) = json_lines(out)
+    assert record["event"] == "three of 4"
+    assert record["logger"] == "somebody"
+    assert record["level"] == "warning"
 
 
 def test_a_client_that_repeats_itself_is_heard_once() -> None:
@@ -170,9 +170,9 @@ def test_a_request_that_is_no_http_is_not_shown() -> None:
         raise InvalidURLError("Invalid char in url: b'GET /?key=secret'")
     except InvalidURLError:
         logging.getLogger("aiohttp.server").exception("Error handling request from %s", "127.0.0.1")
-    (found,) = json_lines(out)
-    assert "secret" not in out.getvalue() and "exception" not in found
-    assert (found["event"], found["level"]) == (
+    (record,) = json_lines(out)
+    assert "secret" not in out.getvalue() and "exception" not in record
+    assert (record["event"], record["level"]) == (
         "A request that is no valid HTTP was refused: InvalidURLError (400)",
         "warning",
     )

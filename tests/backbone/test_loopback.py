@@ -51,17 +51,17 @@ async def test_one_client_serves_several_event_loops_and_outlives_one_that_was_c
         asking = client(way)
         async with client(way) as closed:
             await closed.get("/first")
-        found: list[Any] = []
+        collected: list[Any] = []
 
         def elsewhere() -> None:
-            found.append(asyncio.run(asking.get("/there")).json()[2])
+            collected.append(asyncio.run(asking.get("/there")).json()[2])
 
         for _ in range(2):
             thread = threading.Thread(target=elsewhere)
             thread.start()
             await asyncio.to_thread(thread.join)
-            found.append((await asking.get("/here")).json()[2])
-        assert found == ["/there", "/here"] * 2
+            collected.append((await asking.get("/here")).json()[2])
+        assert collected == ["/there", "/here"] * 2
 
 
 async def test_without_an_address_the_error_names_the_setting() -> None:

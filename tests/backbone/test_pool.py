@@ -25,8 +25,8 @@ async def pool(postgres: EmbeddedPostgres) -> AsyncIterator[Pool]:
 
 
 async def backend(pool: Pool) -> int:
-    found: int = await pool.fetchval("SELECT pg_backend_pid()")
-    return found
+    value: int = await pool.fetchval("SELECT pg_backend_pid()")
+    return value
 
 
 async def busy(pool: Pool, count: int, seconds: float = 0.05) -> set[int]:

@@ -134,8 +134,8 @@ async def test_deployments_that_share_a_redis_do_not_see_each_other(pipe: RedisP
 async def test_other_loops_and_threads_use_it_too() -> None:
     async def work() -> Any:
         await sdk.cache_set("k", [1])
-        found = await sdk.swr("k", lambda: asyncio.sleep(0, [2]), fresh_for=HOUR)
-        return await sdk.cache_get("k"), found.status
+        result = await sdk.swr("k", lambda: asyncio.sleep(0, [2]), fresh_for=HOUR)
+        return await sdk.cache_get("k"), result.status
 
     assert await asyncio.to_thread(asyncio.run, work()) == ([1], "fresh")
 
@@ -192,8 +192,8 @@ async def test_swr_keeps_models_as_json_and_gives_them_back_as_models() -> None:
         return Person(name="Ada", born=1815)
 
     for status in ("miss", "fresh"):
-        found = await sdk.swr("k", load, fresh_for=HOUR, model=Person)
-        assert (found.value, found.status) == (Person(name="Ada", born=1815), status)
+        result = await sdk.swr("k", load, fresh_for=HOUR, model=Person)
+        assert (result.value, result.status) == (Person(name="Ada", born=1815), status)
     assert await sdk.cache_get("k") == {"name": "Ada", "born": 1815}
     await sdk.cache_set("k", {"former": "shape"})
     again = await sdk.swr("k", load, fresh_for=HOUR, model=Person)

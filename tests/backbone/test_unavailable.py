@@ -181,8 +181,8 @@ async def _refused_id(pipe: RedisPipe) -> int | None:
     with contextlib.suppress(RedisUnavailable):
         await pipe.call("SET", pipe.key("a"), "x")
     with contextlib.suppress(RedisUnavailable):
-        found: int = await pipe.call("CLIENT", "ID")
-        return found
+        body: int = await pipe.call("CLIENT", "ID")
+        return body
     return None
 
 
@@ -190,17 +190,17 @@ async def _refused_id(pipe: RedisPipe) -> int | None:
 async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once() -> None:
     errors: list[Exception] = [LogUnavailable("a"), LogUnavailable("b"), LogUnavailable("c")]
     seen: list[str | None] = []
-    found = Availability("repeated")
+    availability = Availability("repeated")
 
     async def call() -> int:
-        seen.append(found.reason)
+        seen.append(availability.reason)
         if errors:
             raise errors.pop()
         return 7
 
     with capture_logs() as logs:
-        assert await until_available(call, on=found) == 7
-        assert await until_available(call, on=found) == 7
+        assert await until_available(call, on=availability) == 7
+        assert await until_available(call, on=availability) == 7
     assert [(entry["event"], entry["dependency"]) for entry in logs] == [
         ("dependency.unavailable", "log"),
         ("dependency.available", "log"),
@@ -208,8 +208,8 @@ async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once(
     assert seen[0] is None
     assert seen[1] is not None
     assert "The log is unavailable" in seen[1]
-    assert found.reason is None
-    assert found.failures == 3
+    assert availability.reason is None
+    assert availability.failures == 3
     assert 'langlog_unavailable{loop="repeated",dependency="postgres"} 0' in retry.exposition()
     assert 'langlog_unavailable_attempts_total{loop="repeated",dependency="postgres"} 3' in retry.exposition()
 
@@ -256,11 +256,11 @@ async def test_an_attempt_that_hangs_is_given_up_for_the_next_one() -> None:
 
 @in_virtual_time
 async def test_a_call_that_hangs_is_said_while_it_hangs() -> None:
-    found, well = Availability("a loop", "redis", hanging_s=5.0), Availability("another")
-    with found.attempt():
+    availability, well = Availability("a loop", "redis", hanging_s=5.0), Availability("another")
+    with availability.attempt():
         await asyncio.sleep(4.9)
-        assert reason_of([found, well]) is None
+        assert reason_of([availability, well]) is None
         await asyncio.sleep(7.1)
-        reason = reason_of([found, well])
+        reason = reason_of([availability, well])
     assert reason == "Redis has not answered for 12 s"
-    assert reason_of([found, well]) is None
+    assert reason_of([availability, well]) is None

@@ -44,8 +44,8 @@ async def running(settings: Settings) -> AsyncIterator[Backbone]:
 
 @pytest.fixture
 async def backbone(settings: Settings) -> AsyncIterator[Backbone]:
-    async with running(settings) as found:
-        yield found
+    async with running(settings) as opened:
+        yield opened
 
 
 @pytest.fixture

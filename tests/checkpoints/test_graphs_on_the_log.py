@@ -162,8 +162,8 @@ async def test_runs_give_the_same_results_and_history_as_in_memory(io: IoLoop, d
     for given in ({"n": 0}, {"log": ["again"]}, {"delta": ["extra"]}, {"ask": True}, Command(resume="me")):
         expected = await reference.ainvoke(given, {"configurable": {"thread_id": "t"}}, durability=durability)
         got = await runs.run(given, durability=durability)
-        for found in (expected, got):
-            found.pop("__interrupt__", None)
+        for entry in (expected, got):
+            entry.pop("__interrupt__", None)
         assert got == expected
     assert got["kids"][-1] == "answered: me"
     assert await runs.everything() == await history(memory, "t")
@@ -175,21 +175,21 @@ async def test_a_delta_channel_survives_updates_branches_and_pruning(io: IoLoop)
     saver = LogCheckpointer(RunRecords(io, None, ""), reader, sender=sender)
     graphs = (build().compile(checkpointer=saver), build().compile(checkpointer=memory))
     config: Any = {"configurable": {"thread_id": runs.thread_id}}
-    found = []
+    collected = []
     for graph in graphs:
         await graph.ainvoke({"n": 0}, config)
         await graph.aupdate_state(config, {"delta": ["u1"]}, as_node="count")
         past = [s async for s in graph.aget_state_history(config)][3]
         await graph.aupdate_state(past.config, {"delta": ["u2"]}, as_node="count")
         await graph.ainvoke(None, config)
-        found.append(
+        collected.append(
             [
                 plain(await graph.aget_state(config)),
                 [plain(s) async for s in graph.aget_state_history(config)],
                 plain(await graph.aget_state(past.config)),
             ]
         )
-    assert found[0] == found[1]
+    assert collected[0] == collected[1]
     before = plain(await graphs[0].aget_state(config))
     await saver.aprune([runs.thread_id])
     assert plain(await graphs[0].aget_state(config)) == before

@@ -40,8 +40,8 @@ def task(thread_id: str, **changes: Any) -> Task:
 
 
 def place(thread_id: str, checkpoint_id: str | None = None, ns: str = "") -> Any:
-    found = {"thread_id": thread_id, "checkpoint_ns": ns}
-    return {"configurable": found | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
+    members = {"thread_id": thread_id, "checkpoint_ns": ns}
+    return {"configurable": members | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
 
 
 async def put(saver: LogCheckpointer, thread_id: str, value: Any, parent: str | None = None, ns: str = "") -> str:
@@ -59,8 +59,8 @@ async def put(saver: LogCheckpointer, thread_id: str, value: Any, parent: str | 
 
 
 async def value_of(saver: LogCheckpointer, config: Any) -> Any:
-    found = await saver.aget_tuple(config)
-    return found and found.checkpoint["channel_values"]["c"]
+    checkpoint = await saver.aget_tuple(config)
+    return checkpoint and checkpoint.checkpoint["channel_values"]["c"]
 
 
 class Counted(CheckpointReader):
@@ -188,15 +188,15 @@ async def test_sync_methods_work_from_a_thread_and_refuse_to_block_the_io_loop(i
         }
         config = saver.put(place(thread_id), checkpoint, {"source": "loop", "step": 0}, {"c": version})
         saver.put_writes(config, [("c", 2)], "task")
-        found = saver.get_tuple(config)
-        assert found is not None
+        result = saver.get_tuple(config)
+        assert result is not None
         assert [t.config for t in saver.list(place(thread_id), limit=5)] == [config]
         assert saver.get_delta_channel_history(config=config, channels=["c"]) == {"c": {"writes": []}}
         copied = new_id()
         saver.copy_thread(thread_id, copied)
         assert saver.get_tuple(place(copied)) is not None
         saver.delete_thread(thread_id)
-        return saver.get_tuple(config), found.checkpoint["channel_values"], found.pending_writes
+        return saver.get_tuple(config), result.checkpoint["channel_values"], result.pending_writes
 
     assert await asyncio.to_thread(work) == (None, {"c": 1}, [("task", "c", 2)])
     with pytest.raises(RuntimeError, match="block the I/O loop"):

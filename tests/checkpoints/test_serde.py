@@ -87,15 +87,15 @@ MESSAGES = [
 def test_messages_come_back_as_their_class_would_make_them(message: BaseMessage) -> None:
     serde = project_serializer()
     kind, data = serde.dumps_typed(message)
-    found = serde.loads_typed((kind, data))
+    decoded = serde.loads_typed((kind, data))
     expected = JsonPlusSerializer().loads_typed((kind, data))
-    assert type(found) is type(expected)
+    assert type(decoded) is type(expected)
     for kept in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
-        assert getattr(found, kept) == getattr(expected, kept)
-    assert [*found.__dict__] == [*expected.__dict__]
-    found.content = "changed"
-    assert found.model_copy().content == "changed"
-    assert pack(serde, found) != pack(serde, expected)
+        assert getattr(decoded, kept) == getattr(expected, kept)
+    assert [*decoded.__dict__] == [*expected.__dict__]
+    decoded.content = "changed"
+    assert decoded.model_copy().content == "changed"
+    assert pack(serde, decoded) != pack(serde, expected)
 
 
 class Own(HumanMessage):

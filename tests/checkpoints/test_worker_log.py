@@ -230,7 +230,7 @@ class TestThroughTheLog:
         }
         place = await saver.aput(config, checkpoint, {"source": "loop", "step": 0}, {"c": "1"})
         await saver.aput_writes(place, [("c", value)], "task")
-        found = await saver.aget_tuple(config)
-        assert found is not None
-        assert found.checkpoint["channel_values"] == {"c": value}
-        assert found.pending_writes == [("task", "c", value)]
+        result = await saver.aget_tuple(config)
+        assert result is not None
+        assert result.checkpoint["channel_values"] == {"c": value}
+        assert result.pending_writes == [("task", "c", value)]

@@ -32,20 +32,20 @@ def langlog(folder: Path, *words: str, **env: str) -> subprocess.CompletedProces
     )
 
 
-def refused(found: subprocess.CompletedProcess[str]) -> str:
+def refused(finished: subprocess.CompletedProcess[str]) -> str:
     """The one line that it said."""
-    assert found.returncode == 1, found
-    assert found.stdout == ""
-    lines = found.stderr.splitlines()
-    assert len(lines) == 1, found.stderr
+    assert finished.returncode == 1, finished
+    assert finished.stdout == ""
+    lines = finished.stderr.splitlines()
+    assert len(lines) == 1, finished.stderr
     assert lines[0].startswith("langlog: ")
     return lines[0].removeprefix("langlog: ")
 
 
 def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
-    found = langlog(tmp_path, "--version")
-    assert found.returncode == 0
-    assert version("langlog") in found.stdout
+    finished = langlog(tmp_path, "--version")
+    assert finished.returncode == 0
+    assert version("langlog") in finished.stdout
 
 
 @pytest.mark.parametrize("words", [["dve"], ["dev", "--nonsense"], ["dev", "--port", "x"], ["dev", "--workers", "0"]])
@@ -111,11 +111,11 @@ main()
 
 def test_a_start_that_fails_unforeseen_ends_within_seconds_whatever_it_has_begun(tmp_path: Path) -> None:
     words = ["dev", "--config", str(EXAMPLE), "--port", str(free_port()), "--no-reload"]
-    found = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", BROKEN, *words], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S
     )
-    assert found.returncode == 1
-    said = [line for line in found.stderr.splitlines() if line.startswith("langlog: ")]
+    assert finished.returncode == 1
+    said = [line for line in finished.stderr.splitlines() if line.startswith("langlog: ")]
     # (a busy machine may take longer than the second that it has left)
     assert said[0].removesuffix(" (ended by force)") == (
         "langlog: gateway does not start: RuntimeError: nobody foresaw this"
@@ -127,9 +127,9 @@ def test_own_code_that_exits_while_it_is_loaded_is_named(tmp_path: Path) -> None
     (tmp_path / "web.py").write_text("raise SystemExit(0)")
     config = {"graphs": {"chat": f"{EXAMPLE.parent}/agent.py:graph"}, "http": {"app": "./web.py:app"}}
     (tmp_path / "langgraph.json").write_text(json.dumps(config))
-    found = langlog(tmp_path, "dev", "--port", str(free_port()), "--no-reload")
-    assert found.returncode == 1
-    assert "http.app: './web.py:app' cannot be loaded: SystemExit" in found.stderr.splitlines()[-1]
+    finished = langlog(tmp_path, "dev", "--port", str(free_port()), "--no-reload")
+    assert finished.returncode == 1
+    assert "http.app: './web.py:app' cannot be loaded: SystemExit" in finished.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -167,10 +167,10 @@ def test_a_server_that_is_not_there_is_named_and_nothing_is_left_running(
     tmp_path: Path, uri: dict[str, str], why: str
 ) -> None:
     words = ["dev", "--config", str(EXAMPLE), "--port", str(free_port()), "--data-dir", "data"]
-    found = langlog(tmp_path, *words, **uri)
-    assert found.returncode == 1
-    assert found.stderr.splitlines()[-1].startswith(f"langlog: {why}")
-    assert "Traceback" not in found.stderr
+    finished = langlog(tmp_path, *words, **uri)
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[-1].startswith(f"langlog: {why}")
+    assert "Traceback" not in finished.stderr
     folder = str(tmp_path)
     assert [x for x in psutil.process_iter(["cmdline"]) if folder in " ".join(x.info["cmdline"] or ())] == []
 
@@ -214,5 +214,5 @@ def test_a_scheduler_does_not_start_without_the_project_that_was_named(tmp_path:
 
 
 def test_workers_cannot_do_without_a_project(tmp_path: Path) -> None:
-    found = langlog(tmp_path, "executor", "--no-project", **URIS)
-    assert found.returncode == 2 and "--role decider" in found.stderr
+    finished = langlog(tmp_path, "executor", "--no-project", **URIS)
+    assert finished.returncode == 2 and "--role decider" in finished.stderr

@@ -135,9 +135,9 @@ def test_a_section_in_the_environment_wins_over_the_file_for_every_process(
 def test_graphs_may_come_from_the_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GRAPHS, '{"b": {"path": "./b.py:c", "description": "B"}}')
     for file in (tmp_path / "nowhere.json", written(tmp_path)):
-        found = read_project(file)
-        assert {name: str(spec) for name, spec in found.graphs.items()} == {"b": "./b.py:c"}
-        assert found.path_of(found.graphs["b"]) == tmp_path / "b.py"
+        loaded = read_project(file)
+        assert {name: str(spec) for name, spec in loaded.graphs.items()} == {"b": "./b.py:c"}
+        assert loaded.path_of(loaded.graphs["b"]) == tmp_path / "b.py"
 
 
 def test_keys_without_effect_are_named_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,9 +105,11 @@ def test_it_says_where_it_listens_which_graphs_it_has_and_where_its_data_is(serv
 
 def test_a_data_folder_in_use_is_refused_and_its_user_named(server: LiveServer) -> None:
     words = ["dev", "--config", str(EXAMPLE), "--port", str(free_port()), "--data-dir", str(server.data)]
-    found = subprocess.run([sys.executable, "-m", "langlog", *words], capture_output=True, text=True, timeout=LIMIT_S)
-    assert found.returncode == 1
-    assert found.stderr == f"langlog: data folder {server.data} is in use by another langlog (pid {server.pid})\n"
+    finished = subprocess.run(
+        [sys.executable, "-m", "langlog", *words], capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert finished.returncode == 1
+    assert finished.stderr == f"langlog: data folder {server.data} is in use by another langlog (pid {server.pid})\n"
 
 
 async def test_the_example_streams_asks_a_human_and_uses_its_tool(client: LangGraphClient) -> None:
@@ -166,22 +168,24 @@ def test_quiet_shows_none_of_them() -> None:
 def test_the_example_can_be_talked_to_in_a_terminal(server: LiveServer) -> None:
     script = EXAMPLE.with_name("talk.py")
     lines = "hello\ntell bob@example.org that lunch is at one\nyes\n\n"
-    found = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, str(script), server.url], input=lines, capture_output=True, text=True, timeout=LIMIT_S
     )
-    assert found.returncode == 0, found.stderr
-    assert "You said: hello." in found.stdout
-    assert "it wants: send_email" in found.stdout
-    assert "Sent to bob@example.org: lunch is at one" in found.stdout
+    assert finished.returncode == 0, finished.stderr
+    assert "You said: hello." in finished.stdout
+    assert "it wants: send_email" in finished.stdout
+    assert "Sent to bob@example.org: lunch is at one" in finished.stdout
 
 
 async def test_the_log_can_be_read_while_the_server_runs(server: LiveServer, client: LangGraphClient) -> None:
     thread = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread, "chat", input={"messages": [{"role": "user", "content": "hello"}]})
     words = ["log", "tail", "--no-follow", "--key", thread, "--data-dir", str(server.data)]
-    found = subprocess.run([sys.executable, "-m", "langlog", *words], capture_output=True, text=True, timeout=LIMIT_S)
-    assert found.returncode == 0, found.stderr
-    types = [line.split()[2] for line in found.stdout.splitlines() if line.startswith("run-events")]
+    finished = subprocess.run(
+        [sys.executable, "-m", "langlog", *words], capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert finished.returncode == 0, finished.stderr
+    types = [line.split()[2] for line in finished.stdout.splitlines() if line.startswith("run-events")]
     assert types[0] == "thread.created.v1"
     for needed in (
         "run.created.v1",
@@ -206,19 +210,19 @@ async def test_the_log_can_be_read_while_the_server_runs(server: LiveServer, cli
 def test_a_graph_that_does_not_load_is_said_with_file_line_and_reason(tmp_path: Path, code: str, why: str) -> None:
     config = project(tmp_path / "project", code)
     words = ["dev", "--config", str(config), "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
-    found = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-m", "langlog", *words],
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
         env={**os.environ, "LOG_LEVEL": "warning"},
     )
-    assert found.returncode == 1
-    said = found.stderr.splitlines()[-1]
+    assert finished.returncode == 1
+    said = finished.stderr.splitlines()[-1]
     assert said.startswith('langlog: graph "agent" (./agent.py:graph) does not load: ')
     assert why in said
     assert "agent.py" in said
-    assert "graphs imported" not in found.stderr
+    assert "graphs imported" not in finished.stderr
 
 
 AUTH = """

@@ -49,6 +49,6 @@ def test_a_certificate_that_cannot_be_read_ends_the_start_in_one_line(tmp_path: 
 
 
 def test_a_debug_port_needs_one_worker() -> None:
-    found = CliRunner().invoke(cli, ["dev", "--config", str(EXAMPLE), "--debug-port", "5678", "--workers", "2"])
-    assert found.exit_code == 2
-    assert "--debug-port needs --workers 1, not 2" in found.output
+    finished = CliRunner().invoke(cli, ["dev", "--config", str(EXAMPLE), "--debug-port", "5678", "--workers", "2"])
+    assert finished.exit_code == 2
+    assert "--debug-port needs --workers 1, not 2" in finished.output

@@ -43,8 +43,8 @@ class Surgery:
     async def asked(self) -> tuple[int, str]:
         """Exit code and words of `langlog health`."""
         words = [sys.executable, "-m", "langlog", "health", "--port", str(self.port)]
-        found = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=WAIT_S)
-        return found.returncode, (found.stdout + found.stderr).strip()
+        finished = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=WAIT_S)
+        return finished.returncode, (finished.stdout + finished.stderr).strip()
 
 
 @pytest_asyncio.fixture

@@ -65,7 +65,7 @@ def test_an_earlier_spelling_is_taken_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("90m", NOW - timedelta(minutes=90)),
         ("12h", NOW - timedelta(hours=12)),
@@ -75,8 +75,8 @@ def test_an_earlier_spelling_is_taken_and_not_shown() -> None:
         ("2026-01-01T01:00:00+01:00", datetime(2026, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_a_time_is_iso_8601_or_how_long_ago(text: str, found: datetime) -> None:
-    assert moment(text, NOW) == found
+def test_a_time_is_iso_8601_or_how_long_ago(text: str, expected: datetime) -> None:
+    assert moment(text, NOW) == expected
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ async def reloads(tmp_path: Path) -> AsyncIterator[Reloads]:
     (tmp_path / "package").mkdir()
     (tmp_path / ".langlog").mkdir()
     (tmp_path / "data").mkdir()
-    found = Reloads()
-    service = ReloadService(tmp_path, tmp_path / "data", found)
-    found.watching = service.watching
+    result = Reloads()
+    service = ReloadService(tmp_path, tmp_path / "data", result)
+    result.watching = service.watching
     await service.start()
     task = asyncio.create_task(service.serve())
     await asyncio.wait_for(service.watching.wait(), WAIT_S)
-    yield found
+    yield result
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await service.stop()

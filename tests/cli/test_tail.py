@@ -53,9 +53,9 @@ def command(path: Path, *options: str) -> tuple[list[str], dict[str, str]]:
 
 async def output(path: Path, *options: str) -> list[str]:
     words, env = command(path, "--no-follow", *options)
-    found = await asyncio.to_thread(subprocess.run, words, env=env, capture_output=True, text=True, timeout=WAIT_S)
-    assert found.returncode == 0, found.stderr
-    return found.stdout.splitlines()
+    finished = await asyncio.to_thread(subprocess.run, words, env=env, capture_output=True, text=True, timeout=WAIT_S)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.splitlines()
 
 
 async def test_without_following_it_prints_what_is_there_in_order_and_ends(log: Log, tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ async def test_as_json_each_line_is_one_record_with_its_body(log: Log, tmp_path:
     await log.append(
         [record(events.RUN_EVENTS, "t", "test.v1", b'{"a":[1]}'), record(events.RUN_EVENTS, "t", "x.v1", b"{")]
     )
-    found: list[dict[str, Any]] = [json.loads(x) for x in await output(tmp_path, "--json")]
-    assert [x["type"] for x in found] == ["run.frames.v1", "test.v1", "x.v1"]
-    assert found[0]["data"]["frames"] == "AP8="
-    assert found[1]["data"] == {"a": [1]}
-    assert found[2]["data"] == "ew==", "a body that cannot be read is shown as it is"
-    assert found[1]["headers"]["ce_subject"] == "t"
+    collected: list[dict[str, Any]] = [json.loads(x) for x in await output(tmp_path, "--json")]
+    assert [x["type"] for x in collected] == ["run.frames.v1", "test.v1", "x.v1"]
+    assert collected[0]["data"]["frames"] == "AP8="
+    assert collected[1]["data"] == {"a": [1]}
+    assert collected[2]["data"] == "ew==", "a body that cannot be read is shown as it is"
+    assert collected[1]["headers"]["ce_subject"] == "t"
 
 
 async def test_following_prints_records_as_they_arrive_and_ends_quietly_on_ctrl_c(log: Log, tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_types_are_matched_with_and_without_version_and_by_pattern() -> None:
 def test_looking_at_a_log_that_is_not_there_says_so_and_makes_nothing(tmp_path: Path, options: tuple[str, ...]) -> None:
     words = [sys.executable, "-m", "langlog", "log", "tail", *options]
     env = {k: v for k, v in os.environ.items() if k != "LOG_URI" and not k.startswith("LANGLOG_")}
-    found = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S)
-    assert found.returncode == 1
-    assert found.stderr.startswith("langlog: there is no log in")
-    assert len(found.stderr.splitlines()) == 1
+    finished = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("langlog: there is no log in")
+    assert len(finished.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

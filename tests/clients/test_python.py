@@ -190,11 +190,11 @@ DRIVEN = {
 
 @pytest.mark.parametrize("make", [get_client, get_sync_client])
 def test_no_member_of_a_thread_stream_is_forgotten(server: LiveServer, transport: Transport, make: Any) -> None:
-    found = make(url=server.url).threads.stream(assistant_id="assistant", transport=transport)
-    assert {name for name in dir(type(found)) if not name.startswith("_")} <= DRIVEN
-    assert {name for name in vars(found) if not name.startswith("_")} <= DRIVEN
+    result = make(url=server.url).threads.stream(assistant_id="assistant", transport=transport)
+    assert {name for name in dir(type(result)) if not name.startswith("_")} <= DRIVEN
+    assert {name for name in vars(result) if not name.startswith("_")} <= DRIVEN
     for name in ("run", "agent"):
-        members = {member for member in dir(getattr(found, name)) if not member.startswith("_")}
+        members = {member for member in dir(getattr(result, name)) if not member.startswith("_")}
         assert members <= {"start", "respond", "get_tree"}
 
 

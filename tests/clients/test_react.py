@@ -18,10 +18,10 @@ RUN_LIMIT_S = 400
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """The browser's program."""
-    if (found := next((path for name in PROGRAMS if (path := shutil.which(name))), None)) is None:
+    if (result := next((path for name in PROGRAMS if (path := shutil.which(name))), None)) is None:
         missing("no Chromium (Debian: apt install chromium)")
-    assert found is not None
-    return found
+    assert result is not None
+    return result
 
 
 @pytest.mark.slow

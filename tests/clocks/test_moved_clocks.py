@@ -57,8 +57,8 @@ def arrange(cluster: Cluster) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    async with running_cluster(tmp_path_factory.mktemp("clocks"), log_env, arrange) as found:
-        yield found
+    async with running_cluster(tmp_path_factory.mktemp("clocks"), log_env, arrange) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -117,7 +117,7 @@ async def test_every_acknowledged_update_is_there_whatever_the_clocks_say(
         older = await ask(http, "POST", f"/threads/{thread}/history", page)
         assert [one["checkpoint"]["checkpoint_id"] for one in older] == ids[middle + 1 :]
         runs = await ask(http, "GET", f"/threads/{thread}/runs")
-        assert [found["run_id"] for found in reversed(runs)] == cluster.witness.order[thread]
+        assert [entry["run_id"] for entry in reversed(runs)] == cluster.witness.order[thread]
         made_at += [datetime.fromisoformat(one["created_at"]) for one in history]
     assert (max(made_at) - min(made_at)).total_seconds() > DAY_S, "workers of both clocks had a part in it"
 

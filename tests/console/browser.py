@@ -63,10 +63,10 @@ class Console:
     def check_accessible(self) -> None:
         """axe finds nothing serious on what is shown. Raises AssertionError with its findings."""
         self.page.evaluate((ROOT / "console/node_modules/axe-core/axe.min.js").read_text())
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        result = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         serious = [
             f"{one['id']}: {one['help']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
-            for one in found["violations"]
+            for one in result["violations"]
             if one["impact"] in SERIOUS
             for node in one["nodes"]
         ]

@@ -197,8 +197,8 @@ def record(type: str, cls: type[msgspec.Struct], *, whole: bool) -> dict[str, An
     }
 
 
-def bytes_of(found: dict[str, Any]) -> bytes:
-    value = found["value"]
+def bytes_of(result: dict[str, Any]) -> bytes:
+    value = result["value"]
     return base64.b64decode(value["base64"]) if "base64" in value else str(value["text"]).encode()
 
 

@@ -32,9 +32,9 @@ RUNS = 6
 def block(name: str) -> str:
     """The code of the documentation that is called so."""
     text = (ROOT / "docs" / "how-to" / "consuming.md").read_text()
-    found = re.search(rf"```\w+ title=\"{re.escape(name)}\"\n(.*?)```", text, re.DOTALL)
-    assert found is not None, name
-    return found[1]
+    results = re.search(rf"```\w+ title=\"{re.escape(name)}\"\n(.*?)```", text, re.DOTALL)
+    assert results is not None, name
+    return results[1]
 
 
 class Ran(msgspec.Struct):
@@ -47,11 +47,11 @@ class Ran(msgspec.Struct):
 def ran(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """A log in which runs have ended, with some of its records in it twice."""
     env = kafka_env(kafka)
-    found = Ran(kafka, env["LANGLOG_TOPIC_PREFIX"], [])
+    result = Ran(kafka, env["LANGLOG_TOPIC_PREFIX"], [])
     with LiveServer(PROJECT, tmp_path_factory.mktemp("consuming"), env).up() as live:
-        asyncio.run(some_runs(live.url, found.runs))
-    asyncio.run(write_again(found))
-    yield found
+        asyncio.run(some_runs(live.url, result.runs))
+    asyncio.run(write_again(result))
+    yield result
 
 
 async def some_runs(url: str, runs: list[str]) -> None:
@@ -96,8 +96,8 @@ async def seen_to_the_end(ran: Ran, state: Path) -> None:
     consumer = AIOKafkaConsumer(ran.prefix + ev.RUN_EVENTS, bootstrap_servers=ran.bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        found = await consumer.end_offsets(list(consumer.assignment()))
-        ends = {str(lane.partition): end for lane, end in found.items() if end}
+        result = await consumer.end_offsets(list(consumer.assignment()))
+        ends = {str(lane.partition): end for lane, end in result.items() if end}
     finally:
         await consumer.stop()
     async with asyncio.timeout(LIMIT_S):

@@ -21,10 +21,10 @@ Entry = tuple[dict[str, str], bytes]
 
 def decided(offset: int, event: ev.Event, index: int = 0, count: int = 1) -> Entry:
     cause = Cause(0, offset, index, count)
-    found = envelope.headers(
+    headers = envelope.headers(
         id=cause.event_id, type=event.TYPE, source="/langlog/decider", time=TIME, subject=event.key, cause=cause
     )
-    return found, ev.encode(event)
+    return headers, ev.encode(event)
 
 
 def worked(number: int, event: ev.Event, attempt: int) -> Entry:
@@ -95,13 +95,13 @@ def test_a_worker_that_was_taken_for_dead_is_not_heard_after_the_next_dispatch()
 @given(st.integers(0, len(HISTORY)))
 def test_a_saved_follower_goes_on_as_if_nothing_had_been(cut: int) -> None:
     follower = Follower()
-    found = []
+    collected = []
     for n, (headers, value) in enumerate([*HISTORY[:cut], *HISTORY[max(0, cut - 2) :]]):
         if n == cut:
             follower = Follower.restore(follower.save())
         if follower.event("run-events", 0, headers, value) is not None:
-            found.append(headers["ce_id"])
-    assert found == ONCE
+            collected.append(headers["ce_id"])
+    assert collected == ONCE
 
 
 def test_partitions_and_topics_are_apart() -> None:

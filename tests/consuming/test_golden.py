@@ -24,8 +24,8 @@ FILES = sorted(FOLDER.glob("*.json"))
 
 
 def records(type: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = msgspec.json.decode((FOLDER / f"{type}.json").read_bytes())["records"]
-    return found
+    decoded: list[dict[str, Any]] = msgspec.json.decode((FOLDER / f"{type}.json").read_bytes())["records"]
+    return decoded
 
 
 def test_every_type_has_a_golden_file() -> None:
@@ -115,8 +115,8 @@ def test_an_old_version_in_msgpack_and_an_old_command_are_brought_up_too(monkeyp
 
     monkeypatch.setitem(ev.UPCASTS, "checkpoint.written.v0", ("checkpoint.written.v1", renamed))
     monkeypatch.setattr(ev, "MSGPACK_EVENTS", ev.MSGPACK_EVENTS | {"checkpoint.written.v0"})
-    found = ev.decode("checkpoint.written.v0", msgspec.msgpack.encode(old))
-    assert found == ev.CheckpointWritten(thread_id=THREAD, run_id=RUN, attempt=1, body=b"\x00\xff")
+    decoded = ev.decode("checkpoint.written.v0", msgspec.msgpack.encode(old))
+    assert decoded == ev.CheckpointWritten(thread_id=THREAD, run_id=RUN, attempt=1, body=b"\x00\xff")
 
     monkeypatch.setitem(cmd.UPCASTS, "run.finish.v0", ("run.finish.v1", renamed))
     body = {"thread_id": THREAD, "run": RUN, "attempt": 1, "outcome": "success", "values": {"a": [1, 2.5]}}

@@ -126,20 +126,22 @@ def differences(want: Json, got: Json, path: str = "") -> list[str]:
     if isinstance(want, dict) and isinstance(got, dict):
         if any(ID_KEY.search(key) for key in want):
             want, got = without_ids(want), without_ids(got)
-        found = []
+        collected = []
         for key in want:
             if private(key):
                 continue
             if key in got:
-                found += differences(want[key], got[key], f"{path}.{key}")
+                collected += differences(want[key], got[key], f"{path}.{key}")
             else:
-                found.append(f"{path}.{key}: missing")
-        return found + [f"{path}.{key}: not in the recording" for key in got if key not in want and not private(key)]
+                collected.append(f"{path}.{key}: missing")
+        return collected + [
+            f"{path}.{key}: not in the recording" for key in got if key not in want and not private(key)
+        ]
     if isinstance(want, list) and isinstance(got, list):
-        found = [] if len(want) == len(got) else [f"{path}: {len(got)} entries, recorded {len(want)}"]
+        collected = [] if len(want) == len(got) else [f"{path}: {len(got)} entries, recorded {len(want)}"]
         for n, (a, b) in enumerate(zip(want, got, strict=False)):
-            found += differences(a, b, f"{path}[{n}]")
-        return found
+            collected += differences(a, b, f"{path}[{n}]")
+        return collected
     if path == "body.detail" and isinstance(want, str) and isinstance(got, str):
         return []  # clients depend on its being a sentence, not on which
     a, b = blur(want), blur(got)
@@ -280,8 +282,10 @@ class Replay:
                     break
                 frames.append(json.loads(message.data))
                 names.learn(frame.get("json"), frames[-1])
-        found = [] if want["status"] == 101 else [f"status 101, recorded {want['status']}"]
-        return found + differences([f.get("json") for f in want["frames"] if f["dir"] == "received"], frames, "frames")
+        collected = [] if want["status"] == 101 else [f"status 101, recorded {want['status']}"]
+        return collected + differences(
+            [f.get("json") for f in want["frames"] if f["dir"] == "received"], frames, "frames"
+        )
 
     async def step(self, session: aiohttp.ClientSession, step: Step, names: Names) -> list[str]:
         """Send one exchange; how the answer differs from the recorded one."""
@@ -305,35 +309,37 @@ class Replay:
         async with session.request(
             request["method"], self.url + path, params=query, data=data, headers=headers, allow_redirects=False
         ) as answer:
-            found = [] if answer.status == want["status"] else [f"status {answer.status}, recorded {want['status']}"]
-            found += self._headers(answer, want.get("headers", {}), names)
+            collected = (
+                [] if answer.status == want["status"] else [f"status {answer.status}, recorded {want['status']}"]
+            )
+            collected += self._headers(answer, want.get("headers", {}), names)
             if "sse" in want:
-                found += await self._stream(answer, step, names)
+                collected += await self._stream(answer, step, names)
             elif "json" in want:
                 text = (await answer.text()).replace(f":{self._hook_port}/", f":{HOOK_PORT}/")
                 try:
                     body = json.loads(text)
                 except ValueError:
-                    return [*found, f"body is not JSON: {text[:80]!r}"]
+                    return [*collected, f"body is not JSON: {text[:80]!r}"]
                 names.learn(want["json"], body)
-                found += differences(want["json"], body, "body")
+                collected += differences(want["json"], body, "body")
             else:
                 await answer.read()
-        return found
+        return collected
 
     def _headers(self, answer: aiohttp.ClientResponse, want: Mapping[str, str], names: Names) -> list[str]:
-        found = []
+        collected = []
         for name, value in want.items():
             here = answer.headers.get(name)
             if here is None:
-                found.append(f"header {name}: missing")
+                collected.append(f"header {name}: missing")
             elif name == "content-type" and here.split(";")[0] != value.split(";")[0]:
-                found.append(f"header {name}: {here}, recorded {value}")
+                collected.append(f"header {name}: {here}, recorded {value}")
             elif name in ("location", "content-location"):
                 here = here.replace(self.url, "http://server")
                 names.learn(value, here)
-                found += differences(value, here, f"header {name}")
-        return found
+                collected += differences(value, here, f"header {name}")
+        return collected
 
     async def _stream(self, answer: aiohttp.ClientResponse, step: Step, names: Names) -> list[str]:
         want = step["response"]
@@ -356,7 +362,7 @@ class Replay:
 
     async def case(self, file: str, steps: Sequence[Step]) -> list[Exchange]:
         """All exchanges of one case, in the recorded order of ends and starts."""
-        names, found = Names(), dict[int, list[str]]()
+        names, result = Names(), dict[int, list[str]]()
         connector = aiohttp.TCPConnector(force_close=True)
         timeout = aiohttp.ClientTimeout(total=STEP_LIMIT_S)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
@@ -378,9 +384,9 @@ class Replay:
                 else:
                     await asyncio.sleep(step.get("pause_ms", 0) / 1000)
                 try:
-                    found[n] = await self.step(session, step, names)
+                    result[n] = await self.step(session, step, names)
                 except Exception as error:  # a broken answer is a difference, not the end of the replay
-                    found[n] = [f"{type(error).__name__}: {error}"[:160]]
+                    result[n] = [f"{type(error).__name__}: {error}"[:160]]
 
             for n, step in enumerate(steps):
                 tasks.append(asyncio.create_task(run(n, step)))
@@ -390,7 +396,7 @@ class Replay:
                 file,
                 f"{step['case']} {step['step']}",
                 f"{step['request']['method']} {step['request']['path']}" if "request" in step else "webhook",
-                found[n],
+                result[n],
             )
             for n, step in enumerate(steps)
         ]
@@ -406,11 +412,11 @@ class Replay:
         beside = [key for key in cases if not key[1].startswith(ALONE)]
         # the longest first, so that none is left over at the end
         beside.sort(key=lambda key: -max(step.get("at_ms", [0, 0])[1] for step in cases[key]))
-        found = await asyncio.gather(*(bounded(key[0], cases[key]) for key in beside))
+        results = await asyncio.gather(*(bounded(key[0], cases[key]) for key in beside))
         for key in cases:
             if key[1].startswith(ALONE):
-                found.append(await self.case(key[0], cases[key]))
-        return [exchange for exchanges in found for exchange in exchanges]
+                results.append(await self.case(key[0], cases[key]))
+        return [exchange for exchanges in results for exchange in exchanges]
 
 
 def load(files: Iterable[Path], config: str, prefix: str = "") -> dict[tuple[str, str], list[Step]]:
@@ -426,12 +432,12 @@ def load(files: Iterable[Path], config: str, prefix: str = "") -> dict[tuple[str
 
 def read_list(file: Path) -> dict[str, str]:
     """A file of ``case step  # reason`` lines: label -> reason."""
-    found = {}
+    members = {}
     for line in file.read_text().splitlines():
         label, _, reason = line.partition("#")
         if label.strip():
-            found[" ".join(label.split())] = reason.strip()
-    return found
+            members[" ".join(label.split())] = reason.strip()
+    return members
 
 
 async def main() -> int:
@@ -450,19 +456,19 @@ async def main() -> int:
     hooked = any("webhook_received" in step for steps in cases.values() for step in steps)
     replay = Replay(args.url)
     async with replay.receiver() if hooked else contextlib.nullcontext():
-        found = await replay.all(cases, args.parallel)
-    found = [exchange for exchange in found if exchange.label not in known]
+        result = await replay.all(cases, args.parallel)
+    result = [exchange for exchange in result if exchange.label not in known]
     per_file: dict[str, list[Exchange]] = defaultdict(list)
-    for exchange in found:
+    for exchange in result:
         per_file[exchange.file].append(exchange)
         if exchange.differences and not args.quiet:
             print(f"{exchange.label}: {exchange.what}", *exchange.differences[:6], sep="\n    ")
-    differing = [exchange for exchange in found if exchange.differences]
+    differing = [exchange for exchange in result if exchange.differences]
     if args.out:
         args.out.write_text("".join(f"{e.label}  # {e.differences[0]}\n" for e in differing))
     for file, exchanges in sorted(per_file.items()):
         print(f"{file}: {sum(not e.differences for e in exchanges)}/{len(exchanges)}")
-    print(f"{len(found) - len(differing)} of {len(found)} exchanges as recorded")
+    print(f"{len(result) - len(differing)} of {len(result)} exchanges as recorded")
     return 1 if differing else 0
 
 

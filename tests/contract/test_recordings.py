@@ -33,14 +33,14 @@ FILES = sorted({file for cases in CASES.values() for file, _ in cases})
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def exchanges(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Exchange]:
     """Every exchange of every file, replayed once per log, each variant on a server of its own."""
-    found: list[Exchange] = []
+    collected: list[Exchange] = []
     for config, cases in CASES.items():
         env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
         server = LiveServer(HERE / "graphs" / config, tmp_path_factory.mktemp(f"contract-{request.param}"), env)
         with server.up():
-            found += asyncio.run(replay(server.url, cases))
+            collected += asyncio.run(replay(server.url, cases))
     noise = read_list(NOISE)
-    return [exchange for exchange in found if exchange.label not in noise]
+    return [exchange for exchange in collected if exchange.label not in noise]
 
 
 async def replay(url: str, cases: Cases) -> list[Exchange]:

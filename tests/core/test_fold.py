@@ -112,7 +112,7 @@ class ReadModel:
 
     async def rows(self, *, with_places: bool = True) -> dict[str, list[str]]:
         """All rows as text. ``settled`` and ``log_position`` are places in the log: they differ where duplicates stand before it."""
-        found = {}
+        members = {}
         for table in TABLES:
             rows = [dict(row) for row in await self.pool.fetch(f"SELECT * FROM {table}")]
             if not with_places:
@@ -121,8 +121,8 @@ class ReadModel:
                 for row in rows:
                     row.pop("settled", None)
                     row.pop("log_position", None)
-            found[table] = sorted(map(repr, rows))
-        return found
+            members[table] = sorted(map(repr, rows))
+        return members
 
 
 @pytest.fixture

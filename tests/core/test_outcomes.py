@@ -38,8 +38,8 @@ async def known(pool: asyncpg.Pool) -> set[str]:
 
 async def write(pool: asyncpg.Pool, outcomes: dict[str, Outcome], kept: timedelta = KEPT) -> None:
     changes = OutcomeChanges()
-    for command_id, found in outcomes.items():
-        changes.note(command_id, found, kept)
+    for command_id, entry in outcomes.items():
+        changes.note(command_id, entry, kept)
     async with pool.acquire() as connection:
         await changes.apply(connection)
 
@@ -67,10 +67,10 @@ async def test_the_rows_do_not_depend_on_where_batches_end(pool: asyncpg.Pool, s
         for n in range(150)
     }
     newest: dict[tuple[str, int], datetime] = {}
-    for found in log.values():
-        lane = (found.topic, found.part)
-        newest[lane] = max(newest.get(lane, START), found.at)
-    expected = {id for id, found in log.items() if found.at >= newest[found.topic, found.part] - KEPT}
+    for entry in log.values():
+        lane = (entry.topic, entry.part)
+        newest[lane] = max(newest.get(lane, START), entry.at)
+    expected = {id for id, entry in log.items() if entry.at >= newest[entry.topic, entry.part] - KEPT}
     for size in (1, chance.randint(2, 40), len(log)):
         await pool.execute("TRUNCATE outcomes")
         ids = list(log)

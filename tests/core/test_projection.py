@@ -87,15 +87,15 @@ class Model:
 
     async def rows(self, *, with_places: bool = True) -> Rows:
         """All rows of all tables."""
-        found: Rows = {}
+        members: Rows = {}
         for table in self.tables:
             if table == "positions" and not with_places:
                 continue
             rows = [dict(row) for row in await self.pool.fetch(f"SELECT * FROM {table}")]
             if not with_places:
                 rows = [{k: v for k, v in row.items() if k not in PLACES.get(table, ())} for row in rows]
-            found[table] = sorted({repr(row) for row in rows} if not with_places else map(repr, rows))
-        return found
+            members[table] = sorted({repr(row) for row in rows} if not with_places else map(repr, rows))
+        return members
 
 
 async def refuse(bad: Any) -> None:
@@ -139,15 +139,15 @@ def interleaved(records: list[Record], chance: random.Random) -> list[Record]:
     lanes: dict[tuple[str, int], list[Record]] = defaultdict(list)
     for record in records:
         lanes[record.topic, record.partition].append(record)
-    found: list[Record] = []
+    collected: list[Record] = []
     while lanes:
         lane = chance.choice(sorted(lanes))
         count = chance.randint(1, 30)
-        found += lanes[lane][:count]
+        collected += lanes[lane][:count]
         del lanes[lane][:count]
         if not lanes[lane]:
             del lanes[lane]
-    return found
+    return collected
 
 
 async def somehow(
@@ -225,8 +225,8 @@ async def test_a_batch_in_hand_is_not_folded_over_what_postgres_has_lost(model: 
     projection.went_back = False
     await projection.project(records[2:])
     assert not projection.went_back
-    found = await model.pool.fetch("SELECT thread_id FROM threads ORDER BY thread_id")
-    assert [row["thread_id"] for row in found] == [f"t{n}" for n in range(6)]
+    rows = await model.pool.fetch("SELECT thread_id FROM threads ORDER BY thread_id")
+    assert [row["thread_id"] for row in rows] == [f"t{n}" for n in range(6)]
 
 
 async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(

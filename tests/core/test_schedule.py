@@ -23,11 +23,11 @@ def at(text: str) -> datetime:
 
 def due(schedule: str, zone: str | None, after: str, count: int) -> list[str]:
     """The next due times as ``MM-DD HH:MM`` of that zone, with the offset when it is told apart by it."""
-    found, moment = [], at(after)
+    result, moment = [], at(after)
     for _ in range(count):
         moment = Schedule(schedule, zone).after(moment)
-        found.append(moment.astimezone(zone_of(zone)).strftime("%m-%d %H:%M%z")[:-2])
-    return found
+        result.append(moment.astimezone(zone_of(zone)).strftime("%m-%d %H:%M%z")[:-2])
+    return result
 
 
 def test_five_fields_six_fields_and_names_are_schedules() -> None:
@@ -72,8 +72,8 @@ def test_a_schedule_with_free_hours_does_not_notice_the_missing_hour() -> None:
 
 
 def test_a_schedule_with_free_hours_fires_through_the_repeated_hour() -> None:
-    found = due("30 * * * *", NEW_YORK, AUTUMN, 4)
-    assert found == ["11-01 00:30-04", "11-01 01:30-04", "11-01 01:30-05", "11-01 02:30-05"]
+    result = due("30 * * * *", NEW_YORK, AUTUMN, 4)
+    assert result == ["11-01 00:30-04", "11-01 01:30-04", "11-01 01:30-05", "11-01 02:30-05"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,13 +99,13 @@ def fired(schedule: str, due: str, now: str, grace_s: float = 300) -> list[str]:
 
 
 def test_a_time_that_is_a_little_late_fires_and_so_do_those_that_followed() -> None:
-    found = fired("* * * * * *", "2026-01-01T00:00:01+00:00", "2026-01-01T00:00:03.500000+00:00")
-    assert found == ["00:00:01", "00:00:02", "00:00:03"]
+    result = fired("* * * * * *", "2026-01-01T00:00:01+00:00", "2026-01-01T00:00:03.500000+00:00")
+    assert result == ["00:00:01", "00:00:02", "00:00:03"]
 
 
 def test_after_a_downtime_the_last_missed_time_fires_once() -> None:
-    found = fired("* * * * *", "2026-01-01T00:01:00+00:00", "2026-01-01T06:05:40+00:00")
-    assert found == ["06:05:00"]
+    result = fired("* * * * *", "2026-01-01T00:01:00+00:00", "2026-01-01T06:05:40+00:00")
+    assert result == ["06:05:00"]
 
 
 def test_a_missed_time_beyond_the_grace_is_skipped() -> None:
@@ -140,8 +140,8 @@ def test_a_schedule_that_is_too_long_or_not_plain_is_refused_at_once(text: str) 
 @pytest.mark.parametrize("entry", ["*/1", "0-59/1", "0", "59"])
 def test_the_longest_schedule_is_read_as_any_other(entry: str) -> None:
     minutes = ",".join([entry] * ((SCHEDULE_CHARACTERS_MAX - 8) // (len(entry) + 1)))
-    found = Schedule(f"{minutes} * * * *").between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
-    assert len(found) in (24, 25, 1_000)
+    result = Schedule(f"{minutes} * * * *").between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    assert len(result) in (24, 25, 1_000)
 
 
 @pytest.mark.parametrize("name", ["A" * 10_000_000, "../../etc/passwd", "a/" * 100_000, "\udce9"])

@@ -70,8 +70,8 @@ class Stack:
     async def append(
         self, topic: str, key: str, type: str, value: bytes, *, id: str | None = None, **more: Any
     ) -> Position:
-        found = envelope.headers(id=id or new_id(), type=type, source="/test", time=now_iso(), subject=key, **more)
-        (position,) = await self.backbone.log.append([NewRecord(topic, key, value, found)])
+        headers = envelope.headers(id=id or new_id(), type=type, source="/test", time=now_iso(), subject=key, **more)
+        (position,) = await self.backbone.log.append([NewRecord(topic, key, value, headers)])
         return position
 
     async def event(self, event: ev.Event) -> Position:
@@ -96,14 +96,14 @@ class Stack:
         """The same, once there are so many."""
 
         async def look() -> list[tuple[str, str, str]] | None:
-            found = await self.waiting(key)
-            return found if len(found) == count else None
+            result = await self.waiting(key)
+            return result if len(result) == count else None
 
         return await until(self.backbone, look, LIMIT_S)
 
     async def metadata(self, thread_id: str) -> Any:
-        found = await self.backbone.pool.fetchval("SELECT metadata FROM threads WHERE thread_id = $1", thread_id)
-        return None if found is None else msgspec.json.decode(found)
+        value = await self.backbone.pool.fetchval("SELECT metadata FROM threads WHERE thread_id = $1", thread_id)
+        return None if value is None else msgspec.json.decode(value)
 
     def neighbour(self, key: str) -> str:
         """Another key of the same partition."""
@@ -117,13 +117,13 @@ class Stack:
 @contextlib.asynccontextmanager
 async def stack_of(settings: Settings) -> AsyncIterator[Stack]:
     async with open_backbone(settings, local=True) as backbone:
-        found = Stack(backbone)
-        await found.listen()
-        await found.start()
+        result = Stack(backbone)
+        await result.listen()
+        await result.start()
         try:
-            yield found
+            yield result
         finally:
-            await found.stop()
+            await result.stop()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -51,9 +51,9 @@ def spoilt(journal: Journal, chance: random.Random) -> list[Record]:
         else:
             log.put(record)
         if bad and chance.random() < 0.02:
-            found = chance.choice(bad)
-            origin = f"{found.topic}-{found.partition}-{found.offset}"
-            released(log, found.key, origin if chance.random() < 0.7 else None)
+            result = chance.choice(bad)
+            origin = f"{result.topic}-{result.partition}-{result.offset}"
+            released(log, result.key, origin if chance.random() < 0.7 else None)
     return log.records
 
 

@@ -63,5 +63,5 @@ async def test_more_than_fits_into_one_release_is_decided_to_the_end(
         await stack.restart()
     await until(stack.backbone, released(stack, thread))
     assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={"m": 1}))).status == 200
-    found = await stack.metadata(thread)
-    assert found == {"color": "red", "n": 2, "m": 1, **{f"n{n}": True for n in range(1, 8)}}
+    result = await stack.metadata(thread)
+    assert result == {"color": "red", "n": 2, "m": 1, **{f"n{n}": True for n in range(1, 8)}}

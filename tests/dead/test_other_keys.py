@@ -58,8 +58,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 async def left(stack: Stack, kind: Kind, key: str) -> Any:
-    found = await stack.backbone.pool.fetchval(kind.query, key)
-    return None if found is None else msgspec.json.decode(found)
+    value = await stack.backbone.pool.fetchval(kind.query, key)
+    return None if value is None else msgspec.json.decode(value)
 
 
 async def sent(stack: Stack, command: cmd.Body) -> int:

@@ -78,8 +78,8 @@ async def assert_gone(stack: Stack, settings: Settings, thread: str) -> None:
     async with building(backbone.log, settings, rebuilt, lambda done, left: None) as builder:
         await follow_log(builder, backbone.log)
         async with backbone.pool.acquire() as connection:
-            found = await compare(connection, settings.projection, rebuilt)
-    assert found.same, found.differences
+            result = await compare(connection, settings.projection, rebuilt)
+    assert result.same, result.differences
 
 
 @PARKED

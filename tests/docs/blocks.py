@@ -57,12 +57,12 @@ def pages() -> list[Path]:
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order. Indentation of a block within a list is taken away."""
     text = page.read_text()
-    found = []
+    collected = []
     for match in BLOCK.finditer(text):
         indent = len(match["indent"])
         lines = [line[indent:] for line in match["text"].splitlines(keepends=True)]
         title = TITLE.search(match["rest"])
-        found.append(
+        collected.append(
             Block(
                 page.relative_to(ROOT).as_posix(),
                 text.count("\n", 0, match.start("fence")) + 1,
@@ -72,7 +72,7 @@ def blocks(page: Path) -> list[Block]:
                 "".join(lines),
             )
         )
-    return found
+    return collected
 
 
 def inline_commands(page: Path) -> list[str]:

@@ -72,8 +72,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def schemas(server: Server) -> dict[str, Any]:
-    found: dict[str, Any] = requests.get(f"{server.url}/openapi.json", timeout=LIMIT_S).json()["components"]["schemas"]
-    return found
+    result: dict[str, Any] = requests.get(f"{server.url}/openapi.json", timeout=LIMIT_S).json()["components"]["schemas"]
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def known(server: Server) -> dict[str, str]:
     return {"THREAD": ended["thread_id"], "RUN": run["run_id"], "WAITING": waits["thread_id"]}
 
 
-def write_files(found: list[Block], folder: Path, server: Server) -> None:
-    for block in found:
+def write_files(results: list[Block], folder: Path, server: Server) -> None:
+    for block in results:
         if block.title is not None:
             path = folder / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,11 +183,11 @@ def run_python(code: str, name: str, namespace: dict[str, Any]) -> None:
 def test_every_sample_of_the_page_works(
     page: Path, server: Server, schemas: dict[str, Any], known: dict[str, str], tmp_path: Path
 ) -> None:
-    found = blocks(page)
+    result = blocks(page)
     folder = server.project if page == TUTORIAL else tmp_path
-    write_files(found, folder, server)
+    write_files(result, folder, server)
     terminal = Terminal(server, folder, {} if page == TUTORIAL else known)
-    for block in found:
+    for block in result:
         check(block, schemas)
         if block.title is None and block.says("skip") is None and block.says("shown") is None and block.how != "served":
             carry_out(block, terminal, server)

@@ -23,11 +23,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 async def client(server: LiveServer) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=server.url) as found:
-        yield found
+    async with get_client(url=server.url) as opened:
+        yield opened
 
 
 @pytest.fixture
 def sync_client(server: LiveServer) -> Iterator[SyncLangGraphClient]:
-    with get_sync_client(url=server.url) as found:
-        yield found
+    with get_sync_client(url=server.url) as opened:
+        yield opened

@@ -44,10 +44,10 @@ def mcp(server: LiveServer) -> McpClient:
 
 async def test_assistants_are_tools_and_a_message_list_is_asked_for_as_text(server: LiveServer) -> None:
     async with mcp(server) as tools:
-        found = {tool.name: tool for tool in (await tools.list_tools()).tools}
-        assert {"agent", "echo", "failing"} <= found.keys()
-        assert found["agent"].input_schema["properties"]["messages"]["type"] == "string"
-        assert found["echo"].description == "Tool based on the echo assistant"
+        members = {tool.name: tool for tool in (await tools.list_tools()).tools}
+        assert {"agent", "echo", "failing"} <= members.keys()
+        assert members["agent"].input_schema["properties"]["messages"]["type"] == "string"
+        assert members["echo"].description == "Tool based on the echo assistant"
 
 
 async def test_a_call_is_a_run_and_gives_its_output(server: LiveServer) -> None:
@@ -131,8 +131,8 @@ async def agent_of(http: httpx.AsyncClient, server: LiveServer, graph: str, *, s
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=LIMIT_S) as found:
-        yield found
+    async with httpx.AsyncClient(timeout=LIMIT_S) as opened:
+        yield opened
 
 
 def data(value: dict[str, object]) -> Part:

@@ -20,8 +20,8 @@ LIMIT_S = 90.0
 
 @pytest.fixture
 async def http(server: LiveServer) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(server.url, timeout=aiohttp.ClientTimeout(total=LIMIT_S)) as found:
-        yield found
+    async with aiohttp.ClientSession(server.url, timeout=aiohttp.ClientTimeout(total=LIMIT_S)) as opened:
+        yield opened
 
 
 # --- select on states ---------------------------------------------------------------------------
@@ -42,8 +42,8 @@ async def test_a_state_has_the_members_that_are_selected(client: LangGraphClient
         {"checkpoint_id": whole["checkpoint"]["checkpoint_id"]},
     ]
     for way in ways:
-        found: Any = await client.threads.get_state(thread, select=["next", "checkpoint"], **way)
-        assert found == {"next": [], "checkpoint": whole["checkpoint"]}
+        result: Any = await client.threads.get_state(thread, select=["next", "checkpoint"], **way)
+        assert result == {"next": [], "checkpoint": whole["checkpoint"]}
         one: Any = await client.threads.get_state(thread, select=["values.total", "values.nope"], **way)
         assert one == {"values": {"total": 6}}
         both: Any = await client.threads.get_state(thread, select=["values.total", "values", "metadata"], **way)
@@ -56,9 +56,9 @@ async def test_each_state_of_a_history_has_the_members_that_are_selected(
 ) -> None:
     thread = await counted(client)
     whole: list[Any] = await client.threads.get_history(thread)
-    found: list[Any] = await client.threads.get_history(thread, select=["values.log", "tasks"])
+    history: list[Any] = await client.threads.get_history(thread, select=["values.log", "tasks"])
     logs = [{"log": log} if (log := state["values"].get("log")) is not None else {} for state in whole]
-    assert found == [{"values": log, "tasks": s["tasks"]} for log, s in zip(logs, whole, strict=True)]
+    assert history == [{"values": log, "tasks": s["tasks"]} for log, s in zip(logs, whole, strict=True)]
     # the JavaScript client writes lists of the query as JSON
     for query in ([("select", "next"), ("select", "created_at")], [("select", '["next","created_at"]')]):
         async with http.get(f"/threads/{thread}/history", params=[("limit", "2"), *query]) as answer:
@@ -67,8 +67,8 @@ async def test_each_state_of_a_history_has_the_members_that_are_selected(
 
 async def test_a_thread_without_a_state_selects_as_well(client: LangGraphClient) -> None:
     thread = (await client.threads.create())["thread_id"]
-    found: Any = await client.threads.get_state(thread, select=["values.total", "next"])
-    assert found == {"values": {}, "next": []}
+    result: Any = await client.threads.get_state(thread, select=["values.total", "next"])
+    assert result == {"values": {}, "next": []}
     thread = await counted(client)
     unknown: Any = await client.threads.get_state(thread, checkpoint_id=str(uuid.uuid4()), select=["tasks"])
     assert unknown == {"tasks": []}
@@ -91,8 +91,8 @@ async def names(http: aiohttp.ClientSession, method: str, path: str, body: Any =
     headers = {"last-event-id": "-1"} if method == "GET" else {}
     async with http.request(method, path, json=body, params=query, headers=headers) as answer:
         assert answer.status == 200, await answer.text()
-        found = [event.name async for event in events_of(answer)]
-    return ["|".join(step.partition(":")[0] for step in name.split("|")) for name in found]
+        collected = [event.name async for event in events_of(answer)]
+    return ["|".join(step.partition(":")[0] for step in name.split("|")) for name in collected]
 
 
 async def test_a_stream_has_the_namespaces_that_are_asked_for(
@@ -194,8 +194,8 @@ async def test_a_run_that_goes_on_is_joined_from_its_checkpoint(
 
 async def test_a_stateless_run_is_joined_by_its_id(client: LangGraphClient, http: aiohttp.ClientSession) -> None:
     run = await client.runs.create(None, "slow", input={"seconds": 1}, stream_mode="values", stream_resumable=True)
-    found = await joined(http, f"/runs/{run['run_id']}/stream")
-    assert [name for name, _ in found] == ["metadata", *["values"] * 3]
+    outcomes = await joined(http, f"/runs/{run['run_id']}/stream")
+    assert [name for name, _ in outcomes] == ["metadata", *["values"] * 3]
     for gone in (run["run_id"], str(uuid.uuid4())):
         async with http.get(f"/runs/{gone}/stream") as answer:
             assert (answer.status, await answer.json()) == (404, {"detail": "Not Found"})
@@ -231,8 +231,8 @@ async def test_a_run_tells_why_it_was_cancelled(client: LangGraphClient, http: a
                 assert answer.status == 422
         async with http.post(path, params={"reason": "taken", "wait": "1"}) as answer:
             assert answer.status == 200
-        found: Any = await client.runs.get(thread, run["run_id"])
-        assert (found["status"], found["cancel_reason"][:6]) == ("interrupted", "taken:")
+        result: Any = await client.runs.get(thread, run["run_id"])
+        assert (result["status"], result["cancel_reason"][:6]) == ("interrupted", "taken:")
     plain = await client.runs.create(thread, "slow", input={"seconds": 60})
     await client.runs.cancel(thread, plain["run_id"], wait=True)
     done = await client.runs.wait(thread, "echo", input={"text": "a"})

@@ -102,7 +102,7 @@ async def delayed_by_a_blocking_node(http: aiohttp.ClientSession) -> dict[str, s
             if not blocked.done():
                 during[kind].append(latency)
     assert (await blocked)[1]["done"] is True
-    worst = {kind: max(found, default=BLOCK_S * 1000) for kind, found in during.items()}
+    worst = {kind: max(entry, default=BLOCK_S * 1000) for kind, entry in during.items()}
     return {
         kind: f"{worst[kind]:.0f} ms, usually up to {usual[kind]:.0f} ms"
         for kind in KINDS

@@ -32,8 +32,8 @@ RATING = {"type": "object", "properties": {"stars": {"type": "integer"}}, "requi
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LIMIT_S)) as found:
-        yield found
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LIMIT_S)) as opened:
+        yield opened
 
 
 async def test_states_and_threads_show_the_answer_that_a_question_wants(client: LangGraphClient) -> None:
@@ -48,10 +48,10 @@ async def test_states_and_threads_show_the_answer_that_a_question_wants(client: 
     assert at["interrupts"] == [asked]
     [latest] = await client.threads.get_history(thread, limit=1)
     assert latest["interrupts"] == [asked]
-    found: Any = await client.threads.get(thread)
-    assert list(found["interrupts"].values()) == [[asked]]
+    result: Any = await client.threads.get(thread)
+    assert list(result["interrupts"].values()) == [[asked]]
     [listed] = await client.threads.search(ids=[thread], select=["interrupts"])
-    assert listed == {"interrupts": found["interrupts"]}
+    assert listed == {"interrupts": result["interrupts"]}
 
 
 async def test_a_question_that_wants_no_particular_answer_shows_as_before(client: LangGraphClient) -> None:
@@ -104,8 +104,8 @@ async def _waiting(client: LangGraphClient, graph: str = "asking") -> tuple[str,
 
 async def _looks(client: LangGraphClient, thread: str) -> Any:
     """What clients see of a thread, but for when it was looked at."""
-    found: Any = await client.threads.get(thread)
-    return {name: value for name, value in found.items() if name != "updated_at"}
+    result: Any = await client.threads.get(thread)
+    return {name: value for name, value in result.items() if name != "updated_at"}
 
 
 YES = {"approved": True}
@@ -150,8 +150,8 @@ async def test_one_strict_value_for_two_questions_is_ambiguous(client: LangGraph
     )
     assert "multiple pending interrupts" in answer["__error__"]["message"]
     both = {id: {"stars": 1} for id in asked}
-    found: Any = await client.runs.wait(thread, "asking_twice", command={"resume": both}, strict_resume=True)
-    assert found["answers"] == [{"stars": 1}] * 2
+    result: Any = await client.runs.wait(thread, "asking_twice", command={"resume": both}, strict_resume=True)
+    assert result["answers"] == [{"stars": 1}] * 2
 
 
 async def test_a_strict_answer_to_an_earlier_checkpoint_is_judged_there(client: LangGraphClient) -> None:

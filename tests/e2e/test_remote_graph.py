@@ -26,9 +26,9 @@ def project_module(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"here_{name}", GRAPHS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    result = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(result)
+    return result
 
 
 def around(node: Any, schema: Any) -> Any:

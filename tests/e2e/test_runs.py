@@ -190,8 +190,8 @@ async def test_a_run_stops_for_a_human_and_goes_on_with_the_answer(client: LangG
     thread = await thread_of(client)
     values: Any = await client.runs.wait(thread, "interrupting", input={"draft": "x"})
     assert values["__interrupt__"][0]["value"] == {"question": "approve?", "draft": "draft of x"}
-    found = await client.threads.get(thread)
-    assert found["status"] == "interrupted"
+    result = await client.threads.get(thread)
+    assert result["status"] == "interrupted"
     state = await client.threads.get_state(thread)
     assert state["next"] == ["ask"]
     resumed: Any = await client.runs.wait(thread, "interrupting", command={"resume": "yes"})

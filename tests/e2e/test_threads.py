@@ -97,8 +97,12 @@ async def test_assistants_are_versioned_and_a_run_uses_their_config(client: Lang
 
 async def test_each_graph_has_its_default_assistant(client: LangGraphClient) -> None:
     namespace = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-    found = await client.assistants.get(str(uuid.uuid5(namespace, "echo")))
-    assert (found["graph_id"], found["name"], found["metadata"]) == ("echo", "echo", {"created_by": "system"})
+    assistant = await client.assistants.get(str(uuid.uuid5(namespace, "echo")))
+    assert (assistant["graph_id"], assistant["name"], assistant["metadata"]) == (
+        "echo",
+        "echo",
+        {"created_by": "system"},
+    )
 
 
 def test_the_synchronous_client_does_the_same(sync_client: SyncLangGraphClient) -> None:

@@ -30,8 +30,8 @@ def test_a_folder_that_others_may_read_is_closed_at_the_start(tmp_path: Path) ->
     folder = open_folder(tmp_path)
     with data_folder_lock(folder), structlog.testing.capture_logs() as said:
         assert mode(folder) == 0o700
-        found = {path.name: mode(path) for path in folder.iterdir()}
-    assert found == {
+        members = {path.name: mode(path) for path in folder.iterdir()}
+    assert members == {
         "postgres-18": 0o700,
         "log.sqlite.wake": 0o700,
         "log.sqlite": 0o600,

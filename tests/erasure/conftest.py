@@ -23,5 +23,5 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 @pytest.fixture
 async def stack(settings: Settings) -> AsyncIterator[Stack]:
-    async with stack_of(settings) as found:
-        yield found
+    async with stack_of(settings) as opened:
+        yield opened

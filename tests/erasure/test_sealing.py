@@ -34,13 +34,13 @@ TABLES = ("threads", "runs", "thread_events", "outcomes", "dead_letters", "check
 async def everything(log: Log, topics: tuple[str, ...] = (cmd.TOPIC, ev.RUN_EVENTS, ev.DEAD_LETTERS)) -> list[Record]:
     """All records of these topics as this log reads them."""
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic)) if end}
-    found: list[Record] = []
+    collected: list[Record] = []
     reader = log.reader(topics)
     async with asyncio.timeout(LIMIT_S):
-        while len(found) < sum(ends.values()):
-            found += await reader.read()
+        while len(collected) < sum(ends.values()):
+            collected += await reader.read()
     await reader.stop()
-    return found
+    return collected
 
 
 async def raw(settings: Settings) -> list[Record]:
@@ -149,10 +149,10 @@ async def test_a_command_sealed_before_the_thread_went_does_not_make_it_again(st
     assert isinstance(log, SealedLog)
     command = cmd.CreateThread(thread_id=thread, metadata={"name": MARKER})
     id = new_id()
-    found = envelope.headers(
+    headers = envelope.headers(
         id=id, type=command.TYPE, source="/test", time=now_iso(), subject=thread, reply_to=stack._id
     )
-    (late,) = await log._seal([NewRecord(cmd.TOPIC, thread, cmd.encode(command), found)])
+    (late,) = await log._seal([NewRecord(cmd.TOPIC, thread, cmd.encode(command), headers)])
     delete = cmd.DeleteThread(thread_id=thread)
     remove = envelope.headers(id=new_id(), type=delete.TYPE, source="/test", time=now_iso(), subject=thread)
     stack._replies[id] = asyncio.get_running_loop().create_future()
@@ -203,12 +203,12 @@ async def test_threads_from_before_are_read_on_and_sealed_from_now_on(settings: 
     async with stack_of(msgspec.structs.replace(settings, encryption="read")) as stack:
         assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={"m": 2}))).status == 200
         assert await stack.metadata(thread) == {"name": MARKER, "alias": MARKER, "n": 1, "m": 2}
-        found = [
+        collected = [
             (envelope.type_of(r.headers), envelope.SEALED in r.headers)
             for r in await raw(settings)
             if r.topic == ev.RUN_EVENTS
         ]
-    assert found == [
+    assert collected == [
         ("thread.created.v1", False),
         ("thread.updated.v1", False),
         ("thread.updated.v1", True),
@@ -279,14 +279,14 @@ async def test_callers_that_come_at_once_share_a_look_at_the_keys(
         async with asyncio.timeout(LIMIT_S):
             first = asyncio.create_task(keys.for_writing([threads[0]], []))
             first.cancel()
-            found = await asyncio.gather(*(keys.for_writing([id], [id]) for id in threads))
+            results = await asyncio.gather(*(keys.for_writing([id], [id]) for id in threads))
             again = await keys.for_writing(threads, [])
     finally:
         await keys.stop()
     assert looks <= 3
-    assert len({each[id].id for id, each in zip(threads, found, strict=True)}) == len(threads)
+    assert len({each[id].id for id, each in zip(threads, results, strict=True)}) == len(threads)
     assert {id: key.id for id, key in again.items()} == {
-        id: each[id].id for id, each in zip(threads, found, strict=True)
+        id: each[id].id for id, each in zip(threads, results, strict=True)
     }
 
 

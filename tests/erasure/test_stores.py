@@ -39,22 +39,22 @@ class Stores(NamedTuple):
             "SELECT schemaname || '.' || quote_ident(tablename) AS name FROM pg_tables "
             "WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
         )
-        found = []
+        collected = []
         for (table,) in tables:
             query = (
                 f"SELECT count(*) FROM {table} t WHERE t::text LIKE '%' || $1 || '%' OR t::text LIKE '%' || $2 || '%'"
             )
             if await self.postgres.fetchval(query, text, text.encode().hex()):
-                found.append(table)
-        return found
+                collected.append(table)
+        return collected
 
     async def keys_with(self, text: str) -> list[str]:
         """Redis keys that hold the text."""
-        found = []
+        collected = []
         async for key in self.redis.scan_iter(count=1000):
             if text.encode() in key + b"".join(await self._content(key)):
-                found.append(key.decode())
-        return found
+                collected.append(key.decode())
+        return collected
 
     async def _content(self, key: bytes) -> list[bytes]:
         match await self.redis.type(key):

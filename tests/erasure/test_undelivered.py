@@ -30,8 +30,8 @@ async def stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: Embedd
     """On the embedded log; with nobody who delivers."""
     servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri}
     made = isolated(None, tmp_path, {**servers, "partitions": 2, "encryption": "on", "master_key": MASTER})
-    async with stack_of(msgspec.structs.replace(made, keys_schema=f"{made.projection}_keys")) as found:
-        yield found
+    async with stack_of(msgspec.structs.replace(made, keys_schema=f"{made.projection}_keys")) as opened:
+        yield opened
 
 
 def settings_of(stack: Stack) -> Settings:
@@ -89,8 +89,8 @@ async def verified(stack: Stack) -> bool:
 
 
 async def rebuilt(stack: Stack) -> None:
-    def same(found: Any) -> bool:
-        assert found.same, found
+    def same(value: Any) -> bool:
+        assert value.same, value
         return True
 
     async with started_log(settings_of(stack)) as log:

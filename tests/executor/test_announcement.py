@@ -39,13 +39,13 @@ def project() -> Project:
 async def told() -> tuple[dict[str, ev.GraphRegistered], Any]:
     graphs, log = load_graphs(project()), Log()
     await announcement.announce(SimpleNamespace(log=log), graphs)  # type: ignore[arg-type]
-    found = {}
+    members = {}
     for record in log.records:
         if record.topic == ev.GRAPH_EVENTS:
             event = ev.decode(ev.GraphRegistered.TYPE, record.value)
             assert isinstance(event, ev.GraphRegistered)
-            found[event.graph_id] = event
-    return found, GraphQueries(graphs)
+            members[event.graph_id] = event
+    return members, GraphQueries(graphs)
 
 
 async def test_drawings_by_depth_subgraphs_and_schemas_are_those_that_a_worker_answers() -> None:

@@ -60,10 +60,10 @@ def task() -> Task:
 
 @pytest.fixture
 async def watch(backbone: Backbone, task: Task) -> AsyncIterator[Watch]:
-    found = Watch()
-    await backbone.bus.subscribe(channels.frames(task.thread_id), found.on_message)
-    yield found
-    await backbone.bus.unsubscribe(channels.frames(task.thread_id), found.on_message)
+    result = Watch()
+    await backbone.bus.subscribe(channels.frames(task.thread_id), result.on_message)
+    yield result
+    await backbone.bus.unsubscribe(channels.frames(task.thread_id), result.on_message)
 
 
 async def backlog(backbone: Backbone, task: Task) -> list[Frame]:
@@ -191,11 +191,11 @@ async def test_frames_of_a_resumable_run_are_handed_to_the_log_in_pieces_that_fi
         out.emit("custom", b"x" * 4_000)
     out.emit("custom", b"x" * 20_000)  # no record can hold it
     await out.finish()
-    found: list[Any] = records.events
-    assert all(isinstance(event, events.RunFrames) and len(event.frames) <= 10_000 for event in found)
-    batches = [frames.decode(event.frames) for event in found]
+    result: list[Any] = records.events
+    assert all(isinstance(event, events.RunFrames) and len(event.frames) <= 10_000 for event in result)
+    batches = [frames.decode(event.frames) for event in result]
     assert [f.sequence for batch in batches for f in batch.frames] == list(range(1, 11))
-    assert [event.first_sequence for event in found] == [batch.frames[0].sequence for batch in batches]
+    assert [event.first_sequence for event in result] == [batch.frames[0].sequence for batch in batches]
 
 
 async def test_nothing_is_sent_after_closing(io: IoLoop, backbone: Backbone, task: Task) -> None:

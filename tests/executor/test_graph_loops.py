@@ -54,12 +54,12 @@ async def moment() -> float:
 
 async def within(limit_s: float, delay: Callable[[int], Awaitable[float]]) -> None:
     """At least one of several delays is as short as that."""
-    found = []
+    collected = []
     for n in range(TRIES):
-        found.append(await delay(n))
-        if found[-1] < limit_s:
+        collected.append(await delay(n))
+        if collected[-1] < limit_s:
             return
-    pytest.fail(f"never within {limit_s} s: {found}")
+    pytest.fail(f"never within {limit_s} s: {collected}")
 
 
 async def test_work_of_the_same_graph_goes_around_a_blocked_loop(loops: GraphLoops) -> None:

@@ -33,10 +33,10 @@ def test_a_trace_that_cannot_be_read_is_no_parent(order: object) -> None:
 
 
 def test_members_of_another_kind_are_left_out() -> None:
-    found = placed(
+    result = placed(
         {"langsmith-metadata": "x", "langsmith-tags": "abc", "langsmith-project": ["p"], "langsmith-trace": ORDER}
     )
-    assert (found["metadata"], found["tags"], found["project_name"]) == ({}, [], None)
-    assert found["parent"].dotted_order == ORDER
-    found = placed({"langsmith-metadata": {"a": 1}, "langsmith-tags": ["a", 5], "langsmith-project": "p"})
-    assert (found["metadata"], found["tags"], found["project_name"]) == ({"a": 1}, ["a"], "p")
+    assert (result["metadata"], result["tags"], result["project_name"]) == ({}, [], None)
+    assert result["parent"].dotted_order == ORDER
+    result = placed({"langsmith-metadata": {"a": 1}, "langsmith-tags": ["a", 5], "langsmith-project": "p"})
+    assert (result["metadata"], result["tags"], result["project_name"]) == ({"a": 1}, ["a"], "p")

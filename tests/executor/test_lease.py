@@ -66,9 +66,9 @@ async def holders(pipe: RedisPipe) -> dict[str, float]:
 
 async def until(pipe: RedisPipe, wanted: Any) -> dict[str, float]:
     async with asyncio.timeout(LIMIT_S):
-        while not wanted(found := await holders(pipe)):
+        while not wanted(result := await holders(pipe)):
             await asyncio.sleep(0.01)
-    return found
+    return result
 
 
 async def test_nothing_is_begun_before_the_lease_is_taken(watched: Watched, pipe: RedisPipe) -> None:

@@ -62,8 +62,8 @@ async def test_any_way_to_name_a_store_gives_it_to_every_loop_and_thread(tmp_pat
     async with project_store(own, InMemoryStore()) as store:
         await store.aput(("a",), "k", {"v": 1})
         assert (await store.aget(("a",), "k")).value == {"v": 1}
-        found = await asyncio.to_thread(store.get, ("a",), "k")
-        assert found.value == {"v": 1}
+        result = await asyncio.to_thread(store.get, ("a",), "k")
+        assert result.value == {"v": 1}
         elsewhere = await asyncio.to_thread(lambda: asyncio.run(store.asearch(("a",))))
         assert [item.key for item in elsewhere] == ["k"]
 

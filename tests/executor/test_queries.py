@@ -99,10 +99,10 @@ async def update(ask: Ask, io: IoLoop) -> Callable[..., Awaitable[dict[str, Any]
         body.setdefault("metadata", {"graph_id": body["graph_id"], "thread_id": body["thread_id"]})
         answer = await ask(kind, **body)
         assert answer.status == 200, answer.detail
-        found = msgspec.json.decode(answer.body, type=dict[str, msgspec.Raw])
-        command = commands.decode(UpdateState.TYPE, bytes(found["command"]))
+        decoded = msgspec.json.decode(answer.body, type=dict[str, msgspec.Raw])
+        command = commands.decode(UpdateState.TYPE, bytes(decoded["command"]))
         await sender.send([command])
-        return msgspec.json.decode(found["checkpoint"]) if "checkpoint" in found else {}
+        return msgspec.json.decode(decoded["checkpoint"]) if "checkpoint" in decoded else {}
 
     return update
 
@@ -376,9 +376,9 @@ async def test_drawings_show_nodes_and_edges_to_the_depth_asked_for(ask: Ask) ->
 
 async def test_subgraphs_and_schemas(ask: Ask) -> None:
     members = {"input_schema", "output_schema", "state_schema", "config_schema", "context_schema"}
-    found = await told(ask("subgraphs", graph_id="nested"))
-    assert list(found) == ["child"]
-    assert set(found["child"]) == members
+    result = await told(ask("subgraphs", graph_id="nested"))
+    assert list(result) == ["child"]
+    assert set(result["child"]) == members
     assert set(await told(ask("subgraphs", graph_id="nested", recurse=True))) == {"child", "child|inner"}
     assert await told(ask("subgraphs", graph_id="nested", namespace="zzz")) == {}
     schemas = await told(ask("schemas", graph_id="counter"))

@@ -42,8 +42,8 @@ async def test_puts_gets_and_searches_of_nodes_outlast_postgres(make_settings: M
             assert not done, [task.exception() for task in done]
             await server.start()
             async with asyncio.timeout(LIMIT_S):
-                found = await asyncio.gather(*asked)
-            assert found[3:] == [None, [[]], None]
+                results = await asyncio.gather(*asked)
+            assert results[3:] == [None, [[]], None]
             item = await store.aget(("n",), "k")
             assert item is not None and item.value == {"v": 2}
     finally:

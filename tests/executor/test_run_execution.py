@@ -54,11 +54,11 @@ async def test_an_end_that_cannot_be_reported_as_it_is_is_reported_all_the_same(
             while True:
                 for record in await reader.read():
                     if record.key == task.thread_id:
-                        found = commands.decode(envelope.type_of(record.headers), record.value)
-                        assert isinstance(found, commands.FinishRun)
-                        assert (found.run_id, found.outcome) == (task.run_id, "error")
-                        assert found.error is not None
-                        assert found.error.error == "ReportError"
+                        result = commands.decode(envelope.type_of(record.headers), record.value)
+                        assert isinstance(result, commands.FinishRun)
+                        assert (result.run_id, result.outcome) == (task.run_id, "error")
+                        assert result.error is not None
+                        assert result.error.error == "ReportError"
                         return
     finally:
         await reader.stop()

@@ -47,26 +47,26 @@ def schemas(state: Any) -> dict[str, Any]:
 
 
 def test_a_typed_dict_of_the_standard_library_has_every_schema() -> None:
-    found = schemas(Plain)
+    result = schemas(Plain)
     for member in ("input_schema", "output_schema", "state_schema"):
-        assert found[member]["type"] == "object"
-        assert set(found[member]["properties"]) == {"text", "inner", "several", "maybe"}
-    assert found["input_schema"]["required"] == ["text", "inner", "several"]
-    assert found["input_schema"]["properties"]["text"] == {"title": "Text", "type": "string"}
-    assert found["input_schema"]["properties"]["several"]["type"] == "array"
+        assert result[member]["type"] == "object"
+        assert set(result[member]["properties"]) == {"text", "inner", "several", "maybe"}
+    assert result["input_schema"]["required"] == ["text", "inner", "several"]
+    assert result["input_schema"]["properties"]["text"] == {"title": "Text", "type": "string"}
+    assert result["input_schema"]["properties"]["several"]["type"] == "array"
 
 
 def test_a_key_that_is_marked_inside_annotated_is_an_optional_field() -> None:
-    found = schemas(Marked)
-    assert found["input_schema"]["required"] == ["text"]
-    assert found["state_schema"]["properties"]["files"]["type"] == "object"
+    result = schemas(Marked)
+    assert result["input_schema"]["required"] == ["text"]
+    assert result["state_schema"]["properties"]["files"]["type"] == "object"
 
 
 def test_a_field_without_a_schema_is_open_and_the_others_keep_theirs() -> None:
-    found = schemas(WithOpaque)
+    result = schemas(WithOpaque)
     for member in ("input_schema", "output_schema", "state_schema"):
-        assert found[member]["properties"]["text"]["type"] == "string"
-        assert "type" not in found[member]["properties"]["handle"]
+        assert result[member]["properties"]["text"]["type"] == "string"
+        assert "type" not in result[member]["properties"]["handle"]
 
 
 def test_a_type_that_contains_itself_has_a_schema() -> None:

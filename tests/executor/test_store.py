@@ -86,7 +86,7 @@ async def test_a_prefix_matches_whole_labels(store: LogStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filter", "found"),
+    ("filter", "expected"),
     [
         ({"x": 1}, "a"),
         ({"x": "1"}, ""),
@@ -105,7 +105,7 @@ async def test_a_prefix_matches_whole_labels(store: LogStore) -> None:
         ({"n": None}, "abcde"),
     ],
 )
-async def test_filters_compare_values(store: LogStore, filter: dict[str, Any], found: str) -> None:
+async def test_filters_compare_values(store: LogStore, filter: dict[str, Any], expected: str) -> None:
     values: dict[str, dict[str, Any]] = {
         "a": {"x": 1},
         "b": {"x": 2},
@@ -114,7 +114,7 @@ async def test_filters_compare_values(store: LogStore, filter: dict[str, Any], f
         "e": {"s": "z", "n": None},
     }
     await store.abatch([PutOp(("n",), key, value) for key, value in values.items()])
-    assert "".join(sorted(await keys(store, filter=filter))) == found
+    assert "".join(sorted(await keys(store, filter=filter))) == expected
 
 
 async def test_an_unknown_operator_is_an_error(store: LogStore) -> None:

@@ -34,8 +34,8 @@ def project(make_settings: MakeSettings, tmp_path: Path) -> Settings:
 async def stack(make_shared_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """One worker for all runs of this file. A test that takes the worker away leaves another one."""
     project = write_project(tmp_path_factory.mktemp("project"))
-    async with running_stack(make_shared_settings(project=project, drain_s=60.0, reply_timeout_s=60.0)) as found:
-        yield found
+    async with running_stack(make_shared_settings(project=project, drain_s=60.0, reply_timeout_s=60.0)) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,8 +45,8 @@ async def tight_stack(
     """A stack whose states may have 500 kB, and its records less than half of that."""
     project = write_project(tmp_path_factory.mktemp("project"))
     limits = {"max_record_bytes": 200_000, "max_answer_bytes": 500_000}
-    async with running_stack(make_shared_settings(project=project, reply_timeout_s=60.0, **limits)) as found:
-        yield found
+    async with running_stack(make_shared_settings(project=project, reply_timeout_s=60.0, **limits)) as opened:
+        yield opened
 
 
 async def records(stack: Stack, thread_id: str) -> list[tuple[str, Any]]:
@@ -55,7 +55,7 @@ async def records(stack: Stack, thread_id: str) -> list[tuple[str, Any]]:
     partition = log.partition_of(thread_id)
     end = (await log.end_offsets(events.RUN_EVENTS))[partition]
     reader = log.reader([events.RUN_EVENTS])
-    found: list[tuple[str, Any]] = []
+    collected: list[tuple[str, Any]] = []
     try:
         while True:
             for record in await reader.read():
@@ -63,9 +63,9 @@ async def records(stack: Stack, thread_id: str) -> list[tuple[str, Any]]:
                     continue
                 if record.key == thread_id:
                     kind = envelope.type_of(record.headers)
-                    found.append((kind, events.decode(kind, record.value)))
+                    collected.append((kind, events.decode(kind, record.value)))
                 if record.offset == end - 1:
-                    return found
+                    return collected
     finally:
         await reader.stop()
 

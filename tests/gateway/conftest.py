@@ -62,13 +62,13 @@ class Attempt:
         await append(self._backbone, ev.RUN_EVENTS, event.key, event.TYPE, ev.encode(event), f"{self.task.id}-started")
 
     async def finish(self, values: Any = None, outcome: cmd.Outcome = "success", **more: Any) -> None:
-        found = cmd.ABSENT if values is None else msgspec.Raw(msgspec.json.encode(values))
+        result = cmd.ABSENT if values is None else msgspec.Raw(msgspec.json.encode(values))
         command = cmd.FinishRun(
             thread_id=self.task.thread_id,
             run_id=self.task.run_id,
             attempt=self.task.attempt,
             outcome=outcome,
-            values=found,
+            values=result,
             frame_count=self._sequence,
             last_frame_ms=now_ms(),
             started_at=now_iso(),
@@ -155,17 +155,17 @@ async def make_thread(stack: Stack) -> str:
 
 async def read_events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any, str | None]]:
     """(event, data, id) as they come; comments are left out."""
-    found: dict[str, str] = {}
+    members: dict[str, str] = {}
     async for raw in answer.content:
         line = raw.decode()
         assert "\r" not in line
         if line == "\n":
-            if found:
-                yield found["event"], msgspec.json.decode(found["data"]), found.get("id")
-                found = {}
+            if members:
+                yield members["event"], msgspec.json.decode(members["data"]), members.get("id")
+                members = {}
         elif not line.startswith(":"):
             name, _, value = line.rstrip("\n").partition(": ")
-            found[name] = value
+            members[name] = value
 
 
 MakeStack = Callable[..., contextlib.AbstractAsyncContextManager[Stack]]

@@ -72,8 +72,8 @@ async def test_drawings_schemas_and_subgraphs_need_no_worker(stack: Stack) -> No
         ("/child|inner?recurse=true", ["child|inner"]),
         ("/inner?recurse=true", []),
     ):
-        status, found = await stack.call("GET", f"{path}/subgraphs{query}")
-        assert (status, sorted(found)) == (200, names), query
+        status, body = await stack.call("GET", f"{path}/subgraphs{query}")
+        assert (status, sorted(body)) == (200, names), query
     assert asked == []
 
 

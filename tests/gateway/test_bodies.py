@@ -108,8 +108,8 @@ async def test_compressed_bodies_are_read(make_stack: MakeStack, tmp_path: Path,
             headers = {"Content-Encoding": encoding, "Authorization": "alice"}
             async with stack.http.post(f"{stack.url}/threads", data=data, headers=headers) as answer:
                 assert answer.status == expected, (encoding, expected)
-                found = await answer.json()
-                assert expected != 200 or found["metadata"]["a"] == "x" * 1000
+                result = await answer.json()
+                assert expected != 200 or result["metadata"]["a"] == "x" * 1000
         if app:
             headers = {"Content-Encoding": "gzip", "Authorization": "alice"}
             async with stack.http.post(f"{stack.url}/own", data=gzip.compress(b"abc"), headers=headers) as answer:

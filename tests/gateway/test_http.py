@@ -48,11 +48,11 @@ async def test_a_mount_prefix_moves_everything_but_ok(make_stack: MakeStack) -> 
 
 async def test_metrics_count_what_was_answered(stack: Stack) -> None:
     await stack.call("GET", "/threads/zzz")
-    status, found = await stack.call("GET", "/metrics?format=json")
+    status, body = await stack.call("GET", "/metrics?format=json")
     assert status == 200
     counted = {"method": "GET", "path": "/threads/{thread_id}", "status": 422, "count": 1}
-    assert counted in found["api"]["http_requests_total"]
-    assert found["queue"]["n_running"] == 0
+    assert counted in body["api"]["http_requests_total"]
+    assert body["queue"]["n_running"] == 0
     _, text = await stack.call("GET", "/metrics?format=zzz")
     assert 'lg_api_http_requests_total{method="GET",path="/threads/{thread_id}",status="422"} 1\n' in text
     assert await stack.call("GET", "/ok?check_db=zzz") == (
@@ -62,8 +62,8 @@ async def test_metrics_count_what_was_answered(stack: Stack) -> None:
 
 
 async def test_a_readiness_check_says_what_stands_behind_the_gateway(stack: Stack) -> None:
-    status, found = await stack.call("GET", "/ok?check_db=1")
-    assert (status, found["ok"]) == (200, True)
-    assert found["services"]["workers"] == {"alive": 1}
-    assert found["services"]["projector"]["events_behind"] >= 0
+    status, body = await stack.call("GET", "/ok?check_db=1")
+    assert (status, body["ok"]) == (200, True)
+    assert body["services"]["workers"] == {"alive": 1}
+    assert body["services"]["projector"]["events_behind"] >= 0
     assert await stack.call("GET", "/ok") == (200, {"ok": True, "services": {}})

@@ -71,8 +71,8 @@ async def test_a_listing_gives_no_more_than_a_page(make_stack: MakeStack) -> Non
             item = {"namespace": ["a"], "key": str(n), "value": {}}
             assert (await stack.call("PUT", "/store/items", item))[0] == 204
         assert len((await stack.call("GET", f"/threads/{thread_id}/runs?limit=100"))[1]) == 2
-        _, found = await stack.call("POST", "/store/items/search", {"namespace_prefix": [], "limit": 100})
-        assert len(found["items"]) == 2
+        _, body_seen = await stack.call("POST", "/store/items/search", {"namespace_prefix": [], "limit": 100})
+        assert len(body_seen["items"]) == 2
 
 
 async def _create(stack: Stack, path: str) -> tuple[int, Mapping[str, str]]:
@@ -176,8 +176,8 @@ async def test_metadata_that_grows_with_each_patch_is_422_over_the_limit_and_cha
         "runs/crons": {"assistant_id": "echo", "schedule": "0 0 1 1 *"},
     }[kind]
     async with make_stack_on_both(max_metadata_bytes=1_000) as stack:
-        _, found = await stack.call("POST", f"/{kind}", made)
-        url = f"/{kind}/{found['thread_id' if kind == 'threads' else kind.split('/')[-1][:-1] + '_id']}"
+        _, body = await stack.call("POST", f"/{kind}", made)
+        url = f"/{kind}/{body['thread_id' if kind == 'threads' else kind.split('/')[-1][:-1] + '_id']}"
         before = (await stack.call("PATCH", url, {"metadata": {"a": "x" * 600}}))[1]
         status, told = await stack.call("PATCH", url, {"metadata": {"b": "x" * 600}})
         assert status == 422

@@ -48,8 +48,8 @@ async def test_reads_are_503_while_postgres_is_away_and_come_back(make_stack: Ma
 
 
 async def _ok(stack: Stack) -> tuple[int, Any] | None:
-    found = await stack.call("GET", "/ok")
-    return found if found[0] == 200 else None
+    body = await stack.call("GET", "/ok")
+    return body if body[0] == 200 else None
 
 
 def _each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
@@ -71,9 +71,9 @@ async def test_a_postgres_that_hangs_is_503_within_the_time_that_is_set(make_sta
             _each(processes, psutil.Process.suspend)
             async with asyncio.timeout(LIMIT_S):
                 # more than there are connections: those that wait for one are answered in time as well
-                found = await asyncio.gather(*(stack.call("GET", path) for _ in range(30)), stack.call("GET", "/ok"))
-            assert {status for status, _ in found} == {503}
-            assert found[-1][1]["detail"] == "Postgres has not answered within 2 s"
+                body = await asyncio.gather(*(stack.call("GET", path) for _ in range(30)), stack.call("GET", "/ok"))
+            assert {status for status, _ in body} == {503}
+            assert body[-1][1]["detail"] == "Postgres has not answered within 2 s"
             _each(processes, psutil.Process.resume)
             assert await eventually(partial(_ok, stack))
             assert (await stack.call("GET", path))[0] == 200

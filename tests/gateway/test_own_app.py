@@ -89,11 +89,11 @@ async def test_own_routes_are_authenticated_only_when_asked_for(make_stack: Make
     strict = {"enable_custom_route_auth": True, "middleware_order": "auth_first"}
     async with make_stack(project=project(tmp_path, auth=True, **strict)) as stack:
         assert await stack.call("GET", "/own") == (401, {"detail": "who?"})
-        status, found = await stack.call("GET", "/own", headers={"authorization": "alice"})
-        assert (status, found["user"]) == (200, "alice")
+        status, body = await stack.call("GET", "/own", headers={"authorization": "alice"})
+        assert (status, body["user"]) == (200, "alice")
         assert (await stack.call("GET", "/threads", headers={"x-stop": "1"}))[0] == 401, "authentication first"
         assert (await stack.call("GET", "/own/staff", headers={"authorization": "alice"}))[0] == 403
-        status, found = await stack.call("GET", "/own/staff", headers={"authorization": "ann"})
+        status, body = await stack.call("GET", "/own/staff", headers={"authorization": "ann"})
         assert status == 200, "Starlette finds the permissions where it looks for scopes"
         ann = {
             "identity": "ann",
@@ -102,7 +102,7 @@ async def test_own_routes_are_authenticated_only_when_asked_for(make_stack: Make
             "permissions": ["staff"],
             "team": "red",
         }
-        assert found == {"user": ann, "known": True, "team": "red"}
+        assert body == {"user": ann, "known": True, "team": "red"}
 
 
 async def test_switched_off_routes_are_not_there(make_stack: MakeStack, tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_headers_become_configurable_keys_but_none_of_the_servers_own() -> None:
 
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
     file = project(tmp_path, mount_prefix="/file/")
-    found = read_options(Settings(project=file), {})
-    assert (found.prefix, found.http.app) == ("/file", f"{WEB}:app")
-    found = read_options(Settings(project=file), {"LANGGRAPH_HTTP": '{"mount_prefix": "env"}'})
-    assert (found.prefix, found.http.app) == ("/env", None)
+    result = read_options(Settings(project=file), {})
+    assert (result.prefix, result.http.app) == ("/file", f"{WEB}:app")
+    result = read_options(Settings(project=file), {"LANGGRAPH_HTTP": '{"mount_prefix": "env"}'})
+    assert (result.prefix, result.http.app) == ("/env", None)
     assert read_options(Settings(project=file, mount_prefix="/own"), {}).prefix == "/own"
     for bad in ("{", '{"middleware_order": "last"}', '{"cors": 3}'):
         with pytest.raises(StartError, match="LANGGRAPH_HTTP"):
@@ -270,10 +270,10 @@ async def test_routes_of_an_application_are_authenticated_however_it_is_wrapped(
             paths.append(("/hosted", {"host": "admin.example.com"}))
         for path, headers in paths:
             assert await stack.call("GET", path, headers=headers) == refused, path
-            status, found = await stack.call("GET", path, headers={**headers, **alice})
+            status, body = await stack.call("GET", path, headers={**headers, **alice})
             assert status == 200, path
             if app not in ("hidden",) and path != "/hosted":
-                assert found["user"] == "alice", path
+                assert body["user"] == "alice", path
         if app not in ("bare_router", "hidden"):
             with pytest.raises(WSServerHandshakeError, match="401"):
                 await stack.http.ws_connect(f"{stack.url}/own/shout/bob")

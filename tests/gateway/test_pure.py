@@ -33,8 +33,12 @@ def layered(
     body: dict[str, Any], config: Any = None, context: Any = None, *, temporary: bool = False
 ) -> dict[str, Any]:
     run = steps.valid_run(decoded(body), steps.PLAIN, stateless=False)
-    found = steps.layered(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
-    return {**msgspec.json.decode(found.kwargs), "thread_config": found.thread_config, "run_metadata": found.metadata}
+    result = steps.layered(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
+    return {
+        **msgspec.json.decode(result.kwargs),
+        "thread_config": result.thread_config,
+        "run_metadata": result.metadata,
+    }
 
 
 def test_context_and_configurable_mirror_each_other() -> None:
@@ -68,23 +72,23 @@ def test_no_client_sets_keys_that_langgraph_and_langlog_keep_for_themselves() ->
         ({"context": {**reserved, "__mine": 1}}, {}, {}),
         ({}, {"configurable": {**reserved, "__mine": 1}}, {}),
     ):
-        found = layered(body, config, context)
-        assert not reserved.keys() & found["config"]["configurable"].keys()
-        assert not reserved.keys() & found["thread_config"]["configurable"].keys()
-        assert found["config"]["configurable"]["__mine"] == 1
+        result = layered(body, config, context)
+        assert not reserved.keys() & result["config"]["configurable"].keys()
+        assert not reserved.keys() & result["thread_config"]["configurable"].keys()
+        assert result["config"]["configurable"]["__mine"] == 1
 
 
 def test_a_runs_keys_win_and_its_tags_replace() -> None:
     assistant = {"configurable": {"style": "loud", "suffix": "#"}, "tags": ["at"], "recursion_limit": 5}
-    found = layered(
+    result = layered(
         {"context": {"suffix": "$"}, "config": {"tags": ["rt"]}}, assistant, {"style": "loud", "suffix": "#"}
     )
-    assert found["context"] == {"style": "loud", "suffix": "$"}
-    assert found["config"]["tags"] == ["rt"]
-    assert found["config"]["recursion_limit"] == 5
-    assert found["config"]["configurable"]["style"] == "loud"
-    assert found["config"]["configurable"]["suffix"] == "$"
-    assert found["thread_config"] == {
+    assert result["context"] == {"style": "loud", "suffix": "$"}
+    assert result["config"]["tags"] == ["rt"]
+    assert result["config"]["recursion_limit"] == 5
+    assert result["config"]["configurable"]["style"] == "loud"
+    assert result["config"]["configurable"]["suffix"] == "$"
+    assert result["thread_config"] == {
         "configurable": {"style": "loud", "suffix": "$"},
         "tags": ["rt"],
         "recursion_limit": 5,
@@ -111,8 +115,8 @@ def test_the_authenticated_user_wins_over_a_user_id_that_a_client_sends() -> Non
     body = {"config": {"configurable": {"user_id": "somebody else"}}}
     run = steps.valid_run(decoded(body), steps.PLAIN, stateless=False)
     server = SERVER._replace(user={"identity": "alice"}, user_id="alice")
-    found = steps.layered(run, Assistant("a", "g", {"configurable": {"user_id": "u2"}}, {}, {}), server)
-    assert msgspec.json.decode(found.kwargs)["config"]["configurable"]["user_id"] == "alice"
+    result = steps.layered(run, Assistant("a", "g", {"configurable": {"user_id": "u2"}}, {}, {}), server)
+    assert msgspec.json.decode(result.kwargs)["config"]["configurable"]["user_id"] == "alice"
 
 
 @pytest.mark.parametrize(
@@ -186,8 +190,8 @@ def test_a_command_is_kept_as_it_was_given(command: dict[str, Any]) -> None:
 def test_durability_wins_over_checkpoint_during_which_is_shown_as_given(
     body: dict[str, Any], durability: str, during: bool
 ) -> None:
-    found = layered(body)
-    assert (found["durability"], found["checkpoint_during"]) == (durability, during)
+    result = layered(body)
+    assert (result["durability"], result["checkpoint_during"]) == (durability, during)
 
 
 def test_stream_modes_are_always_a_list() -> None:

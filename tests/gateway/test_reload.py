@@ -82,12 +82,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def write(folder: Path, **files: str) -> frozenset[Path]:
-    found = set()
+    collected = set()
     for name, text in files.items():
         path = folder / (".env" if name == "env" else f"{name}.py")
         path.write_text(text)
-        found.add(path.resolve())
-    return frozenset(found)
+        collected.add(path.resolve())
+    return frozenset(collected)
 
 
 def project(folder: Path, **more: object) -> Path:
@@ -112,12 +112,12 @@ async def loaded_again(stack: Stack, paths: frozenset[Path]) -> list[str]:
 
 
 async def admitted(stack: Stack, *who: str) -> list[str]:
-    found = []
+    collected = []
     for each in who:
         code, _ = await stack.call("POST", "/threads/search", {}, headers={"authorization": each})
         assert code in (200, 401)
-        found += [each] if code == 200 else []
-    return found
+        collected += [each] if code == 200 else []
+    return collected
 
 
 async def test_what_the_author_mends_is_in_force_and_what_is_broken_leaves_the_old(

@@ -26,9 +26,9 @@ async def test_waiting_answers_with_the_output_and_says_where_the_run_is(stack: 
         run = answer.headers["content-location"]
         assert re.fullmatch(f"/threads/{thread_id}/runs/[0-9a-f-]{{36}}", run)
         assert answer.headers["location"] == f"{run}/join"
-    _, found = await stack.call("GET", run)
-    assert found["status"] == "success"
-    assert found["metadata"]["created_by"] == "system"
+    _, body = await stack.call("GET", run)
+    assert body["status"] == "success"
+    assert body["metadata"]["created_by"] == "system"
     _, thread = await stack.call("GET", f"/threads/{thread_id}")
     assert (thread["status"], thread["values"], thread["config"]) == ("idle", {"a": 2, "b": 1}, {"configurable": {}})
     assert thread["metadata"] == {"graph_id": "echo", "assistant_id": default_assistant_id("echo")}
@@ -288,10 +288,10 @@ async def test_a_run_that_is_gone_before_its_request_is_answered_is_answered_all
     thread_id = await make_thread(stack)
     path = f"/threads/{thread_id}/runs"
     body = {"assistant_id": "echo", "input": {"n": 1}, "metadata": {"m": 1}}
-    _, found = await stack.call("POST", path, body, headers={"Idempotency-Key": "there"})
+    _, body_seen = await stack.call("POST", path, body, headers={"Idempotency-Key": "there"})
     # as when it is rolled back and folded between its creation and our look
     monkeypatch.setitem(run_create.SQL, "run", f"SELECT * FROM ({run_create.SQL['run']}) AS found WHERE false")
     status, run = await stack.call("POST", path, body, headers={"Idempotency-Key": "gone"})
     assert (status, run["status"], run["thread_id"]) == (200, "pending", thread_id)
     assert run["metadata"].items() >= {"m": 1, "graph_id": "echo"}.items()
-    assert run.keys() == found.keys()
+    assert run.keys() == body_seen.keys()

@@ -15,9 +15,9 @@ async def put(stack: Stack, namespace: list[str], key: str, value: Any) -> None:
 
 
 async def keys(stack: Stack, **body: Any) -> list[str]:
-    status, found = await stack.call("POST", "/store/items/search", body)
-    assert status == 200, found
-    return [item["key"] for item in found["items"]]
+    status, body_seen = await stack.call("POST", "/store/items/search", body)
+    assert status == 200, body_seen
+    return [item["key"] for item in body_seen["items"]]
 
 
 async def test_an_item_is_read_back_and_keeps_its_creation(stack: Stack) -> None:
@@ -46,7 +46,7 @@ async def test_prefixes_match_whole_labels(stack: Stack) -> None:
 async def test_filters_compare_values(stack: Stack) -> None:
     for n, value in enumerate(({"n": 1, "s": "x"}, {"n": 2.5, "s": "y"}, {"s": "z", "in": {"a": 1}}, {"n": "9"})):
         await put(stack, ["f"], str(n), value)
-    for wanted, found in (
+    for wanted, entry in (
         ({"n": 1}, "0"),
         ({"n": {"$gt": 1}}, "1"),
         ({"n": {"$gte": 1, "$lt": 2.5}}, "0"),
@@ -56,7 +56,7 @@ async def test_filters_compare_values(stack: Stack) -> None:
         ({"n": None}, "2"),
         ({"n": {"$eq": "9"}}, "3"),
     ):
-        assert "".join(await keys(stack, namespace_prefix=["f"], filter=wanted)) == found, wanted
+        assert "".join(await keys(stack, namespace_prefix=["f"], filter=wanted)) == entry, wanted
     body = {"namespace_prefix": ["f"], "filter": {"n": {"$zz": 1}}}
     assert await stack.call("POST", "/store/items/search", body) == (400, {"detail": "Unsupported operator: $zz"})
 
@@ -66,8 +66,8 @@ async def test_namespaces_are_listed_by_pattern_and_depth(stack: Stack) -> None:
         await put(stack, namespace, "k", {})
 
     async def listed(**body: Any) -> list[list[str]]:
-        _, found = await stack.call("POST", "/store/namespaces", body)
-        return found["namespaces"]  # type: ignore[no-any-return]
+        _, body_seen = await stack.call("POST", "/store/namespaces", body)
+        return body_seen["namespaces"]  # type: ignore[no-any-return]
 
     assert await listed() == [["u", "1", "mem"], ["u", "2", "log"], ["u", "2", "mem"], ["v"]]
     assert await listed(prefix=["u", "*", "mem"]) == [["u", "1", "mem"], ["u", "2", "mem"]]

@@ -294,6 +294,6 @@ async def test_a_stream_that_tells_less_than_was_seen_live_says_so(stack: Stack)
 
 async def test_metrics_say_how_much_redis_holds(stack: Stack) -> None:
     lines = (await stack.call("GET", "/metrics"))[1].splitlines()
-    found = dict(line.split() for line in lines if line.startswith("langlog_redis_"))
-    assert int(found["langlog_redis_used_bytes"]) > 0
-    assert found["langlog_redis_max_bytes"] == found["langlog_redis_frames_bytes"] == "0"
+    result = dict(line.split() for line in lines if line.startswith("langlog_redis_"))
+    assert int(result["langlog_redis_used_bytes"]) > 0
+    assert result["langlog_redis_max_bytes"] == result["langlog_redis_frames_bytes"] == "0"

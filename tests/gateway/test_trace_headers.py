@@ -18,17 +18,17 @@ def test_what_langsmith_sends_comes_back_in_parts_and_as_it_came() -> None:
         name="caller", project_name="a project, really", extra={"metadata": {"team": "é"}}, tags=["a", "b c"]
     )
     headers = parent.to_headers()
-    found = trace_configurable(headers)
-    assert found["langsmith-trace"] == parent.dotted_order
-    assert found["langsmith-project"] == "a project, really"
-    assert found["langsmith-metadata"]["team"] == "é"
-    assert found["langsmith-tags"] == ["a", "b c"]
-    again = RunTree.from_headers({name: found[name] for name in ("langsmith-trace", "baggage")})
+    result = trace_configurable(headers)
+    assert result["langsmith-trace"] == parent.dotted_order
+    assert result["langsmith-project"] == "a project, really"
+    assert result["langsmith-metadata"]["team"] == "é"
+    assert result["langsmith-tags"] == ["a", "b c"]
+    again = RunTree.from_headers({name: result[name] for name in ("langsmith-trace", "baggage")})
     assert (again.id, again.session_name, again.metadata["team"]) == (parent.id, "a project, really", "é")
 
 
 @pytest.mark.parametrize(
-    ("headers", "found"),
+    ("headers", "expected"),
     [
         ({}, {}),
         ({"langsmith-trace": ORDER[:-1]}, {}),
@@ -53,5 +53,5 @@ def test_what_langsmith_sends_comes_back_in_parts_and_as_it_came() -> None:
         ),
     ],
 )
-def test_what_is_of_another_form_or_too_large_is_left_out(headers: dict[str, str], found: dict[str, Any]) -> None:
-    assert trace_configurable(headers) == found
+def test_what_is_of_another_form_or_too_large_is_left_out(headers: dict[str, str], expected: dict[str, Any]) -> None:
+    assert trace_configurable(headers) == expected

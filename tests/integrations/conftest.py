@@ -18,14 +18,14 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 @pytest.fixture(scope="session")
 def langsmith() -> Iterator[LangSmith]:
-    with LangSmith().up() as found:
-        yield found
+    with LangSmith().up() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
 def collector() -> Iterator[Collector]:
-    with Collector().up() as found:
-        yield found
+    with Collector().up() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +40,5 @@ def server(
 
 @pytest.fixture
 async def client(server: LiveServer) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=server.url, api_key=None) as found:
-        yield found
+    async with get_client(url=server.url, api_key=None) as opened:
+        yield opened

@@ -64,8 +64,8 @@ class LangSmith:
                 {"id": str(uuid.uuid4()), "url": f"{self.url}/f/{one['feedback_key']}"}
                 for one in (asked if isinstance(asked, list) else [asked])
             ]
-            found = [{**token, "expires_at": "2030-01-01T00:00:00+00:00"} for token in tokens]
-            return found if isinstance(asked, list) else found[0]
+            collected = [{**token, "expires_at": "2030-01-01T00:00:00+00:00"} for token in tokens]
+            return collected if isinstance(asked, list) else collected[0]
         return {}
 
     def _keep(self, runs: list[dict[str, Any]]) -> None:
@@ -101,12 +101,12 @@ class LangSmith:
                 return self.headers.get("transfer-encoding", "").lower() == "chunked"
 
             def _all(self) -> bytes:
-                found = b""
+                result = b""
                 while size := int(self.rfile.readline().strip(), 16):
-                    found += self.rfile.read(size)
+                    result += self.rfile.read(size)
                     self.rfile.readline()
                 self.rfile.readline()
-                return found
+                return result
 
             def _answer(self, content: Any) -> None:
                 data = json.dumps(content).encode()
@@ -132,10 +132,10 @@ class LangSmith:
 def _parts(body: bytes, content_type: str) -> list[dict[str, Any]]:
     """Runs of a multipart call: ``post.<id>`` and ``patch.<id>``, and their members ``post.<id>.inputs`` and the like."""
     whole = b"content-type: " + content_type.encode() + b"\r\n\r\n" + body
-    found: dict[str, dict[str, Any]] = {}
+    members: dict[str, dict[str, Any]] = {}
     for part in email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(whole).iter_parts():
         _, run_id, *member = str(part.get_param("name", header="content-disposition")).split(".")
         data = json.loads(part.get_payload(decode=True))
-        run = found.setdefault(run_id, {"id": run_id})
+        run = members.setdefault(run_id, {"id": run_id})
         run.update({member[0]: data} if member else data)
-    return list(found.values())
+    return list(members.values())

@@ -73,7 +73,7 @@ async def test_a_human_decides_about_a_tool_call(
     assert asked["value"]["review_configs"][0]["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
     waiting = await client.threads.get(thread["thread_id"])
     assert waiting["status"] == "interrupted"
-    assert [i["id"] for found in waiting["interrupts"].values() for i in found] == [asked["id"]]
+    assert [i["id"] for entry in waiting["interrupts"].values() for i in entry] == [asked["id"]]
     after: Any = await client.runs.wait(thread["thread_id"], "approving", command=decisions(decision))
     assert result in after["messages"][-1]["content"]
     assert (await client.threads.get(thread["thread_id"]))["status"] == "idle"
@@ -111,8 +111,8 @@ async def test_each_call_asks_by_itself_says_what_it_takes_and_is_answered_by_it
     state = await client.threads.get_state(thread["thread_id"])
     shown = {i["id"]: i for task in state["tasks"] for i in task["interrupts"]}
     assert set(shown) == {i["id"] for i in asked}
-    for found in (*asked, *shown.values()):
-        assert found["response_schema"]["discriminator"]["propertyName"] == "type"
+    for entry in (*asked, *shown.values()):
+        assert entry["response_schema"]["discriminator"]["propertyName"] == "type"
     answers = {asked[0]["id"]: {"type": "reject", "message": "no"}, asked[1]["id"]: {"type": "approve"}}
     after: Any = await client.runs.wait(thread["thread_id"], "each_call", command={"resume": answers})
     assert after["messages"][-1]["content"].endswith("sent 'y' to b")
@@ -212,9 +212,9 @@ async def test_an_asynchronous_subagent_that_waits_for_its_user_says_so_and_goes
     await client.runs.join(task_id, run["run_id"])
     check = f'check_async_task {{"task_id": "{task_id}"}}'
     messages = await say(client, "boss", check, thread["thread_id"])
-    found = json.loads(next(m for m in reversed(messages) if m["type"] == "tool")["content"])
-    assert found["status"] == "waiting"
-    assert found["interrupts"][0]["value"]["action_requests"][0]["name"] == "send_mail"
+    decoded = json.loads(next(m for m in reversed(messages) if m["type"] == "tool")["content"])
+    assert decoded["status"] == "waiting"
+    assert decoded["interrupts"][0]["value"]["action_requests"][0]["name"] == "send_mail"
     await client.runs.wait(task_id, "worker", command=decisions({"type": "approve"}))
     check = await say(client, "boss", check, thread["thread_id"])
     assert "sent 'x' to a" in json.dumps(check)

@@ -80,11 +80,11 @@ async def test_checkpoints_are_encrypted_by_the_key_and_then_by_handlers_that_re
 
 
 def test_the_key_is_one_more_master_key_and_turns_the_encryption_of_the_log_on() -> None:
-    found = read_settings({"LANGGRAPH_AES_KEY": KEY})
-    assert found.encryption == "on"
-    assert len(base64.b64decode(found.master_key)) == 32
+    result = read_settings({"LANGGRAPH_AES_KEY": KEY})
+    assert result.encryption == "on"
+    assert len(base64.b64decode(result.master_key)) == 32
     both = read_settings({"LANGGRAPH_AES_KEY": KEY, "LANGLOG_MASTER_KEY": "own", "LANGLOG_ENCRYPTION": "read"})
-    assert (both.encryption, both.master_key) == ("read", f"own,{found.master_key}")
+    assert (both.encryption, both.master_key) == ("read", f"own,{result.master_key}")
     for length in (16, 24, 32):
         assert read_settings({"LANGGRAPH_AES_KEY": "k" * length}).aes_key == "k" * length
 

@@ -104,9 +104,9 @@ async def things(client: LangGraphClient) -> None:
         "asks", context={"tone": SECRET}, metadata={"name": SECRET, "color": "red"}
     )
     await client.assistants.update(assistant["assistant_id"], metadata={"alias": SECRET})
-    (found,) = await client.assistants.search(metadata={"color": "red"})
-    assert found["metadata"] == {"name": SECRET, "color": "red", "alias": SECRET}
-    assert found["context"] == {"tone": SECRET}
+    (results,) = await client.assistants.search(metadata={"color": "red"})
+    assert results["metadata"] == {"name": SECRET, "color": "red", "alias": SECRET}
+    assert results["context"] == {"tone": SECRET}
     await client.store.put_item(["people"], "jane", {"text": SECRET, "color": "green"})
     item: Any = await client.store.get_item(["people"], "jane")
     assert item["value"] == {"text": SECRET, "color": "green"}
@@ -155,10 +155,10 @@ async def test_what_json_handlers_seal_is_in_clear_nowhere(
             assert await stores.rows_with(SECRET) == []
             assert await stores.keys_with(SECRET) == []
 
-            (found,) = await client.threads.search(metadata={"color": "blue"})
-            assert found["thread_id"] == thread_id
-            assert (found["metadata"]["name"], found["metadata"]["alias"]) == (SECRET, SECRET)
-            assert found["values"]["text"] == f"more {SECRET}"  # type: ignore[call-overload]
+            (results,) = await client.threads.search(metadata={"color": "blue"})
+            assert results["thread_id"] == thread_id
+            assert (results["metadata"]["name"], results["metadata"]["alias"]) == (SECRET, SECRET)
+            assert results["values"]["text"] == f"more {SECRET}"  # type: ignore[call-overload]
             assert await client.threads.search(metadata={"name": SECRET}) == []
             assert [t["thread_id"] for t in await client.threads.search(values={"color": "red"})] == [thread_id]
             assert await other.threads.search(metadata={"color": "blue"}) == []

@@ -28,13 +28,13 @@ async def test_a_run_arrives_with_its_nodes_and_says_whose_it_is(client: LangGra
     thread = await client.threads.create()
     run = await client.runs.create(thread["thread_id"], "traced", input={"text": "a"}, metadata={"mine": "yes"})
     await client.runs.join(thread["thread_id"], run["run_id"])
-    found = langsmith.trace(run["run_id"], "traced", "think", "GenericFakeChatModel", "own function")
-    top, node = found["traced"], found["think"]
+    result = langsmith.trace(run["run_id"], "traced", "think", "GenericFakeChatModel", "own function")
+    top, node = result["traced"], result["think"]
     assert (top["id"], top["session_name"], top["run_type"]) == (run["run_id"], "the-projects-own", "chain")
     assert top.get("parent_run_id") is None
     assert node["parent_run_id"] == top["id"]
-    assert found["GenericFakeChatModel"]["parent_run_id"] == node["id"]
-    assert found["own function"]["parent_run_id"] == node["id"]
+    assert result["GenericFakeChatModel"]["parent_run_id"] == node["id"]
+    assert result["own function"]["parent_run_id"] == node["id"]
     assert (top["inputs"], top["outputs"]["text"]) == ({"text": "a"}, "THOUGHT")
     about = top["extra"]["metadata"]
     assert (about["thread_id"], about["run_id"], about["graph_id"]) == (thread["thread_id"], run["run_id"], "traced")
@@ -52,16 +52,16 @@ async def test_opentelemetry_gets_its_spans_of_the_same_run(
     await client.runs.join(thread["thread_id"], run["run_id"])
     assert "think" in langsmith.trace(run["run_id"], "think")
     wanted = {"graph traced", "node think"}
-    found = collector.wait(lambda spans: wanted <= {span.name for span in spans if span.trace_id == trace_id})
-    assert len([span for span in found if span.trace_id == trace_id and span.name == "node think"]) == 1
+    result = collector.wait(lambda spans: wanted <= {span.name for span in spans if span.trace_id == trace_id})
+    assert len([span for span in result if span.trace_id == trace_id and span.name == "node think"]) == 1
 
 
 async def test_an_error_of_a_node_arrives(client: LangGraphClient, langsmith: LangSmith) -> None:
     thread = await client.threads.create()
     run = await client.runs.create(thread["thread_id"], "traced", input={"text": "break"})
     await client.runs.join(thread["thread_id"], run["run_id"])
-    found = langsmith.trace(run["run_id"], "traced", "think")
-    assert "thinking failed" in found["think"]["error"]
+    result = langsmith.trace(run["run_id"], "traced", "think")
+    assert "thinking failed" in result["think"]["error"]
 
 
 @pytest.mark.parametrize("graph", ["traced", "opted_in"])
@@ -75,11 +75,11 @@ async def test_a_run_is_a_child_of_its_callers_run(graph: str, client: LangGraph
     values = await client.runs.join(thread["thread_id"], run["run_id"])
     seen = {"langsmith-trace": INNER, "langsmith-project": "callers", "langsmith-metadata": {"team": "blue"}}
     assert values["seen"] == seen, "langsmith-tags is excluded by the project"
-    found = langsmith.trace(run["run_id"], graph, "think")
-    top = found[graph]
+    result = langsmith.trace(run["run_id"], graph, "think")
+    top = result[graph]
     assert (top["parent_run_id"], top["trace_id"]) == (INNER[-36:], ORDER[-36:])
     assert top["dotted_order"].startswith(INNER + ".")
-    assert {one["session_name"] for name, one in found.items() if name != "own function"} == {"callers"}
+    assert {one["session_name"] for name, one in result.items() if name != "own function"} == {"callers"}
     assert top["extra"]["metadata"]["team"] == "blue"
 
 
@@ -93,10 +93,10 @@ async def test_langgraphs_remote_graph_goes_on_with_its_trace(
         with ls.trace("caller", client=client) as caller:
             values = await remote.ainvoke({"text": "a"})
     assert values["seen"]["langsmith-trace"].startswith(str(caller.dotted_order))
-    found = langsmith.wait(
+    result = langsmith.wait(
         lambda runs: any(r["name"] == "think" and r["trace_id"] == str(caller.id) for r in runs.values())
     )
-    assert str(caller.id) in {run["trace_id"] for run in found.values()}
+    assert str(caller.id) in {run["trace_id"] for run in result.values()}
     client.cleanup() if hasattr(client, "cleanup") else None
 
 
@@ -125,9 +125,9 @@ async def test_a_caller_files_its_run_under_a_project_and_an_example(
         langsmith_tracing={"project_name": "experiments", "example_id": example},
     )
     await client.runs.join(thread["thread_id"], run["run_id"])
-    found = langsmith.trace(run["run_id"], "traced", "think", "own function")
-    assert {one["session_name"] for one in found.values()} == {"experiments"}
-    assert found["traced"]["reference_example_id"] == example
+    result = langsmith.trace(run["run_id"], "traced", "think", "own function")
+    assert {one["session_name"] for one in result.values()} == {"experiments"}
+    assert result["traced"]["reference_example_id"] == example
     assert (await client.runs.get(thread["thread_id"], run["run_id"]))["kwargs"]["langsmith_tracer"] == {
         "project_name": "experiments",
         "example_id": example,
@@ -142,8 +142,8 @@ async def test_a_header_that_is_for_the_graph_alone_does_not_go_to_langsmith(
         thread["thread_id"], "traced", input={"text": "a"}, headers={"x-tenant": "secret-of-a-tenant"}
     )
     assert (await client.runs.join(thread["thread_id"], run["run_id"]))["seen"] == {"x-tenant": "secret-of-a-tenant"}
-    found = langsmith.trace(run["run_id"], "traced", "think", "GenericFakeChatModel")
-    for one in found.values():
+    result = langsmith.trace(run["run_id"], "traced", "think", "GenericFakeChatModel")
+    for one in result.values():
         assert "secret-of-a-tenant" not in json.dumps(one["extra"]), one["name"]
 
 

@@ -51,11 +51,11 @@ async def test_what_is_made_changed_and_deleted_is_delivered(stack: Stack) -> No
         )
         assert "values" not in feed.rows["threads"][thread]
         assert "kwargs" not in feed.rows["runs"][run["run_id"]]
-        status, found = await stack.call("POST", "/threads/search", {"ids": [thread]})
+        status, body = await stack.call("POST", "/threads/search", {"ids": [thread]})
         assert status == 200
         row = feed.rows["threads"][thread]
-        assert {name: found[0][name] for name in row.keys() & found[0].keys()} == {
-            name: row[name] for name in row.keys() & found[0].keys()
+        assert {name: body[0][name] for name in row.keys() & body[0].keys()} == {
+            name: row[name] for name in row.keys() & body[0].keys()
         }
         assert feed.rows["crons"][cron["cron_id"]]["schedule"] == CRON["schedule"]
         await stack.call("DELETE", f"/threads/{thread}/runs/{run['run_id']}")
@@ -206,9 +206,9 @@ async def test_another_tenants_things_are_never_sent(make_stack_on_both: MakeSta
     async with make_stack_on_both(project=PROJECT, no_project=False) as stack:
 
         async def as_(who: str, method: str, path: str, body: Any = None) -> Any:
-            status, found = await stack.call(method, path, body, headers={"authorization": who})
-            assert status in (200, 204), found
-            return found
+            status, body_seen = await stack.call(method, path, body, headers={"authorization": who})
+            assert status in (200, 204), body_seen
+            return body_seen
 
         async def self_made(who: str, readers: list[Feed]) -> set[str]:
             """Ids of things that a user makes, of which only the last is left; the user's readers have heard of all of it."""

@@ -50,12 +50,12 @@ def record(key: str, value: bytes | str, topic: str = "commands", **headers: str
 
 async def take(reader: LogReader, count: int, max_records: int = 1000) -> list[Record]:
     """Read until there are ``count``. More is an error."""
-    found: list[Record] = []
+    collected: list[Record] = []
     async with asyncio.timeout(LIMIT_S):
-        while len(found) < count:
-            found += await reader.read(max_records)
-    assert len(found) == count
-    return found
+        while len(collected) < count:
+            collected += await reader.read(max_records)
+    assert len(collected) == count
+    return collected
 
 
 @contextlib.asynccontextmanager
@@ -105,8 +105,8 @@ class Following:
 
     async def _run(self) -> None:
         while True:
-            found = await self._reader.read()
-            self.records += found
+            events = await self._reader.read()
+            self.records += events
             async with self._news:
                 self._news.notify_all()
 

@@ -29,13 +29,13 @@ async def main(file: Path) -> list[str]:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     log = open_log(Settings(log_uri=f"sqlite://{file}", partitions=1))
     await log.start()
-    found = [await said(log, append=True), await said(log, append=False)]
+    collected = [await said(log, append=True), await said(log, append=False)]
     limit_files(1024)
-    found += [await said(log, append=False), await said(log, append=True)]
+    collected += [await said(log, append=False), await said(log, append=True)]
     limit_files(resource.RLIM_INFINITY)
-    found += [await said(log, append=False), await said(log, append=True), await said(log, append=False)]
+    collected += [await said(log, append=False), await said(log, append=True), await said(log, append=False)]
     await log.stop()
-    return found
+    return collected
 
 
 if __name__ == "__main__":

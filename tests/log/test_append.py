@@ -17,9 +17,9 @@ async def test_positions_are_the_places_at_which_readers_find_the_records(log: L
     positions = await log.append(records)
     assert [p.partition for p in positions] == [log.partition_of(r.key) for r in records]
     async with stopped_after(log.reader(["commands", "run-events"])) as reader:
-        found = {(r.topic, r.partition, r.offset): r for r in await take(reader, len(records))}
+        members = {(r.topic, r.partition, r.offset): r for r in await take(reader, len(records))}
     for new, position in zip(records, positions, strict=True):
-        read = found[new.topic, *position]
+        read = members[new.topic, *position]
         assert (read.key, read.value, read.headers) == (new.key, new.value, new.headers)
 
 
@@ -45,8 +45,8 @@ async def test_many_callers_at_once_lose_nothing_and_each_keeps_his_order(log: L
         return [(await log.append([record(f"key {name}", f"{name} {i}")]))[0].offset for i in range(each)]
 
     offsets = await asyncio.gather(*(append(name) for name in range(callers)))
-    for found in offsets:
-        assert found == sorted(found)
+    for entry in offsets:
+        assert entry == sorted(entry)
     async with stopped_after(log.reader(["commands"])) as reader:
         found_records = await take(reader, callers * each)
     for name in range(callers):
@@ -73,17 +73,17 @@ async def test_a_record_at_the_limit_passes_and_one_over_it_is_refused_whole(
         await log.append([record("a", "small"), record("a", largest + b"x")])
     await log.append([record("a", largest), record("b", largest), record("a", "after")])
     async with stopped_after(log.reader(["commands"])) as reader:
-        found = await take(reader, 3)
-    assert sorted(len(r.value) for r in found) == [5, len(largest), len(largest)]
+        result = await take(reader, 3)
+    assert sorted(len(r.value) for r in result) == [5, len(largest), len(largest)]
 
 
 async def test_bytes_headers_and_keys_come_back_as_they_went(log: Log) -> None:
     new = NewRecord("commands", "Schlüssel \x00 🗝", bytes(range(256)), {"ce_subject": "Größe ∞", "empty": ""})
     await log.append([new, NewRecord("commands", "", b"", {})])
     async with stopped_after(log.reader(["commands"])) as reader:
-        found = {r.key: r for r in await take(reader, 2)}
-    assert (found[new.key].value, found[new.key].headers) == (new.value, new.headers)
-    assert (found[""].value, found[""].headers) == (b"", {})
+        members = {r.key: r for r in await take(reader, 2)}
+    assert (members[new.key].value, members[new.key].headers) == (new.value, new.headers)
+    assert (members[""].value, members[""].headers) == (b"", {})
 
 
 async def test_nothing_to_append_is_nothing(log: Log) -> None:
@@ -109,8 +109,8 @@ async def test_a_log_opened_again_goes_on_where_it_was(settings: Settings, open_
     (position,) = await second.append([record("key 3", "100")])
     assert position.offset == ends[position.partition]
     async with stopped_after(second.reader(["commands"])) as reader:
-        found = await take(reader, 101)
-    assert sorted(int(r.value) for r in found) == list(range(101))
+        result = await take(reader, 101)
+    assert sorted(int(r.value) for r in result) == list(range(101))
 
 
 async def test_an_append_is_refused_when_the_log_is_closed(settings: Settings, open_started: OpenLog) -> None:

@@ -13,9 +13,9 @@ async def test_records_are_found_by_their_offsets_wherever_they_lie_in_the_parti
     positions = await log.append([record("one", f"{n}") for n in range(700)])
     partition, first = positions[0].partition, positions[0].offset
     asked = [first + n for n in (650, 0, 3, 4, 699)]
-    found = await log.fetch("commands", partition, asked)
-    assert [(r.offset - first, r.value) for r in found] == [(n, b"%d" % n) for n in (0, 3, 4, 650, 699)]
-    assert {(r.topic, r.partition, r.key, r.headers["ce_id"]) for r in found} == {
+    rows = await log.fetch("commands", partition, asked)
+    assert [(r.offset - first, r.value) for r in rows] == [(n, b"%d" % n) for n in (0, 3, 4, 650, 699)]
+    assert {(r.topic, r.partition, r.key, r.headers["ce_id"]) for r in rows} == {
         ("commands", partition, "one", "id of one")
     }
 
@@ -30,5 +30,5 @@ async def test_what_is_not_there_is_left_out_without_waiting_for_it(log: Log) ->
 
 async def test_several_may_ask_at_once_and_readers_go_on_beside_them(log: Log) -> None:
     places = {key: (await log.append([record(key, key)]))[0] for key in ("a", "b", "c")}
-    found = await asyncio.gather(*(log.fetch("commands", p.partition, [p.offset]) for p in places.values()))
-    assert [records[0].value.decode() for records in found] == list(places)
+    rows = await asyncio.gather(*(log.fetch("commands", p.partition, [p.offset]) for p in places.values()))
+    assert [records[0].value.decode() for records in rows] == list(places)

@@ -23,10 +23,10 @@ async def test_the_only_member_owns_every_partition_and_starts_where_it_says(log
     told = Told({lane: offset for lane, offset in done.items() if offset})
     following = Following(log.member("deciders", TOPICS, told))
     left = 60 - sum(done.values())
-    found = await following.until(left)
-    assert len(found) == left
+    result = await following.until(left)
+    assert len(result) == left
     assert told.history == [("assigned", {(topic, p) for topic in TOPICS for p in range(log.partitions)})]
-    assert all(r.partition not in range(3) for r in found)
+    assert all(r.partition not in range(3) for r in result)
     await following.stop()
 
 
@@ -129,8 +129,8 @@ async def test_what_stays_with_a_member_is_read_while_a_rebalance_waits_for_anot
     newcomer = Following(late_log.member("deciders", ["commands"], late))
     try:
         await log.append([record(key_in(log, numbers(told.owned)), "x")])
-        found = await following.until(1)
-        assert [r.value for r in found] == [b"x"]
+        result = await following.until(1)
+        assert [r.value for r in result] == [b"x"]
         assert not late.owned
         # a member that waits for the rebalance leaves all the same
         with capture_logs() as said:
@@ -248,6 +248,6 @@ async def test_the_positions_of_all_groups_can_be_seen_without_joining_any(log: 
     await log.commit("seen-a", lanes)
     await log.commit("seen-b", {("commands", positions[0].partition): 1})
     await log.committed("seen-a", lanes)
-    found = await log.group_positions()
-    assert found["seen-a"] == lanes
-    assert found["seen-b"] == {("commands", positions[0].partition): 1}
+    result = await log.group_positions()
+    assert result["seen-a"] == lanes
+    assert result["seen-b"] == {("commands", positions[0].partition): 1}

@@ -75,17 +75,17 @@ async def test_a_killed_broker_loses_nothing_acknowledged_and_doubles_nothing(ow
         await writers.more(2_000)
     await writers.stop()
     ends = await log.end_offsets("commands")
-    found = await alone.until(sum(ends))
-    counts = Counter(r.value.decode() for r in found)
+    result = await alone.until(sum(ends))
+    counts = Counter(r.value.decode() for r in result)
     assert [name for name in writers.acknowledged if counts[name] != 1] == []
     assert not set(counts) & set(writers.refused)
     for partition in range(log.partitions):
-        offsets = [r.offset for r in found if r.partition == partition]
+        offsets = [r.offset for r in result if r.partition == partition]
         assert offsets == list(range(ends[partition]))
     for writer in range(WRITERS):
-        numbers = [int(r.value.split(b"-")[1]) for r in found if r.key == f"key {writer}"]
+        numbers = [int(r.value.split(b"-")[1]) for r in result if r.key == f"key {writer}"]
         assert numbers == sorted(numbers)
-    while {r.value for r in member.records} != {r.value for r in found}:
+    while {r.value for r in member.records} != {r.value for r in result}:
         await member.until(len(member.records) + 1)
     for following in (alone, member):
         await following.stop()

@@ -66,20 +66,20 @@ class Subprocess:
 
     def acknowledged(self) -> dict[str, tuple[int, int]]:
         """id -> (partition, offset)"""
-        found = {}
+        members = {}
         for line in self.lines:
             for name, partition, offset in re.findall(r"(\S+)@(\d+)/(\d+)", line):
-                found[name] = (int(partition), int(offset))
-        return found
+                members[name] = (int(partition), int(offset))
+        return members
 
 
-def check_whole(found: list[Record]) -> None:
+def check_whole(results: list[Record]) -> None:
     """No gap, nothing twice, nothing torn, order per key."""
     by_key: dict[str, list[int]] = defaultdict(list)
-    for partition in {r.partition for r in found}:
-        offsets = [r.offset for r in found if r.partition == partition]
+    for partition in {r.partition for r in results}:
+        offsets = [r.offset for r in results if r.partition == partition]
         assert offsets == list(range(len(offsets)))
-    for r in found:
+    for r in results:
         name, number, dots = r.value.decode().split(" ")
         assert r.headers["ce_id"] == f"{name}-{number}"
         assert set(dots) == {"."}
@@ -95,9 +95,9 @@ async def test_several_processes_append_at_once_and_a_reader_follows(settings: S
     writers = [await Subprocess.start(settings, "append", f"writer{n}", "400", "2") for n in range(3)]
     for writer in writers:
         assert await writer.ended() == 0
-    found = await following.until(1200)
-    check_whole(found)
-    places = {r.headers["ce_id"]: (r.partition, r.offset) for r in found}
+    result = await following.until(1200)
+    check_whole(result)
+    places = {r.headers["ce_id"]: (r.partition, r.offset) for r in result}
     for writer in writers:
         assert len(writer.acknowledged()) == 400
         assert writer.acknowledged().items() <= places.items()
@@ -120,9 +120,9 @@ async def test_a_killed_appender_loses_nothing_acknowledged_and_leaves_nothing_t
     # whatever the victims did not live to announce is announced by the next append
     last = (await log.append([record("last", "last 0 ".ljust(2_000, "."), ce_id="last-0")]))[0]
     ends = await log.end_offsets("commands")
-    found = await following.until(sum(ends))
-    check_whole(found)
-    places = {r.headers["ce_id"]: (r.partition, r.offset) for r in found}
+    result = await following.until(sum(ends))
+    check_whole(result)
+    places = {r.headers["ce_id"]: (r.partition, r.offset) for r in result}
     assert said.items() <= places.items()
     assert places["last-0"] == last
     if log.name == "sqlite":
@@ -143,9 +143,9 @@ async def test_records_are_there_after_every_process_was_killed(settings: Settin
     log = await open_started(settings)
     ends = await log.end_offsets("commands")
     async with stopped_after(log.reader(["commands"])) as reader:
-        found = await take(reader, sum(ends))
-    check_whole(found)
-    places = {r.headers["ce_id"]: (r.partition, r.offset) for r in found}
+        result = await take(reader, sum(ends))
+    check_whole(result)
+    places = {r.headers["ce_id"]: (r.partition, r.offset) for r in result}
     for victim in victims:
         assert victim.acknowledged().items() <= places.items()
     (position,) = await log.append([record("a", "x")])

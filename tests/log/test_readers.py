@@ -29,10 +29,10 @@ async def test_a_reader_goes_on_from_the_positions_given_and_from_the_beginning_
     there = [p.offset for p in positions if p.partition == partition]
     start = {("commands", partition): there[len(there) // 2]}
     async with stopped_after(log.reader(["commands"], start)) as reader:
-        found = await take(reader, 80 - len(there) // 2)
+        result = await take(reader, 80 - len(there) // 2)
     for p in range(log.partitions):
         first = start.get(("commands", p), 0)
-        offsets = [r.offset for r in found if r.partition == p]
+        offsets = [r.offset for r in result if r.partition == p]
         assert offsets == list(range(first, first + len(offsets)))
 
 
@@ -43,9 +43,9 @@ async def test_a_reader_may_stop_anywhere_and_another_goes_on_without_gap_or_rep
     while len(seen) < 100:
         async with stopped_after(log.reader(["commands"], next_offsets)) as reader:
             async with asyncio.timeout(LIMIT_S):
-                found = await reader.read(max_records=17)
-        assert 0 < len(found) <= 17
-        for r in found:
+                events = await reader.read(max_records=17)
+        assert 0 < len(events) <= 17
+        for r in events:
             assert r.offset == next_offsets.get(("commands", r.partition), 0)
             next_offsets["commands", r.partition] = r.offset + 1
             seen.append(int(r.value))
@@ -110,8 +110,8 @@ async def test_what_another_instance_appends_wakes_a_blocked_reader(settings: Se
             await asyncio.sleep(0)
             began = time.perf_counter()
             await theirs.append([record("a", f"{i}")])
-            (found,) = await asyncio.wait_for(reading, LIMIT_S)
-            assert found.value == f"{i}".encode()
+            (result,) = await asyncio.wait_for(reading, LIMIT_S)
+            assert result.value == f"{i}".encode()
             waits.append(time.perf_counter() - began)
     assert mostly(waits) < WAKE_S
 
@@ -132,11 +132,11 @@ async def test_a_reader_that_starts_while_others_append_misses_nothing(
         await ours.append([record("step", "store", "store-events")])
     await asyncio.gather(*appending)
     for follower, count in zip(followers, (200, 200, 400), strict=True):
-        found = await follower.until(count)
-        assert len(found) == count
-        for topic in {r.topic for r in found}:
+        result = await follower.until(count)
+        assert len(result) == count
+        for topic in {r.topic for r in result}:
             for p in range(ours.partitions):
-                offsets = [r.offset for r in found if (r.topic, r.partition) == (topic, p)]
+                offsets = [r.offset for r in result if (r.topic, r.partition) == (topic, p)]
                 assert offsets == list(range(len(offsets)))
         await follower.stop()
 
@@ -163,13 +163,13 @@ async def test_a_reader_that_lags_gets_everything_all_the_same(log: Log, monkeyp
     monkeypatch.setattr(sqlite_reader, "QUEUE_BYTES", 50_000)
     async with stopped_after(log.reader(["commands"])) as reader:
         await log.append([record("a", "0")])
-        found = await take(reader, 1)
+        result = await take(reader, 1)
         for i in range(1, 300):
             await log.append([record(f"key {i % 3}", f"{i}".ljust(1000))])
-        found += await take(reader, 299, max_records=10)
-    assert sorted(int(r.value) for r in found) == list(range(300))
-    for key in {r.key for r in found}:
-        values = [int(r.value) for r in found if r.key == key]
+        result += await take(reader, 299, max_records=10)
+    assert sorted(int(r.value) for r in result) == list(range(300))
+    for key in {r.key for r in result}:
+        values = [int(r.value) for r in result if r.key == key]
         assert values == sorted(values)
 
 
@@ -224,7 +224,7 @@ async def test_a_member_that_is_sent_back_gives_everything_from_there_again(log:
 
 def places(records: list[Record]) -> dict[tuple[str, int], list[int]]:
     """Offsets of each partition, in the order in which they came."""
-    found: dict[tuple[str, int], list[int]] = {}
+    members: dict[tuple[str, int], list[int]] = {}
     for r in records:
-        found.setdefault((r.topic, r.partition), []).append(r.offset)
-    return found
+        members.setdefault((r.topic, r.partition), []).append(r.offset)
+    return members

@@ -87,8 +87,8 @@ async def test_a_hint_left_behind_by_a_killed_writer_costs_nothing_but_time(
         await writer.append([record("a", f"{number}")])
         lock.write_bytes(stale)
     async with stopped_after(first.reader(["commands"])) as reader:
-        found = await take(reader, 10)
-    assert [(r.offset, int(r.value)) for r in found] == [(n, n) for n in range(10)]
+        result = await take(reader, 10)
+    assert [(r.offset, int(r.value)) for r in result] == [(n, n) for n in range(10)]
 
 
 async def test_a_full_disk_refuses_the_append_and_spares_what_is_there(

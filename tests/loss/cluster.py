@@ -57,8 +57,8 @@ class Cluster:
     def second_gateway(self) -> tuple[Process, str]:
         """Another gateway, started and stopped with the others, and its URL."""
         port = free_port()
-        found = self.processes["second"] = self.process("second", SERVICES["gateway"], PORT=str(port))
-        return found, f"http://127.0.0.1:{port}"
+        result = self.processes["second"] = self.process("second", SERVICES["gateway"], PORT=str(port))
+        return result, f"http://127.0.0.1:{port}"
 
     async def start(self) -> None:
         """All at once: what each of them does meanwhile is mostly imports."""

@@ -44,8 +44,8 @@ def log_env(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    async with running_cluster(tmp_path_factory.mktemp("loss"), log_env) as found:
-        yield found
+    async with running_cluster(tmp_path_factory.mktemp("loss"), log_env) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -107,8 +107,8 @@ async def check(http: aiohttp.ClientSession, cluster: Cluster, runs: list[Run]) 
         state = await ask(http, "GET", f"/threads/{thread}/state")
         assert state["values"]["trail"] == expected
         assert state["next"] == []
-        found = await ask(http, "GET", f"/threads/{thread}")
-        assert (found["status"], found["values"]["trail"]) == ("idle", expected)
+        result = await ask(http, "GET", f"/threads/{thread}")
+        assert (result["status"], result["values"]["trail"]) == ("idle", expected)
     ends = {run.run: [event.TYPE for event in witness.finals[run.run]] for run in runs}
     assert all(end == [events.RunSucceeded.TYPE] for end in ends.values()), ends
 

@@ -46,8 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def document(server: LiveServer) -> dict[str, Any]:
-    found: dict[str, Any] = requests.get(f"{server.url}/openapi.json", timeout=ANSWER_S).json()
-    return found
+    result: dict[str, Any] = requests.get(f"{server.url}/openapi.json", timeout=ANSWER_S).json()
+    return result
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ async def eventually(look: Callable[[], Awaitable[T | None]], limit_s: float = L
     """What ``look`` finds, once it finds something true. Raises TimeoutError."""
     async with asyncio.timeout(limit_s):
         while True:
-            found = await look()
-            if found:
-                return found
+            value = await look()
+            if value:
+                return value
             await asyncio.sleep(PAUSE_S)

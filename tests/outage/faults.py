@@ -139,8 +139,8 @@ async def demoted(cluster: Cluster) -> AsyncIterator[None]:
 async def cannot_save(cluster: Cluster) -> AsyncIterator[None]:
     """Redis cannot write its snapshot, and takes no writes for that (MISCONF)."""
     async with _redis(cluster) as client:
-        found = await client.config_get("dir") | await client.config_get("dbfilename")
-        blocked = Path(f"{found['dir']}/{found['dbfilename']}")
+        result = await client.config_get("dir") | await client.config_get("dbfilename")
+        blocked = Path(f"{result['dir']}/{result['dbfilename']}")
         blocked.mkdir()  # where the snapshot would go
         await client.config_set("save", "3600 1")
         await client.bgsave()

@@ -37,9 +37,9 @@ def settings(make_settings: MakeSettings) -> Settings:
 async def stack(settings: Settings) -> AsyncIterator[Stack]:
     """Nothing is started."""
     async with open_backbone(settings, local=True) as backbone:
-        found = Stack(backbone)
-        await found.listen()
-        yield found
+        result = Stack(backbone)
+        await result.listen()
+        yield result
 
 
 @contextlib.asynccontextmanager
@@ -184,5 +184,5 @@ async def events_of(stack: Stack, thread: str) -> list[str]:
     end = (await stack.backbone.log.end_offsets(ev.RUN_EVENTS))[part]
     records = await stack.backbone.log.fetch(ev.RUN_EVENTS, part, range(end))
     silent = (ev.CommandRejected.TYPE, ev.CommandRepeated.TYPE)
-    found = {r.headers["ce_id"]: envelope.type_of(r.headers) for r in records if r.key == thread}
-    return [type for type in found.values() if type not in silent]
+    members = {r.headers["ce_id"]: envelope.type_of(r.headers) for r in records if r.key == thread}
+    return [type for type in members.values() if type not in silent]

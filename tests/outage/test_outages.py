@@ -38,8 +38,8 @@ def log_env(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    async with running_cluster(tmp_path_factory.mktemp("outage"), log_env) as found:
-        yield found
+    async with running_cluster(tmp_path_factory.mktemp("outage"), log_env) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="module")

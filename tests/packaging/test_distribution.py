@@ -15,11 +15,11 @@ def packages() -> list[Path]:
 
 
 def test_every_import_package_is_in_the_distribution_typed_and_checked() -> None:
-    found = {x.parent for x in ROOT.glob("*/langlog*/__init__.py")}
-    assert found == set(packages())
-    assert all((x / "py.typed").exists() for x in found)
-    assert {x.name for x in found} == set(PROJECT["tool"]["mypy"]["packages"])
-    assert {x.name for x in found} == set(PROJECT["tool"]["importlinter"]["root_packages"])
+    members = {x.parent for x in ROOT.glob("*/langlog*/__init__.py")}
+    assert members == set(packages())
+    assert all((x / "py.typed").exists() for x in members)
+    assert {x.name for x in members} == set(PROJECT["tool"]["mypy"]["packages"])
+    assert {x.name for x in members} == set(PROJECT["tool"]["importlinter"]["root_packages"])
 
 
 def test_no_package_has_a_name_that_a_users_project_would_have() -> None:

@@ -25,9 +25,9 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
     for row in rows:
         if row in ("| guarantee | test |", "| --- | --- |"):
             continue
-        found = GUARANTEE.findall(row)
-        assert found, row
-        for name, file in found:
+        result = GUARANTEE.findall(row)
+        assert result, row
+        for name, file in result:
             assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), name
 
 

@@ -118,9 +118,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 def commands(page: str) -> list[str]:
     """Lines of shell blocks, and commands in the text that stand alone: with an argument or more."""
     text = (ROOT / page).read_text()
-    found = [line for block in BLOCK.findall(text) for line in block.splitlines()]
-    found += INLINE.findall(BLOCK.sub("", text))
-    return [line.strip() for line in found if line.strip() and not line.strip().startswith("#")]
+    collected = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+    collected += INLINE.findall(BLOCK.sub("", text))
+    return [line.strip() for line in collected if line.strip() and not line.strip().startswith("#")]
 
 
 def carried_out(clone: Clone, page: str) -> Iterator[tuple[str, subprocess.CompletedProcess[str]]]:

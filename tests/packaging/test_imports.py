@@ -14,14 +14,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_imports_point_one_way() -> None:
-    found = subprocess.run(
+    finished = subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert found.returncode == 0, found.stdout + found.stderr
+    assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_imports_point_one_way() -> None:
 )
 def test_only_what_runs_graphs_has_langgraph_in_memory(module: str) -> None:
     code = f"import sys, {module}; print([x for x in ('langgraph', 'langchain_core') if x in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
-    assert found.stdout.strip() == "[]", found.stdout + found.stderr
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
+    assert finished.stdout.strip() == "[]", finished.stdout + finished.stderr
 
 
 def test_help_is_shown_without_importing_any_service_or_client() -> None:
@@ -51,8 +51,8 @@ try:
 except SystemExit:
     print([x for x in ("asyncpg", "redis", "aiohttp", "aiokafka", "structlog", "uvloop") if x in sys.modules])
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
-    assert found.stdout.rstrip().endswith("[]"), found.stdout + found.stderr
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
+    assert finished.stdout.rstrip().endswith("[]"), finished.stdout + finished.stderr
 
 
 def test_what_tests_replace_by_its_name_is_there() -> None:

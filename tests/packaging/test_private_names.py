@@ -87,10 +87,10 @@ LISTED = {x for names in NAMES.values() for name in names for x in name.partitio
 def test_a_private_name_that_we_use_is_where_it_was(name: str) -> None:
     module, _, path = name.partition(":")
     first, _, member = path.partition(".")
-    found = vars(importlib.import_module(module))
-    assert first in found, f"{name} has moved; used by {', '.join(_users(path))}"
+    result = vars(importlib.import_module(module))
+    assert first in result, f"{name} has moved; used by {', '.join(_users(path))}"
     if member:
-        assert member in _members(found[first]), f"{name} has moved; used by {', '.join(_users(member))}"
+        assert member in _members(result[first]), f"{name} has moved; used by {', '.join(_users(member))}"
 
 
 def test_every_private_name_that_we_use_is_listed() -> None:
@@ -133,10 +133,10 @@ def _private_members() -> Iterator[tuple[str, str]]:
         "--ignore-noqa",
         *SOURCES,
     ]
-    found = subprocess.run(
+    finished = subprocess.run(
         [str(Path(sys.executable).with_name("ruff")), *command], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for one in json.loads(found.stdout):
+    for one in json.loads(finished.stdout):
         yield one["message"].split("`")[1], one["filename"]
 
 

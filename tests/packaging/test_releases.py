@@ -30,17 +30,17 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 def found_pythons() -> dict[str, str]:
     """Version -> a Python of that version that can make environments, this one's left out: on the PATH, or pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    found: dict[str, str] = {}
+    members: dict[str, str] = {}
     for version in PYTHONS:
         places = [shutil.which(f"python{version}"), *(pyenv.glob(f"{version}.*/bin/python{version}"))]
         for place in places:
-            if place is None or version == HERE or version in found:
+            if place is None or version == HERE or version in members:
                 continue
             code = "import sys; print('%d.%d' % sys.version_info[:2])"
             done = subprocess.run([place, "-c", code], capture_output=True, text=True, timeout=60)
             if done.stdout.strip() == version:
-                found[version] = str(place)
-    return found
+                members[version] = str(place)
+    return members
 
 
 OTHERS = found_pythons()

@@ -50,14 +50,14 @@ EXCEPTIONS = {
 
 
 def test_clocks_and_chance_are_used_through_the_port_alone() -> None:
-    found = {}
+    members = {}
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
             name = str(file.relative_to(ROOT))
             if used := [f"line {line}: {what}" for line, what in direct_uses(ast.parse(file.read_text()))]:
-                found[name] = used
-    assert {name: used for name, used in found.items() if name not in EXCEPTIONS} == {}
-    assert [name for name in EXCEPTIONS if name not in found] == [], "no longer an exception"
+                members[name] = used
+    assert {name: used for name, used in members.items() if name not in EXCEPTIONS} == {}
+    assert [name for name in EXCEPTIONS if name not in members] == [], "no longer an exception"
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ class Told(NamedTuple):
 
     @property
     def namespace(self) -> list[str]:
-        found: list[str] = json.loads(self.text)["params"]["namespace"]
-        return found
+        decoded: list[str] = json.loads(self.text)["params"]["namespace"]
+        return decoded
 
     def root(self, *statuses: str) -> bool:
         """Whether this is the whole graph's lifecycle, with one of these."""
@@ -67,8 +67,8 @@ class Thread:
     async def command(self, method: str, **params: Any) -> dict[str, Any]:
         body = {"id": 1, "method": method, "params": params}
         async with self.http.post(f"{self.path}/commands", json=body) as answer:
-            found: dict[str, Any] = await answer.json()
-            return found
+            result: dict[str, Any] = await answer.json()
+            return result
 
     async def start(self, assistant: str, input: Any, **params: Any) -> str:
         answer = await self.command("run.start", assistant_id=assistant, input=input, **params)
@@ -92,33 +92,33 @@ class Thread:
             assert answer.status == 200, await answer.text()
             async for event in events_of(answer):
                 assert event.id is not None
-                found = Told(int(event.id), event.name, event.data)
-                assert json.loads(event.data)["seq"] == found.seq
-                yield found
+                result = Told(int(event.id), event.name, event.data)
+                assert json.loads(event.data)["seq"] == result.seq
+                yield result
 
     async def follow(self, until: Until = over, since: int | None = None, **body: Any) -> list[Told]:
         """Events up to the first that is ``until``."""
-        found = []
+        collected = []
         events = self.events(since, **body)
         try:
             async for event in events:
-                found.append(event)
+                collected.append(event)
                 if until(event):
                     break
         finally:
             await events.aclose()  # type: ignore[attr-defined]
-        return found
+        return collected
 
     async def follow_on(self, until: Until, *others: Thread) -> list[Told]:
         """As `follow`, going on by number, at one gateway after the other, when the connection breaks."""
-        found: list[Told] = []
+        collected: list[Told] = []
         gateways = [self, *others]
         while True:
             try:
-                async for event in gateways[0].events(found[-1].seq if found else None):
-                    found.append(event)
+                async for event in gateways[0].events(collected[-1].seq if collected else None):
+                    collected.append(event)
                     if until(event):
-                        return found
+                        return collected
             except (aiohttp.ClientError, TimeoutError):
                 pass
             gateways.append(gateways.pop(0))
@@ -136,20 +136,20 @@ class Socket:
         self._id += 1
         await self.socket.send_json({"id": self._id, "method": method, "params": params})
         while True:
-            found = await self.receive()
-            if isinstance(found, dict):
-                assert found["id"] == self._id
-                return found
+            result = await self.receive()
+            if isinstance(result, dict):
+                assert result["id"] == self._id
+                return result
 
     async def receive(self) -> Told | dict[str, Any] | None:
         """The next event or answer; None: closed."""
         message = await self.socket.receive(120)  # whatever else the machine does
         if message.type is not aiohttp.WSMsgType.TEXT:
             return None
-        found: dict[str, Any] = json.loads(message.data)
-        if found["type"] != "event":
-            return found
-        event = Told(found["seq"], found["method"], message.data.encode())
+        decoded: dict[str, Any] = json.loads(message.data)
+        if decoded["type"] != "event":
+            return decoded
+        event = Told(decoded["seq"], decoded["method"], message.data.encode())
         self.events.append(event)
         return event
 
@@ -160,7 +160,7 @@ class Socket:
     async def follow(self, until: Until = over) -> list[Told]:
         """All events so far, once one of those to come is ``until``."""
         while True:
-            found = await self.receive()
-            assert found is not None, f"closed with {self.socket.close_code}"
-            if isinstance(found, Told) and until(found):
+            result = await self.receive()
+            assert result is not None, f"closed with {self.socket.close_code}"
+            if isinstance(result, Told) and until(result):
                 return self.events

@@ -140,8 +140,8 @@ def test_values_without_messages_stay_as_they_are(value: Any) -> None:
 
 
 def test_of_a_run_that_nobody_kept_its_beginning_its_values_and_its_end_are_told() -> None:
-    found = derived(ending(values=b'{"a":1}'), 0)
-    assert seen(found) == [(5, "lifecycle", "running"), (11, "values", None), (12, "lifecycle", "completed")]
+    result = derived(ending(values=b'{"a":1}'), 0)
+    assert seen(result) == [(5, "lifecycle", "running"), (11, "values", None), (12, "lifecycle", "completed")]
     assert seen(derived(ending(values=b'{"a":1}'), 11)) == [(12, "lifecycle", "completed")]
     assert seen(derived(ending(status="error", error="bad"), 0)) == [
         (5, "lifecycle", "running"),
@@ -151,14 +151,14 @@ def test_of_a_run_that_nobody_kept_its_beginning_its_values_and_its_end_are_told
 
 def test_of_a_run_that_waits_for_answers_the_questions_are_told_before_its_end() -> None:
     asked = [{"value": "q1", "id": "i1"}, {"value": "q2", "id": "i2"}]
-    found = derived(ending(values=json.dumps({"a": 1, "__interrupt__": asked}).encode()), 5)
-    assert seen(found) == [
+    result = derived(ending(values=json.dumps({"a": 1, "__interrupt__": asked}).encode()), 5)
+    assert seen(result) == [
         (9, "input.requested", None),
         (10, "input.requested", None),
         (11, "lifecycle", "interrupted"),
         (12, "values", None),
     ]
-    assert b"__interrupt__" not in found[-1].text
+    assert b"__interrupt__" not in result[-1].text
 
 
 def test_a_run_that_told_nothing_is_no_event() -> None:
@@ -225,13 +225,13 @@ def test_the_tree_shows_one_run_alone_with_subgraphs_below_the_graph_that_runs_t
     def told(event: str, *namespace: str, name: str = "agent", run: str = "run") -> Event:
         hint = "" if namespace else f"/{event}"
         data = json.dumps({"event": event, "graph_name": name}).encode()
-        found = event_of(run, Frame(3, 1700, 2, "|".join((f"@lifecycle{hint}", *namespace)), data, 7))
-        assert found is not None
-        return found
+        result = event_of(run, Frame(3, 1700, 2, "|".join((f"@lifecycle{hint}", *namespace)), data, 7))
+        assert result is not None
+        return result
 
     before = [told("running", run="before"), told("started", "child:0", run="before"), told("completed", run="before")]
     assert tree(before, "run", "agent") == {"namespace": [], "status": "running", "graph_name": "agent"}
-    found = tree(
+    result = tree(
         [
             *before,
             told("running"),
@@ -247,4 +247,4 @@ def test_the_tree_shows_one_run_alone_with_subgraphs_below_the_graph_that_runs_t
     )
     inner = {"namespace": ["child:1", "inner:2"], "status": "completed", "graph_name": "inner"}
     child = {"namespace": ["child:1"], "status": "running", "graph_name": "child", "children": [inner]}
-    assert found == {"namespace": [], "status": "running", "graph_name": "agent", "children": [child]}
+    assert result == {"namespace": [], "status": "running", "graph_name": "agent", "children": [child]}

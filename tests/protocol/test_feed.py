@@ -49,7 +49,7 @@ class Run(NamedTuple):
 
     def events(self) -> list[Event]:
         """What is to be told: all but what a lost attempt said of its end."""
-        found = []
+        collected = []
         closed = 0
         for batch in self.batches:
             for frame in batch.frames:
@@ -57,14 +57,14 @@ class Run(NamedTuple):
                     closed = batch.attempt
                 event = event_of(self.id, frame)
                 if event is not None and batch.attempt != closed:
-                    found.append(event)
-        return found
+                    collected.append(event)
+        return collected
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> list[Run]:
     """A few runs of a thread, one after the other, some of them on a second attempt."""
-    found = []
+    collected = []
     floor = 0
     ms = 0
     for number in range(draw(st.integers(1, 3))):
@@ -92,9 +92,9 @@ def runs(draw: st.DrawFn) -> list[Run]:
                 batches.append(Batch(FrameBatch(run_id, attempt, frames[:cut], recorded, floor)))
                 frames = frames[cut:]
         status = "error" if end == "failed" else "success"
-        found.append(Run(run_id, batches, attempts, sequence, first, seq, status, recorded))
+        collected.append(Run(run_id, batches, attempts, sequence, first, seq, status, recorded))
         floor = seq
-    return found
+    return collected
 
 
 class Stored(History):
@@ -118,10 +118,10 @@ class Stored(History):
         return [batch for batch in self.published if batch.run_id == run_id and batch.resumable]
 
     async def of_run(self, thread_id: str, run_id: str, *, recorded: bool, upto: Any = None) -> list[Batch]:
-        found = [batch for batch in self._redis() if batch.run_id == run_id]
+        collected = [batch for batch in self._redis() if batch.run_id == run_id]
         if recorded:
-            found += await self.recorded(run_id)
-        return sorted(found, key=lambda batch: (batch.attempt, batch.first))
+            collected += await self.recorded(run_id)
+        return sorted(collected, key=lambda batch: (batch.attempt, batch.first))
 
     def count_missing(self, run_id: str, events: int) -> None:
         self.missing_events += events
@@ -135,13 +135,13 @@ class Stored(History):
         active = self.active
         seq = max((run.last_event_number for run in self.over), default=0)
         ended = [self._row(run) for run in self.over if run.last_event_number > after]
-        found = (
+        result = (
             Standing(seq, None, 0, False, ended)
             if active is None
             else Standing(seq, active.id, 1, active.recorded, ended, running(active.id, "agent", seq + 1, 0))
         )
         await asyncio.sleep(0)
-        return found
+        return result
 
     async def run(self, thread_id: str, run_id: str) -> Any:
         known = [*self.over, *([self.active] if self.active else [])]

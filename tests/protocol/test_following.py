@@ -46,16 +46,16 @@ async def test_numbers_go_on_over_all_runs_of_a_thread(thread: Thread) -> None:
 
 async def test_the_words_of_a_model_come_one_by_one_as_content_blocks(thread: Thread) -> None:
     await thread.start("talker", SPOKEN)
-    found = [event.data for event in await thread.follow() if event.method == "messages"]
-    words = "".join(data["delta"]["text"] for data in found if data["event"] == "content-block-delta")
+    collected = [event.data for event in await thread.follow() if event.method == "messages"]
+    words = "".join(data["delta"]["text"] for data in collected if data["event"] == "content-block-delta")
     assert words == "".join(f"{n} " for n in range(12))
-    assert [data["event"] for data in found if data["event"] != "content-block-delta"] == [
+    assert [data["event"] for data in collected if data["event"] != "content-block-delta"] == [
         "message-start",
         "content-block-start",
         "content-block-finish",
         "message-finish",
     ]
-    assert sum(data["event"] == "content-block-delta" for data in found) == 12
+    assert sum(data["event"] == "content-block-delta" for data in collected) == 12
 
 
 @pytest.mark.parametrize("mode", ["messages-tuple", "messages", ["values", "messages-tuple"]])
@@ -68,8 +68,8 @@ async def test_a_run_by_rest_that_streams_messages_is_told_in_content_blocks_too
     by_protocol = await other.follow()
 
     def said(events: list[Told]) -> list[Any]:
-        found = [event.data for event in events if event.method == "messages"]
-        return [{name: part for name, part in data.items() if name != "id"} for data in found]
+        collected = [event.data for event in events if event.method == "messages"]
+        return [{name: part for name, part in data.items() if name != "id"} for data in collected]
 
     assert said(by_rest) == said(by_protocol)
     assert len(said(by_rest)) == 16
@@ -79,9 +79,9 @@ async def test_a_run_by_rest_that_streams_messages_is_told_in_content_blocks_too
 async def test_a_run_by_rest_is_followed_like_any_other(thread: Thread) -> None:
     await thread.start("steps", {"count": 1})
     await thread.post("/runs/wait", {"assistant_id": "steps", "input": {"count": 3, "n": 0}, "stream_mode": "updates"})
-    found = await thread.follow(times(2))
-    assert [event.data["event"] for event in found if event.method == "lifecycle"] == ["running", "completed"] * 2
-    assert states(found)[-3:] == [1, 2, 3]
+    events = await thread.follow(times(2))
+    assert [event.data["event"] for event in events if event.method == "lifecycle"] == ["running", "completed"] * 2
+    assert states(events)[-3:] == [1, 2, 3]
     stream = await thread.post("/runs/wait", {"assistant_id": "steps", "input": {"count": 1, "n": 0}})
     assert stream["n"] == 1
 
@@ -97,12 +97,12 @@ async def test_streams_of_rest_show_nothing_of_the_protocol(thread: Thread) -> N
 
 async def test_tools_tell_when_they_start_and_what_they_say(thread: Thread) -> None:
     await thread.start("tooler", {"messages": []})
-    found = [event.data for event in await thread.follow() if event.method == "tools"]
-    assert [data["event"] for data in found] == ["tool-started", "tool-finished"]
-    assert {data["tool_call_id"] for data in found} == {"call-1"}
-    assert found[0]["tool_name"] == "double"
-    assert found[0]["input"] == {"n": 21}
-    assert found[1]["output"]["content"] == "42"
+    collected = [event.data for event in await thread.follow() if event.method == "tools"]
+    assert [data["event"] for data in collected] == ["tool-started", "tool-finished"]
+    assert {data["tool_call_id"] for data in collected} == {"call-1"}
+    assert collected[0]["tool_name"] == "double"
+    assert collected[0]["input"] == {"n": 21}
+    assert collected[1]["output"]["content"] == "42"
 
 
 async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) -> None:
@@ -149,22 +149,22 @@ async def test_an_input_for_a_thread_that_asks_is_the_answer(thread: Thread) -> 
 async def test_what_nodes_write_is_told_when_the_graph_was_compiled_so(thread: Thread) -> None:
     every = {"channels": ["lifecycle", "updates", "custom"]}
     await thread.start("reporter", {"text": "a"})
-    found = await thread.follow(**every)
+    events = await thread.follow(**every)
     custom = [{"name": "progress", "done": 1}, {"name": "a|b"}, "plain"]
-    assert [e.data for e in found if e.method == "custom"] == custom
-    assert [e.data for e in found if e.method == "updates"] == [{"report": {"text": "reported"}}]
+    assert [e.data for e in events if e.method == "custom"] == custom
+    assert [e.data for e in events if e.method == "updates"] == [{"report": {"text": "reported"}}]
     named = await thread.follow(channels=["lifecycle", "custom:progress"])
     assert [e.data for e in named if e.method != "lifecycle"] == custom[:1]
     await thread.start("quiet", {"text": "a"})
-    silent = await thread.follow(since=found[-1].seq, **every)
+    silent = await thread.follow(since=events[-1].seq, **every)
     assert {e.method for e in silent} == {"lifecycle"}
 
 
 async def test_a_call_of_a_tool_that_a_node_hands_on_is_no_message(thread: Thread) -> None:
     await thread.start("tooler", {"messages": []})
-    found = await thread.follow()
-    assert [event for event in found if event.method == "messages"] == []
-    last = [event.data for event in found if event.method == "values"][-1]
+    events = await thread.follow()
+    assert [event for event in events if event.method == "messages"] == []
+    last = [event.data for event in events if event.method == "values"][-1]
     assert last["messages"][0]["tool_calls"][0]["args"] == {"n": 21}
 
 
@@ -210,11 +210,11 @@ async def test_a_cancelled_run_is_interrupted_and_the_next_one_goes_on(thread: T
     await thread.follow(lambda event: event.data.get("n") == 3)
     await thread.post(f"/runs/{run}/cancel?wait=true")
     await thread.start("steps", {"count": 1, "pause": 0, "n": 0})
-    found = await following
-    ends = [event.data["event"] for event in found if event.method == "lifecycle"]
+    result = await following
+    ends = [event.data["event"] for event in result if event.method == "lifecycle"]
     assert ends == ["running", "interrupted", "running", "completed"]
-    assert [event.seq for event in found] == list(range(1, len(found) + 1))
-    assert found == await thread.follow(times(2))
+    assert [event.seq for event in result] == list(range(1, len(result) + 1))
+    assert result == await thread.follow(times(2))
 
 
 async def test_runs_that_were_removed_leave_no_hole_that_followers_wait_at(thread: Thread) -> None:
@@ -236,9 +236,9 @@ async def test_a_thread_that_was_deleted_and_made_again_begins_anew(thread: Thre
     async with thread.http.delete(thread.path) as answer:
         assert answer.status == 204
     await thread.start("steps", {"count": 1})
-    found = await thread.follow()
-    assert [event.seq for event in found] == [1, 2, 3, 4]
-    assert states(found) == [0, 1]
+    events = await thread.follow()
+    assert [event.seq for event in events] == [1, 2, 3, 4]
+    assert states(events) == [0, 1]
 
 
 # --- what may die -------------------------------------------------------------------------------
@@ -260,9 +260,9 @@ async def test_a_follower_loses_nothing_when_its_gateway_is_killed(thread: Threa
     await thread.start("steps", {"count": 80, "pause": 0.02})
     await thread.follow(lambda event: event.data.get("n") == 20)
     await asyncio.to_thread(pair.second.kill)
-    found, _ = await asyncio.gather(following, asyncio.to_thread(pair.second.start))
-    assert [event.seq for event in found] == list(range(1, len(found) + 1))
-    assert found == await other.follow(times(2))
+    results, _ = await asyncio.gather(following, asyncio.to_thread(pair.second.start))
+    assert [event.seq for event in results] == list(range(1, len(results) + 1))
+    assert results == await other.follow(times(2))
 
 
 async def test_a_gateway_that_goes_down_breaks_streams_off_so_that_they_go_on_elsewhere(
@@ -273,8 +273,8 @@ async def test_a_gateway_that_goes_down_breaks_streams_off_so_that_they_go_on_el
     await thread.start("steps", {"count": 100, "pause": 0.02})
     await thread.follow(lambda event: event.data.get("n") == 20)
     assert await asyncio.to_thread(pair.second.stop) == 0
-    found, _ = await asyncio.gather(following, asyncio.to_thread(pair.second.start))
-    assert states(found) == list(range(101))
+    results, _ = await asyncio.gather(following, asyncio.to_thread(pair.second.start))
+    assert states(results) == list(range(101))
 
 
 async def test_what_redis_loses_is_told_from_the_recording(thread: Thread, pair: Pair) -> None:
@@ -282,11 +282,11 @@ async def test_what_redis_loses_is_told_from_the_recording(thread: Thread, pair:
     await thread.start("steps", {"count": 100, "pause": 0.02})
     await thread.follow(lambda event: event.data.get("n") == 30)
     await pair.cluster.kill("redis")
-    found = await whole
-    assert states(found) == list(range(101))
+    result = await whole
+    assert states(result) == list(range(101))
     await pair.cluster.kill("redis")
-    assert await thread.follow() == found
-    assert await thread.at(pair.second_url).follow(since=50) == found[50:]
+    assert await thread.follow() == result
+    assert await thread.at(pair.second_url).follow(since=50) == result[50:]
 
 
 async def test_of_a_run_that_was_not_recorded_beginning_and_end_are_told_under_their_numbers(
@@ -318,11 +318,11 @@ async def test_a_run_that_loses_its_worker_goes_on_under_other_numbers(thread: T
     await thread.start("steps", {"count": 60, "pause": 0.05})
     await thread.follow(lambda event: event.data.get("n") == 10)
     await pair.lose_worker()
-    found = await following
-    numbers = [event.seq for event in found]
+    result = await following
+    numbers = [event.seq for event in result]
     assert numbers == sorted(set(numbers))
-    assert set(states(found)) == set(range(61))
-    assert await thread.follow() == found
+    assert set(states(result)) == set(range(61))
+    assert await thread.follow() == result
 
 
 # --- access to nothing ---------------------------------------------------------------------------

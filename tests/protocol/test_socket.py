@@ -91,8 +91,8 @@ async def test_a_subscription_goes_on_from_a_number_in_the_middle_of_a_run(threa
     await thread.follow(lambda event: event.data.get("n") == 20)
     async with opened(thread) as socket:
         await socket.command("subscription.subscribe", channels=ALL, since=10)
-        found = await socket.whole()
-    assert [event.seq for event in found] == list(range(11, 64))
+        result = await socket.whole()
+    assert [event.seq for event in result] == list(range(11, 64))
 
 
 async def test_a_connection_takes_its_run_up_again(thread: Thread) -> None:

@@ -56,10 +56,10 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
     env["LANGLOG_PROJECTION"] = LIVE
     with LiveServer(PROJECT, tmp_path_factory.mktemp(f"rebuild-{request.param}"), env).up() as server:
-        found = Scene(server)
+        result = Scene(server)
         for _ in range(4):
-            found.lived()
-        yield found
+            result.lived()
+        yield result
 
 
 @pytest.fixture

@@ -66,8 +66,8 @@ async def busy(scene: Scene) -> AsyncIterator[list[Client]]:
 
 
 async def oid(postgres: asyncpg.Connection, schema: str) -> int | None:
-    found: int | None = await postgres.fetchval("SELECT oid FROM pg_namespace WHERE nspname = $1", schema)
-    return found
+    value: int | None = await postgres.fetchval("SELECT oid FROM pg_namespace WHERE nspname = $1", schema)
+    return value
 
 
 async def test_clients_notice_nothing_of_swaps_there_and_back(scene: Scene, postgres_of: asyncpg.Connection) -> None:

@@ -33,9 +33,9 @@ async def test_every_row_that_was_tampered_with_is_printed_and_only_an_operator_
     before = await schemas(postgres_of)
     kept = await postgres_of.fetchval("SELECT count(*) FROM checkpoints WHERE thread_id = $1", lost)
 
-    found = scene.langlog("verify")
-    assert found.code == 1 and f"{kept + 3:,} rows differ." in found.out
-    lines = found.out.splitlines()
+    finished = scene.langlog("verify")
+    assert finished.code == 1 and f"{kept + 3:,} rows differ." in finished.out
+    lines = finished.out.splitlines()
     run = await postgres_of.fetchval("SELECT run_id FROM runs WHERE thread_id = $1", changed)
     at = lines.index(f'threads {{"thread_id":"{changed}"}} metadata')
     assert "99" in lines[at + 1] and lines[at + 1].startswith("    live    ")
@@ -65,12 +65,12 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A data folder with an encrypted log, of a server that was stopped."""
     env = {"LANGLOG_PROJECTION": LIVE, "LANGLOG_ENCRYPTION": "on", "LANGLOG_MASTER_KEY": MASTER}
     with LiveServer(PROJECT, tmp_path_factory.mktemp("encrypted"), env).up(verified=False) as server:
-        found = Scene(server)
-        found.lived()
-        erased = found.lived()
-        found.call("DELETE", f"/threads/{erased}")
-        found.verified()  # beside it
-    yield found
+        result = Scene(server)
+        result.lived()
+        erased = result.lived()
+        result.call("DELETE", f"/threads/{erased}")
+        result.verified()  # beside it
+    yield result
 
 
 def test_an_encrypted_log_is_verified_and_rebuilt_where_no_server_runs(encrypted: Scene, tmp_path: Path) -> None:

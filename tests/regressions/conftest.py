@@ -99,8 +99,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=server.url) as found:
-        yield found
+    async with get_client(url=server.url) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ async def test_no_connection_is_held_while_runs_execute_and_streams_are_open(
         assert {answer.status for answer in opened} == {200}
         waiters = [asyncio.ensure_future(_joined(http, *runs[n % SLOTS])) for n in range(WAITERS)]
         # everything else goes on with the few connections there are
-        found = await asyncio.gather(*(client.threads.search(limit=5) for _ in range(WAITERS)))
-        assert all(found)
+        results = await asyncio.gather(*(client.threads.search(limit=5) for _ in range(WAITERS)))
+        assert all(results)
         await _all_idle(server.database_uri)
         assert not any(waiter.done() for waiter in waiters)
         server.open(gate)

@@ -41,30 +41,30 @@ async def ends(client: LangGraphClient, graph: str, hows: list[str]) -> dict[str
 
 @pytest.mark.parametrize("graph", ["threaded", "looped"])
 async def test_a_run_ends_whatever_its_node_raises(client: LangGraphClient, graph: str) -> None:
-    found = await ends(client, graph, ["recurse", *(f"raise:{what}" for what in RAISED)])
-    assert found == dict.fromkeys(found, "error")
+    result = await ends(client, graph, ["recurse", *(f"raise:{what}" for what in RAISED)])
+    assert result == dict.fromkeys(result, "error")
     assert await client.runs.wait(None, "echo", input={"text": "next"})
 
 
 async def test_runs_end_on_a_worker_whose_streams_a_graph_has_closed(client: LangGraphClient) -> None:
-    found = await ends(client, "threaded", ["mute", "mute", "raise:surrogate", "return"])
-    assert found == {"mute": "error", "raise:surrogate": "error", "return": "success"}
+    result = await ends(client, "threaded", ["mute", "mute", "raise:surrogate", "return"])
+    assert result == {"mute": "error", "raise:surrogate": "error", "return": "success"}
 
 
 @pytest.mark.parametrize("kind", ["value", "stream", "ask"])
 async def test_a_run_ends_whatever_its_node_returns_streams_or_asks(client: LangGraphClient, kind: str) -> None:
-    found = await ends(client, "looped", [f"{kind}:{what}" for what in VALUES])
-    assert set(found.values()) <= {"success", "error", "interrupted"}, found
+    result = await ends(client, "looped", [f"{kind}:{what}" for what in VALUES])
+    assert set(result.values()) <= {"success", "error", "interrupted"}, result
     if kind == "stream":
-        assert found == dict.fromkeys(found, "success"), "what a node streams is shown as well as it can be"
+        assert result == dict.fromkeys(result, "success"), "what a node streams is shown as well as it can be"
 
 
 @pytest.mark.parametrize("graph", ODD_GRAPHS)
 async def test_a_run_ends_whatever_its_graph_is_like(client: LangGraphClient, graph: str) -> None:
-    found = await ends(
+    result = await ends(
         client, graph, ["return", "raise:surrogate", "value:surrogate", "stream:surrogate", "ask:object"]
     )
-    assert set(found.values()) <= {"success", "error", "interrupted"}, found
+    assert set(result.values()) <= {"success", "error", "interrupted"}, result
 
 
 async def test_a_run_ends_that_wrote_what_no_record_can_hold(client: LangGraphClient, thread: str) -> None:

@@ -35,9 +35,9 @@ async def test_a_wrongly_typed_field_is_named_and_an_update_mends_it(
 ) -> None:
     failed: Any = await client.runs.wait(thread, graph, input=given, raise_error=False)
     assert "__error__" in failed
-    found: Any = await client.threads.get(thread)
-    assert found["status"] == "error"
-    assert shown.items() <= found["values"].items(), "the thread, too, shows what there is"
+    result: Any = await client.threads.get(thread)
+    assert result["status"] == "error"
+    assert shown.items() <= result["values"].items(), "the thread, too, shows what there is"
     state: Any = await client.threads.get_state(thread)
     history: Any = await client.threads.get_history(thread)
     at: Any = await client.threads.get_state(thread, checkpoint=state["checkpoint"])

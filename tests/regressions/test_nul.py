@@ -111,8 +111,8 @@ async def test_text_that_only_spells_nul_is_taken_as_it_is(client: LangGraphClie
     thread: Any = await client.threads.create(metadata={"k": "\\u0000"})
     values: Any = await client.runs.wait(thread["thread_id"], "echo", input={"text": "\\u0000"})
     assert values["text"] == "\\u0000"
-    found: Any = await client.threads.get(thread["thread_id"])
-    assert found["metadata"]["k"] == found["values"]["text"] == "\\u0000"
+    result: Any = await client.threads.get(thread["thread_id"])
+    assert result["metadata"]["k"] == result["values"]["text"] == "\\u0000"
 
 
 async def test_nul_that_a_graph_returns_is_left_out_of_every_view_and_stays_the_graphs(
@@ -125,8 +125,8 @@ async def test_nul_that_a_graph_returns_is_left_out_of_every_view_and_stays_the_
     assert values["value"] == shown
     parts = [part async for part in client.runs.stream(thread, "returning", input=given, stream_mode="values")]
     assert parts[-1].data["value"] == shown
-    found: Any = await client.threads.get(thread)
-    assert (found["status"], found["values"]["value"]) == ("idle", shown)
+    result: Any = await client.threads.get(thread)
+    assert (result["status"], result["values"]["value"]) == ("idle", shown)
     state: Any = await client.threads.get_state(thread)
     history: Any = await client.threads.get_history(thread, limit=1)
     (listed,) = await client.threads.search(ids=[thread])
@@ -146,7 +146,7 @@ async def test_keys_that_are_no_text_are_the_same_in_every_view(client: LangGrap
     assert [next(iter(part.data.values()))["value"] for part in parts if part.event == "updates"] == [shown]
     state: Any = await client.threads.get_state(thread)
     history: Any = await client.threads.get_history(thread, limit=1)
-    found: Any = await client.threads.get(thread)
+    result: Any = await client.threads.get(thread)
     (listed,) = await client.threads.search(ids=[thread], values={"value": {"null": 1, "true": 2}})
-    for one in (state, history[0], found, listed):
+    for one in (state, history[0], result, listed):
         assert one["values"]["value"] == shown

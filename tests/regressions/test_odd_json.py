@@ -211,13 +211,13 @@ async def test_an_integer_beyond_64_bits_is_kept_exactly_refused_or_ends_its_run
         if path:
             assert find((await call("GET", path.format(id=body[id])))[1][member]) == [number, number], path
 
-    def find(found: Any) -> list[int]:
+    def find(value: Any) -> list[int]:
         """The numbers under "n", in order, as exactly as they came."""
-        if isinstance(found, list):
-            return [n for item in found for n in find(item)]
-        if isinstance(found, dict):
-            own = [found["n"]] if isinstance(found.get("n"), int | float) else []
-            return own + [n for item in found.values() for n in find(item)]
+        if isinstance(value, list):
+            return [n for item in value for n in find(item)]
+        if isinstance(value, dict):
+            own = [value["n"]] if isinstance(value.get("n"), int | float) else []
+            return own + [n for item in value.values() for n in find(item)]
         return []
 
     thread_made = await call("POST", "/threads", {"metadata": value})

@@ -11,8 +11,8 @@ from langgraph_sdk.errors import APIStatusError
 
 
 async def test_the_text_of_a_projects_own_exception_reaches_the_client(client: LangGraphClient) -> None:
-    found: Any = await client.runs.wait(None, "faulty", input={"how": "own"}, raise_error=False)
-    assert found["__error__"] == {"error": "OwnError", "message": "the text of my own error"}
+    result: Any = await client.runs.wait(None, "faulty", input={"how": "own"}, raise_error=False)
+    assert result["__error__"] == {"error": "OwnError", "message": "the text of my own error"}
 
 
 async def test_a_factorys_own_oserror_is_the_graphs_and_not_a_servers(client: LangGraphClient) -> None:

@@ -105,9 +105,9 @@ async def test_a_thread_made_by_a_run_honours_its_ttl(client: LangGraphClient, s
     else:
         thread = str(uuid.uuid4())
         await client.runs.wait(thread, "counter", input={"by": 1}, if_not_exists="create")
-    found: Any = await client.threads.get(thread, include=["ttl"])
-    assert (found["ttl"]["strategy"], found["ttl"]["ttl_minutes"]) == ("delete", 60)
-    assert _time(found["ttl"]["expires_at"]) - _time(found["updated_at"]) == timedelta(minutes=60)
+    result: Any = await client.threads.get(thread, include=["ttl"])
+    assert (result["ttl"]["strategy"], result["ttl"]["ttl_minutes"]) == ("delete", 60)
+    assert _time(result["ttl"]["expires_at"]) - _time(result["updated_at"]) == timedelta(minutes=60)
 
 
 def _time(text: str) -> datetime:
@@ -145,8 +145,8 @@ async def test_deleting_a_run_leaves_later_checkpoints_readable(client: LangGrap
         await client.runs.delete(thread, run["run_id"])
     assert await client.threads.get_state(thread) == state
     kept = [entry for entry in history if _run_of(entry) == runs[0]["run_id"]]
-    found = await client.threads.get_history(thread, limit=100)
-    assert [entry["values"] for entry in found] == [entry["values"] for entry in kept]
+    result = await client.threads.get_history(thread, limit=100)
+    assert [entry["values"] for entry in result] == [entry["values"] for entry in kept]
     for entry in kept:
         checkpoint: Any = entry["checkpoint"]
         at: Any = await client.threads.get_state(thread, checkpoint=checkpoint)
@@ -179,8 +179,8 @@ async def test_a_value_that_looks_like_an_interrupt_is_none(client: LangGraphCli
 
 
 async def _not_interrupted(client: LangGraphClient, thread: str) -> None:
-    found = await client.threads.get(thread)
-    assert (found["status"], found["interrupts"]) == ("idle", {})
+    result = await client.threads.get(thread)
+    assert (result["status"], result["interrupts"]) == ("idle", {})
     state: Any = await client.threads.get_state(thread)
     assert (state["next"], state["interrupts"]) == ([], [])
     (run,) = await client.runs.list(thread)
@@ -197,8 +197,8 @@ async def test_a_thread_that_waits_for_a_human_still_does_after_a_cancelled_run(
     later = await client.runs.create(thread, "interrupting", input={"draft": "y"}, after_seconds=600)
     assert (await client.threads.get(thread))["status"] == "busy"
     await client.runs.cancel(thread, later["run_id"], action=action)
-    found = await client.threads.get(thread)
-    assert (found["status"], found["interrupts"]) == ("interrupted", before["interrupts"])
+    result = await client.threads.get(thread)
+    assert (result["status"], result["interrupts"]) == ("interrupted", before["interrupts"])
     assert [t["thread_id"] for t in await client.threads.search(ids=[thread], status="interrupted")] == [thread]
     values: Any = await client.runs.wait(thread, "interrupting", command={"resume": "yes"})
     assert values["final"] == "draft of x -> yes"
@@ -210,7 +210,7 @@ async def test_a_thread_still_asks_what_it_asked_before_a_run_whose_graph_never_
     await client.runs.wait(thread, "interrupting", input={"draft": "x"})
     before = await client.threads.get(thread)
     await client.runs.wait(thread, "unstartable", input={}, raise_error=False)
-    found = await client.threads.get(thread)
-    assert (found["status"], found["interrupts"]) == ("error", before["interrupts"])
+    result = await client.threads.get(thread)
+    assert (result["status"], result["interrupts"]) == ("error", before["interrupts"])
     values: Any = await client.runs.wait(thread, "interrupting", command={"resume": "yes"})
     assert values["final"] == "draft of x -> yes"

@@ -60,8 +60,8 @@ class Scene:
         self.call("POST", f"/threads/{thread}/runs/wait", {"assistant_id": graph, "input": {"text": text}})
 
     def events(self, thread: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("GET", f"/threads/{thread}/events?limit=1000")["events"]
-        return found
+        body: list[dict[str, Any]] = self.call("GET", f"/threads/{thread}/events?limit=1000")["events"]
+        return body
 
     def then(self, thread: str, at: object) -> Any:
         """The thread's state as of a position or a time."""
@@ -148,16 +148,16 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     env |= {"LANGLOG_PROJECTION": LIVE, "LANGLOG_ENCRYPTION": "on", "LANGLOG_MASTER_KEY": MASTER}
     server = LiveServer(PROJECT, tmp_path_factory.mktemp(f"cut-{request.param}"), env)
     with server.up():
-        found = Scene(server)
+        result = Scene(server)
         for n in range(3):
-            found.thread(f"hello {n}")
-        found.call("POST", "/runs/wait", {"assistant_id": "echo", "input": {"text": "passing"}})
-        found.call("PUT", "/store/items", {"namespace": ["a", "b"], "key": "k", "value": {"kept": True}})
-        found.call(
+            result.thread(f"hello {n}")
+        result.call("POST", "/runs/wait", {"assistant_id": "echo", "input": {"text": "passing"}})
+        result.call("PUT", "/store/items", {"namespace": ["a", "b"], "key": "k", "value": {"kept": True}})
+        result.call(
             "POST", "/runs/crons", {"assistant_id": "echo", "schedule": "0 0 1 1 *", "input": {"text": "yearly"}}
         )
-        found.call("DELETE", f"/threads/{found.thread('gone')}")
-        yield found
+        result.call("DELETE", f"/threads/{result.thread('gone')}")
+        yield result
 
 
 def test_clients_see_no_change_and_threads_go_on_after_a_cut_another_cut_and_a_rebuild(scene: Scene) -> None:

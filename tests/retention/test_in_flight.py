@@ -31,8 +31,8 @@ NO_PROJECT = Path("nowhere")
 async def stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis) -> AsyncIterator[Stack]:
     """On the embedded log; the test is the worker."""
     servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri}
-    async with stack_of(isolated(None, tmp_path, {**servers, "partitions": 2})) as found:
-        yield found
+    async with stack_of(isolated(None, tmp_path, {**servers, "partitions": 2})) as opened:
+        yield opened
 
 
 class Worker:

@@ -53,7 +53,7 @@ async def model(settings: Settings) -> AsyncIterator[Model]:
 
 async def snapshot(log: Log, model: Model, schema: str) -> dict[int, snapshots.SnapshotTaken]:
     written = await write(log, model.pool, schema, uuid.uuid4().hex, dict.fromkeys(range(PARTITIONS), 0))
-    return {part: found.taken for part, found in written.items()}
+    return {part: entry.taken for part, entry in written.items()}
 
 
 @given(journal=journals, chance=chances)
@@ -67,11 +67,11 @@ async def test_a_snapshot_of_any_cut_with_the_rest_on_top_gives_the_same_rows(
     await model.empty()
     await model.fold(shuffled[:cut])
     at_the_cut = await model.rows()
-    found = await snapshot(log, model, settings.projection)
-    await log.append([taken_record(taken) for taken in found.values()])
+    taken_snapshot = await snapshot(log, model, settings.projection)
+    await log.append([taken_record(taken) for taken in taken_snapshot.values()])
     await each_thread_is_found(model, log)
     await model.pool.execute(f"TRUNCATE {', '.join(model.tables)}")
-    for part, taken in found.items():
+    for part, taken in taken_snapshot.items():
         await restore_partition(log, model.pool, settings.projection, part, taken)
     assert await model.rows() == at_the_cut
     await model.restart()
@@ -85,14 +85,14 @@ async def each_thread_is_found(model: Model, log: Log) -> None:
     aggregates = Aggregates(model.pool)
     parked = await aggregates.load(ids, ())
     for id in ids:
-        found = await thread_rows(log, id)
-        assert found is not None
-        assert id in parked or found.state() == aggregates.thread(id).state
+        rows = await thread_rows(log, id)
+        assert rows is not None
+        assert id in parked or rows.state() == aggregates.thread(id).state
         for table in ("runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "frames", "thread_events"):
             count = await model.pool.fetchval(f"SELECT count(*) FROM {table} WHERE thread_id = $1", id)
-            assert len(list(rows_of(found.rows, table))) == count, table
+            assert len(list(rows_of(rows.rows, table))) == count, table
         head = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = $1 AND ns = ''"
-        assert found.head(()) == await model.pool.fetchval(head, id)
+        assert rows.head(()) == await model.pool.fetchval(head, id)
     assert await thread_rows(log, "nobody's") is None
 
 
@@ -145,13 +145,13 @@ async def test_values_of_any_size_and_kind_come_back_as_they_were(model: Model, 
             log.partition_of("t"),
         )
     before = await model.rows()
-    found = await snapshot(log, model, settings.projection)
-    await log.append([taken_record(taken) for taken in found.values()])
+    taken_snapshot = await snapshot(log, model, settings.projection)
+    await log.append([taken_record(taken) for taken in taken_snapshot.values()])
     own = await thread_rows(log, "t", ("checkpoint_blobs",))
     assert own is not None and [row["data"] for row in rows_of(own.rows, "checkpoint_blobs")] == [large, b""]
     assert {rows.table for rows in own.rows} == {"checkpoint_blobs"}
     await model.pool.execute(f"TRUNCATE {', '.join(model.tables)}")
-    for part, taken in found.items():
+    for part, taken in taken_snapshot.items():
         await restore_partition(log, model.pool, settings.projection, part, taken)
     assert await model.rows() == before
 
@@ -179,17 +179,18 @@ async def test_records_that_were_appended_twice_count_once_and_lacking_ones_are_
 ) -> None:
     await model.empty()
     await model.pool.execute("INSERT INTO graphs VALUES ('g', 1, NULL, '{}', false, '[]', NULL)")
-    found = await snapshot(log, model, settings.projection)
+    taken_snapshot = await snapshot(log, model, settings.projection)
     part = log.partition_of("g")
     end = (await log.end_offsets(snapshots.TOPIC))[part]
     for record in await log.fetch(snapshots.TOPIC, part, range(end)):
         again = (await log.append([new(record)]))[0]
         assert again == Position(part, end)
     await model.empty()
-    assert await restore_partition(log, model.pool, settings.projection, part, found[part]) == 1
+    assert await restore_partition(log, model.pool, settings.projection, part, taken_snapshot[part]) == 1
     await model.empty()
     lacking = snapshots.SnapshotTaken(
-        **{name: getattr(found[part], name) for name in found[part].__struct_fields__} | {"records": 7}
+        **{name: getattr(taken_snapshot[part], name) for name in taken_snapshot[part].__struct_fields__}
+        | {"records": 7}
     )
     with pytest.raises(LogFault, match="has 7 records"):
         await restore_partition(log, model.pool, settings.projection, part, lacking)
@@ -210,8 +211,8 @@ async def test_an_empty_read_model_begins_with_the_snapshot_and_one_that_was_lef
     await model.pool.execute("INSERT INTO graphs VALUES ('g', 1, NULL, '{}', false, '[]', NULL)")
     await model.pool.execute('UPDATE positions SET "offset" = 5, cause_offset = 3 WHERE topic = $1', ev.GRAPH_EVENTS)
     rows = await model.rows()
-    found = await snapshot(log, model, schema)
-    await log.append([taken_record(taken) for taken in found.values()])
+    taken_snapshot = await snapshot(log, model, schema)
+    await log.append([taken_record(taken) for taken in taken_snapshot.values()])
     await log.append([new(Record(ev.GRAPH_EVENTS, part, n, "g", b"{}", {})) for n in range(7)])
     await log.cut({(ev.GRAPH_EVENTS, part): 5})
     await model.empty()

@@ -109,8 +109,8 @@ async def stack(make_settings: MakeSettings) -> AsyncIterator[CronStack]:
 
 def due_ms(event: ev.RunCreated) -> int:
     """The due time that a run belongs to."""
-    found: int = msgspec.json.decode(event.kwargs)["config"]["configurable"]["__request_start_time_ms__"]
-    return found
+    decoded: int = msgspec.json.decode(event.kwargs)["config"]["configurable"]["__request_start_time_ms__"]
+    return decoded
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -163,16 +163,16 @@ async def test_each_of_200_due_times_fires_exactly_once_whenever_a_scheduler_is_
         await asyncio.gather(killer, worker, return_exceptions=True)
         for process in schedulers:
             process.kill()
-    for found in times.values():
-        assert set(found.values()) == {1}
+    for entry in times.values():
+        assert set(entry.values()) == {1}
 
 
-def in_a_row(found: Counter[int]) -> int:
+def in_a_row(results: Counter[int]) -> int:
     """The most due times that follow each other. Schedulers that a machine holds up for longer than `CATCH_UP_S` leave some out.
     Runs are in partitions of their threads: later ones may be told of before."""
     most = row = 0
-    for due in sorted(found):
-        row = row + 1 if due - 1000 in found else 1
+    for due in sorted(results):
+        row = row + 1 if due - 1000 in results else 1
         most = max(most, row)
     return most
 

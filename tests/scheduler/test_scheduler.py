@@ -314,7 +314,7 @@ async def test_what_a_queue_of_an_earlier_process_held_is_dispatched_at_the_star
         stack.backbone.queue.release(stack.worker, second.id)  # Redis knows nothing of it any more
         await stack.backbone.pipe.flush()
     async with serving(settings, time.monotonic()) as stack:
-        found = await stack.claim()
-        assert (found.run_id, found.attempt) == (run_id, 3)
+        result = await stack.claim()
+        assert (result.run_id, result.attempt) == (run_id, 3)
         row = await stack.backbone.pool.fetchrow("SELECT crashes FROM runs WHERE run_id = $1", run_id)
         assert row["crashes"] == 0

@@ -42,9 +42,9 @@ async def several(scene: Scene) -> None:
     thread = scene.about["thread"] = scene.name("thread", (await scene.client.threads.create())["thread_id"])
     client, suite = scene.client, scene.suite
     await client.crons.create_for_thread(thread, "echo", schedule=YEARLY, metadata={"suite": suite, "n": 0})
-    found: Any = await client.crons.create("counter", schedule="0 0 1 2 *", metadata={"suite": suite, "n": 1})
+    cron: Any = await client.crons.create("counter", schedule="0 0 1 2 *", metadata={"suite": suite, "n": 1})
     await client.crons.create("echo", schedule="0 0 1 3 *", metadata={"suite": suite, "n": 2}, enabled=False)
-    scene.about["counter"] = found["assistant_id"]
+    scene.about["counter"] = cron["assistant_id"]
     scene.args = {"metadata": {"suite": suite}}
 
 
@@ -103,10 +103,10 @@ async def to_list(scene: Scene) -> None:
 async def stored(scene: Scene, given: Options, answer: Any) -> Any:
     """What is in the store: found by key, by meaning, and how long it stays."""
     store = scene.client.store
-    found = (await store.search_items(["changes", scene.suite], query="aaa"))["items"]
+    items = (await store.search_items(["changes", scene.suite], query="aaa"))["items"]
     return {
-        "items": [{name: one[name] for name in ("namespace", "key", "value")} for one in found],
-        "scores": [one["score"] is not None for one in found],
+        "items": [{name: one[name] for name in ("namespace", "key", "value")} for one in items],
+        "scores": [one["score"] is not None for one in items],
         "there": await store.get_item(scene.place, "k") is not None,
     }
 

@@ -63,31 +63,31 @@ async def on_an_unknown_thread(scene: Scene) -> None:
 async def outcome(scene: Scene, given: Options, answer: Any) -> Any:
     """The answer, and what the run has left: itself, the thread's state and past, what was kept."""
     client, thread = scene.client, given.get("thread_id")
-    found: dict[str, Any] = {"answer": answer}
+    members: dict[str, Any] = {"answer": answer}
     if isinstance(answer, list):
-        found["answer"] = [
+        members["answer"] = [
             [part["type"], part["data"]] if isinstance(part, dict) else [part.event, part.data] for part in answer
         ]
-        found["ids"] = [None if isinstance(part, dict) else part.id is not None for part in answer]
-        found["form"] = sorted({type(part).__name__ for part in answer})
+        members["ids"] = [None if isinstance(part, dict) else part.id is not None for part in answer]
+        members["form"] = sorted({type(part).__name__ for part in answer})
     if isinstance(answer, dict) and "run_id" in answer and "status" in answer:
-        found["values"] = await client.runs.join(answer["thread_id"], answer["run_id"])
+        members["values"] = await client.runs.join(answer["thread_id"], answer["run_id"])
         replay = client.runs.join_stream(answer["thread_id"], answer["run_id"], last_event_id="-1")
-        found["events"] = [[part.event, part.id is not None] async for part in replay]
-    found["late"] = time.monotonic() - scene.began > LATE_S
+        members["events"] = [[part.event, part.id is not None] async for part in replay]
+    members["late"] = time.monotonic() - scene.began > LATE_S
     if "on_run_created" in given:
-        found["told"] = len(scene.told)
+        members["told"] = len(scene.told)
     if thread is None:
-        found["kept"] = await client.threads.count(metadata={"suite": scene.suite})
-        return found
+        members["kept"] = await client.threads.count(metadata={"suite": scene.suite})
+        return members
     runs = await client.runs.list(thread)
     state: Any = await client.threads.get_state(thread)
-    found["run"] = {name: runs[0][name] for name in ("status", "metadata", "kwargs", "assistant_id")}
-    found["runs"] = len(runs)
-    found["state"] = {"values": state["values"], "next": state["next"]}
-    found["past"] = len(await client.threads.get_history(thread, limit=100))
-    found["webhooks"] = (await client.http.get(f"/threads/{thread}/runs/{runs[0]['run_id']}/webhooks")) != []
-    return found
+    members["run"] = {name: runs[0][name] for name in ("status", "metadata", "kwargs", "assistant_id")}
+    members["runs"] = len(runs)
+    members["state"] = {"values": state["values"], "next": state["next"]}
+    members["past"] = len(await client.threads.get_history(thread, limit=100))
+    members["webhooks"] = (await client.http.get(f"/threads/{thread}/runs/{runs[0]['run_id']}/webhooks")) != []
+    return members
 
 
 def told(scene: Scene) -> Any:

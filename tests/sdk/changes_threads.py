@@ -79,9 +79,9 @@ def done(part: Any) -> bool:
 
 async def made(scene: Scene, given: Options, answer: Any) -> Any:
     """The thread as it was made, with its state and its time to live."""
-    found: Any = await scene.client.threads.get(answer["thread_id"], include=["ttl"])
+    thread: Any = await scene.client.threads.get(answer["thread_id"], include=["ttl"])
     state: Any = await scene.client.threads.get_state(answer["thread_id"])
-    return {"thread": found, "values": state["values"], "id": scene.known.get(answer["thread_id"])}
+    return {"thread": thread, "values": state["values"], "id": scene.known.get(answer["thread_id"])}
 
 
 async def changed(scene: Scene, given: Options, answer: Any) -> Any:

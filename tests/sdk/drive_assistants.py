@@ -19,7 +19,7 @@ async def made(sdk: Driver, graph: str = "contextual", **options: Any) -> str:
 @drives("assistants.create")
 async def create(sdk: Driver) -> None:
     name = str(uuid.uuid4())
-    found = await sdk(
+    assistant = await sdk(
         "assistants.create",
         "contextual",
         config={"tags": ["t"]},
@@ -30,24 +30,24 @@ async def create(sdk: Driver) -> None:
         name="asked",
         description="for a test",
     )
-    assert (found["version"], found["name"], found["description"]) == (1, "asked", "for a test")
-    assert found["config"] == {"tags": ["t"], "configurable": {"tone": "dry"}}
+    assert (assistant["version"], assistant["name"], assistant["description"]) == (1, "asked", "for a test")
+    assert assistant["config"] == {"tags": ["t"], "configurable": {"tone": "dry"}}
     again = await sdk("assistants.create", "echo", assistant_id=name, if_exists="do_nothing")
-    assert again == found
+    assert again == assistant
     values = await sdk("runs.wait", None, name, input={"text": "x"})
     assert values["saw_context"]["tone"] == "dry"
 
 
 @drives("assistants.get")
 async def get(sdk: Driver) -> None:
-    found = await sdk("assistants.create", "echo")
-    assert await sdk("assistants.get", found["assistant_id"]) == found
+    assistant = await sdk("assistants.create", "echo")
+    assert await sdk("assistants.get", assistant["assistant_id"]) == assistant
 
 
 @drives("assistants.update")
 async def update(sdk: Driver) -> None:
     name = await made(sdk, "echo", metadata={"a": 1})
-    found = await sdk(
+    assistant = await sdk(
         "assistants.update",
         name,
         graph_id="contextual",
@@ -57,8 +57,8 @@ async def update(sdk: Driver) -> None:
         name="renamed",
         description="changed",
     )
-    assert (found["version"], found["graph_id"], found["metadata"]) == (2, "contextual", {"a": 1, "b": 2})
-    assert (found["name"], found["description"]) == ("renamed", "changed")
+    assert (assistant["version"], assistant["graph_id"], assistant["metadata"]) == (2, "contextual", {"a": 1, "b": 2})
+    assert (assistant["name"], assistant["description"]) == ("renamed", "changed")
 
 
 @drives("assistants.delete")
@@ -77,8 +77,8 @@ async def search(sdk: Driver) -> None:
     suite = str(uuid.uuid4())
     names = [await made(sdk, "echo", metadata={"suite": suite}, name=f"{suite}-{n}") for n in range(3)]
     wanted: dict[str, Any] = {"metadata": {"suite": suite}, "graph_id": "echo", "name": suite}
-    found = await sdk("assistants.search", **wanted, sort_by="created_at", sort_order="asc", select=["assistant_id"])
-    assert found == [{"assistant_id": name} for name in names]
+    result = await sdk("assistants.search", **wanted, sort_by="created_at", sort_order="asc", select=["assistant_id"])
+    assert result == [{"assistant_id": name} for name in names]
     page = await sdk("assistants.search", **wanted, limit=2, offset=0, response_format="object")
     assert [a["assistant_id"] for a in page["assistants"]] == [names[2], names[1]]
     assert page["next"] is not None
@@ -107,8 +107,8 @@ async def get_versions(sdk: Driver) -> None:
 async def set_latest(sdk: Driver) -> None:
     name = await made(sdk, context={"tone": "first"})
     await sdk("assistants.update", name, context={"tone": "second"})
-    found = await sdk("assistants.set_latest", name, 1)
-    assert (found["version"], found["context"]) == (1, {"tone": "first"})
+    assistant = await sdk("assistants.set_latest", name, 1)
+    assert (assistant["version"], assistant["context"]) == (1, {"tone": "first"})
 
 
 @drives("assistants.get_graph")
@@ -122,9 +122,9 @@ async def get_graph(sdk: Driver) -> None:
 
 @drives("assistants.get_schemas")
 async def get_schemas(sdk: Driver) -> None:
-    found = await sdk("assistants.get_schemas", await made(sdk))
-    assert found["graph_id"] == "contextual"
-    assert set(found["context_schema"]["properties"]) == {"tone", "limit"}
+    schemas = await sdk("assistants.get_schemas", await made(sdk))
+    assert schemas["graph_id"] == "contextual"
+    assert set(schemas["context_schema"]["properties"]) == {"tone", "limit"}
 
 
 @drives("assistants.get_subgraphs")

@@ -101,9 +101,9 @@ async def search(sdk: Driver) -> None:
     ]
     wanted: dict[str, Any] = {"thread_id": thread, "assistant_id": crons[0]["assistant_id"], "enabled": True}
     wanted |= {"metadata": {"suite": suite}, "sort_by": "created_at", "sort_order": "asc"}
-    found = await sdk("crons.search", **wanted, select=["cron_id"])
-    assert found == [{"cron_id": cron["cron_id"]} for cron in crons]
-    assert await sdk("crons.search", **wanted, select=["cron_id"], limit=1, offset=1) == found[1:]
+    result = await sdk("crons.search", **wanted, select=["cron_id"])
+    assert result == [{"cron_id": cron["cron_id"]} for cron in crons]
+    assert await sdk("crons.search", **wanted, select=["cron_id"], limit=1, offset=1) == result[1:]
 
 
 @drives("crons.count")

@@ -58,8 +58,8 @@ async def every_way_to_begin(sdk: Driver, method: str, values_of: Any) -> None:
         "strict_resume": False,
         "on_run_created": lambda created: None,
     }
-    found = await values(new, "counter", input={"by": 2}, **common)
-    assert found == {"by": 2, "total": 4, "log": ["add:2", "double"]}
+    result = await values(new, "counter", input={"by": 2}, **common)
+    assert result == {"by": 2, "total": 4, "log": ["add:2", "double"]}
     [run] = await sdk("runs.list", new)
     assert (run["status"], run["metadata"]["m"]) == ("success", 1)
 
@@ -147,8 +147,8 @@ async def create_batch(sdk: Driver) -> None:
         [{"assistant_id": "echo", "input": {"text": str(n)}, "on_completion": "keep"} for n in range(3)],
     )
     assert len({run["thread_id"] for run in runs}) == 3
-    found = [await sdk("runs.join", run["thread_id"], run["run_id"]) for run in runs]
-    assert [values["echoed"] for values in found] == ["0", "1", "2"]
+    collected = [await sdk("runs.join", run["thread_id"], run["run_id"]) for run in runs]
+    assert [values["echoed"] for values in collected] == ["0", "1", "2"]
 
 
 @drives("runs.list")

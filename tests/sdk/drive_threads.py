@@ -50,9 +50,9 @@ async def create(sdk: Driver) -> None:
 async def get(sdk: Driver) -> None:
     made = await sdk("threads.create", ttl=60)
     assert await sdk("threads.get", made["thread_id"]) == made
-    found = await sdk("threads.get", made["thread_id"], include=["ttl"])
-    assert found["thread_id"] == made["thread_id"]
-    assert found["ttl"]["strategy"] == "delete"
+    result = await sdk("threads.get", made["thread_id"], include=["ttl"])
+    assert result["thread_id"] == made["thread_id"]
+    assert result["ttl"]["strategy"] == "delete"
 
 
 @drives("threads.update")
@@ -80,7 +80,7 @@ async def search(sdk: Driver) -> None:
     wanted: dict[str, Any] = {"metadata": {"suite": suite}, "sort_by": "created_at", "sort_order": "asc"}
     assert [t["thread_id"] for t in await sdk("threads.search", **wanted, limit=10)] == made
     assert [t["thread_id"] for t in await sdk("threads.search", **wanted, limit=1, offset=1)] == made[1:2]
-    [found] = await sdk(
+    [result] = await sdk(
         "threads.search",
         ids=made,
         status="idle",
@@ -88,7 +88,7 @@ async def search(sdk: Driver) -> None:
         select=["thread_id", "values"],
         extract={"last": "values.log[-1]"},
     )
-    assert found == {
+    assert result == {
         "thread_id": made[1],
         "values": {"by": 7, "total": 14, "log": ["add:7", "double"]},
         "extracted": {"last": "double"},

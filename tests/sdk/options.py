@@ -86,7 +86,7 @@ class Seen(NamedTuple):
 async def seen(client: LangGraphClient, method: str, option: str, way: Way) -> Seen:
     """Both requests, each in a scene of its own."""
     change = way.changes[option]
-    found = []
+    collected = []
     for given in (change.instead, change.given):
         scene = Scene(client)
         await (change.set or way.set)(scene)
@@ -94,8 +94,8 @@ async def seen(client: LangGraphClient, method: str, option: str, way: Way) -> S
         options = {**scene.args, **more}
         if given is not None or given is change.given:
             options[option] = _made(given, scene)
-        found.append(_masked(await _looked(scene, method, options, way.look), scene.known))
-    return Seen(*found)
+        collected.append(_masked(await _looked(scene, method, options, way.look), scene.known))
+    return Seen(*collected)
 
 
 async def _looked(scene: Scene, method: str, options: Options, look: Look) -> Any:
@@ -141,19 +141,19 @@ def _differences(path: str, one: Any, other: Any) -> list[str]:
     """Paths of what differs, and of what holds it; a member of a list is ``*``."""
     if one == other and type(one) is type(other):
         return []
-    found = [path] if path else []
+    collected = [path] if path else []
     if isinstance(one, dict) and isinstance(other, dict):
         for key in one.keys() | other.keys():
             inner = f"{path}.{key}" if path else str(key)
             if key not in one or key not in other:
-                found.append(inner)
+                collected.append(inner)
             else:
-                found += _differences(inner, one[key], other[key])
+                collected += _differences(inner, one[key], other[key])
     elif isinstance(one, list) and isinstance(other, list):
         if len(one) != len(other):
-            found.append(f"{path}.length".lstrip("."))
+            collected.append(f"{path}.length".lstrip("."))
         for a, b in zip(one, other, strict=False):
-            found += _differences(f"{path}.*".lstrip("."), a, b)
+            collected += _differences(f"{path}.*".lstrip("."), a, b)
     else:  # what only one of them is made of
-        found += [str(key) for one_of in (one, other) if isinstance(one_of, dict) for key in one_of if not path]
-    return found or ["answer"]
+        collected += [str(key) for one_of in (one, other) if isinstance(one_of, dict) for key in one_of if not path]
+    return collected or ["answer"]

@@ -85,8 +85,8 @@ def test_what_every_method_takes_is_known() -> None:
 
 
 @pytest.mark.parametrize(("method", "option"), OPTIONS, ids=[f"{method} {option}" for method, option in OPTIONS])
-def test_an_option_changes_what_its_line_says(found: Found, method: str, option: str) -> None:
-    one = found[method, option]
+def test_an_option_changes_what_its_line_says(value: Found, method: str, option: str) -> None:
+    one = value[method, option]
     assert isinstance(one, Seen), repr(one)
     assert WAYS[method].changes[option].shows in one.differences, one
 

@@ -23,11 +23,11 @@ KINDS = ["asynchronous", "synchronous"]
 @pytest.fixture(params=KINDS)
 async def client(server: LiveServer, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     if request.param == "synchronous":
-        with get_sync_client(url=server.url) as found:
-            yield found
+        with get_sync_client(url=server.url) as opened:
+            yield opened
     else:
-        async with get_client(url=server.url) as found:
-            yield found
+        async with get_client(url=server.url) as opened:
+            yield opened
 
 
 async def test_no_public_method_is_forgotten(client: Client) -> None:

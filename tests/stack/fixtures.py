@@ -150,7 +150,7 @@ def isolated(broker: str | None, tmp_path: Path, changes: dict[str, Any]) -> Set
     folder = tmp_path / name
     folder.mkdir()
     log_uri = f"kafka://{broker}" if broker else f"sqlite://{folder / 'log.sqlite'}"
-    found: dict[str, Any] = {
+    members: dict[str, Any] = {
         "log_uri": log_uri,
         "data_dir": folder,
         "topic_prefix": f"{name}.",
@@ -158,7 +158,7 @@ def isolated(broker: str | None, tmp_path: Path, changes: dict[str, Any]) -> Set
         "redis_prefix": f"{name}:",
         "partitions": PARTITIONS,
     }
-    return Settings(**(found | changes))
+    return Settings(**(members | changes))
 
 
 async def _delete_topics(settings: Settings) -> None:

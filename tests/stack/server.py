@@ -138,18 +138,18 @@ class Process:
 
     def wait_for(self, wanted: Callable[[dict[str, Any]], bool], limit_s: float = READY_S) -> dict[str, Any]:
         """The first event it has logged since its start that is wanted. Raises RuntimeError when it ends before that."""
-        found: list[dict[str, Any]] = []
+        collected: list[dict[str, Any]] = []
 
         def there() -> bool:
-            found.extend(event for event in self._heard if wanted(event))
-            return bool(found) or self._over
+            collected.extend(event for event in self._heard if wanted(event))
+            return bool(collected) or self._over
 
         with self._news:
             self._news.wait_for(there, limit_s)
-        if not found:
+        if not collected:
             state = "still runs" if self.alive else f"ended with {self._process.returncode if self._process else None}"
             raise RuntimeError(f"{self.name} {state}; its output ends with:\n{self.tail()}")
-        return found[0]
+        return collected[0]
 
     def count(self, wanted: Callable[[dict[str, Any]], bool]) -> int:
         """How many such events it has logged since its start."""
@@ -227,8 +227,8 @@ class Process:
         os.killpg(self.pid, number)
 
     def children(self) -> list[psutil.Process]:
-        found: list[psutil.Process] = psutil.Process(self.pid).children(recursive=True)
-        return found
+        processes: list[psutil.Process] = psutil.Process(self.pid).children(recursive=True)
+        return processes
 
     def _gone(self) -> None:
         if self in running:

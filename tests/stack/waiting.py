@@ -25,9 +25,9 @@ async def until(backbone: Backbone, look: Callable[[], Awaitable[T | None]], lim
         async with asyncio.timeout(limit_s):
             while True:
                 moved.clear()
-                found = await look()
-                if found:
-                    return found
+                value = await look()
+                if value:
+                    return value
                 await moved.wait()
     finally:
         await backbone.bus.unsubscribe(channels.WATERMARK, on_watermark)

@@ -58,7 +58,7 @@ class Nodes:
         return [Found(item.key, item.score) for item in await self._store.asearch(tuple(prefix), **options)]
 
     async def namespaces(self, **options: Any) -> list[list[str]]:
-        return [list(found) for found in await self._store.alist_namespaces(**options)]
+        return [list(entry) for entry in await self._store.alist_namespaces(**options)]
 
 
 class Http:
@@ -77,19 +77,19 @@ class Http:
 
     async def get(self, namespace: list[str], key: str, **options: Any) -> dict[str, Any] | None:
         query = {"namespace": ".".join(namespace), "key": key} | {k: str(v).lower() for k, v in options.items()}
-        status, found = await self.stack.call("GET", "/store/items", params=query)
-        assert status == 200, found
-        return None if found is None else found["value"]  # type: ignore[no-any-return]
+        status, body = await self.stack.call("GET", "/store/items", params=query)
+        assert status == 200, body
+        return None if body is None else body["value"]  # type: ignore[no-any-return]
 
     async def search(self, prefix: list[str], **options: Any) -> list[Found]:
-        status, found = await self.stack.call("POST", "/store/items/search", {"namespace_prefix": prefix, **options})
-        assert status == 200, found
-        return [Found(item["key"], item["score"]) for item in found["items"]]
+        status, body = await self.stack.call("POST", "/store/items/search", {"namespace_prefix": prefix, **options})
+        assert status == 200, body
+        return [Found(item["key"], item["score"]) for item in body["items"]]
 
     async def namespaces(self, **options: Any) -> list[list[str]]:
-        status, found = await self.stack.call("POST", "/store/namespaces", options)
-        assert status == 200, found
-        return found["namespaces"]  # type: ignore[no-any-return]
+        status, body = await self.stack.call("POST", "/store/namespaces", options)
+        assert status == 200, body
+        return body["namespaces"]  # type: ignore[no-any-return]
 
 
 def embed_item(asked: dict[str, Any]) -> Answer:

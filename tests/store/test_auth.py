@@ -99,14 +99,14 @@ def seen(auth: Path) -> list[Any]:
     """What the handlers of this file were asked since the last time."""
     module = imported_file(auth)
     assert module is not None
-    found, module.SEEN = module.SEEN, []  # type: ignore[attr-defined]
-    return found  # type: ignore[no-any-return]
+    result, module.SEEN = module.SEEN, []  # type: ignore[attr-defined]
+    return result  # type: ignore[no-any-return]
 
 
 async def test_each_access_is_put_to_its_handler_with_what_the_contract_names(stack: Stack, tmp_path: Path) -> None:
     for action, (method, path, body) in CALLS.items():
-        status, found = await call(stack, "alice", method, path, body)
-        assert status in (200, 204), (action, found)
+        status, body_seen = await call(stack, "alice", method, path, body)
+        assert status in (200, 204), (action, body_seen)
         [(resource, asked, value)] = seen(tmp_path / "auth.py")
         assert (resource, asked, value) == ("store", action, VALUES[action])
 

@@ -9,8 +9,8 @@ from langlog_backbone.store.conditions import BadFilter, pattern_filter, prefix_
 
 def test_filters_name_values_only_as_parameters() -> None:
     parameters = Parameters()
-    found = value_filter({"a": 1, "b": {"$gt": 2}, "c": {"d'": "x"}}, parameters)
-    assert len(found) == 3
+    conditions = value_filter({"a": 1, "b": {"$gt": 2}, "c": {"d'": "x"}}, parameters)
+    assert len(conditions) == 3
     assert parameters.values == [["a"], "1", ["b"], "2", ["c", "d'"], '"x"']
 
 

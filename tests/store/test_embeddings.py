@@ -53,7 +53,7 @@ def texts(*found: str) -> list[Text]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "index", "found"),
+    ("fields", "index", "expected"),
     [
         (None, None, [("$", '{"n": 7, "tags": [{"t": "a"}, {"t": "b"}], "text": "x"}')]),
         (["text", "absent"], None, [("text", "x")]),
@@ -64,10 +64,10 @@ def texts(*found: str) -> list[Text]:
     ],
 )
 async def test_the_texts_of_an_item_are_those_its_paths_name(
-    make: Make, fields: list[str] | None, index: list[str] | None, found: list[tuple[str, str]]
+    make: Make, fields: list[str] | None, index: list[str] | None, expected: list[tuple[str, str]]
 ) -> None:
     value = {"text": "x", "n": 7, "tags": [{"t": "a"}, {"t": "b"}]}
-    assert make(fields=fields).texts_of(value, index) == found
+    assert make(fields=fields).texts_of(value, index) == expected
 
 
 async def test_blank_texts_are_left_out_and_too_many_are_refused(make: Make) -> None:
@@ -85,8 +85,8 @@ async def test_texts_that_come_together_share_a_call_and_equal_ones_are_embedded
         return embed(asked)
 
     embedder = make(counting)
-    found = await asyncio.gather(*(embedder.vectors(texts("same", f"a{n}")) for n in range(40)))
-    assert [vectors[1].embedding for vectors in found] == [pack([1.0, 0.0, 0.0])[0]] * 40
+    results = await asyncio.gather(*(embedder.vectors(texts("same", f"a{n}")) for n in range(40)))
+    assert [vectors[1].embedding for vectors in results] == [pack([1.0, 0.0, 0.0])[0]] * 40
     assert sum(map(len, calls)) <= 41 + len(calls)
     assert len(calls) <= 4
     assert max(map(len, calls)) <= 100
@@ -99,8 +99,8 @@ async def test_an_item_of_many_texts_is_embedded_piece_by_piece(make: Make) -> N
         sizes.append(len(asked))
         return embed(asked)
 
-    found = await make(counting).vectors(texts(*("a" * n for n in range(250))))
-    assert [unpack(vector.embedding, vector.bits)[0] for vector in found] == [float(n) for n in range(250)]
+    vectors = await make(counting).vectors(texts(*("a" * n for n in range(250))))
+    assert [unpack(vector.embedding, vector.bits)[0] for vector in vectors] == [float(n) for n in range(250)]
     assert sorted(sizes) == [50, 100, 100]
 
 
@@ -189,8 +189,8 @@ def project(folder: Path) -> Project:
 async def test_functions_are_found_by_path_and_by_module(tmp_path: Path) -> None:
     (tmp_path / "fine.py").write_text("def embed(texts):\n    return [[1.0] for _ in texts]\n")
     for named in ("fine.py:embed", "./fine.py:embed", "tests.store.vectors:embed"):
-        found = load_embeddings(project(tmp_path), StoreIndex(named, 1))
-        assert len(await found.aembed_documents(["a"])) == 1
+        embeddings = load_embeddings(project(tmp_path), StoreIndex(named, 1))
+        assert len(await embeddings.aembed_documents(["a"])) == 1
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ async def test_what_a_node_has_put_is_found_by_the_next_node_and_by_clients(serv
         values = await client.runs.wait(None, "notes", input=asked)
         assert values["found"] == ["aab 0.894", "abc 0.577", "c 0.000"]  # type: ignore[index,call-overload]
         assert values["again"] == ["aab", "abc", "c", "silent"]  # type: ignore[index,call-overload]
-        found = (await client.store.search_items(["notes"], query="c", limit=2))["items"]
-        assert [(item["key"], round(item["score"], 3)) for item in found] == [("c", 1), ("abc", 0.577)]  # type: ignore[typeddict-item]
+        items = (await client.store.search_items(["notes"], query="c", limit=2))["items"]
+        assert [(item["key"], round(item["score"], 3)) for item in items] == [("c", 1), ("abc", 0.577)]  # type: ignore[typeddict-item]
 
 
 async def test_what_a_client_has_put_is_found_at_once_and_many_share_calls(server: LiveServer) -> None:
@@ -46,8 +46,8 @@ async def test_what_a_client_has_put_is_found_at_once_and_many_share_calls(serve
             *(client.store.put_item(["many"], f"{n:03}", {"text": "a" * n + "b"}) for n in range(60)),
         )
         assert len(calls(server)) - before < 60
-        found = (await client.store.search_items(["many"], query="a", limit=3))["items"]
-        assert [item["key"] for item in found] == ["059", "058", "057"]
+        items = (await client.store.search_items(["many"], query="a", limit=3))["items"]
+        assert [item["key"] for item in items] == ["059", "058", "057"]
 
 
 async def test_items_go_when_their_time_is_over(server: LiveServer) -> None:

@@ -9,8 +9,8 @@ import pytest
 from .sides import Side
 
 
-def keys(found: list[Any]) -> str:
-    return "".join(item.key for item in found)
+def keys(results: list[Any]) -> str:
+    return "".join(item.key for item in results)
 
 
 async def test_the_nearest_come_first_with_their_cosine_and_those_without_vectors_last(side: Side) -> None:
@@ -19,10 +19,10 @@ async def test_the_nearest_come_first_with_their_cosine_and_those_without_vector
     await side.put(["n"], "z", {"text": "c"})
     await side.put(["n"], "later", {"other": "a"})
     await side.put(["n"], "off", {"text": "a"}, index=False)
-    found = await side.search(["n"], query="aa")
-    assert keys(found[:3]) == "yxz"
-    assert [item.score for item in found[:3]] == [pytest.approx(0.894427), pytest.approx(0.577350), pytest.approx(0)]
-    assert [(item.key, item.score) for item in found[3:]] == [("later", None), ("off", None)]
+    results = await side.search(["n"], query="aa")
+    assert keys(results[:3]) == "yxz"
+    assert [item.score for item in results[:3]] == [pytest.approx(0.894427), pytest.approx(0.577350), pytest.approx(0)]
+    assert [(item.key, item.score) for item in results[3:]] == [("later", None), ("off", None)]
     assert [item.score for item in await side.search(["n"])] == [None] * 5
     assert [item.score for item in await side.search(["n"], query="")] == [None] * 5
 
@@ -48,8 +48,8 @@ async def test_filters_and_prefixes_hold_for_searches_by_meaning(side: Side) -> 
                 ["m", user], f"{user}{n}", {"text": "a" * (n + 1) + "b", "n": n, "deep": {"even": n % 2 == 0}}
             )
     assert [f.key for f in await side.search(["m", "u1"], query="a", limit=2)] == ["u15", "u14"]
-    found = await side.search(["m"], query="a", filter={"n": {"$gte": 1, "$lt": 4}, "deep": {"even": True}})
-    assert [f.key for f in found] == ["u12", "u22"]
+    results = await side.search(["m"], query="a", filter={"n": {"$gte": 1, "$lt": 4}, "deep": {"even": True}})
+    assert [f.key for f in results] == ["u12", "u22"]
     assert await side.search(["m"], query="a", filter={"n": 99}) == []
     assert await side.search(["m", "u3"], query="a") == []
     assert [f.key for f in await side.search(["m"], query="a", filter={"n": 5}, limit=1, offset=1)] == ["u25"]
@@ -60,8 +60,8 @@ async def test_an_item_counts_once_by_the_nearest_of_its_texts(side: Side) -> No
     await side.put(["n"], "some", {"text": "ab", "tags": ["cc"]})
     await side.put(["n"], "same", {"text": "b", "tags": ["b", "b"]})
     for wanted in (None, {"tags": {"$ne": 1}}):
-        found = await side.search(["n"], query="a", filter=wanted)
-        assert [(f.key, f.score and round(f.score, 3)) for f in found] == [("many", 1), ("some", 0.707), ("same", 0)]
+        results = await side.search(["n"], query="a", filter=wanted)
+        assert [(f.key, f.score and round(f.score, 3)) for f in results] == [("many", 1), ("some", 0.707), ("same", 0)]
         assert [f.key for f in await side.search(["n"], query="a", filter=wanted, limit=1, offset=1)] == ["some"]
 
 
@@ -80,8 +80,8 @@ async def test_overwriting_replaces_the_vectors_and_deleting_removes_them(side: 
 
 async def test_an_item_may_name_its_own_paths(side: Side) -> None:
     await side.put(["n"], "k", {"text": "c", "note": {"de": "a"}}, index=["note.de"])
-    [found] = await side.search(["n"], query="a")
-    assert found.score == pytest.approx(1)
+    [results] = await side.search(["n"], query="a")
+    assert results.score == pytest.approx(1)
 
 
 async def test_what_has_no_direction_is_near_to_nothing(side: Side) -> None:
@@ -94,8 +94,8 @@ async def test_what_has_no_direction_is_near_to_nothing(side: Side) -> None:
 async def test_equal_texts_stand_in_the_order_of_their_keys(side: Side) -> None:
     for n in range(30):
         await side.put(["n"], f"{29 - n:02}", {"text": "ab" * (1 + n % 7)})
-    found = [f.key for o in range(0, 30, 7) for f in await side.search(["n"], query="abc", limit=7, offset=o)]
-    assert found == [f"{n:02}" for n in range(30)]
+    collected = [f.key for o in range(0, 30, 7) for f in await side.search(["n"], query="abc", limit=7, offset=o)]
+    assert collected == [f"{n:02}" for n in range(30)]
 
 
 async def test_vectors_of_another_length_are_not_compared_with(side: Side) -> None:
@@ -115,9 +115,9 @@ async def test_an_item_past_its_time_is_not_found(side: Side) -> None:
 async def test_labels_with_signs_that_patterns_use_are_labels(side: Side) -> None:
     for namespace in (["a_c"], ["abc"], ["a%"], ["a%", "x"], ["*", "x"]):
         await side.put(namespace, "/".join(namespace), {"text": "a"})
-    for prefix, found in ((["a_c"], ["a_c"]), (["a%"], ["a%", "a%/x"]), (["*"], ["*/x"])):
-        assert [f.key for f in await side.search(prefix, query="a")] == found
-        assert [f.key for f in await side.search(prefix)] == found
+    for prefix, entry in ((["a_c"], ["a_c"]), (["a%"], ["a%", "a%/x"]), (["*"], ["*/x"])):
+        assert [f.key for f in await side.search(prefix, query="a")] == entry
+        assert [f.key for f in await side.search(prefix)] == entry
     assert await side.namespaces(prefix=["*", "x"]) == [["*", "x"], ["a%", "x"]]
     assert await side.namespaces(prefix=["a_c"]) == [["a_c"]]
     assert await side.namespaces(suffix=["*"], max_depth=1) == [["*"], ["a%"], ["a_c"], ["abc"]]

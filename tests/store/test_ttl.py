@@ -31,14 +31,14 @@ async def age(side: Side, key: str, minutes: float) -> datetime:
     sql = (
         "UPDATE store_items SET expires_at = expires_at - make_interval(secs => $2) WHERE key = $1 RETURNING expires_at"
     )
-    found: datetime = await side.backbone.pool.fetchval(sql, key, minutes * 60.0)
-    return found
+    value: datetime = await side.backbone.pool.fetchval(sql, key, minutes * 60.0)
+    return value
 
 
 async def later(side: Side, key: str, than: datetime) -> datetime:
     async def look() -> Any:
-        found = await expiry(side.backbone.pool, key)
-        return found if found > than else None
+        expires_at = await expiry(side.backbone.pool, key)
+        return expires_at if expires_at > than else None
 
     return await until(side.backbone, look)
 
@@ -148,5 +148,5 @@ async def test_a_read_that_gains_too_little_is_not_written() -> None:
 
 def test_a_command_names_so_many_items_at_most() -> None:
     now = datetime.now(UTC)
-    found = commands_of({(("n",), str(n)): now for n in range(2_500)})
-    assert [len(command.keys) for command in found] == [1_000, 1_000, 500]
+    commands = commands_of({(("n",), str(n)): now for n in range(2_500)})
+    assert [len(command.keys) for command in commands] == [1_000, 1_000, 500]

@@ -24,8 +24,8 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         "LANGLOG_STREAM_BUFFER_FRAMES": str(BUFFER_FRAMES),
         "LANGLOG_LEASE_SECS": "15",
     }
-    async with running_cluster(tmp_path_factory.mktemp("streams"), env) as found:
-        yield found
+    async with running_cluster(tmp_path_factory.mktemp("streams"), env) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")

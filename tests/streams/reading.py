@@ -67,18 +67,18 @@ class Client:
         opened: asyncio.Event | None = None,
     ) -> tuple[list[Event], bool]:
         """Events up to the ``count``-th, the first that is ``until``, or the end; and whether that was the end."""
-        found: list[Event] = []
+        collected: list[Event] = []
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         async with self.http.get(f"/threads/{self.thread}/{path}", headers=headers) as answer:
             assert answer.status == 200, await answer.text()
             if opened is not None:
                 opened.set()
             async for event in events_of(answer):
-                found.append(event)
-                if until(event) or len(found) == count:
+                collected.append(event)
+                if until(event) or len(collected) == count:
                     answer.close()  # the connection is not used again: for the server it is cut
-                    return found, until(event)
-        return found, True
+                    return collected, until(event)
+        return collected, True
 
     async def in_flight(self, run: str) -> bool:
         """As the official clients ask after a stream has closed."""
@@ -99,7 +99,7 @@ class Client:
         until: Callable[[Event], bool] = lambda event: False,
     ) -> list[Event]:
         """All events of a run, or until one, by as many connections as it takes: each is cut after so many, or by the server."""
-        found: list[Event] = []
+        collected: list[Event] = []
         ended = False
         lengths = iter(cuts)
         while not ended or (run is not None and await self.in_flight(run)):
@@ -108,7 +108,7 @@ class Client:
             except (aiohttp.ClientError, ConnectionError):
                 await asyncio.sleep(AGAIN_S)
                 continue
-            found += piece
-            if found:
-                last_id = found[-1].id or last_id
-        return found
+            collected += piece
+            if collected:
+                last_id = collected[-1].id or last_id
+        return collected

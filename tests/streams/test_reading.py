@@ -124,12 +124,12 @@ async def test_a_filter_by_mode_keeps_the_frames_of_subgraphs(client: Client) ->
     run = await client.begin("talker", TALK, **LOUD)
     whole, _ = await client.read(f"runs/{run}/stream")
     for mode in ("custom", "updates", "values"):
-        found, _ = await client.read(f"runs/{run}/stream?stream_mode={mode}")
-        assert found == [e for e in whole if e.name == "metadata" or e.name.partition("|")[0] == mode]
-        assert any(event.name.startswith(f"{mode}|child:") for event in found)
-        assert any(event.name == mode for event in found)
-    found, _ = await client.read(f"runs/{run}/stream?stream_mode=nonsense")
-    assert [event.name for event in found] == ["metadata"]
+        events, _ = await client.read(f"runs/{run}/stream?stream_mode={mode}")
+        assert events == [e for e in whole if e.name == "metadata" or e.name.partition("|")[0] == mode]
+        assert any(event.name.startswith(f"{mode}|child:") for event in events)
+        assert any(event.name == mode for event in events)
+    events, _ = await client.read(f"runs/{run}/stream?stream_mode=nonsense")
+    assert [event.name for event in events] == ["metadata"]
 
 
 async def test_errors_tell_no_secrets(http: aiohttp.ClientSession, client: Client) -> None:

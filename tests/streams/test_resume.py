@@ -108,10 +108,10 @@ async def test_a_stream_goes_on_after_a_restart_of_the_gateway(http: aiohttp.Cli
     assert await asyncio.to_thread(gateway.stop) == 0
     await cluster.kill("redis")
     await asyncio.to_thread(gateway.start)
-    found = await pieces
-    assert ticks(found) == list(range(300))
+    result = await pieces
+    assert ticks(result) == list(range(300))
     whole, _ = await client.read(path)
-    assert found == whole
+    assert result == whole
 
 
 async def test_a_stream_ends_with_its_run_while_the_gateway_was_away(

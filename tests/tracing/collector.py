@@ -45,12 +45,12 @@ class Collector:
 
     def take(self, body: bytes) -> None:
         request = ExportTraceServiceRequest.FromString(body)
-        found = []
+        collected = []
         for resource in request.resource_spans:
             about = {a.key: a.value.string_value or str(a.value.int_value) for a in resource.resource.attributes}
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    found.append(
+                    collected.append(
                         Found(
                             span.trace_id.hex(),
                             span.span_id.hex(),
@@ -63,7 +63,7 @@ class Collector:
                         )
                     )
         with self._news:
-            self.spans += found
+            self.spans += collected
             self._news.notify_all()
 
     @contextmanager

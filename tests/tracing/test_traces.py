@@ -31,18 +31,18 @@ class Trace:
     """The spans of one trace by name; those of the names given must be there once each."""
 
     def __init__(self, collector: Collector, trace_id: str, *names: str) -> None:
-        found = collector.wait(lambda spans: set(names) <= {span.name for span in spans if span.trace_id == trace_id})
-        self.spans = {span.name: span for span in found if span.trace_id == trace_id}
-        self._by_id = {span.span_id: span for span in found}
+        result = collector.wait(lambda spans: set(names) <= {span.name for span in spans if span.trace_id == trace_id})
+        self.spans = {span.name: span for span in result if span.trace_id == trace_id}
+        self._by_id = {span.span_id: span for span in result}
 
     def path(self, name: str) -> list[str]:
         """Names from the outermost span down to this one."""
         span: Found | None = self.spans[name]
-        found: list[str] = []
+        collected: list[str] = []
         while span is not None:
-            found.insert(0, span.name)
+            collected.insert(0, span.name)
             span = self._by_id.get(span.parent_id)
-        return found
+        return collected
 
 
 async def post(url: str, body: object, traceparent: str | None = None) -> int:
@@ -114,11 +114,11 @@ async def test_the_trace_is_in_the_records_and_not_in_what_clients_see(traced: t
 
 def test_a_record_says_its_trace_as_the_cloudevents_extension_does() -> None:
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
-    found = envelope.headers(
+    headers = envelope.headers(
         id="1", type="t", source="s", time="2026-01-01T00:00:00+00:00", subject="x", traceparent=parent
     )
-    assert found["ce_traceparent"] == parent
-    assert envelope.meta_of(found, 0, 0).traceparent == parent
+    assert headers["ce_traceparent"] == parent
+    assert envelope.meta_of(headers, 0, 0).traceparent == parent
 
 
 @pytest.mark.parametrize(

@@ -117,5 +117,5 @@ async def test_a_run_that_is_told_of_says_so_though_its_thread_expired(make_swee
         body = {"assistant_id": "echo", "input": {}, "webhook": "http://127.0.0.1:9/nobody", "on_completion": "keep"}
         _, run = await stack.call("POST", "/runs", body)
         await gone(stack, run["thread_id"])
-        _, found = await stack.call("GET", f"/threads/{run['thread_id']}/runs/{run['run_id']}/webhooks")
-        assert found[0]["url"] == "http://127.0.0.1:9/nobody"
+        _, body_seen = await stack.call("GET", f"/threads/{run['thread_id']}/runs/{run['run_id']}/webhooks")
+        assert body_seen[0]["url"] == "http://127.0.0.1:9/nobody"

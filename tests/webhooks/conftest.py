@@ -134,8 +134,8 @@ async def settled(stack: Stack, run: Mapping[str, str]) -> Any:
     """The log of a run's delivery, once that is over."""
 
     async def look() -> Any:
-        status, found = await stack.call("GET", f"/threads/{run['thread_id']}/runs/{run['run_id']}/webhooks")
-        return found[0] if status == 200 and found and found[0]["state"] != "pending" else None
+        status, body = await stack.call("GET", f"/threads/{run['thread_id']}/runs/{run['run_id']}/webhooks")
+        return body[0] if status == 200 and body and body[0]["state"] != "pending" else None
 
     return await until(stack.backbone, look)
 

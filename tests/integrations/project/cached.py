@@ -29,8 +29,8 @@ def look(state: State) -> State:
     async def read():
         return await swr(state["key"] + "/swr", load, fresh_for=timedelta(minutes=5))
 
-    found = asyncio.run(read())
-    return {"status": found.status}
+    result = asyncio.run(read())
+    return {"status": result.status}
 
 
 builder = StateGraph(State)

@@ -20,8 +20,8 @@ async def authenticate(authorization: str | None) -> dict:
         lookups.append(token)
         return {"identity": token}
 
-    found = await swr(f"token {token}", look_up, fresh_for=timedelta(minutes=5))
-    return found.value
+    result = await swr(f"token {token}", look_up, fresh_for=timedelta(minutes=5))
+    return result.value
 
 
 async def entry(request):

@@ -36,8 +36,8 @@ async def encrypt_blob(ctx: EncryptionContext, data: bytes) -> bytes:
 
 @encryption.decrypt.blob
 async def decrypt_blob(ctx: EncryptionContext, data: bytes) -> bytes | DecryptResult[bytes]:
-    found = _mixed(ctx, data.removeprefix(b"sealed "))
-    return DecryptResult(found, replacement=data) if ctx.metadata.get("rotated") else found
+    result = _mixed(ctx, data.removeprefix(b"sealed "))
+    return DecryptResult(result, replacement=data) if ctx.metadata.get("rotated") else result
 
 
 @encryption.encrypt.json

@@ -54,10 +54,10 @@ class Group(ExceptionGroup):
 
 
 def nested_groups(depth: int) -> BaseException:
-    found: BaseException = ValueError("innermost")
+    result: BaseException = ValueError("innermost")
     for _ in range(depth):
-        found = BaseExceptionGroup("outer", [found])
-    return found
+        result = BaseExceptionGroup("outer", [result])
+    return result
 
 
 def recursing() -> None:
@@ -65,16 +65,16 @@ def recursing() -> None:
 
 
 def cycle() -> list[Any]:
-    found: list[Any] = []
-    found += [found, found, {"again": found}]
-    return found
+    collected: list[Any] = []
+    collected += [collected, collected, {"again": collected}]
+    return collected
 
 
 def nested(depth: int) -> Any:
-    found: Any = "x"
+    result: Any = "x"
     for _ in range(depth):
-        found = [found]
-    return found
+        result = [result]
+    return result
 
 
 RAISED: dict[str, Any] = {

@@ -17,9 +17,9 @@ class State(TypedDict, total=False):
 async def write(state: State, *, store: BaseStore):
     where = ("notes", state["user"])
     await store.abatch([PutOp(where, text, {"text": text}) for text in state["texts"]])
-    found, item = await store.abatch([SearchOp(where, query=state["query"]), GetOp(where, state["texts"][0])])
+    result, item = await store.abatch([SearchOp(where, query=state["query"]), GetOp(where, state["texts"][0])])
     assert item.value == {"text": state["texts"][0]}
-    return {"found": [f"{x.key} {x.score:.3f}" for x in found]}
+    return {"found": [f"{x.key} {x.score:.3f}" for x in result]}
 
 
 def read(state: State, *, store: BaseStore):
