@@ -272,7 +272,7 @@ def _example(send: Send, answer: requests.Response, text: str, url: str, known: 
         shown = _fixed(text, url, known)
         example["answer"] = json.loads(shown) if answer.headers["content-type"] == "application/json" else shown.strip()
         if send.operation == "GET /metrics":
-            example["answer"] = "\n".join(example["answer"].splitlines()[:6])
+            example["answer"] = "\n".join(example["answer"].splitlines()[:3])
     return example
 
 

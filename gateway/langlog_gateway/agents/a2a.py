@@ -21,9 +21,10 @@ from msgspec import Raw
 
 from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
-from ..core import Core, json_response, origin_of
+from ..core import Core, encoded_response, json_response, origin_of
 from ..http.errors import JSON, ApiError, not_found
 from ..http.validation import NUL_INSIDE, decode_any, uuid_of
+from ..responses.agents import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
 from ..runs.agent_runs import AgentRuns
 from ..runs.steps import PreparedRun
 from ..runs.waiting import RunWaits
@@ -128,39 +129,36 @@ class A2a:
         schema = _schema(assistant)
         url = f"{request.url.origin()}{self._core.options.prefix}/a2a/{id}"
         description = assistant["description"] or f"Assistant {assistant['name']}"
-        skill = {
-            "id": f"{id}-main",
-            "name": f"{assistant['name']} Capabilities",
-            "description": description,
-            "tags": ["assistant", "langgraph"],
-            "examples": [],
-            "inputModes": MODES,
-            "outputModes": MODES,
-            "metadata": {
+        skill = AgentSkill(
+            id=f"{id}-main",
+            name=f"{assistant['name']} Capabilities",
+            description=description,
+            tags=["assistant", "langgraph"],
+            examples=[],
+            input_modes=MODES,
+            output_modes=MODES,
+            metadata={
                 "inputSchema": {
                     "required": schema.get("required", []),
                     "properties": fields,
                     "supportsA2A": "messages" in fields,
                 }
             },
-        }
-        found = {
-            "name": assistant["name"],
-            "description": description,
-            "url": url,
-            "supportedInterfaces": [{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}],
-            "capabilities": {
-                "streaming": True,
-                "pushNotifications": False,
-                "stateTransitionHistory": False,
-                "extensions": [EXTENSION],
-            },
-            "defaultInputModes": MODES,
-            "defaultOutputModes": MODES,
-            "skills": [skill],
-            "version": LANGLOG_VERSION,
-        }
-        return json_response(msgspec.json.encode(found))
+        )
+        card = AgentCard(
+            name=assistant["name"],
+            description=description,
+            url=url,
+            supported_interfaces=[AgentInterface(url, "JSONRPC", "1.0")],
+            capabilities=AgentCapabilities(
+                streaming=True, push_notifications=False, state_transition_history=False, extensions=[EXTENSION]
+            ),
+            default_input_modes=MODES,
+            default_output_modes=MODES,
+            skills=[skill],
+            version=LANGLOG_VERSION,
+        )
+        return encoded_response(card)
 
     async def _assistant(self, request: web.Request, name: str) -> Any:
         """Raises RpcError, and ApiError when the caller may not read assistants at all."""

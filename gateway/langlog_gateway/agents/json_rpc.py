@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ..core import json_response
 from ..http.errors import JSON
+from ..responses.agents import JsonRpcAnswer, RpcFailure
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -28,11 +29,11 @@ class RpcError(Exception):
         self.message = message
 
     def answer(self, id: Id) -> bytes:
-        return _encode({"jsonrpc": "2.0", "id": id, "error": {"code": self.code, "message": self.message}})
+        return _encode(JsonRpcAnswer("2.0", id, error=RpcFailure(self.code, self.message)))
 
 
 def result(id: Id, value: Any) -> bytes:
-    return _encode({"jsonrpc": "2.0", "id": id, "result": value})
+    return _encode(JsonRpcAnswer("2.0", id, value))
 
 
 def refusal(status: int, message: str) -> web.Response:

@@ -29,6 +29,20 @@ REASON_BYTES_MAX = 65_536
 """Of an answer that is read for why it refuses."""
 
 
+class ErrorAnswer(msgspec.Struct):
+    """Why a request failed."""
+
+    detail: str
+    """What failed, on what value, and what to do"""
+
+
+class KeyedAnswer(msgspec.Struct):
+    """Why a request failed, at the few endpoints that say so under another member."""
+
+    error: str
+    """What failed, on what value, and what to do"""
+
+
 class ApiError(Exception):
     """An answer with ``{"detail": …}``."""
 
@@ -41,7 +55,7 @@ class ApiError(Exception):
     def response(self) -> web.Response:
         return web.Response(
             status=self.status,
-            body=msgspec.json.encode({"detail": self.detail}),
+            body=msgspec.json.encode(ErrorAnswer(self.detail)),
             content_type=JSON,
             headers=self.headers,
         )
@@ -62,7 +76,7 @@ class KeyedError(ApiError):
     """As `ApiError`, under the member ``error``: a few endpoints of the store say it so (wire contract §11)."""
 
     def response(self) -> web.Response:
-        return web.Response(status=self.status, body=msgspec.json.encode({"error": self.detail}), content_type=JSON)
+        return web.Response(status=self.status, body=msgspec.json.encode(KeyedAnswer(self.detail)), content_type=JSON)
 
 
 class PlainError(ApiError):

@@ -20,8 +20,8 @@ from langlog_backbone.history.run_view import LANGLOG_VERSION
 from langlog_schemas.member_texts import member_texts
 
 from ..custom_app.asgi import CustomApp
+from ..http.errors import ErrorAnswer
 from ..http.options import Options
-from ..responses.errors import ErrorAnswer
 from .operations import OPERATIONS, PATH, Operation
 
 TITLE = "langlog"
@@ -95,8 +95,10 @@ def _describe(components: Mapping[str, dict[str, Any]], types: Iterable[Any]) ->
     for name, schema in components.items():
         if "description" in schema:
             schema["description"] = _markdown(schema["description"])
-        for member, text in member_texts(classes[name]).items():
-            if (described := schema.get("properties", {}).get(member)) is not None:
+        cls = classes[name]
+        encoded = dict(zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True))
+        for member, text in member_texts(cls).items():
+            if (described := schema.get("properties", {}).get(encoded.get(member, ""))) is not None:
                 described["description"] = _markdown(text)
 
 

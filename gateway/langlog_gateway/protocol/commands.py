@@ -22,6 +22,7 @@ from ..http import requests
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread
 from ..http.validation import decode_body, uuid_of
+from ..responses.agents import AppliedThrough, ProtocolAnswer
 from ..runs.steps import Particulars, PreparedRun
 from ..runs.submission import RunSubmission
 from .filter import BadFilter, Filter, read_filter
@@ -103,7 +104,7 @@ class NoSession:
 
 
 def error(id: Any, code: ErrorCode, message: str) -> bytes:
-    return msgspec.json.encode({"type": "error", "id": id, "error": code, "message": message})
+    return msgspec.json.encode(ProtocolAnswer("error", id, error=code, message=message))
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -139,8 +140,7 @@ class Commands:
         except UserCodeError as failed:
             logger.warning("gateway.user_code_failed", path=request.path, error=str(failed))
             return error(command.id, "unknown_error", BROKEN)
-        meta = {"applied_through_seq": session.seq}
-        return msgspec.json.encode({"type": "success", "id": command.id, "result": result, "meta": meta})
+        return msgspec.json.encode(ProtocolAnswer("success", command.id, result, AppliedThrough(session.seq)))
 
     async def _carry_out(self, request: web.Request, method: str, params: Object, session: Session) -> Object:
         match method:

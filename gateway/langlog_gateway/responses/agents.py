@@ -9,20 +9,74 @@ from msgspec import UNSET, Struct, UnsetType
 Object = dict[str, Any]
 
 
+class RpcFailure(Struct):
+    """Why a JSON-RPC request failed."""
+
+    code: int
+    """Code of the error"""
+    message: str
+    """Text of the error"""
+
+
 class JsonRpcAnswer(Struct):
     """A JSON-RPC response: either `result` or `error`."""
 
     jsonrpc: Literal["2.0"]
     """Version of JSON-RPC"""
-    id: int | str | None
+    id: int | str | float | None
     """Id of the request"""
     result: Any = UNSET
     """Result of the method"""
-    error: Object | UnsetType = UNSET
-    """`code` and `message`"""
+    error: RpcFailure | UnsetType = UNSET
+    """Why the request failed"""
 
 
-class AgentCard(Struct):
+class AgentInterface(Struct, rename="camel"):
+    """An address of an agent."""
+
+    url: str
+    """Address of its A2A endpoint"""
+    protocol_binding: str
+    """`JSONRPC`"""
+    protocol_version: str
+    """Version of the protocol"""
+
+
+class AgentCapabilities(Struct, rename="camel"):
+    """What an A2A endpoint supports."""
+
+    streaming: bool
+    """Streaming methods"""
+    push_notifications: bool
+    """Push notifications"""
+    state_transition_history: bool
+    """History of the states of a task"""
+    extensions: list[Object]
+    """Extensions of the protocol"""
+
+
+class AgentSkill(Struct, rename="camel"):
+    """What an assistant can do."""
+
+    id: str
+    """Id of the skill"""
+    name: str
+    """Name of the skill"""
+    description: str
+    """Description of the assistant"""
+    tags: list[str]
+    """Words for searches"""
+    examples: list[str]
+    """Examples of input; empty"""
+    input_modes: list[str]
+    """Media types of input"""
+    output_modes: list[str]
+    """Media types of output"""
+    metadata: Object
+    """`inputSchema`: members of the graph's input, and whether it takes messages"""
+
+
+class AgentCard(Struct, rename="camel"):
     """The A2A card of an assistant: who it is and how to call it."""
 
     name: str
@@ -31,31 +85,38 @@ class AgentCard(Struct):
     """Description of the assistant"""
     url: str
     """Address of its A2A endpoint"""
-    capabilities: Object
+    supported_interfaces: list[AgentInterface]
+    """Protocol versions and addresses"""
+    capabilities: AgentCapabilities
     """What the endpoint supports"""
-    skills: list[Object]
-    """What the assistant can do, with the fields of its input"""
+    default_input_modes: list[str]
+    """Media types of input"""
+    default_output_modes: list[str]
+    """Media types of output"""
+    skills: list[AgentSkill]
+    """What the assistant can do"""
     version: str
     """Version of the server"""
-    supportedInterfaces: list[Object]
-    """Protocol versions and addresses"""
-    defaultInputModes: list[str]
-    """Media types of input"""
-    defaultOutputModes: list[str]
-    """Media types of output"""
+
+
+class AppliedThrough(Struct):
+    """How far a command has got."""
+
+    applied_through_seq: int
+    """Number of the last event that the command takes into account; 0 over HTTP"""
 
 
 class ProtocolAnswer(Struct):
-    """Response to a command of the streaming protocol."""
+    """Response to a command of the streaming protocol: `result` and `meta`, or `error` and `message`."""
 
     type: Literal["success", "error"]
     """`success` or `error`"""
     id: int | None
-    """Id of the command"""
+    """Id of the command; null if it had none"""
     result: Object | UnsetType = UNSET
     """Result of a successful command"""
-    meta: Object | UnsetType = UNSET
-    """`applied_through_seq`: number of the last event that the command takes into account"""
+    meta: AppliedThrough | UnsetType = UNSET
+    """How far the command has got"""
     error: str | UnsetType = UNSET
     """Code of the error"""
     message: str | UnsetType = UNSET

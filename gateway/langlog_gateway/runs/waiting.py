@@ -15,7 +15,7 @@ from langlog_schemas import commands as cmd
 
 from ..core import Core, json_response
 from ..http.errors import JSON
-from ..responses.errors import RUN_NOT_FOUND
+from ..responses.failures import RUN_NOT_FOUND
 from ..streams.permission import Ask, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
 from ..streams.stream_out import GOING_DOWN

@@ -9,7 +9,7 @@ from langlog_schemas import events as ev
 from langlog_schemas.commands import RunError
 from langlog_schemas.run_ends import FINAL_STATUSES, LIFECYCLE_OF, end_of
 
-from ..responses.errors import RUN_NOT_FOUND, failed_output
+from ..responses.failures import RUN_NOT_FOUND, failed_output
 
 
 class Ended(NamedTuple):

@@ -16,12 +16,11 @@ from ..core import Core, encoded_response, no_content, origin_of, page_headers
 from ..http import requests
 from ..http.backends import Origin, UserCodeError
 from ..http.config import check_command
-from ..http.errors import ApiError, missing_thread, not_found
+from ..http.errors import ApiError, ErrorAnswer, missing_thread, not_found
 from ..http.requests import given
 from ..http.validation import path_uuid, read_body, uuid_of
 from ..resources.crons import remove_crons_of
 from ..responses import threads
-from ..responses.errors import ErrorAnswer
 from . import search as thread_search
 from .copy import copied_state
 from .search import SQL

@@ -1,17 +1,10 @@
-"""Responses of requests that fail."""
+"""Outputs of runs that fail."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from .members import encode
-
-
-class ErrorAnswer(Struct):
-    """Why a request failed."""
-
-    detail: str
-    """What failed, on what value, and what to do"""
 
 
 class RunFailure(Struct):
