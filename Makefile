@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: dev console console-dev console-check pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
+.PHONY: coverage release dev console console-dev console-check pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed console
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -77,6 +77,19 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory -j3 check types imports
 	$(BIN)/pytest -n auto --durations=30
 
+# What no test executes, over all processes that the tests start: make coverage, or make coverage TESTS="tests/core tests/cli".
+# A process that a test kills leaves no figure, so that loss and outage tests count for little.
+coverage: $(VENV)/.installed-dev
+	rm -rf .coverage && mkdir .coverage
+	$(BIN)/coverage run -m pytest $(if $(TESTS),$(TESTS),-n auto) || true
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+	@echo "line by line: $(BIN)/coverage html --directory .coverage/html"
+
+# Version, changelog, tag, wheels, sdist and image, tried in a clone: make release VERSION=0.2.0. With GO=1 it is made here.
+release: $(VENV)/.installed-dev
+	@$(BIN)/python .ci/release.py $(or $(VERSION),$(error which version? make release VERSION=1.2.3)) $(if $(GO),--go) $(RELEASE_OPTIONS)
+
 # The same tests against the newest release of every dependency, in an environment of their own. It stops nothing else:
 # its output names each package whose version differs from the lock, and each test that fails with it.
 test-newest:
@@ -117,7 +130,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-lowest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-newest .venv-lowest .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)$(UV)" || { echo "langlog needs Python 3.11 or newer with venv (on Debian: apt install python3-venv), or uv" >&2; exit 1; }
