@@ -15,8 +15,8 @@ from langlog_executor.decider.effects import Decided, event_records
 from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.thread import ThreadState
 from msgspec import Raw
 
 SOURCE = "/bench"

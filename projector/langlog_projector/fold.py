@@ -13,11 +13,11 @@ from typing import NamedTuple, assert_never
 import msgspec
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
-from langlog_schemas import run_results
+from langlog_schemas.aggregates.thread import status_when_idle
 from langlog_schemas.commands import ABSENT, RunError
 from langlog_schemas.envelope import Cause
-from langlog_schemas.run_ends import end_of
-from langlog_schemas.thread import status_when_idle
+from langlog_schemas.runs import results as run_results
+from langlog_schemas.runs.ends import end_of
 from msgspec import Raw
 from msgspec.structs import replace
 

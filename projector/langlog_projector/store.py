@@ -14,7 +14,7 @@ import asyncpg
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas import events as ev
 from langlog_schemas.commands import TTL_MAX_MINUTES, StoreOp
-from langlog_schemas.vectors import unpack
+from langlog_schemas.rules.vectors import unpack
 
 from .json_text import jsonb
 

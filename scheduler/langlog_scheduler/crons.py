@@ -31,10 +31,10 @@ from langlog_backbone.redis import channels
 from langlog_backbone.time.schedule import Schedule, ScheduleError
 from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
-from langlog_schemas.cron_authority import CronAuthority, apply_changes
-from langlog_schemas.filters import FilterError, admits
 from langlog_schemas.ids import cron_id_at
-from langlog_schemas.run_request import Assistant, Object, RunCreate, Server, layer
+from langlog_schemas.rules.cron_authority import CronAuthority, apply_changes
+from langlog_schemas.rules.filters import FilterError, admits
+from langlog_schemas.runs.request import Assistant, Object, RunCreate, Server, layer
 
 from .backlog import Backlog
 from .commands import append

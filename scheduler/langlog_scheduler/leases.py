@@ -23,7 +23,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
-from langlog_schemas.thread import WORKER_LOST
+from langlog_schemas.aggregates.thread import WORKER_LOST
 
 logger = structlog.get_logger(__name__)
 

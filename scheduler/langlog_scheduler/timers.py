@@ -9,7 +9,7 @@ from langlog_backbone.history.last_states import LastStates, ended
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.settings import Settings
 from langlog_schemas import commands as cmd
-from langlog_schemas.thread import TIME_OVER
+from langlog_schemas.aggregates.thread import TIME_OVER
 
 from .leases import orphaned_run
 

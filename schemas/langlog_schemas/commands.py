@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from .cron_authority import CronAuthority
-from .run_errors import Refusal as Refusal
-from .run_errors import RunError as RunError
+from .rules.cron_authority import CronAuthority
+from .runs.errors import Refusal as Refusal
+from .runs.errors import RunError as RunError
 from .upcasts import bring_up
 
 TOPIC = "commands"

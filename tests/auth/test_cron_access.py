@@ -12,7 +12,7 @@ import pytest
 from langlog_scheduler.crons import Crons, may_run
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
-from langlog_schemas.cron_authority import apply_changes, changes_between
+from langlog_schemas.rules.cron_authority import apply_changes, changes_between
 
 from tests.gateway.conftest import MakeStack, Stack
 

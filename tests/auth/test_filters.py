@@ -20,7 +20,7 @@ from langlog_backbone.project.imports import load_object
 from langlog_gateway.auth.custom_auth import CustomAuth, user_of
 from langlog_gateway.auth.visibility import Parameters, conditions
 from langlog_gateway.http.errors import ApiError
-from langlog_schemas.filters import FilterError, admits
+from langlog_schemas.rules.filters import FilterError, admits
 
 keys = st.sampled_from(["owner", "team", "k"])
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from(["alice", "bob", ""]))

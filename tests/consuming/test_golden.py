@@ -12,9 +12,10 @@ from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_projector.apply import apply
 from langlog_projector.fold import Fences, Fold
-from langlog_schemas import assistant, cron, envelope, snapshots, thread
 from langlog_schemas import commands as cmd
+from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates import assistant, cron, thread
 from langlog_schemas.contracts import document_types
 
 from tests.consuming.golden import FOLDER, RUN, THREAD, bytes_of, meaning

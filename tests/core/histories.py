@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import Cause, CommandMeta
-from langlog_schemas.thread import ThreadState
 from msgspec import Raw
 
 THREADS = ("t0", "t1", "t2")

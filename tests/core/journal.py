@@ -19,12 +19,13 @@ from langlog_executor.decider.store import decide_store
 from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
-from langlog_schemas import envelope, run_results
+from langlog_schemas import envelope
 from langlog_schemas import events as ev
-from langlog_schemas.assistant import AssistantState
-from langlog_schemas.cron import CronState
+from langlog_schemas.aggregates.assistant import AssistantState
+from langlog_schemas.aggregates.cron import CronState
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import Cause, CommandMeta
-from langlog_schemas.thread import ThreadState
+from langlog_schemas.runs import results as run_results
 from msgspec import Raw
 from msgspec.structs import replace
 

@@ -12,9 +12,9 @@ from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_projector.fold import webhook_error
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas.assistant import AssistantState
+from langlog_schemas.aggregates.assistant import AssistantState
+from langlog_schemas.aggregates.thread import CLIENT_LEFT, INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN, ThreadState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.thread import CLIENT_LEFT, INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN, ThreadState
 from msgspec import Raw
 
 from .histories import at, decide_all, histories

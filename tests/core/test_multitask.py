@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.thread import ThreadState
 from msgspec import Raw
 
 from .histories import at

@@ -8,7 +8,7 @@ import pytest
 from langlog_gateway.agents.a2a_tasks import STATE_OF_STATUS, STATUSES_OF_STATE, State
 from langlog_schemas import events as ev
 from langlog_schemas.commands import Outcome
-from langlog_schemas.run_ends import FINAL_STATUSES, OUTCOME_OF, RUN_ENDS, FinalStatus, lifecycle
+from langlog_schemas.runs.ends import FINAL_STATUSES, OUTCOME_OF, RUN_ENDS, FinalStatus, lifecycle
 
 
 def test_each_outcome_has_one_end_and_each_final_event_belongs_to_one_outcome() -> None:

@@ -14,8 +14,8 @@ from langlog_projector.rebuild.comparison import compare
 from langlog_projector.rebuild.rebuild import building, follow_log
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import RunInFlight, ThreadState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.thread import RunInFlight, ThreadState
 from msgspec import Raw
 
 from tests.dead.stack import Stack, stack_of

@@ -19,7 +19,7 @@ from langlog_gateway.streams.sse import Batch
 from langlog_gateway.threads import copy as thread_copy
 from langlog_gateway.threads.search import extractions
 from langlog_schemas.frames import Frame, FrameBatch
-from langlog_schemas.run_request import Assistant, RunCreate, Server
+from langlog_schemas.runs.request import Assistant, RunCreate, Server
 
 SERVER = Server(run_id="r", thread_id="t", request_id="q", started_ms=1)
 

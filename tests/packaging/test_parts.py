@@ -100,8 +100,8 @@ def test_the_schemas_need_msgspec_alone(tmp_path: Path) -> None:
     assert (out / "asyncapi.json").read_text() == (ROOT / "docs/contracts/asyncapi.json").read_text()
     code = """
 import importlib, pkgutil, langlog_schemas
-for module in pkgutil.iter_modules(langlog_schemas.__path__):
-    importlib.import_module(f"langlog_schemas.{module.name}")
+for module in pkgutil.walk_packages(langlog_schemas.__path__, "langlog_schemas."):
+    importlib.import_module(module.name)
 """
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr

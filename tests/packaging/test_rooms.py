@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 MODULES_MAX = 14
 PACKAGES = sorted(
     path.parent
-    for top in ("gateway", "executor", "backbone", "projector", "scheduler", "cli")
+    for top in ("gateway", "executor", "backbone", "projector", "scheduler", "cli", "schemas")
     for path in (ROOT / top).rglob("__init__.py")
 )
 

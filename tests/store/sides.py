@@ -11,7 +11,7 @@ from langlog_backbone.context import Backbone
 from langlog_executor.store.log_store import LogStore
 from langlog_schemas.commands import StoreVector
 from langlog_schemas.messages import Answer
-from langlog_schemas.vectors import pack
+from langlog_schemas.rules.vectors import pack
 
 from tests.gateway.conftest import Stack
 

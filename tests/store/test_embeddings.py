@@ -25,7 +25,7 @@ from langlog_executor.store.embeddings import (
     TooManyTexts,
     load_embeddings,
 )
-from langlog_schemas.vectors import pack, unpack
+from langlog_schemas.rules.vectors import pack, unpack
 
 from .vectors import embed
 

@@ -20,7 +20,7 @@ from langlog_projector.changes import Changes
 from langlog_projector.store import StoreChanges
 from langlog_schemas import events as ev
 from langlog_schemas.commands import StoreOp, StoreVector
-from langlog_schemas.vectors import pack, similarity, unpack
+from langlog_schemas.rules.vectors import pack, similarity, unpack
 from msgspec import Raw
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

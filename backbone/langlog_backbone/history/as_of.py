@@ -16,9 +16,9 @@ from langlog_schemas import checkpoints as cp
 from langlog_schemas import envelope
 from langlog_schemas import event_index as ix
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import ThreadState, evolve
 from langlog_schemas.commands import Metadata
 from langlog_schemas.event_index import IndexEntry
-from langlog_schemas.thread import ThreadState, evolve
 
 from ..log import LogUnavailable, Record
 from .audit import Audit, EventQuery

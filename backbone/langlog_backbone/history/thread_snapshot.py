@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import RunInFlight, ThreadState, interrupt_ids
 from langlog_schemas.commands import Ttl
 from langlog_schemas.snapshots import Assembled, SnapshotTaken, TableRows, ThreadSnapshot, rows_of
-from langlog_schemas.thread import RunInFlight, ThreadState, interrupt_ids
 from msgspec import Raw
 
 from ..log import Log, LogUnavailable, Record

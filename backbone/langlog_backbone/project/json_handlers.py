@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import msgspec
-from langlog_schemas.run_request import EVENT_STREAMING
+from langlog_schemas.runs.request import EVENT_STREAMING
 
 from ..process.service import StartError
 from .imports import load_object

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from langlog_schemas.vectors import similarity, unpack
+from langlog_schemas.rules.vectors import similarity, unpack
 
 from ..postgres.database import Parameters, load_sql
 from .conditions import pattern_filter, prefix_filter, value_filter

@@ -108,7 +108,7 @@ def state_of(history: History, entries: Sequence[RecordedEvent], project: Path) 
     """The thread after these events, which follow its snapshot if it has one; None when it was not there."""
     from langlog_executor.replay.past_state import values_at
     from langlog_executor.replay.recorded import Recorded
-    from langlog_schemas.thread import ThreadState, evolve
+    from langlog_schemas.aggregates.thread import ThreadState, evolve
 
     base = history.base
     state = ThreadState(thread_id=history.thread_id) if base is None else base.state()

@@ -117,7 +117,7 @@ async def _rows(pool: asyncpg.Pool, table: str, thread_id: str) -> dict[tuple[st
 
 async def _aggregate(pool: asyncpg.Pool, history: History) -> list[str]:
     """What deciders know of the thread, against its row and its runs."""
-    from langlog_schemas.thread import ThreadState, evolve
+    from langlog_schemas.aggregates.thread import ThreadState, evolve
 
     state = ThreadState(thread_id=history.thread_id) if history.base is None else history.base.state()
     for recorded in history.entries:

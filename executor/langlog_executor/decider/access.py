@@ -7,9 +7,9 @@ match is answered as if it were not there.
 from __future__ import annotations
 
 from langlog_schemas import commands as cmd
-from langlog_schemas.assistant import AssistantState
-from langlog_schemas.filters import admits
-from langlog_schemas.thread import ThreadState
+from langlog_schemas.aggregates.assistant import AssistantState
+from langlog_schemas.aggregates.thread import ThreadState
+from langlog_schemas.rules.filters import admits
 
 
 def thread_refusal(state: ThreadState, command: cmd.Command) -> tuple[int, str] | None:

@@ -21,12 +21,12 @@ import asyncpg
 import msgspec
 from langlog_backbone.log import TopicPartition
 from langlog_backbone.postgres.database import load_sql
-from langlog_schemas.assistant import AssistantState
+from langlog_schemas.aggregates.assistant import AssistantState
+from langlog_schemas.aggregates.cron import CronState
+from langlog_schemas.aggregates.thread import RunInFlight, ThreadState
 from langlog_schemas.commands import Ttl
-from langlog_schemas.cron import CronState
-from langlog_schemas.cron_authority import CronAuthority
 from langlog_schemas.events import AssistantVersion, CronContent
-from langlog_schemas.thread import RunInFlight, ThreadState
+from langlog_schemas.rules.cron_authority import CronAuthority
 from msgspec import Raw
 
 SQL = load_sql("langlog_executor", "aggregates.sql")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from langlog_schemas.resumes import by_id
-from langlog_schemas.run_errors import UNKNOWN_INTERRUPT, Refusal, RunError
-from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN, RunInFlight, ThreadState
+from langlog_schemas.aggregates.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN, RunInFlight, ThreadState
+from langlog_schemas.runs.errors import UNKNOWN_INTERRUPT, Refusal, RunError
+from langlog_schemas.runs.resumes import by_id
 from msgspec import Struct
 
 STRICT = b'"strict_resume"'

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from langlog_schemas import assistant as assistant_aggregate
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas.assistant import AssistantState
+from langlog_schemas.aggregates import assistant as assistant_aggregate
+from langlog_schemas.aggregates.assistant import AssistantState
 from langlog_schemas.envelope import CommandMeta
 from msgspec import UNSET
 from msgspec.structs import replace

@@ -11,11 +11,11 @@ from typing import assert_never
 
 from langlog_backbone.time.schedule import Schedule
 from langlog_schemas import commands as cmd
-from langlog_schemas import cron as cron_aggregate
 from langlog_schemas import events as ev
-from langlog_schemas.cron import CronState
+from langlog_schemas.aggregates import cron as cron_aggregate
+from langlog_schemas.aggregates.cron import CronState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.filters import admits
+from langlog_schemas.rules.filters import admits
 from msgspec import UNSET
 from msgspec.structs import replace
 

@@ -24,9 +24,9 @@ from langlog_backbone.redis.kept_frames import KeptFrames
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas import frames, messages
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Control, Task
-from langlog_schemas.thread import ThreadState
 
 from .aggregates import Aggregates, CachedAggregate
 from .orphaned_runs import OrphanedRuns, end_record

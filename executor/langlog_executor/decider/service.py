@@ -46,9 +46,9 @@ from langlog_backbone.redis import channels
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Reply
-from langlog_schemas.thread import ThreadState
 
 from .aggregates import Aggregates
 from .assistants import decide_assistant, fold_assistant

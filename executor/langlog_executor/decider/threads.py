@@ -23,11 +23,11 @@ from typing import Literal, assert_never
 import msgspec
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas import thread as thread_aggregate
+from langlog_schemas.aggregates import thread as thread_aggregate
+from langlog_schemas.aggregates.thread import RunInFlight, ThreadState
 from langlog_schemas.envelope import CommandMeta
 from langlog_schemas.frames import ATTEMPT_SPAN
-from langlog_schemas.run_ends import RUN_ENDS, RunEnd
-from langlog_schemas.thread import RunInFlight, ThreadState
+from langlog_schemas.runs.ends import RUN_ENDS, RunEnd
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from langlog_schemas.run_ends import LifecycleStatus
-from langlog_schemas.run_errors import Refusal
+from langlog_schemas.runs.ends import LifecycleStatus
+from langlog_schemas.runs.errors import Refusal
 
 from ..values import encoding
 from ..values.interrupts import requested

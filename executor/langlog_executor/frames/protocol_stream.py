@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langlog_schemas.run_ends import LifecycleStatus
+from langlog_schemas.runs.ends import LifecycleStatus
 
 from ..values import encoding
 from ..values.interrupts import INTERRUPT, interrupt_list

@@ -20,7 +20,7 @@ from ..values.interrupts import INTERRUPT, interrupt_list
 from ..values.message_blocks import MessageBlocks
 
 if TYPE_CHECKING:
-    from langlog_schemas.run_ends import LifecycleStatus
+    from langlog_schemas.runs.ends import LifecycleStatus
 
     from .protocol_events import ProtocolEvents
 

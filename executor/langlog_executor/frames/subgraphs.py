@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from langlog_schemas.run_ends import LifecycleStatus
+from langlog_schemas.runs.ends import LifecycleStatus
 
 from ..values.error_text import text_of
 from ..values.redaction import shown

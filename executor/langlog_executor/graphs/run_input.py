@@ -20,8 +20,8 @@ from langlog_backbone.credentials.run_credentials import Private
 from langlog_backbone.history.run_view import HOST, PLAN
 from langlog_backbone.process.settings import Settings
 from langlog_schemas.messages import Task
-from langlog_schemas.resumes import by_id
-from langlog_schemas.run_request import EVENT_STREAMING, PUBLIC_MEMBERS, without_reserved
+from langlog_schemas.runs.request import EVENT_STREAMING, PUBLIC_MEMBERS, without_reserved
+from langlog_schemas.runs.resumes import by_id
 from pydantic import BaseModel
 
 from ..values.auth_user import AuthUser

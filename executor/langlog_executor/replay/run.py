@@ -21,8 +21,8 @@ import msgspec
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas import run_results
-from langlog_schemas.run_ends import OUTCOME_OF
+from langlog_schemas.runs import results as run_results
+from langlog_schemas.runs.ends import OUTCOME_OF
 
 from .request import END, STEP, Replayed, ReplayRequest, StepDiff, decode_request, encode, framed
 

@@ -17,8 +17,9 @@ import structlog
 from langlog_backbone.log import PART_BYTES, LogUnavailable, NewRecord
 from langlog_backbone.log.records import event_record
 from langlog_backbone.time.clock import new_id, now_iso
-from langlog_schemas import events, run_results
-from langlog_schemas.run_results import RunResult
+from langlog_schemas import events
+from langlog_schemas.runs import results as run_results
+from langlog_schemas.runs.results import RunResult
 
 if TYPE_CHECKING:
     from langlog_schemas.messages import Task

@@ -26,7 +26,7 @@ from langlog_backbone.process.service import StartError
 from langlog_backbone.project.imports import import_file, imported_file
 from langlog_backbone.project.store_index import StoreIndex
 from langlog_schemas.commands import StoreVector
-from langlog_schemas.vectors import pack
+from langlog_schemas.rules.vectors import pack
 
 if TYPE_CHECKING:
     from langlog_backbone.project.config import Project

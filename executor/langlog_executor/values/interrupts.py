@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from langgraph import errors
-from langlog_schemas.run_errors import Refusal
+from langlog_schemas.runs.errors import Refusal
 from pydantic import TypeAdapter
 
 if TYPE_CHECKING:

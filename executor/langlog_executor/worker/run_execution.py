@@ -27,8 +27,8 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas import commands
 from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
 from langlog_schemas.events import RunStarted
-from langlog_schemas.run_ends import RUN_ENDS, lifecycle
-from langlog_schemas.run_results import RunResult
+from langlog_schemas.runs.ends import RUN_ENDS, lifecycle
+from langlog_schemas.runs.results import RunResult
 from msgspec import MsgspecError, Raw
 
 from ..checkpoints.checkpointer import LogCheckpointer

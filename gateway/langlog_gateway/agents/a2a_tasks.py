@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 from langlog_backbone.time.clock import now_iso
 from langlog_backbone.time.sources import uuid4
-from langlog_schemas.run_ends import LIFECYCLE_OF, LifecycleStatus
+from langlog_schemas.runs.ends import LIFECYCLE_OF, LifecycleStatus
 
 Object = dict[str, Any]
 State = Literal["submitted", "working", "input-required", "completed", "failed", "canceled"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 from aiohttp import web
-from langlog_schemas.filters import Filter
+from langlog_schemas.rules.filters import Filter
 
 from ..http.errors import ApiError
 

@@ -23,7 +23,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.imports import load_object
 from langlog_backbone.time.sources import monotonic
 from langlog_backbone.values.json_shape import has_nul
-from langlog_schemas.filters import Filter, terms
+from langlog_schemas.rules.filters import Filter, terms
 
 from ..http.backends import Reads
 from ..http.bodies.reader import receive_body

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from langlog_backbone.project.json_handlers import CONTEXT_KEY, NO_CONTEXT, About, JsonHandlers
 from langlog_schemas import commands as cmd
-from langlog_schemas.filters import Group, terms
+from langlog_schemas.rules.filters import Group, terms
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import replace
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from langlog_schemas.filters import Filter
+from langlog_schemas.rules.filters import Filter
 
 from .access import Resource, authorize
 from .visibility import Parameters, conditions

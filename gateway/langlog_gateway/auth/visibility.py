@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 from langlog_backbone.postgres.database import Parameters
-from langlog_schemas.filters import Filter, Group, terms
+from langlog_schemas.rules.filters import Filter, Group, terms
 
 from ..http.backends import Reads
 

@@ -19,7 +19,7 @@ from langlog_backbone.project.config import Project
 from langlog_backbone.project.imports import executed_again, load_object
 from langlog_backbone.project.json_handlers import JsonHandlers
 from langlog_schemas import commands as cmd
-from langlog_schemas.filters import Filter
+from langlog_schemas.rules.filters import Filter
 
 from ..auth.access import Action, Gate, Resource, User
 from ..auth.custom_auth import ASKING, STUDIO_HINT, CustomAuth, load_auth

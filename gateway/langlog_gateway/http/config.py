@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from langlog_schemas.run_request import NAMES_MAX, NULL, Object, without_reserved
+from langlog_schemas.runs.request import NAMES_MAX, NULL, Object, without_reserved
 from msgspec import Meta, Raw, Struct
 
 from .errors import ApiError, unprocessable

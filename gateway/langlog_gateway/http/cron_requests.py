@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
-from langlog_schemas.run_request import RunCreate
+from langlog_schemas.runs.request import RunCreate
 from msgspec import UNSET, Struct, UnsetType
 
 from .requests import Limit, Object, Offset, SortOrder

@@ -11,9 +11,9 @@ import msgspec
 from langlog_backbone.project.ttl import Minutes
 from langlog_schemas.commands import TTL_MAX_MINUTES, Ttl
 from langlog_schemas.events import ThreadStatus
-from langlog_schemas.run_request import Checkpoint as Checkpoint
-from langlog_schemas.run_request import CheckpointName
-from langlog_schemas.run_request import RunCreate as RunCreate
+from langlog_schemas.runs.request import Checkpoint as Checkpoint
+from langlog_schemas.runs.request import CheckpointName
+from langlog_schemas.runs.request import RunCreate as RunCreate
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from langlog_schemas.run_request import RunCreate
+from langlog_schemas.runs.request import RunCreate
 from langlog_schemas.states import State
 from msgspec import Meta, Struct
 

@@ -13,8 +13,8 @@ import msgspec
 import structlog
 from aiohttp import web
 from langlog_backbone.time.sources import uuid4
-from langlog_schemas.run_request import EVENT_STREAMING, RunCreate
-from langlog_schemas.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN
+from langlog_schemas.aggregates.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN
+from langlog_schemas.runs.request import EVENT_STREAMING, RunCreate
 
 from ..auth.access import admit
 from ..core import Core

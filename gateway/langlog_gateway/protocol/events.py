@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 from langlog_schemas.frames import Frame
-from langlog_schemas.run_ends import FinalStatus, lifecycle
-from langlog_schemas.run_errors import Refusal
+from langlog_schemas.runs.ends import FinalStatus, lifecycle
+from langlog_schemas.runs.errors import Refusal
 
 Namespace = tuple[str, ...]
 

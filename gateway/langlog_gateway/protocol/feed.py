@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import structlog
 from langlog_schemas import events as ev
 from langlog_schemas.frames import Frame
-from langlog_schemas.run_ends import end_of
+from langlog_schemas.runs.ends import end_of
 
 from ..http.errors import ApiError
 from ..streams.backlog import Backlog

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.frames import ATTEMPT_SPAN
-from langlog_schemas.resumes import by_id
-from langlog_schemas.run_errors import Refusal
+from langlog_schemas.runs.errors import Refusal
+from langlog_schemas.runs.resumes import by_id
 
 from ..http.backends import Reads
 from ..streams.backlog import Backlog

@@ -15,9 +15,9 @@ import msgspec
 import structlog
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
-from langlog_schemas.cron_authority import CronAuthority, changes_between
-from langlog_schemas.filters import Filter
-from langlog_schemas.run_request import Assistant
+from langlog_schemas.rules.cron_authority import CronAuthority, changes_between
+from langlog_schemas.rules.filters import Filter
+from langlog_schemas.runs.request import Assistant
 
 from ..auth.access import authorize, guarded
 from ..auth.sight import Sight

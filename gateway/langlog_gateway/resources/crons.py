@@ -10,8 +10,8 @@ from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.time.schedule import QUICK_SCHEDULE, Schedule, ScheduleError, moment_of, shown
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
-from langlog_schemas.cron_authority import CronAuthority
-from langlog_schemas.run_request import Assistant, RunCreate, without_reserved
+from langlog_schemas.rules.cron_authority import CronAuthority
+from langlog_schemas.runs.request import Assistant, RunCreate, without_reserved
 from msgspec import UNSET, UnsetType
 
 from ..auth.access import admit, authorize, caller, guarded

@@ -14,7 +14,7 @@ from aiohttp import web
 from langlog_backbone.store.conditions import ADDRESS_BYTES_MAX, BadFilter, address_fault
 from langlog_backbone.store.reader import StoreReader
 from langlog_schemas import commands as cmd
-from langlog_schemas.vectors import unpack
+from langlog_schemas.rules.vectors import unpack
 from msgspec import UNSET, Raw
 
 from ..auth.access import Action, authorize

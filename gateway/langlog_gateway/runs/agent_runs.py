@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from langlog_schemas.run_request import RunCreate
+from langlog_schemas.runs.request import RunCreate
 
 from ..core import Core
 from ..streams.permission import PermissionEnded

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from langlog_backbone.postgres.database import load_sql
-from langlog_schemas.run_request import Assistant
+from langlog_schemas.runs.request import Assistant
 
 from ..http.backends import Reads
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
-from langlog_schemas.filters import Filter, admits
 from langlog_schemas.ids import default_assistant_id
-from langlog_schemas.run_request import Assistant
+from langlog_schemas.rules.filters import Filter, admits
+from langlog_schemas.runs.request import Assistant
 
 from ..auth.access import authorize, guarded
 from ..http.backends import Reads

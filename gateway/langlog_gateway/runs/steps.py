@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from langlog_backbone.credentials.run_credentials import Private
 from langlog_schemas import commands as cmd
-from langlog_schemas import run_request
-from langlog_schemas.filters import Filter
-from langlog_schemas.run_request import Assistant, Layered, Object, RunCreate, Server
+from langlog_schemas.rules.filters import Filter
+from langlog_schemas.runs import request as run_request
+from langlog_schemas.runs.request import Assistant, Layered, Object, RunCreate, Server
 from msgspec import Raw
 from msgspec.structs import replace
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
-from langlog_schemas.run_ends import FINAL_STATUSES
+from langlog_schemas.runs.ends import FINAL_STATUSES
 
 from ..core import Core
 from ..http.errors import ApiError

@@ -26,7 +26,7 @@ from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.messages import Reply
-from langlog_schemas.run_request import PUBLIC_MEMBERS, Assistant, RunCreate, Server
+from langlog_schemas.runs.request import PUBLIC_MEMBERS, Assistant, RunCreate, Server
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
 from ..core import Core, origin_of

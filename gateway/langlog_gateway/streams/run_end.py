@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from langlog_schemas import events as ev
 from langlog_schemas.commands import RunError
-from langlog_schemas.run_ends import FINAL_STATUSES, LIFECYCLE_OF, end_of
+from langlog_schemas.runs.ends import FINAL_STATUSES, LIFECYCLE_OF, end_of
 
 from ..responses.failures import RUN_NOT_FOUND, failed_output
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from langlog_backbone.postgres.database import load_sql
-from langlog_schemas.filters import Filter
+from langlog_schemas.rules.filters import Filter
 from msgspec import UNSET
 
 from ..auth.visibility import Parameters, conditions

@@ -14,9 +14,9 @@ import structlog
 from langlog_backbone.log import NewRecord, Position, Record
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.filters import FilterError
-from langlog_schemas.thread import ThreadState
+from langlog_schemas.rules.filters import FilterError
 
 from ..aggregates import Aggregates
 from ..effects import Decided, Effects, event_records

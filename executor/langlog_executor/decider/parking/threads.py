@@ -12,8 +12,8 @@ from datetime import datetime
 
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import CommandMeta
-from langlog_schemas.thread import ThreadState
 from msgspec.structs import replace
 
 from ..access import thread_refusal

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from . import events as ev
-from .commands import CancelAction, Metadata, Ttl
+from .. import events as ev
+from ..commands import CancelAction, Metadata, Ttl
 
 NO_INTERRUPTED_RUN = "No interrupted run is bound to this thread."
 INTERRUPT_CONSUMED = "Unknown or already-consumed interrupt: {}"

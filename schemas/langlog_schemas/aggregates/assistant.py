@@ -7,8 +7,8 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
-from . import events as ev
-from .events import AssistantVersion
+from .. import events as ev
+from ..events import AssistantVersion
 
 
 class AssistantState(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
-from . import events as ev
-from .events import CronContent
+from .. import events as ev
+from ..events import CronContent
 
 
 class CronState(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from .commands import MultitaskStrategy
+from ..commands import MultitaskStrategy
 
 Object = dict[str, Any]
 PUBLIC_MEMBERS = frozenset({"identity", "display_name", "is_authenticated", "permissions"})

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from . import events as ev
-from .commands import Outcome
+from .. import events as ev
+from ..commands import Outcome
 
 FinalStatus = Literal["success", "error", "timeout", "interrupted"]
 """The statuses of runs that are over."""

@@ -1,0 +1,1 @@
+"""States of threads, assistants and crons, and how events change them (`evolve`)."""

@@ -1,0 +1,35 @@
+"""Topics of events, and the base of all event bodies."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+RUN_EVENTS = "run-events"
+ASSISTANT_EVENTS = "assistant-events"
+STORE_EVENTS = "store-events"
+CRON_EVENTS = "cron-events"
+GRAPH_EVENTS = "graph-events"
+DEAD_LETTERS = "dead-letters"
+EVENT_TOPICS = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, STORE_EVENTS, GRAPH_EVENTS)
+FOLDED_TOPICS = (*EVENT_TOPICS, DEAD_LETTERS)
+"""What a projection is made of: events, and what could not be handled."""
+
+LISTED_TOPICS = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, DEAD_LETTERS)
+"""What lists of threads, runs, assistants and crons are made of: their events, and releases of those that waited."""
+
+ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
+RunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all event bodies. ``TYPE`` is the CloudEvents type without its prefix."""
+
+    TYPE: ClassVar[str] = ""
+    TOPIC: ClassVar[str] = RUN_EVENTS
+
+    @property
+    def key(self) -> str:
+        """The record's key: the aggregate's id, the same as that of the commands it comes from."""
+        raise NotImplementedError(type(self).__name__)

@@ -1,0 +1,65 @@
+"""Events about commands and parked keys: rejections, repetitions, releases of what was parked."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .base import DEAD_LETTERS, Event
+
+
+class CommandRejected(Event, kw_only=True, frozen=True):
+    """The command changed nothing. ``status`` and ``detail`` are what the client is told."""
+
+    TYPE: ClassVar[str] = "command.rejected.v1"
+    aggregate_id: str
+    status: int
+    detail: str
+
+    @property
+    def key(self) -> str:
+        return self.aggregate_id
+
+
+class CommandRepeated(Event, kw_only=True, frozen=True):
+    """A retried command whose first outcome stands."""
+
+    TYPE: ClassVar[str] = "command.repeated.v1"
+    aggregate_id: str
+    command_id: str
+
+    @property
+    def key(self) -> str:
+        return self.aggregate_id
+
+
+class ParkedReleased(Event, kw_only=True, frozen=True):
+    """What became of a key's parked commands (`commands.ReleaseParked`, or the deletion of their thread). Stands where the key's other events stand.
+
+    Commands are named by origin: ``<topic>-<partition>-<offset>``.
+    """
+
+    TYPE: ClassVar[str] = "parked.released.v1"
+    aggregate_id: str
+    decided: list[str] = []
+    dropped: list[str] = []
+    removed: list[str] = []
+    """Those that went with their thread: it was deleted while they waited."""
+    left: int = 0
+    """That are still parked, the first of them because it cannot be decided."""
+
+    @property
+    def key(self) -> str:
+        return self.aggregate_id
+
+
+class ParkedEventsReleased(Event, kw_only=True, frozen=True):
+    """An operator releases a key: its parked events are folded, in order. ``drop``: the origin of an event to discard permanently."""
+
+    TYPE: ClassVar[str] = "parked.events_released.v1"
+    TOPIC: ClassVar[str] = DEAD_LETTERS
+    aggregate_id: str
+    drop: str | None = None
+
+    @property
+    def key(self) -> str:
+        return self.aggregate_id

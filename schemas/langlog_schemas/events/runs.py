@@ -1,0 +1,195 @@
+"""Events of runs: what the decider appends about them, and what workers append while they execute."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from msgspec import Raw
+
+from ..commands import ABSENT, CancelAction, Metadata, MultitaskStrategy, RunError, Ttl
+from .base import ThreadStatus
+from .threads import ThreadEvent
+
+
+class RunEvent(ThreadEvent, kw_only=True, frozen=True):
+    run_id: str
+
+
+class RunCreated(RunEvent, kw_only=True, frozen=True):
+    """The run exists and waits. A thread made for it is made by this event too (``creates_thread``)."""
+
+    TYPE: ClassVar[str] = "run.created.v1"
+    ordinal: int
+    """Place in the thread's order of creation: the command's offset."""
+    assistant_id: str
+    graph_id: str
+    kwargs: Raw
+    metadata: Metadata
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    not_before: str | None = None
+    temporary: bool = False
+    user_id: str = ""
+    """Identity of the authenticated caller; empty: nobody's."""
+    creates_thread: bool = False
+    thread_metadata: Metadata = {}
+    thread_config: Metadata = {}
+    thread_ttl: Ttl | None = None
+
+
+class RunDispatched(RunEvent, kw_only=True, frozen=True):
+    """The run may be executed, as ``attempt``; older attempts are fenced off from here on."""
+
+    TYPE: ClassVar[str] = "run.dispatched.v1"
+    attempt: int
+    crashes: int = 0
+    reason: Literal["ready", "due", "lease_lost", "drained", "queue_lost", "unclaimed"] = "ready"
+
+
+class RunCancelRequested(RunEvent, kw_only=True, frozen=True):
+    """The worker that has the run is asked to stop it. ``superseded_by``: the run that took its place."""
+
+    TYPE: ClassVar[str] = "run.cancel_requested.v1"
+    action: CancelAction
+    attempt: int
+    superseded_by: str | None = None
+    reason: str | None = None
+    orphaned: bool = False
+    """No worker has the attempt any more: the decider finds out where the thread stands and reports the end."""
+
+
+class RunEnded(RunEvent, kw_only=True, frozen=True):
+    """Base of the final events. ``status`` is that of the thread afterwards."""
+
+    attempt: int = 0
+    status: ThreadStatus
+    status_when_idle: ThreadStatus | None = None
+    """What ``status`` would be but for other runs in flight; None: the same, or, in old events, not known."""
+    values: Raw = ABSENT
+    output: Raw = ABSENT
+    interrupts: Raw = ABSENT
+    """Replaces the thread's map of task id -> ``[{id, value, response_schema?}]``; `ABSENT` leaves it."""
+    error: RunError | None = None
+    started_at: str | None = None
+    frame_count: int = 0
+    last_frame_ms: int = 0
+    first_event_number: int = 0
+    last_event_number: int = 0
+    """Protocol numbers of the last attempt (wire contract §9); 0: it told nothing."""
+    superseded_by: str | None = None
+    webhook: str | None = None
+    """Where the end of the run is to be told."""
+    result: str | None = None
+    """``values`` and ``output`` were too large for this record: they are in the `RunResultPart`s with this ``blob_id``, before it."""
+
+
+class RunSucceeded(RunEnded, kw_only=True, frozen=True):
+    """Also when it stopped for a human: then the thread is ``interrupted``."""
+
+    TYPE: ClassVar[str] = "run.succeeded.v1"
+
+
+class RunFailed(RunEnded, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "run.failed.v1"
+
+
+class RunCancelled(RunEnded, kw_only=True, frozen=True):
+    """Shown to clients as ``interrupted``."""
+
+    TYPE: ClassVar[str] = "run.cancelled.v1"
+    reason: str | None = None
+    """Of a run that no worker had; of others `RunCancelRequested` has it."""
+
+
+class RunTimedOut(RunEnded, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "run.timed_out.v1"
+
+
+class RunRolledBack(RunEnded, kw_only=True, frozen=True):
+    """The run is gone, and its checkpoints with it."""
+
+    TYPE: ClassVar[str] = "run.rolled_back.v1"
+
+
+class RunDeleted(RunEvent, kw_only=True, frozen=True):
+    TYPE: ClassVar[str] = "run.deleted.v1"
+    active_attempt: int | None = None
+    """A worker may still hold this attempt."""
+    status: ThreadStatus | None = None
+    status_when_idle: ThreadStatus | None = None
+    values: Raw = ABSENT
+    interrupts: Raw = ABSENT
+    last_event_number: int = 0
+    """The protocol number of the end of a run that was under way (wire contract §9)."""
+
+
+class WebhookAttempted(RunEvent, kw_only=True, frozen=True):
+    """One try to deliver the run's webhook: see `commands.RecordWebhookAttempt`. The run and its thread may be gone by now."""
+
+    TYPE: ClassVar[str] = "webhook.attempted.v1"
+    attempt: int
+    attempted_at: str
+    duration_ms: int = 0
+    delivered: bool = False
+    status_code: int | None = None
+    error: str | None = None
+    next_attempt_at: str | None = None
+
+
+class RunStarted(RunEvent, kw_only=True, frozen=True):
+    """A worker has begun the attempt. Worker record."""
+
+    TYPE: ClassVar[str] = "run.started.v1"
+    attempt: int
+    worker: str
+
+
+class RunFrames(RunEvent, kw_only=True, frozen=True):
+    """A batch of stream frames of a resumable run (`langlog_schemas.frames`, encoded). Worker record."""
+
+    TYPE: ClassVar[str] = "run.frames.v1"
+    attempt: int
+    first_sequence: int
+    frames: bytes
+
+
+class CheckpointWritten(ThreadEvent, kw_only=True, frozen=True):
+    """A checkpoint. ``body`` is an encoded `langlog_schemas.checkpoints.CheckpointBody`. Worker record."""
+
+    TYPE: ClassVar[str] = "checkpoint.written.v1"
+    run_id: str | None = None
+    attempt: int = 0
+    body: bytes
+
+
+class CheckpointWrites(ThreadEvent, kw_only=True, frozen=True):
+    """Writes of one task that belong to a checkpoint: an encoded `checkpoints.WritesBody`. Worker record."""
+
+    TYPE: ClassVar[str] = "checkpoint.writes.v1"
+    run_id: str | None = None
+    attempt: int = 0
+    body: bytes
+
+
+class CheckpointPart(ThreadEvent, kw_only=True, frozen=True):
+    """Piece ``index`` of ``count`` of a body over the record limit; the last piece completes it. Worker record."""
+
+    TYPE: ClassVar[str] = "checkpoint.part.v1"
+    run_id: str | None = None
+    attempt: int = 0
+    blob_id: str
+    index: int
+    count: int
+    whole: Literal["checkpoint.written.v1", "checkpoint.writes.v1"]
+    body: bytes
+
+
+class RunResultPart(ThreadEvent, kw_only=True, frozen=True):
+    """Piece ``index`` of ``count`` of an encoded `run_results.RunResult`, which the run's final event names. Worker record."""
+
+    TYPE: ClassVar[str] = "run.result_part.v1"
+    run_id: str
+    attempt: int = 0
+    blob_id: str
+    index: int
+    count: int
+    body: bytes
