@@ -20,6 +20,7 @@ TAGS = {
     "threads": "Threads, their state and history, and runs on them",
     "runs": "Runs without a thread, batches, and crons",
     "store": "Items of the store, by namespace and key",
+    "changes": "Changes of lists, as a stream",
     "mcp": "Assistants as tools of the Model Context Protocol",
     "a2a": "Assistants as agents of the A2A protocol",
     "system": "Health, version, metrics and this document",

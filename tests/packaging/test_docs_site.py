@@ -10,6 +10,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 from docs.site import build as site
+from docs.site import http_api
 from docs.site.generated import PAGES
 
 LOADS = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
@@ -70,6 +71,13 @@ def test_every_page_is_in_the_menu() -> None:
 
     menu = pages(tomllib.loads(site.CONFIG.read_text())["project"]["nav"])
     assert sorted(menu) == sorted({*site.sources(), *PAGES})
+
+
+def test_every_group_of_operations_has_a_page() -> None:
+    groups = {tag for tag, *_ in http_api.operations()}
+    assert groups == set(http_api.TAGS), (
+        "add the group to docs/site/http_api.py, and its page to docs/site/zensical.toml"
+    )
 
 
 def test_a_dead_link_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
