@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from langlog_backbone.log import LogFault, LogUnavailable, NewRecord, RecordTooLarge, open_log
-from langlog_backbone.log.kafka.client import CONNECT_TIMEOUT_S, topic_options
+from langlog_backbone.log.kafka.client import topic_options
 from langlog_backbone.log.kafka.kafka_log import TOPICS
 from langlog_backbone.log.kafka.topics import _check
 from langlog_backbone.process.settings import Settings
@@ -138,18 +137,15 @@ def test_without_production_a_weak_topic_is_only_said() -> None:
     )
 
 
-async def test_nobody_at_the_address_is_said_at_once() -> None:
-    began = time.perf_counter()
+async def test_nobody_at_the_address_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langlog_backbone.log.kafka.kafka_log.CONNECT_TIMEOUT_S", 3600.0)
     with pytest.raises(LogUnavailable, match="Kafka cannot be reached") as refused:
         await open_log(Settings(log_uri="kafka://127.0.0.1:1")).start()
-    assert time.perf_counter() - began < CONNECT_TIMEOUT_S
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.slow
-async def test_somebody_who_does_not_answer_is_given_up_within_seconds() -> None:
+async def test_somebody_who_does_not_answer_is_given_up_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langlog_backbone.log.kafka.kafka_log.CONNECT_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.perf_counter()
         with pytest.raises(LogUnavailable, match="Kafka cannot be reached"):
             await open_log(Settings(log_uri=f"kafka://127.0.0.1:{silent.getsockname()[1]}")).start()
-        assert time.perf_counter() - began < 4 * CONNECT_TIMEOUT_S
