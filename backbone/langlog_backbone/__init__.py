@@ -1,4 +1,4 @@
-"""What every service stands on: the log, Postgres, Redis, settings, logging, the service life cycle.
+"""The foundation of every service: the log, Postgres, Redis, settings, logging, the service life cycle.
 
 Imports nothing but `langlog_schemas`.
 """

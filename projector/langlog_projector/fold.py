@@ -54,7 +54,7 @@ class Fences:
         """run in flight -> the attempt that counts"""
         self.causes: dict[tuple[str, int], Cause] = {}
         self.parts: dict[str, ReceivedParts] = {}
-        """blob id -> what has come of a body over the record limit"""
+        """blob id -> the parts received of a body over the record limit"""
 
     def duplicate(self, topic: str, cause: Cause) -> bool:
         """Whether this event, or a later one, has been folded already."""

@@ -40,7 +40,7 @@ class OutcomeChanges:
         return bool(self._rows)
 
     def note(self, command_id: str, outcome: Outcome, kept: timedelta) -> None:
-        """The first outcome of a command stands. ``kept``: for how long."""
+        """The first outcome of a command is valid. ``kept``: for how long."""
         self._rows.setdefault(command_id, outcome)
         self._kept = max(kept, KEPT_LEAST)
 

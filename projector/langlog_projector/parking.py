@@ -118,7 +118,7 @@ async def parked_events(connection: asyncpg.Connection, key: str) -> list[Parked
 
 
 def place_of(record: Record) -> Origin:
-    """Where this record itself stands."""
+    """The topic, partition and offset of this record."""
     return record.topic, record.partition, record.offset
 
 
@@ -138,7 +138,7 @@ def origin_of(origin: str) -> Origin | None:
 def own_fault(error: Exception) -> bool:
     """Whether it is the record that Postgres (or its client, which checks what it sends) does not take.
 
-    A server in trouble is never taken for a bad record: a disk that is full or broken refuses records that are well.
+    The failure of a server never counts as a bad record: a full or broken disk refuses valid records.
     """
     if is_unavailable(error):
         return False

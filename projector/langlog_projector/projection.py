@@ -70,7 +70,7 @@ class Listener(Protocol):
         ...
 
     def dropped(self) -> None:
-        """The batch was not written: all of it will be told again."""
+        """The batch was not written: all of it will be folded again."""
         ...
 
     def removed(self, threads: Removed) -> None:
@@ -81,7 +81,7 @@ class Listener(Protocol):
 
 
 class NoListener:
-    """Implements `Listener` for those who fold without telling anybody."""
+    """Implements `Listener` for folds that notify nobody."""
 
     def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
         """Nobody waits for it."""
@@ -93,7 +93,7 @@ class NoListener:
         """Nothing was kept."""
 
     def removed(self, threads: Removed) -> None:
-        """Nobody hears of it."""
+        """Does nothing."""
 
     async def committed(self, steps: Steps) -> None:
         """Nobody waits for it."""

@@ -1,7 +1,8 @@
 """Items of the store, folded: what a batch of events leaves of them, written once each.
 
 What the batch itself has put is judged in memory; a refresh or an expiry of any other item is written down in log order and left to
-Postgres, which knows the item as it stands. So a batch comes to the same as its events one by one. Not safe for concurrent use.
+Postgres, which has the item's present state. So a batch comes to the same as its events one by one. Not safe for concurrent
+use.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class StoreChanges:
             self.items[item_key] = item._replace(expires_at=later)
 
     def _expire(self, item_key: ItemKey, by: datetime) -> None:
-        """The item as it stands now goes if its time is over: it may have been written again since the scheduler looked."""
+        """Removes the item if its present expiry is over: it may have been written again since the scheduler looked."""
         item = self.items.get(item_key)
         if item is None:
             if item_key not in self.removed:

@@ -1,7 +1,7 @@
 """Whether the server keeps up with what crons add, measured at the log and in the read model.
 
 A mark is the end of the commands at some moment. It is passed when the decider has decided all of them and the projector has folded
-what came of that. While a mark is older than ``LANGLOG_CRON_MAX_LAG_SECS`` crons do not fire; nor do they while more than
+the resulting events. While a mark is older than ``LANGLOG_CRON_MAX_LAG_SECS`` crons do not fire; nor do they while more than
 `QUEUE_SHARE` of ``LANGLOG_MAX_QUEUED_RUNS`` runs are pending, which leaves the rest of the queue to clients; nor, after a
 start, before the read model holds what was known of crons then.
 

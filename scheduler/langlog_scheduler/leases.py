@@ -86,7 +86,7 @@ class Leases:
         return [self._end(row, state) for row, state in zip(rows, states, strict=True)]
 
     def _is_last(self, run: asyncpg.Record) -> bool:
-        """Whether a crash of the present attempt is the end of the run, and leaves something to be told."""
+        """Whether a crash of the present attempt is the end of the run, and leaves an end to be reported."""
         if run["temporary"] or not run["started"] or run["cancel"] is not None:
             return False
         last: bool = run["crashes"] + 1 >= self._settings.max_attempts

@@ -193,9 +193,9 @@ class SchedulerService:
             await asyncio.sleep(seconds)
 
     async def _poll(self, poll: Poll, on: Availability, *, repeats_until_folded: bool = True) -> int | None:
-        """Append what one look found, and how much that was; trouble (None) is waited out until the next look.
+        """Append the commands of one poll and return their number. None: a server was unavailable; the next poll tries again.
 
-        ``repeats_until_folded``: the next look finds the same until the read model shows what came of it.
+        ``repeats_until_folded``: the next poll yields the same commands until the read model holds their effects.
         """
         with outages_logged(), on.attempt():
             async with asyncio.timeout(POLL_LIMIT_S):

@@ -1,7 +1,7 @@
 """Sending one webhook: a POST within a time limit, to no address that the policy forbids, following no redirect.
 
 The guard looks at what the name resolves to when it connects, so a name that has changed its address since the run was made is
-refused as well. What went wrong is said in words of ours: an exception's text could tell a client about the inner network.
+refused as well. Errors are reported in langlog's own words: an exception's text could tell a client about the inner network.
 """
 
 from __future__ import annotations

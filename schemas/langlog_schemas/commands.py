@@ -45,7 +45,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 TTL_MAX_MINUTES = 100 * 366 * 1440.0
-"""A hundred years: longer is taken for that, so that a moment can hold it."""
+"""A hundred years. Longer values are cut to this, so that a datetime can hold the result."""
 
 
 class Ttl(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -306,7 +306,7 @@ class StoreVector(msgspec.Struct, frozen=True):
     """What one text of an item means to the embedding model. Computed once, before the command, and never again."""
 
     path: str
-    """Where in the item's value the text stands, as ``index`` and ``store.index.fields`` name it."""
+    """The path of the text in the item's value, as ``index`` and ``store.index.fields`` name it."""
     embedding: bytes
     """Floats, little endian."""
     bits: Literal[32, 64] = 32

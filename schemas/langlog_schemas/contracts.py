@@ -32,7 +32,7 @@ TOPICS: dict[str, tuple[str, str]] = {
     events.DEAD_LETTERS: ("that of the record", "Records that could not be handled, as they were."),
     snapshots.TOPIC: (
         "the aggregate's id",
-        "What stands in for the front of the log where it was cut (docs/how-to/retention.md).",
+        "Replaces the front of the log where it was cut (docs/how-to/retention.md).",
     ),
 }
 """Topic -> (what its key is, what it holds)."""
@@ -188,8 +188,11 @@ def _headers() -> dict[str, Any]:
                 "and partition.",
             },
             "ce_command": {**ID, "description": "First event of a command: the command's id."},
-            "ce_replyto": {**text, "description": "Who waits for the outcome; of no use to others."},
-            "ce_actor": {**text, "description": "Who asked: the authenticated user."},
+            "ce_replyto": {
+                **text,
+                "description": "The channel that the sender awaits the outcome on; of no use to other readers.",
+            },
+            "ce_actor": {**text, "description": "The authenticated user who sent the request."},
             "ce_traceparent": {"type": "string", "description": "The trace it belongs to (W3C trace context)."},
             "ce_retry": {"const": "1", "description": "The command came with an Idempotency-Key."},
             envelope.SEALED: {**text, "description": "The body is encrypted (docs/how-to/erasure.md)."},

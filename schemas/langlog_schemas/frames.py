@@ -1,4 +1,4 @@
-"""Stream frames: what a worker tells those who watch a run, encoded once and carried as it is.
+"""Stream frames: what a worker sends to the subscribers of a run, encoded once and carried as it is.
 
 A frame is one SSE event (wire contract §6): a name (``values``, ``updates|child:…``), its data as JSON bytes,
 and a sequence number within the attempt, from 1 without gaps, by which readers merge backlog and live frames.
@@ -41,7 +41,7 @@ class FrameBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 ATTEMPT_SPAN = 10_000_000
-"""Protocol numbers that one attempt of a run may use: what a lost attempt has told stays told, under numbers of its own."""
+"""Protocol numbers that one attempt of a run may use: events of a lost attempt stay valid, under numbers of its own."""
 
 
 def numbered(event: str) -> bool:

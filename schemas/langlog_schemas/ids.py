@@ -27,14 +27,15 @@ def default_assistant_id(graph_id: str) -> str:
 def idempotent_id(secret: bytes, actor: str | None, key: str, what: str) -> str:
     """An id that a retried request derives again, and nobody without the deployment's secret.
 
-    ``what`` tells command, thread and run apart.
+    ``what`` distinguishes command, thread and run.
     """
     text = msgspec.json.encode((actor, what, key))
     return str(uuid.UUID(bytes=hmac.digest(secret, text, "sha256")[:16], version=5))
 
 
 def cron_id_at(cron_id: str, due: str, what: str) -> str:
-    """An id that belongs to one due time of a cron, whichever scheduler fires it: ``what`` tells command, run and thread apart."""
+    """An id that belongs to one due time of a cron, whichever scheduler fires it: ``what`` distinguishes command, run and
+    thread."""
     return str(uuid.uuid5(CRON_NAMESPACE, f"{cron_id}\x1f{due}\x1f{what}"))
 
 

@@ -79,12 +79,12 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     a step that begins later than the last one ended says that a message was lost."""
     threads: list[str] = []
     relabelled: list[str] = []
-    """Threads among them whose metadata was changed by a client: who may see them may have changed too."""
+    """Threads among them whose metadata was changed by a client: access to them may have changed too."""
     runs: list[str] = []
     assistants: list[str] = []
     crons: list[str] = []
     removed_threads: dict[str, str | None] = {}
-    """Thread -> its last metadata (JSON), by which filters decide who hears of it; None: it was too large to be sent."""
+    """Thread -> its last metadata (JSON), by which filters decide who is notified; None: it was too large to be sent."""
     removed_runs: list[tuple[str, str]] = []
     """(run, thread): the thread is still there."""
     removed_assistants: list[str] = []

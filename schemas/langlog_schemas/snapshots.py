@@ -1,4 +1,4 @@
-"""What stands in for the front of a log that was cut: the read model's rows as of the cut, on a topic of their own.
+"""The replacement for the front of a log that was cut: the read model's rows as of the cut, on a topic of their own.
 
 A snapshot is made for each partition number by itself. Its records are those of the aggregates whose keys fall there, and last a
 `SnapshotTaken` that says of which positions it is; the snapshot of a partition is the last one that was so completed. Only then are
@@ -39,7 +39,7 @@ class TableRows(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ThreadSnapshot(ThreadEvent, kw_only=True, frozen=True):
-    """Rows that belong to a thread: its own, those of its runs and checkpoints, what is still to be told of them."""
+    """Rows that belong to a thread: its own, those of its runs and checkpoints, and deliveries that are pending."""
 
     TYPE: ClassVar[str] = "snapshot.thread.v1"
     TOPIC: ClassVar[str] = TOPIC
@@ -86,13 +86,13 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnapshotTaken(Event, kw_only=True, frozen=True):
-    """The partition's snapshot is complete, was compared with the live read model, and stands in for what is below ``positions``."""
+    """The partition's snapshot is complete, was compared with the live read model, and replaces what is below ``positions``."""
 
     TYPE: ClassVar[str] = "snapshot.taken.v1"
     TOPIC: ClassVar[str] = TOPIC
     snapshot_id: str
     partition_key: str
-    """Says nothing but in which partition this stands."""
+    """Only determines the partition of this record."""
     positions: list[Position]
     first: int
     """Offset of its first record in this partition of ``snapshots``."""
@@ -104,7 +104,7 @@ class SnapshotTaken(Event, kw_only=True, frozen=True):
         return self.partition_key
 
     def offsets(self) -> dict[str, int]:
-        """Topic -> below which offset it stands in for the records."""
+        """Topic -> offset below which it replaces the records."""
         return {position.topic: position.offset for position in self.positions}
 
 

@@ -118,7 +118,7 @@ async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf
 
 
 async def _base(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], start: int) -> ThreadRows | None:
-    """What stands in for the first events, if they were cut. Raises NotInLog when there is nothing that does."""
+    """The snapshot that replaces the first events, if they were cut. Raises NotInLog when there is none that can be read."""
     if not entries or entries[0].offset >= start:
         return None
     snapshot = await audit.snapshot(thread_id, _TABLES)

@@ -110,7 +110,7 @@ class Audit:
         return (await self._log.start_offsets(ev.RUN_EVENTS))[self._log.partition_of(thread_id)]
 
     async def snapshot(self, thread_id: str, tables: Collection[str]) -> ThreadRows | None:
-        """Rows of the thread that stand in for what was cut (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
+        """Rows of the thread that replace what was cut (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
         return await thread_rows(self._log, thread_id, tables)
 
     async def records(self, thread_id: str, places: Sequence[IndexEntry]) -> AsyncIterator[tuple[IndexEntry, Record]]:

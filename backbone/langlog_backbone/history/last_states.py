@@ -33,7 +33,7 @@ ENVELOPE_BYTES = 8_192
 
 
 class OrphanedRun(NamedTuple):
-    """An attempt of a run that no worker will tell the end of."""
+    """An attempt of a run whose end no worker will report."""
 
     thread_id: str
     run_id: str
@@ -42,7 +42,7 @@ class OrphanedRun(NamedTuple):
     config: bytes
     """The thread's, JSON."""
     temporary: bool
-    """The thread goes with the run: nobody will ask where it stands."""
+    """The thread is deleted with the run: nobody will query its state."""
 
 
 class Task(msgspec.Struct):
@@ -122,7 +122,8 @@ class LastStates:
 def ended(
     run: OrphanedRun, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None
 ) -> cmd.FinishRun:
-    """The end of an attempt as its worker would have told it; ``state`` None: it leaves of the thread what is known of it."""
+    """The end of an attempt as its worker would have reported it; ``state`` None: it leaves the thread's known state
+    unchanged."""
     left = State(values=cmd.ABSENT) if state is None else state
     return cmd.FinishRun(
         thread_id=run.thread_id,

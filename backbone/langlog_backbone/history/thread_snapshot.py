@@ -34,7 +34,7 @@ class ThreadRows(NamedTuple):
 
     thread_id: str
     offset: int
-    """They stand in for what is below it in ``run-events``."""
+    """They replace what is below it in ``run-events``."""
     rows: list[TableRows]
 
     def state(self) -> ThreadState:
@@ -147,7 +147,7 @@ async def thread_rows(log: Log, thread_id: str, tables: Collection[str] | None =
 
 
 async def _first(log: Log, thread_id: str, part: int, taken: SnapshotTaken, end: int) -> int:
-    """Where the first record of a thread stands that is not before this one in order."""
+    """The position of the first record of a thread that is not before this one in order."""
     low, high = taken.first, end
     while low < high:
         middle = (low + high) // 2

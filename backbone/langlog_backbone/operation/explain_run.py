@@ -134,7 +134,7 @@ def _undispatched(run: RunFacts) -> str:
         return f"It waits for run {run.ahead} of the same thread."
     if run.not_before is not None:
         return f"Its delay ended at {_when(run.not_before)}, but no scheduler has started it: is one running?"
-    return "Nothing stands before it, but no decider has dispatched it: is one running?"
+    return "Nothing is queued before it, but no decider has dispatched it: is one running?"
 
 
 def _dispatched(run: RunFacts, queue: QueueFacts | None, settings: Settings) -> str:

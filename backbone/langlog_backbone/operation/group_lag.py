@@ -33,7 +33,7 @@ class GroupPosition(NamedTuple):
 
 
 async def gather(log: Log, pool: asyncpg.Pool) -> list[GroupPosition]:
-    """Where everybody stands. Partitions that hold nothing are left out, unless somebody has a position on them."""
+    """The positions of all groups. Empty partitions without a position are left out."""
     known = await log.group_positions()
     known.pop(PROJECTORS, None)
     for (schema,) in await pool.fetch(SQL["projections"]):

@@ -62,7 +62,7 @@ class ParkedRecord(msgspec.Struct, frozen=True):
 
 
 class ParkedKeys:
-    """Lists and releases parked keys. ``actor``: who releases, as the records say."""
+    """Lists and releases parked keys. ``actor``: the operator's name, for the records."""
 
     def __init__(self, pool: asyncpg.Pool, log: Log, bus: Bus) -> None:
         self._pool, self._log, self._bus = pool, log, bus

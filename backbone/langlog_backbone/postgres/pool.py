@@ -36,7 +36,7 @@ class Pool:
         self._pool = pool
         size = pool.get_max_size()
         self._most = size - max(1, size // 4)
-        """Connections that may be taken for single statements. 0: there is but one, and it has to go round."""
+        """Connections available to single statements. 0: there is but one, and it has to go round."""
         self._room = self._most
         """How many more of them."""
         self._resting: list[Any] = []
@@ -183,9 +183,9 @@ class Pool:
             return
         lost = is_unavailable(error)
         if lost:
-            # also when Postgres has said good-bye and not hung up yet, which asyncpg takes for the beginning of an answer
+            # also when Postgres has said good-bye and not hung up yet, which asyncpg reads as the beginning of an answer
             connection.terminate()
-        # beside the caller: a statement that was cancelled goes on until Postgres has heard of it
+        # beside the caller: a cancelled statement runs until Postgres receives the cancellation
         giving = asyncio.ensure_future(self._give_back(connection))
         giving.add_done_callback(lambda done: done.cancelled() or done.exception())
         if lost and not isinstance(error, OSError | asyncpg.InterfaceError):

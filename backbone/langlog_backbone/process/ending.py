@@ -1,4 +1,4 @@
-"""How a process that is told to stop comes to its end: in time, whatever hangs; a second signal ends it at once.
+"""Ends a process in time after a stop signal, whatever hangs; a second signal ends it at once.
 
     first SIGTERM or SIGINT ─► `Ending.asked`, services drain and stop ─► the process ends
     second signal           ─► `Ending.hurried`, what still drains is cut off
@@ -24,7 +24,7 @@ from .settings import Settings
 AT_ONCE_S = 2.0
 """From the second signal to the end of the process: to kill workers and stop embedded servers."""
 LET_GO_S = 5.0
-"""Of the limit, the last seconds: draining is over, and services let go of what they hold."""
+"""Of the limit, the last seconds: draining is over, and services release what they hold."""
 
 
 BEYOND_DRAINING_S = 10.0
@@ -77,7 +77,7 @@ class Ending:
             self._until = time.monotonic() + self._limit_s
             self._force_after(
                 self._limit_s,
-                f"ended by force {self._limit_s:g} s after it was told to stop (LANGLOG_STOP_SECS): a server that it "
+                f"ended by force {self._limit_s:g} s after the stop signal (LANGLOG_STOP_SECS): a server that it "
                 "depends on did not answer, or a run did not stop",
             )
 
@@ -86,7 +86,7 @@ class Ending:
         return self._left(LET_GO_S)
 
     def left_s(self) -> float:
-        """Seconds until all must have been let go, some time before the end is forced."""
+        """Seconds until all must have been released, some time before the end is forced."""
         return self._left(AT_ONCE_S / 2)
 
     def _left(self, spared_s: float) -> float:

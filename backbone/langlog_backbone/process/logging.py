@@ -26,7 +26,7 @@ from .settings import Settings
 STDERR = 2
 """The file descriptor of standard error."""
 REPEAT_S = 30.0
-"""A client library that says the same thing again (a Kafka client while its broker is away) is heard once in this long."""
+"""A library's repeated message (of a Kafka client while its broker is unavailable) is logged once per this period."""
 REPEATS_KEPT = 1000
 """Different things remembered for that; then all are forgotten."""
 
@@ -40,11 +40,11 @@ _QUIET = {
     "httpcore": 30,
     "watchfiles": 30,
 }
-"""Loggers of libraries and the level below which they are never heard, debug excepted."""
+"""Loggers of libraries and their minimum level, except in debug mode."""
 
 
 before_line: Callable[[], None] | None = None
-"""Called before each line: who draws on the same terminal takes the drawing away."""
+"""Called before each line, so that a progress display on the same terminal removes itself."""
 
 
 class _Once(logging.Filter):
@@ -80,7 +80,7 @@ def _without_request(record: logging.LogRecord) -> bool:
 
 
 def _repeats(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """How often a foreign record was held back since it was last heard."""
+    """How often a foreign record was held back since it was last logged."""
     held_back = getattr(event.get("_record"), "held_back", 0)
     if held_back:
         event["held_back"] = held_back

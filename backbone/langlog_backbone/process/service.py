@@ -22,14 +22,14 @@ logger = structlog.get_logger(__name__)
 SLOW_START_S = 15.0
 """A service that is not up after this is named, again and again: what it waits for may never come."""
 FAILED_START_S = 10.0
-"""After a failed start: nothing is under way that could be lost, so all services together get this long to let go."""
+"""After a failed start: nothing is under way that could be lost, so all services together get this long to stop."""
 
 
 READY_LIMIT_S = 30.0
 """Services that started and are not ready after this are said to be ready all the same: they may wait for other processes."""
 CHECK_PAUSE_S = 0.05
 JOIN_S = 10.0
-"""A member of a group that got no partitions within this stands by, and is ready: others have them all."""
+"""A member of a group without partitions after this is a standby, and ready: others have them all."""
 
 
 class StartError(Exception):

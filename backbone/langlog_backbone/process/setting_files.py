@@ -1,4 +1,4 @@
-"""Files that settings name: read or checked at the start, at once and within bounds, whatever stands under their names."""
+"""Files that settings name: read or checked at the start, at once and within bounds, whatever these names refer to."""
 
 from __future__ import annotations
 

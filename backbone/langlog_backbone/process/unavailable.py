@@ -1,6 +1,6 @@
 """Which errors say that a server is unavailable: Postgres, Redis or the log, and neither our own defect nor the data we sent.
 
-`UNAVAILABLE_ERRORS` is for ``except``. `is_unavailable` looks closer: it also knows errors whose class alone does not tell
+`UNAVAILABLE_ERRORS` is for ``except``. `is_unavailable` looks closer: it also knows errors whose class is ambiguous
 (a storage failure that Postgres reports as an internal error), and leaves out values that asyncpg could not encode.
 """
 

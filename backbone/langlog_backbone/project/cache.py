@@ -110,7 +110,7 @@ class ProjectCache:
         """Entries that are loaded anew behind a caller's back, one task each and loop."""
 
     async def get(self, key: str) -> Any | None:
-        """The value; None when there is none, or Redis is unavailable. Raises TypeError for a key that is not text."""
+        """The value; None when the key is missing or Redis is unavailable. Raises TypeError for a key that is not text."""
         entry = await self.entry(key)
         return None if entry is None else entry.value
 

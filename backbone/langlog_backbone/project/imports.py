@@ -97,7 +97,7 @@ def executed_again(project: Project, changed: Callable[[str], bool]) -> Iterator
     for name in modules:
         sys.modules.pop(name, None)
     for file in files.values():
-        if changed(file):  # a cached one is told from an older one by seconds and size alone
+        if changed(file):  # only seconds and size distinguish a cached file from an older one
             with contextlib.suppress(OSError, NotImplementedError):
                 Path(importlib.util.cache_from_source(file)).unlink()
     importlib.invalidate_caches()

@@ -78,7 +78,7 @@ class HandlerFault(Exception):
 
 
 class About(NamedTuple):
-    """What a handler is told of what it gets."""
+    """The context that a handler gets with a value."""
 
     context: str
     """JSON text."""

@@ -164,7 +164,7 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _as_address(host: str) -> str | None:
-    """The IP address that a host is, in any spelling that a resolver takes for one (``127.1``, ``0x7f000001``)."""
+    """The IP address that a host is, in any spelling that a resolver accepts (``127.1``, ``0x7f000001``)."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
@@ -198,7 +198,7 @@ def _matches(host: str, domain: str) -> bool:
 
 
 def webhook_section(config: Mapping[str, object]) -> WebhookSection:
-    """The section as it stands in the configuration. Raises StartError."""
+    """The section of the configuration. Raises StartError."""
     try:
         return msgspec.convert(config, WebhookSection)
     except msgspec.ValidationError as error:

@@ -1,7 +1,9 @@
 """How far the read model is known to be: no connection to Postgres is used before it holds as much.
 
-A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. What this process has
-been told of them (a reply, an event, a position) would then not be found, until the projector has folded it again. Every such loss ends
+A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. What this
+process
+knows of them (by a reply, an event, a position) would then be missing, until the projector has folded it again. Every such
+loss ends
 all connections. So each new one compares positions before its first statement, and waits.
 
 Concurrency: belongs to the event loop of its bus. What happens when Redis is away: less is known, so that less is waited for.

@@ -1,4 +1,4 @@
-"""Names of the Redis channels and keys: who says what to whom.
+"""Names of the Redis channels and keys, with the sender and receiver of each.
 
 gw:<id>              replies to commands (Reply) and answers to queries (Answer), from projector and workers; a gateway's id,
                      or ``worker-…`` for commands that a worker sent, whose process is never the projector's

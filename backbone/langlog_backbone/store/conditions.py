@@ -82,7 +82,7 @@ def _operator(path: list[str], operator: str, operand: Any, parameters: Paramete
 
 
 def pattern_filter(pattern: Sequence[str], parameters: Parameters, *, suffix: bool) -> list[str]:
-    """Namespaces whose first (or last) labels match; ``*`` stands for any label."""
+    """Namespaces whose first (or last) labels match; ``*`` matches any label."""
     if not pattern:
         return []
     conditions = [f"cardinality(i.namespace) >= {len(pattern)}"]

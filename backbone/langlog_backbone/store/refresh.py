@@ -34,7 +34,7 @@ ItemKey = tuple[tuple[str, ...], str]
 
 
 class Refreshes:
-    """``source``: who writes, for the envelope."""
+    """``source``: the writer's name in the envelope."""
 
     def __init__(self, log: Log, source: str) -> None:
         self._log = log

@@ -1,6 +1,7 @@
 """When a cron is due: schedules of five or six fields (the sixth counts seconds) or a name like ``@daily``, in a time zone.
 
-Clock changes, as docs/how-to/crons.md tells users. A schedule whose hour is free (``*``, ``*/2``, ``@hourly``) goes by the time that passes:
+Clock changes, as docs/how-to/crons.md describes. A schedule whose hour is free (``*``, ``*/2``, ``@hourly``) goes by the time
+that passes:
 it fires through the repeated hour and does not notice the missing one. Any other names times of day, and fires once for each: a
 time that the clock skips comes as much later as the clock was set forward, a time that comes twice counts the first time.
 
@@ -177,7 +178,7 @@ class Schedule:
 
 
 def _numbers(field: list[int | str], full: int) -> list[int]:
-    """What a field of croniter's names, in order. ``full``: how many numbers ``*`` stands for."""
+    """What a field of croniter's names, in order. ``full``: the count of numbers that ``*`` covers."""
     named = [number for number in field if isinstance(number, int)]
     return sorted(named) if len(named) == len(field) else list(range(full))
 

@@ -1,4 +1,4 @@
-"""Bytes made smaller where that pays, and told apart from plain ones by how they begin.
+"""Compresses bytes where that pays; a prefix distinguishes compressed from plain ones.
 
 For what is written by langlog and read by langlog alone: values of the embedded log, frames in Redis. Any thread may call.
 """

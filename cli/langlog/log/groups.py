@@ -1,4 +1,4 @@
-"""``langlog log groups``: who reads the log, how far each is, and what is in front of it. Joins no group, changes nothing.
+"""``langlog log groups``: the readers of the log, their positions and their lag. Joins no group, changes nothing.
 
 Deciders and strangers keep their positions on the log; projections keep theirs in Postgres, beside the rows.
 """

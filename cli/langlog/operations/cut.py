@@ -1,4 +1,4 @@
-"""``langlog log cut``: the front of the log goes, and a snapshot stands in for it. See ``docs/how-to/retention.md``.
+"""``langlog log cut``: deletes the front of the log and replaces it by a snapshot. See ``docs/how-to/retention.md``.
 
 Works beside a langlog that runs, or on a data folder that nobody uses.
 """

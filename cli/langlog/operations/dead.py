@@ -45,7 +45,7 @@ def show(key: str, *, as_json: bool, data_dir: Path | None) -> None:
 @click.argument("key")
 @options.data_dir
 def retry(key: str, data_dir: Path | None) -> None:
-    """Handle the records of KEY again, in order, after the cause is mended."""
+    """Handle the records of KEY again, in order, after the cause was fixed."""
     _run(_retry, data_dir, key)
 
 

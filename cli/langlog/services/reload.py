@@ -88,7 +88,7 @@ class ReloadService:
         """Nothing to bring to an end."""
 
     async def stop(self) -> None:
-        """Nothing to let go of: cancelling `serve` ends the watchers."""
+        """Nothing to release: cancelling `serve` ends the watchers."""
 
     async def not_ready(self) -> str | None:
         return None

@@ -67,7 +67,7 @@ def executor(role: str, **options: Any) -> None:
         from langlog_executor.decider.service import DeciderService
         from langlog_executor.worker.pool import GraphsService, WorkerPoolService
 
-        # workers first: who joins the deciders is ready, and who stops leaves them before its runs drain
+        # workers first: a process joins the deciders when it is ready, and leaves them before its runs drain
         workers: list[Service] = [WorkerPoolService(backbone)] if role != "decider" else []
         deciders: list[Service] = [DeciderService(backbone)] if role != "worker" else []
         return [*workers, *deciders, *([GraphsService(backbone)] if workers else [])]

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 PREFIX = "LANGLOG_"
 ALIKE = 0.6
-"""Of what stands behind the prefix: from here on one name is taken for a slip of the other (`difflib`'s ratio)."""
+"""Similarity (`difflib`'s ratio) of the parts after the prefix from which a name counts as a typo of another."""
 ALIKE_WHOLE = 0.9
-"""Of a whole name, where the prefix itself is mistyped: other programs' variables must not be taken for ours."""
+"""Of a whole name, where the prefix itself is mistyped: other programs' variables must not count as ours."""
 
 NOT_FROM_ENV = "langlog reads its settings before 'env'; set it where you start langlog"
 

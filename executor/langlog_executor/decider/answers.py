@@ -1,6 +1,6 @@
 """Whether what a run answers is still asked (wire contract §5.1 and §9.1). Pure.
 
-    input.respond ──► `unanswerable`, when the run is made: no run comes of an answer that is too late
+    input.respond ──► `unanswerable`, when the run is made: an answer that is too late makes no run
     strict_resume ──► `refused`, when the run would start: the run fails, and the thread is as it was
 
 Of several answers one wins either way: commands and ends of runs of a thread have one order.

@@ -41,7 +41,7 @@ SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.Checkpoints
 
 
 class StopRequest(NamedTuple):
-    """A run to be stopped. ``orphaned_run``: what is asked for when no worker has it; None: nothing has come of it that would stay."""
+    """A run to be stopped. ``orphaned_run``: queried when no worker has it; None: the run has left nothing that would stay."""
 
     control: Control
     orphaned_run: OrphanedRun | None = None
@@ -128,7 +128,7 @@ class Effects:
                 self._queue.task_done()
 
     async def _stop_runs(self, controls: Sequence[StopRequest]) -> None:
-        """Runs that nobody has claimed are taken out of the queue, the others' workers are told."""
+        """Take runs that no worker has claimed out of the queue, and notify the workers of the others."""
         for control, orphaned_run, orphaned in controls:
             with self._redis.attempt():
                 alone = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
@@ -162,7 +162,8 @@ def topic_of(command: cmd.Command) -> str:
 
 
 def event_records(decided: Decided, first: Cause | None = None) -> Iterable[NewRecord]:
-    """The events of one command as records; the first one says whom to tell. ``first``: its cause, if it is not the command's."""
+    """The events of one command as records; the first one names the channel to reply to. ``first``: its cause, if it is not
+    the command's."""
     meta = decided.meta
     first = first or Cause(meta.partition, meta.offset, 0, len(decided.events))
     for index, event in enumerate(decided.events):

@@ -1,4 +1,4 @@
-"""The ends of cancelled runs that no worker is left to tell: one was lost, or has handed its attempt back, and no other has begun.
+"""Ends cancelled runs that no worker is left to report: one was lost, or has handed its attempt back, and no other has begun.
 
     cancelled while queued for a further attempt │ lost while being cancelled ──► where the thread stands ──► run.finish
 
@@ -58,5 +58,5 @@ class OrphanedRuns:
 
 
 def end_record(report: cmd.FinishRun) -> NewRecord:
-    """The report of a worker's own name: whichever comes first counts, and nobody is told to stop for it."""
+    """The report of a worker's own name: whichever comes first counts, and no worker is stopped for it."""
     return command_record(report, id=f"{report.run_id}-{report.attempt}-finish", source=SOURCE)

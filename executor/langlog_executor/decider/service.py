@@ -292,7 +292,7 @@ class DeciderService:
             self._effects.follow(decided, positions)
 
     async def _publish_dead_letters(self, dead_letters: Sequence[tuple[Record, str | None]]) -> None:
-        """Commands that are not decided: to the dead letters, before anything that comes after them; who waits is told."""
+        """Publish commands that cannot be decided as dead letters, before any later event, and reply to their senders."""
         positions = await self._append_for_sure([dead_letter(record, error) for record, error in dead_letters])
         for (record, _), position in zip(dead_letters, positions, strict=True):
             self._parked.wrote(record, position.offset)

@@ -424,7 +424,7 @@ def _ending(
     """A final event and what follows from it: the thread goes, or its next run starts."""
     if (
         run.attempt and not ended.last_event_number
-    ):  # its worker has not said how much it told: the end has a number beyond that
+    ):  # the worker did not report its last event number: number the end past any it may have used
         final_number = _seq_floor(state, run.attempt + 1) + 1
         ended = replace(ended, first_event_number=final_number, last_event_number=final_number)
     ended = replace(ended, webhook=_webhook(run))
@@ -438,7 +438,7 @@ def _ending(
 
 
 def _webhook(run: RunInFlight) -> str | None:
-    """The address that the run's end is told to."""
+    """The URL that is notified of the run's end."""
     webhook = _kwargs.decode(run.kwargs).webhook
     return webhook if isinstance(webhook, str) else None
 

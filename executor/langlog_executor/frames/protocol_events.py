@@ -93,7 +93,8 @@ class ProtocolEvents:
         self._send("@updates", namespace, data)
 
     def custom(self, namespace: Namespace, data: Any) -> None:
-        """What a node wrote. Clients subscribe by its member ``name``, so that is told with it; only data itself where it cannot be."""
+        """What a node wrote. Clients subscribe by its member ``name``, so the event carries it; without such a name the event
+        is the data alone."""
         name = data.get("name") if isinstance(data, dict) else None
         named = isinstance(name, str) and 0 < len(name) <= CUSTOM_NAME_MAX and "|" not in name
         self._send(f"@custom/{name}" if named else "@custom", namespace, data)

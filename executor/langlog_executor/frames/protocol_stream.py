@@ -51,7 +51,8 @@ class ProtocolStream:
         return self._values_json
 
     def heed(self, transformers: Iterable[Any]) -> None:
-        """What the graph was compiled with says what else it tells. Before `library_modes` is read."""
+        """Takes the further stream modes from the transformers that the graph was compiled with. Call it before
+        `library_modes`."""
         required = {mode for made in transformers for mode in getattr(made, "required_stream_modes", ())}
         self._own = OWN & required
         self.library_modes = tuple(sorted({*self.library_modes, *self._own}))

@@ -1,4 +1,4 @@
-"""Frames out: what one attempt tells those who watch, to the thread's Redis stream and channel.
+"""Publishes the frames of one attempt to the thread's Redis stream and channel.
 
 Concurrency: `FramesOut.emit` is called by the I/O loop at the start, then by the attempt's graph loop, and for the end by the I/O
 loop again, perhaps beside a graph that has not stopped: hence the lock. On the I/O loop one flush at a time is under way; whatever

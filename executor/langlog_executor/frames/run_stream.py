@@ -44,7 +44,8 @@ class RunStream:
         recorded: Callable[[], Awaitable[None]] | None = None,
         mark: Callable[[str], None] | None = None,
     ) -> None:
-        """``recorded``: waits until what the graph has written is in the log. ``mark``: is told each checkpoint between what was
+        """``recorded``: waits until what the graph has written is in the log. ``mark``: is called with each checkpoint,
+        between what was
         emitted before and what is emitted after it."""
         self._modes = frozenset(modes) or frozenset({"values"})
         self._emit = emit
@@ -184,7 +185,7 @@ def _checkpoint_id(payload: Any) -> str | None:
 
 
 def _has_interrupt(payload: Any) -> bool:
-    """Whether it tells of an interrupt: who hears of one may look for it, or answer it, at once."""
+    """Whether the payload holds an interrupt: a client that receives one may query or answer it at once."""
     return isinstance(payload, dict) and INTERRUPT in payload
 
 

@@ -119,7 +119,7 @@ def without_private(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks a question that needs a graph: a factory may make another graph for each user."""
+    """The caller of a query that needs a graph: a factory may make another graph for each user."""
 
     user: dict[str, Any] | None = None
     """All members that authenticate returned; None: nobody in particular."""

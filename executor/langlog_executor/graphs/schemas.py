@@ -40,7 +40,7 @@ async def schemas_of(
 
 
 async def subgraph_schemas(graph: AnyGraph, namespace: str | None = None, *, recurse: bool) -> dict[str, Any]:
-    """Name (with ``recurse`` also ``outer|inner``) -> `graph_schemas`; empty when there is none of that name."""
+    """Name (with ``recurse`` also ``outer|inner``) -> `graph_schemas`; empty when no subgraph has that name."""
     return {
         name: graph_schemas(cast(AnyGraph, subgraph))
         async for name, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse)

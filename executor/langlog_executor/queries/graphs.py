@@ -60,7 +60,7 @@ class GraphQueries:
             return encoding.encode(await drawing(graph, xray=asked.xray))
 
     async def subgraphs(self, asked: SubgraphsQuestion) -> bytes:
-        """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when there is none of that name."""
+        """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when no subgraph has that name."""
         async with self._open(asked) as graph:
             return encoding.encode(await subgraph_schemas(graph, asked.namespace, recurse=asked.recurse))
 

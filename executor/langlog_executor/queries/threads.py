@@ -202,7 +202,7 @@ class ThreadQueries:
             return b"[%b]" % b",".join(states)
 
     async def _caught_up(self, question: ReadQuestion) -> None:
-        """What a run in flight has recorded by now is part of the answer: its stream may have told of it already."""
+        """What a run in flight has recorded by now is part of the answer: its stream may have shown it already."""
         if not question.busy:
             return
         with contextlib.suppress(TimeoutError, LogUnavailable):  # an answer that is a little old is better than none
@@ -305,7 +305,8 @@ class ThreadQueries:
 async def _applied(
     graph: AnyGraph, records: CapturedRecords, update: Callable[[AnyGraph], Awaitable[RunnableConfig]]
 ) -> RunnableConfig:
-    """What an update makes, also of a state that the graph itself refuses: else nothing could mend it. Raises Refused."""
+    """The result of an update, also of a state that the graph itself refuses: otherwise nothing could repair it. Raises
+    Refused."""
     try:
         return await update(graph)
     except InvalidUpdateError as error:

@@ -1,4 +1,4 @@
-"""A thread's checkpoints as its events tell them: folded in memory, encoded as they are. Pure.
+"""A thread's checkpoints as its events give them: folded in memory, encoded as they are. Pure.
 
 What the projector does in Postgres, for one thread and without Postgres: for looking at the past and running it again. Events have to
 come in log order and only those that count (see `langlog_schemas.consumer.Follower`). A thread whose first events were cut from the

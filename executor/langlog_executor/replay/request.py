@@ -49,7 +49,7 @@ class NodeDiff(msgspec.Struct, frozen=True):
 
 
 class StepDiff(msgspec.Struct, frozen=True):
-    """``differences``: of channels, where the nodes' writes do not tell them already."""
+    """``differences``: of channels, unless the nodes' writes show them already."""
 
     namespace: str
     step: int

@@ -1,4 +1,5 @@
-"""A place to run a graph where nothing leaves: its checkpointer writes to memory, its store is a copy, and nobody hears its frames.
+"""A place to run a graph where nothing leaves: its checkpointer writes to memory, its store is a copy, and its frames are
+dropped.
 
 Concurrency: one sandbox for one attempt, on the event loop that made it; sync nodes use it from threads. It dies with its process.
 """
@@ -31,12 +32,13 @@ Items = list[tuple[tuple[str, ...], str, dict[str, Any]]]
 
 
 class CachedAggregate:
-    """Implements `runtime.records.RecordSink`: events are told to one listener instead of appended."""
+    """Implements `runtime.records.RecordSink`: events go to one listener instead of the log."""
 
     crowded = False
 
     def __init__(self, listener: Callable[[Event], None]) -> None:
-        """``listener`` hears each event at once, one after the other, on whichever thread it comes from; it must not raise."""
+        """``listener`` is called with each event at once, one after the other, on the thread that emits it; it must not
+        raise."""
         self._listener = listener
         self._turn = threading.Lock()
 

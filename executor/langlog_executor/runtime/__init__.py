@@ -1,1 +1,1 @@
-"""What a worker process stands on: its loops, its records in the log, its commands, its lease."""
+"""The foundation of a worker process: its loops, its records in the log, its commands, its lease."""

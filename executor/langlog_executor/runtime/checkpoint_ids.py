@@ -1,7 +1,9 @@
 """Makes langgraph's checkpoint ids grow along a thread, whatever the clocks of the workers say (a hybrid logical clock).
 
-langgraph makes ids as UUIDv6 of the process's clock, each larger than the process's last one. A worker that reads a thread tells
-langgraph the greatest id it has, so that ids made after that are larger, also where another worker's clock is ahead. Clients that
+langgraph makes ids as UUIDv6 of the process's clock, each larger than the process's last one. A worker that reads a thread
+gives
+langgraph the greatest id of it, so that ids made after that are larger, also where another worker's clock is ahead. Clients
+that
 sort ids themselves see the order of the log. The server itself does not depend on it: it orders checkpoints by log position.
 
 Concurrency: called from any thread; two threads at once may at worst lose one step forward.

@@ -101,7 +101,8 @@ class CommandSender:
     async def _append(
         self, records: Sequence[NewRecord], futures: Mapping[str, asyncio.Future[bytes]], topics: Sequence[str]
     ) -> None:
-        """Into the log, and until every outcome is there: who waits is a run, which has a time limit of its own."""
+        """Append the commands and wait for every outcome, without a limit: the caller is a run, which has a time limit of its
+        own."""
         positions = await until_available(lambda: self._backbone.log.append(records), on=self._log)
         waiting = set(futures.values())
         began, warned = monotonic(), False

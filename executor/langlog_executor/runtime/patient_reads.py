@@ -1,7 +1,8 @@
 """Reads of the store for graph code: they wait as long as Postgres is unavailable, because a run must not fail for that.
 
-What ends the waiting is what ends the run: its time limit, a cancellation, a lost lease. Questions of clients are asked of the pool
-itself; they have deadlines, and clients are told. Concurrency: belongs to the I/O loop. It holds nothing that must survive.
+What ends the waiting is what ends the run: its time limit, a cancellation, a lost lease. Queries of clients use the pool
+itself;
+they have deadlines, and clients get the error. Concurrency: belongs to the I/O loop. It holds nothing that must survive.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class RunRecords:
     """Appender of one attempt's records (``task`` None: of somebody outside any run)."""
 
     def __init__(self, io: IoLoop, task: Task | None, thread_id: str, *, suffix: str = "") -> None:
-        """``suffix``: tells the ids of these records from those of other `RunRecords` of the same attempt."""
+        """``suffix``: distinguishes the ids of these records from those of other `RunRecords` of the same attempt."""
         self.thread_id = thread_id
         self.traceparent: str | None = None
         """The trace that the records belong to. Set before the first one."""

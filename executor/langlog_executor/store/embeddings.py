@@ -112,7 +112,7 @@ class Embedder:
         ]
 
     async def query(self, text: str) -> list[float]:
-        """The vector of what is searched for: some models tell it from what is stored. Raises EmbeddingFailed."""
+        """The vector of a query: some models embed queries and documents differently. Raises EmbeddingFailed."""
         return self._vector(await self._run(lambda: self._embeddings.aembed_query(text)))
 
     # what gateways ask

@@ -1,6 +1,7 @@
-"""What a graph asks a human, as the API shows it (wire contract §4, §5.2, §9.2). Pure.
+"""A graph's interrupts, as the API shows them (wire contract §4, §5.2, §9.2). Pure.
 
-Where an interrupt says which answer it wants, ``response_schema`` tells it as JSON Schema. States, threads and protocol events leave
+Where an interrupt declares the answer it expects, ``response_schema`` holds it as JSON Schema. States, threads and protocol
+events leave
 the member out when there is none; outputs and streams show null.
 """
 
@@ -20,7 +21,8 @@ INTERRUPT = "__interrupt__"
 
 
 def schema_of(interrupt: Interrupt) -> dict[str, Any] | None:
-    """The JSON Schema of the answer that it wants. `interrupt()` makes it of a type; who raises one may have left the type."""
+    """The JSON Schema of the expected answer. `interrupt()` makes it of a type; an interrupt that was raised directly may hold
+    the type."""
     given: Any = getattr(interrupt, "response_schema", None)
     if given is None or isinstance(given, dict):
         return given

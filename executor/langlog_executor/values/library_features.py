@@ -42,11 +42,11 @@ def _optional(module: str, name: str | None = None) -> Any:
 
 
 class _NeverDrained(Exception):
-    """What stands for `GraphDrained` where langgraph never raises it."""
+    """The replacement for `GraphDrained` where langgraph never raises it."""
 
 
 RunControl: Any = _optional("langgraph.runtime", "RunControl")
-"""The class by which a run is told to stop at its next step boundary, or None."""
+"""The class that stops a run at its next step boundary, or None."""
 GraphDrained: type[Exception] = _optional("langgraph.errors", "GraphDrained") or _NeverDrained
 SERVER_RUNTIME: Any = _optional("langgraph_sdk.runtime")
 """The module that defines what factories of graphs may ask for, or None."""

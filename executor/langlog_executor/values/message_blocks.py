@@ -1,4 +1,4 @@
-"""Messages as the streaming protocol tells them (wire contract §9.2): content blocks that start, grow and finish.
+"""Messages as the streaming protocol sends them (wire contract §9.2): content blocks that start, grow and finish.
 
 Models that are run under the protocol say so themselves; this makes the same of what other runs stream (mode ``messages``): chunks
 of a message as they come, or a message that comes whole. A chunk's `content_blocks` are what it adds. One `MessageBlocks` per

@@ -69,7 +69,7 @@ async def announce(backbone: Backbone, graphs: Graphs, loops: GraphLoops | None 
 
 
 async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
-    """What gateways tell of a graph without having it."""
+    """What gateways show of a graph without loading it."""
     plain = events.GraphRegistered(
         graph_id=spec.graph_id,
         position=spec.position,

@@ -116,7 +116,7 @@ class GraphAttempt:
             self._control.request_drain("shutdown")
 
     async def run(self) -> Ended:
-        """Never raises for what the graph does; CancelledError only when told to drop or to drain at once."""
+        """Never raises for what the graph does; CancelledError only when it must drop or drain at once."""
         with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent) as span:
             config = build_config(self._task, self._kwargs, self._settings, self._private)
             if span.traceparent is not None:

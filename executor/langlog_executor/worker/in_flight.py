@@ -1,4 +1,5 @@
-"""What a worker tells its pool: that it is ready, or why not; when it retires, which runs it still has and what it waits for.
+"""Messages of a worker to its pool: that it is ready, or why not; when it retires, which runs it still has and what it waits
+for.
 
 Between `process` (which writes) and `pool` (which reads); nothing here runs user code.
 """
@@ -66,7 +67,7 @@ def together(reports: Sequence[Retiring]) -> Retiring:
 
 
 class Report:
-    """JSON lines to the pool: ``{"ready": …}`` or ``{"error": "…"}``; ``{"retiring": Retiring}`` when told to retire."""
+    """JSON lines to the pool: ``{"ready": …}`` or ``{"error": "…"}``; ``{"retiring": Retiring}`` when it has to retire."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd

@@ -110,7 +110,7 @@ class WorkerProcess:
     async def retire(self) -> Retiring:
         """Have it claim no more and end by itself once its runs are over or have moved; the runs that it waits for.
 
-        One that does not answer is told to leave.
+        A worker that does not answer is sent SIGTERM.
         """
         self.leaving = True
         try:

@@ -76,7 +76,7 @@ _STOP_REQUESTED = load_sql("langlog_executor", "workers.sql")["stop_requested"]
 
 
 class Worker:
-    """Claims and executes until it is told to drain."""
+    """Claims and executes runs until it has to drain."""
 
     def __init__(self, backbone: Backbone, tools: RunTools, lease: Lease) -> None:
         self._backbone = backbone
@@ -437,7 +437,7 @@ async def _let_go(lifespan: WorkerLifespan, loops: GraphLoops, limit_s: float) -
 
 
 async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -> None:
-    """Returns when the pool has told this worker to retire (SIGUSR1), and no run is left. Questions are for the newer code."""
+    """Returns when the pool has made this worker retire (SIGUSR1) and no run is left. The newer code answers queries."""
     retire_requested = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, retire_requested.set)
     await retire_requested.wait()

@@ -56,7 +56,7 @@ ENVELOPE_BYTES = 8_192
 """Room in a record for what the report says besides values, output and interrupts."""
 BROKEN = RunError(error="InternalError", message=INTERNAL_ERROR)
 STOP_GRACE_S = 5.0
-"""A graph that has not stopped this long after being told to is reported as stopped and left behind."""
+"""A graph that has not stopped this long after the request is reported as stopped and abandoned."""
 
 
 class RunTools:
@@ -235,7 +235,8 @@ class RunExecution:
         )
 
     async def _private(self) -> Private:
-        """Credentials of the run's caller. Waits while Postgres is unavailable, unless the run is told to stop. Raises CredentialsGone."""
+        """Credentials of the run's caller. Waits while Postgres is unavailable, unless the run has to stop. Raises
+        CredentialsGone."""
         tools = self._tools
         opening = asyncio.ensure_future(
             until_available(lambda: tools.credentials.of(self.task.run_id), on=tools.opening_credentials)

@@ -1,6 +1,7 @@
-"""Replies of the last moments, kept to be sent once more to who has not received them: Redis may lose a message.
+"""Recent replies, kept to be sent again to clients that did not receive them: Redis may lose a message.
 
-A reply is published once, when the read model holds its outcome. Who still waits for one asks the projectors for it (`ResendReplies`),
+A reply is published once, when the read model holds its outcome. A process that still waits for one requests it from the
+projectors (`ResendReplies`),
 and all replies of the last `WINDOW_S` are published again when the projector's own connection to Redis comes back: whichever side
 is back first, the other one repeats.
 

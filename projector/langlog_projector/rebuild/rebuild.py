@@ -235,9 +235,9 @@ async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, *, keep: bo
         if state is None:
             raise RebuildError(f"there is no schema {schema}")
         if cut is not None:
-            raise RebuildError(f"{cut}: it cannot be brought up to date (--drop-old lets go of it)")
+            raise RebuildError(f"{cut}: it cannot be brought up to date (--drop-old deletes it)")
         if ahead is not None:
-            raise RebuildError(f"{ahead}: it cannot be brought up to date (--drop-old lets go of it)")
+            raise RebuildError(f"{ahead}: it cannot be brought up to date (--drop-old deletes it)")
         return
     if state is not None and (cut is not None or ahead is not None or not (keep and state["mark"] == mark)):
         await pool.execute(f"DROP SCHEMA {schema} CASCADE")

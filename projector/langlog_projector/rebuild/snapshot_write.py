@@ -98,7 +98,7 @@ async def write(
 ) -> dict[int, Written]:
     """Write all of the schema. What it gives counts only once it has been appended too: see `retention`.
 
-    ``commands``: partition -> below which offset of ``commands`` it stands in as well. Raises LogUnavailable, AssertionError for a
+    ``commands``: partition -> offset below which it replaces ``commands`` as well. Raises LogUnavailable, AssertionError for a
     table that nobody has thought of.
     """
     writer = _Writer(log, snapshot_id, await log.end_offsets(snapshots.TOPIC))

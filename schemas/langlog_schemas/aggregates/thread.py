@@ -21,7 +21,7 @@ INTERRUPT_CONSUMED = "Unknown or already-consumed interrupt: {}"
 WORKER_LOST = "The run lost its worker {} times and was given up."
 TIME_OVER = "The run exceeded its time limit."
 CLIENT_LEFT = "interrupt requested by on_disconnect: cancel, after the client disconnected"
-"""What runs say whose end their worker has not told."""
+"""Error texts of runs that ended without a report of their worker."""
 
 
 class _Interrupt(msgspec.Struct):

@@ -8,7 +8,7 @@ from .base import DEAD_LETTERS, Event
 
 
 class CommandRejected(Event, kw_only=True, frozen=True):
-    """The command changed nothing. ``status`` and ``detail`` are what the client is told."""
+    """The command changed nothing. The client is answered with ``status`` and ``detail``."""
 
     TYPE: ClassVar[str] = "command.rejected.v1"
     aggregate_id: str
@@ -21,7 +21,7 @@ class CommandRejected(Event, kw_only=True, frozen=True):
 
 
 class CommandRepeated(Event, kw_only=True, frozen=True):
-    """A retried command whose first outcome stands."""
+    """A retried command; its first outcome is valid."""
 
     TYPE: ClassVar[str] = "command.repeated.v1"
     aggregate_id: str

@@ -54,7 +54,7 @@ class RunCancelRequested(RunEvent, kw_only=True, frozen=True):
     superseded_by: str | None = None
     reason: str | None = None
     orphaned: bool = False
-    """No worker has the attempt any more: the decider finds out where the thread stands and reports the end."""
+    """No worker has the attempt any more: the decider looks up the thread's state and reports the end."""
 
 
 class RunEnded(RunEvent, kw_only=True, frozen=True):
@@ -74,10 +74,10 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     last_frame_ms: int = 0
     first_event_number: int = 0
     last_event_number: int = 0
-    """Protocol numbers of the last attempt (wire contract §9); 0: it told nothing."""
+    """Protocol numbers of the last attempt (wire contract §9); 0: it sent no event."""
     superseded_by: str | None = None
     webhook: str | None = None
-    """Where the end of the run is to be told."""
+    """The URL that is notified of the run's end."""
     result: str | None = None
     """``values`` and ``output`` were too large for this record: they are in the `RunResultPart`s with this ``blob_id``, before it."""
 

@@ -1,4 +1,4 @@
-"""What the end of a run is called, wherever it is told: one row per outcome, from which all other maps are derived. Pure.
+"""The names of a run's end, in each place that reports it: one row per outcome, from which all other maps are derived. Pure.
 
     worker ──FinishRun.outcome──► decider ──event, thread status──► log ──► projector: run status, webhook status
                                                                       └──► gateways: streams, protocol, A2A

@@ -42,7 +42,7 @@ async def discard_producer(producer: AIOKafkaProducer) -> None:
 
 
 def is_member(consumer: AIOKafkaConsumer) -> bool:
-    """Whether the group knows the consumer, as far as that has heard."""
+    """Whether the consumer is a member of the group, as far as it knows."""
     return bool(consumer._coordinator.member_id)
 
 

@@ -1,4 +1,5 @@
-"""aiokafka, configured in one place (``tests/log/test_kafka_configuration.py`` holds it), and heard once per change of state.
+"""aiokafka, configured in one place (``tests/log/test_kafka_configuration.py`` holds it), and its log reduced to one line per
+change of state.
 
 Concurrency: clients belong to the event loop that makes them.
 """
@@ -29,7 +30,7 @@ FETCH_BYTES = 16_000_000
 """Of one fetch over all partitions; a larger first record comes all the same."""
 REQUEST_TIMEOUT_S = 30.0
 HEARTBEAT_MS = 250
-"""A member hears of a rebalance with its next heartbeat: a partition without an owner waits for this."""
+"""A member learns of a rebalance with its next heartbeat: a partition without an owner waits for this."""
 NEVER_MS = 2**31 - 1
 QUIET_S = 1.0
 """After this long without a complaint, a success means that the trouble is over."""

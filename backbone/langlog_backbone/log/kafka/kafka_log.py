@@ -80,7 +80,7 @@ STOP_TIMEOUT_S = 5.0
 QUERY_TIMEOUT_S = 10.0
 """For questions to the cluster: end offsets, committed positions."""
 CUT_TIMEOUT_S = 60.0
-"""For the cluster to let go of records."""
+"""For the cluster to delete records."""
 RETRY_PAUSE_S = 0.1
 GROUPS_AT_ONCE = 16
 """Groups whose positions are asked for at the same time."""

@@ -52,7 +52,7 @@ class KafkaMember(KafkaReader):
         self._claimed: set[KafkaPartition] = set()
         """What is owned, and what was given since and may be owned any moment."""
         self._given: set[KafkaPartition] | None = None
-        """What the last rebalance gave, not yet told; None when there is nothing to tell."""
+        """The partitions of the last rebalance, not reported yet; None when there is nothing to report."""
         self._lost = False
         """What is owned may have been another member's meanwhile."""
         self._sharing = Sharing()
@@ -138,7 +138,7 @@ class KafkaMember(KafkaReader):
         self._subscribe(membership)
 
     def _subscribe(self, membership: AIOKafkaConsumer) -> None:
-        """Join the group; again: tell it what we have let go of."""
+        """Join the group; again: report the partitions that were released."""
         membership.subscribe(list(self._names), listener=_Listener(self, membership))
 
     async def _connected(self) -> None:
@@ -153,7 +153,7 @@ class KafkaMember(KafkaReader):
         if membership is not None:
             await leave_group(membership)
         await super()._disconnect()
-        # told at the next read, if there is one
+        # reported at the next read, if there is one
         self._given = set()
         self._lost = True
         self._claim(set())
@@ -186,7 +186,7 @@ class KafkaMember(KafkaReader):
         return self._still_owned(done.result())
 
     def _still_owned(self, fetched: Fetched) -> Fetched:
-        """All of it, also while a rebalance takes some away: until we let go, nobody else has it."""
+        """All of it, also while a rebalance takes some away: until this member releases them, no other has them."""
         return {} if self._lost else fetched
 
     async def _settle(self) -> None:

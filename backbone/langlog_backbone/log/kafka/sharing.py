@@ -43,7 +43,7 @@ _givens = msgspec.msgpack.Decoder(Assigned)
 
 
 def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, list[int]]:
-    """Partition numbers for each member. Those whose present owner is to let go of them are given to nobody."""
+    """Partition numbers for each member. Partitions that their present owner must release first are given to nobody."""
     owner: dict[int, str] = {}
     for member in sorted(claims, key=lambda m: (claims[m].round, m)):  # of two claims the later round's counts
         owner.update(dict.fromkeys(claims[member].owned, member))

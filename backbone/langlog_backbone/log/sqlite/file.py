@@ -23,7 +23,7 @@ APPLICATION_ID = 0x6C6C6F67
 """``llog`` in the file's header: says that this SQLite file is a log of langlog."""
 WHOLE, CUT = 2, 3
 """Formats of the tables (``PRAGMA user_version``). 2: values may be compressed; a file of format 1 is one where none is yet.
-3: it was cut, which a langlog that knows nothing of cuts must not take for a whole log."""
+3: it was cut, which a langlog that knows nothing of cuts must not read as a whole log."""
 CHECKPOINT_PAGES = 2_000
 """The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
 ROOM_BYTES = 64 * 1024
@@ -47,8 +47,8 @@ class WriteLock:
     """Held around every write by one process at a time.
 
     SQLite's own busy wait sleeps, and two writers would stall each other by 100 ms and more; a plain flock wakes its waiter,
-    but a busy holder takes it again before the waiter is awake. So there are two: who wants the lock waits for it holding
-    the turn, and who has just had it must wait for the turn. For one thread.
+    but a busy holder takes it again before the waiter is awake. So there are two: a process waits for the lock while it
+    holds the turn, and who has just had it must wait for the turn. For one thread.
     """
 
     def __init__(self, path: Path) -> None:

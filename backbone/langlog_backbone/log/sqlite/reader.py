@@ -116,7 +116,7 @@ def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
         size += len(value)
         if size >= FETCH_BYTES:
             break  # the query counted them as they are stored
-    # a batch cut off by its bytes is not told from one that is complete; asking once more is cheap
+    # a batch cut off by its bytes looks like a complete one; one more query is cheap
     return Fetched(rows, rows[-1][0] if rows else last, bool(rows))
 
 

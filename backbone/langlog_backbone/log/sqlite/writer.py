@@ -1,6 +1,6 @@
 """The one thread of a process that writes to the embedded log.
 
-It takes whatever has gathered, writes it in one transaction with one fsync, and tells the event loop once: the more
+It takes whatever has gathered, writes it in one transaction with one fsync, and notifies the event loop once: the more
 callers, the larger the commits. Several processes take turns by flock.
 
 One statement writes a whole commit where possible: Python gives up the interpreter lock around each step of
@@ -167,7 +167,7 @@ class Writer:
                     self._forget()
                     commit = self._write(group)
                 failed_before = self._failed_at is not None
-                self._failed_at = None  # before anybody hears of the commit, and asks how the log is
+                self._failed_at = None  # before anybody learns of the commit and checks the log
                 self._notify(self._committed, commit)
             self._ring()
             if failed_before:

@@ -48,7 +48,8 @@ class ParkedRemoval:
         self._effects, self._ends, self._append, self._reply = effects, ends, append, reply
 
     async def remove(self, record: Record, command: Removal, meta: CommandMeta) -> bool:
-        """Whether the command has removed the thread. A rejection is told and not written: behind an event that cannot be folded, it
+        """Whether the command has removed the thread. A rejection is replied and not written: behind an event that cannot be
+        folded, it
         would not be folded either."""
         part = record.partition
         # the letters that this decider has written are named in the event
