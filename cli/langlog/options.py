@@ -15,19 +15,15 @@ Times are ISO 8601 (UTC without a zone), or how long ago: ``30d``, ``12h``, ``90
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from langlog_backbone.time.sources import machine_now
-
-if TYPE_CHECKING:
-    from langlog_backbone.log import Record
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 TIME = "A time in ISO 8601 (UTC without a zone), or how long ago: 30d, 12h, 90m (m is minutes)"
@@ -96,33 +92,6 @@ def moment(text: str, now: datetime) -> datetime:
         return now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
     time = datetime.fromisoformat(text)
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-
-
-def type_matches(type_name: str, wanted: Sequence[str]) -> bool:
-    """Whether a record's type is wanted: by its name (with version or without), a prefix that ends in a dot, or a pattern with
-    ``*``, ``?`` or ``[…]``. None wanted: all are."""
-    from langlog_schemas import envelope
-    from langlog_schemas import event_index as ix
-
-    patterns = [text for text in wanted if any(sign in text for sign in "*?[")]
-    plain = tuple(text for text in wanted if text not in patterns)
-    short = type_name.removeprefix(envelope.PREFIX)
-    names = (type_name, short, ix.unversioned(short))
-    named = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
-    return named or (ix.matches(type_name, plain) if plain or not patterns else False)
-
-
-def record_matches(
-    record: Record, keys: Collection[str], types: Sequence[str], since: datetime | None, until: datetime | None
-) -> bool:
-    """Whether a record has one of the keys and types (none given: any), and a time within the limits."""
-    from langlog_backbone.history.audit import EventQuery, wanted
-    from langlog_schemas import envelope
-
-    if keys and record.key not in keys:
-        return False
-    in_time = wanted(EventQuery("", since=since, until=until), record)
-    return in_time and type_matches(envelope.type_of(record.headers), types)
 
 
 data_dir = click.option(

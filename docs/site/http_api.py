@@ -23,6 +23,7 @@ TAGS = {
     "changes": "Changes of lists, as a stream",
     "mcp": "Assistants as tools of the Model Context Protocol",
     "a2a": "Assistants as agents of the A2A protocol",
+    "operator": "The whole system, its log and its dead letters, for operators",
     "system": "Health, version, metrics and this document",
 }
 OTHERS = (Console, CustomApp, Truncation)

@@ -36,6 +36,11 @@ from .http.cors import Cors, cors_of
 from .http.errors import CLOSING, ApiError, internal_error, reason_of, unprocessable
 from .http.options import HttpOptions
 from .openapi.document import document
+from .operator.dead_letters import DeadLetters
+from .operator.health import HealthPages
+from .operator.live import LiveStreams
+from .operator.records import LogRecords
+from .operator.runs import RunInsights
 from .protocol.feed import Feeds
 from .protocol.history import History
 from .protocol.http import SOCKET_PATH, Protocol
@@ -100,6 +105,7 @@ def build_app(core: Core) -> web.Application:
     core.on_drain.append(hub.close_all)
     core.on_stop.append(hub.stop)
     feeds = Feeds(core.watches, History(core.reads, core.backlog), core.backlog)
+    live = LiveStreams(core)
     prefix = options.prefix
     if prefix:
         app.router.add_get("/ok", system.ok)
@@ -118,6 +124,10 @@ def build_app(core: Core) -> web.Application:
         *Store(core).routes(),
         *Mcp(core).routes(),
         *A2a(core).routes(),
+        *HealthPages(core, live).routes(),
+        *LogRecords(core, live).routes(),
+        *DeadLetters(core).routes(),
+        *RunInsights(core, live).routes(),
     ]
 
     def describe() -> None:

@@ -70,8 +70,8 @@ class Core:
         self.store_index: StoreIndex | None = store_index(configuration)
         self.refreshes = Refreshes(backbone.log, SOURCE)
         self.pipe: RedisPipe = backbone.pipe
+        self.pool = backbone.pool
         self.bus = backbone.bus
-        self._pool = backbone.pool
         self.log = backbone.log
         self.probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self.reads = Reads(backbone.pool, self.settings.read_timeout_s)
@@ -103,9 +103,9 @@ class Core:
 
     async def start(self) -> None:
         if self.store_index is not None:
-            await check_pgvector(self._pool)
+            await check_pgvector(self.pool)
         self.id_secret = derived_key(
-            (await deployment_secrets(self._pool, self.settings))[0], "ids of repeated requests"
+            (await deployment_secrets(self.pool, self.settings))[0], "ids of repeated requests"
         )
         await self.replies.start()
         await self.watches.start()

@@ -6,6 +6,8 @@ All in msgpack, except that ``Raw`` members would be msgpack too: JSON is carrie
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -112,6 +114,52 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Wall-clock milliseconds after which nobody waits any more."""
 
 
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker process says of itself to operators, kept in Redis beside its lease."""
+
+    host: str
+    """Name of the machine."""
+    pid: int
+    """Id of the process."""
+    started_ms: int
+    """When it started, milliseconds since 1970."""
+    slots: int
+    """Runs that it may hold at once."""
+    graphs: list[str] = []
+    """Graphs that it has loaded."""
+    loops: int = 0
+    """Event loops that run graph code."""
+    blocked: list[str] = []
+    """Graphs whose code has blocked such a loop within the last minutes."""
+
+
+class ReplayQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A past run that is to run again in a sandbox, for any executor. Its parts go to the channel ``replay:<id>``."""
+
+    id: str
+    thread_id: str
+    run_id: str
+    checkpoint_id: str | None = None
+    """Go on from this checkpoint of the run instead of its input."""
+    strict: bool = False
+    """Compare generated ids of messages and interrupts too."""
+    limit_s: float = 300.0
+    """Seconds for the graph."""
+    deadline_ms: int = 0
+    """Wall-clock milliseconds after which nobody waits any more for it to begin."""
+
+
+ReplayKind = Literal["began", "step", "end", "refused", "beat"]
+
+
+class ReplayPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What has come of a replay so far."""
+
+    kind: ReplayKind
+    body: bytes = b""
+    """JSON of a step or the whole; of ``refused`` the reason as text."""
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``status`` 200 and ``body`` (JSON), or an HTTP status with ``detail``."""
 
@@ -129,5 +177,8 @@ decode_resend_replies = msgspec.msgpack.Decoder(ResendReplies).decode
 decode_lifecycle_update = msgspec.msgpack.Decoder(LifecycleUpdate).decode
 decode_list_changes = msgspec.msgpack.Decoder(ListChanges).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
+decode_worker_info = msgspec.msgpack.Decoder(WorkerInfo).decode
+decode_replay_query = msgspec.msgpack.Decoder(ReplayQuery).decode
+decode_replay_part = msgspec.msgpack.Decoder(ReplayPart).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode

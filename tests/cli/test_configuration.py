@@ -169,6 +169,7 @@ OFF = {
     "disable_ui": "/ui/x",
     "disable_webhooks": "/threads/{thread_id}/runs/{run_id}/webhooks",
     "disable_console": "/console",
+    "disable_operator": "/operator/health",
 }
 
 

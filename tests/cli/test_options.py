@@ -14,7 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 from langlog.main import cli
-from langlog.options import moment, type_matches
+from langlog.options import moment
+from langlog_backbone.operation.record_view import type_matches
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SHARED = ("--data-dir", "--config", "--key", "--topic", "--type", "--from", "--to")

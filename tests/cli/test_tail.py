@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from langlog.log.tail import Wanted
 from langlog_backbone.log import Log, NewRecord, Record, open_log
+from langlog_backbone.operation.record_view import RecordFilter
 from langlog_backbone.process.settings import Settings
 from langlog_schemas import commands, envelope, events
 
@@ -124,9 +124,9 @@ async def test_following_prints_records_as_they_arrive_and_ends_quietly_on_ctrl_
 def test_types_are_matched_with_and_without_version_and_by_pattern() -> None:
     succeeded = read(record(events.RUN_EVENTS, "one", "run.succeeded.v1"))
     for wanted in ("run.succeeded", "run.succeeded.v1", "run.*", "*.v1"):
-        assert Wanted(frozenset(), (wanted,)).has(succeeded)
+        assert RecordFilter((), frozenset(), (wanted,)).has(succeeded)
     for unwanted in ("run.success", "run.succeeded.v2", "succeeded"):
-        assert not Wanted(frozenset(), (unwanted,)).has(succeeded)
+        assert not RecordFilter((), frozenset(), (unwanted,)).has(succeeded)
 
 
 @pytest.mark.parametrize("options", [("--data-dir", "nowhere"), ()])

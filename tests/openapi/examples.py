@@ -27,6 +27,8 @@ WITHOUT = {
     "GET /threads/{thread_id}/stream/events": "an upgrade to a WebSocket",
     "GET /openapi.json": "the document itself",
     "GET /docs": "a page",
+    "GET /operator/health": "figures of the moment",
+    "GET /operator/log/stream": "an endless stream",
 }
 """Operation without an example -> why."""
 THREAD, PROTOCOL_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e4", "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e5"
@@ -72,6 +74,8 @@ QUESTION = {"messages": [{"role": "user", "content": "add 2 3"}]}
 LATE = {"assistant_id": "echo", "input": {"text": "Hello"}, "after_seconds": 3600}
 NESTED = {"assistant_id": default_assistant_id("nested")}
 DRAWN = {"assistant_id": "agent"}
+FIRST_GRAPH = {"topic": "graph-events", "partition": "27", "offset": "0"}
+"""The record of graph `echo`, whose key alone decides on its partition."""
 RPC = {"jsonrpc": "2.0", "id": 1}
 SAID = {"role": "user", "messageId": "m-1", "parts": [{"kind": "text", "text": "add 2 3"}]}
 ITEM = {"namespace": ["users", "c-17"], "key": "language"}
@@ -191,6 +195,15 @@ REQUESTS = [
     Send("DELETE /runs/crons/{cron_id}", status=204),
     # lists
     Send("GET /changes", query={"kinds": "threads,runs"}, header={**SSE, "Last-Event-ID": "0"}, until="id: "),
+    # operators
+    Send("GET /operator/log/records", query={"key": [THREAD], "type": ["thread.created"], "limit": 1}),
+    Send("GET /operator/log/records/{topic}/{partition}/{offset}", path=FIRST_GRAPH),
+    Send("GET /operator/dead-letters"),
+    Send("GET /operator/dead-letters/records", query={"key": THREAD}),
+    Send("POST /operator/dead-letters/retry", {"key": THREAD}, status=404),
+    Send("POST /operator/dead-letters/drop", {"key": THREAD, "origin": "commands-3-17"}, status=404),
+    Send(f"GET {ONE}/why"),
+    Send(f"POST {ONE}/replay", {"strict": False}, header=SSE, until="event: end"),
     # the store
     Send("PUT /store/items", {**ITEM, "value": {"text": "speaks French"}}, status=204),
     Send("GET /store/items", query={"namespace": "users.c-17", "key": "language"}),

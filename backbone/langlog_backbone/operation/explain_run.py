@@ -18,6 +18,7 @@ from ..postgres.database import load_sql
 from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
 from ..redis.client import RedisPipe
+from .workers import scores
 
 SQL = load_sql("langlog_backbone", "why.sql")
 ASKED_SHOWN = 5
@@ -234,7 +235,7 @@ async def _queue(pipe: RedisPipe, task_id: str, settings: Settings) -> QueueFact
         leases: Any = await pipe.call("ZRANGE", pipe.key("leases"), 0, -1, "WITHSCORES")
         seconds, micros = await pipe.call("TIME")
         now_ms = int(seconds) * 1000 + int(micros) // 1000
-        until = _pairs(leases)
+        until = scores(leases)
         place = len(ids) - 1 - ids.index(task_id.encode()) if task_id.encode() in ids else None
         holder = None
         for worker in until:
@@ -245,10 +246,3 @@ async def _queue(pipe: RedisPipe, task_id: str, settings: Settings) -> QueueFact
     except RedisUnavailable:
         return None
     return QueueFacts(place, len(ids), holder, lease_s, alive)
-
-
-def _pairs(found: Any) -> dict[str, float]:
-    """What ZRANGE … WITHSCORES gives, flat or in pairs (RESP 2 and 3)."""
-    if found and isinstance(found[0], list | tuple):
-        return {member.decode(): float(score) for member, score in found}
-    return {found[n].decode(): float(found[n + 1]) for n in range(0, len(found), 2)}

@@ -39,10 +39,15 @@ class ParkedKey(msgspec.Struct, frozen=True):
     """A key whose records wait. ``first``: where the first of them was appended, ``topic-partition-offset``."""
 
     key: str
+    """Key of the records."""
     records: int
+    """Records that wait."""
     since: datetime
+    """When the first of them was parked."""
     first: str
+    """Origin of the record that is handled next, `<topic>-<partition>-<offset>`."""
     type: str | None
+    """Type of that record."""
     error: str | None
     """Why the first one cannot be handled."""
 
@@ -51,12 +56,19 @@ class ParkedRecord(msgspec.Struct, frozen=True):
     """A record that waits. ``state``: ``bad`` by itself, or ``behind`` a bad one; ``origin``: ``topic-partition-offset``."""
 
     origin: str
+    """Where it was appended, `<topic>-<partition>-<offset>`."""
     topic: str
+    """Topic of the log."""
     type: str | None
+    """Type of the record."""
     state: str
+    """`bad` by itself, or `behind` a bad one."""
     error: str | None
+    """Why it cannot be handled."""
     at: datetime
+    """When it was parked."""
     headers: dict[str, str]
+    """Headers of the record."""
     data: Any
     """The decoded body; base64 of one that cannot be decoded."""
 

@@ -11,6 +11,7 @@ timers               a delayed run was made, or a webhook is due, from the proje
 graphs               the set of graphs changed, from the projector
 unheard              replies to send once more (ResendReplies), from who waits for them to the projectors
 succession           partitions (JSON list) that a projector has taken over, from it to the gateways
+replay:<id>          what has come of a replay so far (ReplayPart), from an executor to the gateway that follows it
 parked               the key of an event that cannot be folded, from the projector to the deciders
 """
 
@@ -40,6 +41,10 @@ def frames(thread_id: str) -> str:
     return f"frames:{thread_id}"
 
 
+def replay(id: str) -> str:
+    return f"replay:{id}"
+
+
 def one_receiver(channel: str) -> bool:
     """Whether one process alone subscribes to the channel."""
-    return channel.startswith("gw:")
+    return channel.startswith(("gw:", "replay:"))

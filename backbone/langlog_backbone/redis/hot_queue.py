@@ -86,8 +86,19 @@ return given
 """
 
 
-def renew_blocking(client: SyncRedis, prefix: str, worker: str, lease_s: float, *, fresh: bool = False) -> bool:
-    """`HotQueue.lease` for a thread with a connection of its own: an event loop that is busy must not cost the lease."""
+ABOUT_LEASES = 3
+"""What a worker says of itself outlives a lease that is not renewed by this factor: operators see who was lost."""
+
+
+def renew_blocking(
+    client: SyncRedis, prefix: str, worker: str, lease_s: float, *, fresh: bool = False, about: bytes = b""
+) -> bool:
+    """`HotQueue.lease` for a thread with a connection of its own: an event loop that is busy must not cost the lease.
+
+    ``about``: an encoded `messages.WorkerInfo`, kept beside the lease for operators; empty: nothing is kept.
+    """
+    if about:
+        client.set(f"{prefix}worker:{worker}", about, px=int(lease_s * ABOUT_LEASES * 1000))
     answer = client.eval(_LEASE, 1, f"{prefix}leases", worker, str(int(lease_s * 1000)), "1" if fresh else "0")
     return bool(answer)
 

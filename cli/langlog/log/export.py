@@ -35,7 +35,9 @@ class Wanted(NamedTuple):
     def has(self, record: Record) -> bool:
         if self.thread_id is not None and record.key != self.thread_id:
             return False
-        return options.record_matches(record, self.keys, self.types, self.since, self.until)
+        from langlog_backbone.operation.record_view import record_matches
+
+        return record_matches(record, self.keys, self.types, self.since, self.until)
 
 
 @click.command(short_help="Write records as JSON lines.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -14,6 +13,7 @@ from ..ids import as_uuid
 
 if TYPE_CHECKING:
     from langlog_backbone.log import Log, Positions, Record
+    from langlog_backbone.operation.record_view import RecordFilter
     from langlog_backbone.process.settings import Settings
 
 NOW: Literal["now"] = "now"
@@ -54,6 +54,7 @@ def tail(
 
     Reads LOG_URI, or the embedded log of a data folder, also while langlog dev runs on it.
     """
+    from langlog_backbone.operation.record_view import RecordFilter
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
 
@@ -62,21 +63,9 @@ def tail(
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
     keys += tuple(as_uuid(text, "--thread") for text in threads)
-    wanted = Wanted(frozenset(keys), types, since, until)
+    wanted = RecordFilter((), frozenset(keys), types, since, until)
     begin = since or (None if from_start or not follow else NOW)
     run(_tail(settings, list(topics or options.TOPICS), wanted, begin, follow=follow, as_json=as_json))
-
-
-class Wanted(NamedTuple):
-    """Which records are printed."""
-
-    keys: frozenset[str]
-    types: tuple[str, ...]
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def has(self, record: Record) -> bool:
-        return options.record_matches(record, self.keys, self.types, self.since, self.until)
 
 
 def type_of(record: Record) -> str:
@@ -94,14 +83,8 @@ def line(record: Record) -> str:
 def json_line(record: Record) -> str:
     """A record for programs; bytes inside a body are base64."""
     import msgspec
-    from langlog_schemas import envelope
+    from langlog_backbone.operation.record_view import body_of
 
-    body: Any
-    try:
-        msgpack = record.headers.get("content-type") == envelope.MSGPACK_CONTENT
-        body = (msgspec.msgpack if msgpack else msgspec.json).decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        body = None if envelope.ERASED in record.headers else base64.b64encode(record.value).decode()
     members = {
         "topic": record.topic,
         "partition": record.partition,
@@ -110,13 +93,13 @@ def json_line(record: Record) -> str:
         "type": type_of(record),
         "key": record.key,
         "headers": record.headers,
-        "data": body,
+        "data": body_of(record),
     }
     return msgspec.json.encode(members).decode()
 
 
 async def _tail(
-    settings: Settings, topics: list[str], wanted: Wanted, begin: Begin, *, follow: bool, as_json: bool
+    settings: Settings, topics: list[str], wanted: RecordFilter, begin: Begin, *, follow: bool, as_json: bool
 ) -> int:
     from ..whereabouts import log_alone
 
@@ -125,7 +108,7 @@ async def _tail(
     return 0
 
 
-async def _print(log: Log, topics: list[str], wanted: Wanted, begin: Begin, *, follow: bool, render: Any) -> None:
+async def _print(log: Log, topics: list[str], wanted: RecordFilter, begin: Begin, *, follow: bool, render: Any) -> None:
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
     begins = await _begins(log, topics, begin, ends)
     missing = {partition for partition, end in ends.items() if end > begins[partition]}

@@ -72,6 +72,7 @@ KEYS: dict[str, frozenset[str]] = {
             "disable_ui",
             "disable_webhooks",
             "disable_console",
+            "disable_operator",
             "cors",
             "configurable_headers",
             "logging_headers",

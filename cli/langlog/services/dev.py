@@ -108,6 +108,7 @@ async def _run(
         from langlog_backbone.project.config import read_project
         from langlog_backbone.project.imports import prepare_process
         from langlog_executor.decider.service import DeciderService
+        from langlog_executor.replay.service import ReplayService
         from langlog_executor.worker.pool import GraphsService, WorkerPoolService
         from langlog_gateway.service import GatewayService
         from langlog_projector.service import ProjectorService
@@ -142,6 +143,7 @@ async def _run(
             SchedulerService(backbone, None if given.redis_uri else began),
             pool,
             GraphsService(backbone),
+            ReplayService(backbone),
             gateway,
         ]
         if reload:

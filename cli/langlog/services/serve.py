@@ -65,12 +65,14 @@ def executor(role: str, **options: Any) -> None:
 
     def services(backbone: Backbone) -> list[Service]:
         from langlog_executor.decider.service import DeciderService
+        from langlog_executor.replay.service import ReplayService
         from langlog_executor.worker.pool import GraphsService, WorkerPoolService
 
         # workers first: a process joins the deciders when it is ready, and leaves them before its runs drain
         workers: list[Service] = [WorkerPoolService(backbone)] if role != "decider" else []
         deciders: list[Service] = [DeciderService(backbone)] if role != "worker" else []
-        return [*workers, *deciders, *([GraphsService(backbone)] if workers else [])]
+        others: list[Service] = [GraphsService(backbone), ReplayService(backbone)] if workers else []
+        return [*workers, *deciders, *others]
 
     if options["no_project"] and role != "decider":
         raise click.UsageError("--no-project needs --role decider: workers have graphs to run only from a project")

@@ -213,7 +213,7 @@ class GraphLoops:
     def suspects(self) -> frozenset[str]:
         """Graphs that have blocked a loop lately."""
         now = monotonic()
-        return frozenset(k for k, until in self._suspects.items() if until > now)
+        return frozenset(k for k, until in list(self._suspects.items()) if until > now)  # any thread
 
     @property
     def size(self) -> int:

@@ -40,11 +40,14 @@ class Lease:
         on_lost: Callable[[str], None],
         on_wiped: Callable[[str], None],
         clock: Callable[[], float] = monotonic,
+        about: Callable[[], bytes] = bytes,
     ) -> None:
+        """``about``: what operators see of the worker (`messages.WorkerInfo`, encoded), called on the lease's thread."""
         self._settings = settings
         self._clock = clock
         self._on_lost = on_lost
         self._on_wiped = on_wiped
+        self._about = about
         self._client = Redis.from_url(
             settings.redis_uri, socket_timeout=settings.lease_s / RENEWALS, socket_connect_timeout=settings.lease_s
         )
@@ -88,7 +91,12 @@ class Lease:
             sent_at = self._clock()
             try:
                 held = renew_blocking(
-                    self._client, self._settings.redis_prefix, self.worker, self._settings.lease_s, fresh=fresh
+                    self._client,
+                    self._settings.redis_prefix,
+                    self.worker,
+                    self._settings.lease_s,
+                    fresh=fresh,
+                    about=self._about(),
                 )
             except (RedisError, OSError) as error:
                 self.availability.failed(error)

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,10 @@ from langlog_backbone.process.settings import Settings, read_settings
 from langlog_backbone.project.config import Configuration, read_project
 from langlog_backbone.project.imports import leave_to_project
 from langlog_backbone.redis import channels
+from langlog_backbone.time.clock import now_ms
 from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands, messages
+from langlog_schemas.messages import WorkerInfo
 
 from .in_flight import SETTINGS_ALONE, Report, Retiring, moves, orphaned, retiring
 
@@ -375,6 +378,7 @@ async def _serve(
         backbone.settings,
         on_lost=lambda _: io.post(lambda: worker.lost()),
         on_wiped=lambda held_as: io.post(lambda: worker.wiped(held_as)),
+        about=_described(backbone.settings, graphs, loops),
     )
     worker = Worker(backbone, RunTools(io, graphs, loops, reader, of_nodes), lease)
     if lifespan is not None:
@@ -417,6 +421,26 @@ async def _serve(
         await opened.aclose()
         await asyncio.gather(flush(), backbone.pipe.flush())
         await asyncio.to_thread(lease.stop)
+
+
+def _described(settings: Settings, graphs: Graphs, loops: GraphLoops) -> Callable[[], bytes]:
+    """What operators see of this worker; called on the lease's thread."""
+    host, started_ms = socket.gethostname(), now_ms()
+
+    def describe() -> bytes:
+        return messages.encode(
+            WorkerInfo(
+                host=host,
+                pid=os.getpid(),
+                started_ms=started_ms,
+                slots=settings.jobs_per_worker,
+                graphs=list(graphs.specs),
+                loops=loops.size,
+                blocked=sorted(loops.suspects),
+            )
+        )
+
+    return describe
 
 
 async def _prepared(lifespan: WorkerLifespan, loops: GraphLoops, limit_s: float) -> None:

@@ -75,6 +75,33 @@ async def authorize(request: web.Request, resource: Resource, action: Action, va
     return await gate.authorize(user, resource, action, value)
 
 
+OPERATOR = "langlog:operator"
+"""The permission of who may see the whole system, all tenants' records among it, and release parked keys."""
+
+
+def admit_operator(request: web.Request) -> None:
+    """Let the caller do what operators do. Raises ApiError 403.
+
+    Where the project authenticates, its handler gives operators the permission `OPERATOR`: filters of its other handlers do not fit
+    what belongs to no tenant.
+    """
+    if GATE in request.app:
+        _operates(caller(request))
+
+
+async def admit_operator_again(request: web.Request) -> None:
+    """As `admit_operator`, asking the project's code anew: for streams that stay open. Raises ApiError."""
+    gate = request.app.get(GATE)
+    if gate is not None:
+        _operates(await gate.identify(request))
+
+
+def _operates(user: User | None) -> None:
+    permissions = () if user is None else user.get("permissions")
+    if not isinstance(permissions, list | tuple | set | frozenset) or OPERATOR not in permissions:
+        raise ApiError(403, f"This needs the permission {OPERATOR}: have authenticate return it for operators")
+
+
 async def admit(
     request: web.Request, resource: Resource, action: Action, value: dict[str, Any], missing: ApiError
 ) -> Filter | None:

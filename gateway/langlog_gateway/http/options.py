@@ -98,6 +98,8 @@ class HttpOptions(msgspec.Struct, frozen=True):
     disable_webhooks: bool = False
     disable_console: bool = False
     """The pages at ``/console``. langlog's own."""
+    disable_operator: bool = False
+    """Serve nothing below ``/operator``: health, log records and dead letters. langlog's own."""
 
     def disabled(self, path: str) -> bool:
         """Whether a built-in route (without prefix) is switched off."""
@@ -118,6 +120,7 @@ class HttpOptions(msgspec.Struct, frozen=True):
             "a2a": self.disable_a2a,
             ".well-known": self.disable_a2a,
             "ui": self.disable_ui,
+            "operator": self.disable_operator,
             "openapi.json": self.disable_meta,
             "info": self.disable_meta,
             "metrics": self.disable_meta,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from langlog_backbone.operation.health import SystemHealth
+from langlog_backbone.operation.log_search import RecordPage
+from langlog_backbone.operation.parked_keys import ParkedKey, ParkedRecord
+from langlog_backbone.operation.record_view import RecordView
 from langlog_schemas.runs.request import RunCreate
 from langlog_schemas.states import State
 from msgspec import Meta, Struct
@@ -24,6 +28,9 @@ PATH = {
     "run_id": "Id of the run",
     "cron_id": "Id of the cron",
     "checkpoint_id": "Id of the checkpoint",
+    "topic": "Topic of the log",
+    "partition": "Partition of the topic",
+    "offset": "Offset within the partition",
     "namespace": "Name of the subgraph's node; `|` separates the names of nested ones",
 }
 """Path parameter -> its description."""
@@ -112,6 +119,19 @@ AUDIT: dict[str, Schema] = {
 }
 AUDIT_HEADERS = {
     "Last-Event-ID": "With Accept: text/event-stream, resume the stream after this event",
+}
+
+FILTERS: dict[str, Schema] = {
+    "topic": texts("Topics, such as `run-events`; absent means all"),
+    "key": texts("Keys: ids of threads, assistants or crons, or namespaces"),
+    "type": texts("Types, such as `run.created`; a prefix ends in a period (`run.`), and `*` matches any text"),
+    "from": text("Time in ISO 8601 of the oldest record"),
+    "to": text("Time in ISO 8601 of the newest record"),
+}
+RECORDS: dict[str, Schema] = {
+    **FILTERS,
+    "limit": number("Maximum number of records, at most 500", 100),
+    "cursor": text("`cursor` of the page before"),
 }
 
 OPERATIONS: dict[str, Operation] = {
@@ -357,6 +377,39 @@ OPERATIONS: dict[str, Operation] = {
         media=SSE,
         query={"kinds": text("Kinds of objects, joined by commas: threads, runs, assistants, crons; absent means all")},
         headers={"Last-Event-ID": "Id of the last message received: send what has changed since"},
+    ),
+    # operators
+    "GET /operator/health": Operation("Get the state of the whole system", None, SystemHealth, (403,), tag="operator"),
+    "GET /operator/log/records": Operation(
+        "List records of the log, the newest first", None, RecordPage, (400, 403), query=RECORDS, tag="operator"
+    ),
+    "GET /operator/log/records/{topic}/{partition}/{offset}": Operation(
+        "Get a record of the log", None, RecordView, (403, 404), tag="operator"
+    ),
+    "GET /operator/log/stream": Operation(
+        "Stream records of the log", None, errors=(403,), media=SSE, query=FILTERS, tag="operator"
+    ),
+    "GET /operator/dead-letters": Operation("List parked keys", None, list[ParkedKey], (403,), tag="operator"),
+    "GET /operator/dead-letters/records": Operation(
+        "List the waiting records of a parked key",
+        None,
+        list[ParkedRecord],
+        (403,),
+        query={"key": text("Key of the records")},
+        required=("key",),
+        tag="operator",
+    ),
+    "POST /operator/dead-letters/retry": Operation(
+        "Handle the records of a parked key again", b.RetryKey, system.Released, (403, 404, 409), tag="operator"
+    ),
+    "POST /operator/dead-letters/drop": Operation(
+        "Discard the first record of a parked key", b.DropRecord, system.Released, (403, 404, 409), tag="operator"
+    ),
+    "GET /threads/{thread_id}/runs/{run_id}/why": Operation(
+        "Explain why a run is not moving", None, runs.Explanation, NOT_THERE
+    ),
+    "POST /threads/{thread_id}/runs/{run_id}/replay": Operation(
+        "Replay a run in a sandbox and stream where it diverges", b.Replay, errors=NOT_THERE, media=SSE
     ),
     # system
     "GET /": Operation("Health check", None, system.Health, (400,), query=CHECK, tag="system"),

@@ -94,3 +94,14 @@ def created_run(event: ev.RunCreated, time: str) -> Run:
         updated_at=time,
         langsmith_session_name=None,
     )
+
+
+class Explanation(Struct):
+    """Why a run is not moving."""
+
+    run_id: str
+    """Id of the run"""
+    lines: list[str]
+    """Sentences, the most important one first"""
+    waits_for_run: str | None = None
+    """Run of the same thread that this one waits for"""

@@ -45,3 +45,12 @@ class Info(Struct):
     """Feature -> whether the server has it"""
     host: Host
     """Kind of deployment"""
+
+
+class Released(Struct):
+    """What releasing a parked key did."""
+
+    key: str
+    """Key of the records"""
+    handled: int
+    """Records that were handled"""

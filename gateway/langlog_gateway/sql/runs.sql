@@ -72,6 +72,10 @@ SELECT user_id, count(*) AS runs FROM (
 -- Of the runs asked for, which exist and how they stand.
 SELECT run_id, status FROM runs WHERE thread_id = $1 AND run_id = ANY ($2::text[])
 
+-- name: replayed
+-- What handlers of threads.create_run see of a run that is to be replayed.
+SELECT assistant_id, metadata, kwargs FROM runs WHERE thread_id = $1 AND run_id = $2
+
 -- name: removal
 -- What removing a run needs to know.
 SELECT r.status, r.run_id, t.metadata ->> 'graph_id' AS graph_id, t.config, t.has_checkpoints

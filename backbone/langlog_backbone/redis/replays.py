@@ -1,0 +1,28 @@
+"""Replays that wait for an executor: a Redis list of `messages.ReplayQuery`, bounded, forgotten where nobody takes them."""
+
+from __future__ import annotations
+
+from langlog_schemas import messages
+from langlog_schemas.messages import ReplayQuery
+
+from .client import RedisPipe
+
+REPLAYS = "replays"
+REPLAYS_MAX = 32
+"""Replays that may wait; one more is refused."""
+LIST_KEPT_S = 600
+"""Redis forgets the list this long after the last replay was put into it."""
+
+
+class TooManyReplays(Exception):
+    """Executors do not keep up with replays, or there are none."""
+
+
+async def push_replay(pipe: RedisPipe, query: ReplayQuery) -> None:
+    """Raises RedisUnavailable, redis ResponseError, TooManyReplays."""
+    key, data = pipe.key(REPLAYS), messages.encode(query)
+    waiting = await pipe.call("LPUSH", key, data)
+    pipe.send("EXPIRE", key, LIST_KEPT_S)
+    if waiting > REPLAYS_MAX:
+        pipe.send("LREM", key, 0, data)
+        raise TooManyReplays(f"{REPLAYS_MAX} replays wait for an executor already: try again when they have run")

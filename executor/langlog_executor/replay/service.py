@@ -1,0 +1,179 @@
+"""Runs past runs again for the API: any executor takes what gateways want, and sends what comes of it to the gateway that follows.
+
+    gateway ─LPUSH replays─► Redis ─BRPOP─► one executor ─► sandbox process ─► PUBLISH replay:<id>, part by part
+
+Concurrency: on the event loop of its process, at most `AT_ONCE` sandboxes at a time; others wait in Redis until their deadline.
+Imports no graph code. What happens when it dies: its sandboxes end with it, and the gateway sees no further part. When nobody
+follows any more, the sandbox is killed. Nothing is appended to the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import structlog
+from langlog_backbone.context import Backbone
+from langlog_backbone.history.thread_history import HistoryReader
+from langlog_backbone.log import LogUnavailable
+from langlog_backbone.process.retry import Availability
+from langlog_backbone.process.server_errors import RedisRefused, RedisUnavailable
+from langlog_backbone.process.unavailable import is_unavailable
+from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import RedisPipe
+from langlog_backbone.redis.replays import REPLAYS
+from langlog_backbone.time.clock import now_ms
+from langlog_schemas import messages
+from langlog_schemas.messages import ReplayPart, ReplayQuery
+
+from .preparation import request_for
+from .process import run_in_sandbox
+from .request import Replayed, StepDiff
+
+logger = structlog.get_logger(__name__)
+
+AT_ONCE = 2
+"""Sandboxes of one executor at a time: each imports the graphs anew."""
+BEAT_S = 2.0
+"""How often the gateway hears that a replay goes on, and this looks whether anybody follows."""
+RETRY_PAUSE_S = 0.2
+"""Between two tries while Redis is away."""
+
+
+class ReplayService:
+    """A `Service`."""
+
+    name = "replays"
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Nothing to connect: Redis is waited for in `serve`."""
+
+    async def serve(self) -> None:
+        """Take and carry out replays until cancelled."""
+        client = RedisPipe(self._backbone.settings, patient=True)
+        key = self._backbone.pipe.key(REPLAYS)
+        available = Availability("executor.replays", "redis")
+        try:
+            while True:
+                await self._free.acquire()
+                try:
+                    _, data = await client.call("BRPOP", key, 0)
+                except RedisUnavailable as error:
+                    self._free.release()
+                    available.failed(error)
+                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
+                    continue
+                available.succeeded()
+                task = asyncio.create_task(self._take(data))
+                self._tasks.add(task)
+                task.add_done_callback(self._done)
+        finally:
+            client.drop()
+
+    async def drain(self) -> None:
+        """Replays are not waited for: nothing of them is kept anywhere."""
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def not_ready(self) -> str | None:
+        return None
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._free.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("replay.failed", exc_info=error)
+
+    async def _take(self, data: bytes) -> None:
+        try:
+            query = messages.decode_replay_query(data)
+        except msgspec.MsgspecError as error:
+            logger.error("replay.unreadable", error=str(error))
+            return
+        if query.deadline_ms and query.deadline_ms < now_ms():
+            return
+        parts = _Parts(self._backbone, query.id)
+        work = asyncio.create_task(self._carry_out(query, parts))
+        try:
+            while not work.done():
+                if not await parts.beat():
+                    return  # nobody follows any more
+                await asyncio.wait([work], timeout=BEAT_S)
+            work.result()
+        except (LogUnavailable, OSError) as error:
+            parts.send("refused", f"the log or the read model is not available: {error}".encode())
+        except Exception as error:
+            if not is_unavailable(error):
+                parts.send("refused", b"the replay failed inside langlog; its log has the cause")
+                raise
+            parts.send("refused", f"the log or the read model is not available: {error}".encode())
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await parts.sent()
+
+    async def _carry_out(self, query: ReplayQuery, parts: _Parts) -> None:
+        backbone = self._backbone
+        history = await HistoryReader(backbone.log, backbone.pool).of_runs_thread(query.run_id, query.thread_id)
+        if history is None:
+            parts.send("refused", f"the log holds nothing of run {query.run_id}".encode())
+            return
+        request = request_for(history, query.run_id, str(backbone.settings.project.absolute()))
+        if request is None:
+            cut = "was cut from the log" if history.base is not None or history.cut else "is not in the log"
+            parts.send("refused", f"the beginning of run {query.run_id} {cut}: it cannot be replayed".encode())
+            return
+        request = msgspec.structs.replace(request, from_checkpoint=query.checkpoint_id, strict=query.strict)
+        parts.send("began")
+        outcome = await run_in_sandbox(request, backbone.settings, query.limit_s, parts.step)
+        if outcome.problem is not None:
+            parts.send("refused", outcome.problem.encode())
+        else:
+            parts.send("end", verdict(outcome))
+
+
+def verdict(outcome: Replayed) -> bytes:
+    """The whole comparison as JSON."""
+    return msgspec.json.encode({**msgspec.to_builtins(outcome), "same": outcome.same})
+
+
+class _Parts:
+    """Sends the parts of one replay, in order."""
+
+    def __init__(self, backbone: Backbone, id: str) -> None:
+        self._bus, self._channel = backbone.bus, channels.replay(id)
+        self._sending: asyncio.Task[None] | None = None
+
+    def send(self, kind: messages.ReplayKind, body: bytes = b"") -> None:
+        self._sending = asyncio.create_task(self._send(self._sending, ReplayPart(kind=kind, body=body)))
+
+    def step(self, step: StepDiff) -> None:
+        self.send("step", msgspec.json.encode(step))
+
+    async def beat(self) -> bool:
+        """Whether anybody follows. While Redis is away, as if somebody did."""
+        try:
+            return bool(await self._bus.publish_counted(self._channel, messages.encode(ReplayPart(kind="beat"))))
+        except (RedisUnavailable, RedisRefused):
+            return True
+
+    async def sent(self) -> None:
+        """Once all parts are on their way."""
+        if self._sending is not None:
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    async def _send(self, before: asyncio.Task[None] | None, part: ReplayPart) -> None:
+        if before is not None:
+            await asyncio.gather(before, return_exceptions=True)
+        try:
+            await self._bus.publish_counted(self._channel, messages.encode(part))
+        except (RedisUnavailable, RedisRefused) as error:
+            logger.warning("replay.part_lost", kind=part.kind, error=str(error))

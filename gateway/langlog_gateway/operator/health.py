@@ -1,0 +1,59 @@
+"""``GET /operator/health``: what `langlog why` and `langlog log groups` say, for the whole system. JSON once, or a stream of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import msgspec
+from aiohttp import web
+from langlog_backbone.operation.health import SystemHealth, gather
+from langlog_backbone.time.sources import monotonic
+
+from ..auth.access import admit_operator
+from ..core import Core, json_response
+from ..streams import sse
+from .live import LiveStreams, wants_stream
+
+PAUSE_S = 2.0
+"""Between two events of a stream. No server signals that a figure has changed."""
+FRESH_S = 1.0
+"""A view that is younger answers everybody."""
+
+
+class HealthPages:
+    def __init__(self, core: Core, streams: LiveStreams) -> None:
+        self._core, self._streams = core, streams
+        self._gathering: asyncio.Task[SystemHealth] | None = None
+        self._gathered_at = float("-inf")
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/operator/health", self.health)]
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        """The state of the whole system: queue, workers, readers of the log, parked keys and webhooks, and what is wrong in words.
+
+        With `Accept: text/event-stream`, an event `health` every two seconds.
+        """
+        admit_operator(request)
+        if wants_stream(request):
+            return await self._streams.follow(request, self._events())
+        return json_response(msgspec.json.encode(await self._view()))
+
+    async def _events(self) -> AsyncGenerator[bytes, None]:
+        while True:
+            yield sse.event("health", msgspec.json.encode(await self._view()))
+            await asyncio.sleep(PAUSE_S)
+
+    async def _view(self) -> SystemHealth:
+        """As it is now, or was within `FRESH_S`: all that look at once share one view."""
+        if self._gathering is None or (self._gathering.done() and monotonic() - self._gathered_at > FRESH_S):
+            self._gathering = asyncio.create_task(self._gather())
+        return await asyncio.shield(self._gathering)
+
+    async def _gather(self) -> SystemHealth:
+        core = self._core
+        try:
+            return await gather(core.pool, core.log, core.pipe, await core.probe.failures())
+        finally:
+            self._gathered_at = monotonic()
