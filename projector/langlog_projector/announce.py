@@ -16,6 +16,7 @@ from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import Bus
+from langlog_backbone.time.clock import iso
 from langlog_schemas import events as ev
 from langlog_schemas import messages
 from langlog_schemas.envelope import Cause
@@ -162,7 +163,7 @@ def _first(command_id: str, row: asyncpg.Record) -> Reply:
         detail=row["detail"],
         type=row["type"],
         body=row["body"].encode(),
-        time=row["at"].isoformat(timespec="microseconds"),
+        time=iso(row["at"]),
     )
 
 

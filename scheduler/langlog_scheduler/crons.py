@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -28,13 +28,15 @@ from langlog_backbone.project.config import read_configuration
 from langlog_backbone.project.json_handlers import CONTEXT_KEY
 from langlog_backbone.project.ttl import thread_ttl
 from langlog_backbone.redis import channels
+from langlog_backbone.time.clock import iso
 from langlog_backbone.time.schedule import Schedule, ScheduleError
 from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands as cmd
 from langlog_schemas.ids import cron_id_at
+from langlog_schemas.json_types import Object
 from langlog_schemas.rules.cron_authority import CronAuthority, apply_changes
 from langlog_schemas.rules.filters import FilterError, admits
-from langlog_schemas.runs.request import Assistant, Object, RunCreate, Server, layer
+from langlog_schemas.runs.request import Assistant, RunCreate, Server, layer
 
 from .backlog import Backlog
 from .commands import append
@@ -119,9 +121,7 @@ class Crons:
         for number, row in enumerate(rows, 1):
             times, following = self._plan(row, catch_up_s)
             runs += self._runs(row, times)
-            move = cmd.AdvanceCron(
-                cron_id=row["cron_id"], due=_iso(row["next_run_date"]), next_run_date=_iso(following)
-            )
+            move = cmd.AdvanceCron(cron_id=row["cron_id"], due=iso(row["next_run_date"]), next_run_date=iso(following))
             moves.append((cron_id_at(row["cron_id"], move.due, "advance"), move))
             if number % SHARE_OF_LOOP == 0:
                 await asyncio.sleep(0)
@@ -176,7 +176,7 @@ class Crons:
         until = now if end is None else min(now, end)
         times = times_to_fire(schedule, due, now, until, self._backbone.settings.cron_grace_s, catch_up_s)
         if due not in times:
-            logger.warning("scheduler.cron_times_missed", cron_id=row["cron_id"], due=_iso(due), fired=len(times))
+            logger.warning("scheduler.cron_times_missed", cron_id=row["cron_id"], due=iso(due), fired=len(times))
         return times, schedule.after(now)
 
     def _runs(self, row: Any, times: list[datetime]) -> list[tuple[str, cmd.Body]]:
@@ -191,7 +191,7 @@ class Crons:
                 return []
             return [
                 (
-                    cron_id_at(row["cron_id"], _iso(due), "command"),
+                    cron_id_at(row["cron_id"], iso(due), "command"),
                     run_of(row, due, self._thread_ttl, webhooks=self._webhooks),
                 )
                 for due in times
@@ -237,7 +237,7 @@ def authority_of(row: Any) -> CronAuthority | None:
 
 def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: bool = True) -> cmd.CreateRun:
     """The run of a cron's due time, with the kwargs that a gateway would give it. ``webhooks``: whether any are sent."""
-    cron_id, moment = row["cron_id"], _iso(due)
+    cron_id, moment = row["cron_id"], iso(due)
     body = _payload.decode(row["payload"])
     if not webhooks:
         body.webhook = None
@@ -303,7 +303,3 @@ def _encryption_context(payload: str) -> Object:
         return {}
     context = _decode(payload).get(CONTEXT_KEY)
     return {CONTEXT_KEY: context} if isinstance(context, str) else {}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -11,7 +11,7 @@ import asyncpg
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.project.config import Configuration
 from langlog_backbone.project.ttl import store_ttl, thread_ttl
-from langlog_backbone.time.clock import now
+from langlog_backbone.time.clock import iso, now
 from langlog_schemas import commands as cmd
 
 SQL = load_sql("langlog_scheduler", "expiry.sql")
@@ -48,7 +48,7 @@ class Expiry:
     async def items(self) -> list[tuple[str, cmd.Body]]:
         """Writes that remove store items, one for each namespace."""
         looked = now()
-        moment = looked.isoformat(timespec="microseconds")
+        moment = iso(looked)
         by_namespace: dict[tuple[str, ...], list[cmd.StoreOp]] = {}
         for row in await self._pool.fetch(SQL["expired_items"], looked, ITEMS_AT_ONCE):
             op = cmd.StoreOp(key=row["key"], expired_by=moment)

@@ -6,12 +6,12 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from langlog_backbone.history.run_view import shown_kwargs
 from langlog_backbone.process.service import StartError
+from langlog_backbone.time.clock import iso
 from msgspec import Raw
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 — a marker, not a secret
@@ -19,7 +19,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 — a marker, not a secret
 
 def webhook_body(row: Mapping[str, Any]) -> bytes:
     """The body for a row of ``webhooks``. ``webhook_sent_at`` is when it became due: it is the same for each try."""
-    ended = _stamp(row["ended_at"])
+    ended = iso(row["ended_at"])
     started = row["started_at"]
     kwargs = shown_kwargs(row["kwargs"], row["metadata"], row["attempt"] if started else 0, finished=True)
     body: dict[str, Any] = {
@@ -30,10 +30,10 @@ def webhook_body(row: Mapping[str, Any]) -> bytes:
         "status": row["status"],
         "kwargs": Raw(kwargs.encode()),
         "multitask_strategy": row["multitask_strategy"],
-        "created_at": _stamp(row["created_at"]),
+        "created_at": iso(row["created_at"]),
         "updated_at": ended,
         "langsmith_session_name": None,
-        "run_started_at": None if started is None else _stamp(started),
+        "run_started_at": None if started is None else iso(started),
         "run_ended_at": ended,
         "webhook_sent_at": ended,
         "values": None if row["state_values"] is None else Raw(row["state_values"].encode()),
@@ -58,7 +58,3 @@ def signature(key: bytes, webhook_id: str, timestamp: int, body: bytes) -> str:
     """As standardwebhooks.com says: HMAC-SHA256 over id, timestamp and body."""
     digest = hmac.digest(key, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(digest).decode()}"
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -25,7 +25,7 @@ from langlog_backbone.project.config import read_configuration
 from langlog_backbone.project.json_handlers import MARK_BYTES, HandlerFault, load_json_handlers
 from langlog_backbone.project.webhook_policy import webhook_headers, webhook_policy, webhook_section
 from langlog_backbone.redis import channels
-from langlog_backbone.time.clock import new_id, now, now_iso
+from langlog_backbone.time.clock import iso, new_id, now, now_iso
 from langlog_backbone.time.sources import uniform
 from langlog_schemas import commands as cmd
 
@@ -206,7 +206,7 @@ class Webhooks:
             # full jitter: receivers that were down are not met by all at once
             most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(number - 1, 30))
             delay = timedelta(seconds=uniform(0, most))
-            again = (now() + delay).isoformat(timespec="microseconds")
+            again = iso(now() + delay)
         if not result.delivered and again is None:
             logger.warning("webhooks.given_up", run_id=row["run_id"], attempts=number, error=result.error)
         return cmd.RecordWebhookAttempt(

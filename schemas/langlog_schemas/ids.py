@@ -37,8 +37,3 @@ def cron_id_at(cron_id: str, due: str, what: str) -> str:
     """An id that belongs to one due time of a cron, whichever scheduler fires it: ``what`` distinguishes command, run and
     thread."""
     return str(uuid.uuid5(CRON_NAMESPACE, f"{cron_id}\x1f{due}\x1f{what}"))
-
-
-def canonical_uuid(text: str) -> str:
-    """Any accepted spelling of a UUID in lower case with dashes. Raises ValueError."""
-    return str(uuid.UUID(text))

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-Object = dict[str, Any]
+from .json_types import Object
 
 
 class FieldError(Struct):

@@ -129,6 +129,11 @@ class Run(NamedTuple):
     """Type and body of the final event."""
 
 
+def pids(pool: WorkerPoolService) -> list[int]:
+    """Of the worker processes that live."""
+    return [worker.process.pid for worker in pool._workers if worker.process.returncode is None]
+
+
 class Stack:
     """Handle on the running parts."""
 

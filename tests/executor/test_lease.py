@@ -73,7 +73,6 @@ async def until(pipe: RedisPipe, wanted: Any) -> dict[str, float]:
 
 async def test_nothing_is_begun_before_the_lease_is_taken(watched: Watched, pipe: RedisPipe) -> None:
     assert list(await holders(pipe)) == [watched.lease.worker]
-    assert watched.lease.valid
 
 
 async def test_the_lease_is_renewed_however_busy_the_event_loop_is(
@@ -85,8 +84,7 @@ async def test_the_lease_is_renewed_however_busy_the_event_loop_is(
         while float(client.zscore(pipe.key("leases"), watched.lease.worker) or 0) <= before:  # type: ignore[arg-type]
             assert time.monotonic() < until
             time.sleep(0.01)  # the loop has no turn all the while
-    assert watched.lease.valid
-    assert watched.told.empty()
+    assert watched.told.empty(), "it was not lost"
 
 
 async def test_after_a_wipe_the_same_worker_takes_its_lease_again(watched: Watched, pipe: RedisPipe) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langlog_backbone.log import RecordTooLarge
 from langlog_executor.runtime.graph_loops import Work
 from langlog_executor.runtime.io_loop import IoLoop
@@ -17,6 +19,7 @@ from msgspec.structs import replace
 from tests.executor.test_run_stream import task_for
 
 NOTHING: Any = None
+READER: Any = SimpleNamespace(serde=JsonPlusSerializer())
 
 
 async def never() -> Ended:
@@ -29,7 +32,7 @@ async def test_a_run_that_is_cancelled_before_it_is_begun_leaves_its_thread_alon
     io: IoLoop, attempt: int, fresh: bool
 ) -> None:
     task = replace(task_for({"assistant_id": "echo"}), attempt=attempt, fresh=fresh)
-    run = RunExecution(RunTools(io, NOTHING, NOTHING, NOTHING, None), task, "worker")
+    run = RunExecution(RunTools(io, NOTHING, NOTHING, READER, None), task, "worker")
     run.stop("interrupt")
     work = Work("echo", never, asyncio.get_running_loop().create_future())
     work.cancel()
@@ -44,7 +47,7 @@ async def test_a_run_that_is_cancelled_before_it_is_begun_leaves_its_thread_alon
 @pytest.mark.parametrize("broken", ["values", "records"])
 async def test_an_end_that_cannot_be_reported_as_it_is_is_reported_all_the_same(io: IoLoop, broken: str) -> None:
     task = task_for({"assistant_id": "echo"})
-    run = RunExecution(RunTools(io, NOTHING, NOTHING, NOTHING, None), task, "worker")
+    run = RunExecution(RunTools(io, NOTHING, NOTHING, READER, None), task, "worker")
     reader = io.backbone.log.reader([commands.TOPIC])
     try:
         if broken == "records":

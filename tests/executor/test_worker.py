@@ -18,7 +18,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_executor.worker.pool import WorkerPoolService
 from langlog_schemas import commands, envelope, events, frames
 
-from tests.executor.stack import GRAPHS, LIMIT_S, Stack, running_stack, write_project
+from tests.executor.stack import GRAPHS, LIMIT_S, Stack, pids, running_stack, write_project
 from tests.stack.fixtures import MakeSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -238,15 +238,15 @@ async def test_a_drained_worker_hands_its_runs_on_and_no_step_is_done_twice(stac
     run = await stack.start("steps")
     await run.custom.wait()
     reload = asyncio.create_task(stack.pool.reload())
-    old = stack.pool.pids
-    while len(stack.pool.pids) < 2:  # the new worker is ready, the old one is draining
+    old = pids(stack.pool)
+    while len(pids(stack.pool)) < 2:  # the new worker is ready, the old one is draining
         await asyncio.sleep(0.01)
     stack.go(run)
     kind, body = await stack.end(run)
     await reload
     assert (kind, body["values"]["log"]) == ("run.succeeded.v1", ["first", "second", "third"])
     assert stack.done(run) == ["first", "second", "third"]
-    assert stack.pool.pids != old
+    assert pids(stack.pool) != old
 
 
 async def test_a_reload_names_the_runs_that_it_waits_for_and_restarts_each_at_most_once(stack: Stack) -> None:
@@ -265,7 +265,7 @@ async def test_a_reload_names_the_runs_that_it_waits_for_and_restarts_each_at_mo
     assert (kind, body["attempt"]) == ("run.succeeded.v1", 2)
     assert stack.done(run) == ["first", "second", "again", "third"]
     async with asyncio.timeout(LIMIT_S):
-        while len(stack.pool.pids) > 1:
+        while len(pids(stack.pool)) > 1:
             await asyncio.sleep(0.01)  # the workers that waited for it end by themselves
 
 
@@ -296,9 +296,9 @@ async def test_a_stop_hands_on_a_run_that_reaches_no_step_boundary(project: Sett
 
 
 async def test_a_dead_worker_is_replaced(stack: Stack) -> None:
-    (pid,) = stack.pool.pids
+    (pid,) = pids(stack.pool)
     os.kill(pid, signal.SIGKILL)
-    while stack.pool.pids in ([], [pid]):
+    while pids(stack.pool) in ([], [pid]):
         await asyncio.sleep(0.01)
     run = await stack.start("steps")
     stack.go(run)
@@ -306,12 +306,12 @@ async def test_a_dead_worker_is_replaced(stack: Stack) -> None:
 
 
 async def test_a_reload_of_broken_graphs_keeps_the_old_workers(stack: Stack) -> None:
-    pids = stack.pool.pids
+    living = pids(stack.pool)
     write_project(stack.folder, GRAPHS + "\nbroken = 1 / 0\n")
     with pytest.raises(StartError, match="ZeroDivisionError"):
         await stack.pool.reload()
     write_project(stack.folder)
-    assert stack.pool.pids == pids
+    assert pids(stack.pool) == living
     run = await stack.start("steps")
     stack.go(run)
     assert (await stack.end(run))[0] == "run.succeeded.v1"
@@ -326,7 +326,7 @@ async def test_a_graph_that_does_not_load_stops_the_start_with_file_line_and_rea
     with pytest.raises(StartError, match=r"graphs\.py, line 2") as caught:
         await pool.start()
     assert "NameError: name 'nothing' is not defined" in str(caught.value)
-    assert pool.pids == []
+    assert pids(pool) == []
 
 
 async def test_graphs_and_their_default_assistants_are_there_when_the_pool_has_started(stack: Stack) -> None:

@@ -21,7 +21,7 @@ from langlog_executor.graphs.loading import load_graphs
 from langlog_executor.worker.lifespan import WorkerLifespan, lifespan_here, planned
 from langlog_executor.worker.pool import WorkerPoolService
 
-from tests.executor.stack import running_stack
+from tests.executor.stack import pids, running_stack
 
 GRAPH = """
 from typing import Any, TypedDict
@@ -366,5 +366,5 @@ async def test_what_this_process_imports_beside_the_first_worker_may_stop_the_st
         pool = WorkerPoolService(backbone, beside)
         with pytest.raises(StartError, match="the gateway's part"):
             await pool.start()
-        assert pool.pids == []
+        assert pids(pool) == []
         await pool.stop()

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import msgspec
 from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev
-from langlog_schemas.aggregates.thread import RunInFlight, ThreadState, interrupt_ids
-from langlog_schemas.commands import Ttl
+from langlog_schemas.aggregates.thread import ThreadState, interrupt_ids
 from langlog_schemas.snapshots import Assembled, SnapshotTaken, TableRows, ThreadSnapshot, rows_of
 from msgspec import Raw
 
 from ..log import Log, LogUnavailable, Record
+from ..read_model.thread_rows import run_in_flight, thread_state
 
 LOOK_BACK = 16
 """Records looked at in one go for the end of a snapshot, from the last one backwards."""
@@ -43,39 +43,8 @@ class ThreadRows(NamedTuple):
         if row is None:
             return ThreadState(thread_id=self.thread_id)
         in_flight = [row for row in rows_of(self.rows, "runs") if row["status"] in ("pending", "running")]
-        return ThreadState(
-            thread_id=self.thread_id,
-            exists=True,
-            created_at=_iso(row["created_at"]),
-            updated_at=_iso(row["updated_at"]),
-            metadata=_json(row["metadata"]),
-            config=_json(row["config"]),
-            ttl=None if row["ttl_minutes"] is None else Ttl(float(row["ttl_minutes"]), row["ttl_strategy"]),
-            status=row["status"],
-            status_when_idle=row["status_when_idle"],
-            has_checkpoints=row["has_checkpoints"] == "true",
-            frame_ms=int(row["frame_ms"]),
-            seq=int(row["seq"]),
-            open_interrupts=interrupt_ids(Raw((row["interrupts"] or "").encode())),
-            runs={
-                run["run_id"]: RunInFlight(
-                    run_id=run["run_id"],
-                    ordinal=int(run["ordinal"]),
-                    assistant_id=run["assistant_id"],
-                    graph_id=run["graph_id"],
-                    kwargs=Raw(run["kwargs"].encode()),
-                    metadata=_json(run["metadata"]),
-                    created_at=_iso(run["created_at"]),
-                    not_before=None if run["not_before"] is None else _iso(run["not_before"]),
-                    temporary=run["temporary"] == "true",
-                    attempt=int(run["attempt"]),
-                    crashes=int(run["crashes"]),
-                    cancel=run["cancel"],
-                    superseded_by=run["superseded_by"],
-                )
-                for run in sorted(in_flight, key=lambda run: int(run["ordinal"]))
-            },
-        )
+        runs = [run_in_flight(run) for run in sorted(in_flight, key=lambda run: int(run["ordinal"]))]
+        return thread_state(row, interrupt_ids(Raw((row["interrupts"] or "").encode())), runs)
 
     def last_at(self) -> datetime:
         """When the last thing happened that is part of it; in UTC."""
@@ -168,7 +137,3 @@ def _is_of(record: Record, taken: SnapshotTaken) -> bool:
 def log_order(row: Mapping[str, Any]) -> tuple[int, str]:
     """Sorts a snapshot's rows of ``checkpoints`` by their order in the log; snapshots of older releases know ids alone."""
     return int(row.get("log_position") or -1), row["checkpoint_id"]
-
-
-def _iso(text: str) -> str:
-    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="microseconds")

@@ -17,7 +17,7 @@ from langlog_schemas import commands as cmd
 from ..log import AppendUnknown, Log, LogUnavailable, NewRecord
 from ..log.records import command_record
 from ..time import clock
-from ..time.clock import new_id
+from ..time.clock import iso, new_id
 
 logger = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ def commands_of(read: Mapping[ItemKey, datetime]) -> list[cmd.RefreshStore]:
         cmd.RefreshStore(
             namespace=list(namespace),
             keys=keys[n : n + KEYS_AT_ONCE],
-            read_at=min(read[namespace, key] for key in keys).isoformat(timespec="microseconds"),
+            read_at=iso(min(read[namespace, key] for key in keys)),
         )
         for namespace, keys in by_namespace.items()
         for n in range(0, len(keys), KEYS_AT_ONCE)

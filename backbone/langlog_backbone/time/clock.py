@@ -61,8 +61,13 @@ def now() -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
 
 
+def iso(moment: datetime) -> str:
+    """A moment as records and responses hold it: ISO 8601, UTC, microseconds, offset +00:00 (wire contract §1.3)."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def now_iso() -> str:
-    """Now, as the API writes times: ISO 8601, UTC, microseconds, offset +00:00."""
+    """Now, as `iso` writes it."""
     return now().isoformat(timespec="microseconds")
 
 

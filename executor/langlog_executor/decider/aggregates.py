@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
-from datetime import UTC
 from itertools import islice
 from typing import Any
 
@@ -21,13 +20,13 @@ import asyncpg
 import msgspec
 from langlog_backbone.log import TopicPartition
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.read_model.thread_rows import run_in_flight, thread_state
+from langlog_backbone.time.clock import iso
 from langlog_schemas.aggregates.assistant import AssistantState
 from langlog_schemas.aggregates.cron import CronState
 from langlog_schemas.aggregates.thread import RunInFlight, ThreadState
-from langlog_schemas.commands import Ttl
 from langlog_schemas.events import AssistantVersion, CronContent
 from langlog_schemas.rules.cron_authority import CronAuthority
-from msgspec import Raw
 
 SQL = load_sql("langlog_executor", "aggregates.sql")
 PARKED = load_sql("langlog_executor", "parked.sql")
@@ -203,7 +202,7 @@ class Aggregates:
                 metadata=_json(row["metadata"]),
                 name=row["name"],
                 description=row["description"],
-                created_at=_iso(row["created_at"]),
+                created_at=iso(row["created_at"]),
             )
         for id, version in current.items():
             state = AssistantState(assistant_id=id, current=versions[id][version], versions=versions[id])
@@ -222,9 +221,9 @@ class Aggregates:
                 metadata=_json(row["metadata"]),
                 on_run_completed=row["on_run_completed"],
                 enabled=row["enabled"],
-                next_run_date=_iso(row["next_run_date"]),
-                created_at=_iso(row["created_at"]),
-                updated_at=_iso(row["updated_at"]),
+                next_run_date=iso(row["next_run_date"]),
+                created_at=iso(row["created_at"]),
+                updated_at=iso(row["updated_at"]),
                 authority=None if row["authority"] is None else _authority.decode(row["authority"]),
             )
             self._cached["cron", row["cron_id"]] = CachedAggregate(CronState(cron_id=row["cron_id"], content=content))
@@ -233,45 +232,11 @@ class Aggregates:
 async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> dict[str, CachedAggregate]:
     """Threads from their rows, with their runs in flight."""
     runs = await connection.fetch(SQL["load_runs_in_flight"], [row["thread_id"] for row in rows]) if rows else []
-    in_flight: dict[str, dict[str, RunInFlight]] = {}
+    in_flight: dict[str, list[RunInFlight]] = {}
     for row in runs:
-        in_flight.setdefault(row["thread_id"], {})[row["run_id"]] = RunInFlight(
-            run_id=row["run_id"],
-            ordinal=row["ordinal"],
-            assistant_id=row["assistant_id"],
-            graph_id=row["graph_id"],
-            kwargs=Raw(row["kwargs"].encode()),
-            metadata=_json(row["metadata"]),
-            created_at=_iso(row["created_at"]),
-            not_before=_iso(row["not_before"]) if row["not_before"] else None,
-            temporary=row["temporary"],
-            attempt=row["attempt"],
-            crashes=row["crashes"],
-            cancel=row["cancel"],
-            superseded_by=row["superseded_by"],
-        )
+        in_flight.setdefault(row["thread_id"], []).append(run_in_flight(row))
     threads: dict[str, CachedAggregate] = {}
     for row in rows:
-        ttl = None if row["ttl_minutes"] is None else Ttl(row["ttl_minutes"], row["ttl_strategy"])
-        state = ThreadState(
-            thread_id=row["thread_id"],
-            exists=True,
-            created_at=_iso(row["created_at"]),
-            updated_at=_iso(row["updated_at"]),
-            metadata=_json(row["metadata"]),
-            config=_json(row["config"]),
-            ttl=ttl,
-            status=row["status"],
-            status_when_idle=row["status_when_idle"],
-            has_checkpoints=row["has_checkpoints"],
-            frame_ms=row["frame_ms"],
-            seq=row["seq"],
-            open_interrupts=tuple(row["open_interrupts"]),
-            runs=in_flight.get(row["thread_id"], {}),
-        )
+        state = thread_state(row, row["open_interrupts"], in_flight.get(row["thread_id"], ()))
         threads[row["thread_id"]] = CachedAggregate(state, checkpoints_stable_at=row["settled"])
     return threads
-
-
-def _iso(moment: Any) -> str:
-    return str(moment.astimezone(UTC).isoformat(timespec="microseconds"))

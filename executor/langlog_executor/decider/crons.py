@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
+from langlog_backbone.time.clock import iso
 from langlog_backbone.time.schedule import Schedule
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
@@ -103,4 +104,4 @@ def _patched(current: ev.CronContent, command: cmd.PatchCron, meta: CommandMeta)
 
 def _next(schedule: str, timezone: str | None, meta: CommandMeta) -> str:
     after = datetime.fromisoformat(meta.time)
-    return Schedule(schedule, timezone).after(after).isoformat(timespec="microseconds")
+    return iso(Schedule(schedule, timezone).after(after))

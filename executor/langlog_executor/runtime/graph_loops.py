@@ -219,9 +219,6 @@ class GraphLoops:
     def size(self) -> int:
         return len(self._loops)
 
-    def runs_on(self, thread: threading.Thread) -> bool:
-        return any(loop.thread is thread for loop in self._loops)
-
     def submit(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, T]]) -> Work[T]:
         """Run a coroutine on a graph loop, soon."""
         work: Work[T] = Work(graph_id, start, self._io.loop.create_future())

@@ -76,11 +76,6 @@ class Lease:
         """Renew now: Redis was away, and may have come back empty. Any thread."""
         self._wake.set()
 
-    @property
-    def valid(self) -> bool:
-        """Whether it was renewed within its length."""
-        return self._clock() - self._renewed < self._settings.lease_s
-
     def _pause(self, seconds: float) -> None:
         self._wake.wait(seconds)
         self._wake.clear()

@@ -15,7 +15,7 @@ import structlog
 from langlog_backbone.log import NewRecord
 from langlog_backbone.log.records import command_record, event_record
 from langlog_backbone.process.retry import Availability, until_available
-from langlog_backbone.time.clock import now_iso
+from langlog_backbone.time.clock import iso, now_iso
 from langlog_schemas import commands, events
 from langlog_schemas.ids import default_assistant_id
 
@@ -45,7 +45,7 @@ async def announce(backbone: Backbone, graphs: Graphs, loops: GraphLoops | None 
     records: list[NewRecord] = []
     for spec in graphs.specs.values():
         # a microsecond apart: assistants are listed by the time they were made, so in the project's order
-        time = (now + timedelta(microseconds=spec.position)).isoformat(timespec="microseconds")
+        time = iso(now + timedelta(microseconds=spec.position))
         describe = partial(_described, graphs, spec)
         described = await (describe() if loops is None else loops.submit(spec.graph_id, describe).done)
         records.append(_registration(described, time))

@@ -209,11 +209,6 @@ class WorkerPoolService:
                 self._watch(worker)
             return together(await asyncio.gather(*(w.retire() for w in old)))
 
-    @property
-    def pids(self) -> list[int]:
-        """Of the workers that live."""
-        return [w.process.pid for w in self._workers if w.process.returncode is None]
-
     async def _spawn(self) -> None:
         self._watch(await WorkerProcess.spawn(self._settings))
 

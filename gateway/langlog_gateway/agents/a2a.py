@@ -17,6 +17,7 @@ from langlog_backbone.time.clock import new_id, now_iso
 from langlog_backbone.time.sources import uuid4
 from langlog_backbone.values.json_shape import has_nul
 from langlog_schemas import commands as cmd
+from langlog_schemas.json_types import Object
 from msgspec import Raw
 
 from ..auth.access import admit, authorize
@@ -30,7 +31,7 @@ from ..runs.steps import PreparedRun
 from ..runs.waiting import RunWaits
 from . import a2a_tasks as tasks
 from .a2a_stream import TaskOut, TaskReader
-from .a2a_tasks import Dialect, Object, Task
+from .a2a_tasks import Dialect, Task
 from .json_rpc import (
     INVALID_PARAMS,
     INVALID_REQUEST,

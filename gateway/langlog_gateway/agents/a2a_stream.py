@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.time.clock import now_iso
 from langlog_backbone.time.sources import uuid4
+from langlog_schemas.json_types import Object
 
 from ..core import Core
 from ..http.errors import ApiError
@@ -24,7 +25,7 @@ from ..streams.merge import Piece
 from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch
 from . import json_rpc
-from .a2a_tasks import Dialect, Object, Task, artifact, status, task_id, text_of, text_part
+from .a2a_tasks import Dialect, Task, artifact, status, task_id, text_of, text_part
 from .json_rpc import Id
 
 Look = Callable[[str, str], Awaitable[Task]]

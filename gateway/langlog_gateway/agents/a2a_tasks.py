@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
-from langlog_backbone.time.clock import now_iso
+from langlog_backbone.time.clock import iso, now_iso
 from langlog_backbone.time.sources import uuid4
+from langlog_schemas.json_types import Object
 from langlog_schemas.runs.ends import LIFECYCLE_OF, LifecycleStatus
 
-Object = dict[str, Any]
 State = Literal["submitted", "working", "input-required", "completed", "failed", "canceled"]
 FINAL: tuple[State, ...] = ("completed", "failed", "canceled", "input-required")
 STATE_OF_LIFECYCLE: dict[LifecycleStatus, State] = {
@@ -96,7 +96,7 @@ def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
             for one in asked
             if one.get("response_schema") is not None
         ]
-    return Task(thread_id, row["run_id"], state, moment.isoformat(timespec="microseconds"), told, values, schemas)
+    return Task(thread_id, row["run_id"], state, iso(moment), told, values, schemas)
 
 
 def status(task: Task, dialect: Dialect, *, said: bool = False) -> Object:

@@ -25,7 +25,7 @@ from langlog_backbone.project.json_handlers import MARK, JsonHandlers
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.queries import QueryClient, TooManyQueries
 from langlog_backbone.redis.replies import ReplyRouter
-from langlog_backbone.time.clock import new_id
+from langlog_backbone.time.clock import iso, new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import ids, messages
 from langlog_schemas.messages import Reply
@@ -173,7 +173,7 @@ def _outcome(row: Any) -> Reply:
         detail=row["detail"],
         type=row["type"],
         body=row["body"].encode(),
-        time=row["at"].isoformat(timespec="microseconds"),
+        time=iso(row["at"]),
     )
 
 

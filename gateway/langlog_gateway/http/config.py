@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from langlog_schemas.runs.request import NAMES_MAX, NULL, Object, without_reserved
+from langlog_schemas.json_types import Object
+from langlog_schemas.runs.request import NAMES_MAX, NULL, without_reserved
 from msgspec import Meta, Raw, Struct
 
 from .errors import ApiError, unprocessable

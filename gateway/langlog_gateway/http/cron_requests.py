@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from langlog_schemas.json_types import Object
 from langlog_schemas.runs.request import RunCreate
 from msgspec import UNSET, Struct, UnsetType
 
-from .requests import Limit, Object, Offset, SortOrder
+from .requests import Limit, Offset, SortOrder
 
 CronColumn = Literal[
     "cron_id",

@@ -11,6 +11,7 @@ import msgspec
 from langlog_backbone.project.ttl import Minutes
 from langlog_schemas.commands import TTL_MAX_MINUTES, Ttl
 from langlog_schemas.events import ThreadStatus
+from langlog_schemas.json_types import Object
 from langlog_schemas.runs.request import Checkpoint as Checkpoint
 from langlog_schemas.runs.request import CheckpointName
 from langlog_schemas.runs.request import RunCreate as RunCreate
@@ -18,7 +19,6 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, le=2**62)]
-Object = dict[str, Any]
 ENTRIES_MAX = 10_000
 """Ids, names in ``select``, and runs of a batch, in one request; 422 beyond. Each of them takes its time on the loop that all clients share."""
 Ids = Annotated[list[str], Meta(max_length=ENTRIES_MAX)]

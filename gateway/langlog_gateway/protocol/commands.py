@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 from langlog_backbone.time.sources import uuid4
 from langlog_schemas.aggregates.thread import INTERRUPT_CONSUMED, NO_INTERRUPTED_RUN
+from langlog_schemas.json_types import Object
 from langlog_schemas.runs.request import EVENT_STREAMING, RunCreate
 
 from ..auth.access import admit
@@ -42,8 +43,6 @@ RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer",
 HIDDEN = frozenset({EVENT_STREAMING, "thread_id"})
 """Members of the configurable that the protocol adds, and threads do not show."""
 MAX_RESPONSES = 1_000
-
-Object = dict[str, Any]
 
 
 class Refused(Exception):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from langlog_backbone.time.sources import uuid4
+from langlog_schemas.json_types import Object
 
 from ..core import Core
 from ..http.cors import cors_of
@@ -25,7 +26,7 @@ from ..streams.permission import PermissionEnded
 from ..streams.stream_out import CUT_OFF_WRITE_S
 from ..streams.watch import Limits
 from .access import may_follow
-from .commands import NO_ACTIVE_RUN, Commands, Object, Refused, error, read_envelope
+from .commands import NO_ACTIVE_RUN, Commands, Refused, error, read_envelope
 from .events import Event, is_python_sdk, tree
 from .feed import NOTHING, Feed, Feeds
 from .filter import Filter, read_filter

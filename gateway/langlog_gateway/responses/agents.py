@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from langlog_schemas.json_types import Object
 from msgspec import UNSET, Struct, UnsetType
-
-Object = dict[str, Any]
 
 
 class RpcFailure(Struct):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
+from langlog_schemas.json_types import Object
 from msgspec import Struct
-
-Object = dict[str, Any]
 
 
 class Health(Struct):

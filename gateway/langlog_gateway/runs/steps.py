@@ -10,10 +10,12 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 from langlog_backbone.credentials.run_credentials import Private
+from langlog_backbone.time.clock import iso
 from langlog_schemas import commands as cmd
+from langlog_schemas.json_types import Object
 from langlog_schemas.rules.filters import Filter
 from langlog_schemas.runs import request as run_request
-from langlog_schemas.runs.request import Assistant, Layered, Object, RunCreate, Server
+from langlog_schemas.runs.request import Assistant, Layered, RunCreate, Server
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -191,7 +193,7 @@ def if_not_exists(body: RunCreate, ids: RunIds) -> Literal["create", "reject"]:
 
 
 def _moment(now: datetime, after_s: float) -> str | None:
-    return (now + timedelta(seconds=after_s)).isoformat(timespec="microseconds") if after_s > 0 else None
+    return iso(now + timedelta(seconds=after_s)) if after_s > 0 else None
 
 
 def _check_choice(name: str, value: Any, first: str, second: str) -> None:

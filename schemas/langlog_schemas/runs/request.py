@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ..commands import MultitaskStrategy
+from ..json_types import Object
 
-Object = dict[str, Any]
 PUBLIC_MEMBERS = frozenset({"identity", "display_name", "is_authenticated", "permissions"})
 """Members of an authenticated user that readers of a run, webhooks and the log may hold. What ``authenticate`` returns beside them
 (tokens for other services) is sealed, except for members that the project names in ``auth.public_members``."""
