@@ -78,6 +78,7 @@ createServer((request, response) => {
   if (headers.origin) headers.origin = server.origin;
   const passed = ask({ hostname: server.hostname, port: server.port, path: request.url, method: request.method, headers }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
+    response.flushHeaders(); // a stream is open before it says anything
     answer.pipe(response);
   });
   passed.on("error", () => {

@@ -44,7 +44,7 @@ class Console:
 
     def __init__(self, browser: Browser, url: str, **context: Any) -> None:
         self.url = url
-        self.expected: list[str] = ["/changes)"]
+        self.expected: list[str] = []
         self._complaints: list[str] = []
         self._context = browser.new_context(viewport={"width": 1280, "height": 800}, **context)
         self._context.set_default_timeout(LIMIT_MS)

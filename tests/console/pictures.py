@@ -48,8 +48,14 @@ def threads(page: Page) -> None:
     expect(page.get_by_role("row")).not_to_have_count(0)
 
 
+def thread(page: Page) -> None:
+    expect(page.locator("a.checkpoint")).not_to_have_count(0)
+    expect(page.get_by_role("log").get_by_text("Done: sent")).to_be_visible()
+
+
 PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("threads", "threads", threads),
+    ("thread", "threads/{mailed}?tab=checkpoints", thread),
 ]
 """Name of the picture, address (with names of `seed` in braces), and what waits until the page shows all."""
 

@@ -10,8 +10,8 @@ export interface Loaded<T> {
   again: () => void;
 }
 
-/** Reads whenever a member of `on` changes. What is under way then is broken off. */
-export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, on: readonly unknown[]): Loaded<T> {
+/** Reads whenever a member of `on` changes. What is under way then is broken off. `turns`: what makes it read the same thing again. */
+export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, on: readonly unknown[], turns: readonly unknown[] = []): Loaded<T> {
   const [state, setState] = useState<{ value: T | undefined; error: Error | null; loading: boolean }>({ value: undefined, error: null, loading: true });
   const [tries, setTries] = useState(0);
   const subject = useRef<readonly unknown[]>(on);
@@ -26,6 +26,6 @@ export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, on: readon
       (error: unknown) => !breaking.signal.aborted && setState((before) => ({ value: before.value, error: error as Error, loading: false })),
     );
     return () => breaking.abort();
-  }, [...on, tries, comebacks.value, credentials.value]);
+  }, [...on, ...turns, tries, comebacks.value, credentials.value]);
   return { ...state, again: () => setTries((n) => n + 1) };
 }

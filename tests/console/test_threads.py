@@ -1,0 +1,189 @@
+"""The list of threads and the page of one: filters, live changes, conversation, branches, and content that is hostile."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk.client import SyncLangGraphClient
+from playwright.sync_api import expect
+
+from tests.console.browser import Console
+
+
+def human(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def talked(client: SyncLangGraphClient, *texts: str, **metadata: Any) -> str:
+    """A thread on which these have been said."""
+    thread = client.threads.create(metadata=metadata)["thread_id"]
+    for text in texts:
+        client.runs.wait(thread, "chat", input=human(text))
+    return thread
+
+
+def test_the_list_is_live_and_keeps_to_its_filters(client: SyncLangGraphClient, console: Console) -> None:
+    page = console.open("threads?metadata=team%3Dred")
+    expect(page.get_by_text("No thread fits these filters")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    talked(client, "a question of the blue team", team="blue")
+    thread = talked(client, "a question of the red team", team="red")
+    row = page.get_by_role("row").filter(has_text="a question of the red team")
+    expect(row).to_contain_text("idle")
+    expect(page.get_by_text("a question of the blue team")).to_have_count(0)
+    client.runs.wait(thread, "chat", input=human("mail ann@example.org hello"))
+    expect(row).to_contain_text("interrupted")
+    client.threads.delete(thread)
+    expect(row).to_have_count(0)
+
+
+def test_filters_are_the_address_and_a_wrong_one_says_why(client: SyncLangGraphClient, console: Console) -> None:
+    talked(client, "filtered by graph", team="filters")
+    page = console.open("threads?metadata=team%3Dfilters")
+    expect(page.get_by_text("filtered by graph").first).to_be_visible()
+    page.get_by_label("Graph").select_option("flow")
+    expect(page).to_have_url(re.compile("graph=flow"))
+    expect(page.get_by_text("No thread fits these filters")).to_be_visible()
+    page.get_by_label("Metadata").fill("no pair")
+    page.get_by_label("Metadata").press("Enter")
+    expect(page.get_by_text("write key=value").first).to_be_visible()
+
+
+def test_a_conversation_is_shown_with_its_reasoning_tool_calls_and_open_question(
+    client: SyncLangGraphClient, open_console: Callable[..., Console]
+) -> None:
+    thread = talked(client, "mail ann@example.org the build is green")
+    for scheme in ("light", "dark"):
+        console = open_console(color_scheme=scheme)
+        page = console.open(f"threads/{thread}")
+        log = page.get_by_role("log", name="Conversation")
+        expect(log.get_by_text("calls send_email")).to_be_visible()
+        expect(page.get_by_role("region", name="Open interrupt")).to_contain_text("May I send this?")
+        expect(log.get_by_text("Mail has to be allowed first.")).to_be_hidden()
+        log.get_by_text("Reasoning").click()
+        expect(log.get_by_text("Mail has to be allowed first.")).to_be_visible()
+        for tab in ("Checkpoints", "State", "About", "Runs"):
+            page.get_by_role("tab", name=re.compile(tab)).click()
+            console.check_accessible()
+
+
+def test_what_is_said_elsewhere_appears_on_an_open_thread(client: SyncLangGraphClient, console: Console) -> None:
+    thread = talked(client, "first")
+    page = console.open(f"threads/{thread}")
+    expect(page.get_by_text("You said: first")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    client.runs.wait(thread, "chat", input=human("second"))
+    expect(page.get_by_text("You said: second")).to_be_visible()
+    expect(page.get_by_role("tab", name=re.compile("Runs"))).to_contain_text("2")
+
+
+def test_branches_are_drawn_and_each_checkpoint_has_an_address(client: SyncLangGraphClient, console: Console) -> None:
+    thread = talked(client, "one", "two")
+    history = client.threads.get_history(thread, limit=100)
+    first_end = next(state for state in reversed(history) if not state["next"])
+    client.runs.wait(thread, "chat", input=human("another two"), checkpoint=first_end["checkpoint"])
+    page = console.open(f"threads/{thread}?tab=checkpoints")
+    links = page.locator("a.checkpoint")
+    expect(links).to_have_count(len(client.threads.get_history(thread, limit=100)))
+    columns = set(page.locator(".tree circle").evaluate_all("all => all.map(c => c.getAttribute('cx'))"))
+    assert len(columns) == 2
+    expect(page.get_by_text("You said: another two")).to_be_visible()
+    at_two = next(state for state in history if not state["next"])["checkpoint"]["checkpoint_id"]
+    page.goto(f"{console.url}/console/threads/{thread}?checkpoint={at_two}")
+    expect(page.get_by_text("You said: two", exact=True)).to_be_visible()
+    expect(page.get_by_text("another two")).to_have_count(0)
+    expect(page.get_by_text(re.compile("^As of step"))).to_be_visible()
+    page.get_by_role("link", name="Back to the last state").click()
+    expect(page.get_by_text("You said: another two")).to_be_visible()
+
+
+def test_a_thread_that_is_not_there_is_said_to_be_missing(console: Console) -> None:
+    console.expected.append("404")
+    page = console.open("threads/01a1fe12-a350-7325-920e-12e7f5e14470")
+    expect(page.get_by_role("alert").first).to_contain_text("not found")
+
+
+HOSTILE = """
+<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"><svg onload="window.hacked = 3"><circle/></svg>
+<a href="javascript:window.hacked=4">a link</a> [another](javascript:window.hacked=5) [third](data:text/html,<script>1</script>)
+<iframe src="https://example.org"></iframe><form action="https://example.org"><input name=q><button>go</button></form>
+<style>body { display: none }</style><div style="position:fixed;inset:0;background:red" id="main" class="skip">over all</div>
+
+![a picture](https://example.org/tracker.png) <math><mtext><table><mglyph><style><img src=x onerror="window.hacked=6">
+
+**still readable**
+"""
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["text", "blocks"])
+def test_what_a_model_wrote_runs_nothing_loads_nothing_and_stays_readable(
+    client: SyncLangGraphClient, console: Console, tmp_path: Path, wrapped: bool
+) -> None:
+    """The fixture fails the test on anything that leaves the server or breaks the policy."""
+    said = tmp_path / "said.json"
+    said.write_text(json.dumps([{"type": "text", "text": HOSTILE}] if wrapped else HOSTILE))
+    thread = talked(client, f"say {said}")
+    page = console.open(f"threads/{thread}")
+    expect(page.locator(".markdown strong", has_text="still readable")).to_be_visible()
+    expect(page.get_by_text("[image a picture: https://example.org/tracker.png]")).to_be_visible()
+    article = page.locator("article.ai")
+    for forbidden in (
+        "script",
+        "iframe",
+        "form",
+        "input",
+        "style",
+        "svg",
+        "math",
+        "[style]",
+        "[onerror]",
+        "[href^=javascript]",
+        "[href^=data]",
+    ):
+        expect(article.locator(".markdown").locator(forbidden)).to_have_count(0)
+    article.get_by_role("button", name="JSON").click()
+    expect(article.get_by_text("window.hacked").first).to_be_visible()
+    page.goto(f"{console.url}/console/threads")
+    expect(page.get_by_role("row").filter(has_text="hacked").first).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_megabyte_of_text_is_shown_in_parts(client: SyncLangGraphClient, console: Console, tmp_path: Path) -> None:
+    said = tmp_path / "said.json"
+    said.write_text(json.dumps("**[(<" * 200_000))
+    thread = talked(client, f"say {said}")
+    page = console.open(f"threads/{thread}")
+    expect(page.get_by_role("button", name=re.compile("Show more"))).to_be_visible()
+    assert page.evaluate("document.body.innerText.length") < 100_000
+    page.locator("article.ai").get_by_role("button", name="JSON").click()
+    expect(page.get_by_role("button", name=re.compile("more characters"))).to_be_visible()
+
+
+def test_two_thousand_messages_stay_smooth(client: SyncLangGraphClient, console: Console) -> None:
+    thread = client.threads.create(graph_id="chat")["thread_id"]
+    messages = [{"role": ("user", "assistant")[n % 2], "content": f"message **{n}**"} for n in range(2000)]
+    client.threads.update_state(thread, {"messages": messages}, as_node="talk")
+    page = console.open(f"threads/{thread}")
+    expect(page.get_by_text("message 1999")).to_be_visible()
+    assert page.locator("article").count() < 300
+    assert scripted_ms(console, lambda: page.mouse.wheel(0, -3000)) < 100
+
+
+def scripted_ms(console: Console, act: Callable[[], object]) -> float:
+    """Milliseconds of script that an act takes on the page."""
+    cdp = console.page.context.new_cdp_session(console.page)
+    cdp.send("Performance.enable")
+
+    def taken() -> float:
+        metrics = {one["name"]: one["value"] for one in cdp.send("Performance.getMetrics")["metrics"]}
+        return float(metrics["ScriptDuration"])
+
+    before = taken()
+    act()
+    console.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return (taken() - before) * 1000
