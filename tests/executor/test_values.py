@@ -20,7 +20,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langlog_executor.values import encoding
 from langlog_executor.values.storable import NotStorable, storable
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 ODD = object()
 
@@ -135,6 +135,8 @@ for _ in range(300):
         ({"d": DEEP, "odd": "\ud800"}, "value['d'][0][0]", "levels deep"),
         ({"i": 1 << 2000, "odd": "\ud800"}, "value['i']", "1000 bits"),
         ({1: ODD, "odd": "\ud800"}, "value[1]", "builtins.object"),
+        ({"s": [SecretStr("hush")]}, "value['s'][0]", "get_secret_value()"),
+        ({"m": Model(extra=SecretBytes(b"hush"))}, "value['m']['extra']", "pydantic.types.SecretBytes shows a mask"),
     ],
 )
 def test_what_has_no_json_form_is_named_by_its_path_and_its_class(value: Any, where: str, what: str) -> None:
@@ -143,6 +145,11 @@ def test_what_has_no_json_form_is_named_by_its_path_and_its_class(value: Any, wh
     assert what in str(refused.value)
     assert getattr(refused.value, "for_clients", False), "clients see the text"
     encoding.encode(value)  # a view shows something for it
+
+
+def test_numbers_that_json_does_not_have_are_stored_as_they_are_shown() -> None:
+    value = {"a": float("nan"), "b": [float("inf")], "c": {1: float("-inf")}}
+    assert storable(value) == encoding.encode(value) == b'{"a":null,"b":[null],"c":{"1":null}}'
 
 
 def test_a_table_is_refused_with_what_to_do() -> None:

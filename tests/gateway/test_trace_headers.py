@@ -45,6 +45,17 @@ def test_what_langsmith_sends_comes_back_in_parts_and_as_it_came() -> None:
         ({"baggage": "langsmith-project=" + "p" * 2_000}, {}),
         ({"baggage": "langsmith-metadata=" + quote('{"a": {"b": 1}}')}, {}),
         ({"baggage": "langsmith-metadata=" + quote(json.dumps({str(n): n for n in range(101)}))}, {}),
+        ({"baggage": "langsmith-metadata=" + quote('{"a": 9223372036854775808}')}, {}),
+        ({"baggage": "langsmith-metadata=" + quote('{"a": ' + "9" * 5_000 + "}")}, {}),
+        ({"baggage": "langsmith-metadata=" + quote('{"a": NaN}')}, {}),
+        ({"baggage": "langsmith-metadata=" + quote('{"a": 1e400}')}, {}),
+        (
+            {"baggage": "langsmith-metadata=" + quote('{"a\\u0000": "b\\u0000"}')},
+            {
+                "langsmith-metadata": {"a": "b"},
+                "baggage": "langsmith-metadata=" + quote('{"a\\u0000": "b\\u0000"}'),
+            },
+        ),
         ({"baggage": "langsmith-tags=" + quote(",".join("t" * 101))}, {}),
         ({"baggage": "langsmith-replicas=" + quote('[{"api_url": "http://elsewhere"}]')}, {}),
         (

@@ -99,8 +99,12 @@ def _simpler(value: Any, path: str) -> Any:
         raise _refusal(value, path)
     if (values := dumped(value)) is not None:
         return values
-    if callable(getattr(value, "get_secret_value", None)):
-        return encoding.MASK
+    if callable(getattr(value, "get_secret_value", None)) and not isinstance(value, type):
+        # its mask in place of it would be found out only when it is needed
+        raise NotStorable(
+            f"cannot store {path}: a {_class(value)} shows a mask in place of its value; "
+            "leave it out, or put what get_secret_value() returns"
+        )
     try:
         if callable(dump := getattr(value, "model_dump", None)):
             return dump()

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 import msgspec
+from langlog_backbone.values.json_shape import without_nul
 from langlog_backbone.values.lone_surrogates import encodable
 
 TRACE = "langsmith-trace"
@@ -31,8 +32,13 @@ TIME_CHARACTERS = len("20260101T000000000000Z")
 HEADER_MAX = 8_190
 """Characters of one header; what HTTP servers take."""
 PROJECT_MAX = 1_000
+INTEGER_MAX = 2**63 - 1
 ENTRIES_MAX = 100
 """Of tags, and of members of the metadata."""
+
+
+_Integer = Annotated[int, msgspec.Meta(ge=-INTEGER_MAX - 1, le=INTEGER_MAX)]
+_metadata = msgspec.json.Decoder(dict[str, str | _Integer | float | bool | None])
 
 
 def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
@@ -77,8 +83,9 @@ def _is_of_times(order: str) -> bool:
 
 
 def _scalars(text: str) -> dict[str, Any] | None:
+    """Without NUL characters, which Postgres has no form for, and of integers that checkpoints can hold."""
     try:
-        found = msgspec.json.decode(text, type=dict[str, str | int | float | bool | None])
+        scalars = _metadata.decode(without_nul(text.encode()))
     except (msgspec.MsgspecError, RecursionError):
         return None
-    return found if len(found) <= ENTRIES_MAX else None
+    return scalars if len(scalars) <= ENTRIES_MAX else None
