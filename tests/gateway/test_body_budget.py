@@ -6,8 +6,10 @@ import asyncio
 import gzip
 import json
 
+import pytest
+from langlog_gateway import app
 from langlog_gateway.http.bodies.budget import BodyBudget
-from langlog_gateway.http.bodies.reader import BUDGET
+from langlog_gateway.http.bodies.reader import BUDGET, RATE_MIN, BodyLimits
 
 from .conftest import Attempt, MakeStack
 from .test_bodies import post
@@ -116,3 +118,35 @@ async def test_large_bodies_share_a_bound_and_small_ones_are_free(make_stack: Ma
             async with stack.http.post(f"{stack.url}/runs/wait", **sent) as answer:  # type: ignore[arg-type]
                 assert answer.status == 200, await answer.text()
         assert budget.held == 0
+
+
+@pytest.mark.parametrize("trickles", [False, True])
+async def test_a_large_body_that_stalls_gives_its_room_back(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, *, trickles: bool
+) -> None:
+    """Well before the time that a body may take to arrive; a byte now and then does not keep its room."""
+    monkeypatch.setattr(app, "BodyLimits", lambda size, seconds: BodyLimits(size, seconds, stall_s=0.3))
+    async with make_stack(max_body_bytes=LARGE, max_bodies_bytes=LARGE, body_timeout_s=600) as stack:
+        budget = stack.gateway._runner.app[BUDGET]  # type: ignore[union-attr]
+        reader, writer = await asyncio.open_connection("127.0.0.1", stack.backbone.settings.port)
+        writer.write(post(f"content-length: {LARGE}") + b'{"metadata": {"x": "' + b"x" * 70_000)
+
+        async def trickle() -> None:
+            while trickles:
+                writer.write(b"x")
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(trickle())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        dripping.cancel()
+        if not trickles:  # who still sends may see the connection reset before the end of the answer
+            assert b"The request body stalled at 7" in await reader.read()
+        writer.close()
+        assert budget.held == 0
+        status, _ = await stack.call("POST", "/threads", {"metadata": {"x": "x" * 70_000}})
+        assert status == 200
+
+
+def test_a_body_that_holds_room_has_time_for_what_it_has_sent() -> None:
+    limits = BodyLimits(100_000_000, 60.0)
+    assert [limits.time_for(n) for n in (0, RATE_MIN, 10 * RATE_MIN, 100_000_000)] == [10.0, 11.0, 20.0, 60.0]

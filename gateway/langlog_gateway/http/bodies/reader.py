@@ -25,11 +25,21 @@ NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose body no built-in route reads."""
 
 
+STALL_S = 10.0
+RATE_MIN = 16_384
+"""Bytes a second of a body that holds room, after its first `STALL_S`: one that stalls keeps others out no longer than that."""
+
+
 class BodyLimits(NamedTuple):
-    """``bytes``: of a body, as it arrives and unpacked; ``seconds``: until it has arrived."""
+    """``bytes``: of a body, as it arrives and unpacked; ``seconds``: until it has arrived. ``stall_s``: as `STALL_S`."""
 
     bytes: int
     seconds: float
+    stall_s: float = STALL_S
+
+    def time_for(self, received: int) -> float:
+        """Seconds that a body which holds room may have taken for its first bytes and for those that come next."""
+        return min(self.seconds, self.stall_s + received / RATE_MIN)
 
 
 class BodySource(NamedTuple):
@@ -104,8 +114,7 @@ async def _received(request: web.Request, limits: BodyLimits, more: int, user: s
             return begun
         async with _time_for_room(limits):
             await _hold(request, (request.content_length or limits.bytes) + more, user)
-        async with asyncio.timeout(limits.seconds):
-            body = await _up_to(request, begun, limits.bytes)
+        body = await _in_pace(request, begun, limits)
     except TimeoutError:
         raise ApiError(
             408, f"The request body did not arrive within {limits.seconds:g} s (LANGLOG_BODY_TIMEOUT_SECS)"
@@ -135,6 +144,30 @@ async def _up_to(request: web.Request, begun: bytes, limit: int) -> bytes:
     while size <= limit and (piece := await request.content.readany()):
         pieces.append(piece)
         size += len(piece)
+    return b"".join(pieces)
+
+
+async def _in_pace(request: web.Request, begun: bytes, limits: BodyLimits) -> bytes:
+    """The rest of a body that holds room. Raises TimeoutError when its time is over, ApiError 408 when it stalls."""
+    loop = asyncio.get_running_loop()
+    since, pieces, size = loop.time(), [begun], len(begun)
+    try:
+        async with asyncio.timeout(None) as deadline:
+            while size <= limits.bytes:
+                deadline.reschedule(since + limits.time_for(size - len(begun)))
+                piece = await request.content.readany()
+                if not piece:
+                    break
+                pieces.append(piece)
+                size += len(piece)
+    except TimeoutError:
+        if loop.time() - since >= limits.seconds:
+            raise
+        raise ApiError(
+            408,
+            f"The request body stalled at {size:,} bytes: after its first {limits.stall_s:g} s a body over {SMALL_BYTES:,} bytes "
+            f"must arrive with at least {RATE_MIN:,} bytes a second",
+        ) from None
     return b"".join(pieces)
 
 
