@@ -21,6 +21,7 @@ TAGS = {
     "runs": "Runs without a thread, batches, and crons",
     "store": "Items of the store, by namespace and key",
     "changes": "Changes of lists, as a stream",
+    "interrupts": "Open interrupts of all threads, and answers to them",
     "mcp": "Assistants as tools of the Model Context Protocol",
     "a2a": "Assistants as agents of the A2A protocol",
     "operator": "The whole system, its log and its dead letters, for operators",

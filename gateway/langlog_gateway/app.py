@@ -50,8 +50,11 @@ from .resources.store import Store
 from .resources.system import System
 from .resources.truncation import Truncation
 from .resources.webhooks import WebhookLog
+from .runs.retry import Retries
 from .runs.routes import Runs
 from .threads.events import ThreadEvents
+from .threads.fork import Forks
+from .threads.interrupts import Interrupts
 from .threads.routes import Threads
 from .threads.state import ThreadState
 from .threads.stream import ThreadStreams
@@ -117,8 +120,11 @@ def build_app(core: Core) -> web.Application:
         *ThreadStreams(core, state).routes(),
         *Protocol(core, feeds).routes(),
         *Changes(core, hub).routes(),
+        *Interrupts(core).routes(),
+        *Forks(core, state).routes(),
         *Crons(core).routes(),
         *Runs(core).routes(),
+        *Retries(core).routes(),
         *WebhookLog(core).routes(),
         *ThreadEvents(core).routes(),
         *Store(core).routes(),

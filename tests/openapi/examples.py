@@ -32,14 +32,18 @@ WITHOUT = {
 }
 """Operation without an example -> why."""
 THREAD, PROTOCOL_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e4", "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e5"
+ASKING_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e6"
+FAILING_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e7"
 ASSISTANT = "3b9e1d5c-64f0-4f0c-9a57-0d8f6c2be1a9"
 FIXED = {
     "run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8812",
     "late_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8813",
     "later_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8814",
     "hooked_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8815",
+    "failed_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8816",
     "copied": "7d0f5f0e-2c58-4e0b-8a3b-91f6f0b2c3d4",
     "cron": "0198c3f2-9c20-7e73-b2d7-4fa1e58a9923",
+    "interrupt": "4f1c2d3e5a6b7c8d9e0f1a2b3c4d5e6f",
     "checkpoint": "1f0a6c3e-5b7d-6e21-8001-2c9d4f7a6b30",
 }
 """Name of an object whose id the server creates -> the id that the example shows."""
@@ -65,6 +69,7 @@ class Send(NamedTuple):
 
 
 RUN_ID = r'(?:runs/|"run_id":")([0-9a-f-]{36})'
+INTERRUPT_ID = r'"interrupt_id":"([0-9a-f]{32})"'
 CHECKPOINT_ID = r'"checkpoint_id":"([0-9a-f-]{36})"'
 RUNS = "/threads/{thread_id}/runs"
 ONE = RUNS + "/{run_id}"
@@ -151,6 +156,7 @@ REQUESTS = [
     Send("GET /threads/{thread_id}/storage"),
     Send("POST /threads/{thread_id}/copy", keep={"copied": r'"thread_id":"([0-9a-f-]{36})"'}),
     Send("POST /threads/prune", {"thread_ids": ["<copied>"]}),
+    Send("POST /threads/{thread_id}/fork", {"checkpoint_id": "<checkpoint>", "metadata": {"branch": "shorter"}}),
     Send("GET /threads/{thread_id}/events", query={"limit": 2, "type": ["run."]}),
     Send(f"GET {ONE}/events", query={"limit": 2}),
     Send(
@@ -194,6 +200,24 @@ REQUESTS = [
     Send("POST /runs/crons/count", {"thread_id": THREAD}),
     Send("DELETE /runs/crons/{cron_id}", status=204),
     # lists
+    Send(
+        f"POST {RUNS}/wait",
+        {"assistant_id": "interrupting", "input": {"draft": "a reply"}, "if_not_exists": "create"},
+        path={"thread_id": ASKING_THREAD},
+    ),
+    Send("POST /interrupts/search", {"thread_id": ASKING_THREAD, "limit": 10}, keep={"interrupt": INTERRUPT_ID}),
+    Send("POST /interrupts/count", {"graph_id": "interrupting"}),
+    Send(
+        "POST /interrupts/respond",
+        {"answers": [{"thread_id": ASKING_THREAD, "interrupt_id": "<interrupt>", "response": {"approved": True}}]},
+    ),
+    Send(
+        f"POST {RUNS}/wait",
+        {"assistant_id": "failing", "input": {}, "if_not_exists": "create"},
+        path={"thread_id": FAILING_THREAD},
+        keep={"failed_run": RUN_ID},
+    ),
+    Send("POST /runs/retry", {"run_ids": ["<failed_run>"]}),
     Send("GET /changes", query={"kinds": "threads,runs"}, header={**SSE, "Last-Event-ID": "0"}, until="id: "),
     # operators
     Send("GET /operator/log/records", query={"key": [THREAD], "type": ["thread.created"], "limit": 1}),
@@ -293,7 +317,7 @@ def _fixed(text: str, url: str, known: Mapping[str, str]) -> str:
     text = text.replace(url, LOCAL).replace(f"{LOCAL}/assistants/count", HOOK)
     for name, id in known.items():
         text = text.replace(id, FIXED[name])
-    shown = {*FIXED.values(), THREAD, PROTOCOL_THREAD, ASSISTANT}
+    shown = {*FIXED.values(), THREAD, PROTOCOL_THREAD, ASKING_THREAD, FAILING_THREAD, ASSISTANT}
     others: dict[str, str] = {}
 
     def other(match: re.Match[str]) -> str:

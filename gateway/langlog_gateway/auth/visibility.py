@@ -1,6 +1,6 @@
 """A caller's filter in SQL: the one place where it becomes a condition (wire contract §18). Values are parameters only.
 
-What does not match is not there. `langlog_schemas.filters` says what a filter means; deciders ask the same of the state that a
+What does not match is not there. `langlog_schemas.rules.filters` says what a filter means; deciders ask the same of the state that a
 command changes.
 """
 

@@ -114,6 +114,7 @@ class HttpOptions(msgspec.Struct, frozen=True):
         return {
             "assistants": self.disable_assistants,
             "threads": self.disable_threads,
+            "interrupts": self.disable_threads,
             "runs": self.disable_runs,
             "store": self.disable_store,
             "mcp": self.disable_mcp,
@@ -152,7 +153,9 @@ class HttpOptions(msgspec.Struct, frozen=True):
 
 
 def _makes_runs(parts: list[str]) -> bool:
-    """Whether a path below ``/threads`` makes or shows runs; the streaming protocol's socket takes commands too."""
+    """Whether a path outside ``/runs`` makes or shows runs; the streaming protocol's socket takes commands too."""
+    if parts == ["interrupts", "respond"]:
+        return True
     return parts[0] == "threads" and (parts[2:3] in (["runs"], ["commands"]) or parts[2:] == ["stream", "events"])
 
 

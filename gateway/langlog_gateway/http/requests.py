@@ -22,6 +22,8 @@ Offset = Annotated[int, Meta(ge=0, le=2**62)]
 ENTRIES_MAX = 10_000
 """Ids, names in ``select``, and runs of a batch, in one request; 422 beyond. Each of them takes its time on the loop that all clients share."""
 Ids = Annotated[list[str], Meta(max_length=ENTRIES_MAX)]
+BULK_MAX = 1_000
+"""Answers, or runs to retry, in one request: each makes a run."""
 Name = Annotated[str, Meta(max_length=1_000)]
 Description = Annotated[str, Meta(max_length=10_000)]
 """Of an assistant, in characters: every list of assistants carries them."""
@@ -252,6 +254,19 @@ class ThreadCount(Struct):
     """Status of the threads"""
 
 
+class ThreadFork(Struct):
+    """Where to fork a thread, and what the new thread is."""
+
+    checkpoint_id: CheckpointName | None = None
+    """Id of the checkpoint that the new thread stands at; absent means the latest"""
+    checkpoint: Checkpoint | None = None
+    """Address of the checkpoint, in place of `checkpoint_id`. Its `checkpoint_ns` must be empty"""
+    thread_id: str | None = None
+    """Id of the new thread; the server creates one if it is absent. 409 if it is taken"""
+    metadata: Object = {}
+    """Members to merge into the metadata of the forked thread"""
+
+
 class ThreadPrune(Struct):
     """Which threads to prune, and how."""
 
@@ -259,6 +274,48 @@ class ThreadPrune(Struct):
     """Ids of the threads; unknown ones are skipped"""
     strategy: Literal["delete", "keep_latest"] = "delete"
     """`delete` removes the threads, `keep_latest` their checkpoints but the latest"""
+
+
+class InterruptCount(Struct):
+    """Which open interrupts to count. All conditions must hold."""
+
+    thread_id: str | None = None
+    """Id of the thread that was interrupted"""
+    assistant_id: str | None = None
+    """Id of the assistant whose run was interrupted"""
+    graph_id: str | None = None
+    """Graph that was interrupted"""
+    metadata: Object = {}
+    """Metadata that the threads must contain; nested objects are compared member by member"""
+
+
+class InterruptSearch(InterruptCount):
+    """Which open interrupts to return. All conditions must hold."""
+
+    limit: Limit = 10
+    """Maximum number of entries"""
+    offset: Offset = 0
+    """Number of entries to skip"""
+    sort_order: SortOrder = "asc"
+    """`asc` returns the oldest first"""
+
+
+class InterruptAnswer(Struct):
+    """The answer to one open interrupt."""
+
+    thread_id: str
+    """Id of the thread that was interrupted"""
+    interrupt_id: str
+    """Id of the interrupt"""
+    response: Raw = msgspec.field(default_factory=null)
+    """The answer, any JSON: what `interrupt()` returns in the node"""
+
+
+class InterruptsRespond(Struct):
+    """Answers to open interrupts."""
+
+    answers: Annotated[list[InterruptAnswer], Meta(min_length=1, max_length=BULK_MAX)]
+    """Answers, at most 1,000"""
 
 
 class StateAtCheckpoint(Struct):
@@ -324,6 +381,13 @@ RunColumn = Literal[
     "langsmith_session_name",
     "cancel_reason",
 ]
+
+
+class RunsRetry(Struct):
+    """Which runs to run again."""
+
+    run_ids: Annotated[list[str], Meta(min_length=1, max_length=BULK_MAX)]
+    """Ids of runs that have failed, at most 1,000"""
 
 
 class CancelMany(Struct):
@@ -470,12 +534,17 @@ THREAD_CREATE = msgspec.json.Decoder(ThreadCreate)
 THREAD_PATCH = msgspec.json.Decoder(ThreadPatch)
 THREAD_SEARCH = msgspec.json.Decoder(ThreadSearch)
 THREAD_COUNT = msgspec.json.Decoder(ThreadCount)
+INTERRUPTS_RESPOND = msgspec.json.Decoder(InterruptsRespond)
+INTERRUPT_COUNT = msgspec.json.Decoder(InterruptCount)
+INTERRUPT_SEARCH = msgspec.json.Decoder(InterruptSearch)
+THREAD_FORK = msgspec.json.Decoder(ThreadFork)
 THREAD_PRUNE = msgspec.json.Decoder(ThreadPrune)
 STATE_AT_CHECKPOINT = msgspec.json.Decoder(StateAtCheckpoint)
 STATE_UPDATE = msgspec.json.Decoder(StateUpdate)
 HISTORY_SEARCH = msgspec.json.Decoder(HistorySearch)
 RUN_CREATE = msgspec.json.Decoder(RunCreate)
 RUN_BATCH = msgspec.json.Decoder(Annotated[list[RunCreate], Meta(min_length=1, max_length=ENTRIES_MAX)])
+RUNS_RETRY = msgspec.json.Decoder(RunsRetry)
 CANCEL_MANY = msgspec.json.Decoder(CancelMany)
 STORE_PUT = msgspec.json.Decoder(StorePut)
 STORE_DELETE = msgspec.json.Decoder(StoreDelete)

@@ -14,7 +14,20 @@ from msgspec import Meta, Struct
 
 from ..http import cron_requests as c
 from ..http import requests as b
-from ..responses import agents, assistants, crons, events, graphs, runs, states, store, system, threads, webhooks
+from ..responses import (
+    agents,
+    assistants,
+    crons,
+    events,
+    graphs,
+    interrupts,
+    runs,
+    states,
+    store,
+    system,
+    threads,
+    webhooks,
+)
 
 Schema = dict[str, Any]
 
@@ -205,6 +218,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /threads/{thread_id}": Operation("Delete thread", errors=NOT_THERE, empty=(204,)),
     "POST /threads/{thread_id}/copy": Operation("Copy thread", None, threads.Thread, (400, 409)),
+    "POST /threads/{thread_id}/fork": Operation(
+        "Fork thread at a checkpoint", b.ThreadFork, threads.Thread, (400, 404, 409), headers=KEY
+    ),
     "GET /threads/{thread_id}/storage": Operation("Get thread storage usage", None, threads.Storage, NOT_THERE),
     "GET /threads/{thread_id}/state": Operation(
         "Get thread state",
@@ -371,6 +387,14 @@ OPERATIONS: dict[str, Operation] = {
     "POST /store/items/search": Operation("Search store items", b.StoreSearch, store.Items, (400,), plain=(422,)),
     "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, store.Namespaces, (400,), plain=(422,)),
     # lists
+    "POST /interrupts/search": Operation(
+        "Search open interrupts", b.InterruptSearch, list[interrupts.Interrupt], (400,)
+    ),
+    "POST /interrupts/respond": Operation(
+        "Answer open interrupts", b.InterruptsRespond, list[interrupts.Answered], (400,), headers=KEY
+    ),
+    "POST /runs/retry": Operation("Retry runs", b.RunsRetry, list[runs.Retried], (400,), headers=KEY),
+    "POST /interrupts/count": Operation("Count open interrupts", b.InterruptCount, int, (400,)),
     "GET /changes": Operation(
         "Stream changes of lists",
         errors=(400,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Literal
 
 from langlog_backbone.history.run_view import shown_kwargs
 from langlog_schemas import events as ev
@@ -39,6 +39,23 @@ class Run(Struct):
     """Project of the run's trace in LangSmith"""
     cancel_reason: str | UnsetType | None = UNSET
     """Reason of the cancellation, if one was given"""
+
+
+class Retried(Struct):
+    """What became of retrying a run."""
+
+    retried_run_id: Uuid
+    """Id of the run that failed"""
+    thread_id: Uuid | None
+    """Id of its thread; null if the run was not found"""
+    status: Literal["created", "refused"]
+    """`created`: there is a new run"""
+    run_id: Uuid | UnsetType = UNSET
+    """Id of the new run; absent if none was created"""
+    code: int | UnsetType = UNSET
+    """HTTP status of the refusal: 404 if the run was not found, 409 if it cannot be retried"""
+    detail: str | UnsetType = UNSET
+    """Why no run was created"""
 
 
 def run(row: Row, select: Collection[str] = ()) -> Run:

@@ -30,6 +30,7 @@ from langlog_schemas.runs.request import PUBLIC_MEMBERS, Assistant, RunCreate, S
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
 from ..core import Core, origin_of
+from ..http.backends import Origin
 from ..http.errors import ApiError, not_found, unavailable, unprocessable
 from ..responses import runs
 from .assistants import RunAssistants
@@ -81,10 +82,9 @@ class RunSubmission:
     ) -> PreparedRun:
         origin = origin_of(request)
         stateless = thread_id is None
-        suffix = f" {particulars.number}" if particulars.number else ""
         ids = RunIds(
-            thread_id=origin.mint(f"run thread{suffix}") if thread_id is None else thread_id,
-            run_id=origin.mint(f"run{suffix}"),
+            thread_id=origin.mint(_numbered("run thread", particulars.number)) if thread_id is None else thread_id,
+            run_id=new_run_id(origin, particulars.number),
             stateless=stateless,
             temporary=stateless and body.on_completion == "delete",
         )
@@ -187,14 +187,18 @@ class RunSubmission:
 
     async def submit_batch(self, request: web.Request, runs: Sequence[PreparedRun]) -> list[Reply]:
         """As `submit`, of runs that are made together. Raises the first ApiError."""
-        async with self._core.queue_depth.enter(identity_of(request), len(runs)):
-            await self._keep_private(runs)
-            commands = [run.command for run in runs]
-            replies = await self._core.commands.execute_all(commands, origin_of(request), "run command")
+        replies = await self.submit_each(request, runs)
         for reply in replies:
             if reply.status != 200:
                 raise ApiError(reply.status, reply.detail or "")
         return replies
+
+    async def submit_each(self, request: web.Request, runs: Sequence[PreparedRun]) -> list[Reply]:
+        """Append the commands together; each is decided by itself, rejections are among the replies. Raises ApiError."""
+        async with self._core.queue_depth.enter(identity_of(request), len(runs)):
+            await self._keep_private(runs)
+            commands = [run.command for run in runs]
+            return await self._core.commands.execute_all(commands, origin_of(request), "run command")
 
     async def _keep_private(self, runs: Sequence[PreparedRun]) -> None:
         """Before the commands are appended: a run must not be acknowledged whose credentials are not on disk. Raises ApiError 503."""
@@ -219,6 +223,15 @@ class RunSubmission:
             return _created(reply)
         # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
         return runs.created_run(_as_made(run.command), reply.time)
+
+
+def new_run_id(origin: Origin, number: int) -> str:
+    """Id of the run of a request with this number; the same again when the request is repeated under a key."""
+    return origin.mint(_numbered("run", number))
+
+
+def _numbered(what: str, number: int) -> str:
+    return f"{what} {number}" if number else what
 
 
 def _created(reply: Reply) -> runs.Run:

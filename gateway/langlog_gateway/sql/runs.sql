@@ -62,6 +62,26 @@ SELECT thread_id, run_id FROM runs
 WHERE status IN ('pending', 'running') AND ($1::text IS NULL OR status = $1)
 ORDER BY thread_id, ordinal
 
+-- name: last_of
+-- Of each thread the last run that began, if any, for a run that goes on from it.
+SELECT t.thread_id, t.config, t.metadata ->> 'assistant_id' AS assistant_id, r.kwargs
+FROM threads t
+LEFT JOIN LATERAL (
+    SELECT kwargs FROM runs WHERE thread_id = t.thread_id AND attempt > 0 ORDER BY ordinal DESC LIMIT 1
+) AS r ON true
+WHERE t.thread_id = ANY ($1::text[])
+
+-- name: existing
+SELECT run_id FROM runs WHERE run_id = ANY ($1::text[])
+
+-- name: to_retry
+-- What runs are made of again; a run that left checkpoints is gone on with, if none has come after it.
+SELECT r.run_id, r.thread_id, r.assistant_id, r.status, r.kwargs, r.metadata, t.config, t.metadata AS thread_metadata,
+       EXISTS (SELECT FROM checkpoints c WHERE c.thread_id = r.thread_id AND c.run_id = r.run_id) AS has_checkpoints,
+       r.run_id = (SELECT l.run_id FROM runs l WHERE l.thread_id = r.thread_id ORDER BY l.ordinal DESC LIMIT 1) AS is_last
+FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+WHERE r.run_id = ANY ($1::text[])
+
 -- name: queued
 -- Pending runs by user, counted up to a limit.
 SELECT user_id, count(*) AS runs FROM (

@@ -1,4 +1,4 @@
-"""Copying a thread: a fork by value, through the log (wire contract §3).
+"""Copying a thread, whole or up to a checkpoint: by value, through the log (wire contract §3).
 
 The checkpoints are read from Postgres and appended as state updates of the new thread, with their ids, in records that the log
 takes. What dies on the way leaves a thread with fewer checkpoints, and the client without an answer.
@@ -30,7 +30,33 @@ async def copied_state(reads: Reads, source: str, target: str, record_bytes: int
         return []
     blobs = await reads.rows(SQL["blobs"], source)
     writes = await reads.rows(SQL["writes"], source)
-    bundles = bundle(checkpoints, blobs, writes)
+    return _commands(target, bundle(checkpoints, blobs, writes), record_bytes)
+
+
+async def forked_state(
+    reads: Reads, source: str, target: str, checkpoint_id: str, record_bytes: int
+) -> list[cmd.UpdateState]:
+    """Commands that give ``target`` the history of ``source`` up to a checkpoint; none: there is no such checkpoint.
+
+    Where others have come after it, what its own tasks have written stays behind: the fork executes them anew. The latest one keeps
+    it, with its open interrupts.
+    """
+    latest = await reads.value(SQL["head"], source) == checkpoint_id
+    checkpoints = await reads.rows(SQL["fork_checkpoints"], source, target, checkpoint_id, latest)
+    if not checkpoints:
+        return []
+    names = [(row["ns"], row["checkpoint_id"]) for row in checkpoints]
+    blobs = await reads.rows(SQL["blobs_of"], source, *_columns(names))
+    written = [name for name in names if latest or name != ("", checkpoint_id)]
+    writes = await reads.rows(SQL["writes_of"], source, *_columns(written))
+    return _commands(target, bundle(checkpoints, blobs, writes), record_bytes)
+
+
+def _columns(names: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [ns for ns, _ in names], [id for _, id in names]
+
+
+def _commands(target: str, bundles: Iterable[bytes], record_bytes: int) -> list[cmd.UpdateState]:
     return [
         cmd.UpdateState(thread_id=target, checkpoints=part, values=Raw(b"null"), checkpoints_only=True)
         for part in parts(bundles, int(record_bytes * RECORD_SHARE))
