@@ -64,7 +64,13 @@ def test_default_assistants_get_config_and_context_from_the_environment(
 ) -> None:
     file = project(tmp_path, graphs={"a": "./g.py:a", "b": "./g.py:b", "c": "./g.py:c"})
     given = {
-        "a": {"configurable": {"model": "m"}, "tags": ["t"], "recursion_limit": 7},
+        "a": {
+            "configurable": {"model": "m"},
+            "tags": ["t"],
+            "recursion_limit": 7,
+            "run_name": "r",
+            "max_concurrency": 2,
+        },
         "b": {"context": {"model": "n"}},
     }
     monkeypatch.setenv("LANGGRAPH_CONFIG", json.dumps(given))
@@ -81,6 +87,12 @@ def test_default_assistants_get_config_and_context_from_the_environment(
         ({"g": 3}, "Expected `object`, got `int`"),
         ({"g": {"configurable": 3}}, "configurable"),
         ({"g": {"tags": "t"}}, "tags"),
+        ({"g": {"recursion_limit": 0}}, "recursion_limit"),
+        (
+            {"g": {"modell": 1, "tags": []}},
+            r"graph 'g': 'modell' would have no effect; what has one is configurable, context, tags",
+        ),
+        ({"g": {"metadata": {"a": 1}}}, "'metadata' would have no effect"),
         ({"g": {"configurable": {"a": 1}, "context": {"a": 2}}}, "either 'configurable' or 'context'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from tests.integrations.langsmith import LangSmith
 from tests.stack.server import LiveServer
 from tests.tracing.collector import Collector
 
+DEFAULTS = {
+    "configured": {
+        "context": {"tone": "calm"},
+        "tags": ["t"],
+        "recursion_limit": 7,
+        "run_name": "r",
+        "max_concurrency": 2,
+    }
+}
+"""Of the default assistant of one graph (LANGGRAPH_CONFIG)."""
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 
@@ -34,6 +45,7 @@ def server(
 ) -> Iterator[LiveServer]:
     env = {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": langsmith.url, "LANGSMITH_API_KEY": "the-key"}
     env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "500"}
+    env["LANGGRAPH_CONFIG"] = json.dumps(DEFAULTS)
     with LiveServer(PROJECT, tmp_path_factory.mktemp("integrations"), env).up() as live:
         yield live
 

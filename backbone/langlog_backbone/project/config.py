@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -197,6 +197,12 @@ def _check_encryption(file: Path, section: object) -> None:
 
 def _defaults(graph_id: str, given: object) -> dict[str, dict[str, Any]]:
     """``config`` and ``context`` of a graph's entry in ``LANGGRAPH_CONFIG``. Raises StartError."""
+    unknown = sorted(set(given) - set(_Defaults.__struct_fields__)) if isinstance(given, dict) else []
+    if unknown:
+        raise StartError(
+            f"{CONFIG}: graph {graph_id!r}: {', '.join(map(repr, unknown[:10]))} would have no effect; what has one is "
+            f"{', '.join(_Defaults.__struct_fields__)}"
+        )
     try:
         entry = msgspec.convert(given, _Defaults)
     except msgspec.ValidationError as error:
@@ -210,12 +216,14 @@ def _defaults(graph_id: str, given: object) -> dict[str, dict[str, Any]]:
 
 
 class _Defaults(msgspec.Struct):
-    """What langlog itself reads of an entry in ``LANGGRAPH_CONFIG``."""
+    """An entry in ``LANGGRAPH_CONFIG``: the members of a config that a run takes over from its assistant, and ``context``."""
 
     configurable: dict[str, Any] = {}
     context: dict[str, Any] = {}
     tags: list[str] = []
-    recursion_limit: int | None = None
+    run_name: str | None = None
+    recursion_limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 def given_in_environment(variable: str) -> dict[str, Any] | None:
