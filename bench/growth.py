@@ -96,7 +96,7 @@ def _log_bytes(data: Path) -> int:
 async def _cut(server: Server) -> float:
     """Seconds that it took."""
     now = datetime.now(UTC).isoformat()
-    return (await langlog(server, "log", "cut", "--before", now, "--yes", says=b"were cut")).seconds
+    return (await langlog(server, "log", "cut", "--before", now, "--yes", expected=b"were cut")).seconds
 
 
 async def _thread_and_run(connection: Connection, body: bytes) -> str:

@@ -47,9 +47,9 @@ class Probe:
             "redis": self._queue.check_writable,
             "log": self._log.check,
         }
-        found = await asyncio.gather(*(_check(name, call) for name, call in calls.items()))
+        reasons = await asyncio.gather(*(_check(name, call) for name, call in calls.items()))
         self._checked_at = monotonic()
-        return {name: reason for name, reason in zip(calls, found, strict=True) if reason is not None}
+        return {name: reason for name, reason in zip(calls, reasons, strict=True) if reason is not None}
 
     async def _check_postgres(self) -> None:
         await self._pool.fetch(_TABLES)
@@ -66,6 +66,6 @@ async def _check(name: Dependency, call: Callable[[], Awaitable[object]]) -> str
     except Exception as error:
         if not is_unavailable(error):
             raise
-        said = f"{error}".partition("\n")[0][:200] if type(error) is OSError else type(error).__name__
-        return f"{NAMES[name]} is unavailable ({said})"
+        reason = f"{error}".partition("\n")[0][:200] if type(error) is OSError else type(error).__name__
+        return f"{NAMES[name]} is unavailable ({reason})"
     return None

@@ -17,7 +17,7 @@ class Done(NamedTuple):
     err: str
 
 
-async def langlog(server: Server, *words: str, says: bytes) -> Done:
+async def langlog(server: Server, *words: str, expected: bytes) -> Done:
     """Run ``langlog WORDS --data-dir …`` to its end. Raises RuntimeError when it fails, or does not say that it did it."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
@@ -28,7 +28,7 @@ async def langlog(server: Server, *words: str, says: bytes) -> Done:
         stderr=subprocess.PIPE,
     )
     out, err = await process.communicate()
-    if process.returncode != 0 or says not in out:
+    if process.returncode != 0 or expected not in out:
         output = f"{out.decode()[-500:]} {err.decode()[-500:]}"
         raise RuntimeError(f"langlog {words[0]} ended with {process.returncode}: {output}")
     return Done(time.perf_counter() - began, err.decode())

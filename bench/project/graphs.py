@@ -90,8 +90,8 @@ counter = StateGraph(Counter).add_node("add", add).add_edge(START, "add").add_ed
 
 
 def answer(state: MessagesState) -> MessagesState:
-    asked = state["messages"][-1].text
-    return {"messages": [AIMessage(f"You asked: {asked} The timetable says that one leaves every two hours.")]}
+    question = state["messages"][-1].text
+    return {"messages": [AIMessage(f"You asked: {question} The timetable says that one leaves every two hours.")]}
 
 
 chat = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer").add_edge("answer", END).compile()

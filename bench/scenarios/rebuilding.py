@@ -37,7 +37,7 @@ async def rebuild(server: Server) -> list[Result]:
 
 async def _rebuilt(server: Server, name: str) -> Result:
     used, meter = _children_cpu_s(), Meter(server.stack)
-    done = await langlog(server, "rebuild", says=b"Swapped")
+    done = await langlog(server, "rebuild", expected=b"Swapped")
     _, cpu = meter.read()
     spent = {"rebuild": _children_cpu_s() - used, "postgres": cpu.get("postgres", 0.0)}
     folded = [(_number(count), _number(rate)) for count, rate in FOLDED.findall(done.err)]

@@ -92,8 +92,8 @@ async def sockets(server: Server) -> list[Result]:
     before_active = gateway.memory_info().rss
     active = await _opened(server, ACTIVE)
     ends = [asyncio.Event() for _ in active]
-    heard = [Words(end) for end in ends]
-    for socket, hearing in zip(active, heard, strict=True):
+    received = [Words(end) for end in ends]
+    for socket, hearing in zip(active, received, strict=True):
         socket.on_event = hearing
     gc.collect()
     gc.disable()  # of this process, whose pauses are not the server's
@@ -107,7 +107,7 @@ async def sockets(server: Server) -> list[Result]:
     grown = with_idle - before + gateway.memory_info().rss - before_active
     lost = sum(socket.close_code is not None for socket in (*idle, *active))
     _close(idle + active)
-    delays = [ms for hearing in heard for ms in hearing.ms]
+    delays = [ms for hearing in received for ms in hearing.ms]
     missing = abs(ACTIVE * words - len(delays))
     idle_kb = (with_idle - before) / IDLE / 1000
     every_kb = grown / (IDLE + ACTIVE) / 1000

@@ -28,12 +28,12 @@ def page() -> str:
         "| command | |",
         "| --- | --- |",
     ]
-    found = [(name, command) for name, command in commands(cli, "langlog") if not isinstance(command, click.Group)]
+    leaves = [(name, command) for name, command in commands(cli, "langlog") if not isinstance(command, click.Group)]
     lines += [
         f"| [`{name}`](#{name.replace(' ', '-')}) | {cell(command.get_short_help_str(200))} |"
-        for name, command in found
+        for name, command in leaves
     ]
-    for name, command in found:
+    for name, command in leaves:
         lines += section(name, command)
     return "\n".join(lines) + "\n"
 

@@ -14,8 +14,8 @@ from .pages import DOCS
 
 @functools.cache
 def contract() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((DOCS / "contracts" / "asyncapi.json").read_text())
-    return found
+    document: dict[str, Any] = json.loads((DOCS / "contracts" / "asyncapi.json").read_text())
+    return document
 
 
 def events() -> str:

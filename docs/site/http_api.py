@@ -51,8 +51,8 @@ def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
 
 
 def pages() -> dict[str, Callable[[], str]]:
-    found = {f"{FOLDER}/{tag}.md": functools.partial(tag_page, tag) for tag in TAGS}
-    return {f"{FOLDER}/index.md": index_page, **found, f"{FOLDER}/schemas.md": schemas_page}
+    by_path = {f"{FOLDER}/{tag}.md": functools.partial(tag_page, tag) for tag in TAGS}
+    return {f"{FOLDER}/index.md": index_page, **by_path, f"{FOLDER}/schemas.md": schemas_page}
 
 
 def index_page() -> str:

@@ -190,7 +190,7 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
         try:
             response = await inside(request, handler)
             status = response.status
-            if activity.says_why:
+            if activity.shows_reasons:
                 reason = reason_of(response)
         except web.HTTPException as error:
             status = error.status

@@ -297,27 +297,27 @@ class Projection:
                     fold.changes.dead_letters.add(record)
                 continue
             event = cause = None
-            found: ev.AnyEvent | str | None
+            decoded: ev.AnyEvent | str | None
             try:
                 cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
-                found = self._event_of(record, fold)
+                decoded = self._event_of(record, fold)
             except Exception as error:
-                found = error_text(error)  # its cause is passed: what is written again of it is no other record
-            if isinstance(found, str):
-                bad.append((record, found))
-                self._park(record, found, fold)
-            elif found is not None:
+                decoded = error_text(error)  # its cause is passed: what is written again of it is no other record
+            if isinstance(decoded, str):
+                bad.append((record, decoded))
+                self._park(record, decoded, fold)
+            elif decoded is not None:
                 try:
-                    if n and fold.must_wait(found):
+                    if n and fold.must_wait(decoded):
                         return n, bad
-                    if not fold.event(found, headers["ce_time"], record.offset, record.partition):
+                    if not fold.event(decoded, headers["ce_time"], record.offset, record.partition):
                         continue
                 except Exception as error:
                     self._parked.refused[place_of(record)] = error_text(error)
                     raise _Unfoldable from error
-                record, event = _whole(record, found, fold)
+                record, event = _whole(record, decoded, fold)
             if cause is not None:
                 self._fences.causes[partition] = cause
             if event is not None and self._folded(record, event, cause, fold):

@@ -119,8 +119,8 @@ def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_refused_request_says_why_in_the_terminal_alone() -> None:
     activity, stream = logged(ON)
-    assert activity.says_why
+    assert activity.shows_reasons
     activity.request("POST", "/runs", 422, 0.001, "Invalid assistant: \x1b[31m'x'\nMust be " + "a" * 1_000)
     (line,) = stream.getvalue().splitlines()
     assert "POST   /runs 422 1 ms  Invalid assistant: \\x1b[31m'x' Must be aaa" in line and len(line) < 500
-    assert not Activity(Settings(log_activity="auto")).says_why
+    assert not Activity(Settings(log_activity="auto")).shows_reasons

@@ -18,7 +18,7 @@ async def main():
     ending = Ending(float({limit_s}), end_by_force)
     ending.listen()
     print("up", flush=True)
-    await ending.asked.wait()
+    await ending.requested.wait()
     print("asked", flush=True)
     if {blocked}:
         threading.Event().wait()

@@ -42,7 +42,10 @@ CASES = {
         DISPATCHED._replace(status="error", error="ValueError", ended_at=NOW), QueueFacts()
     ),
     "It waits for a human: 1 open interrupt on thread t": Facts(
-        DISPATCHED._replace(status="success", ended_at=NOW), QueueFacts(), waits=True, asked=(Interrupt("i", '"ok?"'),)
+        DISPATCHED._replace(status="success", ended_at=NOW),
+        QueueFacts(),
+        waits=True,
+        open_interrupts=(Interrupt("i", '"ok?"'),),
     ),
     "It stopped at a breakpoint of thread t": Facts(
         DISPATCHED._replace(status="success", ended_at=NOW), QueueFacts(), waits=True
@@ -72,7 +75,7 @@ def test_a_backlog_a_stop_and_lost_workers_are_mentioned() -> None:
 def test_what_a_human_is_asked_is_shown_with_how_to_answer() -> None:
     run = DISPATCHED._replace(status="success", ended_at=NOW, assistant_id="a")
     asked = tuple(Interrupt(f"i{n}", '"' + "x" * 500 + '"') for n in range(9))
-    lines = explain("r", Facts(run, QueueFacts(), waits=True, asked=asked), SETTINGS)
+    lines = explain("r", Facts(run, QueueFacts(), waits=True, open_interrupts=asked), SETTINGS)
     assert lines[1].startswith('  i0: "xxx') and len(lines[1]) < 200
     assert lines[-2] == "  and 4 more"
     assert 'POST /threads/t/runs {"assistant_id": "a", "command": {"resume": …}}' in lines[-1]

@@ -78,10 +78,10 @@ def _from_file(path: Path) -> bytes:
 
 
 def _whole(path: Path) -> bytes:
-    found = path.read_bytes()
-    if len(found) != SIZE:
+    secret = path.read_bytes()
+    if len(secret) != SIZE:
         raise OSError(f"{path} does not hold {SIZE} bytes")
-    return found
+    return secret
 
 
 async def _from_postgres(pool: Pool, settings: Settings) -> bytes:
@@ -92,8 +92,8 @@ async def _from_postgres(pool: Pool, settings: Settings) -> bytes:
         for name, text in load_sql("langlog_backbone", "deployment_secret.sql").items()
     }
     there = await pool.fetchval("SELECT to_regclass($1)", f"{settings.keys_schema}.secrets") is not None
-    found = await pool.fetchval(sql["get"]) if there else None
-    if found is None:
+    secret = await pool.fetchval(sql["get"]) if there else None
+    if secret is None:
         async with pool.acquire() as connection, connection.transaction():
             # the read model may lose its last commits and be folded again; this may not
             await connection.execute("SET LOCAL synchronous_commit = on")
@@ -101,5 +101,5 @@ async def _from_postgres(pool: Pool, settings: Settings) -> bytes:
             if not there:
                 await connection.execute(sql["schema"])
             await connection.execute(sql["add"], random_bytes(SIZE))
-            found = await connection.fetchval(sql["get"])
-    return bytes(found)
+            secret = await connection.fetchval(sql["get"])
+    return bytes(secret)

@@ -81,8 +81,8 @@ def _closed(data_dir: Path, path: Path) -> StartError:
     owner, us = path.stat().st_uid, os.geteuid()
     what = f"data folder {data_dir} cannot be used:"
     if owner == us:
-        letters = "u+rwX" if data_dir == path or data_dir in path.parents else "u+x"
-        return StartError(f"{what} the mode of {path} forbids it: chmod -R {letters} {path}, {ELSEWHERE}")
+        mode = "u+rwX" if data_dir == path or data_dir in path.parents else "u+x"
+        return StartError(f"{what} the mode of {path} forbids it: chmod -R {mode} {path}, {ELSEWHERE}")
     chown = f"chown -R {us} {data_dir} as root" if data_dir == path or data_dir in path.parents else "have it opened"
     return StartError(f"{what} {path} belongs to {_name(owner)}: run langlog as {_name(owner)}, {chown}, {ELSEWHERE}")
 

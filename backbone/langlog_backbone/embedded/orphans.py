@@ -68,11 +68,11 @@ def _from_lsof(program: str) -> Iterator[tuple[int, str, str]]:
     """The same where there is no /proc (macOS)."""
     command = ["lsof", "-a", "-c", program, "-d", "cwd", "-F", "pn"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
     except OSError:
         return
     pid = 0
-    for line in said.splitlines():
+    for line in output.splitlines():
         if line.startswith("p"):
             pid = int(line[1:])
         elif line.startswith("n"):

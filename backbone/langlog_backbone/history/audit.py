@@ -61,46 +61,48 @@ class Audit:
         self._rows = rows
         self._page_bytes = page_bytes
 
-    async def page(self, asked: EventQuery, after: int, limit: int) -> Page:
+    async def page(self, query: EventQuery, after: int, limit: int) -> Page:
         """The next events past an offset (-1: from the first), at most ``limit``, fewer when their records are big."""
-        found: list[EventView] = []
+        views: list[EventView] = []
         size = 0
         last = after
-        partition = self._log.partition_of(asked.thread_id)
-        async for places, seen in self._chunks(asked, after):
-            records = {r.offset: r for r in await self._log.fetch(ev.RUN_EVENTS, partition, [p.offset for p in places])}
-            shown = [place for place in places if wanted(asked, records.get(place.offset))]
-            room = limit - len(found)
-            for view in await self._views(asked, partition, shown[:room], records):
-                found.append(view)
-            if len(shown) > room or len(found) == limit:
-                return Page(found, found[-1].position.offset, more=True)
+        partition = self._log.partition_of(query.thread_id)
+        async for entries, seen in self._chunks(query, after):
+            records = {
+                r.offset: r for r in await self._log.fetch(ev.RUN_EVENTS, partition, [p.offset for p in entries])
+            }
+            shown = [entry for entry in entries if wanted(query, records.get(entry.offset))]
+            room = limit - len(views)
+            for view in await self._views(query, partition, shown[:room], records):
+                views.append(view)
+            if len(shown) > room or len(views) == limit:
+                return Page(views, views[-1].position.offset, more=True)
             last = seen
             size += sum(len(record.value) for record in records.values())
             if size >= self._page_bytes:
-                return Page(found, last, more=True)
-        return Page(found, last, more=False)
+                return Page(views, last, more=True)
+        return Page(views, last, more=False)
 
-    async def entries(self, asked: EventQuery, after: int = -1) -> AsyncIterator[list[IndexEntry]]:
+    async def entries(self, query: EventQuery, after: int = -1) -> AsyncIterator[list[IndexEntry]]:
         """Where the events stand that may be wanted, in order. Times are looked at roughly: see `wanted`."""
-        of_type = ix.wanted(asked.types)
+        of_type = ix.wanted(query.types)
         bucket = (after + 1) // ix.SPAN
         while True:
             rows = await self._rows(
-                SQL["places"], asked.thread_id, bucket, asked.run_id, asked.since, asked.until, INDEX_ROWS
+                SQL["places"], query.thread_id, bucket, query.run_id, query.since, query.until, INDEX_ROWS
             )
             whole = len(rows) < INDEX_ROWS
             if not whole:  # of the last bucket there may be more
                 rows = [row for row in rows if row["bucket"] < rows[-1]["bucket"]]
-            found = [
-                place
+            bucket_entries = [
+                entry
                 for row in rows
-                for place in ix.unpack(row["bucket"], row["run_id"], row["entries"])
-                if place.offset > after and of_type(place.code)
+                for entry in ix.unpack(row["bucket"], row["run_id"], row["entries"])
+                if entry.offset > after and of_type(entry.code)
             ]
-            found.sort()
-            if found:
-                yield found
+            bucket_entries.sort()
+            if bucket_entries:
+                yield bucket_entries
             if whole:
                 return
             bucket = rows[-1]["bucket"] + 1
@@ -113,52 +115,52 @@ class Audit:
         """Rows of the thread that replace what was cut (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
         return await thread_rows(self._log, thread_id, tables)
 
-    async def records(self, thread_id: str, places: Sequence[IndexEntry]) -> AsyncIterator[tuple[IndexEntry, Record]]:
+    async def records(self, thread_id: str, entries: Sequence[IndexEntry]) -> AsyncIterator[tuple[IndexEntry, Record]]:
         """The records of these places that are still in the log, in the order given."""
         partition = self._log.partition_of(thread_id)
-        for n in range(0, len(places), CHUNK_RECORDS):
-            chunk = places[n : n + CHUNK_RECORDS]
+        for n in range(0, len(entries), CHUNK_RECORDS):
+            chunk = entries[n : n + CHUNK_RECORDS]
             records = {r.offset: r for r in await self._log.fetch(ev.RUN_EVENTS, partition, [p.offset for p in chunk])}
-            for place in chunk:
-                if place.offset in records:
-                    yield place, records[place.offset]
+            for entry in chunk:
+                if entry.offset in records:
+                    yield entry, records[entry.offset]
 
-    async def _chunks(self, asked: EventQuery, after: int) -> AsyncIterator[tuple[list[IndexEntry], int]]:
+    async def _chunks(self, query: EventQuery, after: int) -> AsyncIterator[tuple[list[IndexEntry], int]]:
         """Places a few at a time, and up to which offset they lead."""
-        async for found in self.entries(asked, after):
-            for n in range(0, len(found), CHUNK_RECORDS):
-                chunk = found[n : n + CHUNK_RECORDS]
+        async for batch in self.entries(query, after):
+            for n in range(0, len(batch), CHUNK_RECORDS):
+                chunk = batch[n : n + CHUNK_RECORDS]
                 yield chunk, chunk[-1].offset
 
     async def _views(
-        self, asked: EventQuery, partition: int, places: Sequence[IndexEntry], records: dict[int, Record]
+        self, query: EventQuery, partition: int, entries: Sequence[IndexEntry], records: dict[int, Record]
     ) -> list[EventView]:
-        decided = causes([records[p.offset] for p in places if p.offset in records])
+        decided = causes([records[p.offset] for p in entries if p.offset in records])
         offsets = {cause.offset for cause in decided.values()}
         commands = {r.offset: r for r in await self._log.fetch(cmd.TOPIC, partition, offsets)} if offsets else {}
-        found = []
-        for place in places:
-            record, run_id = records.get(place.offset), place.run_id or None
+        views = []
+        for entry in entries:
+            record, run_id = records.get(entry.offset), entry.run_id or None
             if record is None:
-                position = PositionView(ev.RUN_EVENTS, partition, place.offset)
-                found.append(gone_view(ix.NAMES.get(place.code, "unknown"), asked.thread_id, run_id, position))
+                position = PositionView(ev.RUN_EVENTS, partition, entry.offset)
+                views.append(gone_view(ix.NAMES.get(entry.code, "unknown"), query.thread_id, run_id, position))
                 continue
-            cause = decided.get(place.offset)
+            cause = decided.get(entry.offset)
             command = None if cause is None else commands.get(cause.offset)
-            found.append(event_view(record, run_id, cause, command, with_frames=asked.frames))
-        return found
+            views.append(event_view(record, run_id, cause, command, with_frames=query.frames))
+        return views
 
 
-def wanted(asked: EventQuery, record: Record | None) -> bool:
+def wanted(query: EventQuery, record: Record | None) -> bool:
     """Whether a record is what was asked for. One that is no longer in the log is, unless times were asked for."""
     if record is None:
-        return asked.since is None and asked.until is None
-    if not ix.matches(envelope.type_of(record.headers), asked.types):
+        return query.since is None and query.until is None
+    if not ix.matches(envelope.type_of(record.headers), query.types):
         return False
-    if asked.since is None and asked.until is None:
+    if query.since is None and query.until is None:
         return True
     try:
         time = datetime.fromisoformat(record.headers["ce_time"])
     except (KeyError, ValueError):
         return False
-    return (asked.since is None or time >= asked.since) and (asked.until is None or time <= asked.until)
+    return (query.since is None or time >= query.since) and (query.until is None or time <= query.until)

@@ -84,11 +84,13 @@ def event_view(
 ) -> EventView:
     """``command``: the record of the command that caused it, if it is at hand."""
     headers = record.headers
-    asked = None
+    request = None
     if cause is not None:
-        told = {} if command is None else command.headers
-        id = told.get("ce_id") or headers.get("ce_command")
-        asked = CommandView(cause.partition, cause.offset, cause.index, cause.count, id, told.get("ce_type"))
+        command_headers = {} if command is None else command.headers
+        id = command_headers.get("ce_id") or headers.get("ce_command")
+        request = CommandView(
+            cause.partition, cause.offset, cause.index, cause.count, id, command_headers.get("ce_type")
+        )
     return EventView(
         headers.get("ce_id"),
         headers.get("ce_type", ""),
@@ -97,7 +99,7 @@ def event_view(
         run_id,
         headers.get("ce_source"),
         headers.get("ce_actor"),
-        asked,
+        request,
         PositionView(record.topic, record.partition, record.offset),
         data_of(record, with_frames=with_frames),
     )

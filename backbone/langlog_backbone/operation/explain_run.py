@@ -21,7 +21,7 @@ from ..redis.client import RedisPipe
 from .workers import scores
 
 SQL = load_sql("langlog_backbone", "why.sql")
-ASKED_SHOWN = 5
+INTERRUPTS_SHOWN = 5
 """Open interrupts that are shown."""
 VALUE_WIDTH = 120
 """Characters of an interrupt's value that are shown."""
@@ -166,8 +166,8 @@ def _dispatched(run: RunFacts, queue: QueueFacts | None, settings: Settings) -> 
 def _open(run: RunFacts, asked: tuple[Interrupt, ...]) -> list[str]:
     """What is asked, and how it is answered."""
     lines = [f"  {id}: {value if len(value) <= VALUE_WIDTH else value[: VALUE_WIDTH - 1] + '…'}" for id, value in asked]
-    if len(lines) > ASKED_SHOWN:
-        lines[ASKED_SHOWN:] = [f"  and {len(lines) - ASKED_SHOWN} more"]
+    if len(lines) > INTERRUPTS_SHOWN:
+        lines[INTERRUPTS_SHOWN:] = [f"  and {len(lines) - INTERRUPTS_SHOWN} more"]
     wanted = '"command": {"resume": …}' if asked else '"input": null'
     what = "Answer" if asked else "Continue"
     body = f'{{"assistant_id": "{run.assistant_id}", {wanted}}}'

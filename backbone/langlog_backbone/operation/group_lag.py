@@ -42,11 +42,11 @@ async def gather(log: Log, pool: asyncpg.Pool) -> list[GroupPosition]:
     ends: Positions = {}
     for topic in (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS):
         ends.update({(topic, n): end for n, end in enumerate(await log.end_offsets(topic))})
-    found = []
+    lags = []
     for group, positions in sorted(known.items()):
         topics = {topic for topic, _ in positions}
         for (topic, partition), end in ends.items():
             position = positions.get((topic, partition))
             if topic in topics and (end > 0 or position):
-                found.append(GroupPosition(group, topic, partition, position or 0, end))
-    return found
+                lags.append(GroupPosition(group, topic, partition, position or 0, end))
+    return lags

@@ -40,7 +40,7 @@ class Activity:
         return log
 
     @property
-    def says_why(self) -> bool:
+    def shows_reasons(self) -> bool:
         """Whether the line of a request that was refused says why: not where logs are kept, as a reason may quote what was sent."""
         return self._mode == "on"
 

@@ -1,6 +1,6 @@
 """Ends a process in time after a stop signal, whatever hangs; a second signal ends it at once.
 
-    first SIGTERM or SIGINT ─► `Ending.asked`, services drain and stop ─► the process ends
+    first SIGTERM or SIGINT ─► `Ending.requested`, services drain and stop ─► the process ends
     second signal           ─► `Ending.hurried`, what still drains is cut off
     out of time             ─► a thread of its own ends the process, whatever its event loop does
 
@@ -51,7 +51,7 @@ class Ending:
         self._limit_s = limit_s
         self._force = force
         self._until: float | None = None
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         """A first signal came."""
         self.hurried = asyncio.Event()
         """A second signal came."""
@@ -63,8 +63,8 @@ class Ending:
             loop.add_signal_handler(number, self.on_signal)
 
     def on_signal(self) -> None:
-        if not self.asked.is_set():
-            self.asked.set()
+        if not self.requested.is_set():
+            self.requested.set()
             self.begin()
         elif not self.hurried.is_set():
             self.hurried.set()

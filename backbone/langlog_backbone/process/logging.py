@@ -52,18 +52,18 @@ class _Once(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._logged: dict[tuple[str, int, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         what = (record.name, record.levelno, str(record.msg))
         now = monotonic()
-        last, held_back = self._said.get(what, (None, 0))
+        last, held_back = self._logged.get(what, (None, 0))
         if last is not None and now - last < REPEAT_S:
-            self._said[what] = (last, held_back + 1)
+            self._logged[what] = (last, held_back + 1)
             return False
-        if len(self._said) >= REPEATS_KEPT:
-            self._said.clear()
-        self._said[what] = (now, 0)
+        if len(self._logged) >= REPEATS_KEPT:
+            self._logged.clear()
+        self._logged[what] = (now, 0)
         record.held_back = held_back
         return True
 

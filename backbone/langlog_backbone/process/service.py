@@ -81,7 +81,7 @@ async def run_services(
     loop = asyncio.get_running_loop()
     ending = ending or Ending(STOP_S)
     ending.listen()
-    waiter: asyncio.Task[Any] = asyncio.create_task(ending.asked.wait())
+    waiter: asyncio.Task[Any] = asyncio.create_task(ending.requested.wait())
     hurried: asyncio.Task[Any] = asyncio.create_task(ending.hurried.wait())
     started: list[Service] = []
     tasks: dict[asyncio.Task[Any], str] = {}

@@ -49,17 +49,17 @@ def read_secret(variable: str, path: Path) -> str:
 def check_file(variable: str, path: Path) -> None:
     """A file that a library will read whole. Raises SettingError for what is there and is no such file; the library says what is missing."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return
-    _check(variable, path, found, FILE_BYTES_MAX)
+    _check(variable, path, status, FILE_BYTES_MAX)
 
 
-def _check(variable: str, path: Path, found: os.stat_result, most: int) -> None:
+def _check(variable: str, path: Path, status: os.stat_result, most: int) -> None:
     for is_kind, kind in KINDS:
-        if is_kind(found.st_mode):
+        if is_kind(status.st_mode):
             raise SettingError(f"{variable}: {path} is {kind}: name a regular file")
-    if found.st_size > most:
+    if status.st_size > most:
         raise _too_large(variable, path, most)
 
 

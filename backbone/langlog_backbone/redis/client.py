@@ -242,8 +242,8 @@ class Bus:
             if not subscribers:  # most runs end without anybody watching: their states must not fill Redis
                 return 0
             data = encode(await self._large.put(data, once=channels.one_receiver(channel)))
-        heard: int = await self._pipe.call("PUBLISH", self._pipe.key(channel), data)
-        return heard
+        receivers: int = await self._pipe.call("PUBLISH", self._pipe.key(channel), data)
+        return receivers
 
     async def _send_out(self, channel: str, waiting: deque[bytes]) -> None:
         """Large messages of one channel, and those that came after them."""
@@ -347,8 +347,8 @@ class Bus:
             self._connection = await until_available(self._connect, on=self.availability)
             if self._acks and not await self._subscribe_again(self._connection):
                 continue
-            for told in self.on_reconnect:
-                told()
+            for listener in self.on_reconnect:
+                listener()
 
     async def _subscribe_again(self, connection: RedisConnection) -> bool:
         """False: the connection was lost meanwhile."""

@@ -70,7 +70,7 @@ class RedisConnection(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Any] | None] = deque()
         self._listener: Listener | None = None
         self._patient = patient
-        self._heard = 0.0
+        self._received_at = 0.0
         self._opened = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -106,7 +106,7 @@ class RedisConnection(asyncio.Protocol):
         if self._listener is None:
             self._waiting.append(future)
             if self._watch is None and not self._patient:
-                self._heard = self._loop.time()
+                self._received_at = self._loop.time()
                 self._watch = self._loop.call_later(ANSWER_S, self._check)
 
     def _flush(self) -> None:
@@ -123,7 +123,7 @@ class RedisConnection(asyncio.Protocol):
         self._watch = None
         if not self._waiting:
             return
-        silent = self._loop.time() - self._heard
+        silent = self._loop.time() - self._received_at
         if silent >= ANSWER_S:
             self.close()
         else:
@@ -135,7 +135,7 @@ class RedisConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
+        self._received_at = self._loop.time()
         reader, waiting = self._reader, self._waiting
         reader.feed(data)
         while True:

@@ -37,7 +37,7 @@ SHOWN_CHARACTERS_MAX = 200
 """Characters of a bad schedule, time zone or moment that an error repeats."""
 _FIELD = re.compile(r"[0-9A-Za-z*/,#?-]+", re.ASCII)
 _LONG_NUMBER = re.compile(r"\d{5}")
-_LETTERS = re.compile(r"[A-Za-z]+")
+_ALPHABETIC = re.compile(r"[A-Za-z]+")
 _WORDS = frozenset(
     [
         "jan",
@@ -188,7 +188,7 @@ def _plain(field: str) -> bool:
     return (
         _FIELD.fullmatch(field) is not None
         and _LONG_NUMBER.search(field) is None
-        and all(word.lower() in _WORDS for word in _LETTERS.findall(field))
+        and all(word.lower() in _WORDS for word in _ALPHABETIC.findall(field))
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
     from langlog_projector.rebuild.retention import Plan
 
-ASKED_BELOW = timedelta(days=1)
+CONFIRMED_BELOW = timedelta(days=1)
 """A cut that leaves less than this of the log is asked about: ``90m`` may have meant months."""
 
 
@@ -47,7 +47,7 @@ def cut(before: datetime, *, dry: bool, yes: bool, ignored: tuple[str, ...], dat
     from ..services.running import run
 
     left = machine_now() - before
-    if left < ASKED_BELOW and not dry:
+    if left < CONFIRMED_BELOW and not dry:
         what = f"cuts all but the last {_span(left)} of the log, before {before.isoformat(timespec='seconds')}"
         if not options.confirmed(f"This {what}. Cut?", yes=yes, what=f"langlog log cut {what}"):
             click.echo("Nothing was cut.", err=True)

@@ -85,10 +85,10 @@ class HealthService:
     async def _reasons(self) -> list[str]:
         """Why which services make no progress; or, if all do, which server they would not reach."""
         reasons = [(service.name, await service.not_ready()) for service in self._services]
-        reasons_found = [f"{name} ({reason})" for name, reason in reasons if reason is not None]
-        if not reasons_found and self._probe is not None:
-            reasons_found = list((await self._probe.failures()).values())
-        return reasons_found
+        named = [f"{name} ({reason})" for name, reason in reasons if reason is not None]
+        if not named and self._probe is not None:
+            named = list((await self._probe.failures()).values())
+        return named
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from langlog_backbone.process.retry import exposition

@@ -225,8 +225,10 @@ class CheckpointLookup:
             inclusive = True
         if cursor is not None and wanted and not self._all_here(thread_id):
             after = await self.stable_position(thread_id, fetch)
-            ask = partial(self._reader.lineage, thread_id, namespace, cursor, wanted, inclusive=inclusive, after=after)
-            for ancestor in await self._query(ask, fetch):
+            query = partial(
+                self._reader.lineage, thread_id, namespace, cursor, wanted, inclusive=inclusive, after=after
+            )
+            for ancestor in await self._query(query, fetch):
                 _gather(ancestor.writes, wanted, writes)
                 seeds.update(ancestor.seeds)
                 wanted = [c for c in wanted if c not in ancestor.seeds]

@@ -69,12 +69,12 @@ class RunStream:
     @property
     def library_modes(self) -> list[str]:
         """The modes to ask the library for: those wanted, and the two that `values_json` and `interrupted` come from."""
-        found = {"values", "updates"} | (self._modes & LIBRARY_MODES)
+        modes = {"values", "updates"} | (self._modes & LIBRARY_MODES)
         if self._mark is not None:
-            found.add("checkpoints")
+            modes.add("checkpoints")
         if "messages-tuple" in self._modes:
-            found.add("messages")
-        return sorted(found)
+            modes.add("messages")
+        return sorted(modes)
 
     @property
     def values_json(self) -> bytes | None:
@@ -180,8 +180,8 @@ def _checkpoint_id(payload: Any) -> str | None:
     """The checkpoint that a payload of mode ``checkpoints`` is about. A graph that is elsewhere may say anything."""
     config = payload.get("config") if isinstance(payload, dict) else None
     configurable = config.get("configurable") if isinstance(config, dict) else None
-    found = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None
-    return found if isinstance(found, str) else None
+    checkpoint_id = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None
+    return checkpoint_id if isinstance(checkpoint_id, str) else None
 
 
 def _has_interrupt(payload: Any) -> bool:
@@ -240,19 +240,21 @@ def _address(config: Any) -> dict[str, Any] | None:
     if not config:
         return None
     configurable = config["configurable"]
-    found = {
+    address = {
         "checkpoint_id": configurable.get("checkpoint_id"),
         "thread_id": configurable.get("thread_id"),
         "checkpoint_ns": configurable.get("checkpoint_ns", ""),
     }
     if "checkpoint_map" in configurable:
-        found["checkpoint_map"] = configurable["checkpoint_map"]
-    return found
+        address["checkpoint_map"] = configurable["checkpoint_map"]
+    return address
 
 
 def with_interrupts(values_json: bytes, values: Any, interrupts: Sequence[Any]) -> bytes:
     """The answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (wire contract §5.2)."""
-    asked = interrupt_list(interrupts)
+    listed = interrupt_list(interrupts)
     if isinstance(values, dict):
-        return encoding.encode({**values, INTERRUPT: asked})
-    return encoding.encode({INTERRUPT: asked, "value": Raw(values_json)} if values is not None else {INTERRUPT: asked})
+        return encoding.encode({**values, INTERRUPT: listed})
+    return encoding.encode(
+        {INTERRUPT: listed, "value": Raw(values_json)} if values is not None else {INTERRUPT: listed}
+    )

@@ -75,10 +75,10 @@ class Subgraphs:
 
 def _tool_call(task_input: Any) -> str | None:
     """The id of the tool call that a task was begun with: alone, or the first of a list."""
-    found = task_input.get("tool_call") if isinstance(task_input, Mapping) else None
-    if found is None and isinstance(task_input, list):
-        found = next(
+    tool_call = task_input.get("tool_call") if isinstance(task_input, Mapping) else None
+    if tool_call is None and isinstance(task_input, list):
+        tool_call = next(
             (call for call in task_input if isinstance(call, Mapping) and isinstance(call.get("id"), str)), None
         )
-    id = found.get("id") if isinstance(found, Mapping) else None
+    id = tool_call.get("id") if isinstance(tool_call, Mapping) else None
     return id if isinstance(id, str) else None

@@ -22,7 +22,7 @@ async def drawing(graph: AnyGraph, *, xray: bool | int) -> dict[str, Any]:
 async def drawings(graph: AnyGraph) -> list[dict[str, Any]]:
     """By depth: first without subgraphs, last with all of them."""
     whole = await drawing(graph, xray=True)
-    found = [await drawing(graph, xray=False)]
-    while found[-1] != whole and len(found) < MAX_DEPTH:
-        found.append(await drawing(graph, xray=len(found)))
-    return found if found[-1] == whole else [*found, whole]
+    by_depth = [await drawing(graph, xray=False)]
+    while by_depth[-1] != whole and len(by_depth) < MAX_DEPTH:
+        by_depth.append(await drawing(graph, xray=len(by_depth)))
+    return by_depth if by_depth[-1] == whole else [*by_depth, whole]

@@ -54,27 +54,27 @@ class GraphQueries:
         self._graphs = graphs
         self._store = store
 
-    async def graph(self, asked: DrawingQuestion) -> bytes:
+    async def graph(self, question: DrawingQuestion) -> bytes:
         """``{nodes, edges}``."""
-        async with self._open(asked) as graph:
-            return encoding.encode(await drawing(graph, xray=asked.xray))
+        async with self._open(question) as graph:
+            return encoding.encode(await drawing(graph, xray=question.xray))
 
-    async def subgraphs(self, asked: SubgraphsQuestion) -> bytes:
+    async def subgraphs(self, question: SubgraphsQuestion) -> bytes:
         """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when no subgraph has that name."""
-        async with self._open(asked) as graph:
-            return encoding.encode(await subgraph_schemas(graph, asked.namespace, recurse=asked.recurse))
+        async with self._open(question) as graph:
+            return encoding.encode(await subgraph_schemas(graph, question.namespace, recurse=question.recurse))
 
-    async def schemas(self, asked: GraphQuestion) -> bytes:
-        found = await schemas_of(
-            self._graphs, asked.graph_id, asked.own_config, self._store, user=asked.caller.auth_user
+    async def schemas(self, question: GraphQuestion) -> bytes:
+        schemas = await schemas_of(
+            self._graphs, question.graph_id, question.own_config, self._store, user=question.caller.auth_user
         )
-        return encoding.encode({"graph_id": asked.graph_id, **found})
+        return encoding.encode({"graph_id": question.graph_id, **schemas})
 
-    def _open(self, asked: GraphQuestion) -> AbstractAsyncContextManager[AnyGraph]:
+    def _open(self, question: GraphQuestion) -> AbstractAsyncContextManager[AnyGraph]:
         return self._graphs.open(
-            asked.graph_id,
-            asked.own_config,
+            question.graph_id,
+            question.own_config,
             store=self._store,
             access_context="assistants.read",
-            user=asked.caller.auth_user,
+            user=question.caller.auth_user,
         )

@@ -32,7 +32,7 @@ async def run_in_sandbox(
     )
     try:
         async with asyncio.timeout(limit_s):
-            found = await _answer(process, encode(request), on_step)
+            replayed = await _answer(process, encode(request), on_step)
             await process.wait()
     except TimeoutError:
         return Replayed(problem=f"the graph has not ended within {limit_s:g} s: give it longer with --timeout")
@@ -40,11 +40,11 @@ async def run_in_sandbox(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if found is None:
+    if replayed is None:
         return Replayed(
             problem=f"the process of the graph died with exit code {process.returncode}; its output is above"
         )
-    return found
+    return replayed
 
 
 async def _answer(process: Process, request: bytes, on_step: Callable[[StepDiff], None]) -> Replayed | None:

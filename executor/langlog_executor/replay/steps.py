@@ -45,12 +45,12 @@ class Step:
 
     def nodes(self) -> dict[str, dict[str, list[Any]]]:
         """By name; the second of one name is ``name#2``."""
-        found: dict[str, dict[str, list[Any]]] = {}
+        writes_of: dict[str, dict[str, list[Any]]] = {}
         counts: dict[str, int] = {}
         for name, _, writes in sorted(self.tasks, key=lambda t: t[:2]):
             counts[name] = counts.get(name, 0) + 1
-            found[name if counts[name] == 1 else f"{name}#{counts[name]}"] = writes
-        return found
+            writes_of[name if counts[name] == 1 else f"{name}#{counts[name]}"] = writes
+        return writes_of
 
 
 class Way:
@@ -94,12 +94,12 @@ class Way:
             return name
         if body.task_id == NULL_TASK:
             return OUTSIDE
-        place = body.task_path.removeprefix(PUSHED).partition(", ")[0]
-        if base is not None and place.isdigit() and TASKS in base.versions:  # sent: the packet names the node
+        path = body.task_path.removeprefix(PUSHED).partition(", ")[0]
+        if base is not None and path.isdigit() and TASKS in base.versions:  # sent: the packet names the node
             blob = self._recorded.blobs.get((base.namespace, TASKS, base.versions[TASKS]))
             sent = None if blob is None else unpack(self._serde, *blob)
-            if isinstance(sent, list) and int(place) < len(sent):
-                return str(getattr(sent[int(place)], "node", "?"))
+            if isinstance(sent, list) and int(path) < len(sent):
+                return str(getattr(sent[int(path)], "node", "?"))
         return "(task)"
 
     def _value(self, kind: str, data: bytes) -> Any:
@@ -108,8 +108,8 @@ class Way:
 
 def number(body: cp.CheckpointBody) -> int:
     """The step that a checkpoint ends."""
-    found = msgspec.json.decode(body.metadata or b"{}").get("step")
-    return found if isinstance(found, int) else -1
+    step = msgspec.json.decode(body.metadata or b"{}").get("step")
+    return step if isinstance(step, int) else -1
 
 
 def bare(namespace: str) -> str:
@@ -131,9 +131,9 @@ def _step(key: Key, recorded: Step | None, replayed: Step | None, *, strict: boo
         return StepDiff(*key, verdict, [NodeDiff(name, verdict) for name in one.nodes()])
     before, after = recorded.nodes(), replayed.nodes()
     nodes = [_node(name, before.get(name), after.get(name), strict=strict) for name in dict.fromkeys([*before, *after])]
-    told = any(node.verdict != "same" for node in nodes)
-    changed = [] if told else differences(recorded.changed, replayed.changed, strict=strict)
-    return StepDiff(*key, "different" if told or changed else "same", nodes, changed)
+    differs = any(node.verdict != "same" for node in nodes)
+    changed = [] if differs else differences(recorded.changed, replayed.changed, strict=strict)
+    return StepDiff(*key, "different" if differs or changed else "same", nodes, changed)
 
 
 def _node(
@@ -141,36 +141,36 @@ def _node(
 ) -> NodeDiff:
     if recorded is None or replayed is None:
         return NodeDiff(name, "replayed only" if recorded is None else "recorded only")
-    found = differences(recorded, replayed, strict=strict)
-    return NodeDiff(name, "different" if found else "same", found)
+    diffs = differences(recorded, replayed, strict=strict)
+    return NodeDiff(name, "different" if diffs else "same", diffs)
 
 
 def differences(recorded: Any, replayed: Any, *, strict: bool) -> list[Difference]:
     """Where two JSON values differ, at most `DIFFERENCES_MAX` places."""
-    found: list[Difference] = []
-    _differ(recorded, replayed, "", found, strict=strict)
-    return found
+    diffs: list[Difference] = []
+    _differ(recorded, replayed, "", diffs, strict=strict)
+    return diffs
 
 
 _MISSING = object()
 
 
-def _differ(a: Any, b: Any, path: str, found: list[Difference], *, strict: bool) -> None:
-    if len(found) >= DIFFERENCES_MAX or a is b:
+def _differ(a: Any, b: Any, path: str, into: list[Difference], *, strict: bool) -> None:
+    if len(into) >= DIFFERENCES_MAX or a is b:
         return
     if isinstance(a, dict) and isinstance(b, dict):
         volatile = not strict and _volatile(a, path) and _volatile(b, path)
         for key in dict.fromkeys([*a, *b]):
             if not (volatile and key == "id"):
                 inner = f"{path}.{key}" if path else str(key)
-                _differ(a.get(key, _MISSING), b.get(key, _MISSING), inner, found, strict=strict)
+                _differ(a.get(key, _MISSING), b.get(key, _MISSING), inner, into, strict=strict)
     elif isinstance(a, list) and isinstance(b, list):
         for n in range(max(len(a), len(b))):
             _differ(
-                a[n] if n < len(a) else _MISSING, b[n] if n < len(b) else _MISSING, f"{path}[{n}]", found, strict=strict
+                a[n] if n < len(a) else _MISSING, b[n] if n < len(b) else _MISSING, f"{path}[{n}]", into, strict=strict
             )
     elif type(a) is not type(b) or a != b:
-        found.append(Difference(path, _shown(a), _shown(b)))
+        into.append(Difference(path, _shown(a), _shown(b)))
 
 
 def _volatile(value: dict[str, Any], path: str) -> bool:

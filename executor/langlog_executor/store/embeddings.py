@@ -89,17 +89,17 @@ class Embedder:
 
     def texts_of(self, value: Mapping[str, Any], index: Sequence[str] | None) -> list[Text]:
         """What is embedded of an item. Raises TooManyTexts. Any thread."""
-        texts_found: list[Text] = []
+        item_texts: list[Text] = []
         for path in self._paths if index is None else index:
             texts = get_text_at_path(value, tokenize_path(path) if path != "$" else path)
             # as langgraph's own stores name them
-            texts_found += [Text(path if len(texts) == 1 else f"{path}.{n}", text) for n, text in enumerate(texts)]
-        texts_found = [text for text in texts_found if text.text.strip()]
-        if len(texts_found) > VECTORS_MAX:
+            item_texts += [Text(path if len(texts) == 1 else f"{path}.{n}", text) for n, text in enumerate(texts)]
+        item_texts = [text for text in item_texts if text.text.strip()]
+        if len(item_texts) > VECTORS_MAX:
             raise TooManyTexts(
-                f"The item has {len(texts_found)} texts to be embedded, at most {VECTORS_MAX} are allowed"
+                f"The item has {len(item_texts)} texts to be embedded, at most {VECTORS_MAX} are allowed"
             )
-        return texts_found
+        return item_texts
 
     async def vectors(self, texts: Sequence[Text]) -> list[StoreVector]:
         """Raises EmbeddingFailed."""

@@ -187,7 +187,7 @@ class LogStore(BaseStore):
         rows = await self._reader.search(op.namespace_prefix, op.filter, op.limit, op.offset, vector)
         if op.refresh_ttl:
             self._refreshes.note(rows)
-        return [_found(row, await self._value(row), scored=vector is not None) for row in rows]
+        return [_search_item(row, await self._value(row), scored=vector is not None) for row in rows]
 
     async def _value(self, row: Row) -> dict[str, Any]:
         value: dict[str, Any] = msgspec.json.decode(await self._json.open(row["value"].encode()))
@@ -224,7 +224,7 @@ def _encryption_context() -> str:
     return context_of(config.get("configurable") or {})
 
 
-def _found(row: Row, value: dict[str, Any], *, scored: bool) -> SearchItem:
+def _search_item(row: Row, value: dict[str, Any], *, scored: bool) -> SearchItem:
     return SearchItem(
         namespace=tuple(row["namespace"]),
         key=row["key"],

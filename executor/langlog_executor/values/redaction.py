@@ -100,10 +100,10 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
 
 def folders(paths: Iterable[str]) -> re.Pattern[str] | None:
     """A pattern of these folders at the beginning of a path; None without any."""
-    paths_found = {Path(path).absolute() for path in paths if path and Path(path).is_dir()}
+    existing = {Path(path).absolute() for path in paths if path and Path(path).is_dir()}
     names = [
         re.escape(str(path))
-        for path in sorted(paths_found, key=lambda x: len(str(x)), reverse=True)
+        for path in sorted(existing, key=lambda x: len(str(x)), reverse=True)
         if path != path.parent
     ]
     return re.compile(rf"(?<![\w/.:~-])(?:{'|'.join(names)})[/\\]") if names else None

@@ -273,8 +273,8 @@ class Worker:
 
     def _on_reconnect(self) -> None:
         self._lease.hurry()
-        asking = until_available(self._query_controls, on=self._postgres, limit_s=READ_LIMIT_S)
-        self._aside(asking, "worker.controls_failed")
+        querying = until_available(self._query_controls, on=self._postgres, limit_s=READ_LIMIT_S)
+        self._aside(querying, "worker.controls_failed")
 
     def _aside(self, work: Coroutine[Any, Any, None], failure: str) -> None:
         """Something that goes on by itself; ``failure``: how a defect of it is logged."""
@@ -390,7 +390,7 @@ async def _serve(
         await announce(backbone, graphs, None if lifespan is None else loops)
         await worker.start()
         tune_collector()
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.asked.wait())]
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.requested.wait())]
         if report.pool:
             waits += [asyncio.create_task(orphaned()), asyncio.create_task(_retire(worker, queries, report))]
             await asyncio.sleep(0)  # it listens for the signal

@@ -75,8 +75,8 @@ def admits(wanted: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> boo
 
 def _holds(term: Term | Group, metadata: Mapping[str, Any]) -> bool:
     if isinstance(term, Group):
-        found_by = any if term.operator == "or" else all
-        return found_by(admits(inner, metadata) for inner in term.filters)
+        combine = any if term.operator == "or" else all
+        return combine(admits(inner, metadata) for inner in term.filters)
     if term.key not in metadata:
         return False
     value = metadata[term.key]

@@ -58,5 +58,5 @@ def end_of(event: ev.RunEnded) -> RunEnd:
 
 def lifecycle(status: str, *, waits: bool) -> LifecycleStatus:
     """The event of a run's end by its final status. ``waits``: it has stopped for a human."""
-    found = LIFECYCLE_OF[status]
-    return "interrupted" if found == "completed" and waits else found
+    names = LIFECYCLE_OF[status]
+    return "interrupted" if names == "completed" and waits else names

@@ -122,7 +122,7 @@ class ThreadKeys:
     async def _look_up(self) -> None:
         while wanted := self._wanted:
             self._wanted = []
-            threads = {id for asked, _, _ in wanted for id in asked}
+            threads = {id for ids, _, _ in wanted for id in ids}
             makers = {id for _, making, _ in wanted for id in making}
             try:
                 keys = await self._for_writing(threads, makers)

@@ -151,7 +151,7 @@ class SealedLog:
             return [_bare(record) for record in records]
         makers = {r.key for r, type_name in zip(records, types, strict=True) if _makes_thread(r, type_name)}
         keys = await self._keys.for_writing(threads, makers)
-        found = []
+        sealed = []
         for record, type_name in zip(records, types, strict=True):
             record = _bare(record)
             if is_sealed(record.topic, type_name):
@@ -160,8 +160,8 @@ class SealedLog:
                 record = record._replace(
                     value=value, headers={**record.headers, envelope.SEALED: f"{VERSION}:{key.id}"}
                 )
-            found.append(record)
-        return found
+            sealed.append(record)
+        return sealed
 
     async def unsealed(self, records: list[Record]) -> list[Record]:
         """Raises LogUnavailable while keys cannot be reached."""
@@ -197,20 +197,20 @@ class _Reader:
         self._held: list[Record] = []
 
     async def read(self, max_records: int = 1000) -> list[Record]:
-        said = False
+        logged = False
         while True:
             if not self._held:
                 self._held = await self._inner.read(max_records)
             try:
-                found = await self._log.unsealed(self._held)
+                records = await self._log.unsealed(self._held)
             except LogUnavailable as error:
-                if not said:
+                if not logged:
                     logger.warning("log.keys_away", error=str(error))
-                said = True
+                logged = True
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Postgres is back
                 continue
             self._held = []
-            return found
+            return records
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         self._held = [record for record in self._held if (record.topic, record.partition) not in positions]

@@ -104,7 +104,7 @@ class KafkaLog:
         self._making: asyncio.Task[AIOKafkaProducer] | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._offsets_reader: AIOKafkaConsumer | None = None
-        self._asking = asyncio.Lock()
+        self._querying = asyncio.Lock()
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
@@ -240,8 +240,11 @@ class KafkaLog:
 
         async def find(reader: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
             ends = await reader.end_offsets(partitions)
-            found = await reader.offsets_for_times(dict.fromkeys(partitions, at_ms))
-            return {place: ends[place] if found.get(place) is None else found[place].offset for place in partitions}
+            by_time = await reader.offsets_for_times(dict.fromkeys(partitions, at_ms))
+            return {
+                partition: ends[partition] if by_time.get(partition) is None else by_time[partition].offset
+                for partition in partitions
+            }
 
         return await self._query_offsets(topic, find)
 
@@ -267,7 +270,7 @@ class KafkaLog:
     async def _query_offsets(
         self,
         topic: str,
-        ask: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
+        query: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
     ) -> list[int]:
         """A number for each partition of the topic. Raises LogUnavailable."""
         partitions = [KafkaPartition(self._stored(topic), p) for p in range(self.partitions)]
@@ -275,7 +278,7 @@ class KafkaLog:
             raise LogUnavailable("Kafka cannot be reached")
         try:
             async with asyncio.timeout(QUERY_TIMEOUT_S):
-                async with self._asking:
+                async with self._querying:
                     if self._offsets_reader is None:
                         reader = make_consumer(self._bootstrap, self._settings)
                         try:
@@ -284,10 +287,10 @@ class KafkaLog:
                             await reader.stop()
                             raise
                         self._offsets_reader = reader
-                    found = await ask(self._offsets_reader, partitions)
+                    offsets = await query(self._offsets_reader, partitions)
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
-        return [found[partition] for partition in partitions]
+        return [offsets[partition] for partition in partitions]
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         if self._down:
@@ -313,23 +316,27 @@ class KafkaLog:
         return member
 
     async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
-        ahead = {lane: offset for lane, offset in positions.items() if offset > self._done.get((group, lane), -1)}
+        ahead = {
+            partition: offset
+            for partition, offset in positions.items()
+            if offset > self._done.get((group, partition), -1)
+        }
         if not ahead:
             return
         joined = [member for member in self._members.get(group, ()) if member.joined]
         if joined:
-            taken = {lane for member in joined for lane in await member.commit(ahead)}
+            taken = {partition for member in joined for partition in await member.commit(ahead)}
         else:
             taken = set(ahead) if await self._commit_alone(group, ahead) else set()
-        self._done.update({(group, lane): ahead[lane] for lane in taken})
+        self._done.update({(group, partition): ahead[partition] for partition in taken})
 
     async def _commit_alone(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
         """As a stranger to the group, which Kafka allows while it has no members."""
         known = await self.committed(group, positions)
         offsets = {
-            KafkaPartition(self._stored(lane[0]), lane[1]): offset
-            for lane, offset in positions.items()
-            if offset > known.get(lane, -1)
+            KafkaPartition(self._stored(partition[0]), partition[1]): offset
+            for partition, offset in positions.items()
+            if offset > known.get(partition, -1)
         }
         if not offsets:
             return True
@@ -356,7 +363,7 @@ class KafkaLog:
                     if self._admin is None:
                         raise LogUnavailable("the log is not open")
                     try:
-                        found = await self._admin.list_consumer_group_offsets(
+                        offsets = await self._admin.list_consumer_group_offsets(
                             self._stored(group), partitions=list(wanted)
                         )
                     except KafkaError as error:
@@ -366,7 +373,7 @@ class KafkaLog:
                         continue
                     return {
                         wanted[partition]: entry.offset
-                        for partition, entry in found.items()
+                        for partition, entry in offsets.items()
                         if entry.offset >= 0 and partition in wanted
                     }
         except (OSError, TimeoutError):
@@ -374,7 +381,7 @@ class KafkaLog:
 
     async def group_positions(self) -> dict[str, Positions]:
         topics = {self._stored(topic): topic for topic in self._topics}
-        asking = asyncio.Semaphore(GROUPS_AT_ONCE)
+        limit = asyncio.Semaphore(GROUPS_AT_ONCE)
         failure: Exception | None = None
 
         async def offsets_of(admin: AIOKafkaAdminClient, group: str) -> Any:
@@ -389,12 +396,12 @@ class KafkaLog:
                     await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the coordinator has moved
 
         async def of_group(admin: AIOKafkaAdminClient, group: str) -> Positions:
-            async with asking:
+            async with limit:
                 offsets = await offsets_of(admin, group)
             return {
-                (topics[place.topic], place.partition): entry.offset
-                for place, entry in offsets.items()
-                if place.topic in topics and entry.offset >= 0
+                (topics[partition.topic], partition.partition): entry.offset
+                for partition, entry in offsets.items()
+                if partition.topic in topics and entry.offset >= 0
             }
 
         if self._admin is None:
@@ -402,10 +409,10 @@ class KafkaLog:
         try:
             async with asyncio.timeout(2 * QUERY_TIMEOUT_S):
                 groups = [name for name, _ in await self._admin.list_consumer_groups()]
-                found = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
+                by_group = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka cannot be asked: {failure or error or 'no answer'}") from None
-        named = zip(groups, found, strict=True)
+        named = zip(groups, by_group, strict=True)
         return {group.removeprefix(self._prefix): positions for group, positions in named if positions}
 
     # the producer
@@ -456,9 +463,9 @@ class KafkaLog:
             self._suspect()
 
     def _close_abandoned_later(self, producer: AIOKafkaProducer) -> None:
-        burial = asyncio.create_task(discard_producer(producer), name="kafka-close-abandoned")
-        self._closing.add(burial)
-        burial.add_done_callback(self._closing.discard)
+        task = asyncio.create_task(discard_producer(producer), name="kafka-close-abandoned")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     # whether there is anybody
 

@@ -58,11 +58,11 @@ def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, li
         room += [member] * (quota - len(kept))
     for number, member in zip((n for n in sorted(numbers) if n not in target), room, strict=True):
         target[number] = member
-    found: dict[str, list[int]] = {member: [] for member in claims}
+    shares: dict[str, list[int]] = {member: [] for member in claims}
     for number in sorted(target):
         if owner.get(number, target[number]) == target[number]:
-            found[target[number]].append(number)
-    return found
+            shares[target[number]].append(number)
+    return shares
 
 
 class Sharing:
@@ -95,7 +95,7 @@ class Sharing:
                 followers.setdefault(topic, []).append(member)
         partitions = {topic: cluster.partitions_for_topic(topic) or set() for topic in followers}
         shares = share(claims, set().union(*partitions.values()))
-        lanes: dict[str, list[tuple[str, list[int]]]] = {member: [] for member in members}
+        by_member: dict[str, list[tuple[str, list[int]]]] = {member: [] for member in members}
         for topic, following in sorted(followers.items()):
             for member in following:
                 numbers = [n for n in shares[member] if n in partitions[topic]]
@@ -106,11 +106,11 @@ class Sharing:
                     for n in shares[other]
                     if n in partitions[topic] and following[n % len(following)] == member
                 ]
-                lanes[member].append((topic, sorted(numbers)))
+                by_member[member].append((topic, sorted(numbers)))
         next_round = max(claim.round for claim in claims.values()) + 1
         return {
             member: ConsumerProtocolMemberAssignment(
-                VERSION, lanes[member], msgspec.msgpack.encode(Assigned(next_round, member, len(members)))
+                VERSION, by_member[member], msgspec.msgpack.encode(Assigned(next_round, member, len(members)))
             )
             for member in members
         }
