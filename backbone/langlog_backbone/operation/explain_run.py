@@ -81,7 +81,7 @@ class Facts(NamedTuple):
     """How many keys are parked in all."""
     waits: bool = False
     """The run is the last one of its thread and left it interrupted."""
-    asked: tuple[Interrupt, ...] = ()
+    open_interrupts: tuple[Interrupt, ...] = ()
     """What it asks; empty: it stopped at a breakpoint, or was cancelled."""
 
 
@@ -96,7 +96,7 @@ def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
             f"{facts.parked_keys} keys are parked behind records that cannot be handled: see langlog dead list."
         )
     if run is not None and facts.waits:
-        lines += _open(run, facts.asked)
+        lines += _open(run, facts.open_interrupts)
     if run is not None and run.ended_at is None:
         if run.cancel is not None:
             by = f" by run {run.superseded_by}" if run.superseded_by else ""
@@ -116,8 +116,8 @@ def _first(run_id: str, facts: Facts, settings: Settings) -> str:
         if facts.undecided or facts.unfolded:
             return f"There is no run {run_id} yet: its command or its events may be among those not taken yet."
         return f"There is no run {run_id}: it never was, was deleted, or was rolled back."
-    if facts.waits and facts.asked:
-        return f"It waits for a human: {len(facts.asked)} open interrupt{'s' if len(facts.asked) > 1 else ''} on thread {run.thread_id}."
+    if facts.waits and facts.open_interrupts:
+        return f"It waits for a human: {len(facts.open_interrupts)} open interrupt{'s' if len(facts.open_interrupts) > 1 else ''} on thread {run.thread_id}."
     if facts.waits and run.status == "success":
         return (
             f"It stopped at a breakpoint of thread {run.thread_id} at {_when(run.ended_at)}, and waits to be continued."
@@ -211,7 +211,7 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
     parked = None if run is None else await pool.fetchval(SQL["parked"], run.thread_id)
     keys = await pool.fetchval(SQL["parked_keys"])
     waits = False
-    asked: tuple[Interrupt, ...] = ()
+    open_interrupts: tuple[Interrupt, ...] = ()
     if row is not None and row["ended_at"] is not None:
         thread = await pool.fetchrow(SQL["waits"], row["thread_id"], row["ordinal"])
         waits = thread is not None and thread["status"] == "interrupted"
