@@ -163,13 +163,15 @@ def _dispatched(run: RunFacts, queue: QueueFacts | None, settings: Settings) -> 
     )
 
 
-def _open(run: RunFacts, asked: tuple[Interrupt, ...]) -> list[str]:
-    """What is asked, and how it is answered."""
-    lines = [f"  {id}: {value if len(value) <= VALUE_WIDTH else value[: VALUE_WIDTH - 1] + '…'}" for id, value in asked]
+def _open(run: RunFacts, interrupts: tuple[Interrupt, ...]) -> list[str]:
+    """The open interrupts, and how to answer them."""
+    lines = [
+        f"  {id}: {value if len(value) <= VALUE_WIDTH else value[: VALUE_WIDTH - 1] + '…'}" for id, value in interrupts
+    ]
     if len(lines) > INTERRUPTS_SHOWN:
         lines[INTERRUPTS_SHOWN:] = [f"  and {len(lines) - INTERRUPTS_SHOWN} more"]
-    wanted = '"command": {"resume": …}' if asked else '"input": null'
-    what = "Answer" if asked else "Continue"
+    wanted = '"command": {"resume": …}' if interrupts else '"input": null'
+    what = "Answer" if interrupts else "Continue"
     body = f'{{"assistant_id": "{run.assistant_id}", {wanted}}}'
     return [*lines, f"{what} by a new run: POST /threads/{run.thread_id}/runs {body}"]
 
@@ -215,8 +217,8 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
     if row is not None and row["ended_at"] is not None:
         thread = await pool.fetchrow(SQL["waits"], row["thread_id"], row["ordinal"])
         waits = thread is not None and thread["status"] == "interrupted"
-        asked = _interrupts(thread["interrupts"]) if waits else ()
-    return Facts(run, queue, undecided, unfolded, parked, keys, waits, asked)
+        open_interrupts = _interrupts(thread["interrupts"]) if waits else ()
+    return Facts(run, queue, undecided, unfolded, parked, keys, waits, open_interrupts)
 
 
 def _interrupts(text: str | None) -> tuple[Interrupt, ...]:
@@ -224,8 +226,8 @@ def _interrupts(text: str | None) -> tuple[Interrupt, ...]:
     tasks: dict[str, list[dict[str, Any]]] = msgspec.json.decode(text or "{}")
     return tuple(
         Interrupt(str(one.get("id")), msgspec.json.encode(one.get("value")).decode())
-        for asked in tasks.values()
-        for one in asked
+        for of_task in tasks.values()
+        for one in of_task
     )
 
 
