@@ -48,7 +48,8 @@ def check(block: Block, schemas: dict[str, Any]) -> None:
             unit.read_string(block.text)
             for section in unit.values():
                 if start := section.get("ExecStart"):
-                    resolves(["langlog", *shlex.split(start)[1:]])
+                    for service in ("gateway", "executor", "projector", "scheduler"):
+                        resolves(["langlog", *shlex.split(start.replace("%i", service))[1:]])
         case "dockerfile":
             joined = block.text.replace("\\\n", " ")
             for line in filter(str.strip, joined.splitlines()):

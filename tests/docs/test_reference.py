@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import requests
+import yaml
 from langlog.main import cli
 from langlog_gateway.agents import json_rpc
 from langlog_gateway.openapi.document import WORDS
 
 from docs.site import cli_page, http_api
 
-from .blocks import DOCS, ROOT
+from .blocks import DOCS, ROOT, blocks
+from .checks import NAMES
 from .test_pages import LIMIT_S, Server, server  # noqa: F401
 
 REFERENCE = DOCS / "reference"
@@ -83,3 +85,33 @@ def test_the_page_of_the_command_line_has_every_command() -> None:
     text = cli_page.page()
     for name, _ in cli_page.commands(cli, "langlog"):
         assert f"`{name}`" in text or name in ("langlog", "langlog log", "langlog dead", "langlog keys"), name
+
+
+def test_alerts_are_about_metrics_that_exist() -> None:
+    served = first_cells(REFERENCE / "metrics.md")
+    (alerts,) = (b for b in blocks(DOCS / "how-to" / "monitor.md") if b.title == "langlog-alerts.yaml")
+    for rule in yaml.safe_load(alerts.text)["groups"][0]["rules"]:
+        named = re.findall(r"\b(?:langlog|lg)_[a-z_]+", rule["expr"])
+        assert named and set(named) <= served, rule["alert"]
+
+
+def test_the_manifests_of_kubernetes_fit_together() -> None:
+    found = [d for b in blocks(DOCS / "how-to" / "kubernetes.md") for d in yaml.safe_load_all(b.text)]
+    names = {(x["kind"], x["metadata"]["name"]) for x in found}
+    deployments = [x["spec"] for x in found if x["kind"] == "Deployment"]
+    for spec in deployments:
+        pod = spec["template"]
+        assert spec["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        (container,) = pod["spec"]["containers"]
+        ports = {port["name"] for port in container["ports"]}
+        assert {container[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")} <= ports
+        for source in container["envFrom"]:
+            ((kind, reference),) = source.items()
+            assert ({"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind], reference["name"]) in names
+        assert pod["spec"]["terminationGracePeriodSeconds"] > 30, "LANGLOG_STOP_SECS"
+    (service,) = (x["spec"] for x in found if x["kind"] == "Service")
+    assert any(service["selector"].items() <= x["template"]["metadata"]["labels"].items() for x in deployments)
+    variables = {
+        name for x in found if x["kind"] in ("ConfigMap", "Secret") for name in x.get("data", x.get("stringData"))
+    }
+    assert variables <= NAMES
