@@ -168,6 +168,21 @@ async def test_a_run_is_joined_from_the_checkpoint_that_the_client_shows(
     assert await joined(http, path, parts[2].id, checkpoint_id=middle) == whole[3:], "an event's id comes first"
 
 
+async def test_a_checkpoint_of_a_run_that_is_not_resumable_is_refused(
+    client: LangGraphClient, http: aiohttp.ClientSession
+) -> None:
+    thread = await counted(client)
+    [run, *_] = await client.runs.list(thread)
+    [state] = await client.threads.get_history(thread, limit=1)
+    for path in (f"/threads/{thread}/runs/{run['run_id']}/stream", f"/runs/{run['run_id']}/stream"):
+        for checkpoint in (state["checkpoint"]["checkpoint_id"], str(uuid.uuid4())):
+            params = {"checkpoint_id": checkpoint, "cancel_on_disconnect": "1"}
+            async with http.get(path, params=params) as answer:
+                assert answer.status == 422
+                assert "was made without stream_resumable" in (await answer.json())["detail"]
+        assert await joined(http, path, None, checkpoint_id="") == await joined(http, path, None)
+
+
 async def test_a_run_that_goes_on_is_joined_from_its_checkpoint(
     client: LangGraphClient, http: aiohttp.ClientSession
 ) -> None:

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from langlog_schemas.runs.ends import FINAL_STATUSES
 
 from ..core import Core
-from ..http.errors import ApiError
+from ..http.errors import ApiError, unprocessable
 from ..http.validation import query_names
 from ..streams.frame_order import FrameOrder, Since
 from ..streams.merge import FrameId, Merge, Piece
@@ -37,6 +37,11 @@ EARLY_JOIN_S = 0.75
 """A join without ``Last-Event-ID`` gets everything from the run's start when it comes within `EARLY_JOIN_S` of the creation of a live
 run, or within `QUICK_JOIN_S` of that of a run that was quick: the client has created the run in order to follow it. Other joins get
 what happens from then on, and of a run that is over nothing (wire contract §6.4; the recorded runs took a second and more)."""
+
+NO_CHECKPOINTS = (
+    "checkpoint_id: run {} was made without stream_resumable, and what it told after a checkpoint is not kept. Join it without "
+    "checkpoint_id, or make runs with stream_resumable."
+)
 
 _EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -157,13 +162,15 @@ class RunStreams:
         return await out.close()
 
     async def join(self, request: web.Request, watch: Watch, run_id: str) -> web.StreamResponse:
-        """The stream of a run that exists. The watch must be `ready`."""
+        """The stream of a run that exists. The watch must be `ready`. Raises ApiError 422 for a checkpoint that tells nothing."""
         row = await self._core.reads.row(SQL["progress"], watch.thread_id, run_id)
         out = self._out(request, f"/threads/{watch.thread_id}/runs/{run_id}")
         if row is None:
             await out.open()
             await out.fail("HTTPException", "404: Run not found")
             return await out.close()
+        if request.query.get("checkpoint_id") and not row["resumable"]:
+            raise unprocessable(NO_CHECKPOINTS.format(run_id))
         if request.method == hdrs.METH_HEAD:
             await out.open()
             return await out.close()
