@@ -53,9 +53,21 @@ def thread(page: Page) -> None:
     expect(page.get_by_role("log").get_by_text("Done: sent")).to_be_visible()
 
 
+def health(page: Page) -> None:
+    expect(page.get_by_role("region", name="Readers of the log").get_by_text("/s").first).to_be_visible()
+
+
+def replayed(page: Page) -> None:
+    page.get_by_role("button", name="Run it in the sandbox").click()
+    expect(page.get_by_text("the replay matches the recorded run")).to_be_visible()
+
+
 PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("threads", "threads", threads),
     ("thread", "threads/{mailed}?tab=checkpoints", thread),
+    ("health", "health", health),
+    ("log", "log?type=run.", threads),
+    ("replay", "replay?thread={worked}&run={worked_run}", replayed),
 ]
 """Name of the picture, address (with names of `seed` in braces), and what waits until the page shows all."""
 
