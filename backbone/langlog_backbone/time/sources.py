@@ -41,6 +41,10 @@ class Clock(Protocol):
         """Nanoseconds since a moment that stays the same; it never goes back."""
         ...
 
+    def monotonic(self) -> float:
+        """The same in seconds."""
+        ...
+
     def sleep(self, seconds: float) -> None:
         """Blocks the thread."""
         ...
@@ -67,6 +71,7 @@ class MachineClock:
 
     time_ns: Callable[[], int] = staticmethod(time.time_ns)
     monotonic_ns: Callable[[], int] = staticmethod(time.monotonic_ns)
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
     sleep: Callable[[float], None] = staticmethod(time.sleep)
 
 
@@ -110,7 +115,7 @@ def machine_now() -> datetime:
 
 def monotonic() -> float:
     """Seconds, for measuring how long something takes."""
-    return _clock.monotonic_ns() / 1e9
+    return _clock.monotonic()
 
 
 def monotonic_ns() -> int:
