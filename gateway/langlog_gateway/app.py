@@ -28,6 +28,7 @@ from .console.routes import Console, is_console
 from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
 from .custom_app.live_code import LiveGate
+from .http.aiohttp_members import fits
 from .http.backends import UserCodeError
 from .http.bodies.budget import BodyBudget
 from .http.bodies.reader import BUDGET, LIMITS, NO_BODY, BodyLimits, receive_body, release_body
@@ -214,15 +215,15 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
         if "%00" in request.raw_path:
             return unprocessable("The NUL character (%00) cannot be part of an id or a key").response()
         bare = request.path.removeprefix(prefix)
-        open = bare in OPEN or is_console(bare)
+        public = bare in OPEN or is_console(bare)
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         with tracing.span(f"{request.method} {path}", parent=request.headers.get("traceparent"), kind="server") as span:
             try:
                 if custom is None or not request.path.startswith(f"{prefix}/"):
-                    response = await _answer(request, handler, open=open, http=http, prefix=prefix)
+                    response = await _answer(request, handler, public=public, http=http, prefix=prefix)
                 else:
-                    response = await _through(custom, request, handler, open=open, core=core)
+                    response = await _through(custom, request, handler, public=public, core=core)
             finally:
                 release_body(request)
             if response.status in CLOSING and not response.prepared:
@@ -266,7 +267,7 @@ def _guarded(guard: BrowserGuard, request: web.Request, prefix: str) -> web.Resp
 
 
 async def _through(
-    custom: CustomApp, request: web.Request, handler: Handler, *, open: bool, core: Core
+    custom: CustomApp, request: web.Request, handler: Handler, *, public: bool, core: Core
 ) -> web.StreamResponse:
     """The answer of the project's application, or of the built-in routes behind its middleware.
 
@@ -275,7 +276,7 @@ async def _through(
     http, prefix = core.options.http, core.options.prefix
 
     async def builtin(inner: web.Request) -> web.StreamResponse:
-        return await _answer(inner, handler, open=open, http=http, prefix=prefix)
+        return await _answer(inner, handler, public=public, http=http, prefix=prefix)
 
     upgrade = _is_upgrade(request)
     reserved = upgrade and _takes_sockets(request, prefix)
@@ -283,11 +284,13 @@ async def _through(
     guard_own = http.enable_custom_route_auth
     withheld = None
     try:
-        if (guard_own and (own or custom.opaque)) or (http.middleware_order == "auth_first" and (upgrade or not open)):
+        if (guard_own and (own or custom.opaque)) or (
+            http.middleware_order == "auth_first" and (upgrade or not public)
+        ):
             try:
                 await identify(request)
             except ApiError as error:
-                if own or upgrade or not open or request.method not in SAFE:
+                if own or upgrade or not public or request.method not in SAFE:
                     raise
                 withheld = error  # only an opaque application gets here: it may have a route of this open path
         if upgrade:
@@ -321,13 +324,13 @@ def _logged(request: web.Request, http: HttpOptions) -> dict[str, object]:
 
 
 async def _answer(
-    request: web.Request, handler: Handler, *, open: bool, http: HttpOptions, prefix: str
+    request: web.Request, handler: Handler, *, public: bool, http: HttpOptions, prefix: str
 ) -> web.StreamResponse:
     """The answer of a built-in route: the caller is identified first, then the body is read."""
     try:
         serving(request)
         refused = _is_upgrade(request) and not _takes_sockets(request, prefix)
-        if refused or not open:
+        if refused or not public:
             await identify(request)
         if refused:
             return web.Response(status=403)  # no other route takes WebSockets (wire contract §9.3)
@@ -365,16 +368,14 @@ async def _unrouted(request: web.Request) -> web.Response:
     path = request.path
     if path.endswith("/") and path.strip("/"):
         bare = request.rel_url.with_path(path.rstrip("/"), encoded=False).with_query(request.rel_url.query)
-        # the request itself cannot be asked about another path: its body may have been read by the project's application
-        known = (resource._match(bare.raw_path) for resource in request.app.router.resources())  # type: ignore[attr-defined]
-        if any(match is not None for match in known):
+        if any(fits(resource, bare.raw_path) for resource in request.app.router.resources()):
             return web.Response(status=307, headers={"location": str(request.url.origin().join(bare))})
     return ApiError(404, "Not Found").response()
 
 
 def _allowed(request: web.Request, error: web.HTTPMethodNotAllowed) -> str:
     for resource in request.app.router.resources():
-        if resource._match(request.path) is None:  # type: ignore[attr-defined]
+        if not fits(resource, request.path):
             continue
         for route in resource:
             return "GET, HEAD" if route.method in (hdrs.METH_GET, hdrs.METH_HEAD) else route.method

@@ -10,7 +10,6 @@ import asyncio
 import os
 import ssl
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -23,6 +22,7 @@ from langlog_backbone.project.config import Project
 from .app import build_app, unnamed
 from .console.routes import console_path
 from .core import Core
+from .http.aiohttp_members import requests_of
 from .http.browser_guard import is_loopback
 from .http.options import Options
 
@@ -152,7 +152,7 @@ class GatewayService:
         )
         await self._runner.setup()
         assert self._runner.server is not None
-        self._runner.server.request_factory = partial(app._make_request, _cls=UnnamedRequest)
+        self._runner.server.request_factory = requests_of(app, UnnamedRequest)
         self._site = web.TCPSite(
             self._runner,
             self._settings.host,

@@ -257,6 +257,11 @@ class CustomAuth:
                 return found[-1]
         return self._auth._global_handlers[-1] if self._auth._global_handlers else None
 
+    @property
+    def wants_request(self) -> bool:
+        """Whether ``authenticate`` takes the request itself."""
+        return "request" in self._wanted
+
     def uncovered(self) -> dict[str, list[str]]:
         """Resource -> its actions that no handler is asked about: every authenticated caller may do them, to everything."""
         found: dict[str, list[str]] = {
@@ -290,7 +295,7 @@ def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth 
             means="no authorization handler covers these actions: each authenticated caller may do them, to everything",
             to_deny_what_no_handler_covers=DENY_BY_DEFAULT,
         )
-    if "request" in gate._wanted:
+    if gate.wants_request:
         check_starlette("authenticate asks for the request")
     return gate
 

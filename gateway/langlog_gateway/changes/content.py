@@ -53,7 +53,7 @@ class Content(NamedTuple):
     stale: bool
 
 
-STALE = Content([], [], True)
+STALE = Content([], [], stale=True)
 
 
 async def content_of(reads: Reads, kind: Kind, changes: Gathering, sight: Sight) -> Content:

@@ -30,6 +30,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..auth.access import USER, identify
 from ..auth.starlette import Caller, Credentials, scope_of
+from ..http.aiohttp_members import set_writer, with_headers
 from ..http.bodies.reader import HELD, RECEIVED, SOURCE, BodySource, receive_body
 from ..http.errors import CLOSING, ApiError
 from .routers import find_routers
@@ -322,7 +323,7 @@ class _Exchange:
         inner = self._inner(scope)
         inner[SOURCE] = BodySource(body)
         writer = _MessageWriter(send)
-        inner._payload_writer = writer
+        set_writer(inner, writer)
         response = await self._builtin(inner)
         if not response.prepared:
             await response.prepare(inner)
@@ -335,10 +336,7 @@ class _Exchange:
 
     def _inner(self, scope: Scope) -> web.Request:
         """The request with the headers that the application's middleware has made of it."""
-        outer = self._request
-        kept, outer._read_bytes = outer._read_bytes, None  # what has been read cannot be cloned otherwise
-        inner = outer.clone(headers=_headers(scope))
-        outer._read_bytes = kept
+        inner = with_headers(self._request, _headers(scope))
         inner.pop(RECEIVED, None)
         inner.pop(HELD, None)  # the outer request gives it back
         return inner

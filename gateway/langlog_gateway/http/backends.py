@@ -140,11 +140,11 @@ class Commands:
         await self._append([self._record(new_id(), command.TYPE, command.key, cmd.encode(command), origin, None)])
 
     def _record(
-        self, id: str, type: str, key: str, body: bytes, origin: Origin, reply_to: str | None = ""
+        self, id: str, type_name: str, key: str, body: bytes, origin: Origin, reply_to: str | None = ""
     ) -> NewRecord:
-        _check(type, body)
+        _check(type_name, body)
         return encoded_command_record(
-            type,
+            type_name,
             key,
             body,
             id=id,
@@ -177,12 +177,12 @@ def _outcome(row: Any) -> Reply:
     )
 
 
-def _check(type: str, body: bytes) -> None:
+def _check(type_name: str, body: bytes) -> None:
     """Whether the decider will be able to read the command: a record that no reader takes would park its key. Raises ApiError 422."""
     try:
-        cmd.decode(type, body)
+        cmd.decode(type_name, body)
     except (msgspec.MsgspecError, RecursionError) as error:
-        logger.warning("gateway.command_unreadable", type=type, error=str(error))
+        logger.warning("gateway.command_unreadable", type=type_name, error=str(error))
         raise unprocessable(f"The request cannot be stored: {error}") from None
 
 

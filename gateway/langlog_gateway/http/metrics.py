@@ -60,8 +60,8 @@ class Metrics:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         lines = []
 
-        def family(name: str, kind: str, help: str, samples: list[tuple[str, float]]) -> None:
-            lines.append(f"# HELP {name} {help}\n# TYPE {name} {kind}\n")
+        def family(name: str, kind: str, description: str, samples: list[tuple[str, float]]) -> None:
+            lines.append(f"# HELP {name} {description}\n# TYPE {name} {kind}\n")
             lines.extend(f"{name}{suffix} {value:.10g}\n" for suffix, value in samples)
 
         version = platform.python_version()
@@ -75,15 +75,15 @@ class Metrics:
         family("process_resident_memory_bytes", "gauge", "Resident memory", [("", float(_resident(usage)))])
         for name in ("max", "active", "available"):
             family(f"lg_api_workers_{name}", "gauge", f"Runs at once, {name}", [("", workers[name])])
-        for name, help, found in zip(
+        for name, description, found in zip(
             ("keys", "records"),
             ("Keys parked behind a record that cannot be handled", "Records that wait there"),
             parked or (),
             strict=False,
         ):
-            family(f"langlog_parked_{name}", "gauge", help, [("", found)])
-        for name, kind, help, value in more:
-            family(name, kind, help, [("", value)])
+            family(f"langlog_parked_{name}", "gauge", description, [("", found)])
+        for name, kind, description, value in more:
+            family(name, kind, description, [("", value)])
         family(
             "lg_api_http_requests_total",
             "counter",

@@ -133,13 +133,25 @@ def _operation(
         "tags": [operation.tag or (words[0] if words else "system")],
         "summary": operation.summary or f"{method.upper()} {path}",
     }
-    parameters: list[dict[str, Any]] = []
+    if parameters := _parameters(path, operation, example):
+        made["parameters"] = parameters
+    if operation.body is not None:
+        content: dict[str, Any] = {"schema": by_type[operation.body]}
+        if "body" in example:
+            content["example"] = example["body"]
+        made["requestBody"] = {"required": True, "content": {"application/json": content}}
+    made["responses"] = _responses(operation, by_type, example, guarded=guarded)
+    return made
+
+
+def _parameters(path: str, operation: Operation, example: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
 
     def parameter(where: str, name: str, about: str, schema: dict[str, Any], *, required: bool) -> None:
         entry = {"name": name, "in": where, "required": required, "description": about, "schema": schema}
         if name in (given := example.get(where, {})):
             entry["example"] = given[name]
-        parameters.append(entry)
+        found.append(entry)
 
     for name in _PARAMETER.findall(path):
         schema: dict[str, Any] = {"type": "string", "minLength": 1}
@@ -152,23 +164,23 @@ def _operation(
         parameter("query", name, about, schema, required=name in operation.required)
     for name, about in operation.headers.items():
         parameter("header", name, about, {"type": "string"}, required=False)
-    if parameters:
-        made["parameters"] = parameters
-    if operation.body is not None:
-        content: dict[str, Any] = {"schema": by_type[operation.body]}
-        if "body" in example:
-            content["example"] = example["body"]
-        made["requestBody"] = {"required": True, "content": {"application/json": content}}
-    responses: dict[str, Any] = {}
+    return found
+
+
+def _responses(
+    operation: Operation, by_type: Mapping[Any, dict[str, Any]], example: Mapping[str, Any], *, guarded: bool
+) -> dict[str, Any]:
+    """By status. ``guarded``: callers may be refused."""
+    found: dict[str, Any] = {}
     if operation.answer is not None or operation.media is not None:
         schema = {} if operation.answer is None else by_type[operation.answer]
-        responses["200"] = {"content": {operation.media or "application/json": {"schema": schema}}}
+        found["200"] = {"content": {operation.media or "application/json": {"schema": schema}}}
     elif not operation.empty:
-        responses["200"] = {"content": {"application/json": {"schema": {}}}}
+        found["200"] = {"content": {"application/json": {"schema": {}}}}
     for status in operation.empty:
-        responses[str(status)] = {}
+        found[str(status)] = {}
     if "answer" in example:
-        (body,) = responses[str(example["status"])]["content"].values()
+        (body,) = found[str(example["status"])]["content"].values()
         body["example"] = example["answer"]
     error = by_type[ErrorAnswer]
     for status in sorted({*operation.errors, *COMMON, *(REFUSED if guarded else ())}):
@@ -177,11 +189,10 @@ def _operation(
             content = {**content, **PLAIN}
         if status in operation.keyed:
             content = {"application/json": {"schema": {"type": "object"}}}
-        responses[str(status)] = {"content": content}
-    for code, response in responses.items():
+        found[str(status)] = {"content": content}
+    for code, response in found.items():
         response["description"] = WORDS[int(code)]
-    made["responses"] = dict(sorted(responses.items()))
-    return made
+    return dict(sorted(found.items()))
 
 
 def _merge_app(made: dict[str, Any], custom: CustomApp, prefix: str) -> None:

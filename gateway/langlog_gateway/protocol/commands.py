@@ -71,7 +71,7 @@ class Session(Protocol):
         """The connection has started a run. ``floor``: `head` from before its command: the run's events have greater numbers."""
         ...
 
-    async def subscribe(self, filter: Filter) -> Object: ...
+    async def subscribe(self, wanted: Filter) -> Object: ...
 
     async def unsubscribe(self, subscription_id: str) -> None: ...
 
@@ -89,7 +89,7 @@ class NoSession:
     def bind(self, run_id: str, graph_id: str, floor: int) -> None:
         return None
 
-    async def subscribe(self, filter: Filter) -> Object:
+    async def subscribe(self, wanted: Filter) -> Object:
         return {"subscription_id": uuid4(), "replayed_events": 0}
 
     async def unsubscribe(self, subscription_id: str) -> None:

@@ -203,7 +203,9 @@ class Feed:
         if standing is None:
             return None
         for row in standing.ended:
-            await self._finish(row["run_id"], ending_of(row), row["attempt"], row["frame_count"], row["resumable"])
+            await self._finish(
+                row["run_id"], ending_of(row), row["attempt"], row["frame_count"], recorded=row["resumable"]
+            )
         active = self._active
         if active is not None and active.run_id != standing.run_id and standing.seq > active.floor:
             self._active = None  # it was removed: one that is only not known yet comes after what is known
@@ -240,7 +242,7 @@ class Feed:
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunTimedOut() | ev.RunCancelled() | ev.RunRolledBack():
                 if event.last_event_number > self.head:
                     ending, recorded = await self._ending(event, happening.time)
-                    await self._finish(event.run_id, ending, event.attempt, event.frame_count, recorded)
+                    await self._finish(event.run_id, ending, event.attempt, event.frame_count, recorded=recorded)
             case ev.RunDeleted():
                 if event.last_event_number > self.head:
                     ending, _ = await self._ending(event, happening.time)
@@ -290,7 +292,7 @@ class Feed:
         )
         return ending, recorded
 
-    async def _finish(self, run_id: str, ending: Ending, attempt: int, frame_count: int, recorded: bool) -> None:
+    async def _finish(self, run_id: str, ending: Ending, attempt: int, frame_count: int, *, recorded: bool) -> None:
         """The run is over: tell what is left of it."""
         if self._active is not None and not self._is_active(run_id):
             self._active = None  # whatever it was, it is over: runs of a thread come one after the other

@@ -66,12 +66,12 @@ class Protocol:
         end by itself, and the thread need not exist yet.
         """
         try:
-            filter = read_filter(await _json(request))
+            wanted = read_filter(await _json(request))
         except BadFilter as bad:
             raise ApiError(400, str(bad)) from None
         last_id = request.headers.get("last-event-id", "")
-        if filter.since is None and last_id.isascii() and last_id.isdecimal():
-            filter = filter._replace(since=int(last_id[:18]))
+        if wanted.since is None and last_id.isascii() and last_id.isdecimal():
+            wanted = wanted._replace(since=int(last_id[:18]))
         try:
             thread_id = uuid_of(request.match_info["thread_id"], "thread")
             certain = await may_follow(self._core, request, thread_id)
@@ -81,10 +81,10 @@ class Protocol:
             return await _silence(request)  # to who may not, the status is 200 all the same (wire contract §18)
         self._core.enter_stream(request)
         feed: Feed | None = None
-        subscriber = Subscriber(filter, self._limits, certain=certain)
+        subscriber = Subscriber(wanted, self._limits, certain=certain)
         try:
             feed = await self._feeds.open(thread_id)
-            return await self._stream(request, feed, subscriber, filter)
+            return await self._stream(request, feed, subscriber, wanted)
         finally:
             if feed is not None:
                 feed.leave(subscriber)
@@ -92,7 +92,7 @@ class Protocol:
             self._core.leave_stream(request)
 
     async def _stream(
-        self, request: web.Request, feed: Feed, subscriber: Subscriber, filter: Filter
+        self, request: web.Request, feed: Feed, subscriber: Subscriber, wanted: Filter
     ) -> web.StreamResponse:
         out = EventsOut(request, self._core.settings.heartbeat_s, {})
         sdk = is_python_sdk(request.headers.get("user-agent", ""))
@@ -101,16 +101,16 @@ class Protocol:
         await out.open()
         permissions = self._core.permissions
         ask = permissions.reading(request, feed.thread_id)
-        follow = partial(self._follow, request, out, feed, subscriber, filter, sdk=sdk)
+        follow = partial(self._follow, request, out, feed, subscriber, wanted, sdk=sdk)
         return await out.while_permitted(permissions, feed.thread_id, "ask", ask, follow)
 
     async def _follow(
-        self, request: web.Request, out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter, *, sdk: bool
+        self, request: web.Request, out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: Filter, *, sdk: bool
     ) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         beat = loop.time() + self._core.settings.heartbeat_s
         if subscriber.certain:
-            await catch_up(out, feed, subscriber, filter, sdk=sdk)
+            await catch_up(out, feed, subscriber, wanted, sdk=sdk)
         while True:
             found = await subscriber.wait(beat)
             if loop.time() >= beat:
@@ -131,7 +131,7 @@ class Protocol:
                         continue
                 except ApiError:
                     return await out.close()
-                await catch_up(out, feed, subscriber, filter, sdk=sdk)
+                await catch_up(out, feed, subscriber, wanted, sdk=sdk)
             await out.write(_told(subscriber.take(), sdk=sdk))
             if subscriber.overrun:
                 await out.cut_off()
@@ -148,13 +148,13 @@ class EventsOut(StreamOut):
             await super().fail(error, message)
 
 
-async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, filter: Filter, *, sdk: bool) -> None:
+async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: Filter, *, sdk: bool) -> None:
     """Write what was before, and what happens meanwhile, until nothing is left but what comes."""
     subscriber.fall_back()
     while subscriber.certain:
         head = feed.head
         async for events in feed.past(subscriber.after, head):
-            await out.write(_told([event for event in events if filter.wants(event)], sdk=sdk))
+            await out.write(_told([event for event in events if wanted.wants(event)], sdk=sdk))
         if subscriber.certain:
             subscriber.after = head
         if feed.head == head:

@@ -119,9 +119,9 @@ class Sockets:
 class _Subscription:
     __slots__ = ("after", "behind", "filter")
 
-    def __init__(self, filter: Filter) -> None:
-        self.filter = filter
-        self.after = filter.since or 0
+    def __init__(self, wanted: Filter) -> None:
+        self.filter = wanted
+        self.after = wanted.since or 0
         self.behind = True
         """Older events are sent; those that happen meanwhile will be read like them."""
 
@@ -203,12 +203,12 @@ class Socket:
         self._graph = graph_id
         self._started_after = floor
 
-    async def subscribe(self, filter: Filter) -> Object:
+    async def subscribe(self, wanted: Filter) -> Object:
         limit = self._core.settings.max_subscriptions
         if len(self._subscriptions) >= limit:
             raise Refused("invalid_argument", f"A connection has at most {limit} subscriptions.")
         id = uuid4()
-        subscription = self._subscriptions[id] = _Subscription(filter)
+        subscription = self._subscriptions[id] = _Subscription(wanted)
         try:
             replayed = await self._replay(subscription)
         except BaseException:
@@ -225,11 +225,11 @@ class Socket:
     async def reconnect(self, params: Object) -> Object:
         if self._run is None:
             raise Refused("no_such_run", NO_ACTIVE_RUN)
-        filter = read_filter(params)
+        wanted = read_filter(params)
         last = params.get("last_event_id")
-        if filter.since is None and isinstance(last, str):
-            filter = filter._replace(since=await self._seq_of(last))
-        result = await self.subscribe(filter)
+        if wanted.since is None and isinstance(last, str):
+            wanted = wanted._replace(since=await self._seq_of(last))
+        result = await self.subscribe(wanted)
         return {"restored": True, "missed_events": result["replayed_events"]}
 
     async def tree(self) -> Object:

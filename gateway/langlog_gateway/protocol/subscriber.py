@@ -16,11 +16,11 @@ from .filter import Filter
 
 
 class Subscriber:
-    def __init__(self, filter: Filter, limits: Limits, *, certain: bool) -> None:
-        self._filter = filter
+    def __init__(self, wanted: Filter, limits: Limits, *, certain: bool) -> None:
+        self._filter = wanted
         self.certain = certain
         """The caller may be told; False: to be found out once there is such a thread."""
-        self.after = filter.since or 0
+        self.after = wanted.since or 0
         """Number of the last event that it is past, while it is `behind`."""
         self.behind = False
         """It reads what was before: nothing waits for it meanwhile, since it will read that too."""

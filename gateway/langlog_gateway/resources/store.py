@@ -199,9 +199,9 @@ def check_namespace(namespace: list[str]) -> None:
         raise ApiError(400, f'Root label for namespace cannot be "langgraph". Got: {tuple(namespace)}')
 
 
-def members_of(filter: object) -> int:
+def members_of(conditions: object) -> int:
     """How many conditions a filter may come to: its members, those of its members included."""
-    found, waiting = 0, [filter]
+    found, waiting = 0, [conditions]
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, dict):

@@ -57,8 +57,8 @@ class System:
             raise not_ready(failures.values())
         if detailed:
             found = await services(self._core.reads, self._core.pipe, self._core.log)
-            return encoded_response(Health(True, found))
-        return encoded_response(Health(True))
+            return encoded_response(Health(ok=True, services=found))
+        return encoded_response(Health(ok=True))
 
     async def docs(self, request: web.Request) -> web.Response:
         """Returns a page that shows this document."""

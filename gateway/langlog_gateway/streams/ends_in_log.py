@@ -49,11 +49,11 @@ class EndsInLog:
         return None
 
 
-def _ended(type: str, value: bytes, run_id: str) -> Ended | None:
-    if type in ev.MSGPACK_EVENTS:
+def _ended(type_name: str, value: bytes, run_id: str) -> Ended | None:
+    if type_name in ev.MSGPACK_EVENTS:
         return None
     try:
-        return ended(ev.decode(type, value), run_id)
+        return ended(ev.decode(type_name, value), run_id)
     except (KeyError, msgspec.MsgspecError) as error:
-        logger.warning("gateway.event_unreadable", type=type, error=str(error))
+        logger.warning("gateway.event_unreadable", type=type_name, error=str(error))
         return None

@@ -215,11 +215,11 @@ class Opening:
         self._waiting: deque[tuple[Callable[[JsonHandlers], Awaitable[None]], Callable[[], None]]] = deque()
         self._work: asyncio.Task[None] | None = None
 
-    def take(self, open: Callable[[JsonHandlers], Awaitable[None]], missed: Callable[[], None]) -> None:
+    def take(self, opened: Callable[[JsonHandlers], Awaitable[None]], missed: Callable[[], None]) -> None:
         if len(self._waiting) >= self._most:
             missed()
             return
-        self._waiting.append((open, missed))
+        self._waiting.append((opened, missed))
         if self._work is None or self._work.done():
             self._work = asyncio.ensure_future(self._drain())
 
@@ -229,9 +229,9 @@ class Opening:
 
     async def _drain(self) -> None:
         while self._waiting:
-            open, missed = self._waiting.popleft()
+            opened, missed = self._waiting.popleft()
             try:
-                await open(self._handlers)
+                await opened(self._handlers)
             except Exception:  # of the project's handler: who watches looks into the read model instead
                 logger.exception("watch.handler_failed")
                 missed()

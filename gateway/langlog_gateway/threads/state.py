@@ -56,7 +56,9 @@ class ThreadState:
             return await self._then(request, thread_id, request.query["as_of"])
         at = requests.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
         select = checked(query_names(request, "select"))
-        return await self._state(request, thread_id, at, truthy(request.query.get("subgraphs")), select)
+        return await self._state(
+            request, thread_id, at, subgraphs=truthy(request.query.get("subgraphs")), select=select
+        )
 
     async def at(self, request: web.Request) -> web.Response:
         """Returns the state of a thread or of one of its subgraphs at a checkpoint. An unknown checkpoint gives an
@@ -65,10 +67,10 @@ class ThreadState:
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, requests.STATE_AT_CHECKPOINT)
         select = checked(body.select or [])
-        return await self._state(request, thread_id, body.checkpoint, bool(body.subgraphs), select)
+        return await self._state(request, thread_id, body.checkpoint, subgraphs=bool(body.subgraphs), select=select)
 
     async def _state(
-        self, request: web.Request, thread_id: str, at: requests.Checkpoint, subgraphs: bool, select: list[str]
+        self, request: web.Request, thread_id: str, at: requests.Checkpoint, *, subgraphs: bool, select: list[str]
     ) -> web.Response:
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         found = await self.read(request, thread_id, at, subgraphs=subgraphs, select=select)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from aiohttp import web
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD, BrotliDecompressor, ZSTDDecompressor
 
+from ..aiohttp_members import set_body
 from ..errors import ApiError
 from .budget import SMALL_BYTES, BodyBudget
 
@@ -73,8 +74,7 @@ async def receive_body(request: web.Request, user: str = "") -> bytes:
     """
     if RECEIVED not in request:
         source = request.get(SOURCE)
-        # aiohttp has no public way to set the body of a request
-        request._read_bytes = await _from_connection(request, user) if source is None else await source.read()
+        set_body(request, await _from_connection(request, user) if source is None else await source.read())
         request[RECEIVED] = True
     return await request.read()
 
@@ -83,7 +83,7 @@ def release_body(request: web.Request) -> None:
     """The body is no longer needed: it has been decoded, or the request is over. Later calls do nothing."""
     held = request.pop(HELD, None)
     if held is not None:
-        request._read_bytes = b""
+        set_body(request, b"")
         request.app[BUDGET].give(*held)
 
 
