@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from langlog_backbone.process.ending import Ending
-from langlog_backbone.process.service import Service, StartError, run_services
+from langlog_backbone.process.service import SLOW_START_S, STEP_S, Service, StartError, run_services
 from structlog.testing import CapturingLogger
+
+from tests.stack.sources import in_virtual_time
 
 WAIT_S = 60.0
 
@@ -70,6 +72,7 @@ def two(diary: list[str]) -> tuple[Told, Told, list[Service]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@in_virtual_time
 async def test_services_start_in_order_and_end_in_reverse_on_a_signal(number: int) -> None:
     diary: list[str] = []
     _, _, services = two(diary)
@@ -81,6 +84,7 @@ async def test_services_start_in_order_and_end_in_reverse_on_a_signal(number: in
     assert diary == ["a start", "b start", *ENDED]
 
 
+@in_virtual_time
 async def test_a_process_is_ready_once_all_its_services_make_progress() -> None:
     a, b, services = two([])
     a.behind = b.behind = 3
@@ -92,6 +96,7 @@ async def test_a_process_is_ready_once_all_its_services_make_progress() -> None:
     assert await asyncio.wait_for(running, WAIT_S) == 1
 
 
+@in_virtual_time
 async def test_a_process_that_is_to_end_before_it_is_ready_ends() -> None:
     diary: list[str] = []
     a, _, services = two(diary)
@@ -109,6 +114,7 @@ async def _looked(service: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), None])
+@in_virtual_time
 async def test_one_that_ends_takes_the_others_along_and_the_process_says_failure(error: Exception | None) -> None:
     diary: list[str] = []
     a, _, services = two(diary)
@@ -120,6 +126,7 @@ async def test_one_that_ends_takes_the_others_along_and_the_process_says_failure
     assert diary[2:] == ENDED
 
 
+@in_virtual_time
 async def test_one_that_cannot_start_stops_those_that_had_and_says_why() -> None:
     diary: list[str] = []
     _, b, services = two(diary)
@@ -129,6 +136,7 @@ async def test_one_that_cannot_start_stops_those_that_had_and_says_why() -> None
     assert diary == ["a start", "b start", *ENDED]
 
 
+@in_virtual_time
 async def test_what_nobody_foresaw_in_a_start_is_said_in_a_line_too() -> None:
     diary: list[str] = []
     _, b, services = two(diary)
@@ -138,6 +146,7 @@ async def test_what_nobody_foresaw_in_a_start_is_said_in_a_line_too() -> None:
     assert diary == ["a start", "b start", *ENDED]
 
 
+@in_virtual_time
 async def test_what_shows_the_steps_of_a_start_sees_which_one_failed() -> None:
     diary: list[str] = []
     _, b, services = two(diary)
@@ -154,8 +163,8 @@ async def test_what_shows_the_steps_of_a_start_sees_which_one_failed() -> None:
 
 
 @pytest.mark.parametrize("step", ["drain", "stop"])
+@in_virtual_time
 async def test_after_a_failed_start_what_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    monkeypatch.setattr("langlog_backbone.process.service.FAILED_START_S", 0.2)
     diary: list[str] = []
     a, b, services = two(diary)
     b.start_error = RuntimeError("broken")
@@ -165,6 +174,7 @@ async def test_after_a_failed_start_what_hangs_is_cut_off(monkeypatch: pytest.Mo
     assert diary == ["a start", "b start", *("hangs" if x == f"a {step}" else x for x in ENDED)]
 
 
+@in_virtual_time
 async def test_a_signal_ends_a_start_that_waits() -> None:
     diary: list[str] = []
     _, b, services = two(diary)
@@ -176,21 +186,23 @@ async def test_a_signal_ends_a_start_that_waits() -> None:
     assert diary == ["a start", "b start", *ENDED]
 
 
+@in_virtual_time
 async def test_a_start_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langlog_backbone.process.service.SLOW_START_S", 0.01)
     _, b, services = two([])
     b.start_waits_for.clear()
     told = CapturingLogger()
     monkeypatch.setattr("langlog_backbone.process.service.logger", told)
     running = asyncio.create_task(run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM)))
     await asyncio.wait_for(b.starting.wait(), WAIT_S)
-    while not told.calls:
-        await asyncio.sleep(0)
+    await asyncio.sleep(SLOW_START_S * 0.9)
+    assert not told.calls
+    await asyncio.sleep(SLOW_START_S * 0.2)
     b.start_waits_for.set()
     assert await asyncio.wait_for(running, WAIT_S) == 0
     assert (told.calls[0].args, told.calls[0].kwargs) == (("service.starts_slowly",), {"service": "b"})
 
 
+@in_virtual_time
 async def test_a_start_does_not_wait_for_a_service_that_has_failed() -> None:
     diary: list[str] = []
     a, b, services = two(diary)
@@ -203,18 +215,23 @@ async def test_a_start_does_not_wait_for_a_service_that_has_failed() -> None:
 
 
 @pytest.mark.parametrize("step", ["drain", "stop"])
+@in_virtual_time
 async def test_a_step_that_hangs_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     diary: list[str] = []
     a, b, services = two(diary)
     for service in (a, b):
         monkeypatch.setattr(service, step, functools.partial(hang, diary))
     running = asyncio.create_task(
-        run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM), ending=Ending(0.2))
+        run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM), ending=Ending(20.0))
     )
+    clock = asyncio.get_running_loop().time
+    began = clock()
     assert await asyncio.wait_for(running, WAIT_S) == 0
+    assert clock() - began <= 20.0 + len(services) * STEP_S
     assert diary == ["a start", "b start", *("hangs" if x.endswith(step) else x for x in ENDED)]
 
 
+@in_virtual_time
 async def test_a_second_signal_ends_the_draining_and_still_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     diary: list[str] = []
     _, b, services = two(diary)

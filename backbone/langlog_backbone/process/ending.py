@@ -15,10 +15,10 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from ..time.sources import monotonic
 from .settings import Settings
 
 AT_ONCE_S = 2.0
@@ -68,13 +68,13 @@ class Ending:
             self.begin()
         elif not self.hurried.is_set():
             self.hurried.set()
-            self._until = time.monotonic()
+            self._until = monotonic()
             self._force_after(AT_ONCE_S, "ended at once by a second signal")
 
     def begin(self) -> None:
         """Count from now, unless that has begun."""
         if self._until is None:
-            self._until = time.monotonic() + self._limit_s
+            self._until = monotonic() + self._limit_s
             self._force_after(
                 self._limit_s,
                 f"ended by force {self._limit_s:g} s after the stop signal (LANGLOG_STOP_SECS): a server that it "
@@ -92,7 +92,7 @@ class Ending:
     def _left(self, spared_s: float) -> float:
         if self._until is None:
             return self._limit_s
-        return max(0.0, self._until - min(spared_s, self._limit_s / 2) - time.monotonic())
+        return max(0.0, self._until - min(spared_s, self._limit_s / 2) - monotonic())
 
     def _force_after(self, seconds: float, reason: str) -> None:
         if self._force is not None:
