@@ -91,7 +91,10 @@ async def each_thread_is_found(model: Model, log: Log) -> None:
         for table in ("runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "frames", "thread_events"):
             count = await model.pool.fetchval(f"SELECT count(*) FROM {table} WHERE thread_id = $1", id)
             assert len(list(rows_of(rows.rows, table))) == count, table
-        head = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = $1 AND ns = ''"
+        head = (
+            "SELECT checkpoint_id FROM checkpoints WHERE thread_id = $1 AND ns = '' "
+            "ORDER BY log_position DESC, checkpoint_id DESC LIMIT 1"
+        )
         assert rows.head(()) == await model.pool.fetchval(head, id)
     assert await thread_rows(log, "nobody's") is None
 
