@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from langlog_schemas import checkpoints as cp
@@ -58,14 +58,6 @@ class AsOf(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[RunAtPosition]
     checkpoint_id: str | None
     """Of the root namespace; None: there was no checkpoint."""
-
-
-def moment_or_position(text: str) -> int | datetime:
-    """``42`` or a time in ISO 8601 with its zone (without one: UTC). Raises ValueError."""
-    if text.isdecimal():
-        return int(text)
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf:
