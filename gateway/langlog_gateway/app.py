@@ -53,6 +53,7 @@ from .resources.truncation import Truncation
 from .resources.webhooks import WebhookLog
 from .runs.retry import Retries
 from .runs.routes import Runs
+from .runs.search import RunSearch
 from .threads.events import ThreadEvents
 from .threads.fork import Forks
 from .threads.interrupts import Interrupts
@@ -126,6 +127,7 @@ def build_app(core: Core) -> web.Application:
         *Crons(core).routes(),
         *Runs(core).routes(),
         *Retries(core).routes(),
+        *RunSearch(core).routes(),
         *WebhookLog(core).routes(),
         *ThreadEvents(core).routes(),
         *Store(core).routes(),

@@ -33,6 +33,7 @@ from .http.backends import SOURCE, Commands, Origin, Queries, Reads
 from .http.errors import JSON, ApiError
 from .http.metrics import Metrics
 from .http.options import read_options
+from .http.pages import AFTER
 from .http.queue_depth import QueueDepth
 from .streams.backlog import Backlog
 from .streams.ends_in_log import EndsInLog
@@ -197,8 +198,9 @@ def no_content(status: int = 204) -> web.Response:
     return web.Response(status=status)
 
 
-def page_headers(offset: int, limit: int, found: int) -> dict[str, str]:
-    """Pagination (wire contract §1.4). ``found``: rows got when one more than ``limit`` was asked for."""
+def page_headers(offset: int, limit: int, found: int, after: str | None = None) -> dict[str, str]:
+    """Pagination (wire contract §1.4). ``found``: rows got when one more than ``limit`` was asked for; ``after``: see `pages`."""
     if found > limit:
-        return {"x-pagination-total": str(offset + limit + 1), "x-pagination-next": str(offset + limit)}
+        cursor = {} if after is None else {AFTER: after}
+        return {"x-pagination-total": str(offset + limit + 1), "x-pagination-next": str(offset + limit), **cursor}
     return {"x-pagination-total": str(offset + found)}

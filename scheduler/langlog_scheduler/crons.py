@@ -287,7 +287,7 @@ def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: boo
         kwargs=run["kwargs"],
         user_id=user_id,
         assistant_metadata=assistant.metadata,
-        metadata=run["metadata"],
+        metadata={**run["metadata"], "cron_id": cron_id},  # by which the runs of a cron are found
         thread_config=layered.thread_config,
         multitask_strategy=body.multitask_strategy,
         if_not_exists="create" if stateless else "reject",

@@ -195,6 +195,7 @@ REQUESTS = [
         {"assistant_id": "echo", "schedule": "@daily", "input": {"text": "Good morning"}, "enabled": False},
     ),
     Send("GET /runs/crons/{cron_id}"),
+    Send("POST /runs/crons/{cron_id}/fire"),
     Send("PATCH /runs/crons/{cron_id}", {"enabled": False}),
     Send("POST /runs/crons/search", {"metadata": {"team": "support"}, "limit": 10}),
     Send("POST /runs/crons/count", {"thread_id": THREAD}),
@@ -218,6 +219,8 @@ REQUESTS = [
         keep={"failed_run": RUN_ID},
     ),
     Send("POST /runs/retry", {"run_ids": ["<failed_run>"]}),
+    Send("POST /runs/search", {"graph_id": "echo", "status": ["success"], "limit": 1}),
+    Send("POST /runs/count", {"graph_id": "failing", "created_after": "2026-01-15T00:00:00Z"}),
     Send("GET /changes", query={"kinds": "threads,runs"}, header={**SSE, "Last-Event-ID": "0"}, until="id: "),
     # operators
     Send("GET /operator/log/records", query={"key": [THREAD], "type": ["thread.created"], "limit": 1}),

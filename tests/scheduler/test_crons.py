@@ -226,7 +226,8 @@ async def test_the_run_has_the_kwargs_that_a_gateway_gives(stack: CronStack) -> 
     kwargs = msgspec.json.decode(task.kwargs)
     configurable = kwargs["config"]["configurable"]
     assert task.thread_id == "t"
-    assert msgspec.json.decode(task.metadata) == {"of": "cron", "t": 1, "graph_id": "g", "assistant_id": "a"}
+    ids = {"graph_id": "g", "assistant_id": "a", "cron_id": cron_id}
+    assert msgspec.json.decode(task.metadata) == {"of": "cron", "t": 1, **ids}
     assert configurable["cron_id"] == cron_id
     assert (configurable["tone"], configurable["user"]) == ("dry", "u")
     assert configurable["langgraph_request_id"] is None

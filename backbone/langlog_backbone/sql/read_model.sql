@@ -114,6 +114,9 @@ DO $$ BEGIN   -- a read model of before this column; looked up first, because AL
 END $$;
 CREATE INDEX IF NOT EXISTS runs_thread ON runs (thread_id, ordinal DESC);
 CREATE INDEX IF NOT EXISTS runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
+CREATE INDEX IF NOT EXISTS runs_created ON runs (created_at, run_id);
+CREATE INDEX IF NOT EXISTS runs_failed ON runs (created_at, run_id) WHERE status IN ('error', 'timeout', 'interrupted');
+CREATE INDEX IF NOT EXISTS runs_of_cron ON runs ((metadata ->> 'cron_id'), created_at) WHERE metadata ? 'cron_id';
 CREATE INDEX IF NOT EXISTS runs_due ON runs (not_before) WHERE status = 'pending' AND not_before IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS webhooks (   -- what is told of runs that are over, and how telling it went; outlives run and thread

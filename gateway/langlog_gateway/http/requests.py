@@ -5,12 +5,13 @@ Members that are only handed on stay ``Raw``.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from langlog_backbone.project.ttl import Minutes
 from langlog_schemas.commands import TTL_MAX_MINUTES, Ttl
-from langlog_schemas.events import ThreadStatus
+from langlog_schemas.events import RunStatus, ThreadStatus
 from langlog_schemas.json_types import Object
 from langlog_schemas.runs.request import Checkpoint as Checkpoint
 from langlog_schemas.runs.request import CheckpointName
@@ -27,6 +28,8 @@ BULK_MAX = 1_000
 Name = Annotated[str, Meta(max_length=1_000)]
 Description = Annotated[str, Meta(max_length=10_000)]
 """Of an assistant, in characters: every list of assistants carries them."""
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time in ISO 8601 with its offset."""
 SortOrder = Literal["asc", "desc"]
 NULL = Raw(b"null")
 
@@ -218,31 +221,6 @@ class ThreadPatch(Struct):
     """New time to live"""
 
 
-class ThreadSearch(Struct):
-    """Which threads to return, and how. All conditions must hold."""
-
-    ids: Ids = []
-    """Ids of threads; an empty list means all"""
-    metadata: Object = {}
-    """Metadata that the objects must contain; nested objects are compared member by member"""
-    values: Object = {}
-    """State values that the threads must contain"""
-    status: ThreadStatus | UnsetType = UNSET
-    """Status of the threads"""
-    limit: Limit = 10
-    """Maximum number of entries"""
-    offset: Offset = 0
-    """Number of entries to skip"""
-    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
-    """Member to sort by"""
-    sort_order: SortOrder = "desc"
-    """Direction of sorting"""
-    select: Annotated[list[ThreadColumn], Meta(max_length=ENTRIES_MAX)] = []
-    """Members to return; an empty list returns all"""
-    extract: dict[str, str] = {}
-    """Name -> path of a value to return in `extracted`, such as `values.messages[-1]`. Paths begin with `values`, `metadata`, `config` or `interrupts`; at most 10"""
-
-
 class ThreadCount(Struct):
     """Which threads to count. All conditions must hold."""
 
@@ -252,6 +230,41 @@ class ThreadCount(Struct):
     """State values that the threads must contain"""
     status: ThreadStatus | UnsetType = UNSET
     """Status of the threads"""
+    graph_id: str | None = None
+    """Graph of the last run"""
+    assistant_id: str | None = None
+    """Id of the assistant of the last run"""
+    id_prefix: Annotated[str, Meta(max_length=36)] | None = None
+    """What the ids of the threads begin with"""
+    created_after: Moment | None = None
+    """Time that the threads were created at or after"""
+    created_before: Moment | None = None
+    """Time that the threads were created before"""
+    updated_after: Moment | None = None
+    """Time that the threads were changed at or after"""
+    updated_before: Moment | None = None
+    """Time that the threads were last changed before"""
+
+
+class ThreadSearch(ThreadCount):
+    """Which threads to return, and how. All conditions must hold."""
+
+    ids: Ids = []
+    """Ids of threads; an empty list means all"""
+    limit: Limit = 10
+    """Maximum number of entries"""
+    offset: Offset = 0
+    """Number of entries to skip"""
+    after: str | None = None
+    """Response header `x-pagination-after` of the page before: the page begins there. Pages stay as fast as the first one; not with `sort_by` status"""
+    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
+    """Member to sort by"""
+    sort_order: SortOrder = "desc"
+    """Direction of sorting"""
+    select: Annotated[list[ThreadColumn], Meta(max_length=ENTRIES_MAX)] = []
+    """Members to return; an empty list returns all"""
+    extract: dict[str, str] = {}
+    """Name -> path of a value to return in `extracted`, such as `values.messages[-1]`. Paths begin with `values`, `metadata`, `config` or `interrupts`; at most 10"""
 
 
 class ThreadFork(Struct):
@@ -381,6 +394,42 @@ RunColumn = Literal[
     "langsmith_session_name",
     "cancel_reason",
 ]
+
+
+class RunsCount(Struct):
+    """Which runs to count. All conditions must hold."""
+
+    status: RunStatus | Annotated[list[RunStatus], Meta(max_length=10)] | None = None
+    """Status of the runs, one or several"""
+    thread_id: str | None = None
+    """Id of the thread of the runs"""
+    assistant_id: str | None = None
+    """Id of the assistant of the runs"""
+    graph_id: str | None = None
+    """Graph that the runs execute"""
+    cron_id: str | None = None
+    """Id of the cron that created the runs"""
+    metadata: Object = {}
+    """Metadata that the runs must contain; nested objects are compared member by member"""
+    created_after: Moment | None = None
+    """Time that the runs were created at or after"""
+    created_before: Moment | None = None
+    """Time that the runs were created before"""
+
+
+class RunsSearch(RunsCount):
+    """Which runs to return, and how. All conditions must hold."""
+
+    limit: Limit = 10
+    """Maximum number of entries"""
+    offset: Offset = 0
+    """Number of entries to skip"""
+    after: str | None = None
+    """Response header `x-pagination-after` of the page before: the page begins there. Pages stay as fast as the first one"""
+    sort_order: SortOrder = "desc"
+    """`desc` returns the newest first"""
+    select: Annotated[list[RunColumn], Meta(max_length=ENTRIES_MAX)] = []
+    """Members to return; an empty list returns all"""
 
 
 class RunsRetry(Struct):
@@ -544,6 +593,8 @@ STATE_UPDATE = msgspec.json.Decoder(StateUpdate)
 HISTORY_SEARCH = msgspec.json.Decoder(HistorySearch)
 RUN_CREATE = msgspec.json.Decoder(RunCreate)
 RUN_BATCH = msgspec.json.Decoder(Annotated[list[RunCreate], Meta(min_length=1, max_length=ENTRIES_MAX)])
+RUNS_COUNT = msgspec.json.Decoder(RunsCount)
+RUNS_SEARCH = msgspec.json.Decoder(RunsSearch)
 RUNS_RETRY = msgspec.json.Decoder(RunsRetry)
 CANCEL_MANY = msgspec.json.Decoder(CancelMany)
 STORE_PUT = msgspec.json.Decoder(StorePut)

@@ -393,6 +393,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /interrupts/respond": Operation(
         "Answer open interrupts", b.InterruptsRespond, list[interrupts.Answered], (400,), headers=KEY
     ),
+    "POST /runs/search": Operation("Search runs of all threads", b.RunsSearch, list[runs.Run], (400,)),
+    "POST /runs/count": Operation("Count runs of all threads", b.RunsCount, int, (400,)),
+    "POST /runs/crons/{cron_id}/fire": Operation("Run cron now", None, runs.Run, (400, 404, 409), headers=KEY),
     "POST /runs/retry": Operation("Retry runs", b.RunsRetry, list[runs.Retried], (400,), headers=KEY),
     "POST /interrupts/count": Operation("Count open interrupts", b.InterruptCount, int, (400,)),
     "GET /changes": Operation(

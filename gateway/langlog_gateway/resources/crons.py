@@ -23,6 +23,7 @@ from ..http.validation import decode_body, path_uuid, read_body, uuid_of
 from ..responses import crons
 from ..runs.steps import Particulars
 from ..runs.submission import RunSubmission
+from ..runs.waiting import run_headers
 from .cron_access import CronAccess
 
 SQL = load_sql("langlog_gateway", "crons.sql")
@@ -59,6 +60,7 @@ class Crons:
             web.get(one, self.get),
             web.patch(one, self.patch),
             web.delete(one, self.delete),
+            web.post(f"{one}/fire", self.fire),
         ]
 
     async def create(self, request: web.Request) -> web.Response:
@@ -187,6 +189,23 @@ class Crons:
         )
         await self._core.commands.execute(command, origin_of(request))
         return encoded_response(crons.cron(await self._row(cron_id)))
+
+    async def fire(self, request: web.Request) -> web.Response:
+        """Creates a run of the cron now, whether the cron is enabled or not; its schedule does not change.
+
+        The run is made for the caller, with the cron's input, settings and thread; its metadata has `cron_id`, as that of every run
+        that the cron has created since this version (`POST /runs/search` lists them by `cron_id`).
+        """
+        cron_id = path_uuid(request, "cron")
+        await self._access.admit(request, "read", cron_id, not_found())
+        row = await self._row(cron_id)
+        run = _run_of(msgspec.json.decode(row["payload"]), msgspec.json.decode(row["metadata"]) | {"cron_id": cron_id})
+        run.assistant_id = row["assistant_id"]
+        run.on_completion = "keep" if row["on_run_completed"] == "keep" else "delete"
+        run.after_seconds = 0
+        prepared = await self._submission.prepare(request, run, row["thread_id"], CRON_RUN)
+        reply = await self._submission.submit(prepared)
+        return encoded_response(await self._submission.created(prepared, reply), headers=run_headers(prepared))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Deletes a cron. Runs that it has created stay."""

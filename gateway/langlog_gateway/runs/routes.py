@@ -20,6 +20,7 @@ from ..http.errors import ApiError, missing_thread, not_found, unprocessable
 from ..http.validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
 from ..responses import runs
 from ..streams.watch import Watch
+from .search import run_columns
 from .steps import Particulars
 from .streaming import RunStreams
 from .submission import SQL, RunSubmission
@@ -31,9 +32,6 @@ NONE_MATCHING = (
     "and the runs haven't been deleted or completed."
 )
 COLUMNS: tuple[str, ...] = get_args(requests.RunColumn)
-CANCEL_REASON = """CASE WHEN status <> 'interrupted' THEN NULL WHEN cancel_reason IS NOT NULL THEN cancel_reason
-    WHEN superseded_by IS NOT NULL THEN 'superseded by run ' || superseded_by ELSE coalesce(error ->> 'message', 'interrupt') END"""
-"""Why a run was cancelled; null: it was not. Shown where somebody said it, and to who selects it."""
 TAKEN = "taken: interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 """Of a run whose input another run has taken in: the clients' ``reason``."""
 BAD_REASON = 'reason may be "taken", with action "interrupt": got {!r} with {!r}'
@@ -148,7 +146,7 @@ class Runs:
         status = request.query.get("status") or None
         if offset < 0:  # counted from the oldest run
             offset = max(0, offset + int(await self._core.reads.value(SQL["count"], thread_id, status)))
-        sql = SQL["list"].format(columns=_columns(select))
+        sql = SQL["list"].format(columns=run_columns(select))
         limit = max(0, min(limit, self._core.settings.max_page))
         rows = await self._core.reads.rows(sql, thread_id, status, limit, offset)
         return encoded_response([runs.run(row, select) for row in rows])
@@ -364,10 +362,3 @@ def _target(request: web.Request) -> str | None:
 def _action(request: web.Request) -> cmd.CancelAction:
     """Unknown actions are not rejected (wire contract §7.3)."""
     return "rollback" if request.query.get("action") == "rollback" else "interrupt"
-
-
-def _columns(select: Any) -> str:
-    """Columns for `runs.run`; ``kwargs`` only when it is wanted, it may be big."""
-    columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
-    columns += f", {CANCEL_REASON} AS cancel_reason" if "cancel_reason" in select else ", cancel_reason"
-    return columns if select and "kwargs" not in select else f"{columns}, kwargs"

@@ -53,6 +53,14 @@ ORDER BY ordinal DESC LIMIT $3 OFFSET $4
 -- name: count
 SELECT count(*) FROM runs WHERE thread_id = $1 AND ($2::text IS NULL OR status = $2)
 
+-- name: search
+-- Of all threads; one row more than asked for tells of a further page.
+SELECT {columns} FROM runs WHERE {filters}
+ORDER BY created_at {direction}, run_id {direction} LIMIT {limit} OFFSET {offset}
+
+-- name: count_all
+SELECT count(*) FROM runs WHERE {filters}
+
 -- name: thread_exists
 SELECT EXISTS (SELECT FROM threads WHERE thread_id = $1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from langlog_backbone.postgres.database import load_sql
@@ -13,6 +13,7 @@ from msgspec import UNSET
 from ..auth.visibility import Parameters, conditions
 from ..http.backends import Reads
 from ..http.errors import ApiError, unprocessable
+from ..http.pages import Cursor, cursor_of
 from ..http.requests import ThreadCount, ThreadSearch
 from ..http.validation import uuid_of
 from ..responses.members import raw
@@ -36,8 +37,22 @@ def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters
     found = conditions(visible, parameters)
     if isinstance(body, ThreadSearch) and body.ids:
         found.append(f"thread_id = ANY ({parameters.add([_id(x) for x in body.ids], '::text[]')})")
-    if body.metadata:
-        found.append(f"metadata @> {parameters.add(_json(body.metadata), '::jsonb')}")
+    named = {"graph_id": body.graph_id, "assistant_id": body.assistant_id}
+    metadata = {**body.metadata, **{name: value for name, value in named.items() if value is not None}}
+    if metadata:
+        found.append(f"metadata @> {parameters.add(_json(metadata), '::jsonb')}")
+    if body.id_prefix:
+        # as a range, which the index knows: ids are in C order
+        begins = parameters.add(body.id_prefix.lower(), "::text")
+        found.append(f"thread_id >= {begins} AND thread_id < {begins} || '~'")
+    for column, sign, moment in (
+        ("created_at", ">=", body.created_after),
+        ("created_at", "<", body.created_before),
+        ("updated_at", ">=", body.updated_after),
+        ("updated_at", "<", body.updated_before),
+    ):
+        if moment is not None:
+            found.append(f"{column} {sign} {parameters.add(moment, '::timestamptz')}")
     if body.values:
         found.append(f"state_values @> {parameters.add(_json(body.values), '::jsonb')}")
     if body.status is not UNSET:
@@ -53,14 +68,25 @@ def _column(member: str) -> str:
     return f"{expression} AS context" if member == "context" else expression
 
 
-async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tuple[list[Thread], int]:
-    """The page, and how many rows were found (one over the limit: there is more). Raises ApiError."""
+class Page(NamedTuple):
+    threads: list[Thread]
+    found: int
+    """Rows; one over the limit: there is more."""
+    after: str | None
+    """Cursor of the next page."""
+
+
+async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> Page:
+    """One page. Raises ApiError."""
     parameters = Parameters()
     where = filters(body, visible, parameters)
+    if body.after is not None:
+        where += f" AND {_beyond(body, body.after, parameters)}"
     columns = ", ".join(_column(name) for name in dict.fromkeys(body.select)) if body.select else _ALL
     extracted = extractions(body.extract)
     for n, (_, column, path) in enumerate(extracted):
         columns += f", {column} #> {parameters.add(path, '::text[]')} AS extract_{n}"
+    columns += f", {body.sort_by} AS cursor_at, thread_id AS cursor_id"
     direction = "DESC" if body.sort_order == "desc" else "ASC"
     order = f"{body.sort_by} {direction}"
     if body.sort_by != "thread_id":
@@ -79,7 +105,25 @@ async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> tu
         if body.extract:
             shown.extracted = {name: raw(row[f"extract_{n}"]) for n, (name, _, _) in enumerate(extracted)}
         page.append(shown)
-    return page, len(rows)
+    more = len(rows) > body.limit and body.sort_by != "status"
+    return Page(page, len(rows), _cursor(body, rows[body.limit - 1]).text() if more else None)
+
+
+def _cursor(body: ThreadSearch, row: Any) -> Cursor:
+    at = None if body.sort_by == "thread_id" else row["cursor_at"]
+    return Cursor(body.sort_by, body.sort_order, row["cursor_id"], at)
+
+
+def _beyond(body: ThreadSearch, after: str, parameters: Parameters) -> str:
+    """The condition of rows that come after the cursor. Raises ApiError 422."""
+    if body.sort_by == "status":
+        raise unprocessable("after does not go with sort_by status: sort by a time or by thread_id, or use offset")
+    at = cursor_of(after, body.sort_by, body.sort_order)
+    sign = "<" if body.sort_order == "desc" else ">"
+    if at.at is None:
+        return f"thread_id {sign} {parameters.add(at.id, '::text')}"
+    place = f"({parameters.add(at.at, '::timestamptz')}, {parameters.add(at.id, '::text')})"
+    return f"({body.sort_by}, thread_id) {sign} {place}"
 
 
 async def count(reads: Reads, body: ThreadCount, visible: Filter | None) -> int:

@@ -1,0 +1,52 @@
+"""Pages by cursor: where a page ended, so that the next one begins there however many rows come before. Pure.
+
+An offset reads and drops what it skips, and shifts when rows come or go; a cursor does neither.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+
+import msgspec
+
+from .errors import unprocessable
+
+AFTER = "x-pagination-after"
+"""Response header: cursor of the next page, where there is one."""
+CHARACTERS_MAX = 1_000
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The last row of a page: by what it was sorted, and its id, which decides between equals."""
+
+    sort_by: str
+    sort_order: str
+    id: str
+    at: datetime | None = None
+    """None: the rows are sorted by their ids."""
+
+    def text(self) -> str:
+        return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
+
+
+_decoder = msgspec.json.Decoder(Cursor)
+
+
+def cursor_of(text: str, sort_by: str, sort_order: str) -> Cursor:
+    """A cursor that a page with the same order gave. Raises ApiError 422."""
+    try:
+        if len(text) > CHARACTERS_MAX:
+            raise ValueError(text)
+        found = _decoder.decode(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise unprocessable(f"after is {text[:100]!r}: expected the header {AFTER} of the page before") from None
+    if (found.sort_by, found.sort_order) != (sort_by, sort_order) or (found.at is None) != (sort_by.endswith("_id")):
+        raise unprocessable(
+            f"after belongs to a page sorted by {found.sort_by[:50]} {found.sort_order[:10]}, not by {sort_by} {sort_order}. "
+            "Send the same order for each page"
+        )
+    if found.at is not None and found.at.tzinfo is None:
+        raise unprocessable(f"after is {text[:100]!r}: expected the header {AFTER} of the page before")
+    return found

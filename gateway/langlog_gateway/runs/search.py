@@ -1,0 +1,121 @@
+"""Runs over all threads: ``POST /runs/search`` and ``POST /runs/count`` (langlog's own). One statement from fixed fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ..auth.sight import Sight, sight_of
+from ..auth.visibility import Parameters
+from ..core import Core, encoded_response, page_headers
+from ..http import requests
+from ..http.pages import Cursor, cursor_of
+from ..http.requests import RunsCount, RunsSearch
+from ..http.validation import read_body, uuid_of
+from ..responses import runs
+from .submission import SQL
+
+CANCEL_REASON = """CASE WHEN status <> 'interrupted' THEN NULL WHEN cancel_reason IS NOT NULL THEN cancel_reason
+    WHEN superseded_by IS NOT NULL THEN 'superseded by run ' || superseded_by ELSE coalesce(error ->> 'message', 'interrupt') END"""
+"""Why a run was cancelled; null: it was not. Shown where somebody said it, and to who selects it."""
+PARTIAL = ("pending", "running"), ("error", "timeout", "interrupted")
+"""Statuses that a partial index holds: said twice, as text, so that the planner sees that it fits."""
+
+
+class RunSearch:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/runs/search", self.search), web.post("/runs/count", self.count)]
+
+    async def search(self, request: web.Request) -> web.Response:
+        """Returns runs of all threads that meet all conditions, newest first; a run is seen by those who see its thread.
+
+        Runs that were deleted with the thread of a run without a thread are not there any more. For the next page send the response
+        header `x-pagination-after` as `after`, or `x-pagination-next` as `offset`.
+        """
+        body = await read_body(request, requests.RUNS_SEARCH)
+        sight = await self._sight(request, body)
+        parameters = Parameters()
+        where = conditions(body, sight, parameters)
+        if body.after is not None:
+            where += f" AND {_beyond(body, body.after, parameters)}"
+        sql = SQL["search"].format(
+            columns=run_columns(body.select),
+            filters=where,
+            direction="DESC" if body.sort_order == "desc" else "ASC",
+            limit=parameters.add(body.limit + 1, "::bigint"),
+            offset=parameters.add(body.offset, "::bigint"),
+        )
+        rows = await self._core.reads.rows(sql, *parameters.values)
+        after = None
+        if len(rows) > body.limit:
+            last = rows[body.limit - 1]
+            after = Cursor("created_at", body.sort_order, last["run_id"], last["created_at"]).text()
+        headers = page_headers(body.offset, body.limit, len(rows), after)
+        return encoded_response([runs.run(row, body.select) for row in rows[: body.limit]], headers=headers)
+
+    async def count(self, request: web.Request) -> web.Response:
+        """Returns the number of runs of all threads that meet all conditions."""
+        body = await read_body(request, requests.RUNS_COUNT)
+        sight = await self._sight(request, body)
+        parameters = Parameters()
+        sql = SQL["count_all"].format(filters=conditions(body, sight, parameters))
+        return encoded_response(int(await self._core.reads.value(sql, *parameters.values)))
+
+    async def _sight(self, request: web.Request, body: RunsCount) -> Sight:
+        """What the caller sees; ids of the body are checked. Raises ApiError."""
+        for name in ("thread", "assistant", "cron"):
+            given: str | None = getattr(body, f"{name}_id")
+            if given is not None:
+                setattr(body, f"{name}_id", uuid_of(given, name))
+        return await sight_of(request, "threads")
+
+
+def conditions(body: RunsCount, sight: Sight, parameters: Parameters) -> str:
+    """The WHERE clause. Raises FilterError."""
+    found = []
+    if not sight.everything:
+        visible = " AND ".join(sight.conditions(parameters, "t.metadata"))
+        found.append(f"EXISTS (SELECT FROM threads t WHERE t.thread_id = runs.thread_id AND {visible})")
+    wanted = [body.status] if isinstance(body.status, str) else body.status
+    if wanted:
+        found.append(f"status = ANY ({parameters.add(list(wanted), '::text[]')})")
+        for held in PARTIAL:
+            if set(wanted) <= set(held):
+                found.append(f"status IN ({', '.join(repr(status) for status in held)})")
+    for column, value in (
+        ("thread_id", body.thread_id),
+        ("assistant_id", body.assistant_id),
+        ("graph_id", body.graph_id),
+        ("metadata ->> 'cron_id'", body.cron_id),
+    ):
+        if value is not None:
+            found.append(f"{column} = {parameters.add(value, '::text')}")
+    if body.cron_id is not None:
+        found.append("metadata ? 'cron_id'")
+    if body.metadata:
+        found.append(f"metadata @> {parameters.add(msgspec.json.encode(body.metadata).decode(), '::jsonb')}")
+    for sign, moment in ((">=", body.created_after), ("<", body.created_before)):
+        if moment is not None:
+            found.append(f"created_at {sign} {parameters.add(moment, '::timestamptz')}")
+    return " AND ".join(found) or "TRUE"
+
+
+def _beyond(body: RunsSearch, after: str, parameters: Parameters) -> str:
+    """The condition of rows that come after the cursor. Raises ApiError 422."""
+    at = cursor_of(after, "created_at", body.sort_order)
+    sign = "<" if body.sort_order == "desc" else ">"
+    place = f"({parameters.add(at.at, '::timestamptz')}, {parameters.add(at.id, '::text')})"
+    return f"(created_at, run_id) {sign} {place}"
+
+
+def run_columns(select: Collection[Any]) -> str:
+    """Columns for `runs.run`; ``kwargs`` only when it is wanted, it may be big."""
+    columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
+    columns += f", {CANCEL_REASON} AS cancel_reason" if "cancel_reason" in select else ", cancel_reason"
+    return columns if select and "kwargs" not in select else f"{columns}, kwargs"
