@@ -62,12 +62,28 @@ def replayed(page: Page) -> None:
     expect(page.get_by_text("the replay matches the recorded run")).to_be_visible()
 
 
+def run(page: Page) -> None:
+    expect(page.get_by_role("button", name="finish").or_(page.get_by_role("region", name="Failure"))).to_be_visible()
+
+
+def diff(page: Page) -> None:
+    expect(page.get_by_role("region", name="Changes")).to_be_visible()
+
+
+def travel(page: Page) -> None:
+    expect(page.get_by_role("region", name="State")).to_be_visible()
+
+
 PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("threads", "threads", threads),
     ("thread", "threads/{mailed}?tab=checkpoints", thread),
     ("health", "health", health),
     ("log", "log?type=run.", threads),
     ("replay", "replay?thread={worked}&run={worked_run}", replayed),
+    ("run", "threads/{failed}/runs/{failed_run}", run),
+    ("events", "threads/{mailed}/events?at=1", threads),
+    ("diff", "threads/{mailed}/diff", diff),
+    ("travel", "threads/{failed}/travel", travel),
 ]
 """Name of the picture, address (with names of `seed` in braces), and what waits until the page shows all."""
 

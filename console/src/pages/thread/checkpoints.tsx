@@ -1,8 +1,7 @@
 // The checkpoints of a thread, newest first, its branches drawn beside them.
-import { query, to } from "../../app/router";
+import type { Loaded } from "../../api/load";
 import type { State } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, Time } from "../../ui/basic";
-import type { Around } from "./data";
 import { branchOf, placed, type Placed } from "./tree";
 
 const ROW = 34;
@@ -12,14 +11,24 @@ const MOST_COLUMNS = 8;
 export const idOf = (state: State): string => state.checkpoint?.checkpoint_id ?? "";
 export const parentOf = (state: State): string | null => state.parent_checkpoint?.checkpoint_id ?? null;
 
-export function Tree({ id, around, chosen }: { id: string; around: Around; chosen: string | null }) {
-  const { value: checkpoints, error } = around.checkpoints;
-  if (error && !checkpoints) return <Failure error={error} again={around.checkpoints.again} />;
+interface Props {
+  checkpoints: Loaded<State[]>;
+  /** Null: the newest. */
+  chosen: string | null;
+  /** Where a checkpoint leads to. */
+  hrefOf: (id: string, isNewest: boolean) => string;
+  /** Loads earlier ones, where there may be any. */
+  earlier?: (() => void) | undefined;
+}
+
+export function Tree({ checkpoints: loaded, chosen, hrefOf, earlier }: Props) {
+  const { value: checkpoints, error } = loaded;
+  if (error && !checkpoints) return <Failure error={error} again={loaded.again} />;
   if (checkpoints === undefined) return <Loading />;
   if (checkpoints.length === 0) return <Nothing title="No checkpoint yet" />;
   const rows = placed(checkpoints, idOf, parentOf);
   const wide = Math.min(MOST_COLUMNS, 1 + rows.reduce((most, row) => Math.max(most, row.column, ...row.lines.map((line) => Math.max(line.from, line.to))), 0));
-  const shown = chosen ?? around.state.value?.checkpoint?.checkpoint_id ?? idOf(checkpoints[0] as State);
+  const shown = chosen ?? idOf(checkpoints[0] as State);
   const branch = branchOf(checkpoints, shown, idOf, parentOf);
   return (
     <div class="tree">
@@ -27,7 +36,7 @@ export function Tree({ id, around, chosen }: { id: string; around: Around; chose
         {rows.map((row, index) => (
           <li key={idOf(row.item)} class={branch.has(idOf(row.item)) ? "" : "aside"}>
             <Drawn row={row} wide={wide} chosen={idOf(row.item) === shown} />
-            <a class="checkpoint" href={to("threads", id, { checkpoint: index === 0 ? null : idOf(row.item), tab: query.value.get("tab") })} aria-current={idOf(row.item) === shown ? "true" : undefined}>
+            <a class="checkpoint" href={hrefOf(idOf(row.item), index === 0)} aria-current={idOf(row.item) === shown ? "true" : undefined}>
               <span class="number quiet">{String(row.item.metadata?.["step"] ?? "")}</span>
               <span class="clip">{label(row.item)}</span>
               {row.item.metadata?.["source"] !== "loop" && <Badge plain tone={row.item.metadata?.["source"] === "fork" || row.item.metadata?.["source"] === "update" ? "busy" : "quiet"}>{String(row.item.metadata?.["source"] ?? "?")}</Badge>}
@@ -38,9 +47,9 @@ export function Tree({ id, around, chosen }: { id: string; around: Around; chose
           </li>
         ))}
       </ol>
-      {around.hasEarlier && (
+      {earlier && (
         <div class="padded">
-          <Button small onClick={around.earlier}>
+          <Button small onClick={earlier}>
             Earlier checkpoints
           </Button>
         </div>

@@ -162,7 +162,14 @@ function AsOf({ id, checkpoint, state }: { id: string; checkpoint: string; state
 function Side({ id, around, checkpoint }: { id: string; around: Around; checkpoint: string | null }) {
   switch (query.value.get("tab") ?? "runs") {
     case "checkpoints":
-      return <Tree id={id} around={around} chosen={checkpoint} />;
+      return (
+        <Tree
+          checkpoints={around.checkpoints}
+          chosen={checkpoint}
+          hrefOf={(one, isNewest) => to("threads", id, { checkpoint: isNewest ? null : one, tab: "checkpoints" })}
+          earlier={around.hasEarlier ? around.earlier : undefined}
+        />
+      );
     case "state":
       return <div class="padded">{around.state.value ? <JsonTree value={around.state.value as unknown as Json} open={2} /> : <Loading />}</div>;
     case "about":

@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { AuditEvent, Json } from "../../api/types";
+import { ticks, timelineOf } from "./timeline";
+
+let offset = 0;
+const event = (ms: number, type: string, data: { [name: string]: Json } = {}): AuditEvent => ({
+  id: "i", type: `langlog.${type}.v1`, time: new Date(ms).toISOString(), subject: "t", run_id: "r", source: null, actor: null, cause: null,
+  position: { topic: "run-events", partition: 0, offset: (offset += 1) }, data,
+});
+const writes = (ms: number, namespace: string, checkpoint: string, node: string, channel: string) =>
+  event(ms, "checkpoint.writes", { namespace, checkpoint_id: checkpoint, task_id: `${node}-task`, node, writes: [{ channel, bytes: 1 }] });
+
+test("a run is its waits, its attempt and its nodes, each from the checkpoint that it began with", () => {
+  const made = timelineOf([
+    event(0, "run.created"), event(0, "run.dispatched", { attempt: 1 }), event(1200, "run.started", { attempt: 1, worker: "abcdefghij" }),
+    event(1210, "checkpoint.written", { namespace: "", checkpoint_id: "c1" }), writes(1300, "", "c1", "plan", "done"),
+    event(1310, "run.succeeded", { attempt: 1 }),
+  ]);
+  assert.deepEqual(made?.bars.map((bar) => [bar.label, bar.start, bar.end, bar.tone]), [
+    ["Waited for a worker", 0, 1200, "gap"], ["Attempt 1", 1200, 1310, "attempt"], ["plan", 1210, 1300, "node"],
+  ]);
+  assert.equal(made?.outcome, "succeeded");
+});
+
+test("a failure names the innermost node, its state and where to go on from", () => {
+  const made = timelineOf([
+    event(0, "run.created"), event(0, "run.dispatched"), event(1, "run.started"),
+    event(2, "checkpoint.written", { namespace: "", checkpoint_id: "c1" }), event(3, "checkpoint.written", { namespace: "work:1", checkpoint_id: "s1" }),
+    writes(4, "work:1", "s1", "add", "__error__"), writes(5, "", "c1", "work", "__error__"),
+    event(6, "run.failed", { error: { error: "ValueError", message: "no" } }),
+  ]);
+  assert.deepEqual(made?.failure, { node: "add", error: "ValueError", message: "no", checkpoint: { namespace: "work:1", id: "s1" }, from: "c1" });
+  assert.deepEqual(made?.bars.map((bar) => [bar.label, bar.depth]), [["Waited for a worker", 0], ["Attempt 1", 0], ["work", 1], ["add", 2]]);
+});
+
+test("a lost worker is a failed attempt and a wait for another one; a run that goes on has open bars", () => {
+  const made = timelineOf([
+    event(0, "run.created"), event(0, "run.dispatched", { attempt: 1 }), event(5, "run.started", { attempt: 1 }),
+    event(10_000, "run.dispatched", { attempt: 2 }), event(10_100, "run.started", { attempt: 2 }),
+  ]);
+  assert.deepEqual(made?.bars.map((bar) => [bar.label, bar.end, bar.tone]), [
+    ["Waited for a worker", 5, "gap"], ["Attempt 1", 10_000, "bad"], ["Waited for another worker", 10_100, "gap"], ["Attempt 2", null, "attempt"], ["Running", null, "step"],
+  ]);
+  assert.equal(made?.end, null);
+});
+
+test("events without a time, and none at all, give no timeline", () => {
+  assert.equal(timelineOf([]), null);
+  assert.equal(timelineOf([{ ...event(0, "run.created"), time: null }]), null);
+});
+
+test("the axis has a few round marks, whatever its length", () => {
+  assert.deepEqual(ticks(1000, 5), [0, 200, 400, 600, 800, 1000]);
+  assert.deepEqual(ticks(0, 5), [0]);
+  assert.ok(ticks(1e9, 6).length <= 7);
+});

@@ -1,0 +1,210 @@
+// One run from its events: waits, attempts and nodes as bars on one axis, live while it goes on. `?bar=` is the one that is open.
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { readOnly } from "../../app/mode";
+import { query, setQuery, to } from "../../app/router";
+import { at, call } from "../../api/client";
+import { useEvents } from "../../api/events";
+import { useLoad } from "../../api/load";
+import { shortType } from "../../api/names";
+import type { Json, Run, State } from "../../api/types";
+import { ActionButton, Badge, CopyButton, Failure, Id, Loading, PageHead, Status } from "../../ui/basic";
+import { duration, exact, oneLine } from "../../ui/format";
+import { JsonTree } from "../../ui/json";
+import { ticks, timelineOf, type Bar, type Failure as Failed, type Timeline } from "./timeline";
+
+const REFRESH_MS = 200;
+const MARKS = 7;
+const SHOWN_BARS = 400;
+
+export default function RunView({ params }: { params: Record<string, string> }) {
+  const thread = params["thread"] ?? "";
+  const id = params["run"] ?? "";
+  const { events, error, live } = useEvents(at`/threads/${thread}/runs/${id}/events`);
+  const timeline = useMemo(() => timelineOf(events), [events]);
+  const run = useLoad((signal) => call<Run>(at`/threads/${thread}/runs/${id}`, { signal }), [thread, id], [timeline?.end, timeline?.bars.length === 0]);
+  const going = timeline !== null && timeline.end === null;
+  const now = useNow(going);
+  const status = run.value?.status;
+  return (
+    <div class="page">
+      <PageHead title={<span>Run <span class="mono">{id.slice(0, 8)}</span></span>} trail={[{ text: "Threads", href: to("threads") }, { text: thread.slice(0, 8), href: to("threads", thread) }]}>
+        {status && <Status of={going && status === "pending" ? "running" : status} />}
+        {going && live && <Badge tone="ok">live</Badge>}
+        <Id id={id} />
+        <CopyButton text={`langlog log show ${id}`} label="Copy the command that shows this run">
+          Command
+        </CopyButton>
+        <a class="button" href={to("threads", thread, "events", { run: id })}>
+          Events
+        </a>
+        {going && !readOnly && (
+          <ActionButton kind="danger" icon="stop" act={() => call(at`/threads/${thread}/runs/${id}/cancel`, { method: "POST" })} done="The run is being cancelled.">
+            Cancel
+          </ActionButton>
+        )}
+      </PageHead>
+      {error && <Failure error={error} />}
+      {timeline === null && !error && <Loading lines={8} />}
+      {timeline !== null && (
+        <div class="page-body timeline-page" tabIndex={0} role="region" aria-label="Timeline">
+          {timeline.failure && <WhatFailed thread={thread} failure={timeline.failure} />}
+          <Bars timeline={timeline} now={now} />
+          <Details thread={thread} bar={timeline.bars.find((bar) => bar.id === query.value.get("bar")) ?? null} />
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** The present, while something goes on. */
+function useNow(going: boolean): number {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    if (!going) return;
+    const timer = setInterval(() => setNow(Date.now()), REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [going]);
+  return now;
+}
+
+function WhatFailed({ thread, failure }: { thread: string; failure: Failed }) {
+  return (
+    <section class="what-failed" aria-label="Failure">
+      <p>
+        <strong>{failure.node === null ? "The run" : <>Node <span class="mono">{failure.node}</span></>} failed:</strong> <strong class="mono">{failure.error}</strong> {oneLine(failure.message, 2000)}
+      </p>
+      <div class="row wrap">
+        {failure.checkpoint && (
+          <details>
+            <summary>Its input</summary>
+            <Before thread={thread} checkpoint={failure.checkpoint} />
+          </details>
+        )}
+        {failure.from && (
+          <span class="row push">
+            <a class="button" href={to("threads", thread, { checkpoint: failure.from })}>
+              State before it
+            </a>
+            <a class="button main" href={to("threads", thread, "travel", { checkpoint: failure.from })}>
+              Run again from there
+            </a>
+          </span>
+        )}
+      </div>
+    </section>
+  );
+}
+
+/** The state that a node began with. */
+function Before({ thread, checkpoint }: { thread: string; checkpoint: { namespace: string; id: string } }) {
+  const state = useLoad(
+    (signal) => call<State>(at`/threads/${thread}/state/checkpoint`, { body: { checkpoint: { checkpoint_id: checkpoint.id, checkpoint_ns: checkpoint.namespace } }, signal }),
+    [thread, checkpoint.id, checkpoint.namespace],
+  );
+  if (state.error) return <Failure error={state.error} again={state.again} />;
+  if (state.value === undefined) return <Loading lines={3} />;
+  return <JsonTree value={state.value.values as Json} open={2} />;
+}
+
+function Bars({ timeline, now }: { timeline: Timeline; now: number }) {
+  const [all, setAll] = useState(false);
+  const end = timeline.end ?? Math.max(now, ...timeline.bars.map((bar) => bar.end ?? bar.start));
+  const last = Math.max(end, ...timeline.bars.map((bar) => bar.end ?? 0));
+  const total = Math.max(last - timeline.start, 0.001);
+  const share = (ms: number): string => `${((ms - timeline.start) / total) * 100}%`;
+  const chosen = query.value.get("bar");
+  const shown = all ? timeline.bars : timeline.bars.slice(0, SHOWN_BARS);
+  return (
+    <section class="bars" aria-label="Timeline">
+      <div class="axis" aria-hidden="true">
+        <span class="label quiet">
+          {exact(new Date(timeline.start).toISOString())} · {duration(total)}
+        </span>
+        <span class="track">
+          {ticks(total, MARKS).map((mark) => (
+            <i key={mark} style={{ left: share(timeline.start + mark) }}>
+              {mark === 0 ? "0" : duration(mark)}
+            </i>
+          ))}
+        </span>
+      </div>
+      <ol>
+        {shown.map((bar) => {
+          const until = bar.end ?? Math.max(now, bar.start);
+          const length = until - bar.start;
+          return (
+            <li key={bar.id}>
+              <button type="button" class={`bar-row ${bar.tone}`} aria-expanded={chosen === bar.id} onClick={() => setQuery({ bar: chosen === bar.id ? null : bar.id })}>
+                <span class="label clip" style={{ paddingLeft: `${bar.depth * 14}px` }}>
+                  {bar.label} {bar.note && <span class="quiet">{bar.note}</span>}
+                </span>
+                <span class="track">
+                  <i class={`bar ${bar.tone}${bar.end === null ? " open" : ""}`} style={{ left: share(bar.start), width: `max(3px, ${(length / total) * 100}%)` }} />
+                  <span class="took number" style={placeOf((bar.start - timeline.start) / total, (until - timeline.start) / total)}>
+                    {bar.tone === "gap" ? `waited ${duration(length)}` : length > 0 ? duration(length) : ""}
+                  </span>
+                </span>
+              </button>
+            </li>
+          );
+        })}
+      </ol>
+      {shown.length < timeline.bars.length && (
+        <button type="button" class="button small" onClick={() => setAll(true)}>
+          Show all {timeline.bars.length.toLocaleString("en")}
+        </button>
+      )}
+    </section>
+  );
+}
+
+/** Where a bar's duration stands: behind it, or before it where the axis ends, or else within it. */
+function placeOf(start: number, end: number): { left: string } | { right: string } {
+  if (end < 0.88) return { left: `calc(${end * 100}% + 6px)` };
+  if (start > 0.12) return { right: `calc(${100 - start * 100}% + 6px)` };
+  return { left: `calc(${start * 100}% + 6px)` };
+}
+
+function Details({ thread, bar }: { thread: string; bar: Bar | null }) {
+  if (bar === null) return <p class="quiet">Open a bar to see its records, and the state that its node began with.</p>;
+  return (
+    <section class="card stack" aria-label={`About ${bar.label}`}>
+      <div class="row wrap">
+        <h2>{bar.label}</h2>
+        <span class="quiet">{bar.note}</span>
+        {bar.checkpoint && bar.checkpoint.namespace === "" && (
+          <span class="push row">
+            <a class="button small" href={to("threads", thread, { checkpoint: bar.checkpoint.id })}>
+              State before it
+            </a>
+            <a class="button small" href={to("threads", thread, "travel", { checkpoint: bar.checkpoint.id })}>
+              Go on from here
+            </a>
+          </span>
+        )}
+      </div>
+      <div class="details-two">
+        {bar.checkpoint && (
+          <div>
+            <h3>What it began with</h3>
+            <Before key={bar.checkpoint.id} thread={thread} checkpoint={bar.checkpoint} />
+          </div>
+        )}
+        <div>
+          <h3>Its records</h3>
+          {bar.events.slice(0, 50).map((event) => (
+            <details key={event.position.offset}>
+              <summary>
+                <span class="mono">{shortType(event.type)}</span>
+              </summary>
+              <p>
+                <a href={to("threads", thread, "events", { at: String(event.position.offset) })}>Record {event.position.offset} among the events</a>
+              </p>
+              <JsonTree value={event.data as Json} open={2} />
+            </details>
+          ))}
+        </div>
+      </div>
+    </section>
+  );
+}

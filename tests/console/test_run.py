@@ -1,0 +1,84 @@
+"""The timeline of a run and the records of a thread: what failed, what came of what, live."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from langgraph_sdk.client import SyncLangGraphClient
+from playwright.sync_api import expect
+
+from tests.console.browser import Console
+from tests.console.test_threads import human
+
+
+def failed(client: SyncLangGraphClient) -> tuple[str, str]:
+    """A thread whose run failed in a node of a subgraph, and the run."""
+    thread = client.threads.create()["thread_id"]
+    client.runs.wait(thread, "flow", input={"items": [3, 4], "fail_at": 4}, raise_error=False)
+    return thread, client.runs.list(thread)[0]["run_id"]
+
+
+def test_from_a_failed_run_to_its_node_input_error_and_state_before_in_three_clicks(
+    client: SyncLangGraphClient, open_console: Callable[..., Console]
+) -> None:
+    thread, _ = failed(client)
+    console = open_console()
+    page = console.open(f"threads/{thread}")
+    page.get_by_role("link", name="What happened").click()
+    failure = page.get_by_role("region", name="Failure")
+    expect(failure).to_contain_text("Node add failed: ValueError item 4 cannot be added")
+    failure.get_by_text("Its input").click()
+    expect(failure.get_by_text("fail_at")).to_be_visible()
+    console.check_accessible()
+    failure.get_by_role("link", name="State before it").click()
+    expect(page.get_by_text(re.compile("^As of step"))).to_be_visible()
+    expect(page.get_by_text("planned 2 items")).to_be_visible()
+
+
+def test_a_timeline_shows_waits_attempts_and_nodes_in_both_themes(
+    client: SyncLangGraphClient, open_console: Callable[..., Console]
+) -> None:
+    thread, run = failed(client)
+    for scheme in ("light", "dark"):
+        console = open_console(color_scheme=scheme)
+        page = console.open(f"threads/{thread}/runs/{run}")
+        for label in ("Waited for a worker", "Attempt 1", "plan", "work", "add"):
+            expect(page.get_by_role("button", name=re.compile(f"^{label}"))).to_be_visible()
+        page.get_by_role("button", name=re.compile("^plan")).click()
+        expect(page).to_have_url(re.compile(r"bar=\d"))
+        expect(page.get_by_role("region", name="About plan").get_by_text("items")).to_be_visible()
+        console.check_accessible()
+
+
+def test_a_run_is_seen_while_it_goes_on(client: SyncLangGraphClient, console: Console) -> None:
+    thread = client.threads.create()["thread_id"]
+    run = client.runs.create(thread, "chat", input=human("later"), after_seconds=600)["run_id"]
+    page = console.open(f"threads/{thread}/runs/{run}")
+    expect(page.get_by_role("button", name=re.compile("Delayed by 600 s"))).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("interrupted", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_records_link_to_their_command_and_to_what_else_came_of_it(
+    client: SyncLangGraphClient, open_console: Callable[..., Console]
+) -> None:
+    thread = client.threads.create()["thread_id"]
+    client.runs.wait(thread, "chat", input=human("hello"))
+    console = open_console(permissions=["clipboard-read", "clipboard-write"])
+    page = console.open(f"threads/{thread}/events")
+    page.get_by_role("row").filter(has_text="run.dispatched").get_by_role("link").click()
+    record = page.get_by_role("complementary", name="Record")
+    expect(record).to_contain_text("run.create at commands /")
+    record.get_by_role("link", name="run.created").click()
+    expect(record.get_by_role("heading")).to_have_text("run.created")
+    console.check_accessible()
+    record.get_by_role("button", name="Command").click()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("langlog log show ")
+    record.get_by_role("button", name="JSON").click()
+    assert '"langlog.run.created.v1"' in page.evaluate("navigator.clipboard.readText()")
+    client.runs.wait(thread, "chat", input=human("again"))
+    expect(page.get_by_role("row").filter(has_text="run.succeeded")).to_have_count(2)
+    page.get_by_label("Kind").select_option("run.succeeded")
+    expect(page.get_by_role("row")).to_have_count(3)
