@@ -11,11 +11,12 @@ from typing import Any
 import langlog_gateway
 import pytest
 from langlog_gateway.runs.submission import RunSubmission
+from langlog_schemas import commands as cmd
 
 from tests.auth import test_matrix as matrix
 from tests.auth import test_sharing_matrix as sharing
-from tests.auth.ways import stateless_ways, ways
-from tests.gateway.conftest import MakeStack, Stack
+from tests.auth.ways import NOTHING_ASKED, stateless_ways, ways
+from tests.gateway.conftest import Attempt, MakeStack, Stack
 
 OWNER = sharing.OWNER
 STEPS = ("validate", "merge_config", "authorise", "build_command")
@@ -26,6 +27,8 @@ CALLERS = {
         "runs/routes.py:wait",
         "runs/routes.py:stream",
         "runs/agent_runs.py:prepare",
+        "runs/retry.py:_prepared",
+        "threads/interrupts.py:_answering",
         "protocol/commands.py:_run",
     },
     "RunSubmission.prepare_batch": {"runs/routes.py:batch"},
@@ -64,7 +67,7 @@ async def test_every_way_passes_each_step_in_order(stack: Stack, passed: list[st
     for name, way in every_way(ids).items():
         passed.clear()
         told = await sharing.go(stack, OWNER, way)
-        if name != "protocol's resume":  # nothing has been asked on this thread
+        if name not in NOTHING_ASKED:
             assert not sharing.refused(told), (name, told)
         # the scheduler builds the command of a cron's run from what the handlers have allowed
         assert tuple(passed) == (STEPS[:-1] if "cron" in name else STEPS), name
@@ -79,6 +82,21 @@ async def test_a_changed_cron_passes_the_steps_anew(stack: Stack, passed: list[s
         assert tuple(passed) == STEPS[:-1], change
     status, _ = await matrix.call(stack, sharing.STRANGER, "PATCH", path, {"input": {}})
     assert status == 404
+
+
+async def test_a_run_that_is_retried_passes_each_step_again(stack: Stack, passed: list[str]) -> None:
+    async def fails(attempt: Attempt) -> None:
+        await attempt.started()
+        await attempt.finish(outcome="error", error=cmd.RunError("ValueError", "broken"))
+
+    stack.play = fails
+    ids = await matrix.objects(stack, OWNER)
+    way = ("POST", "/runs/retry", {"run_ids": [ids["run_id"]]})
+    for who in (sharing.STRANGER, OWNER):
+        passed.clear()
+        told = await sharing.go(stack, who, way)
+        assert sharing.refused(told) == (who != OWNER), told
+        assert tuple(passed) == (STEPS if who == OWNER else ())
 
 
 HOSTILE: dict[str, dict[str, Any]] = {
@@ -126,7 +144,7 @@ def with_members(body: Any, members: dict[str, Any]) -> Any:
     if body.get("method") in ("run.start", "input.respond"):
         taken = all(name in OF_PROTOCOL for name in members)
         return {**body, "params": {**body["params"], **members}} if taken else None
-    return None if "jsonrpc" in body else {**body, **members}
+    return None if "jsonrpc" in body or "answers" in body else {**body, **members}
 
 
 async def test_agent_protocols_hand_no_other_member_on_to_a_run(stack: Stack) -> None:

@@ -8,10 +8,20 @@ from __future__ import annotations
 from typing import Any, Literal
 
 Need = Literal[
-    "read", "update", "delete", "create_run", "assistant", "cron", "cron on thread", "search", "none", "protocol"
+    "read",
+    "update",
+    "delete",
+    "create_run",
+    "assistant",
+    "cron",
+    "cron on thread",
+    "search",
+    "none",
+    "protocol",
+    "operator",
 ]
 """``read``, ``update``, ``delete``, ``create_run``: of the thread; ``assistant``, ``cron``: of that object's owner; ``protocol``: answers
-that carry errors under status 200."""
+that carry errors under status 200; ``operator``: nobody's but those whom the project names operators (tests/operator)."""
 
 NEEDS: dict[str, Need] = {
     "POST /assistants": "none",
@@ -68,6 +78,24 @@ NEEDS: dict[str, Need] = {
     "GET /threads/{thread_id}/runs/{run_id}/stream": "read",
     "POST /threads/{thread_id}/runs/{run_id}/cancel": "update",
     "GET /threads/{thread_id}/runs/{run_id}/webhooks": "read",
+    "GET /threads/{thread_id}/runs/{run_id}/why": "read",
+    "POST /threads/{thread_id}/runs/{run_id}/replay": "create_run",
+    "POST /threads/{thread_id}/fork": "read",
+    "POST /runs/retry": "protocol",
+    "POST /interrupts/search": "search",
+    "POST /interrupts/count": "search",
+    "POST /interrupts/respond": "protocol",
+    "GET /changes": "search",
+    "GET /console": "none",
+    "GET /console/{path}": "none",
+    "GET /operator/health": "operator",
+    "GET /operator/log/records": "operator",
+    "GET /operator/log/records/{topic}/{partition}/{offset}": "operator",
+    "GET /operator/log/stream": "operator",
+    "GET /operator/dead-letters": "operator",
+    "GET /operator/dead-letters/records": "operator",
+    "POST /operator/dead-letters/retry": "operator",
+    "POST /operator/dead-letters/drop": "operator",
     "GET /threads/{thread_id}/events": "read",
     "GET /threads/{thread_id}/runs/{run_id}/events": "read",
     "PUT /store/items": "none",
@@ -105,6 +133,11 @@ def ways(thread_id: str, assistant_id: str) -> dict[str, tuple[str, str, Any]]:
             f"{on_thread}/commands",
             {"id": 1, "method": "input.respond", "params": {"interrupt_id": "i", "response": "yes"}},
         ),
+        "answers of many threads": (
+            "POST",
+            "/interrupts/respond",
+            {"answers": [{"thread_id": thread_id, "interrupt_id": "i", "response": "yes"}]},
+        ),
         "socket": ("SOCKET", f"{on_thread}/stream/events", {"id": 1, "method": "run.start", "params": run}),
         "A2A": (
             "POST",
@@ -117,6 +150,10 @@ def ways(thread_id: str, assistant_id: str) -> dict[str, tuple[str, str, Any]]:
             {"jsonrpc": "2.0", "id": 1, "method": "message/stream", "params": said},
         ),
     }
+
+
+NOTHING_ASKED = ("protocol's resume", "answers of many threads")
+"""Ways that are refused, once all steps are passed, on a thread that waits for no answer."""
 
 
 def stateless_ways(assistant_id: str, name: str) -> dict[str, tuple[str, str, Any]]:
