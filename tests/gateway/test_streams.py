@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -212,6 +213,44 @@ async def test_the_thread_stream_shows_all_runs_from_start_to_end(stack: Stack) 
         events = read_events(again)
         assert [(await anext(events))[:2] for _ in range(3)] == [(name, data) for name, data, _ in seen[3:]]
     assert (await stack.call("GET", f"/threads/{thread_id}/stream?stream_modes=zzz"))[0] == 422
+
+
+async def test_a_thread_is_joined_right_after_a_run_s_creation_with_all_of_it(stack: Stack) -> None:
+    thread_id = await make_thread(stack)
+    path, pool = f"{stack.url}/threads/{thread_id}/stream", stack.backbone.pool
+    stack.play = echo
+    for n in range(2):
+        await stack.call("POST", f"/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "input": n})
+    first, second = [row["run_id"] for row in await pool.fetch("SELECT run_id FROM runs ORDER BY ordinal")]
+    young = "UPDATE runs SET created_at = now() + $2, ended_at = now() + $2 + interval '0.1 s' WHERE run_id = $1"
+    await pool.execute(young, first, timedelta(seconds=-10))
+    await pool.execute(young, second, timedelta(seconds=60))  # whatever the machine does, it is younger than a moment
+    going, more = asyncio.Event(), asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.emit(("metadata", {"attempt": 1}), ("values", 1))
+        going.set()
+        await more.wait()
+        await attempt.emit(("values", 2))
+        await attempt.finish({})
+
+    async with stack.http.get(path) as quick:
+        events = read_events(quick)
+        told = [await anext(events) for _ in range(3)]
+        assert [name for name, _, _ in told] == ["metadata", "values", "metadata"]
+        assert told[2][1] == {"status": "run_done", "run_id": second}
+        stack.play = play
+        _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo"})
+        await going.wait()
+        await pool.execute("UPDATE runs SET created_at = now() + interval '60 s' WHERE run_id = $1", run["run_id"])
+        async with stack.http.get(path) as live, stack.http.get(path, headers=FROM_NOW_ON) as now_on:
+            early, later = read_events(live), read_events(now_on)
+            assert [(await anext(early))[1] for _ in range(5)][3:] == [{"attempt": 1}, 1]
+            more.set()
+            end = {"status": "run_done", "run_id": run["run_id"]}
+            assert [(await anext(early))[1] for _ in range(2)] == [2, end]
+            assert [(await anext(later))[1] for _ in range(2)] == [2, end]
+            assert [(await anext(events))[1] for _ in range(4)] == [{"attempt": 1}, 1, 2, end], "and nothing twice"
 
 
 async def test_a_reader_that_stops_reading_is_dropped(make_stack: MakeStack) -> None:

@@ -192,7 +192,7 @@ class RunStreams:
         since = None
         if resumable and last_id in (None, FROM_START) and (checkpoint := request.query.get("checkpoint_id")):
             last_id, since = FROM_START, await self._since(watch.thread_id, run_id, checkpoint, end)
-        early = not given and _is_early(row, over=over)
+        early = not given and is_early(row, over=over)
         if early and not over and chosen[0] is not None:
             chosen = (
                 chosen[0] | {WITHOUT_METADATA},
@@ -248,7 +248,7 @@ def _namespaces(request: web.Request) -> Namespaces | None:
     return namespaces_of(query_names(request, "namespace"))
 
 
-def _is_early(row: Any, *, over: bool) -> bool:
+def is_early(row: Any, *, over: bool) -> bool:
     """Whether a join comes so soon after the run's creation that it gets the whole run; of its row in `progress`."""
     if not over:
         return bool(row["age_s"] < EARLY_JOIN_S)

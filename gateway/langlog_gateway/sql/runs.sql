@@ -27,6 +27,18 @@ SELECT status, attempt, frame_count, temporary, (kwargs::json ->> 'resumable')::
        extract(epoch FROM ended_at - created_at)::float8 AS took_s
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
+-- name: young
+-- As `progress`, of the thread's runs that are so many seconds old at most, in the order of their execution.
+SELECT run_id, status, attempt, frame_count, (kwargs::json ->> 'resumable')::boolean AS resumable,
+       extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s,
+       extract(epoch FROM ended_at - created_at)::float8 AS took_s
+FROM (
+    SELECT * FROM runs
+    WHERE thread_id = $1 AND created_at > clock_timestamp() - make_interval(secs => $2)
+    ORDER BY ordinal DESC LIMIT $3
+) newest
+ORDER BY ordinal
+
 -- name: written_by
 -- The run, and its attempt, that wrote a checkpoint of the whole graph.
 SELECT run_id, (metadata ->> 'run_attempt')::int AS attempt FROM checkpoints

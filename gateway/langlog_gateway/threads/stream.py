@@ -9,13 +9,15 @@ import msgspec
 from aiohttp import hdrs, web
 from langlog_backbone.time.clock import now_ms
 from langlog_schemas import events as ev
+from langlog_schemas.runs.ends import FINAL_STATUSES
 
 from ..auth.access import admit
 from ..core import Core
 from ..http import requests
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.validation import listed, path_uuid
-from ..runs.streaming import SETTLE_S, End, event_id
+from ..runs.streaming import QUICK_JOIN_S, SETTLE_S, End, event_id, is_early
+from ..runs.submission import SQL
 from ..streams import sse
 from ..streams.frame_order import FrameOrder
 from ..streams.merge import FrameId, Merge, Piece
@@ -26,6 +28,8 @@ from ..streams.watch import Happening, Watch
 from .state import ThreadState
 
 MODES = ("run_modes", "lifecycle", "state_update")
+EARLY_RUNS = 10
+"""Of runs that are looked at when a client joins, the newest."""
 KEPT_RUNS = 64
 """Ended runs that a stream remembers, in case something of them comes late."""
 
@@ -61,10 +65,10 @@ class ThreadStreams:
                 return await out.close()
             out.guard(watch)
             reader = _ThreadReader(self._core, self._state, out, watch, modes)
-            last_id = event_id(request.headers.get("last-event-id"))
+            given = request.headers.get("last-event-id")
             permissions = self._core.permissions
             ask = permissions.reading(request, thread_id)
-            follow = partial(reader.follow, last_id)
+            follow = partial(reader.follow, event_id(given), early=not given)
             return await out.while_permitted(permissions, thread_id, "end", ask, follow)
         finally:
             if watch is not None:
@@ -100,10 +104,27 @@ class _ThreadReader:
         if self._runs:
             await self._catch_up()
 
-    async def follow(self, last_id: FrameId | None) -> web.StreamResponse:
-        """Write what comes, after what came since ``last_id``."""
+    async def _begin_early(self) -> None:
+        """Write what runs have produced that the client has just created, in order to follow them here."""
+        if not self._runs:
+            return
+        thread_id, backlog = self._watch.thread_id, self._core.backlog
+        for row in await self._core.reads.rows(SQL["young"], thread_id, QUICK_JOIN_S, EARLY_RUNS):
+            over = row["status"] in FINAL_STATUSES
+            if not is_early(row, over=over):
+                continue
+            run_id, end = row["run_id"], (row["attempt"], row["frame_count"]) if over else None
+            for batch in await backlog.of_run(thread_id, run_id, recorded=bool(row["resumable"]), upto=end):
+                await self._take(batch)
+            if end is not None and run_id in self._orders:
+                await self._done(run_id, end)
+
+    async def follow(self, last_id: FrameId | None, *, early: bool = False) -> web.StreamResponse:
+        """Write what comes, after what came since ``last_id``. ``early``: the client names no event that it has."""
         if last_id is not None:
             await self.replay(last_id)
+        elif early:
+            await self._begin_early()
         watch, out = self._watch, self._out
         loop = asyncio.get_running_loop()
         while True:
