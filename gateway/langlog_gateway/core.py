@@ -153,7 +153,7 @@ class Core:
                     422, f"{name} has {size} bytes as JSON, more than {limit}. Keep what is large in the store."
                 )
 
-    async def asker(self, request: web.Request) -> dict[str, Any]:
+    async def caller_of(self, request: web.Request) -> dict[str, Any]:
         """What a question to a worker says of its caller: factories make graphs for users. Raises ApiError."""
         user, headers = caller(request), self.options.http.configurable(request.headers)
         headers |= await self.code.encryption_contexts.of(request)

@@ -178,8 +178,8 @@ class GatewayService:
         if self._site is not None:
             await self._site.stop()
         self._core.watches.close_all()
-        for tell in self._core.on_drain:
-            tell()
+        for notify in self._core.on_drain:
+            notify()
 
     async def stop(self) -> None:
         if self._runner is not None:

@@ -232,7 +232,7 @@ async def test_a_batch_in_hand_is_not_folded_over_what_postgres_has_lost(model: 
 async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Heard(NoListener):
+    class ReceivedPositions(NoListener):
         def __init__(self) -> None:
             self.events: list[str] = []
             self.marks: list[Any] = []
@@ -253,7 +253,7 @@ async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
         raise ConnectionResetError("lost over the commit")
 
     await model.empty()
-    heard = Heard()
+    heard = ReceivedPositions()
     projection = Projection(model.pool, refuse, heard)
     await projection.open(LANES)
     monkeypatch.setattr(projection_module, "apply", committing)

@@ -36,7 +36,7 @@ STATUSES_OF_STATE: dict[State, list[str]] = {
     ]
     for state in get_args(State)
 }
-SAID: dict[State, str] = {"completed": "Task completed successfully", "canceled": "Task was canceled"}
+STATUS_TEXTS: dict[State, str] = {"completed": "Task completed successfully", "canceled": "Task was canceled"}
 
 
 class Dialect(NamedTuple):
@@ -85,33 +85,33 @@ def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
     error = msgspec.json.decode(row["error"] or "{}")
     values = msgspec.json.decode(row["state_values"] or "null")
     moment: datetime = row["updated_at"]
-    told = error.get("message") or error.get("error") or ""
+    message = error.get("message") or error.get("error") or ""
     schemas: list[Object] = []
     if state == "input-required":
-        asked = [one for found in msgspec.json.decode(row["interrupts"]).values() for one in found]
-        texts = [one["value"] for one in asked]
-        told = "\n".join(one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in texts)
+        interrupts = [one for of_task in msgspec.json.decode(row["interrupts"]).values() for one in of_task]
+        texts = [one["value"] for one in interrupts]
+        message = "\n".join(one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in texts)
         schemas = [
             {"interrupt_id": one.get("id"), "response_schema": one["response_schema"]}
-            for one in asked
+            for one in interrupts
             if one.get("response_schema") is not None
         ]
-    return Task(thread_id, row["run_id"], state, iso(moment), told, values, schemas)
+    return Task(thread_id, row["run_id"], state, iso(moment), message, values, schemas)
 
 
 def status(task: Task, dialect: Dialect, *, said: bool = False) -> Object:
     """The ``status`` of a task; ``said``: with a sentence in any case."""
-    found: Object = {"state": dialect.state(task.state), "timestamp": task.at}
-    text = task.error or (SAID.get(task.state, "") if said else "")
+    members: Object = {"state": dialect.state(task.state), "timestamp": task.at}
+    text = task.error or (STATUS_TEXTS.get(task.state, "") if said else "")
     if text:
-        found["message"] = {
+        members["message"] = {
             "kind": "message",
             "role": dialect.role("agent"),
             "parts": [text_part(text), *({"kind": "data", "data": schema} for schema in task.schemas)],
             "messageId": uuid4(),
             "taskId": task.id,
         }
-    return found
+    return members
 
 
 def text_part(text: str) -> Object:
@@ -121,7 +121,7 @@ def text_part(text: str) -> Object:
 def artifact(task: Task, assistant_id: str) -> Object:
     """What the run came to: the last thing said, or its values as Python writes them."""
     messages = _messages(task.values)
-    text = next((found for m in reversed(messages) if m.get("type") == "ai" and (found := text_of(m))), None)
+    text = next((answer for m in reversed(messages) if m.get("type") == "ai" and (answer := text_of(m))), None)
     if text is None:
         values = task.values if isinstance(task.values, dict) else {"output": task.values}
         text = repr({"messages": [], **values} if "messages" in values else {**values, "messages": []})
@@ -137,7 +137,7 @@ def history(
     values: Any, thread_id: str, runs: Mapping[str, str], dialect: Dialect, only: str | None = None
 ) -> list[Object]:
     """The conversation. ``runs``: ``task_start_id`` -> run; ``only``: the run whose part of it is wanted."""
-    found: list[Object] = []
+    selected: list[Object] = []
     run_id: str | None = None
     for message in _messages(values):
         extra = message.get("additional_kwargs")
@@ -155,8 +155,8 @@ def history(
         }
         if run_id is not None:
             shown["taskId"] = task_id(thread_id, run_id)
-        found.append({**shown, "contextId": thread_id})
-    return found
+        selected.append({**shown, "contextId": thread_id})
+    return selected
 
 
 def text_of(message: Mapping[str, Any]) -> str:
@@ -165,8 +165,8 @@ def text_of(message: Mapping[str, Any]) -> str:
 
 
 def _messages(values: Any) -> list[Object]:
-    found = values.get("messages") if isinstance(values, dict) else None
-    return [m for m in found if isinstance(m, dict)] if isinstance(found, list) else []
+    messages = values.get("messages") if isinstance(values, dict) else None
+    return [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
 
 
 def _parts(message: Object) -> list[Object]:
@@ -189,15 +189,15 @@ def _content(message: Mapping[str, Any]) -> list[Object]:
     content = message.get("content")
     if isinstance(content, str):
         return [text_part(content)] if content else []
-    found: list[Object] = []
+    blocks: list[Object] = []
     for block in content if isinstance(content, list) else ():
         if isinstance(block, str):
-            found.append(text_part(block))
+            blocks.append(text_part(block))
         elif isinstance(block, dict) and block.get("type") == "text":
-            found.append(text_part(str(block.get("text", ""))))
+            blocks.append(text_part(str(block.get("text", ""))))
         elif isinstance(block, dict):
-            found.append({"kind": "data", "data": block})
-    return found
+            blocks.append({"kind": "data", "data": block})
+    return blocks
 
 
 class Given(NamedTuple):
@@ -232,11 +232,11 @@ def _file(part: Object) -> Object | None:
     inner = part.get("file") if isinstance(part.get("file"), dict) else part
     assert isinstance(inner, dict)
     media = inner.get("mimeType") or inner.get("mediaType") or "application/octet-stream"
-    found: Object = {"type": "file", "mime_type": media}
+    block: Object = {"type": "file", "mime_type": media}
     if isinstance(data := inner.get("bytes") or inner.get("raw"), str):
-        return {**found, "source_type": "base64", "data": data}
+        return {**block, "source_type": "base64", "data": data}
     if isinstance(url := inner.get("uri") or inner.get("url"), str):
-        return {**found, "source_type": "url", "url": url}
+        return {**block, "source_type": "url", "url": url}
     return None
 
 

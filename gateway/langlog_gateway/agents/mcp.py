@@ -101,11 +101,11 @@ class Mcp:
         sql, values = narrowed(SQL["all"], visible, column="a.metadata")
         rows = [row for row in await self._core.reads.rows(sql, *values) if _takes_object(row)]
         left = Counter(row["name"] for row in rows)
-        found = {}
+        tools = {}
         for row in rows:
             left[row["name"]] -= 1
-            found[f"{row['name']}-{row['assistant_id'][:8]}" if left[row["name"]] else row["name"]] = row
-        return found
+            tools[f"{row['name']}-{row['assistant_id'][:8]}" if left[row["name"]] else row["name"]] = row
+        return tools
 
     async def _run(self, request: web.Request, params: dict[str, Any]) -> dict[str, Any]:
         name, arguments = params.get("name"), params.get("arguments")
@@ -138,8 +138,8 @@ def _takes_object(row: Any) -> bool:
 
 
 def _takes_messages(schema: dict[str, Any]) -> bool:
-    found = schema.get("properties", {}).get("messages")
-    return isinstance(found, dict) and found.get("type") == "array"
+    messages = schema.get("properties", {}).get("messages")
+    return isinstance(messages, dict) and messages.get("type") == "array"
 
 
 def _tool(name: str, row: Any) -> dict[str, Any]:

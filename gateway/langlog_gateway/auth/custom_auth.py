@@ -99,17 +99,17 @@ class Studios(NamedTuple):
         return bool(origin) and (origin == self.own or STUDIO.fullmatch(origin) is not None)
 
 
-ASKING: ContextVar[bool] = ContextVar("langlog_asking", default=False)
+AUTHENTICATING: ContextVar[bool] = ContextVar("langlog_authenticating", default=False)
 """Whether the project's code is being asked about a caller."""
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    before = ASKING.set(True)
+def _authenticating() -> Iterator[None]:
+    before = AUTHENTICATING.set(True)
     try:
         yield
     finally:
-        ASKING.reset(before)
+        AUTHENTICATING.reset(before)
 
 
 class CustomAuth:
@@ -153,13 +153,13 @@ class CustomAuth:
             known = self._auth.types.StudioUser(STUDIO_USER, is_authenticated=True)
             return Studio({**user_of(known), "kind": "StudioUser"})
         if self._cache is None:
-            return await self._ask(request)
+            return await self._call_handler(request)
         key = tuple(request.headers.get(name) for name in self._cache.cache_keys)
         kept = self._known.get(key)
         if kept is not None and kept[0] > monotonic():
             self._known.move_to_end(key)
             return kept[1]
-        user = await self._ask(request)
+        user = await self._call_handler(request)
         if any(part is not None for part in key):
             self._known[key] = (monotonic() + self._cache.ttl_seconds, user)
             while len(self._known) > self._cache.max_size:
@@ -172,22 +172,22 @@ class CustomAuth:
         given = request.headers.get("x-api-key", "").encode("utf-8", "surrogateescape")
         return hmac.compare_digest(given, self._studio_key)
 
-    async def _ask(self, request: web.Request) -> User:
+    async def _call_handler(self, request: web.Request) -> User:
         given = await self._arguments(request)
         try:
-            with _asking():
+            with _authenticating():
                 if inspect.iscoroutinefunction(self._authenticate):
-                    found = await self._authenticate(**given)
+                    result = await self._authenticate(**given)
                 else:
-                    found = await asyncio.to_thread(self._authenticate, **given)
-                    if inspect.isawaitable(found):
-                        found = await found
+                    result = await asyncio.to_thread(self._authenticate, **given)
+                    if inspect.isawaitable(result):
+                        result = await result
         except Exception as error:
             refusal = _refusal(error)
             if self._studio is not None and self._studio.sent(request):
                 raise self._refused_studio(refusal, error) from None
             raise refusal or error from None
-        return user_of(found)
+        return user_of(result)
 
     def _refused_studio(self, refusal: ApiError | None, error: Exception) -> ApiError:
         """The refusal of a request of Studio, which carries no credentials that the project's handler expects."""
@@ -200,31 +200,31 @@ class CustomAuth:
 
     async def _arguments(self, request: web.Request) -> dict[str, Any]:
         wanted = self._wanted
-        found: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         if "headers" in wanted:
-            found["headers"] = {k.lower(): v for k, v in request.raw_headers}
+            arguments["headers"] = {k.lower(): v for k, v in request.raw_headers}
         if "body" in wanted:
             try:
-                found["body"] = msgspec.json.decode(await receive_body(request))
+                arguments["body"] = msgspec.json.decode(await receive_body(request))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                found["body"] = None
+                arguments["body"] = None
         if "path" in wanted:
-            found["path"] = request.path
+            arguments["path"] = request.path
         if "method" in wanted:
-            found["method"] = request.method
+            arguments["method"] = request.method
         if "path_params" in wanted:
-            found["path_params"] = dict(request.match_info)
+            arguments["path_params"] = dict(request.match_info)
         if "query_params" in wanted:
-            found["query_params"] = dict(request.query)
+            arguments["query_params"] = dict(request.query)
         if "scopes" in wanted:
-            found["scopes"] = []
+            arguments["scopes"] = []
         if "authorization" in wanted:
-            found["authorization"] = request.headers.get("authorization")
+            arguments["authorization"] = request.headers.get("authorization")
         if "request" in wanted:
-            found["request"] = await starlette_request(request)
+            arguments["request"] = await starlette_request(request)
         if "user" in wanted:
-            found["user"] = None
-        return found
+            arguments["user"] = None
+        return arguments
 
     async def authorize(self, user: User, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
         handler = self._handler(resource, action)
@@ -235,7 +235,7 @@ class CustomAuth:
             shown = self._auth.types.StudioUser(user["identity"], is_authenticated=True)
         ctx = self._context(permissions=user["permissions"], user=shown, resource=resource, action=action)
         try:
-            with _asking():
+            with _authenticating():
                 answer = await handler(ctx=ctx, value=value)
         except Exception as error:
             raise _refusal(error) or error from None
@@ -253,8 +253,8 @@ class CustomAuth:
         """The most specific one there is."""
         handlers = self._auth._handlers
         for key in ((resource, action), (resource, "*"), ("*", action)):
-            if found := handlers.get(key):
-                return found[-1]
+            if handler := handlers.get(key):
+                return handler[-1]
         return self._auth._global_handlers[-1] if self._auth._global_handlers else None
 
     @property
@@ -264,11 +264,11 @@ class CustomAuth:
 
     def uncovered(self) -> dict[str, list[str]]:
         """Resource -> its actions that no handler is asked about: every authenticated caller may do them, to everything."""
-        found: dict[str, list[str]] = {
+        uncovered: dict[str, list[str]] = {
             resource: [str(action) for action in actions if not self._handler(resource, action)]
             for resource, actions in sorted(ACTIONS.items())
         }
-        return {resource: actions for resource, actions in found.items() if actions}
+        return {resource: actions for resource, actions in uncovered.items() if actions}
 
     async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
         if resource == "store":
@@ -280,13 +280,13 @@ def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth 
     """The gate that the project configures; None: everybody may do anything. Raises StartError."""
     if options.auth.path is None:
         return None
-    found = load_object(options.owner(), "auth.path", options.auth.path)
+    auth = load_object(options.owner(), "auth.path", options.auth.path)
     from langgraph_sdk import Auth  # here: it brings a lot into memory that only projects with auth need
 
-    if not isinstance(found, Auth):
-        raise StartError(f"auth.path: {options.auth.path!r} is a {type(found).__name__}, not a langgraph_sdk.Auth")
+    if not isinstance(auth, Auth):
+        raise StartError(f"auth.path: {options.auth.path!r} is a {type(auth).__name__}, not a langgraph_sdk.Auth")
     studio = None if options.auth.disable_studio_auth else Studios(origin_of(settings.studio_url))
-    gate = CustomAuth(found, reads, options.auth.cache, settings.studio_api_key if studio else "", studio)
+    gate = CustomAuth(auth, reads, options.auth.cache, settings.studio_api_key if studio else "", studio)
     if uncovered := gate.uncovered():
         logger.warning(
             "gateway.auth_uncovered",
@@ -300,23 +300,23 @@ def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth 
     return gate
 
 
-def user_of(found: Any) -> User:
+def user_of(user: Any) -> User:
     """What authenticate gave, as a mapping that JSON can hold. Raises ApiError 401 for nobody, TypeError for anything else."""
-    if found is None:
+    if user is None:
         raise ApiError(401, "Unauthorized")
-    if isinstance(found, str):
-        members: User = {"identity": found}
-    elif isinstance(found, Mapping):
-        members = dict(found)
-    elif hasattr(found, "model_dump"):
-        members = dict(found.model_dump())
-    elif hasattr(found, "to_dict"):
-        members = dict(found.to_dict())
+    if isinstance(user, str):
+        members: User = {"identity": user}
+    elif isinstance(user, Mapping):
+        members = dict(user)
+    elif hasattr(user, "model_dump"):
+        members = dict(user.model_dump())
+    elif hasattr(user, "to_dict"):
+        members = dict(user.to_dict())
     else:
-        members = {k: v for k, v in getattr(found, "__dict__", {}).items() if not k.startswith("_")}
+        members = {k: v for k, v in getattr(user, "__dict__", {}).items() if not k.startswith("_")}
         for name in ("identity", "display_name", "is_authenticated", "permissions"):
-            if hasattr(found, name):
-                members[name] = getattr(found, name)
+            if hasattr(user, name):
+                members[name] = getattr(user, name)
     identity = members.get("identity")
     if not isinstance(identity, str):
         raise TypeError("authenticate must give a string, or something with an identity that is one")

@@ -84,16 +84,16 @@ class EncryptionContexts:
         return await CommandSealer(self._handlers, context).sealed(command)
 
     async def _made(self, encryption: Encryption, request: web.Request) -> str:
-        found = _given(request.headers.get(HEADER, ""))
+        context = _given(request.headers.get(HEADER, ""))
         user = caller(request)
         if encryption._context_handler is not None and user is not None:
             from langgraph_sdk import EncryptionContext
 
             handler: Any = encryption._context_handler
-            found = await handler(Caller(user), EncryptionContext(metadata=found))
-            if not isinstance(found, dict):
-                raise TypeError(f"the encryption.context handler must give a dict, not {type(found).__name__}")
-        text = msgspec.json.encode(found).decode()
+            context = await handler(Caller(user), EncryptionContext(metadata=context))
+            if not isinstance(context, dict):
+                raise TypeError(f"the encryption.context handler must give a dict, not {type(context).__name__}")
+        text = msgspec.json.encode(context).decode()
         if len(text) > CONTEXT_MAX:
             raise ApiError(400, f"The encryption context has {len(text)} characters as JSON, more than {CONTEXT_MAX}")
         return text
@@ -103,12 +103,12 @@ def _given(header: str) -> dict[str, Any]:
     if not header:
         return {}
     try:
-        found = msgspec.json.decode(base64.b64decode(header, validate=True))
+        members = msgspec.json.decode(base64.b64decode(header, validate=True))
     except (binascii.Error, ValueError, RecursionError, msgspec.MsgspecError):
         raise ApiError(400, WRONG) from None
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise ApiError(400, WRONG)
-    return found
+    return members
 
 
 def load_encryption_contexts(options: Options) -> EncryptionContexts:
@@ -116,15 +116,15 @@ def load_encryption_contexts(options: Options) -> EncryptionContexts:
     section = {} if options.project is None else options.project.section("encryption")
     if not section:
         return EncryptionContexts(None)
-    found = load_object(options.owner(), "encryption.path", section["path"])
+    encryption = load_object(options.owner(), "encryption.path", section["path"])
     from langgraph_sdk import Encryption  # here: only projects that encrypt need it
 
-    if not isinstance(found, Encryption):
+    if not isinstance(encryption, Encryption):
         raise StartError(
-            f"encryption.path: {section['path']!r} is a {type(found).__name__}, not a langgraph_sdk.Encryption"
+            f"encryption.path: {section['path']!r} is a {type(encryption).__name__}, not a langgraph_sdk.Encryption"
         )
     try:
-        sealing = section.get("json") != "clear" and has_json_handlers(found)
+        sealing = section.get("json") != "clear" and has_json_handlers(encryption)
     except HandlerFault as fault:
         raise StartError(f"encryption.path: {section['path']!r}: {fault}") from None
-    return EncryptionContexts(found, JsonHandlers(found) if sealing else None)
+    return EncryptionContexts(encryption, JsonHandlers(encryption) if sealing else None)

@@ -35,14 +35,14 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
     def conditions(self, parameters: Parameters, column: str = "metadata") -> list[str]:
         """To be ANDed to what is asked, for ``crons`` as the table's own name. Raises FilterError."""
-        found = conditions(self.visible, parameters, column)
+        filters = conditions(self.visible, parameters, column)
         if self.metadata:
-            found.append(f"{column} @> {parameters.add(msgspec.json.encode(self.metadata).decode(), '::jsonb')}")
-        if not found or not self.on_threads:
-            return found
+            filters.append(f"{column} @> {parameters.add(msgspec.json.encode(self.metadata).decode(), '::jsonb')}")
+        if not filters or not self.on_threads:
+            return filters
         threads = " AND ".join(conditions(self.on_threads, parameters, "t.metadata"))
         theirs = f"EXISTS (SELECT FROM threads t WHERE t.thread_id = crons.thread_id AND {threads})"
-        return [f"(({' AND '.join(found)}) OR {theirs})"]
+        return [f"(({' AND '.join(filters)}) OR {theirs})"]
 
 
 async def sight_of(request: web.Request, resource: Resource, value: dict[str, Any] | None = None) -> Sight:

@@ -71,10 +71,10 @@ def scope_of(request: web.Request, prefix: str) -> Scope:
 
 def _as_unpacked(request: web.Request) -> list[tuple[bytes, bytes]]:
     """The headers, which say nothing of a compression that is undone here."""
-    found = [(bytes(name).lower(), bytes(value)) for name, value in request.raw_headers]
+    headers = [(bytes(name).lower(), bytes(value)) for name, value in request.raw_headers]
     if "content-encoding" not in request.headers:
-        return found
-    return [(name, value) for name, value in found if name not in (b"content-encoding", b"content-length")]
+        return headers
+    return [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length")]
 
 
 def check_starlette(why: str) -> None:

@@ -26,36 +26,36 @@ def conditions(visible: Filter | None, parameters: Parameters, column: str = "me
 
     Each has the form that the GIN index of the metadata knows; where containment is less than equality, equality comes on top.
     """
-    found: list[str] = []
+    filters: list[str] = []
     for term in terms(visible or {}):
         if isinstance(term, Group):
             inner = [" AND ".join(conditions(one, parameters, column)) or "TRUE" for one in term.filters]
-            found.append("(" + f" {term.operator.upper()} ".join(f"({one})" for one in inner) + ")")
+            filters.append("(" + f" {term.operator.upper()} ".join(f"({one})" for one in inner) + ")")
             continue
         contained = parameters.add(_json({term.key: term.value}), "::jsonb")
-        found.append(f"{column} @> {contained}")
+        filters.append(f"{column} @> {contained}")
         if term.operator == "contains":
             key = parameters.add(term.key, "::text")
-            found.append(f"jsonb_typeof({column} -> {key}) = 'array'")
+            filters.append(f"jsonb_typeof({column} -> {key}) = 'array'")
         elif isinstance(term.value, dict | list | tuple):
             key = parameters.add(term.key, "::text")
-            found.append(f"{column} -> {key} = {parameters.add(_json(term.value), '::jsonb')}")
-    return found
+            filters.append(f"{column} -> {key} = {parameters.add(_json(term.value), '::jsonb')}")
+    return filters
 
 
 def narrowed(sql: str, visible: Filter | None, *values: Any, column: str = "metadata") -> tuple[str, list[Any]]:
     """A statement whose ``{visible}`` is a condition, with its parameters; TRUE without a filter."""
     parameters = Parameters(*values)
-    found = " AND ".join(conditions(visible, parameters, column)) or "TRUE"
-    return sql.replace("{visible}", found), parameters.values
+    filters = " AND ".join(conditions(visible, parameters, column)) or "TRUE"
+    return sql.replace("{visible}", filters), parameters.values
 
 
 async def seen(reads: Reads, table: Table, ids: Sequence[str], visible: Filter | None) -> set[str]:
     """Which of these there are for the caller. Raises ApiError 503, FilterError."""
     key = KEYS[table]
     parameters = Parameters(list(ids))
-    found = [f"{key} = ANY ($1::text[])", *conditions(visible, parameters)]
-    rows = await reads.rows(f"SELECT {key} AS id FROM {table} WHERE {' AND '.join(found)}", *parameters.values)  # noqa: S608
+    filters = [f"{key} = ANY ($1::text[])", *conditions(visible, parameters)]
+    rows = await reads.rows(f"SELECT {key} AS id FROM {table} WHERE {' AND '.join(filters)}", *parameters.values)  # noqa: S608
     return {row["id"] for row in rows}
 
 

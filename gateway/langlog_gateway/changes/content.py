@@ -60,8 +60,8 @@ async def content_of(reads: Reads, kind: Kind, changes: Gathering, sight: Sight)
     """Raises ApiError 503, FilterError."""
     if kind in changes.stale:
         return STALE
-    found = await _rows(reads, kind, list(changes.changed[kind]), sight)
-    if sum(len(row) for row in found.values()) > BYTES_MAX:
+    rows = await _rows(reads, kind, list(changes.changed[kind]), sight)
+    if sum(len(row) for row in rows.values()) > BYTES_MAX:
         return STALE
     gone: dict[str, Any] = {
         "threads": changes.removed_threads,
@@ -71,8 +71,8 @@ async def content_of(reads: Reads, kind: Kind, changes: Gathering, sight: Sight)
     }
     deleted, hidden = await _deleted(reads, kind, changes, list(gone[kind]), sight)
     # a thread that a client has changed and that is not there for this caller may have been there before
-    hidden = hidden or (kind == "threads" and not sight.everything and not changes.relabelled <= found.keys())
-    return Content(list(found.values()), [id for id in deleted if id not in found], hidden)
+    hidden = hidden or (kind == "threads" and not sight.everything and not changes.relabelled <= rows.keys())
+    return Content(list(rows.values()), [id for id in deleted if id not in rows], hidden)
 
 
 async def _rows(reads: Reads, kind: Kind, ids: list[str], sight: Sight) -> dict[str, str]:

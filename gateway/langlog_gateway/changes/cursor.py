@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import msgspec
 from langlog_schemas import events as ev
 
-Lane = tuple[str, int]
+TopicPartition = tuple[str, int]
 """Topic and partition."""
 CHARACTERS_MAX = 16_384
 """Of a cursor; a longer one is not looked at."""
@@ -28,7 +28,7 @@ class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 _decoder = msgspec.msgpack.Decoder(_Cursor)
 
 
-def encode(mark: bytes, positions: Mapping[Lane, int]) -> str:
+def encode(mark: bytes, positions: Mapping[TopicPartition, int]) -> str:
     by_topic: list[dict[int, int]] = [{} for _ in ev.LISTED_TOPICS]
     for (topic, part), position in positions.items():
         if position:
@@ -36,18 +36,18 @@ def encode(mark: bytes, positions: Mapping[Lane, int]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(_Cursor(mark, by_topic))).decode().rstrip("=")
 
 
-def decode(text: str, mark: bytes) -> dict[Lane, int] | None:
+def decode(text: str, mark: bytes) -> dict[TopicPartition, int] | None:
     """The positions; those that are not named are 0. None: it is no cursor of this read model."""
     if len(text) > CHARACTERS_MAX:
         return None
     try:
-        found = _decoder.decode(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
+        cursor = _decoder.decode(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
     except (binascii.Error, UnicodeEncodeError, ValueError, msgspec.MsgspecError):
         return None
-    if found.mark != mark or len(found.positions) != len(ev.LISTED_TOPICS):
+    if cursor.mark != mark or len(cursor.positions) != len(ev.LISTED_TOPICS):
         return None
     return {
         (topic, part): position
-        for topic, parts in zip(ev.LISTED_TOPICS, found.positions, strict=True)
+        for topic, parts in zip(ev.LISTED_TOPICS, cursor.positions, strict=True)
         for part, position in parts.items()
     }

@@ -29,9 +29,9 @@ from ..http.errors import ApiError, unavailable
 from ..streams import sse
 from . import cursor
 from .content import SQL, Content, content_of
-from .cursor import Lane
+from .cursor import TopicPartition
 from .gathering import KINDS, Gathering, Kind
-from .positions import Heard
+from .positions import ReceivedPositions
 from .reader import Reader
 
 logger = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Hub:
         self._bus, self._reads = bus, reads
         self._secret = secret
         self._model = 0
-        self._heard: Heard | None = None
+        self._received: ReceivedPositions | None = None
         self._early: list[ListChanges] = []
         """Messages that came while the read model's positions were being read."""
         self._gathering = Gathering()
@@ -78,15 +78,15 @@ class Hub:
             self._closing = None
         try:
             await self._started()
-            heard = self._heard
-            assert heard is not None
+            received = self._received
+            assert received is not None
             missed = Gathering()
             if last_id is not None:
                 positions = cursor.decode(last_id, self._mark())
                 if positions is None:
                     missed.stale.update(KINDS)
                 else:
-                    missed = heard.since(positions)
+                    missed = received.since(positions)
             at = self._cursor()
             reader.begun = True
             body = await self._body(sights, missed, {})
@@ -140,7 +140,7 @@ class Hub:
 
     async def _start(self) -> None:
         """Raises ApiError 503."""
-        self._heard, self._early = None, []
+        self._received, self._early = None, []
         self._bus.on_reconnect.append(self._check_now.set)
         try:
             async with asyncio.timeout(SUBSCRIBE_S):
@@ -153,7 +153,7 @@ class Hub:
         except BaseException:
             await self._unsubscribe()
             raise
-        self._heard = Heard(positions)
+        self._received = ReceivedPositions(positions)
         for message in self._early:
             self._take(message)
         self._early = []
@@ -172,7 +172,7 @@ class Hub:
             self._owing = None
         if self._starting is not None:
             self._starting = None
-            self._heard = None
+            self._received = None
             leaving = asyncio.ensure_future(self._unsubscribe())
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
@@ -185,7 +185,7 @@ class Hub:
 
     def _on_message(self, data: bytes) -> None:
         message = messages.decode_list_changes(data)
-        if self._heard is None:
+        if self._received is None:
             self._early.append(message)
         else:
             self._take(message)
@@ -195,14 +195,14 @@ class Hub:
         self._check_now.set()
 
     def _take(self, message: ListChanges) -> None:
-        assert self._heard is not None
-        lost = self._heard.take(message)
+        assert self._received is not None
+        lost = self._received.take(message)
         self._gathering.stale |= lost
         self._gathering.add(message)
         if self._gathering:
             self._changed.set()
 
-    async def _saved(self) -> tuple[dict[Lane, int], int]:
+    async def _saved(self) -> tuple[dict[TopicPartition, int], int]:
         rows = await self._reads.rows(SQL["positions"], list(ev.LISTED_TOPICS))
         return {(row["topic"], row["part"]): row["offset"] for row in rows}, rows[0]["model"] if rows else 0
 
@@ -212,12 +212,12 @@ class Hub:
             async with asyncio.timeout(CHECK_S):
                 await self._check_now.wait()
         self._check_now.clear()
-        heard = self._heard
-        if heard is None or not self._readers:
+        received = self._received
+        if received is None or not self._readers:
             return
-        before = dict(heard.positions)
+        before = dict(received.positions)
         saved, model = await self._saved()
-        lost = heard.check(before, saved)
+        lost = received.check(before, saved)
         if model != self._model:
             self._model = model
             lost = set(KINDS)  # another read model was swapped in: rows may differ although no event came
@@ -267,10 +267,10 @@ class Hub:
             body = bodies[view]
             stale = (body.stale | reader.owed) & reader.sights.keys()
             reader.owed = {kind for kind in stale if reader.stale_at.get(kind, now - STALE_S) + STALE_S > now}
-            said = frozenset(stale - reader.owed)
-            reader.stale_at.update(dict.fromkeys(said, now))
+            reported = frozenset(stale - reader.owed)
+            reader.stale_at.update(dict.fromkeys(reported, now))
             # a reader that comes back with a cursor must hear of what it is still owed: it keeps the id that it has
-            message = body.message(None if reader.owed else at, said)
+            message = body.message(None if reader.owed else at, reported)
             if message:
                 reader.put(message)
             owing = owing or bool(reader.owed)
@@ -284,20 +284,20 @@ class Hub:
     async def _body(
         self, sights: Mapping[Kind, Sight], gathered: Gathering, shared: dict[tuple[Kind, bytes], Content]
     ) -> Body:
-        found: dict[Kind, Content] = {}
+        by_kind: dict[Kind, Content] = {}
         for kind, sight in sights.items():
             key = (kind, sight.key)
             if key not in shared:
                 shared[key] = await content_of(self._reads, kind, gathered, sight)
-            found[kind] = shared[key]
-        return Body(found)
+            by_kind[kind] = shared[key]
+        return Body(by_kind)
 
     def _mark(self) -> bytes:
         return hashlib.blake2b(self._secret + self._model.to_bytes(8), digest_size=8).digest()
 
     def _cursor(self) -> str:
-        assert self._heard is not None
-        return cursor.encode(self._mark(), self._heard.positions)
+        assert self._received is not None
+        return cursor.encode(self._mark(), self._received.positions)
 
 
 class Body:
@@ -305,7 +305,7 @@ class Body:
 
     def __init__(self, content: Mapping[Kind, Content]) -> None:
         self._content = content
-        self.stale = {kind for kind, found in content.items() if found.stale}
+        self.stale = {kind for kind, changed in content.items() if changed.stale}
         self._encoded: dict[tuple[str | None, frozenset[Kind]], bytes] = {}
 
     def message(self, at: str | None, stale: frozenset[Kind] = frozenset()) -> bytes:
@@ -316,9 +316,11 @@ class Body:
         return self._encoded[key]
 
     def _encode(self, at: str | None, stale: frozenset[Kind]) -> bytes:
-        parts = [f'"{kind}":[{",".join(found.rows)}]' for kind, found in self._content.items() if found.rows]
+        parts = [f'"{kind}":[{",".join(changed.rows)}]' for kind, changed in self._content.items() if changed.rows]
         deleted = [
-            {"kind": kind.removesuffix("s"), "id": id} for kind, found in self._content.items() for id in found.deleted
+            {"kind": kind.removesuffix("s"), "id": id}
+            for kind, changed in self._content.items()
+            for id in changed.deleted
         ]
         if deleted:
             parts.append(f'"deleted":{msgspec.json.encode(deleted).decode()}')

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from langlog_schemas import events as ev
 from langlog_schemas.messages import ListChanges
 
-from .cursor import Lane
+from .cursor import TopicPartition
 from .gathering import KINDS, Gathering, Kind
 
 KEPT_CHANGES = 20_000
@@ -26,25 +26,25 @@ KINDS_OF: Mapping[str, tuple[Kind, ...]] = {
 """Topic -> what its events change."""
 
 
-class Heard:
-    def __init__(self, positions: Mapping[Lane, int]) -> None:
+class ReceivedPositions:
+    def __init__(self, positions: Mapping[TopicPartition, int]) -> None:
         """``positions``: of the read model, at a moment after which no message is missed unnoticed."""
-        self.positions: dict[Lane, int] = dict(positions)
-        self._floor: dict[Lane, int] = dict(positions)
+        self.positions: dict[TopicPartition, int] = dict(positions)
+        self._floor: dict[TopicPartition, int] = dict(positions)
         self._kept: deque[ListChanges] = deque()
         self._size = 0
-        self._awaited: dict[Lane, int] = {}
+        self._awaited: dict[TopicPartition, int] = {}
         """Where the read model was at the last check: the messages up to there must have come by the next one."""
 
     def take(self, message: ListChanges) -> set[Kind]:
         """A message has come. Which kinds something was lost of before it."""
         lost: set[Kind] = set()
         for topic, part, before, after in message.steps:
-            lane = (topic, part)
-            if before > self.positions.get(lane, 0):
+            partition = (topic, part)
+            if before > self.positions.get(partition, 0):
                 lost.update(KINDS_OF[topic])
-                self._floor[lane] = before
-            self.positions[lane] = max(after, self.positions.get(lane, 0))
+                self._floor[partition] = before
+            self.positions[partition] = max(after, self.positions.get(partition, 0))
         self._kept.append(message)
         self._size += _size(message)
         while self._size > KEPT_CHANGES and self._kept:
@@ -56,30 +56,30 @@ class Heard:
         for topic, part, _, after in message.steps:
             self._floor[topic, part] = max(after, self._floor.get((topic, part), 0))
 
-    def check(self, before: Mapping[Lane, int], saved: Mapping[Lane, int]) -> set[Kind]:
+    def check(self, before: Mapping[TopicPartition, int], saved: Mapping[TopicPartition, int]) -> set[Kind]:
         """Compare with the read model's positions, read after ours were ``before``. Which kinds something was lost of."""
         lost: set[Kind] = set()
-        for lane, position in saved.items():
-            if position < before.get(lane, 0):
-                lost.update(KINDS_OF[lane[0]])  # Postgres lost its last commits: they are folded again
-            elif self._awaited.get(lane, 0) > self.positions.get(lane, 0):
-                lost.update(KINDS_OF[lane[0]])  # the message of a commit before the last check never came
+        for partition, position in saved.items():
+            if position < before.get(partition, 0):
+                lost.update(KINDS_OF[partition[0]])  # Postgres lost its last commits: they are folded again
+            elif self._awaited.get(partition, 0) > self.positions.get(partition, 0):
+                lost.update(KINDS_OF[partition[0]])  # the message of a commit before the last check never came
             else:
                 continue
-            self.positions[lane] = self._floor[lane] = position
+            self.positions[partition] = self._floor[partition] = position
         self._awaited = dict(saved)
         return lost
 
-    def since(self, positions: Mapping[Lane, int]) -> Gathering:
+    def since(self, positions: Mapping[TopicPartition, int]) -> Gathering:
         """What has changed since a reader's cursor; stale is what cannot be told."""
-        found = Gathering()
-        for lane, floor in self._floor.items():
-            if positions.get(lane, 0) < floor:
-                found.stale.update(KINDS_OF[lane[0]])
+        gathering = Gathering()
+        for partition, floor in self._floor.items():
+            if positions.get(partition, 0) < floor:
+                gathering.stale.update(KINDS_OF[partition[0]])
         for message in self._kept:
             if any(after > positions.get((topic, part), 0) for topic, part, _, after in message.steps):
-                found.add(message)
-        return found
+                gathering.add(message)
+        return gathering
 
 
 def _size(message: ListChanges) -> int:

@@ -52,10 +52,10 @@ class Reader:
 
     def take(self) -> bytes:
         """All that waits."""
-        found = b"".join(self._waiting)
+        taken = b"".join(self._waiting)
         self._waiting.clear()
         self._bytes = 0
-        return found
+        return taken
 
     def wake(self) -> None:
         if self._waker is not None and not self._waker.done():

@@ -49,9 +49,9 @@ class Changes:
             reader = await self._hub.open(sights, request.headers.get("last-event-id"))
             await out.open()
             out.guard(reader)
-            ask = partial(self._ask, request, kinds, reader) if guarded(request) else None
+            check = partial(self._check_access, request, kinds, reader) if guarded(request) else None
             follow = partial(self._follow, out, reader)
-            return await out.while_permitted(self._core.permissions, "", "leave", ask, follow)
+            return await out.while_permitted(self._core.permissions, "", "leave", check, follow)
         finally:
             if reader is not None:
                 self._hub.close(reader)
@@ -64,33 +64,33 @@ class Changes:
                 out.break_off()
             await out.wait(reader)
 
-    async def _ask(self, request: web.Request, kinds: list[Kind] | None, reader: Reader) -> None:
+    async def _check_access(self, request: web.Request, kinds: list[Kind] | None, reader: Reader) -> None:
         """Whether the caller may still read, and what it sees now. Raises ApiError."""
         self._hub.see(reader, await self._sights(request, kinds))
 
     async def _sights(self, request: web.Request, kinds: list[Kind] | None) -> dict[Kind, Sight]:
         """What the caller sees of each kind. A kind that nobody named is left out when handlers refuse it; Raises ApiError."""
-        found: dict[Kind, Sight] = {}
+        sights: dict[Kind, Sight] = {}
         refused: ApiError | None = None
         for kind in kinds or KINDS:
-            if kind == "runs" and "threads" in found:
-                found[kind] = found["threads"]
+            if kind == "runs" and "threads" in sights:
+                sights[kind] = sights["threads"]
                 continue
             try:
                 match kind:
                     case "threads" | "runs":  # a run is seen by those who see its thread
-                        found[kind] = await sight_of(request, "threads")
+                        sights[kind] = await sight_of(request, "threads")
                     case "assistants":
-                        found[kind] = await sight_of(request, "assistants")
+                        sights[kind] = await sight_of(request, "assistants")
                     case "crons":
-                        found[kind] = await self._crons.sight(request, {"metadata": {}})
+                        sights[kind] = await self._crons.sight(request, {"metadata": {}})
             except ApiError as error:
                 if kinds is not None or error.status >= 500:
                     raise
                 refused = error
-        if not found and refused is not None:
+        if not sights and refused is not None:
             raise refused
-        return found
+        return sights
 
 
 def _kinds(request: web.Request) -> list[Kind] | None:

@@ -41,7 +41,7 @@ def read_files(folder: Path = STATIC) -> dict[str, File]:
     """Name → file; empty where the console has not been built."""
     if not (folder / PAGE).is_file():
         return {}
-    found = {}
+    files = {}
     for path in folder.iterdir():
         if path.suffix not in _TYPES and mimetypes.guess_type(path.name)[0] is None:
             continue
@@ -50,8 +50,8 @@ def read_files(folder: Path = STATIC) -> dict[str, File]:
         plain = path.read_bytes()
         beside = {name: path.with_name(path.name + ending) for name, ending in _COMPRESSED.items()}
         encoded = {name: file.read_bytes() for name, file in beside.items() if file.is_file()}
-        found[path.name] = made(path.name, plain, encoded)
-    return found
+        files[path.name] = made(path.name, plain, encoded)
+    return files
 
 
 def made(name: str, plain: bytes, encoded: dict[str, bytes] | None = None) -> File:
@@ -63,10 +63,10 @@ def made(name: str, plain: bytes, encoded: dict[str, bytes] | None = None) -> Fi
 
 def _accepted(header: str) -> frozenset[str]:
     """Encodings that an ``Accept-Encoding`` names, less those of quality 0."""
-    found = set()
+    accepted = set()
     for part in header.lower().split(","):
         name, _, parameters = part.partition(";")
         quality = parameters.strip().removeprefix("q=")
         if name.strip() and not re.fullmatch(r"0(\.0{0,3})?", quality):
-            found.add(name.strip())
-    return frozenset(found)
+            accepted.add(name.strip())
+    return frozenset(accepted)

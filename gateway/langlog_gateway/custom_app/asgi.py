@@ -212,7 +212,7 @@ class _Exchange:
         self._opaque = opaque
         self._request = request
         self._builtin = builtin
-        self._asked = False
+        self._receive_called = False
         self._withheld = withheld
         self._response: web.StreamResponse | None = None
         self._start: Message | None = None
@@ -237,8 +237,8 @@ class _Exchange:
         return True
 
     async def receive(self) -> Message:
-        if not self._asked:
-            self._asked = True
+        if not self._receive_called:
+            self._receive_called = True
             try:
                 body = await receive_body(self._request)
             except ApiError as error:
@@ -401,7 +401,7 @@ async def _refuse(scope: Scope, send: Send, error: ApiError) -> None:
 
 
 def _headers(scope: Scope) -> CIMultiDictProxy[str]:
-    found: CIMultiDict[str] = CIMultiDict()
+    headers: CIMultiDict[str] = CIMultiDict()
     for name, value in scope["headers"]:
-        found.add(bytes(name).decode("utf-8", "surrogateescape"), bytes(value).decode("utf-8", "surrogateescape"))
-    return CIMultiDictProxy(found)
+        headers.add(bytes(name).decode("utf-8", "surrogateescape"), bytes(value).decode("utf-8", "surrogateescape"))
+    return CIMultiDictProxy(headers)

@@ -22,7 +22,7 @@ from langlog_schemas import commands as cmd
 from langlog_schemas.rules.filters import Filter
 
 from ..auth.access import Action, Gate, Resource, User
-from ..auth.custom_auth import ASKING, STUDIO_HINT, CustomAuth, load_auth
+from ..auth.custom_auth import AUTHENTICATING, STUDIO_HINT, CustomAuth, load_auth
 from ..auth.encryption_context import EncryptionContexts, load_encryption_contexts
 from ..http.options import Options
 from .asgi import CustomApp
@@ -114,7 +114,7 @@ class LiveCode:
         from langlog_backbone.process.settings import own_url
         from langlog_backbone.project.loopback import open_loopback
 
-        open_loopback(self._settings.base_url or own_url(self._settings), self._options.prefix, closed=ASKING)
+        open_loopback(self._settings.base_url or own_url(self._settings), self._options.prefix, closed=AUTHENTICATING)
         self._served = self._import()
         self._loaded = True
         if self.gate is not None and not (self._settings.studio_api_key or self._options.auth.disable_studio_auth):

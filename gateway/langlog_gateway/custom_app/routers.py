@@ -18,7 +18,7 @@ LOOKED_AT = 200
 
 def find_routers(app: Any) -> list[Any]:
     """Routers of Starlette's kind, the outermost first; none for an application that shows none."""
-    found: list[Any] = []
+    routers: list[Any] = []
     seen: set[int] = set()
     waiting = deque([app])
     while waiting and len(seen) < LOOKED_AT:
@@ -29,9 +29,9 @@ def find_routers(app: Any) -> list[Any]:
         router = next((each for each in (current, _attribute(current, "router")) if _is_router(each)), None)
         if router is None:
             waiting.extend(part for part in _wrapped(current) if callable(part) and not isinstance(part, type))
-        elif not any(router is known for known in found):
-            found.append(router)
-    return found
+        elif not any(router is known for known in routers):
+            routers.append(router)
+    return routers
 
 
 def _is_router(value: Any) -> bool:

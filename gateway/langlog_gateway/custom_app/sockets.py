@@ -45,7 +45,7 @@ class Socket:
         self._exchange = exchange
         self._request = request
         self._limit = limit
-        self._asked = False
+        self._receive_called = False
         self._socket: web.WebSocketResponse | None = None
         self._refusal: web.Response | None = None
 
@@ -79,8 +79,8 @@ class Socket:
         return self._socket
 
     async def receive(self) -> Message:
-        if not self._asked:
-            self._asked = True
+        if not self._receive_called:
+            self._receive_called = True
             return {"type": "websocket.connect"}
         if self._socket is None:
             return {"type": "websocket.disconnect", "code": 1006}

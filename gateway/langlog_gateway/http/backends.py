@@ -230,12 +230,12 @@ class Reads:
         """The first row or None, in clear. Raises ApiError 503, and what a handler of the project raises."""
         try:
             async with asyncio.timeout(self._limit_s):
-                found = await self._pool.fetchrow(sql, *args)
+                row = await self._pool.fetchrow(sql, *args)
         except Exception as error:
             if is_unavailable(error):
                 raise unavailable("Postgres") from error
             raise
-        return found if found is None else (await self._opened([found]))[0]
+        return row if row is None else (await self._opened([row]))[0]
 
     async def rows(self, sql: str, *args: Any) -> list[Any]:
         """All rows, in clear. Raises ApiError 503, and what a handler of the project raises."""
@@ -251,24 +251,24 @@ class Reads:
         """As `rows`; what is sealed stays so."""
         try:
             async with asyncio.timeout(self._limit_s):
-                found: list[Any] = await self._pool.fetch(sql, *args)
+                rows: list[Any] = await self._pool.fetch(sql, *args)
         except Exception as error:
             if is_unavailable(error):
                 raise unavailable("Postgres") from error
             raise
-        return found
+        return rows
 
     async def value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None, in clear. Raises as `row`."""
         try:
             async with asyncio.timeout(self._limit_s):
-                found = await self._pool.fetchval(sql, *args)
+                value = await self._pool.fetchval(sql, *args)
         except Exception as error:
             if is_unavailable(error):
                 raise unavailable("Postgres") from error
             raise
         handlers = self.handlers()
-        return await handlers.open_text(found) if handlers is not None and isinstance(found, str) else found
+        return await handlers.open_text(value) if handlers is not None and isinstance(value, str) else value
 
 
 class OpenedRow:

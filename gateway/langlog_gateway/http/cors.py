@@ -111,11 +111,11 @@ class Cors:
             "access-control-allow-methods": ", ".join(self._methods),
             "access-control-max-age": str(self._max_age),
         }
-        asked = request.headers.get("access-control-request-headers")
+        requested = request.headers.get("access-control-request-headers")
         if not self._any_header:
             headers["access-control-allow-headers"] = ", ".join(self._headers)
-        elif asked is not None:
-            headers["access-control-allow-headers"] = asked
+        elif requested is not None:
+            headers["access-control-allow-headers"] = requested
         if request.headers.get("access-control-request-private-network") == "true" and self._admits_privately(request):
             headers["access-control-allow-private-network"] = "true"
         failures = []
@@ -124,7 +124,9 @@ class Cors:
         if request.headers["access-control-request-method"] not in self._methods:
             failures.append("method")
         known = {name.lower() for name in self._headers}
-        if not self._any_header and any(name.strip().lower() not in known for name in (asked or "").split(",") if name):
+        if not self._any_header and any(
+            name.strip().lower() not in known for name in (requested or "").split(",") if name
+        ):
             failures.append("headers")
         if failures:
             return web.Response(status=400, text=f"Disallowed CORS {', '.join(failures)}", headers=headers)

@@ -49,12 +49,12 @@ class HeaderPatterns(msgspec.Struct, frozen=True):
 
     def pick(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers that match, their names in lower case."""
-        found = {}
+        picked = {}
         for name, value in headers.items():
             name = name.lower()
             if (_any(name, self.includes) or _any(name, self.include)) and not self.excluded(name):
-                found[name] = value
-        return found
+                picked[name] = value
+        return picked
 
     def excluded(self, name: str) -> bool:
         return _any(name, self.excludes) or _any(name, self.exclude)
@@ -133,9 +133,11 @@ class HttpOptions(msgspec.Struct, frozen=True):
         """Members of a run's configurable that come from the request's headers."""
         if self.configurable_headers is None:
             return {}
-        found = self.configurable_headers.pick(headers)
+        picked = self.configurable_headers.pick(headers)
         return {
-            k: encodable(v) for k, v in found.items() if k not in SERVER_KEYS and not k.startswith(("langgraph_", "__"))
+            k: encodable(v)
+            for k, v in picked.items()
+            if k not in SERVER_KEYS and not k.startswith(("langgraph_", "__"))
         }
 
     def trace(self, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -208,7 +210,7 @@ def _section(project: Project | None, env: Mapping[str, str], name: str, variabl
     text = env.get(variable, "")
     where = variable if text else f"{project.file if project else ''}: {name!r}"
     try:
-        found: Any = msgspec.json.decode(text) if text else project.section(name) if project else {}
-        return msgspec.convert({} if found is None else found, kind)
+        section: Any = msgspec.json.decode(text) if text else project.section(name) if project else {}
+        return msgspec.convert({} if section is None else section, kind)
     except msgspec.MsgspecError as error:
         raise StartError(f"{where}: {error}") from None

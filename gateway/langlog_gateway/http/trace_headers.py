@@ -46,30 +46,30 @@ def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
 
     ``baggage`` is what was taken of that header, for graphs that hand on both headers as they came.
     """
-    found: dict[str, Any] = {}
+    configurable: dict[str, Any] = {}
     trace = headers.get(TRACE, "")
     if len(trace) <= HEADER_MAX and DOTTED_ORDER.fullmatch(trace) and _is_of_times(trace):
-        found[TRACE] = trace
+        configurable[TRACE] = trace
     baggage = headers.get(BAGGAGE, "")
     if not baggage or len(baggage) > HEADER_MAX:
-        return found
+        return configurable
     taken = []
     for member in baggage.split(","):
         name, _, value = member.partition("=")
         text = encodable(unquote(value.partition(";")[0].strip())).replace("\0", "")
         match name.strip():
             case "langsmith-project" if 0 < len(text) <= PROJECT_MAX:
-                found[PROJECT] = text
+                configurable[PROJECT] = text
             case "langsmith-metadata" if (metadata := _scalars(text)) is not None:
-                found[METADATA] = metadata
+                configurable[METADATA] = metadata
             case "langsmith-tags" if text and text.count(",") < ENTRIES_MAX:
-                found[TAGS] = text.split(",")
+                configurable[TAGS] = text.split(",")
             case _:
                 continue
         taken.append(encodable(member.strip()))
     if taken:
-        found[BAGGAGE] = ",".join(taken)
-    return found
+        configurable[BAGGAGE] = ",".join(taken)
+    return configurable
 
 
 def _is_of_times(order: str) -> bool:

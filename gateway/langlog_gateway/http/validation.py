@@ -53,7 +53,7 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """As `read_body`, of bytes at hand. Members held as ``Raw`` are checked as far as storing them needs."""
     try:
-        found = decoder.decode(body)
+        decoded = decoder.decode(body)
         check_json(body)
     except msgspec.ValidationError as error:
         raise unprocessable(report(str(error), body, decoder.type)) from None
@@ -61,7 +61,7 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise unprocessable(TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise unprocessable(BAD_JSON) from None
-    return found
+    return decoded
 
 
 def check_json(body: bytes | str) -> None:
@@ -89,13 +89,13 @@ def check_depth(body: bytes) -> None:
 def decode_any(body: bytes) -> Any:
     """JSON of any type, for those who check it themselves. Raises ApiError 422 for deep nesting, and DecodeError."""
     try:
-        found = msgspec.json.decode(body)
+        decoded = msgspec.json.decode(body)
     except UnicodeDecodeError as error:  # of a string that is not UTF-8: the decoder has no error of its own for it
         raise msgspec.DecodeError(str(error)) from None
     except RecursionError:
         raise unprocessable(TOO_DEEP) from None
     check_depth(body)
-    return found
+    return decoded
 
 
 def violation(message: str, keyword: str, path: Sequence[str | int], value: Any) -> str:
@@ -249,13 +249,13 @@ def query_names(request: web.Request, *keys: str) -> list[str]:
 
 def listed(texts: Iterable[str]) -> list[str]:
     """The texts; one that is a JSON array of texts stands for its members: the JavaScript client writes lists so."""
-    found: list[str] = []
+    names: list[str] = []
     for text in texts:
         try:
-            found += msgspec.json.decode(text, type=list[str])
+            names += msgspec.json.decode(text, type=list[str])
         except (msgspec.MsgspecError, RecursionError):
-            found.append(text)
-    return found
+            names.append(text)
+    return names
 
 
 def truthy(text: str | None) -> bool:

@@ -246,13 +246,13 @@ def _apart(other: dict[str, Any], taken: Mapping[str, Mapping[str, Any]]) -> dic
     return apart
 
 
-def _merge_auth(made: dict[str, Any], said: Mapping[str, Any]) -> None:
+def _merge_auth(made: dict[str, Any], declared: Mapping[str, Any]) -> None:
     """Section ``auth.openapi``: security schemes, what is asked by default, and exceptions by path."""
-    if schemes := said.get("securitySchemes"):
+    if schemes := declared.get("securitySchemes"):
         made["components"]["securitySchemes"] = schemes
-    if security := said.get("security"):
+    if security := declared.get("security"):
         made["security"] = security
-    for path, item in (said.get("paths") or {}).items():
+    for path, item in (declared.get("paths") or {}).items():
         for method, more in item.items():
             if isinstance(more, dict):
                 made["paths"].setdefault(path, {}).setdefault(method, {"responses": {}}).update(more)

@@ -90,13 +90,13 @@ class RunInsights:
             deadline_ms=now_ms() + int(BEGIN_S * 1000),
         )
         core = self._core
-        ask = core.permissions.reading(request, thread_id)
+        check = core.permissions.reading(request, thread_id)
         out = StreamOut(request, core.settings.heartbeat_s, {})
 
         async def follow() -> web.StreamResponse:
             return await self._streams.written(out, self._parts(query))
 
-        return await out.while_permitted(core.permissions, thread_id, "leave", ask, follow)
+        return await out.while_permitted(core.permissions, thread_id, "leave", check, follow)
 
     async def _admit(self, request: web.Request, thread_id: str, run_id: str) -> None:
         """As who may read the run, and make the same one again. Raises ApiError."""

@@ -49,10 +49,10 @@ class Event:
         if self.method != "input.requested":
             return self
         if self._sdk is None:
-            told = msgspec.json.decode(self.text)
-            data = told["params"]["data"]
+            members = msgspec.json.decode(self.text)
+            data = members["params"]["data"]
             data["value"] = data.get("payload")
-            self._sdk = Event(self.seq, self.method, self.channel, self.namespace, _encode(told))
+            self._sdk = Event(self.seq, self.method, self.channel, self.namespace, _encode(members))
         return self._sdk
 
     @property
@@ -132,10 +132,10 @@ def shown_values(data: bytes) -> bytes:
         return data
     members = _members.decode(data)
     members.pop(INTERRUPT, None)
-    found: dict[str, Any] = {
+    shown: dict[str, Any] = {
         name: _shown(msgspec.json.decode(raw)) if MESSAGE_MARK in bytes(raw) else raw for name, raw in members.items()
     }
-    return _encode(found)
+    return _encode(shown)
 
 
 def _shown(value: Any) -> Any:
@@ -184,19 +184,19 @@ def derived(ending: Ending, after: int) -> list[Event]:
     if not ending.last_event_number:
         return []
     first, last, ms = ending.first_event_number, ending.last_event_number, ending.ended_ms
-    asked = _asked(ending.values)
-    found: list[Event] = []
+    interrupts = _open_interrupts(ending.values)
+    events: list[Event] = []
     if first < last:
-        found.append(running(ending.run_id, ending.graph_id, first, ending.started_ms or ms))
+        events.append(running(ending.run_id, ending.graph_id, first, ending.started_ms or ms))
     if ending.refusal is not None and ending.answered and last - first > 1:
         id = _known_id(ending.run_id, "answered", (), "")
         data = _encode({"interrupt_ids": ending.answered})
-        found.append(_event(first + 1, id, "input.answered", "input", (), ms, data))
+        events.append(_event(first + 1, id, "input.answered", "input", (), ms, data))
     place = last
-    if asked is not None:
+    if interrupts is not None:
         assert ending.values is not None
-        place = last - 1 - len(asked)
-        for interrupt in asked:
+        place = last - 1 - len(interrupts)
+        for interrupt in interrupts:
             wanted = interrupt.get("response_schema")
             data = _encode(
                 {
@@ -206,24 +206,24 @@ def derived(ending: Ending, after: int) -> list[Event]:
                 }
             )
             id = _known_id(ending.run_id, "input", (), str(interrupt.get("id")))
-            found.append(_event(place, id, "input.requested", "input", (), ms, data))
+            events.append(_event(place, id, "input.requested", "input", (), ms, data))
             place += 1
-        found.append(_ended(ending, place, "interrupted"))
-        found.append(_values(ending, last))
+        events.append(_ended(ending, place, "interrupted"))
+        events.append(_values(ending, last))
     else:
         if ending.values is not None and ending.status == "success" and last - first > 1:
-            found.append(_values(ending, last - 1))
-        found.append(_ended(ending, last, lifecycle(ending.status, waits=ending.pending)))
-    return [event for event in found if event.seq > after and event.seq >= first]
+            events.append(_values(ending, last - 1))
+        events.append(_ended(ending, last, lifecycle(ending.status, waits=ending.pending)))
+    return [event for event in events if event.seq > after and event.seq >= first]
 
 
-def _asked(values: bytes | None) -> list[dict[str, Any]] | None:
+def _open_interrupts(values: bytes | None) -> list[dict[str, Any]] | None:
     """What a run that stopped for a human asks; None when its values do not say that it did."""
     if values is None or INTERRUPT.encode() not in values or values[:1] != b"{":
         return None
     raw = _members.decode(values).get(INTERRUPT)
-    asked = None if raw is None else msgspec.json.decode(raw)
-    return [i for i in asked if isinstance(i, dict)] if isinstance(asked, list) else None
+    interrupts = None if raw is None else msgspec.json.decode(raw)
+    return [i for i in interrupts if isinstance(i, dict)] if isinstance(interrupts, list) else None
 
 
 def running(run_id: str, graph_id: str, seq: int, ms: int) -> Event:
@@ -266,10 +266,10 @@ def tree(events: Sequence[Event], run_id: str, graph_id: str) -> dict[str, Any]:
     for event in events:
         if event.channel != "lifecycle":
             continue
-        told = msgspec.json.decode(event.text)
-        data = told["params"]["data"]
+        members = msgspec.json.decode(event.text)
+        data = members["params"]["data"]
         if not event.namespace and data["event"] == "running":
-            own = told["event_id"] == beginning
+            own = members["event_id"] == beginning
             continue
         if not own:
             continue

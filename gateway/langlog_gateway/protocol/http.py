@@ -132,7 +132,7 @@ class Protocol:
                 except ApiError:
                     return await out.close()
                 await catch_up(out, feed, subscriber, wanted, sdk=sdk)
-            await out.write(_told(subscriber.take(), sdk=sdk))
+            await out.write(_event_text(subscriber.take(), sdk=sdk))
             if subscriber.overrun:
                 await out.cut_off()
                 out.break_off()
@@ -154,7 +154,7 @@ async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: F
     while subscriber.certain:
         head = feed.head
         async for events in feed.past(subscriber.after, head):
-            await out.write(_told([event for event in events if wanted.wants(event)], sdk=sdk))
+            await out.write(_event_text([event for event in events if wanted.wants(event)], sdk=sdk))
         if subscriber.certain:
             subscriber.after = head
         if feed.head == head:
@@ -162,7 +162,7 @@ async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: F
     subscriber.behind = False
 
 
-def _told(events: Sequence[Event], *, sdk: bool) -> bytes:
+def _event_text(events: Sequence[Event], *, sdk: bool) -> bytes:
     return b"".join([(event.for_sdk if sdk else event).sse for event in events])
 
 

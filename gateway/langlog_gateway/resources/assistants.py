@@ -249,10 +249,10 @@ class Assistants:
             assistant_id = ids.default_assistant_id(named)
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         row = await self._row(assistant_id)
-        told = await self._told(request, row, -1 if xray is True else min(int(xray), DEPTH_MAX))
-        if told is None or told["drawing"] is None:
-            return json_response(await self._ask(request, "graph", row, xray=xray))
-        return json_response(told["drawing"])
+        registered = await self._registered(request, row, -1 if xray is True else min(int(xray), DEPTH_MAX))
+        if registered is None or registered["drawing"] is None:
+            return json_response(await self._query_worker(request, "graph", row, xray=xray))
+        return json_response(registered["drawing"])
 
     async def subgraphs(self, request: web.Request) -> web.Response:
         """Returns the schemas of subgraphs by the name of the node that runs them. An unknown name gives an empty
@@ -262,13 +262,13 @@ class Assistants:
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         recurse, namespace = truthy(request.query.get("recurse")), request.match_info.get("namespace")
         row = await self._row(assistant_id)
-        told = await self._told(request, row)
-        if told is None or told["subgraphs"] is None:
+        registered = await self._registered(request, row)
+        if registered is None or registered["subgraphs"] is None:
             named = {} if namespace is None else {"namespace": namespace}
-            return json_response(await self._ask(request, "subgraphs", row, recurse=recurse, **named))
+            return json_response(await self._query_worker(request, "subgraphs", row, recurse=recurse, **named))
         schemas = {
             name: of_one
-            for name, of_one in _subgraphs.decode(told["subgraphs"]).items()
+            for name, of_one in _subgraphs.decode(registered["subgraphs"]).items()
             if (recurse or "|" not in name) and namespace in (None, name)
         }
         return encoded_response(schemas)
@@ -278,24 +278,24 @@ class Assistants:
         assistant_id = path_uuid(request, "assistant")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, not_found())
         row = await self._row(assistant_id)
-        told = await self._told(request, row)
-        if told is None or told["schemas"] is None:
-            return json_response(await self._ask(request, "schemas", row))
-        schemas = _schemas.decode(told["schemas"])
+        registered = await self._registered(request, row)
+        if registered is None or registered["schemas"] is None:
+            return json_response(await self._query_worker(request, "schemas", row))
+        schemas = _schemas.decode(registered["schemas"])
         schemas.graph_id = row["graph_id"]
         return encoded_response(schemas)
 
-    async def _told(self, request: web.Request, row: Any, depth: int = 0) -> Any:
+    async def _registered(self, request: web.Request, row: Any, depth: int = 0) -> Any:
         """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""
-        own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(await self._core.asker(request))
+        own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(await self._core.caller_of(request))
         return await self._core.reads.row(SQL["told"], row["graph_id"], own, depth)
 
-    async def _ask(self, request: web.Request, kind: str, row: Any, **more: Any) -> bytes:
+    async def _query_worker(self, request: web.Request, kind: str, row: Any, **more: Any) -> bytes:
         body = {
             "graph_id": row["graph_id"],
             "assistant_id": row["assistant_id"],
             "config": msgspec.Raw(row["config"].encode()),
-            **await self._core.asker(request),
+            **await self._core.caller_of(request),
             **more,
         }
         return await self._core.queries.query(kind, body)

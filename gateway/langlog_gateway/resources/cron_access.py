@@ -100,8 +100,8 @@ class CronAccess:
         """
         sight = await self.sight(request, value)
         parameters = Parameters(*values)
-        found = " AND ".join(sight.conditions(parameters)) or "TRUE"
-        return sql.replace("{visible}", found), parameters.values
+        filters = " AND ".join(sight.conditions(parameters)) or "TRUE"
+        return sql.replace("{visible}", filters), parameters.values
 
     async def sight(self, request: web.Request, value: Mapping[str, Any]) -> Sight:
         """What the caller sees of crons, searched as ``value`` says. Raises ApiError."""
@@ -128,8 +128,8 @@ class CronAccess:
 
 
 def _on_thread(threads: Filter, parameters: Parameters) -> str:
-    found = " AND ".join(conditions(threads, parameters, "t.metadata"))
-    return f"EXISTS (SELECT FROM threads t WHERE t.thread_id = crons.thread_id AND {found})"
+    filters = " AND ".join(conditions(threads, parameters, "t.metadata"))
+    return f"EXISTS (SELECT FROM threads t WHERE t.thread_id = crons.thread_id AND {filters})"
 
 
 def _copy(value: Any) -> Any:

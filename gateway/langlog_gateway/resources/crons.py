@@ -279,12 +279,12 @@ class Crons:
         """Raises ApiError 422."""
         least_s = self._core.settings.cron_min_interval_s
         try:
-            found = Schedule(schedule, timezone)
+            parsed = Schedule(schedule, timezone)
             if end_time is not None:
                 moment_of(end_time)
         except ScheduleError as error:
             raise unprocessable(str(error)) from None
-        if least_s > FINEST_S and (interval_s := found.least_interval_s()) < least_s:
+        if least_s > FINEST_S and (interval_s := parsed.least_interval_s()) < least_s:
             raise unprocessable(QUICK_SCHEDULE.format(shown(schedule), interval_s, least_s))
 
     async def _check_room(self, user_id: str, cron_id: str) -> None:

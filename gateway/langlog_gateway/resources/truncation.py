@@ -75,7 +75,7 @@ class Truncation:
             for row in rows:
                 keys.setdefault(tuple(row["namespace"]), []).append(row["key"])
             commands = [
-                cmd.WriteStore(namespace=list(namespace), ops=[cmd.StoreOp(key=key) for key in found])
-                for namespace, found in keys.items()
+                cmd.WriteStore(namespace=list(namespace), ops=[cmd.StoreOp(key=key) for key in keys_of])
+                for namespace, keys_of in keys.items()
             ]
             await self._core.commands.execute_all(commands, what="truncation")

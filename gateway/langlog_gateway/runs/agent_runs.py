@@ -44,9 +44,9 @@ class AgentRuns:
                 watch.missed = run.origin.key is not None  # the run of a repetition may be over already
                 try:
                     async with permissions.hold(request, run.thread_id, "leave") as permission:
-                        ask = permissions.running(request, run.command)
-                        if ask is not None:
-                            permission.follow(ask, at_once=False)
+                        check = permissions.running(request, run.command)
+                        if check is not None:
+                            permission.follow(check, at_once=False)
                         answer = await self._waits.until_ended(watch, run.run_id)
                         await permission.settle()
                         return answer

@@ -34,7 +34,7 @@ class AssistantLookup:
             future = self._wanted.get(id)
             if future is None:
                 future = self._wanted[id] = loop.create_future()
-                future.add_done_callback(_heard)
+                future.add_done_callback(_consume_exception)
             futures.append(future)
         if self._querying is None or self._querying.done():
             self._querying = loop.create_task(self._query())
@@ -45,16 +45,16 @@ class AssistantLookup:
             wanted, self._wanted = self._wanted, {}
             try:
                 rows = await self._reads.rows(SQL["assistants"], list(wanted))
-                found = {row["assistant_id"]: _assistant(row) for row in rows}
+                assistants = {row["assistant_id"]: _assistant(row) for row in rows}
             except Exception as error:
                 for future in wanted.values():
                     future.set_exception(error)
             else:
                 for id, future in wanted.items():
-                    future.set_result(found.get(id))
+                    future.set_result(assistants.get(id))
 
 
-def _heard(future: asyncio.Future[Any]) -> None:
+def _consume_exception(future: asyncio.Future[Any]) -> None:
     """Those who asked may be gone: their error is then nobody's."""
     if not future.cancelled():
         future.exception()

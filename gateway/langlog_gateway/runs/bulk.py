@@ -36,18 +36,18 @@ Prepare = Callable[[], Awaitable[PreparedRun]]
 
 async def submit_all(submission: RunSubmission, request: web.Request, wanted: Sequence[Prepare]) -> list[Outcome]:
     """The outcome of each, in order. Raises ApiError for what keeps all of them from being made: 429, 503, 504."""
-    found: list[Outcome | PreparedRun] = []
+    results: list[Outcome | PreparedRun] = []
     for prepare in wanted:
         try:
-            found.append(await prepare())
+            results.append(await prepare())
         except ApiError as error:
             if error.status >= 500:
                 raise
-            found.append(Outcome(code=error.status, detail=error.detail))
-    prepared = [one for one in found if isinstance(one, PreparedRun)]
+            results.append(Outcome(code=error.status, detail=error.detail))
+    prepared = [one for one in results if isinstance(one, PreparedRun)]
     replies = iter(await submission.submit_each(request, prepared) if prepared else ())
     outcomes = []
-    for one in found:
+    for one in results:
         if isinstance(one, PreparedRun):
             reply = next(replies)
             one = Outcome(one.run_id) if reply.status == 200 else Outcome(code=reply.status, detail=reply.detail or "")
@@ -66,7 +66,7 @@ async def readable_threads(core: Core, request: web.Request, thread_ids: Sequenc
                 raise
             continue
         by_filter.setdefault(repr(visible), (visible, []))[1].append(thread_id)
-    found: set[str] = set()
+    readable: set[str] = set()
     for visible, ids in by_filter.values():
-        found |= await seen(core.reads, "threads", ids, visible)
-    return found
+        readable |= await seen(core.reads, "threads", ids, visible)
+    return readable

@@ -94,8 +94,8 @@ class Runs:
                 await self._submission.submit_unconfirmed(run)
                 run = run.without_kwargs()
                 watch.missed = run.origin.key is not None  # the run of a repetition may be over already
-                ask = self._core.permissions.running(request, run.command)
-                return await self._waits.answer(request, watch, run.run_id, ask, exists=not run.cannot_be_rejected)
+                check = self._core.permissions.running(request, run.command)
+                return await self._waits.answer(request, watch, run.run_id, check, exists=not run.cannot_be_rejected)
         finally:
             self._core.watches.close(watch)
 
@@ -173,8 +173,8 @@ class Runs:
         try:
             watch.missed = True  # it may be over: look once
             with tied_to_client(self._core, thread_id, run_id, tied=tied):
-                ask = self._core.permissions.reading(request, thread_id)
-                return await self._waits.answer(request, watch, run_id, ask)
+                check = self._core.permissions.reading(request, thread_id)
+                return await self._waits.answer(request, watch, run_id, check)
         finally:
             self._core.watches.close(watch)
 
@@ -192,12 +192,12 @@ class Runs:
     async def join_stream_by_run(self, request: web.Request) -> web.StreamResponse:
         """Streams the events of a run, as `/threads/{thread_id}/runs/{run_id}/stream` does."""
         run_id = path_uuid(request, "run")
-        found: str | None = await self._core.reads.value(SQL["thread_of"], run_id)
+        thread_id: str | None = await self._core.reads.value(SQL["thread_of"], run_id)
         # handlers are asked before it is told whether the run is there
-        await admit(request, "threads", "read", {"thread_id": found or run_id}, not_found())
-        if found is None:
+        await admit(request, "threads", "read", {"thread_id": thread_id or run_id}, not_found())
+        if thread_id is None:
             raise not_found()
-        return await self._join_stream(request, found, run_id)
+        return await self._join_stream(request, thread_id, run_id)
 
     async def _join_stream(self, request: web.Request, thread_id: str, run_id: str) -> web.StreamResponse:
         tied = await self._tied(request, thread_id)
@@ -263,30 +263,30 @@ class Runs:
             given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
             which = "under more than one" if by_status else "under any"
             word = "valid" if by_status else "not valid"
-            told = (
+            filters = (
                 f"{msgspec.json.encode(given).decode()} is {word} {which} of the schemas listed in the 'oneOf' keyword"
             )
-            raise unprocessable(violation(told, "oneOf", [], given))
+            raise unprocessable(violation(filters, "oneOf", [], given))
         action = _action(request)
-        found: dict[str, list[str]] = {}
+        by_thread: dict[str, list[str]] = {}
         if body.thread_id is not UNSET and body.run_ids is not UNSET:
             thread_id = uuid_of(body.thread_id, "thread")
             run_ids = [uuid_of(text, "run") for text in body.run_ids]
             value = {"thread_id": thread_id, "action": action, "metadata": {}}
             visible = await admit(request, "threads", "update", value, not_found(NONE_FOUND))
             await self._check_cancellable(thread_id, run_ids)
-            found[thread_id] = run_ids
+            by_thread[thread_id] = run_ids
         else:
             visible = await authorize(request, "threads", "update", {"action": action, "metadata": {}})
             status = None if body.status == "all" else body.status
             for row in await self._core.reads.rows(SQL["in_flight"], status):
-                found.setdefault(row["thread_id"], []).append(row["run_id"])
+                by_thread.setdefault(row["thread_id"], []).append(row["run_id"])
             if visible:
-                there = await seen(self._core.reads, "threads", list(found), visible)
-                found = {thread_id: run_ids for thread_id, run_ids in found.items() if thread_id in there}
+                there = await seen(self._core.reads, "threads", list(by_thread), visible)
+                by_thread = {thread_id: run_ids for thread_id, run_ids in by_thread.items() if thread_id in there}
         commands: list[cmd.Body] = [
             cmd.CancelRuns(thread_id=thread_id, run_ids=run_ids, action=action, visible=visible)
-            for thread_id, run_ids in found.items()
+            for thread_id, run_ids in by_thread.items()
         ]
         replies = await self._core.commands.execute_all(commands, origin_of(request))
         if not any(reply.status == 200 for reply in replies):
@@ -318,15 +318,15 @@ class Runs:
 
     async def _with_state(self, request: web.Request, command: cmd.DeleteRun, row: Any) -> cmd.DeleteRun:
         """The command with what the thread's state will be without the run."""
-        asked = {
+        question = {
             "graph_id": row["graph_id"],
             "thread_id": command.thread_id,
             "config": msgspec.Raw(row["config"].encode()),
             "run_id": command.run_id,
-            **await self._core.asker(request),
+            **await self._core.caller_of(request),
         }
         try:
-            state = _state_left.decode(await self._core.queries.query("state_without_run", asked))
+            state = _state_left.decode(await self._core.queries.query("state_without_run", question))
         except UserCodeError:
             return command  # a graph that no longer loads must not keep its runs from being removed
         return cmd.DeleteRun(

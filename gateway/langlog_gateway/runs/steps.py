@@ -199,5 +199,5 @@ def _moment(now: datetime, after_s: float) -> str | None:
 def _check_choice(name: str, value: Any, first: str, second: str) -> None:
     """Raises ApiError."""
     if value not in (first, second):
-        found = f'{msgspec.json.encode(value).decode()} is not one of "{first}" or "{second}"'
-        raise unprocessable(violation(found, "enum", [name], value))
+        problem = f'{msgspec.json.encode(value).decode()} is not one of "{first}" or "{second}"'
+        raise unprocessable(violation(problem, "enum", [name], value))

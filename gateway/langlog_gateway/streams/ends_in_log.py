@@ -40,9 +40,9 @@ class EndsInLog:
             while at < end:
                 for record in await self._log.fetch(ev.RUN_EVENTS, part, range(at, min(at + PAGE, end))):
                     if record.key == thread_id and envelope.ERASED not in record.headers:
-                        found = _ended(envelope.type_of(record.headers), record.value, run_id)
-                        if found is not None:
-                            return found
+                        ending = _ended(envelope.type_of(record.headers), record.value, run_id)
+                        if ending is not None:
+                            return ending
                 at += PAGE
         except LogUnavailable:
             raise unavailable("The log") from None

@@ -57,7 +57,7 @@ class Permission:
         self._check_s = check_s
         self._on_end = on_end
         self._at_deletion = at_deletion
-        self._ask: Ask | None = None
+        self._query: Ask | None = None
         self._again = False
         self._checking: asyncio.Task[None] | None = None
         self._doubt: asyncio.Future[None] | None = None
@@ -72,9 +72,9 @@ class Permission:
         if self.ended is not None:
             raise PermissionEnded(self.ended)
 
-    def follow(self, ask: Ask, *, at_once: bool = True) -> None:
+    def follow(self, check: Ask, *, at_once: bool = True) -> None:
         """Ask this from now on; ``at_once``: nothing is written before the first answer."""
-        self._ask = ask
+        self._query = check
         self._schedule()
         if at_once:
             self.doubt()
@@ -83,7 +83,7 @@ class Permission:
 
     def doubt(self) -> None:
         """What was known may be wrong: ask, and let writes wait."""
-        if self._ask is None or self.ended is not None:
+        if self._query is None or self.ended is not None:
             return
         if self._doubt is None:
             self._doubt = asyncio.get_running_loop().create_future()
@@ -114,7 +114,7 @@ class Permission:
 
     def stop(self) -> None:
         """Ask no more. Writes go on."""
-        self._ask = None
+        self._query = None
         for timer in self._timers:
             timer.cancel()
         if self._checking is not None and self._checking is not asyncio.current_task():
@@ -131,7 +131,7 @@ class Permission:
 
     def _routine(self) -> None:
         self._timers = [timer for timer in self._timers if timer.when() > asyncio.get_running_loop().time()]
-        if self._ask is not None:
+        if self._query is not None:
             self._schedule()
             self._check_soon()
 
@@ -144,10 +144,10 @@ class Permission:
         """Ask until the answer is of a moment after the last reason to ask."""
         loop = asyncio.get_running_loop()
         tries_until = loop.time() + self._check_s
-        while self._again and (ask := self._ask) is not None:
+        while self._again and (check := self._query) is not None:
             self._again = False
             try:
-                await ask()
+                await check()
             except ApiError as error:
                 if error.status < 500 or loop.time() > tries_until:
                     self.end(error)
@@ -220,10 +220,10 @@ class Permissions:
         if request.app.get(GATE) is None:
             return None
 
-        async def ask() -> None:
+        async def check() -> None:
             await self._reads_thread(request, thread_id)
 
-        return ask
+        return check
 
     def running(self, request: web.Request, command: cmd.CreateRun) -> Ask | None:
         """Whether the caller may still follow the run that this request made. None: nobody has to be asked.
@@ -239,10 +239,10 @@ class Permissions:
         by: str | None = None
 
         async def admitted() -> bool:
-            found = command.visible
-            return bool(found) and found is not None and await gate.sees("threads", command.thread_id, found)
+            visible = command.visible
+            return bool(visible) and visible is not None and await gate.sees("threads", command.thread_id, visible)
 
-        async def ask() -> None:
+        async def check() -> None:
             nonlocal by
             if by is None:
                 try:
@@ -253,13 +253,13 @@ class Permissions:
                         raise
                     by = "filter" if checked or await admitted() else "nothing"
                     if by == "filter":
-                        await ask()
+                        await check()
             elif by == "reading":
                 await self._reads_thread(request, command.thread_id)
             elif by == "filter" and not await admitted() and await self._exists(command.thread_id):
                 raise not_found(f"Thread with ID {command.thread_id} not found")
 
-        return ask
+        return check
 
     async def _reads_thread(self, request: web.Request, thread_id: str) -> None:
         gone = not_found(f"Thread with ID {thread_id} not found")
@@ -289,12 +289,12 @@ def expiry(user: dict[str, Any]) -> float | None:
     ``exp`` (RFC 7519) or ``expires_at``: a number of seconds, or a time in ISO 8601.
     """
     for name in ("exp", "expires_at"):
-        found = user.get(name)
-        if isinstance(found, int | float) and not isinstance(found, bool):
-            return float(found)
-        if isinstance(found, str):
+        value = user.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, str):
             try:
-                moment = datetime.fromisoformat(found)
+                moment = datetime.fromisoformat(value)
             except ValueError:
                 continue
             return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

@@ -98,15 +98,15 @@ class StreamOut:
         permissions: Permissions,
         thread_id: str,
         at_deletion: AtDeletion,
-        ask: Ask | None,
+        check: Ask | None,
         follow: Callable[[], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """What ``follow`` writes, as long as the caller may read it; then the stream ends with the reason."""
         try:
             async with permissions.hold(self.request, thread_id, at_deletion) as permission:
                 self.permission = permission
-                if ask is not None:
-                    permission.follow(ask)
+                if check is not None:
+                    permission.follow(check)
                 return await follow()
         except PermissionEnded as ended:
             self.permission = None

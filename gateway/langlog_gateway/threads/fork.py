@@ -106,13 +106,13 @@ class Forks:
             answer = await self._state.read(request, target, requests.Checkpoint(), subgraphs=False)
         except UserCodeError:
             return  # a graph that no longer loads does not keep its threads from being forked
-        found = _state.decode(answer or b"{}")
-        interrupts = {task.id: task.interrupts for task in found.tasks if task.interrupts}
+        state = _state.decode(answer or b"{}")
+        interrupts = {task.id: task.interrupts for task in state.tasks if task.interrupts}
         command = cmd.UpdateState(
             thread_id=target,
             checkpoints=[],
-            values=found.values,
-            next=found.next,
+            values=state.values,
+            next=state.next,
             interrupts=Raw(msgspec.json.encode(interrupts)),
             checkpoint_id=checkpoint_id,
         )
@@ -132,8 +132,8 @@ def _checkpoint_id(body: requests.ThreadFork) -> str | None:
 
 
 def _new_id(origin: Any) -> str:
-    found: str = uuid4() if origin.key is None else origin.mint("thread")
-    return found
+    thread_id: str = uuid4() if origin.key is None else origin.mint("thread")
+    return thread_id
 
 
 def _ttl_of(row: Any) -> cmd.Ttl | None:

@@ -119,11 +119,11 @@ class Interrupts:
 
 
 def _conditions(body: InterruptCount, sight: Sight, parameters: Parameters) -> str:
-    found = sight.conditions(parameters, "t.metadata")
+    filters = sight.conditions(parameters, "t.metadata")
     if body.thread_id is not None:
-        found.append(f"t.thread_id = {parameters.add(body.thread_id)}")
+        filters.append(f"t.thread_id = {parameters.add(body.thread_id)}")
     named = {"assistant_id": body.assistant_id, "graph_id": body.graph_id}
     wanted = {**body.metadata, **{name: value for name, value in named.items() if value is not None}}
     if wanted:
-        found.append(f"t.metadata @> {parameters.add(msgspec.json.encode(wanted).decode(), '::jsonb')}")
-    return " AND ".join(found) or "TRUE"
+        filters.append(f"t.metadata @> {parameters.add(msgspec.json.encode(wanted).decode(), '::jsonb')}")
+    return " AND ".join(filters) or "TRUE"

@@ -86,8 +86,8 @@ class Threads:
         """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (wire contract §3)."""
 
         def trouble(why: str) -> web.Response:
-            told = f"Thread {thread_id} was created, but there were problems updating the state: {why}"
-            return encoded_response(ErrorAnswer(told), status=201)
+            detail = f"Thread {thread_id} was created, but there were problems updating the state: {why}"
+            return encoded_response(ErrorAnswer(detail), status=201)
 
         graph_id = body.metadata.get("graph_id")
         if not isinstance(graph_id, str):
@@ -95,16 +95,16 @@ class Threads:
         graphs = [row["graph_id"] for row in await self._core.reads.rows("SELECT graph_id FROM graphs")]
         if graph_id not in graphs:
             return trouble(f"Graph {graph_id!r} not found. Expected one of: {sorted(graphs)}")
-        asked = {
+        question = {
             "graph_id": graph_id,
             "thread_id": thread_id,
             "config": {},
             "supersteps": body.supersteps,
-            **await self._core.asker(request),
+            **await self._core.caller_of(request),
             "metadata": {"graph_id": graph_id, "thread_id": thread_id},
         }
         try:
-            answer = _Prepared.decode(await self._core.queries.query("supersteps", asked))
+            answer = _Prepared.decode(await self._core.queries.query("supersteps", question))
             command = cmd.UpdateState.TYPE, thread_id, bytes(answer["command"])
             replies = await self._core.commands.execute_encoded([command], origin, "supersteps")
         except ApiError as error:
@@ -183,15 +183,15 @@ class Threads:
         if not thread_ids:
             return encoded_response(threads.Pruned(0))
         visible = await authorize(request, "threads", "delete", {"thread_ids": thread_ids})
-        found = await seen(self._core.reads, "threads", thread_ids, visible)
-        if guarded(request) and len(found) < len(thread_ids):
+        readable = await seen(self._core.reads, "threads", thread_ids, visible)
+        if guarded(request) and len(readable) < len(thread_ids):
             raise not_found("At least one thread not found or not authorized")
         commands: list[cmd.Body] = [
             cmd.DeleteThread(thread_id=thread_id, visible=visible)
             if body.strategy == "delete"
             else cmd.DeleteCheckpoints(thread_id=thread_id, keep_latest=True, visible=visible)
             for thread_id in thread_ids
-            if thread_id in found
+            if thread_id in readable
         ]
         replies = await self._core.commands.execute_all(commands, origin_of(request))
         pruned = sum(reply.status == 200 for reply in replies)

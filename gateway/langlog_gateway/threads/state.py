@@ -73,10 +73,10 @@ class ThreadState:
         self, request: web.Request, thread_id: str, at: requests.Checkpoint, *, subgraphs: bool, select: list[str]
     ) -> web.Response:
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
-        found = await self.read(request, thread_id, at, subgraphs=subgraphs, select=select)
-        if found is None:
+        state = await self.read(request, thread_id, at, subgraphs=subgraphs, select=select)
+        if state is None:
             raise missing_thread(thread_id)
-        return json_response(found)
+        return json_response(state)
 
     async def _then(self, request: web.Request, thread_id: str, text: str) -> web.Response:
         """The state as it was (langlog's own, docs/how-to/audit.md): that of the last checkpoint, with what the thread was beside it."""
@@ -133,16 +133,16 @@ class ThreadState:
             place = {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
             return empty_state(place, select)
         graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
-        asked = {
-            **_asked(thread_id, row),
-            **await self._core.asker(request),
+        question = {
+            **_question(thread_id, row),
+            **await self._core.caller_of(request),
             **graph,
             **_place(at),
             "subgraphs": subgraphs,
         }
         if select:
-            asked["select"] = list(select)
-        return await self._core.queries.query("state", asked)
+            question["select"] = list(select)
+        return await self._core.queries.query("state", question)
 
     async def update(self, request: web.Request) -> web.Response:
         """Writes values into the state of a thread, as if a node had returned them, and creates a checkpoint. 409
@@ -163,16 +163,16 @@ class ThreadState:
         metadata = {"graph_id": row["graph_id"]}
         if at.checkpoint_id is not None:
             metadata["checkpoint_id"] = at.checkpoint_id
-        asked = {
-            **_asked(thread_id, row),
-            **await self._core.asker(request),
+        question = {
+            **_question(thread_id, row),
+            **await self._core.caller_of(request),
             **_place(at),
             "values": body.values,
             "metadata": {**metadata, "thread_id": thread_id},
         }
         if body.as_node is not None:
-            asked["as_node"] = body.as_node
-        answer = _members.decode(await self._core.queries.query("update_state", asked))
+            question["as_node"] = body.as_node
+        answer = _members.decode(await self._core.queries.query("update_state", question))
         encoded = bytes(answer["command"])
         if visible:
             encoded = b'{"visible":' + msgspec.json.encode(visible) + b"," + encoded[1:]
@@ -228,22 +228,22 @@ class ThreadState:
             raise missing_thread(thread_id)
         if limit <= 0 or row["graph_id"] is None or not row["has_checkpoints"]:
             return json_response(b"[]")
-        asked = {
-            **_asked(thread_id, row),
-            **await self._core.asker(request),
+        question = {
+            **_question(thread_id, row),
+            **await self._core.caller_of(request),
             **_place(at or requests.Checkpoint()),
             "limit": limit,
         }
         for name, value in (("before", before), ("metadata", metadata or None), ("select", list(select) or None)):
             if value is not None:
-                asked[name] = value
-        return json_response(await self._core.queries.query("history", asked))
+                question[name] = value
+        return json_response(await self._core.queries.query("history", question))
 
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 
 
-def _asked(thread_id: str, row: Any) -> dict[str, Any]:
+def _question(thread_id: str, row: Any) -> dict[str, Any]:
     """What every question about a thread tells the worker."""
     return {
         "graph_id": row["graph_id"],

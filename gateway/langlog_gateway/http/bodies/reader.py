@@ -207,12 +207,14 @@ def encoding_of(request: web.Request) -> str:
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     """The unpacked body; never produces more than ``limit`` bytes and one. Raises ApiError 400 and 413."""
     try:
-        found = _inflate(body, encoding, limit) if encoding in ("gzip", "deflate") else _expand(body, encoding, limit)
+        unpacked = (
+            _inflate(body, encoding, limit) if encoding in ("gzip", "deflate") else _expand(body, encoding, limit)
+        )
     except Exception as error:  # each library has its own: zlib.error, brotli.error, ZstdError, ValueError
         raise ApiError(400, f"The request body is not valid {encoding}: {error}") from None
-    if len(found) > limit:
+    if len(unpacked) > limit:
         raise too_large(limit)
-    return found
+    return unpacked
 
 
 def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
@@ -222,23 +224,23 @@ def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
     elif body[0] & 0x0F != 8:  # many clients send deflate without its zlib header
         bits = -bits
     unpacker = zlib.decompressobj(wbits=bits)
-    found = unpacker.decompress(body, limit + 1)
-    if len(found) <= limit and not unpacker.eof:
+    inflated = unpacker.decompress(body, limit + 1)
+    if len(inflated) <= limit and not unpacker.eof:
         raise ValueError("it ends too early")
     if unpacker.unused_data:
         raise ValueError("more data follows its end")
-    return found
+    return inflated
 
 
 def _expand(body: bytes, encoding: str, limit: int) -> bytes:
     unpacker = BrotliDecompressor() if encoding == "br" else ZSTDDecompressor()
-    found = bytearray(unpacker.decompress_sync(body, limit + 1))
-    while len(found) <= limit and unpacker.data_available:
-        piece = unpacker.decompress_sync(b"", limit + 1 - len(found))
+    expanded = bytearray(unpacker.decompress_sync(body, limit + 1))
+    while len(expanded) <= limit and unpacker.data_available:
+        piece = unpacker.decompress_sync(b"", limit + 1 - len(expanded))
         if not piece:
             break
-        found += piece
-    return bytes(found)
+        expanded += piece
+    return bytes(expanded)
 
 
 def too_large(limit: int) -> ApiError:
