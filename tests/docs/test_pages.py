@@ -180,6 +180,13 @@ def missing_line(shown: str, printed: str) -> str | None:
     return None
 
 
+def modules(page_blocks: list[Block]) -> list[str]:
+    """Files of Python that no command of the page runs: they are imported."""
+    commands = "".join(block.text for block in page_blocks if block.language in ("sh", "console"))
+    files = [x.title for x in page_blocks if x.language == "python" and x.title and x.says("shown") is None]
+    return [x.removesuffix(".py") for x in files if x not in commands and not x.startswith(("conftest", "test_"))]
+
+
 def carry_out(block: Block, terminal: Terminal, server: Server) -> None:
     expected = int(block.says("exit") or 0)
     if block.language == "python":
@@ -215,11 +222,14 @@ def run_python(code: str, name: str, namespace: dict[str, Any]) -> None:
 def test_every_sample_of_the_page_works(
     page: Path, server: Server, other: None, known: dict[str, str], tmp_path: Path
 ) -> None:
-    result = blocks(page)
+    page_blocks = blocks(page)
     folder = server.project if page == TUTORIAL else tmp_path
-    write_files(result, folder, server)
+    write_files(page_blocks, folder, server)
     terminal = Terminal(server, folder, {} if page == TUTORIAL else known)
-    for block in result:
+    for name in modules(page_blocks):
+        done = terminal.run(f"python -c 'import {name}'")
+        assert done.returncode == 0, f"{page.name}: {name}.py: {done.stderr}"
+    for block in page_blocks:
         if block.title is None and block.says("skip") is None and block.says("shown") is None and block.how != "served":
             carry_out(block, terminal, server)
 

@@ -73,6 +73,12 @@ def test_every_page_is_in_the_menu() -> None:
     assert sorted(menu) == sorted({*site.sources(), *PAGES})
 
 
+def test_the_first_page_leads_to_every_other() -> None:
+    text = (site.DOCS / "index.md").read_text()
+    written = {path for path in site.sources() if not path.startswith("index") and (site.DOCS / path).exists()}
+    assert {path for path in written if f"({path})" not in text} == set()
+
+
 def test_every_group_of_operations_has_a_page() -> None:
     groups = {tag for tag, *_ in http_api.operations()}
     assert groups == set(http_api.TAGS), (
