@@ -1,0 +1,164 @@
+// A form for a value, made from its JSON Schema; what the schema does not say is edited as JSON.
+import { useEffect, useId, useMemo, useState } from "preact/hooks";
+import type { Json } from "../api/types";
+import { Button } from "./basic";
+import { controlOf, faults, initial, parsed, type Control, type Field, type Schema } from "./schema";
+
+interface Props {
+  schema: Schema | null | undefined;
+  value: Json;
+  onChange: (value: Json) => void;
+  label: string;
+}
+
+/** Fields of the schema, or JSON; the person may change between the two. */
+export function SchemaForm({ schema, value, onChange, label }: Props) {
+  const control = useMemo(() => controlOf(schema ?? undefined, schema ?? {}), [schema]);
+  const [raw, setRaw] = useState(control.kind === "json");
+  useEffect(() => setRaw(control.kind === "json"), [control]);
+  const wrong = raw ? [] : faults(control, value).slice(0, 5);
+  return (
+    <div class="schema-form" role="group" aria-label={label}>
+      {control.kind !== "json" && (
+        <div class="row">
+          <span class="push" />
+          <Button small kind="bare" aria-pressed={raw} onClick={() => setRaw(!raw)}>{raw ? "Edit as a form" : "Edit as JSON"}</Button>
+        </div>
+      )}
+      {raw ? <JsonField value={value} onChange={onChange} label={label} /> : <Input control={control} value={value} onChange={onChange} label={label} />}
+      {wrong.length > 0 && (
+        <ul class="faults" role="status">
+          {wrong.map((fault) => (
+            <li key={fault.path + fault.text}>{`${fault.path || label} ${fault.text}`}</li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+export function JsonField({ value, onChange, label, rows = 8, onWrong }: { value: Json; onChange: (value: Json) => void; label: string; rows?: number; onWrong?: (wrong: boolean) => void }) {
+  const [text, setText] = useState(() => JSON.stringify(value, null, 2));
+  const [wrong, setWrong] = useState<string | null>(null);
+  const id = useId();
+  // another value from outside: what is written here is replaced, unless it says the same
+  useEffect(() => {
+    try {
+      if (JSON.stringify(parsed(text)) === JSON.stringify(value)) return;
+    } catch {
+      return; // half written: the person goes on
+    }
+    setText(JSON.stringify(value, null, 2));
+  }, [value]);
+  const change = (next: string): void => {
+    setText(next);
+    try {
+      onChange(parsed(next));
+      setWrong(null);
+      onWrong?.(false);
+    } catch (error) {
+      setWrong((error as Error).message);
+      onWrong?.(true);
+    }
+  };
+  return (
+    <div class="stack">
+      <textarea class="textarea code" rows={rows} value={text} aria-label={`${label} as JSON`} aria-invalid={wrong !== null} aria-describedby={wrong ? id : undefined} spellcheck={false} onInput={(event) => change(event.currentTarget.value)} />
+      {wrong && <span id={id} class="wrong" role="alert">{wrong}</span>}
+    </div>
+  );
+}
+
+function Input({ control, value, onChange, label }: { control: Control; value: Json; onChange: (value: Json) => void; label: string }) {
+  switch (control.kind) {
+    case "text":
+      return control.long || (typeof value === "string" && value.length > 80) ? (
+        <textarea class="textarea" rows={4} aria-label={label} value={typeof value === "string" ? value : ""} onInput={(event) => onChange(event.currentTarget.value)} />
+      ) : (
+        <input class="input" aria-label={label} value={typeof value === "string" ? value : ""} onInput={(event) => onChange(event.currentTarget.value)} />
+      );
+    case "number":
+      return <input class="input" type="number" step={control.whole ? 1 : "any"} aria-label={label} value={typeof value === "number" ? value : ""} onInput={(event) => onChange(event.currentTarget.value === "" ? null : Number(event.currentTarget.value))} />;
+    case "flag":
+      return <input type="checkbox" aria-label={label} checked={value === true} onChange={(event) => onChange(event.currentTarget.checked)} />;
+    case "choice":
+      return (
+        <select class="select" aria-label={label} value={JSON.stringify(value)} onChange={(event) => onChange(parsed(event.currentTarget.value))}>
+          {control.values.map((one) => (
+            <option key={JSON.stringify(one)} value={JSON.stringify(one)}>{typeof one === "string" ? one : JSON.stringify(one)}</option>
+          ))}
+        </select>
+      );
+    case "constant":
+      return <code class="mono">{JSON.stringify(control.value)}</code>;
+    case "list":
+      return <List of={control.of} value={Array.isArray(value) ? value : []} onChange={onChange} label={label} />;
+    case "object":
+      return <Fields fields={control.fields} value={typeof value === "object" && value !== null && !Array.isArray(value) ? value : {}} onChange={onChange} />;
+    case "variants":
+      return <Variants control={control} value={value} onChange={onChange} label={label} />;
+    case "json":
+      return <JsonField value={value} onChange={onChange} label={label} rows={4} />;
+  }
+}
+
+function Fields({ fields, value, onChange }: { fields: Field[]; value: { [name: string]: Json }; onChange: (value: Json) => void }) {
+  return (
+    <div class="fields">
+      {fields.map((field) => {
+        const there = field.name in value;
+        const set = (next: Json): void => onChange({ ...value, [field.name]: next });
+        const without = (): void => onChange(Object.fromEntries(Object.entries(value).filter(([name]) => name !== field.name)));
+        return (
+          <div class="field" key={field.name}>
+            <span class="row">
+              {field.required ? <span>{field.title}</span> : (
+                <label class="row"><input type="checkbox" checked={there} aria-label={`Give ${field.title}`} onChange={(event) => (event.currentTarget.checked ? set(initial(field.control)) : without())} /> {field.title}</label>
+              )}
+              {!field.required && <span class="quiet">optional</span>}
+            </span>
+            {(there || field.required) && <Input control={field.control} value={value[field.name] ?? null} onChange={set} label={field.title} />}
+            {field.about && <span class="hint">{field.about}</span>}
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+const ENTRIES_SHOWN = 50;
+
+function List({ of, value, onChange, label }: { of: Control; value: Json[]; onChange: (value: Json) => void; label: string }) {
+  return (
+    <div class="entries">
+      {value.slice(0, ENTRIES_SHOWN).map((one, index) => (
+        <div class="row" key={index}>
+          <Input control={of} value={one} label={`${label} ${index + 1}`} onChange={(next) => onChange(value.map((before, n) => (n === index ? next : before)))} />
+          <Button small kind="bare" icon="close" aria-label={`Remove ${label} ${index + 1}`} onClick={() => onChange(value.filter((_, n) => n !== index))} />
+        </div>
+      ))}
+      {value.length > ENTRIES_SHOWN && <span class="quiet">{`${value.length - ENTRIES_SHOWN} more: edit them as JSON`}</span>}
+      <Button small onClick={() => onChange([...value, initial(of)])}>{`Add to ${label}`}</Button>
+    </div>
+  );
+}
+
+function Variants({ control, value, onChange, label }: { control: Control & { kind: "variants" }; value: Json; onChange: (value: Json) => void; label: string }) {
+  const [chosen, setChosen] = useState(() => Math.max(0, control.variants.findIndex((variant) => faults(variant.control, value).length === 0)));
+  const variant = control.variants[chosen];
+  return (
+    <div class="stack">
+      <select class="select" aria-label={`${label}: kind`} value={String(chosen)} onChange={(event) => {
+        const next = Number(event.currentTarget.value);
+        setChosen(next);
+        const picked = control.variants[next];
+        if (picked) onChange(initial(picked.control));
+      }}>
+        {control.variants.map((one, index) => (
+          <option key={index} value={String(index)}>{one.title}</option>
+        ))}
+      </select>
+      {variant && <Input control={variant.control} value={value} onChange={onChange} label={label} />}
+    </div>
+  );
+}
