@@ -96,7 +96,7 @@ class Core:
         self.draining = False
         self.id_secret = b""
         self.on_drain: list[Callable[[], None]] = []
-        """What else is told that the server goes down. Calls that do not wait."""
+        """Further callbacks for the shutdown of the server. Calls that do not wait."""
         self.on_stop: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What else has to be brought to an end."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -168,7 +168,7 @@ class Core:
 
 
 def origin_of(request: web.Request) -> Origin:
-    """Who asks, and the request's ``Idempotency-Key``. Raises ApiError 422 for a key that is too long.
+    """The caller, and the request's ``Idempotency-Key``. Raises ApiError 422 for a key that is too long.
 
     A key belongs to the method and path that it came with: the same key elsewhere is another one.
     """

@@ -101,7 +101,7 @@ class RunRow:
 
 
 class WebhookRow(NamedTuple):
-    """A delivery that is due. What is None here and is no end's own is taken from the run's row, or the thread's values."""
+    """A delivery that is due. Members that are None here, unless they belong to an end, are taken from the run's row, or the thread's values."""
 
     part: int
     thread_id: str

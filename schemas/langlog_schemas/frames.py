@@ -5,8 +5,9 @@ and a sequence number within the attempt, from 1 without gaps, by which readers 
 Its public id is ``<milliseconds>-<n>``, growing along the thread.
 
 Frames that are events of the streaming protocol (wire contract §9) also have their number there, ``seq``, which counts along the thread
-(`numbered`). Those that only the protocol has begin with ``@``; from the first one that begins with ``@@`` on, what comes of the
-attempt is told once its end is in the read model. The namespace follows the name: ``@messages|child:…``.
+(`numbered`). Those that only the protocol has begin with ``@``; from the first one that begins with ``@@`` on, the outcome of
+the
+attempt, sent once its end is in the read model. The namespace follows the name: ``@messages|child:…``.
 """
 
 from __future__ import annotations

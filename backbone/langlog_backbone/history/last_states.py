@@ -1,4 +1,5 @@
-"""Where a thread stands whose run ends without its worker: asked of another worker, so that the end tells it.
+"""Looks up a thread's latest state when its run ended without a report: another worker reads it, so that the final event can
+include it.
 
     lease lost for the last time │ time over │ cancelled, and no worker has it ──► query "state" ──► any worker ──► run.finish with values
                                                                                       └── no answer in time ──► the end without them

@@ -52,7 +52,7 @@ class Service(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         ...
 
     async def not_ready(self) -> str | None:

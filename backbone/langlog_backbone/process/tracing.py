@@ -46,7 +46,7 @@ class Span:
     """For those who go on with the trace elsewhere (W3C trace context)."""
 
     def set(self, attributes: Attributes) -> None:
-        """Say more about the work. What is None is left out."""
+        """Add attributes to the span. Those that are None are left out."""
 
     def fail(self, what: str) -> None:
         """The work failed, without an exception that would show it."""

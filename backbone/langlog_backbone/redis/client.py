@@ -1,8 +1,8 @@
 """Redis, which only ever holds what may be lost: a pipelined connection, and a subscription connection, per process.
 
 `RedisPipe` sends whatever has gathered in one write; `Bus` is publish and subscribe over it. Both belong to the event loop that
-started them. When Redis goes away, calls fail with `RedisUnavailable` and come back by themselves; a subscriber is told
-(`on_reconnect`) because messages may have been missed.
+started them. When Redis goes away, calls fail with `RedisUnavailable` and come back by themselves; subscribers are
+called back (`on_reconnect`) because messages may have been missed.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Two objects stand behind the functions here for the whole process: a `Clock` and
 time in an object takes one of the functions as an argument (``clock: Callable[[], float] = monotonic``) and is tested with another.
 
 What waits on an event loop (``asyncio.sleep``, ``asyncio.timeout``, ``call_later``, ``loop.time``) does not go through here: all
-of that asks the loop what time it is, and a loop is replaced as a whole already. Who replaces
-the clock and the loop lets both say the same monotonic time.
+of that asks the loop what time it is, and a loop is replaced as a whole already. A test that
+replaces the clock and the loop gives both the same monotonic time.
 
 `time.clock` is what most code wants: the time by the clock of Postgres, which all processes share, and ids. Chance here is good
 enough for keys and nonces. It comes from the operating system and never from the generator of the ``random`` module, which a

@@ -1,8 +1,9 @@
 """What valid JSON has in it that not every reader takes: deep nesting, numbers beyond a float, the NUL character. Pure.
 
 Decoders and encoders recurse, each call of them from another depth of the stack: what one of them still takes, the next one
-refuses. Numbers in `msgspec.Raw` members are not tried by the decoder that passes over them. So this is asked of all JSON where it
-comes in, by means that take time in proportion to the text and little of it: clients send what they like.
+refuses. Numbers in `msgspec.Raw` members are not tried by the decoder that passes over them. So all JSON is checked where it
+comes
+in, by means that take time in proportion to the text and little of it: clients send what they like.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. The projector folds
 them again; until it has, nothing read from there is decided on. So a position counts only as it is read together with the rows:
-what was heard of it before is a lower bound to wait for.
+a position that was notified before is a lower bound to wait for.
 
 Belongs to one decider; not safe for concurrent use.
 """

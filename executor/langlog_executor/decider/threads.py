@@ -10,8 +10,8 @@ State model of a run (who moves it is in brackets):
                        │                               └──┘ run.cancel_requested, orphaned                  [requeue]
                        └──────────────────────────────────────────────────► run.cancelled | run.rolled_back  [cancel, newer run]
 
-At most one run of a thread is dispatched at a time. A report of an attempt that is not the present one decides nothing: no
-event comes of it. Nothing here reads a clock, a random source or the network: the same commands always give the same events.
+At most one run of a thread is dispatched at a time. A report of an attempt that is not the present one decides nothing: it
+results in no event. Nothing here reads a clock, a random source or the network: the same commands always give the same events.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def _stop(
     superseded_by: str | None = None,
     reason: str | None = None,
 ) -> Events:
-    """Events that stop a run: asked of its worker when one may hold it, done at once when none does.
+    """Events that stop a run: a request to its worker when one may hold it, the end at once when none does.
 
     What was asked before is not taken back: a rollback stays one, and the first run that came in its place stays the one.
     """

@@ -2,7 +2,8 @@
 
 A frame's name says all that readers choose by: ``@<method>/<hint>|<namespace…>``. The hint is part of the event's id where the same
 event has the same id for everybody (``lifecycle/completed``, ``input.requested/<interrupt>``); of ``custom`` it is the name. Names
-with ``@@`` are about the end of the run, which readers are told once it can be looked up. No state beyond what was said of the end;
+with ``@@`` are about the end of the run, which readers receive once it can be looked up. No state beyond what was said of the
+end;
 used where `FramesOut.emit` is.
 """
 

@@ -4,7 +4,7 @@ Concurrency: `FramesOut.emit` is called by the I/O loop at the start, then by th
 loop again, perhaps beside a graph that has not stopped: hence the lock. On the I/O loop one flush at a time is under way; whatever
 gathers meanwhile goes out together in the next. A frame that comes after a pause leaves at once; one that comes right after another
 waits a moment for more, so a flood travels in batches, and larger ones while nobody listens: a run that is waited for, or left
-alone, tells of each of its steps all the same, for those who may join it.
+alone, publishes each of its steps all the same, for those who may join it.
 What happens when Redis dies: frames on the way are lost for live readers; those of resumable runs are in the log as well.
 """
 

@@ -1,7 +1,7 @@
 """JSON Schema of a state's type field by field, for types that pydantic refuses as a whole.
 
 Two kinds are common: ``typing.TypedDict`` before Python 3.12, for which pydantic asks for ``typing_extensions.TypedDict``, and
-``Annotated[NotRequired[...], ...]``, which it takes for a field without a place. A field that has no schema even by itself is
+``Annotated[NotRequired[...], ...]``, which it rejects. A field that has no schema even by itself is
 open (``{}``): one field never costs the others theirs. Pure.
 """
 

@@ -1,4 +1,5 @@
-"""What is asked of a process that runs a past run again, and what it answers. Between `langlog replay` and `langlog_executor.replay.run`;
+"""The request to a process that runs a past run again, and its answer. Between `langlog replay` and
+`langlog_executor.replay.run`;
 nothing here imports graph code.
 """
 

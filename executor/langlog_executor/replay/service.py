@@ -1,4 +1,5 @@
-"""Runs past runs again for the API: any executor takes what gateways want, and sends what comes of it to the gateway that follows.
+"""Runs past runs again for the API: any executor takes the requests of gateways, and sends the results to the gateway that
+follows.
 
     gateway ─LPUSH replays─► Redis ─BRPOP─► one executor ─► sandbox process ─► PUBLISH replay:<id>, part by part
 

@@ -2,8 +2,8 @@
 
 The same exchange as a gateway's: the command names a channel of this process to reply to, and the projector replies once the
 read model holds the outcome. Ids begin with ``worker-``: such a channel is never in the projector's own process. A reply may be
-lost with Redis: then the router asks the projector for it again, and the projection's last cause tells whether the command is
-behind it. While the log is away, senders wait.
+lost with Redis: then the router asks the projector for it again, and the projection's last cause shows whether it has passed
+the command. While the log is away, senders wait.
 Concurrency: belongs to the I/O loop. What happens when it dies: commands that are in the log are carried out all the same.
 """
 

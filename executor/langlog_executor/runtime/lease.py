@@ -4,7 +4,7 @@
                                           └─ wiped ──► `on_wiped`: say again what is held
 
 A thread with a connection of its own, because an event loop that is busy for a moment must not cost the lease. Whether a lease
-that Redis does not know was wiped or has run out is told apart by our own clock: it cannot have run out before its time.
+that Redis does not know was wiped or has run out is decided by our own clock: it cannot have run out before its time.
 What happens when it dies: with its process, and then the lease runs out, as it should.
 """
 

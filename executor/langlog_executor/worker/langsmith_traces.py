@@ -5,7 +5,8 @@ caller's (headers ``langsmith-trace`` and ``baggage``), files it where ``langsmi
 ``feedback_keys``. Without these variables nothing is imported.
 
 Concurrency: `traced` is entered on a graph loop, around the attempt. langsmith sends on threads of its own, and what cannot be sent is
-lost: a run never waits for LangSmith, but for the URLs that its caller asked for. A worker that stops lets go of what gathered (`flush`).
+lost: a run never waits for LangSmith, but for the URLs that its caller asked for. A worker that stops sends what has gathered
+(`flush`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Concurrency: lives on the I/O loop; the graph runs on a graph loop. Readers rely on the order at the end: a reader that sees
 the report finds all frames and checkpoints. What happens when it dies: the lease runs out and the next attempt goes on from the
-last checkpoint; a graph that does not stop when it is told to is left behind, its records go nowhere from then on.
+last checkpoint; a graph that does not stop on request is abandoned, its records go nowhere from then on.
 """
 
 from __future__ import annotations

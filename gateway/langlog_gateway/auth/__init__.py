@@ -1,1 +1,1 @@
-"""Who calls, what they may see, and what they may do."""
+"""Identities of callers, what they may see, and what they may do."""

@@ -49,7 +49,7 @@ async def identify(request: web.Request) -> None:
 
 
 def caller(request: web.Request) -> User | None:
-    """Who asks, as far as it is known."""
+    """The caller, as far as it is known."""
     return request.get(USER)
 
 

@@ -301,7 +301,7 @@ class Hub:
 
 
 class Body:
-    """What a message says to those who see the same; encoded once for all who are told the same lists to be stale."""
+    """What a message says to those who see the same; encoded once for all readers with the same stale lists."""
 
     def __init__(self, content: Mapping[Kind, Content]) -> None:
         self._content = content

@@ -49,7 +49,7 @@ UNANSWERED = "No worker has answered in time"
 
 
 class Origin(NamedTuple):
-    """Who asks, and under which key a repetition is known."""
+    """The caller, and the key that identifies repetitions."""
 
     actor: str | None = None
     key: str | None = None

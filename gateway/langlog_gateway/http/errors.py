@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: the error shapes of the wire contract (§1.2).
+"""Error responses: the shapes of the wire contract (§1.2).
 
 Handlers raise; the middleware turns what was raised into an answer. An exception that nobody foresaw becomes 500 in plain
 text, and the log has its trace.

@@ -196,7 +196,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def read_options(settings: Settings, environ: Mapping[str, str] | None = None) -> Options:
-    """Raises StartError for a project that cannot be read, and for a section that is not as it must be."""
+    """Raises StartError for a project that cannot be read, and for a section that is not valid."""
     env = os.environ if environ is None else environ
     project = required_project(settings)
     http = _section(project, env, "http", "LANGGRAPH_HTTP", HttpOptions)

@@ -142,7 +142,7 @@ def _reported(message: str, kind: Any, value: Any, outer: Sequence[str | int]) -
 
 
 def _of_entry(message: str, kind: Any, entries: list[Any]) -> str:
-    """Of a list's first entry that is not as it must be."""
+    """Of a list's first entry that is not valid."""
     of_entry = next((get_args(part)[0] for part in _parts(kind) if get_origin(part) is list), Any)
     for n, entry in enumerate(entries):
         try:

@@ -58,7 +58,7 @@ class DeadLetters:
         return json_response(msgspec.json.encode(records[:RECORDS_SHOWN]))
 
     async def retry(self, request: web.Request) -> web.Response:
-        """Handle the records of a parked key again, in order, after the cause is mended."""
+        """Handle the records of a parked key again, in order, after the cause was fixed."""
         admit_operator(request)
         body = await read_body(request, _retry)
         return await self._release(request, body.key, None)

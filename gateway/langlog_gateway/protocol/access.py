@@ -12,7 +12,7 @@ EXISTS = "SELECT true FROM threads WHERE thread_id = $1"
 
 
 async def may_follow(core: Core, request: web.Request, thread_id: str) -> bool:
-    """Whether the caller may follow the thread; False: there is none yet, to be asked again before anything is told.
+    """Whether the caller may follow the thread; False: there is none yet, to be checked again before anything is sent.
 
     Raises ApiError 404 for a thread that is not there for the caller, and whatever the project's handlers refuse with.
     """

@@ -2,7 +2,7 @@
 
 A worker numbers its frames along the thread (`langlog_schemas.frames`), so an event's number, its id and its text follow from the
 frame alone. What of a run nobody kept is `derived` from the run's row: its end, and the values that it left; numbers between are
-gaps then. An event is encoded once, for all who are told it.
+gaps then. An event is encoded once, for all its receivers.
 """
 
 from __future__ import annotations

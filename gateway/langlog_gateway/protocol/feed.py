@@ -1,8 +1,9 @@
 """The events of one thread as they happen, for all of this gateway's subscribers of the streaming protocol (wire contract §9).
 
 One `Feed` per thread that is followed, with one task: it takes frames and lifecycle updates from a `Watch`, puts them in order, makes
-each event once and hands it to every subscriber. What says that a run is over is told once the read model holds it: clients look
-the state up, or answer, right after. A feed keeps the number of the last event told, so nothing is told twice and, since numbers
+each event once and hands it to every subscriber. Events of a run's end are sent once the read model holds it: clients look
+the state up, or answer, right after. A feed keeps the number of the last event sent, so nothing is sent twice and, since
+numbers
 are the workers', another gateway tells the same. When the process dies subscribers go on elsewhere, from their last number.
 """
 
@@ -41,7 +42,7 @@ FAR_S = 3600.0
 
 
 class Listener(Protocol):
-    """Who follows a feed. Neither call waits, nor raises."""
+    """A feed's subscriber. Its methods must not block or raise."""
 
     def tell(self, event: Event) -> None: ...
 
@@ -144,7 +145,7 @@ class Feed:
             self._coming = None
 
     async def past(self, after: int, upto: int) -> AsyncIterator[list[Event]]:
-        """Events that were told already: ``after < seq <= upto``. Raises ApiError 503."""
+        """Events that were sent already: ``after < seq <= upto``. Raises ApiError 503."""
         if after >= self._kept_after:
             yield [event for event in tuple(self._kept) if after < event.seq <= upto]
             return
@@ -198,7 +199,7 @@ class Feed:
             self._tell(active, await active.order.fill())
 
     async def _settle(self) -> Standing | None:
-        """Tell the ends of all runs that are over, heard of or not. Returns where the thread was when it was looked at."""
+        """Send the ends of all runs that are over, known or not. Returns the thread's state at that moment."""
         standing = await self._history.standing(self.thread_id, self.head)
         if standing is None:
             return None
@@ -212,7 +213,8 @@ class Feed:
         return standing
 
     async def _take(self, batch: Batch) -> None:
-        """A thread executes one run after the other, and is told so: the next one's frames wait for the end of the one before."""
+        """A thread executes one run after the other, and its events follow that order: the next one's frames wait for the end
+        of the one before."""
         if not self._is_active(batch.run_id):
             if batch.floor < self.head and self._active is None:
                 return  # of a run that is over, from a worker that was taken for dead
@@ -293,7 +295,7 @@ class Feed:
         return ending, recorded
 
     async def _finish(self, run_id: str, ending: Ending, attempt: int, frame_count: int, *, recorded: bool) -> None:
-        """The run is over: tell what is left of it."""
+        """The run is over: send the rest of its events."""
         if self._active is not None and not self._is_active(run_id):
             self._active = None  # whatever it was, it is over: runs of a thread come one after the other
         active = self._enter(run_id, ending.first_event_number - 1, recorded=recorded)

@@ -1,4 +1,4 @@
-"""What a subscriber of the streaming protocol wants to be told (wire contract §9.2). Pure."""
+"""The events that a subscriber of the streaming protocol selects (wire contract §9.2). Pure."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class Socket:
         *,
         certain: bool,
     ) -> None:
-        """``certain`` False: there is no such thread yet; who may follow it is found out before anything is told."""
+        """``certain`` False: there is no such thread yet; access is checked before anything is sent."""
         self._core = core
         self._feeds = feeds
         self._limits = limits
@@ -180,7 +180,7 @@ class Socket:
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._left: asyncio.Future[None] | None = None
-        """That the client has left; made when it is told to."""
+        """Set when the client has left."""
         self._held = False
         permissions = core.permissions
         self._permission = permissions.open(request, thread_id, self._refuse, "ask")
@@ -299,7 +299,7 @@ class Socket:
         return self._feed
 
     async def _replay(self, subscription: _Subscription) -> int:
-        """Send what was told before, and while it is sent, save for what another subscription has had."""
+        """Send the earlier events, and while it is sent, save for what another subscription has had."""
         feed = await self._followed()
         others = [other for other in self._subscriptions.values() if not other.behind]
         sent, after = 0, subscription.after

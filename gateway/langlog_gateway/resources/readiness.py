@@ -1,6 +1,6 @@
 """``/ok?check_db=1``: the state of the servers behind this gateway, and the lag of its read model (wire contract §15). For load balancers.
 
-Postgres, Redis or the log away is 503. No worker, or a backlog, is told but no failure: requests are taken all the same.
+Postgres, Redis or the log away is 503. No worker, or a backlog, is reported and no failure: requests are taken all the same.
 """
 
 from __future__ import annotations

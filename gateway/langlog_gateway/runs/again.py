@@ -1,6 +1,7 @@
 """Runs that go on from an earlier run of their thread: answers to interrupts, and retries. What they take over from it. Pure.
 
-They stream as it did, so that whoever follows the thread sees them as well; settings are those that the thread shows as its config,
+They stream as it did, so that all followers of the thread see them as well; settings are those that the thread shows as its
+config,
 which holds nothing that the server has added for another caller.
 """
 

@@ -215,7 +215,8 @@ class RunStreams:
         return await Reader(self._core, out, watch, run_id, frames, *chosen).follow()
 
     async def _since(self, thread_id: str, run_id: str, checkpoint_id: str, end: End | None) -> Since | None:
-        """From where on a client that shows a checkpoint is told the run; None: from its start, the checkpoint is not the run's."""
+        """The point from which a client that shows a checkpoint receives the run; None: from its start, the checkpoint is not
+        the run's."""
         written = await self._core.reads.row(SQL["written_by"], thread_id, checkpoint_id)
         if written is None or written["run_id"] != run_id:
             return None

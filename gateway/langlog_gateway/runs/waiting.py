@@ -1,6 +1,6 @@
 """Waiting for a run's end: ``/wait`` and ``/join`` (wire contract §5.2).
 
-Nothing is asked of Postgres while waiting: the projector tells (`watch`). A newline goes out every few seconds so that no proxy
+Postgres is not queried while waiting: the projector notifies (`watch`). A newline goes out every few seconds so that no proxy
 takes the silence for death. When the gateway dies the client reconnects by ``location``; the run goes on.
 """
 

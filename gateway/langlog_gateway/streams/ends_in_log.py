@@ -1,6 +1,7 @@
 """The end of a run that has left no row: a stateless run's row goes with its thread, perhaps in the batch that made it.
 
-Who waits for a run is told its end by a lifecycle update. Where that may have been lost (Redis was away, the projector was killed between
+Waiters receive the end of a run by a lifecycle update. Where that may have been lost (Redis was away, the projector was killed
+between
 its commit and the message, the answer to a repeated request came first) and the read model has no row, the log still has the event.
 Looked for only for runs that are known to have been asked for, from shortly before the waiting began. What is under way is lost with
 the gateway, whose client asks again.

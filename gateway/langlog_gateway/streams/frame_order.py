@@ -1,4 +1,4 @@
-"""What one reader is still to be told of a run: live frames in their order, with gaps filled from the backlog.
+"""The frames that one reader of a run has not received yet: live frames in their order, with gaps filled from the backlog.
 
 Frames of a resumable run that Redis has lost come from the log by way of Postgres, up to a second after they were sent: a
 reader that meets such a gap waits for them. Whatever else is lost is passed over, and the stream says so by a comment. One task per reader, no locks.
@@ -43,8 +43,9 @@ class FrameOrder:
         known: FrameId | None = None,
         since: Since | None = None,
     ) -> None:
-        """``recorded``: the run is resumable. ``known``: the last frame that the client has from elsewhere. ``since``: what was told
-        before that is left out."""
+        """``recorded``: the run is resumable. ``known``: the last frame that the client has from elsewhere. ``since``: earlier
+        frames
+        are left out."""
         self._backlog = backlog
         self._thread_id = thread_id
         self._run_id = run_id

@@ -1,4 +1,4 @@
-"""How a run ended, as those who wait for it are told (wire contract §5.2): from its last event, or from the rows when that went by."""
+"""The outcome of a run, as waiters receive it (wire contract §5.2): from its last event, or from the rows when that went by."""
 
 from __future__ import annotations
 

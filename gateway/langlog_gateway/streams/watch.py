@@ -2,7 +2,7 @@
 
 Lifecycle updates come from the projector, frames from workers. Each is decoded once and handed to every watcher's queue; a watcher
 that falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
-When Redis was away messages may be missing: watchers are told (`Watch.missed`) and look into Postgres.
+When Redis was away messages may be missing: watchers are notified (`Watch.missed`) and query Postgres.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ class Watches:
         self.handlers: Callable[[], JsonHandlers | None] = lambda: None
         """What opens what workers have sealed, as it is in force."""
         self.on_event: Callable[[str, ev.AnyEvent], object] | None = None
-        """Is told each event of a watched thread before its watchers are. Does not wait, nor raise."""
+        """Called with each event of a watched thread before its watchers. Does not wait, nor raise."""
         self.on_missed: list[Callable[[], object]] = []
         """Called when Redis was away."""
         bus.on_reconnect.append(self._missed)

@@ -1,6 +1,7 @@
 """What happened on a thread: ``GET /threads/{thread_id}/events`` and ``…/runs/{run_id}/events`` (langlog's own, docs/how-to/audit.md).
 
-A page of JSON, or a server-sent stream that goes on with what happens. Whoever may read the thread may read this. A thread that is
+A page of JSON, or a server-sent stream that goes on with what happens. Callers who may read the thread may read this. A thread
+that is
 gone answers 404: what the log still holds of it is for operators (``langlog log``). Following costs one query of the index
 whenever the thread's partition has moved, at most one in `FOLLOW_PAUSE_S`.
 """

@@ -72,8 +72,8 @@ class Interrupts:
         Each thread is decided by itself: its answers are accepted together if all these interrupts are open and none is being
         answered, else refused together, and of several answers to an interrupt one wins. The response has the outcomes in the
         order of the request: `created` with the `run_id`, or `refused` with the status `code` and the `detail` that a single
-        request would have been refused with. The run streams as the one that was interrupted. Who has answered is the `actor` of
-        the event `run.created` in the log.
+        request would have been refused with. The run streams as the one that was interrupted. The caller who answered is the
+        `actor` of the event `run.created` in the log.
         """
         body = await read_body(request, requests.INTERRUPTS_RESPOND)
         by_thread: dict[str, dict[str, Any]] = {}

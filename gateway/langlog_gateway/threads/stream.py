@@ -94,7 +94,7 @@ class _ThreadReader:
         self._orders: dict[str, FrameOrder] = {}
         self._ends: dict[str, tuple[End, float]] = {}
         self._over: dict[str, None] = {}
-        """Runs whose end was told."""
+        """Runs whose end was sent."""
         self._held: list[Batch] = []
         """Of runs that began while the end of the run before was still on its way to us."""
 
@@ -169,7 +169,8 @@ class _ThreadReader:
                 await self._done(run_id, ends[run_id])
 
     async def _take(self, batch: Batch) -> None:
-        """A thread executes one run after the other, and is told so: the next run's frames follow the end of the one before."""
+        """A thread executes one run after the other, and its events follow that order: the next run's frames follow the end of
+        the one before."""
         run_id = batch.run_id
         if not self._runs or run_id in self._over:
             return

@@ -11,7 +11,7 @@
 Nothing is cut that a group of readers has not read, nor what the live read model has not folded.
 
 Concurrency: one cut at a time, beside services that go on; rebuilds wait for it, and it for them (advisory locks).
-Death: before `SnapshotTaken` nothing has changed that counts; after it the snapshot stands in for what is cut, however much of that
+Death: before `SnapshotTaken` nothing has changed that counts; after it the snapshot replaces what is cut, however much of that
 was done. Cutting again is harmless.
 """
 

@@ -1,6 +1,6 @@
 """The thread aggregate: what deciding needs to know of a thread and its runs in flight, folded from events.
 
-Runs that are over are no part of it: nothing that is asked of them changes them, except their deletion. `evolve` is
+Runs that are over are no part of it: no command changes them, except their deletion. `evolve` is
 pure; states are never changed in place.
 """
 

@@ -1,6 +1,6 @@
 """A key for each thread, in Postgres, in a schema of its own: what makes its records in the log readable, and is destroyed with it.
 
-Whoever writes the first record of a thread makes its key. An erased thread keeps a row without a key: what is still written of
+The writer of a thread's first record makes its key. An erased thread keeps a row without a key: what is still written of
 it (by a worker that does not know yet) is sealed with a key that nobody keeps. Only a record that makes a thread gives it
 another key.
 

@@ -1,8 +1,9 @@
 """A member of a group on the Kafka log: reads the partitions that the group gives it.
 
 Two clients: one is in the group and never fetches, the other fetches and is in no group. So partitions that stay with the member flow
-on through a rebalance. The listener of the first only notes what came or went; `read` then tells the `Assignment`, joins again if it has
-let go of something (`sharing`), and fetches what it owns now.
+on through a rebalance. The listener of the first only notes what came or went; `read` then reports to the `Assignment`, joins
+again if it
+has released something (`sharing`), and fetches what it owns now.
 
 A member that the group has thrown out (it was silent for too long) owns nothing until it is given partitions anew: another one may have
 had them in between.

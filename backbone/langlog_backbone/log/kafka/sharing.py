@@ -6,7 +6,7 @@ it, which tells its owner to let go; the owner then joins again, and the second 
 working on all other partitions meanwhile.
 
 The protocol is called ``range`` like aiokafka's own, which earlier versions of langlog use: a group of both kinds works while they are
-replaced. A member of the earlier kind claims nothing, and lets go of everything before each round.
+replaced. A member of the earlier kind claims nothing, and releases everything before each round.
 
 Pure but for `Sharing`, which keeps one member's claim.
 """

@@ -1,6 +1,6 @@
 """Wake-up between processes that share a file: a folder of Unix datagram sockets, one per process that listens.
 
-Whoever has news sends a one-byte datagram to every socket in the folder but his own. A full socket buffer
+A process with news sends a one-byte datagram to every socket in the folder but his own. A full socket buffer
 drops it, which is harmless: that listener has a wake-up waiting already.
 
 Concurrency: `listen` and `close` belong to the event loop, `ring` to one other thread.
