@@ -84,7 +84,16 @@ def packages(*, dev: bool = False) -> None:
     marks = [HERE / "node_modules" / f".installed-{kind}" for kind in (("dev",) if dev else ("dev", "run"))]
     if any(mark.is_file() and mark.read_text() == lock for mark in marks):
         return
-    command = [*npm, "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--fetch-retries=1"]
+    command = [
+        *npm,
+        "ci",
+        "--ignore-scripts",
+        "--prefer-offline",
+        "--no-audit",
+        "--no-fund",
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=500",
+    ]
     _run([*command, *([] if dev else ["--omit=dev"])], environment, INSTALL_LIMIT_S, "npm cannot get its packages")
     (HERE / "node_modules" / f".installed-{'dev' if dev else 'run'}").write_text(lock)
 

