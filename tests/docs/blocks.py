@@ -7,7 +7,7 @@ A comment ``<!-- test: … -->`` on the line before a block says how the block i
 - ``served``: the command starts the server that all pages share;
 - ``exit N``: the exit code that is expected;
 - ``with NAME``: Python that stands in the middle of something, which `tests.docs.around` defines;
-- ``fits NAME``: JSON that is a value of this schema of the OpenAPI document, or a ``langgraph.json``.
+- ``fits NAME``: JSON that is a value of this schema of the OpenAPI document (``NAME[]``: an array of them), or a ``langgraph.json``.
 
 A block with a ``title`` is a file. It is written into the page's folder under that name, and not run by itself.
 """

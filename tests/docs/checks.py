@@ -84,7 +84,9 @@ def fits_json(block: Block, schemas: dict[str, Any]) -> None:
         return
     from jsonschema import Draft202012Validator
 
-    reference = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+    name, array = name.removesuffix("[]"), name.endswith("[]")
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{name}"}
+    reference = {**({"type": "array", "items": schema} if array else schema), "components": {"schemas": schemas}}
     assert name in schemas, f"{block}: the OpenAPI document has no schema {name}"
     Draft202012Validator(reference).validate(value)
 

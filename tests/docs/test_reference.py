@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 import requests
 import yaml
 from langlog.main import cli
 from langlog_gateway.agents import json_rpc
 from langlog_gateway.openapi.document import WORDS
+from langlog_scheduler.webhook_body import signature, signing_key
 
 from docs.site import cli_page, http_api
 
@@ -115,3 +119,16 @@ def test_the_manifests_of_kubernetes_fit_together() -> None:
         name for x in found if x["kind"] in ("ConfigMap", "Secret") for name in x.get("data", x.get("stringData"))
     }
     assert variables <= NAMES
+
+
+def test_the_receiver_of_webhooks_takes_what_langlog_signs_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGLOG_WEBHOOK_SECRET", "a secret of sixteen")
+    (receiver,) = (b for b in blocks(DOCS / "how-to" / "webhooks.md") if b.title == "receiver.py")
+    namespace: dict[str, Any] = {"__name__": "receiver"}
+    exec(receiver.text, namespace)
+    moment, body = int(time.time()), b'{"run_id": "1"}'
+    signed = signature(signing_key("a secret of sixteen"), "msg_1", moment, body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(moment), "webhook-signature": signed}
+    assert namespace["is_ours"](headers, body)
+    assert not namespace["is_ours"](headers, body + b" ")
+    assert not namespace["is_ours"]({**headers, "webhook-timestamp": str(moment - 1000)}, body)

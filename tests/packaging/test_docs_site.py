@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -77,6 +78,21 @@ def test_the_first_page_leads_to_every_other() -> None:
     text = (site.DOCS / "index.md").read_text()
     written = {path for path in site.sources() if not path.startswith("index") and (site.DOCS / path).exists()}
     assert {path for path in written if f"({path})" not in text} == set()
+
+
+def test_a_page_has_the_title_that_the_menu_gives_it() -> None:
+    def titles(entries: list[dict[str, object]]) -> Iterator[tuple[str, str]]:
+        for entry in entries:
+            for title, value in entry.items():
+                if isinstance(value, list):
+                    yield from titles(value)
+                else:
+                    yield str(value), title
+
+    for path, title in titles(tomllib.loads(site.CONFIG.read_text())["project"]["nav"]):
+        if path.startswith("how-to/"):
+            (heading, *_) = (site.DOCS / path).read_text().splitlines()
+            assert heading.removeprefix("# ").casefold().endswith(title.casefold()), path
 
 
 def test_every_group_of_operations_has_a_page() -> None:
