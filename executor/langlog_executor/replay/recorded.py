@@ -132,8 +132,12 @@ class Recorded:
 
     def _checkpoint(self, body: cp.CheckpointBody, run_id: str | None) -> cp.CheckpointBody:
         spot = body.namespace, body.checkpoint_id
+        known = self.checkpoints.get(spot)
+        if known is None:
+            self._runs[spot] = body.run_id or run_id
+        else:  # as in the read model: one that is written again keeps its parent, its run and its place in the order
+            body = msgspec.structs.replace(body, parent_id=known.parent_id)
         self.checkpoints[spot] = body
-        self._runs[spot] = body.run_id or run_id
         for blob in body.blobs:
             self.blobs[body.namespace, blob.channel, blob.version] = (blob.type, blob.data)
         return body
