@@ -72,6 +72,7 @@ async def test_a_fork_at_the_latest_checkpoint_waits_for_the_same_answers(client
     assert fork["status"] == "interrupted"
     assert fork["interrupts"] == (await client.threads.get(thread))["interrupts"]
     found = await api.post("/interrupts/search", {"thread_id": fork["thread_id"]})
+    assert {f["node"] for f in found} == {"rate", "comment"}
     assert len(found) == 2 and {f["value"] for f in found} == {"how many stars?", "any comment?"}
     answers = [
         {"thread_id": fork["thread_id"], "interrupt_id": f["interrupt_id"], "response": {"stars": 5}} for f in found

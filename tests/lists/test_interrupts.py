@@ -69,6 +69,7 @@ async def test_open_interrupts_of_all_threads_are_found_oldest_first(stack: Stac
     ]
     assert found[2]["response_schema"] == SCHEMA and found[0]["response_schema"] is None
     _, runs = await stack.call("GET", f"/threads/{first}/runs")
+    assert found[0]["node"] is None, "it was written by no node of a graph"
     assert found[0]["run_id"] == runs[0]["run_id"]
     assert found[0]["assistant_id"] == default_assistant_id("echo") and found[0]["graph_id"] == "echo"
     assert found[0]["metadata"]["customer"] == "c-1" and found[0]["created_at"] <= found[1]["created_at"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+from langlog_backbone.history.event_view import node_of
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from .members import JsonObject, OptionalJsonObject, Row, Time, Uuid, raw, stamp
@@ -25,6 +26,8 @@ class Interrupt(Struct):
     """Graph that was interrupted"""
     task_id: str
     """Id of the task that waits; tasks of a state have the same ids"""
+    node: str | None
+    """Node of the graph that waits, or the node of the subgraph inside of which another one waits; null if a client has changed the state since"""
     value: Raw
     """What the node passed to `interrupt()`"""
     response_schema: OptionalJsonObject
@@ -62,6 +65,7 @@ def interrupt(row: Row) -> Interrupt:
         assistant_id=row["run_assistant_id"] or _text(metadata.get("assistant_id")),
         graph_id=row["run_graph_id"] or _text(metadata.get("graph_id")),
         task_id=row["task_id"],
+        node=None if row["task_path"] is None else node_of(row["task_path"]),
         value=raw(row["value"]),
         response_schema=raw(row["response_schema"]),
         created_at=stamp(row["state_updated_at"]),
