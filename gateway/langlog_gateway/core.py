@@ -198,9 +198,9 @@ def no_content(status: int = 204) -> web.Response:
     return web.Response(status=status)
 
 
-def page_headers(offset: int, limit: int, found: int, after: str | None = None) -> dict[str, str]:
-    """Pagination (wire contract §1.4). ``found``: rows got when one more than ``limit`` was asked for; ``after``: see `pages`."""
-    if found > limit:
+def page_headers(offset: int, limit: int, count: int, after: str | None = None) -> dict[str, str]:
+    """Pagination (wire contract §1.4). ``count``: rows got when one more than ``limit`` was asked for; ``after``: see `pages`."""
+    if count > limit:
         cursor = {} if after is None else {AFTER: after}
         return {"x-pagination-total": str(offset + limit + 1), "x-pagination-next": str(offset + limit), **cursor}
-    return {"x-pagination-total": str(offset + found)}
+    return {"x-pagination-total": str(offset + count)}

@@ -187,8 +187,8 @@ def _span(start: datetime, end: datetime) -> str:
 
 async def run_of(pool: asyncpg.Pool, thread_id: str) -> str | None:
     """The newest run of a thread, given its id; None for any other id, or a thread without runs."""
-    found = await pool.fetchval(SQL["last_run"], thread_id)
-    return None if found is None else str(found)
+    run_id = await pool.fetchval(SQL["last_run"], thread_id)
+    return None if run_id is None else str(run_id)
 
 
 async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPipe, run_id: str) -> Facts:

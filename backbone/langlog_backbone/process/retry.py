@@ -148,7 +148,7 @@ async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability,
 
 def reason_of(availabilities: Iterable[Availability]) -> str | None:
     """Why a service is not ready: the reason of the loop that fails for longest; None when none fails."""
-    failing = max(availabilities, key=lambda found: found.failing_s, default=None)
+    failing = max(availabilities, key=lambda availability: availability.failing_s, default=None)
     return None if failing is None else failing.reason
 
 

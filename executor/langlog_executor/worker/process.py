@@ -466,7 +466,7 @@ async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, retire_requested.set)
     await retire_requested.wait()
     queries.cancel()
-    await worker.retire(lambda found: report.write({"retiring": found}))
+    await worker.retire(lambda retiring: report.write({"retiring": retiring}))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,7 +25,7 @@ STATE_OF_LIFECYCLE: dict[LifecycleStatus, State] = {
 STATE_OF_STATUS: dict[str, State] = {
     "pending": "submitted",
     "running": "working",
-    **{status: STATE_OF_LIFECYCLE[told] for status, told in LIFECYCLE_OF.items()},
+    **{status: STATE_OF_LIFECYCLE[lifecycle] for status, lifecycle in LIFECYCLE_OF.items()},
 }
 """The state of a task by its run's status. A run that has stopped for a human has succeeded; its task is ``input-required``."""
 STATUSES_OF_STATE: dict[State, list[str]] = {

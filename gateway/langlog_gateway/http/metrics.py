@@ -75,13 +75,13 @@ class Metrics:
         family("process_resident_memory_bytes", "gauge", "Resident memory", [("", float(_resident(usage)))])
         for name in ("max", "active", "available"):
             family(f"lg_api_workers_{name}", "gauge", f"Runs at once, {name}", [("", workers[name])])
-        for name, description, found in zip(
+        for name, description, values in zip(
             ("keys", "records"),
             ("Keys parked behind a record that cannot be handled", "Records that wait there"),
             parked or (),
             strict=False,
         ):
-            family(f"langlog_parked_{name}", "gauge", description, [("", found)])
+            family(f"langlog_parked_{name}", "gauge", description, [("", values)])
         for name, kind, description, value in more:
             family(name, kind, description, [("", value)])
         family(

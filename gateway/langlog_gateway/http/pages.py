@@ -39,14 +39,14 @@ def cursor_of(text: str, sort_by: str, sort_order: str) -> Cursor:
     try:
         if len(text) > CHARACTERS_MAX:
             raise ValueError(text)
-        found = _decoder.decode(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
+        cursor = _decoder.decode(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise unprocessable(f"after is {text[:100]!r}: expected the header {AFTER} of the page before") from None
-    if (found.sort_by, found.sort_order) != (sort_by, sort_order) or (found.at is None) != (sort_by.endswith("_id")):
+    if (cursor.sort_by, cursor.sort_order) != (sort_by, sort_order) or (cursor.at is None) != (sort_by.endswith("_id")):
         raise unprocessable(
-            f"after belongs to a page sorted by {found.sort_by[:50]} {found.sort_order[:10]}, not by {sort_by} {sort_order}. "
+            f"after belongs to a page sorted by {cursor.sort_by[:50]} {cursor.sort_order[:10]}, not by {sort_by} {sort_order}. "
             "Send the same order for each page"
         )
-    if found.at is not None and found.at.tzinfo is None:
+    if cursor.at is not None and cursor.at.tzinfo is None:
         raise unprocessable(f"after is {text[:100]!r}: expected the header {AFTER} of the page before")
-    return found
+    return cursor

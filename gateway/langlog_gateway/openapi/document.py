@@ -145,13 +145,13 @@ def _operation(
 
 
 def _parameters(path: str, operation: Operation, example: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
 
     def parameter(where: str, name: str, about: str, schema: dict[str, Any], *, required: bool) -> None:
         entry = {"name": name, "in": where, "required": required, "description": about, "schema": schema}
         if name in (given := example.get(where, {})):
             entry["example"] = given[name]
-        found.append(entry)
+        listed.append(entry)
 
     for name in _PARAMETER.findall(path):
         schema: dict[str, Any] = {"type": "string", "minLength": 1}
@@ -164,23 +164,23 @@ def _parameters(path: str, operation: Operation, example: Mapping[str, Any]) -> 
         parameter("query", name, about, schema, required=name in operation.required)
     for name, about in operation.headers.items():
         parameter("header", name, about, {"type": "string"}, required=False)
-    return found
+    return listed
 
 
 def _responses(
     operation: Operation, by_type: Mapping[Any, dict[str, Any]], example: Mapping[str, Any], *, guarded: bool
 ) -> dict[str, Any]:
     """By status. ``guarded``: callers may be refused."""
-    found: dict[str, Any] = {}
+    by_status: dict[str, Any] = {}
     if operation.answer is not None or operation.media is not None:
         schema = {} if operation.answer is None else by_type[operation.answer]
-        found["200"] = {"content": {operation.media or "application/json": {"schema": schema}}}
+        by_status["200"] = {"content": {operation.media or "application/json": {"schema": schema}}}
     elif not operation.empty:
-        found["200"] = {"content": {"application/json": {"schema": {}}}}
+        by_status["200"] = {"content": {"application/json": {"schema": {}}}}
     for status in operation.empty:
-        found[str(status)] = {}
+        by_status[str(status)] = {}
     if "answer" in example:
-        (body,) = found[str(example["status"])]["content"].values()
+        (body,) = by_status[str(example["status"])]["content"].values()
         body["example"] = example["answer"]
     error = by_type[ErrorAnswer]
     for status in sorted({*operation.errors, *COMMON, *(REFUSED if guarded else ())}):
@@ -189,10 +189,10 @@ def _responses(
             content = {**content, **PLAIN}
         if status in operation.keyed:
             content = {"application/json": {"schema": {"type": "object"}}}
-        found[str(status)] = {"content": content}
-    for code, response in found.items():
+        by_status[str(status)] = {"content": content}
+    for code, response in by_status.items():
         response["description"] = WORDS[int(code)]
-    return dict(sorted(found.items()))
+    return dict(sorted(by_status.items()))
 
 
 def _merge_app(made: dict[str, Any], custom: CustomApp, prefix: str) -> None:

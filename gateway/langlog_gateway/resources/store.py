@@ -51,8 +51,8 @@ class Store:
         index = body.index
         if not (index is None or index is False or _is_paths(index)):
             shown = msgspec.json.encode(index).decode()
-            told = f"{shown} is not valid under any of the schemas listed in the 'oneOf' keyword"
-            raise unprocessable(violation(told, "oneOf", ["index"], index))
+            problem = f"{shown} is not valid under any of the schemas listed in the 'oneOf' keyword"
+            raise unprocessable(violation(problem, "oneOf", ["index"], index))
         check_namespace(body.namespace)
         value: dict[str, Any] = {
             "namespace": tuple(body.namespace),
@@ -125,8 +125,8 @@ class Store:
         await self._authorize(request, "search", value)
         vector = None
         if value["query"] and self._core.store_index is not None:
-            found = await self._core.queries.query("embed_query", {"text": value["query"]})
-            packed = _VECTOR.decode(found)
+            embedded = await self._core.queries.query("embed_query", {"text": value["query"]})
+            packed = _VECTOR.decode(embedded)
             vector = unpack(packed.embedding, packed.bits)
         try:
             rows = await self._reader.search(
@@ -154,8 +154,8 @@ class Store:
         }
         await self._authorize(request, "list_namespaces", value)
         patterns = (("prefix", _namespace(value)), ("suffix", list(value["suffix"] or ())))
-        found = await self._reader.namespaces(patterns, value["max_depth"], value["limit"], value["offset"])
-        return encoded_response(store.Namespaces(found))
+        namespaces = await self._reader.namespaces(patterns, value["max_depth"], value["limit"], value["offset"])
+        return encoded_response(store.Namespaces(namespaces))
 
     async def _authorize(self, request: web.Request, action: Action, value: dict[str, Any]) -> None:
         """Handlers change ``value``, most of all its namespace, to say where an access goes (wire contract §18)."""
@@ -173,8 +173,8 @@ class Store:
         return _VECTORS.decode(await self._core.queries.query("embed_item", {"value": value, "index": index}))
 
     def _refreshed(self, value: dict[str, Any]) -> bool:
-        asked = value["refresh_ttl"]
-        return self._core.store_ttl.refresh_on_read if asked is None else bool(asked)
+        refresh = value["refresh_ttl"]
+        return self._core.store_ttl.refresh_on_read if refresh is None else bool(refresh)
 
 
 LABELS_MAX = ADDRESS_BYTES_MAX // 9
@@ -201,19 +201,19 @@ def check_namespace(namespace: list[str]) -> None:
 
 def members_of(conditions: object) -> int:
     """How many conditions a filter may come to: its members, those of its members included."""
-    found, waiting = 0, [conditions]
+    count, waiting = 0, [conditions]
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, dict):
-            found += len(inner)
+            count += len(inner)
             waiting += inner.values()
-    return found
+    return count
 
 
 def _namespace(value: dict[str, Any]) -> list[str]:
     """As a handler has left it: a single label may be given as itself. Raises TypeError for anything else."""
-    found = value["namespace"]
-    labels = [found] if isinstance(found, str) else list(found or ())
+    namespace = value["namespace"]
+    labels = [namespace] if isinstance(namespace, str) else list(namespace or ())
     if not all(isinstance(label, str) for label in labels):
         raise TypeError("an authorization handler must leave a namespace of strings")
     return labels

@@ -56,8 +56,8 @@ class System:
         if failures:
             raise not_ready(failures.values())
         if detailed:
-            found = await services(self._core.reads, self._core.pipe, self._core.log)
-            return encoded_response(Health(ok=True, services=found))
+            states = await services(self._core.reads, self._core.pipe, self._core.log)
+            return encoded_response(Health(ok=True, services=states))
         return encoded_response(Health(ok=True))
 
     async def docs(self, request: web.Request) -> web.Response:
@@ -85,7 +85,7 @@ class System:
             text = self._core.metrics.prometheus(workers, parked, more) + exposition()
             return web.Response(body=text.encode(), headers=headers)
         row = await self._core.reads.row(SQL["queue"])
-        found = {
+        figures = {
             "queue": {
                 "n_pending": row["pending"],
                 "pending_runs_wait_time_max_secs": _seconds(row["longest"]),
@@ -96,7 +96,7 @@ class System:
             "api": {"http_requests_total": self._core.metrics.requests()},
             "workers": workers,
         }
-        return json_response(msgspec.json.encode(found))
+        return json_response(msgspec.json.encode(figures))
 
     async def _parked(self) -> tuple[int, int] | None:
         """Keys and records that wait behind ones that cannot be handled; unknown while Postgres is away."""

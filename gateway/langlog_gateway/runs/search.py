@@ -78,16 +78,16 @@ class RunSearch:
 
 def conditions(body: RunsCount, sight: Sight, parameters: Parameters) -> str:
     """The WHERE clause. Raises FilterError."""
-    found = []
+    clauses = []
     if not sight.everything:
         visible = " AND ".join(sight.conditions(parameters, "t.metadata"))
-        found.append(f"EXISTS (SELECT FROM threads t WHERE t.thread_id = runs.thread_id AND {visible})")
+        clauses.append(f"EXISTS (SELECT FROM threads t WHERE t.thread_id = runs.thread_id AND {visible})")
     wanted = [body.status] if isinstance(body.status, str) else body.status
     if wanted:
-        found.append(f"status = ANY ({parameters.add(list(wanted), '::text[]')})")
+        clauses.append(f"status = ANY ({parameters.add(list(wanted), '::text[]')})")
         for held in PARTIAL:
             if set(wanted) <= set(held):
-                found.append(f"status IN ({', '.join(repr(status) for status in held)})")
+                clauses.append(f"status IN ({', '.join(repr(status) for status in held)})")
     for column, value in (
         ("thread_id", body.thread_id),
         ("assistant_id", body.assistant_id),
@@ -95,15 +95,15 @@ def conditions(body: RunsCount, sight: Sight, parameters: Parameters) -> str:
         ("metadata ->> 'cron_id'", body.cron_id),
     ):
         if value is not None:
-            found.append(f"{column} = {parameters.add(value, '::text')}")
+            clauses.append(f"{column} = {parameters.add(value, '::text')}")
     if body.cron_id is not None:
-        found.append("metadata ? 'cron_id'")
+        clauses.append("metadata ? 'cron_id'")
     if body.metadata:
-        found.append(f"metadata @> {parameters.add(msgspec.json.encode(body.metadata).decode(), '::jsonb')}")
+        clauses.append(f"metadata @> {parameters.add(msgspec.json.encode(body.metadata).decode(), '::jsonb')}")
     for sign, moment in ((">=", body.created_after), ("<", body.created_before)):
         if moment is not None:
-            found.append(f"created_at {sign} {parameters.add(moment, '::timestamptz')}")
-    return " AND ".join(found) or "TRUE"
+            clauses.append(f"created_at {sign} {parameters.add(moment, '::timestamptz')}")
+    return " AND ".join(clauses) or "TRUE"
 
 
 def _beyond(body: RunsSearch, after: str, parameters: Parameters) -> str:

@@ -166,7 +166,7 @@ class Threads:
         visible = await authorize(request, "threads", "search", value)
         body.metadata = value["metadata"]
         page = await thread_search.search(self._core.reads, body, visible)
-        return encoded_response(page.threads, headers=page_headers(body.offset, body.limit, page.found, page.after))
+        return encoded_response(page.threads, headers=page_headers(body.offset, body.limit, page.rows_read, page.after))
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of threads that meet all conditions."""

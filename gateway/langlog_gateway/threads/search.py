@@ -34,17 +34,17 @@ _ALL = (
 
 def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters: Parameters) -> str:
     """The WHERE clause."""
-    found = conditions(visible, parameters)
+    parts = conditions(visible, parameters)
     if isinstance(body, ThreadSearch) and body.ids:
-        found.append(f"thread_id = ANY ({parameters.add([_id(x) for x in body.ids], '::text[]')})")
+        parts.append(f"thread_id = ANY ({parameters.add([_id(x) for x in body.ids], '::text[]')})")
     named = {"graph_id": body.graph_id, "assistant_id": body.assistant_id}
     metadata = {**body.metadata, **{name: value for name, value in named.items() if value is not None}}
     if metadata:
-        found.append(f"metadata @> {parameters.add(_json(metadata), '::jsonb')}")
+        parts.append(f"metadata @> {parameters.add(_json(metadata), '::jsonb')}")
     if body.id_prefix:
         # as a range, which the index knows: ids are in C order
         begins = parameters.add(body.id_prefix.lower(), "::text")
-        found.append(f"thread_id >= {begins} AND thread_id < {begins} || '~'")
+        parts.append(f"thread_id >= {begins} AND thread_id < {begins} || '~'")
     for column, sign, moment in (
         ("created_at", ">=", body.created_after),
         ("created_at", "<", body.created_before),
@@ -52,15 +52,15 @@ def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters
         ("updated_at", "<", body.updated_before),
     ):
         if moment is not None:
-            found.append(f"{column} {sign} {parameters.add(moment, '::timestamptz')}")
+            parts.append(f"{column} {sign} {parameters.add(moment, '::timestamptz')}")
     if body.values:
-        found.append(f"state_values @> {parameters.add(_json(body.values), '::jsonb')}")
+        parts.append(f"state_values @> {parameters.add(_json(body.values), '::jsonb')}")
     if body.status is not UNSET:
         # said twice where the partial index has it, as text, so that the planner sees that it fits
-        found.append(f"status = {parameters.add(body.status)}")
+        parts.append(f"status = {parameters.add(body.status)}")
         if body.status != "idle":
-            found.append("status <> 'idle'")
-    return " AND ".join(found) or "TRUE"
+            parts.append("status <> 'idle'")
+    return " AND ".join(parts) or "TRUE"
 
 
 def _column(member: str) -> str:
@@ -70,7 +70,7 @@ def _column(member: str) -> str:
 
 class Page(NamedTuple):
     threads: list[Thread]
-    found: int
+    rows_read: int
     """Rows; one over the limit: there is more."""
     after: str | None
     """Cursor of the next page."""
@@ -136,7 +136,7 @@ def extractions(extract: dict[str, str]) -> list[tuple[str, str, list[str]]]:
     """(alias, column, path inside it) of each entry. Raises ApiError 422."""
     if len(extract) > EXTRACT_MAX:
         raise unprocessable(f"At most {EXTRACT_MAX} extract paths are allowed")
-    found = []
+    columns = []
     for alias, path in extract.items():
         if len(path) > EXTRACT_CHARACTERS_MAX:
             raise unprocessable(
@@ -153,8 +153,8 @@ def extractions(extract: dict[str, str]) -> list[tuple[str, str, list[str]]]:
                 raise unprocessable(f"Extract path {path!r} is not understood at position {at}")
             steps.append(step.group(1) or step.group(2))
             at = step.end()
-        found.append((alias, EXTRACT_ROOTS[name], steps))
-    return found
+        columns.append((alias, EXTRACT_ROOTS[name], steps))
+    return columns
 
 
 def _id(text: str) -> str:
