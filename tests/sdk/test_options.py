@@ -42,16 +42,16 @@ AT_ONCE = 6
 ALONE = ("runs.cancel_many", "status")
 """It stops runs of others too: not beside them."""
 
-Found = dict[tuple[str, str], Seen | BaseException]
+Changes = dict[tuple[str, str], Seen | BaseException]
 
 
 @pytest.fixture(scope="module")
-def found(server: LiveServer) -> Found:
+def changes(server: LiveServer) -> Changes:
     """What was seen of every option."""
     return asyncio.run(_all(server.url))
 
 
-async def _all(url: str) -> Found:
+async def _all(url: str) -> Changes:
     slots = asyncio.Semaphore(AT_ONCE)
     async with get_client(url=url) as client:
 
@@ -85,8 +85,8 @@ def test_what_every_method_takes_is_known() -> None:
 
 
 @pytest.mark.parametrize(("method", "option"), OPTIONS, ids=[f"{method} {option}" for method, option in OPTIONS])
-def test_an_option_changes_what_its_line_says(value: Found, method: str, option: str) -> None:
-    one = value[method, option]
+def test_an_option_changes_what_its_line_says(changes: Changes, method: str, option: str) -> None:
+    one = changes[method, option]
     assert isinstance(one, Seen), repr(one)
     assert WAYS[method].changes[option].shows in one.differences, one
 
