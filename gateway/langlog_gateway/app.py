@@ -105,16 +105,40 @@ def build_app(core: Core) -> web.Application:
         app[GATE] = LiveGate(code)
         if code.app is not None and not options.http.enable_custom_route_auth:
             _name_open_routes(code.app)
-    system, state = System(core), ThreadState(core)
+    system = System(core)
+    routes = _routes(core, system)
+    prefix = options.prefix
+    if prefix:
+        app.router.add_get("/ok", system.ok)
+
+    def describe() -> None:
+        system.document = msgspec.json.encode(document(routes, options, code.app, guarded=code.gate is not None))
+
+    describe()
+    code.on_change.append(describe)
+    # in no document: pages are for people, truncation is for test suites
+    console = Console(core)
+    hidden = console.routes()
+    if core.dev and options.auth.path is None and not settings.production:
+        hidden += Truncation(core).routes()
+    for route in [*routes, *hidden]:
+        if options.http.disabled(route.path):
+            continue
+        handler = console.home(route.handler) if route.path == "/" else route.handler
+        app.router.add_route(route.method, prefix + route.path, handler)
+        if route.method == hdrs.METH_GET:
+            app.router.add_route(hdrs.METH_HEAD, prefix + route.path, handler)
+    return app
+
+
+def _routes(core: Core, system: System) -> list[web.RouteDef]:
+    """The routes of the API, in the order of its document."""
+    state, live = ThreadState(core), LiveStreams(core)
     hub = Hub(core.bus, core.reads, core.id_secret)
     core.on_drain.append(hub.close_all)
     core.on_stop.append(hub.stop)
     feeds = Feeds(core.watches, History(core.reads, core.backlog), core.backlog)
-    live = LiveStreams(core)
-    prefix = options.prefix
-    if prefix:
-        app.router.add_get("/ok", system.ok)
-    routes = [
+    return [
         *system.routes(),
         *Assistants(core).routes(),
         *Threads(core).routes(),
@@ -138,25 +162,6 @@ def build_app(core: Core) -> web.Application:
         *DeadLetters(core).routes(),
         *RunInsights(core, live).routes(),
     ]
-
-    def describe() -> None:
-        system.document = msgspec.json.encode(document(routes, options, code.app, guarded=code.gate is not None))
-
-    describe()
-    code.on_change.append(describe)
-    # in no document: pages are for people, truncation is for test suites
-    console = Console(core)
-    hidden = console.routes()
-    if core.dev and options.auth.path is None and not settings.production:
-        hidden += Truncation(core).routes()
-    for route in [*routes, *hidden]:
-        if options.http.disabled(route.path):
-            continue
-        handler = console.home(route.handler) if route.path == "/" else route.handler
-        app.router.add_route(route.method, prefix + route.path, handler)
-        if route.method == hdrs.METH_GET:
-            app.router.add_route(hdrs.METH_HEAD, prefix + route.path, handler)
-    return app
 
 
 async def _body_is_read(request: web.Request, response: web.StreamResponse) -> None:

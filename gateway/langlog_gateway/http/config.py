@@ -1,4 +1,4 @@
-"""What clients may send as ``config``, ``context`` and ``command`` of a run. Pure.
+"""What clients may send as ``config``, ``context``, ``command`` and choices of a run. Pure.
 
 ``config.configurable`` and ``context`` are two spellings of one thing: given one, the other is filled (wire contract §2 and §5.1).
 """
@@ -102,26 +102,25 @@ def check_command(command: Mapping[str, Raw] | None) -> None:
         raise unprocessable(f"command: {report(str(error), body, _Command)}") from None
 
 
-def mirrored(config: Object, context: Object) -> tuple[Object, Object]:
-    """Both spellings filled in, without reserved keys. Raises ApiError 400 when both are given."""
+def check_choice(name: str, value: Any, first: str, second: str) -> None:
+    """A member that may be one of two texts. Raises ApiError 422."""
+    if value not in (first, second):
+        message = f'{compact(value)} is not one of "{first}" or "{second}"'
+        raise unprocessable(violation(message, "enum", [name], value))
+
+
+def mirrored(config: Object, context: Object, *, both: bool = False) -> tuple[Object, Object]:
+    """Both spellings filled in, without reserved keys. ``both``: either may be given, members of ``context`` win, as crons have it.
+
+    Raises ApiError 422, and 400 when both are given and may not be.
+    """
     check_config(config)
     configurable = config.get("configurable") or {}
     check_place(configurable, ["config", "configurable"])
     check_place(context, ["context"])
-    if configurable and context:
+    if not (configurable or context):
+        return config, {}
+    if configurable and context and not both:
         raise ApiError(400, BOTH_GIVEN)
-    if context:
-        return {**config, "configurable": without_reserved(context)}, context
-    if configurable:
-        config = {**config, "configurable": without_reserved(configurable)}
-    return config, dict(config.get("configurable") or {})
-
-
-def united(config: Object, context: Object) -> tuple[Object, Object]:
-    """As `mirrored`, where both may be given: members of ``context`` win. So crons have it. Raises ApiError 422."""
-    check_config(config)
-    configurable = config.get("configurable") or {}
-    check_place(configurable, ["config", "configurable"])
-    check_place(context, ["context"])
-    both = without_reserved({**configurable, **context})
-    return {**config, "configurable": both}, both
+    given = without_reserved({**configurable, **context})
+    return {**config, "configurable": given}, dict(given) if configurable else context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -27,6 +27,8 @@ from ..runs.waiting import run_headers
 from .cron_access import CronAccess
 
 SQL = load_sql("langlog_gateway", "crons.sql")
+
+T = TypeVar("T")
 
 ONLY_WHEN = frozenset({"schedule", "timezone", "end_time", "metadata", "on_run_completed", "enabled"})
 """Members of a patch that say when the cron runs, not what."""
@@ -143,15 +145,12 @@ class Crons:
         if row is None:
             raise missing
         self._check(
-            row["schedule"] if body.schedule is UNSET else body.schedule,
-            row["timezone"] if body.timezone is UNSET else body.timezone,
-            None if body.end_time is UNSET else body.end_time,
+            _set(body.schedule, row["schedule"]), _set(body.timezone, row["timezone"]), _set(body.end_time, None)
         )
         mirrored(body.config, body.context)
         assistant: Assistant | None = None
         if body.assistant_id is not UNSET or (guarded(request) and not pauses):
-            named = row["assistant_id"] if body.assistant_id is UNSET else body.assistant_id
-            assistant = await self._assistant(request, named)
+            assistant = await self._assistant(request, _set(body.assistant_id, row["assistant_id"]))
         if body.assistant_id is not UNSET and assistant is not None:
             body.assistant_id = given["assistant_id"] = assistant.assistant_id
         if "config" in given:
@@ -164,8 +163,7 @@ class Crons:
         authority: CronAuthority | UnsetType | None = UNSET
         user = caller(request)
         if user is not None and assistant is not None:
-            keeps = row["on_run_completed"] if body.on_run_completed is UNSET else body.on_run_completed
-            temporary = row["thread_id"] is None and keeps != "keep"
+            temporary = row["thread_id"] is None and _set(body.on_run_completed, row["on_run_completed"]) != "keep"
             allowed = await self._access.authority(
                 request, run, assistant, row["thread_id"], missing, temporary=temporary
             )
@@ -315,6 +313,11 @@ def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
 
 def _with_cron_id(config: dict[str, Any], cron_id: str) -> dict[str, Any]:
     return {**config, "configurable": {**without_reserved(config.get("configurable") or {}), "cron_id": cron_id}}
+
+
+def _set(given: T | UnsetType, stored: T) -> T:
+    """What a patch has set, or what stays."""
+    return stored if given is UNSET else given
 
 
 def _uuid(value: str | None, what: str) -> str | None:

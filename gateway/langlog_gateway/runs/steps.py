@@ -6,7 +6,7 @@ Each step takes what the step before it returns, so that none can be left out: a
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from langlog_backbone.credentials.run_credentials import Private
@@ -20,9 +20,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from ..http.backends import Origin
-from ..http.config import check_command, mirrored, united
-from ..http.errors import unprocessable
-from ..http.validation import violation
+from ..http.config import check_choice, check_command, mirrored
 
 NO_PRIVATE = Private()
 
@@ -126,13 +124,12 @@ def valid_run(body: RunCreate, particulars: Particulars, *, stateless: bool) -> 
     # Each is checked only where it means something: the JavaScript client's types make it say `on_completion: "complete"`
     # or `"continue"`, which mean nothing on a thread.
     if particulars.waits:
-        _check_choice("on_disconnect", body.on_disconnect, "cancel", "continue")
+        check_choice("on_disconnect", body.on_disconnect, "cancel", "continue")
     if stateless and not particulars.cron:
-        _check_choice("on_completion", body.on_completion, "delete", "keep")
+        check_choice("on_completion", body.on_completion, "delete", "keep")
     check_command(body.command)
-    if particulars.cron:
-        return ValidRun(body, *united(body.config, body.context), narrowed=False)
-    return ValidRun(body, *mirrored(body.config, body.context), narrowed=bool(body.context))
+    config, context = mirrored(body.config, body.context, both=particulars.cron)
+    return ValidRun(body, config, context, narrowed=bool(body.context) and not particulars.cron)
 
 
 def layered(
@@ -194,10 +191,3 @@ def if_not_exists(body: RunCreate, ids: RunIds) -> Literal["create", "reject"]:
 
 def _moment(now: datetime, after_s: float) -> str | None:
     return iso(now + timedelta(seconds=after_s)) if after_s > 0 else None
-
-
-def _check_choice(name: str, value: Any, first: str, second: str) -> None:
-    """Raises ApiError."""
-    if value not in (first, second):
-        problem = f'{msgspec.json.encode(value).decode()} is not one of "{first}" or "{second}"'
-        raise unprocessable(violation(problem, "enum", [name], value))
