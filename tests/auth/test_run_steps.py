@@ -27,6 +27,7 @@ CALLERS = {
         "runs/routes.py:wait",
         "runs/routes.py:stream",
         "runs/agent_runs.py:prepare",
+        "resources/crons.py:fire",
         "runs/retry.py:_prepared",
         "threads/interrupts.py:_answering",
         "protocol/commands.py:_run",
@@ -73,15 +74,19 @@ async def test_every_way_passes_each_step_in_order(stack: Stack, passed: list[st
         assert tuple(passed) == (STEPS[:-1] if "cron" in name else STEPS), name
 
 
-async def test_a_changed_cron_passes_the_steps_anew(stack: Stack, passed: list[str]) -> None:
+async def test_a_cron_that_is_changed_or_fired_by_hand_passes_the_steps_anew(stack: Stack, passed: list[str]) -> None:
     ids = await matrix.objects(stack, OWNER)
     path = f"/runs/crons/{ids['cron_id']}"
     for change in ({"input": {"b": 1}}, {"schedule": "0 0 2 2 *"}, {"enabled": True}):
         passed.clear()
         assert (await matrix.call(stack, OWNER, "PATCH", path, change))[0] == 200
         assert tuple(passed) == STEPS[:-1], change
-    status, _ = await matrix.call(stack, sharing.STRANGER, "PATCH", path, {"input": {}})
-    assert status == 404
+    passed.clear()
+    for method, where, body in (("PATCH", path, {"input": {}}), ("POST", f"{path}/fire", None)):
+        assert (await matrix.call(stack, sharing.STRANGER, method, where, body))[0] == 404
+    assert passed == []
+    assert (await matrix.call(stack, OWNER, "POST", f"{path}/fire"))[0] == 200
+    assert tuple(passed) == STEPS
 
 
 async def test_a_run_that_is_retried_passes_each_step_again(stack: Stack, passed: list[str]) -> None:
