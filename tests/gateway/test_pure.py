@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,7 +14,8 @@ from langlog_gateway.http.metrics import Metrics
 from langlog_gateway.http.options import HttpOptions
 from langlog_gateway.runs import steps
 from langlog_gateway.streams import sse
-from langlog_gateway.streams.merge import Merge, whole
+from langlog_gateway.streams.backlog import is_complete
+from langlog_gateway.streams.sequencer import START, FrameSequencer
 from langlog_gateway.streams.sse import Batch
 from langlog_gateway.threads import copy as thread_copy
 from langlog_gateway.threads.search import extractions
@@ -205,36 +206,48 @@ def batch(first: int, last: int, *, attempt: int = 1, event: str = "values", res
     return Batch(FrameBatch("r", attempt, frames, resumable))
 
 
-def test_backlog_and_live_merge_without_gap_or_duplicate() -> None:
-    merge = Merge()
-    assert not merge.gap_before(batch(1, 2))
-    assert merge.gap_before(batch(2, 3))
-    piece = merge.take(batch(1, 3))
-    assert piece is not None and piece.after == 0
-    assert merge.take(batch(2, 3)) is None
-    piece = merge.take(batch(3, 5))
-    assert piece is not None and piece.after == 3
-    assert merge.gap_before(batch(7, 7))
-    assert merge.reached(1, 5) and not merge.reached(1, 6)
+def sequencer(after: tuple[int, int] | None = START) -> FrameSequencer:
+    """One whose backlog is not asked."""
+    return FrameSequencer(cast(Any, None), "t", "r", recorded=False, after=after)
 
 
-def test_a_newer_attempt_drowns_the_older() -> None:
-    merge = Merge()
-    merge.take(batch(1, 5))
-    assert not merge.gap_before(batch(1, 1, attempt=2))
-    assert merge.take(batch(1, 1, attempt=2)) is not None
-    assert merge.take(batch(6, 6)) is None
-    assert (merge.attempt, merge.sequence) == (2, 1)
-    assert merge.reached(1, 9)
+def test_backlog_and_live_frames_come_without_gap_or_duplicate() -> None:
+    frames = sequencer()
+    assert not frames.gap_before(batch(1, 2))
+    assert frames.gap_before(batch(2, 3))
+    new = frames.accept(batch(1, 3))
+    assert new is not None and new.after == 0
+    assert frames.accept(batch(2, 3)) is None
+    new = frames.accept(batch(3, 5))
+    assert new is not None and [frame.sequence for frame in new.frames] == [4, 5]
+    assert frames.gap_before(batch(7, 7))
+    assert frames.reached((1, 5)) and not frames.reached((1, 6))
 
 
-def test_a_backlog_with_a_hole_is_known_for_one() -> None:
-    assert whole([batch(1, 2), batch(2, 5), batch(1, 3, attempt=2)])
-    assert not whole([])
-    assert not whole([batch(2, 5)])
-    assert not whole([batch(1, 2), batch(4, 5)])
-    assert not whole([batch(1, 3, attempt=2)]), "the frames of the first attempt are missing"
-    assert not Merge(anchored=False).gap_before(batch(7, 8))
+def test_frames_of_an_older_attempt_are_dropped() -> None:
+    frames = sequencer()
+    frames.accept(batch(1, 5))
+    assert not frames.gap_before(batch(1, 1, attempt=2))
+    assert frames.accept(batch(1, 1, attempt=2)) is not None
+    assert frames.accept(batch(6, 6)) is None
+    assert (frames.attempt, frames.sequence) == (2, 1)
+    assert frames.reached((1, 9))
+
+
+def test_a_sequencer_without_a_position_begins_with_any_frame() -> None:
+    frames = sequencer(None)
+    assert not frames.gap_before(batch(7, 8))
+    assert frames.accept(batch(7, 8)) is not None
+    assert frames.gap_before(batch(10, 10))
+
+
+def test_a_backlog_with_a_hole_is_not_complete() -> None:
+    assert is_complete([batch(1, 2), batch(2, 5), batch(1, 3, attempt=2)])
+    assert not is_complete([])
+    assert not is_complete([batch(2, 5)])
+    assert not is_complete([batch(1, 2), batch(4, 5)])
+    assert not is_complete([batch(1, 3, attempt=2)]), "the frames of the first attempt are missing"
+    assert is_complete([batch(1, 2)], (1, 2)) and not is_complete([batch(1, 2)], (1, 3))
 
 
 def test_frames_are_encoded_as_the_contract_has_them() -> None:

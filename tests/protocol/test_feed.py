@@ -20,9 +20,9 @@ from langlog_gateway.protocol.filter import Filter
 from langlog_gateway.protocol.history import History, Standing
 from langlog_gateway.protocol.http import catch_up
 from langlog_gateway.protocol.subscriber import Subscriber
-from langlog_gateway.streams import frame_order
+from langlog_gateway.streams import sequencer
 from langlog_gateway.streams.sse import Batch
-from langlog_gateway.streams.watch import Happening, Limits, Watch
+from langlog_gateway.streams.watch import Limits, ThreadUpdate, Watch
 from langlog_schemas import events as ev
 from langlog_schemas.frames import ATTEMPT_SPAN, Frame, FrameBatch, numbered
 
@@ -117,7 +117,7 @@ class Stored(History):
     async def recorded(self, run_id: str) -> list[Batch]:
         return [batch for batch in self.published if batch.run_id == run_id and batch.resumable]
 
-    async def of_run(self, thread_id: str, run_id: str, *, recorded: bool, upto: Any = None) -> list[Batch]:
+    async def of_run(self, thread_id: str, run_id: str, *, recorded: bool, end: Any = None) -> list[Batch]:
         collected = [batch for batch in self._redis() if batch.run_id == run_id]
         if recorded:
             collected += await self.recorded(run_id)
@@ -172,7 +172,7 @@ class Follower:
     def __init__(self) -> None:
         self.told: list[Event] = []
 
-    def tell(self, event: Event) -> None:
+    def deliver(self, event: Event) -> None:
         self.told.append(event)
 
     def gone(self) -> None:
@@ -206,7 +206,7 @@ class Thread:
         return [(event.seq, event.text) for event in [*self.past, *self.follower.told]]
 
 
-def ended(run: Run) -> Happening:
+def ended(run: Run) -> ThreadUpdate:
     kind = ev.RunFailed if run.status == "error" else ev.RunSucceeded
     event = kind(
         thread_id=THREAD,
@@ -217,13 +217,13 @@ def ended(run: Run) -> Happening:
         first_event_number=run.first_event_number,
         last_event_number=run.last_event_number,
     )
-    return Happening(event, NOW.isoformat())
+    return ThreadUpdate(event, NOW.isoformat())
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded is there at once."""
-    monkeypatch.setattr(frame_order, "GAP_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(sequencer, "GAP_PAUSES_S", (0.0, 0.0))
 
 
 SETTINGS = settings(max_examples=80, deadline=None, database=None)
@@ -245,7 +245,7 @@ def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same
         lost = False
         joining: asyncio.Task[None] | None = None
         unfolded: deque[Callable[[], None]] = deque()
-        late: deque[Happening] = deque()
+        late: deque[ThreadUpdate] = deque()
 
         async def moment() -> None:
             """The read model and what it announces are behind by anything, the follower anywhere between two queries."""
@@ -256,7 +256,7 @@ def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same
             for _ in range(data.draw(st.integers(0, len(unfolded)), "folded")):
                 unfolded.popleft()()
             for _ in range(data.draw(st.integers(0, len(late)), "announced")):
-                thread.watch.tell(late.popleft())
+                thread.watch.add(late.popleft())
             for _ in range(data.draw(st.integers(0, 4), "turns")):
                 await asyncio.sleep(0)
 
@@ -288,7 +288,7 @@ def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same
         while unfolded:
             unfolded.popleft()()
         while late:
-            thread.watch.tell(late.popleft())
+            thread.watch.add(late.popleft())
         await (joining or thread.join())
         await thread.settle()
         thread.watch.missed = True
@@ -348,7 +348,7 @@ def test_a_run_that_lost_its_worker_for_good_is_told_to_have_failed() -> None:
         thread.watch.put(batch)
         await thread.settle()
         stored.over.append(Run("run0", [batch], 3, 0, last, last, "error", False))
-        thread.watch.tell(ended(stored.over[0]))
+        thread.watch.add(ended(stored.over[0]))
         await thread.settle()
         await thread.feed.stop()
         return [json.loads(event.text) for event in thread.follower.told]

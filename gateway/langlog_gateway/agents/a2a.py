@@ -30,7 +30,7 @@ from ..runs.agent_runs import AgentRuns
 from ..runs.steps import PreparedRun
 from ..runs.waiting import RunWaits
 from . import a2a_tasks as tasks
-from .a2a_stream import TaskOut, TaskReader
+from .a2a_stream import TaskFollower, TaskOut
 from .a2a_tasks import Dialect, Task
 from .json_rpc import (
     INVALID_PARAMS,
@@ -258,10 +258,10 @@ class A2a:
             out = TaskOut(call.request, core, watch, run, call.id, call.dialect)
             await out.begin(tasks.submitted(run.thread_id, run.run_id, message, call.dialect))
             out.guard(watch)
-            out.look = self._look
+            out.read_task = self._look
             watch.missed = run.origin.key is not None  # the run of a repetition may be over already
             ask = core.permissions.running(call.request, run.command)
-            follow = TaskReader(core, out, watch, run, call.dialect).follow
+            follow = TaskFollower(core, out, watch, run, call.dialect).follow
             return await out.while_permitted(core.permissions, run.thread_id, "leave", ask, follow)
         finally:
             core.watches.close(watch)

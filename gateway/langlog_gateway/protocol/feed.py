@@ -1,10 +1,9 @@
 """The events of one thread as they happen, for all of this gateway's subscribers of the streaming protocol (wire contract §9).
 
 One `Feed` per thread that is followed, with one task: it takes frames and lifecycle updates from a `Watch`, puts them in order, makes
-each event once and hands it to every subscriber. Events of a run's end are sent once the read model holds it: clients look
-the state up, or answer, right after. A feed keeps the number of the last event sent, so nothing is sent twice and, since
-numbers
-are the workers', another gateway tells the same. When the process dies subscribers go on elsewhere, from their last number.
+each event once and delivers it to every subscriber. Events about the end of a run are delivered once the read model holds the end:
+clients query the state, or respond, right after. A feed keeps the number of the last event delivered, so it delivers none twice; numbers
+are the workers', so another gateway delivers the same. When the process dies subscribers continue elsewhere, from their last number.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from langlog_schemas.runs.ends import end_of
 
 from ..http.errors import ApiError
 from ..streams.backlog import Backlog
-from ..streams.frame_order import FrameOrder
-from ..streams.merge import Piece
-from ..streams.sse import Batch
-from ..streams.watch import Happening, Watch, Watches
+from ..streams.follower import FrameFollower
+from ..streams.sequencer import FrameSequencer
+from ..streams.sse import Batch, FrameSlice
+from ..streams.watch import ThreadUpdate, Watch, Watches
 from .events import Ending, Event, Name, derived, event_of
 from .history import History, Standing, answered_in, ending_of
 
@@ -33,25 +32,25 @@ logger = structlog.get_logger(__name__)
 
 KEPT_EVENTS = 64
 KEPT_BYTES = 64_000
-"""Of the newest events of a thread, for those who come late by a little."""
-NOTHING: deque[Event] = deque(maxlen=0)
-"""Of threads on which nothing has happened yet: an empty queue of their own is half a kilobyte each."""
+"""Of the newest events of a thread, for subscribers that come a little late."""
+NO_EVENTS: deque[Event] = deque(maxlen=0)
+"""The queue of all threads without an event yet: one of its own would cost each of them half a kilobyte."""
 AGAIN_S = 1.0
-"""Between two tries when Postgres or Redis is away."""
+"""Between two attempts while Postgres or Redis is unavailable."""
 FAR_S = 3600.0
 
 
 class Listener(Protocol):
-    """A feed's subscriber. Its methods must not block or raise."""
+    """A feed subscriber. Methods must not block or raise."""
 
-    def tell(self, event: Event) -> None: ...
+    def deliver(self, event: Event) -> None: ...
 
     def gone(self) -> None:
         """The thread was deleted: what comes now may be another's."""
         ...
 
     def end(self) -> None:
-        """The server is going down."""
+        """The server stops."""
         ...
 
 
@@ -61,14 +60,14 @@ class _Active(NamedTuple):
     run_id: str
     floor: int
     """Number of the last event before it."""
-    order: FrameOrder
+    frames: FrameSequencer
     held: list[Event]
-    """What says that it is over, not told yet."""
+    """Events about its end, not delivered yet."""
     attempt: list[int]
     """The newest one seen."""
 
 
-class Feed:
+class Feed(FrameFollower):
     """Of one thread. `Feeds` makes and closes it."""
 
     __slots__ = (
@@ -83,24 +82,23 @@ class Feed:
         "_listeners",
         "_next",
         "_task",
-        "_watch",
         "head",
     )
 
     def __init__(self, watch: Watch, history: History, backlog: Backlog) -> None:
-        self._watch = watch
+        super().__init__(watch)
         self._history = history
         self._backlog = backlog
         self._listeners: dict[Listener, None] = {}
         self._active: _Active | None = None
         self._next: list[Batch] = []
-        """Of runs that began while the end of the run before is still on its way to us."""
-        self._kept = NOTHING
+        """Of runs that began before the end of the run before has arrived."""
+        self._kept = NO_EVENTS
         self._kept_bytes = 0
         self._kept_after = 0
         self._task: asyncio.Task[None] | None = None
         self.head = 0
-        """Number of the last event told."""
+        """Number of the last event delivered."""
         self._exists = False
         """The read model holds the thread."""
         self._coming: asyncio.Future[None] | None = None
@@ -111,10 +109,10 @@ class Feed:
         return self._watch.thread_id
 
     async def start(self) -> None:
-        """Find out where the thread is. Raises ApiError 503."""
-        await self._look()
+        """Query how far the thread is. Raises ApiError 503."""
+        await self._catch_up()
         self._kept_after = self.head
-        self._task = asyncio.create_task(self._follow())
+        self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -122,7 +120,7 @@ class Feed:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def listen(self, listener: Listener) -> int:
-        """Tell ``listener`` every event from now on; answers the number of the last one before."""
+        """Deliver every event from now on to ``listener``. Returns the number of the last one before."""
         self._listeners[listener] = None
         if self._watch.closing:
             listener.end()
@@ -145,7 +143,7 @@ class Feed:
             self._coming = None
 
     async def past(self, after: int, upto: int) -> AsyncIterator[list[Event]]:
-        """Events that were sent already: ``after < seq <= upto``. Raises ApiError 503."""
+        """Events that were delivered already: ``after < seq <= upto``. Raises ApiError 503."""
         if after >= self._kept_after:
             yield [event for event in tuple(self._kept) if after < event.seq <= upto]
             return
@@ -154,52 +152,58 @@ class Feed:
 
     # following
 
-    async def _follow(self) -> None:
-        watch = self._watch
-        loop = asyncio.get_running_loop()
+    async def _run(self) -> None:
         while True:
             try:
-                if watch.missed or watch.overrun:
-                    watch.missed = watch.overrun = False
-                    await self._look()
-                for batch in watch.take_batches():
-                    await self._take(batch)
-                while watch.happenings:
-                    await self._happened(watch.happenings.popleft())
-                if watch.closing:
-                    for listener in tuple(self._listeners):
-                        listener.end()
-                    return
-                if self._next:
-                    await watch.wait(loop.time() + AGAIN_S)
-                    await self._wait_over()
-                else:
-                    await watch.wait(loop.time() + FAR_S)
+                await self._follow()
+                return
             except ApiError as error:
                 logger.warning("protocol.feed_waits", thread_id=self.thread_id, error=error.detail)
-                watch.missed = True
-                await asyncio.sleep(AGAIN_S)
-            except Exception:  # one thread's trouble: its followers are told what can be told
+            except Exception:  # the trouble of one thread: its subscribers get what can be delivered
                 logger.exception("protocol.feed_failed", thread_id=self.thread_id)
-                watch.missed = True
-                await asyncio.sleep(AGAIN_S)
+            self._watch.missed = True
+            await asyncio.sleep(AGAIN_S)
 
-    async def _look(self) -> None:
-        """Go on from what is stored: at the start, and when something may have been missed."""
+    async def _catch_up(self) -> None:
+        """Continue from what is stored: at the start, and when something may have been missed."""
         if self._task is None:
             standing = await self._history.place(self.thread_id)
             self.head = 0 if standing is None else standing.seq
         else:
-            standing = await self._settle()
+            standing = await self._finish_ended()
         if standing is None:
             return
         self._made()
         if standing.run_id is not None and standing.seq <= self.head:
             active = self._enter(standing.run_id, standing.seq, recorded=standing.resumable)
-            self._tell(active, await active.order.fill())
+            self._deliver(active, await active.frames.fill())
 
-    async def _settle(self) -> Standing | None:
-        """Send the ends of all runs that are over, known or not. Returns the thread's state at that moment."""
+    async def _take(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            await self._take_batch(batch)
+
+    async def _overrun(self) -> bool:
+        self._watch.overrun = False
+        await self._catch_up()
+        return False
+
+    def _shut_down(self) -> None:
+        for listener in tuple(self._listeners):
+            listener.end()
+
+    async def _settled(self) -> bool:
+        return False
+
+    async def _wait(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._next:
+            await self._watch.wait(now + AGAIN_S)
+            await self._wait_over()
+        else:
+            await self._watch.wait(now + FAR_S)
+
+    async def _finish_ended(self) -> Standing | None:
+        """Deliver the ends of all runs that are over. Returns how far the thread was then."""
         standing = await self._history.standing(self.thread_id, self.head)
         if standing is None:
             return None
@@ -209,12 +213,11 @@ class Feed:
             )
         active = self._active
         if active is not None and active.run_id != standing.run_id and standing.seq > active.floor:
-            self._active = None  # it was removed: one that is only not known yet comes after what is known
+            self._active = None  # it was deleted: a run that is not known yet comes after those that are
         return standing
 
-    async def _take(self, batch: Batch) -> None:
-        """A thread executes one run after the other, and its events follow that order: the next one's frames wait for the end
-        of the one before."""
+    async def _take_batch(self, batch: Batch) -> None:
+        """A thread executes one run after the other: the frames of the next one wait for the end of the one before."""
         if not self._is_active(batch.run_id):
             if batch.floor < self.head and self._active is None:
                 return  # of a run that is over, from a worker that was taken for dead
@@ -226,28 +229,28 @@ class Feed:
                     self._next.append(batch)
                 return
         active = self._enter(batch.run_id, batch.floor, recorded=batch.resumable)
-        self._tell(active, await active.order.take([batch]))
+        self._deliver(active, await active.frames.take([batch]))
 
     async def _wait_over(self) -> None:
-        """See whether what the next run waits for can be told by now."""
-        standing = await self._settle()
+        """Query whether the run that the next one waits for is over by now."""
+        standing = await self._finish_ended()
         floor = self._next[0].floor if self._next else 0
         if self._active is None and self._next and standing is not None and self.head < floor <= standing.seq:
-            self.head = floor  # what was between is gone: runs that were removed
+            self.head = floor  # the runs between were deleted
         if self._active is None:
             await self._go_on()
 
-    async def _happened(self, happening: Happening) -> None:
-        event = happening.event
+    async def _apply(self, update: ThreadUpdate) -> None:
+        event = update.event
         self._made()
         match event:
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunTimedOut() | ev.RunCancelled() | ev.RunRolledBack():
                 if event.last_event_number > self.head:
-                    ending, recorded = await self._ending(event, happening.time)
+                    ending, recorded = await self._ending(event, update.time)
                     await self._finish(event.run_id, ending, event.attempt, event.frame_count, recorded=recorded)
             case ev.RunDeleted():
                 if event.last_event_number > self.head:
-                    ending, _ = await self._ending(event, happening.time)
+                    ending, _ = await self._ending(event, update.time)
                     if self._is_active(event.run_id):
                         self._active = None
                     self._release_all(derived(ending, self.head))
@@ -258,7 +261,7 @@ class Feed:
                     listener.gone()
                 self._active = None
                 self._next.clear()
-                self._kept = NOTHING
+                self._kept = NO_EVENTS
                 self._kept_bytes = self._kept_after = self.head = 0
             case _:
                 pass
@@ -295,12 +298,12 @@ class Feed:
         return ending, recorded
 
     async def _finish(self, run_id: str, ending: Ending, attempt: int, frame_count: int, *, recorded: bool) -> None:
-        """The run is over: send the rest of its events."""
+        """The run is over: deliver its remaining events."""
         if self._active is not None and not self._is_active(run_id):
             self._active = None  # whatever it was, it is over: runs of a thread come one after the other
         active = self._enter(run_id, ending.first_event_number - 1, recorded=recorded)
-        if not active.order.reached(attempt, frame_count):
-            self._tell(active, await active.order.fill((attempt, frame_count)))
+        if not active.frames.reached((attempt, frame_count)):
+            self._deliver(active, await active.frames.fill((attempt, frame_count)))
         self._active = None
         self._release_all(active.held)
         self._release_all(derived(ending, self.head))
@@ -312,31 +315,31 @@ class Feed:
             waiting, self._next = self._next, []
             for batch in waiting:
                 if self._is_active(batch.run_id) or (self._active is None and not self._next):
-                    await self._take(batch)
+                    await self._take_batch(batch)
                 else:
                     self._next.append(batch)
 
     def _enter(self, run_id: str, floor: int, *, recorded: bool) -> _Active:
         if self._active is None or self._active.run_id != run_id:
-            order = FrameOrder(self._backlog, self.thread_id, run_id, recorded=recorded)
-            self._active = _Active(run_id, floor, order, [], [0])
+            frames = FrameSequencer(self._backlog, self.thread_id, run_id, recorded=recorded)
+            self._active = _Active(run_id, floor, frames, [], [0])
         return self._active
 
     def _is_active(self, run_id: str) -> bool:
         return self._active is not None and self._active.run_id == run_id
 
-    # telling
+    # delivering
 
-    def _tell(self, active: _Active, pieces: list[Piece]) -> None:
-        for piece in pieces:
-            if piece.batch.attempt > active.attempt[0]:
-                active.attempt[0] = piece.batch.attempt
+    def _deliver(self, active: _Active, slices: list[FrameSlice]) -> None:
+        for new in slices:
+            if new.batch.attempt > active.attempt[0]:
+                active.attempt[0] = new.batch.attempt
                 active.held.clear()  # an attempt that was lost is not over
-            for frame in piece.batch.frames:
-                if frame.sequence > piece.after and frame.seq > self.head:
-                    self._tell_frame(active, frame)
+            for frame in new.batch.frames:
+                if frame.sequence > new.after and frame.seq > self.head:
+                    self._deliver_frame(active, frame)
 
-    def _tell_frame(self, active: _Active, frame: Frame) -> None:
+    def _deliver_frame(self, active: _Active, frame: Frame) -> None:
         event = event_of(active.run_id, frame)
         if event is None:
             return
@@ -355,10 +358,10 @@ class Feed:
         self.head = event.seq
         self._keep(event)
         for listener in tuple(self._listeners):
-            listener.tell(event)
+            listener.deliver(event)
 
     def _keep(self, event: Event) -> None:
-        if self._kept is NOTHING:
+        if self._kept is NO_EVENTS:
             self._kept = deque()
         self._kept.append(event)
         self._kept_bytes += len(event.text)
@@ -369,7 +372,7 @@ class Feed:
 
 
 class Feeds:
-    """The feeds of a gateway, each as long as somebody follows its thread."""
+    """The feeds of a gateway, each as long as its thread has subscribers."""
 
     def __init__(self, watches: Watches, history: History, backlog: Backlog) -> None:
         self._watches = watches
@@ -380,14 +383,14 @@ class Feeds:
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def open(self, thread_id: str) -> Feed:
-        """The thread's feed, from now on; `close` it. Raises ApiError 503 when Redis or Postgres stays away."""
+        """The thread's feed, from now on; `close` it. Raises ApiError 503 when Redis or Postgres stays unavailable."""
         self._users[thread_id] = self._users.get(thread_id, 0) + 1
-        found = self._open.get(thread_id)
-        if found is None:
+        opened = self._open.get(thread_id)
+        if opened is None:
             watch = self._watches.enter(thread_id, frames=True)
             feed = Feed(watch, self._history, self._backlog)
-            found = self._open[thread_id] = (feed, watch, asyncio.ensure_future(self._start(feed, watch)))
-        feed, _, started = found
+            opened = self._open[thread_id] = (feed, watch, asyncio.ensure_future(self._start(feed, watch)))
+        feed, _, started = opened
         try:
             await asyncio.shield(started)
         except BaseException:
@@ -400,16 +403,16 @@ class Feeds:
         await feed.start()
 
     def close(self, feed: Feed) -> None:
-        """One follower less. Does not wait."""
+        """Remove one subscriber. Does not wait."""
         thread_id = feed.thread_id
         if self._users.get(thread_id, 0) > 1:
             self._users[thread_id] -= 1
             return
         self._users.pop(thread_id, None)
-        found = self._open.pop(thread_id, None)
-        if found is None:
+        opened = self._open.pop(thread_id, None)
+        if opened is None:
             return
-        feed, watch, started = found
+        feed, watch, started = opened
         started.cancel()
         self._watches.close(watch)
         task = asyncio.ensure_future(feed.stop())

@@ -17,9 +17,8 @@ from langlog_schemas.runs.errors import Refusal
 from langlog_schemas.runs.resumes import by_id
 
 from ..http.backends import Reads
-from ..streams.backlog import Backlog
-from ..streams.merge import whole
-from ..streams.sse import Batch
+from ..streams.backlog import Backlog, is_complete
+from ..streams.sse import Batch, FramePosition
 from .events import Ending, Event, Name, derived, event_of, running
 
 SQL = load_sql("langlog_gateway", "protocol.sql")
@@ -105,11 +104,11 @@ class History:
             yield [found[seq] for seq in sorted(found) if after < seq <= upto]
 
     async def _batches(
-        self, run_id: str, recent: list[Batch], end: tuple[int, int] | None, *, recorded: bool
+        self, run_id: str, recent: list[Batch], end: FramePosition | None, *, recorded: bool
     ) -> list[Batch]:
         recent.sort(key=lambda batch: (batch.attempt, batch.first))
         retried = any(batch.attempt > 1 for batch in recent)  # how far the lost attempts went nobody knows
-        if recorded and (retried or not whole(recent, end)):
+        if recorded and (retried or not is_complete(recent, end)):
             found = recent + await self._backlog.recorded(run_id)
             return sorted(found, key=lambda batch: (batch.attempt, batch.first))
         return recent

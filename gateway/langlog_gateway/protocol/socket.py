@@ -28,7 +28,7 @@ from ..streams.watch import Limits
 from .access import may_follow
 from .commands import NO_ACTIVE_RUN, Commands, Refused, error, read_envelope
 from .events import Event, is_python_sdk, tree
-from .feed import NOTHING, Feed, Feeds
+from .feed import NO_EVENTS, Feed, Feeds
 from .filter import Filter, read_filter
 
 BAD_JSON = "Protocol commands must be valid JSON."
@@ -175,7 +175,7 @@ class Socket:
         self._certain = certain
         self._feed: Feed | None = None
         self._subscriptions: dict[str, _Subscription] = {}
-        self._waiting = NOTHING
+        self._waiting = NO_EVENTS
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -243,7 +243,7 @@ class Socket:
 
     # listener
 
-    def tell(self, event: Event) -> None:
+    def deliver(self, event: Event) -> None:
         for subscription in self._subscriptions.values():
             if not subscription.behind and subscription.filter.wants(event):
                 self._put(event)
@@ -253,7 +253,7 @@ class Socket:
         self._certain = False
 
     def end(self) -> None:
-        self._close(WSCloseCode.SERVICE_RESTART, b"the server is going down")
+        self._close(WSCloseCode.SERVICE_RESTART, b"the server stops")
 
     def _refuse(self) -> None:
         self._close(WSCloseCode.INTERNAL_ERROR, THREAD_ENDED)
@@ -322,7 +322,7 @@ class Socket:
                 return sent
 
     def _put(self, event: Event) -> None:
-        if self._waiting is NOTHING:
+        if self._waiting is NO_EVENTS:
             self._waiting = deque()
         self._waiting.append(event)
         self._count(event)

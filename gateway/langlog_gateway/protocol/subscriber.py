@@ -1,7 +1,7 @@
-"""One follower of a thread by the streaming protocol: what waits for it, and how it learns that there is something.
+"""One subscriber of a thread's events by the streaming protocol, and its queue.
 
-On the event loop, no locks: the feed puts, the connection takes. One that falls behind by too much is `overrun`: it gets no more, and
-goes on from its last number on a new connection.
+On the event loop, no locks: the feed puts events in, the connection takes them. A subscriber that falls behind by too much is `overrun`:
+it gets no more, and continues from its last number on a new connection.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Subscriber:
     def __init__(self, wanted: Filter, limits: Limits, *, certain: bool) -> None:
         self._filter = wanted
         self.certain = certain
-        """The caller may be told; False: to be found out once there is such a thread."""
+        """The caller may read the thread; False: to be checked once the thread exists."""
         self.after = wanted.since or 0
-        """Number of the last event that it is past, while it is `behind`."""
+        """Number of the last event that it has read, while it is `behind`."""
         self.behind = False
-        """It reads what was before: nothing waits for it meanwhile, since it will read that too."""
+        """It reads past events: nothing is queued meanwhile, since it will read that too."""
         self._limits = limits
         self._waiting: deque[Event] = deque()
         self._bytes = 0
@@ -31,9 +31,9 @@ class Subscriber:
         self.overrun = False
         self.on_overrun: Callable[[], object] | None = None
         self.ended = False
-        """The server is going down."""
+        """The server stops."""
 
-    def tell(self, event: Event) -> None:
+    def deliver(self, event: Event) -> None:
         if self.behind or self.overrun or not self._filter.wants(event):
             return
         self._waiting.append(event)
@@ -54,18 +54,18 @@ class Subscriber:
         self._wake()
 
     def fall_back(self) -> None:
-        """To reading what was before, and what waits with it."""
+        """Read past events again, queued ones among them."""
         self.behind, self.overrun = True, False
         self.take()
 
     def take(self) -> list[Event]:
-        found = list(self._waiting)
+        events = list(self._waiting)
         self._waiting.clear()
         self._bytes = 0
-        return found
+        return events
 
     async def wait(self, until: float) -> bool:
-        """Until there is something to look at (True), or the loop's time ``until`` (False)."""
+        """Until it holds something (True), or the loop's time ``until`` (False)."""
         if not (self._waiting or self.overrun or self.ended):
             loop = asyncio.get_running_loop()
             self._waker = loop.create_future()

@@ -1,8 +1,8 @@
 """The stream of one run: created with it, or joined (wire contract §6).
 
-Live frames come by the watch, older ones from the backlog; `merge` puts them in order by number. The stream closes once the run's
-last event is in the read model and the frames up to its last one are delivered: clients look the status up after the close.
-Redis going away costs frames at most until it is back: the gap is filled from the backlog, and the end is found in Postgres.
+Live frames come by the watch, older ones from the backlog; a `FrameSequencer` puts them in order. The stream closes once the run's
+last event is in the read model and the frames up to its last one are delivered: clients query the status after the close.
+While Redis is unavailable frames are late at most: the gap is filled from the backlog, and the end is read from Postgres.
 """
 
 from __future__ import annotations
@@ -18,12 +18,22 @@ from langlog_schemas.runs.ends import FINAL_STATUSES
 from ..core import Core
 from ..http.errors import ApiError, unprocessable
 from ..http.validation import query_names
-from ..streams.frame_order import FrameOrder, Since
-from ..streams.merge import FrameId, Merge, Piece
-from ..streams.run_end import ended
-from ..streams.sse import WITHOUT_METADATA, Batch, Modes, Namespaces, modes_of, namespaces_of
+from ..streams.follower import FrameFollower
+from ..streams.run_end import Ended, ended
+from ..streams.sequencer import START, FrameSequencer, Since
+from ..streams.sse import (
+    WITHOUT_METADATA,
+    Batch,
+    FrameId,
+    FramePosition,
+    FrameSlice,
+    Modes,
+    Namespaces,
+    modes_of,
+    namespaces_of,
+)
 from ..streams.stream_out import StreamOut
-from ..streams.watch import Watch
+from ..streams.watch import ThreadUpdate, Watch
 from .steps import PreparedRun
 from .submission import SQL
 
@@ -46,12 +56,10 @@ NO_CHECKPOINTS = (
 _EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
 
 FROM_START: FrameId = (-1, 0)
-End = tuple[int, int]
-"""(attempt, last sequence) of a run that is over."""
 
 
-class Reader:
-    """One client's way through the frames of a run."""
+class RunFollower(FrameFollower):
+    """One client's stream of a run."""
 
     def __init__(
         self,
@@ -59,79 +67,90 @@ class Reader:
         out: StreamOut,
         watch: Watch,
         run_id: str,
-        frames: FrameOrder,
+        frames: FrameSequencer,
         modes: Modes | None = None,
         namespaces: Namespaces | None = None,
     ) -> None:
+        super().__init__(watch)
         self._core = core
         self._out = out
-        self._watch = watch
         self._run_id = run_id
         self._frames = frames
         self._modes = modes
         self._namespaces = namespaces
+        self._end: FramePosition | None = None
+        """Last frame of the run, once it is over."""
+        self._until: float | None = None
+        """The loop's time until which frames of a run that is over may still come."""
 
-    async def replay(self, end: End | None = None) -> None:
+    async def replay(self) -> None:
         """Write what was published so far."""
-        await self._write(await self._frames.fill(end))
+        await self._write(await self._frames.fill(self._end))
 
-    async def follow(self, end: End | None = None) -> web.StreamResponse:
-        """Write what comes until the run is over (``end``: it is already)."""
-        watch, out = self._watch, self._out
-        loop = asyncio.get_running_loop()
-        settled: float | None = None
-        while True:
-            while watch.happenings:
-                found = ended(watch.happenings.popleft().event, self._run_id)
-                if found is None or end is not None:  # a stateless run's thread goes right after it
-                    continue
-                end = (found.attempt, found.frame_count)
-                if found.error is not None:
-                    await self._take(watch.take_batches())
-                    await out.fail(found.error.error, found.error.message)
-            await self._take(watch.take_batches())
-            if watch.missed:
-                watch.missed = False
-                end = await self._look() or end
-                await self.replay(end)
-            if watch.overrun:
-                await out.cut_off()
-                return await out.close()
-            if watch.closing:
-                out.break_off()
-            if end is None:
-                await out.wait(watch)
-                continue
-            if not self._frames.reached(*end) and settled is None:
-                await self.replay(end)
-                settled = loop.time() + SETTLE_S
-            if self._frames.reached(*end) or not await out.wait(watch, settled):
-                await out.write(self._frames.missing_until(*end))
-                return await out.close()
-
-    async def _look(self) -> End | None:
-        """Where the run ended, from Postgres or, when its row is gone, from the log; None while it is in flight."""
-        watch = self._watch
-        row = await self._core.reads.row(SQL["progress"], watch.thread_id, self._run_id)
-        if row is None:
-            found = await self._core.ends.find(watch.thread_id, self._run_id, watch.opened_at) if watch.seen else None
-            if found is None:
-                return (0, 0)
-            if found.error is not None:
-                await self._take(watch.take_batches())
-                await self._out.fail(found.error.error, found.error.message)
-            return (found.attempt, found.frame_count)
-        watch.seen = True
-        return (row["attempt"], row["frame_count"]) if row["status"] in FINAL_STATUSES else None
+    async def follow(self, end: FramePosition | None = None) -> web.StreamResponse:
+        """Write the run's frames until it is over (``end``: it is already)."""
+        self._end = end
+        await self._follow()
+        return await self._out.close()
 
     async def _take(self, batches: list[Batch]) -> None:
         await self._write(await self._frames.take(batches))
 
-    async def _write(self, pieces: list[Piece]) -> None:
-        await self._out.write(b"".join([self._encoded(piece) for piece in pieces]))
+    async def _apply(self, update: ThreadUpdate) -> None:
+        end = ended(update.event, self._run_id)
+        if end is not None and self._end is None:  # a stateless run's thread is deleted right after it
+            await self._over(end)
 
-    def _encoded(self, piece: Piece) -> bytes:
-        return piece.encoded(self._modes, self._namespaces)
+    async def _catch_up(self) -> None:
+        """Query where the run ended: in Postgres or, when its row is gone, in the log."""
+        watch = self._watch
+        row = await self._core.reads.row(SQL["progress"], watch.thread_id, self._run_id)
+        if row is not None:
+            watch.seen = True
+            if row["status"] in FINAL_STATUSES:
+                self._end = (row["attempt"], row["frame_count"])
+        else:
+            end = await self._core.ends.find(watch.thread_id, self._run_id, watch.opened_at) if watch.seen else None
+            if end is None:
+                self._end = (0, 0)
+            else:
+                await self._over(end)
+        await self.replay()
+
+    async def _overrun(self) -> bool:
+        await self._out.cut_off()
+        return True
+
+    def _shut_down(self) -> None:
+        self._out.break_off()
+
+    async def _settled(self) -> bool:
+        if self._end is None:
+            return False
+        if not self._frames.reached(self._end) and self._until is None:
+            await self.replay()
+            self._until = asyncio.get_running_loop().time() + SETTLE_S
+        if self._frames.reached(self._end) or not await self._out.wait(self._watch, self._until):
+            await self._out.write(self._frames.missing_until(self._end))
+            return True
+        return False
+
+    async def _wait(self) -> None:
+        if self._end is None:
+            await self._out.wait(self._watch)
+
+    async def _over(self, end: Ended) -> None:
+        """The run has ended. The frames that came before its end are written first."""
+        await self._take(self._watch.take_batches())
+        self._end = (end.attempt, end.frame_count)
+        if end.error is not None:
+            await self._out.fail(end.error.error, end.error.message)
+
+    async def _write(self, slices: list[FrameSlice]) -> None:
+        await self._out.write(b"".join([self._encoded(new) for new in slices]))
+
+    def _encoded(self, new: FrameSlice) -> bytes:
+        return new.encoded(self._modes, self._namespaces)
 
 
 class RunStreams:
@@ -147,15 +166,15 @@ class RunStreams:
         await out.open()
         out.guard(watch)
         frames = self._frames(watch, run.run_id, recorded=recorded)
-        reader = Reader(self._core, out, watch, run.run_id, frames, namespaces=_namespaces(request))
+        follower = RunFollower(self._core, out, watch, run.run_id, frames, namespaces=_namespaces(request))
         if run.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
         permissions = self._core.permissions
         ask = permissions.running(request, run.command)
-        return await out.while_permitted(permissions, run.thread_id, "leave", ask, reader.follow)
+        return await out.while_permitted(permissions, run.thread_id, "leave", ask, follower.follow)
 
     async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
-        """A stream that says why there is nothing to see: to who may not, the status is 200 all the same (wire contract §18)."""
+        """A stream whose one event is the error. A caller who may not read gets status 200 too (wire contract §18)."""
         out = self._out(request, f"/threads/{thread_id}/runs/{run_id}")
         await out.open()
         await out.fail("HTTPException", f"{error.status}: {error.detail}")
@@ -201,31 +220,31 @@ class RunStreams:
         if last_id is not None or early:
             await out.open()
             frames = self._frames(watch, run_id, recorded=resumable, known=last_id, since=since)
-            reader = Reader(self._core, out, watch, run_id, frames, *chosen)
-            await reader.replay()
-            return await reader.follow(end)
+            follower = RunFollower(self._core, out, watch, run_id, frames, *chosen)
+            await follower.replay()
+            return await follower.follow(end)
         if over:
             await out.open()
             return await out.close()
         # from now on: what is published already does not count
         tip = await self._core.backlog.tip(watch.thread_id, run_id)
         await out.open()
-        merge = Merge(*tip, anchored=tip != (0, 0))
-        frames = self._frames(watch, run_id, recorded=resumable, merge=merge)
-        return await Reader(self._core, out, watch, run_id, frames, *chosen).follow()
+        frames = self._frames(watch, run_id, recorded=resumable, after=None if tip == START else tip)
+        return await RunFollower(self._core, out, watch, run_id, frames, *chosen).follow()
 
-    async def _since(self, thread_id: str, run_id: str, checkpoint_id: str, end: End | None) -> Since | None:
-        """The point from which a client that shows a checkpoint receives the run; None: from its start, the checkpoint is not
-        the run's."""
+    async def _since(self, thread_id: str, run_id: str, checkpoint_id: str, end: FramePosition | None) -> Since | None:
+        """Where the stream begins for a client that shows a checkpoint; None: at the run's start, the checkpoint is not the run's."""
         written = await self._core.reads.row(SQL["written_by"], thread_id, checkpoint_id)
         if written is None or written["run_id"] != run_id:
             return None
         since = Since(checkpoint_id, written["attempt"] or 0)
         # of frames that do not say where checkpoints were (runs of the protocol, workers of before), nothing may be left out
-        batches = await self._core.backlog.of_run(thread_id, run_id, recorded=True, upto=end)
+        batches = await self._core.backlog.of_run(thread_id, run_id, recorded=True, end=end)
         frames = [frame for batch in batches for frame in batch.frames]
-        said = any(since.passed_by(frame) for frame in frames) or (end is None and any(frame.past for frame in frames))
-        return since if said else None
+        located = any(since.passed_by(frame) for frame in frames) or (
+            end is None and any(frame.past for frame in frames)
+        )
+        return since if located else None
 
     def _frames(
         self,
@@ -233,12 +252,14 @@ class RunStreams:
         run_id: str,
         *,
         recorded: bool,
-        merge: Merge | None = None,
+        after: FramePosition | None = START,
         known: FrameId | None = None,
         since: Since | None = None,
-    ) -> FrameOrder:
+    ) -> FrameSequencer:
         backlog = self._core.backlog
-        return FrameOrder(backlog, watch.thread_id, run_id, recorded=recorded, merge=merge, known=known, since=since)
+        return FrameSequencer(
+            backlog, watch.thread_id, run_id, recorded=recorded, after=after, known=known, since=since
+        )
 
     def _out(self, request: web.Request, path: str) -> StreamOut:
         headers = {"content-location": path, "location": f"{path}/stream"}

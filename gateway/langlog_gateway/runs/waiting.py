@@ -89,8 +89,8 @@ class RunWaits:
         return found
 
     async def _look(self, watch: Watch, run_id: str) -> bytes | None:
-        while watch.happenings:
-            end = ended(watch.happenings.popleft().event, run_id)
+        while watch.updates:
+            end = ended(watch.updates.popleft().event, run_id)
             if end is not None:
                 return await self._told(watch, end)
         if not watch.missed:

@@ -1,10 +1,12 @@
-"""Frames that were published before somebody came: from the thread's Redis stream, or as recorded in Postgres.
+"""Frames that were published before a reader came: from the thread's Redis stream, or as recorded in Postgres.
 
-Redis holds the recent ones of every run, Postgres those of resumable runs for good. Either may be incomplete; readers
-merges by sequence number.
+Redis holds the recent ones of every run, Postgres those of resumable runs for good. Either may be incomplete: a
+`FrameSequencer` puts them together by their numbers.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import structlog
 from langlog_backbone.postgres.database import load_sql
@@ -16,9 +18,8 @@ from langlog_schemas import frames
 from langlog_schemas.frames import FrameBatch
 
 from ..http.backends import Reads
-from .merge import whole
 from .opened_frames import opened_frames
-from .sse import Batch
+from .sse import Batch, FramePosition
 
 logger = structlog.get_logger(__name__)
 
@@ -36,17 +37,17 @@ class Backlog:
         """Events that streams passed over since the start, because nobody has them."""
 
     def count_missing(self, run_id: str, events: int) -> None:
-        """A stream tells less than was published."""
+        """Count events that a stream leaves out although they were published."""
         self.missing_events += events
         logger.info("stream.events_missing", run_id=run_id, events=events)
 
-    async def tip(self, thread_id: str, run_id: str) -> tuple[int, int]:
-        """(attempt, sequence) of the run's newest frame in Redis; (0, 0) without frames."""
+    async def tip(self, thread_id: str, run_id: str) -> FramePosition:
+        """Position of the run's newest frame in Redis; (0, 0) without frames."""
         try:
-            found = await self._pipe.call("XREVRANGE", self._key(thread_id), "+", "-", "COUNT", 1)
+            entries = await self._pipe.call("XREVRANGE", self._key(thread_id), "+", "-", "COUNT", 1)
         except RedisUnavailable:
             return (0, 0)
-        for _, fields in found:
+        for _, fields in entries:
             batch = frames.decode(_field(fields))
             if batch.run_id == run_id and batch.frames:
                 return (batch.attempt, batch.frames[-1].sequence)
@@ -55,15 +56,15 @@ class Backlog:
     async def recent(self, thread_id: str, run_id: str | None = None) -> list[Batch]:
         """What Redis still holds of the thread, or of one run; nothing when Redis is away."""
         try:
-            found = await self._pipe.call("XRANGE", self._key(thread_id), "-", "+")
+            entries = await self._pipe.call("XRANGE", self._key(thread_id), "-", "+")
         except RedisUnavailable:
             return []
-        batches = [frames.decode(_field(fields)) for _, fields in found]
+        batches = [frames.decode(_field(fields)) for _, fields in entries]
         return [await self._opened(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
 
     async def since(self, thread_id: str, seq: int) -> list[Batch]:
         """What Redis still holds of the thread's protocol numbers over ``seq``, and a little before; nothing when Redis is away."""
-        found: list[Batch] = []
+        newest_first: list[Batch] = []
         end = "+"
         while True:
             try:
@@ -72,9 +73,9 @@ class Backlog:
                 return []
             read = [frames.decode(_field(fields)) for _, fields in page]
             batches = [await self._opened(batch) for batch in read if batch.frames]
-            found += batches
+            newest_first += batches
             if len(page) < PAGE or any(0 < frame.seq <= seq for batch in batches[-1:] for frame in batch.frames):
-                return found[::-1]
+                return newest_first[::-1]
             end = f"({_text(page[-1][0])}"
 
     async def recorded(self, run_id: str) -> list[Batch]:
@@ -83,30 +84,30 @@ class Backlog:
         return [await self._opened(b) for row in rows if (b := frames.decode(row["data"])).frames]
 
     async def of_run(
-        self, thread_id: str, run_id: str, *, recorded: bool, upto: tuple[int, int] | None = None
+        self, thread_id: str, run_id: str, *, recorded: bool, end: FramePosition | None = None
     ) -> list[Batch]:
         """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable.
 
-        ``upto``: (attempt, sequence) of its last frame, when that is known.
+        ``end``: its last frame, when that is known.
         """
-        found = await self.recent(thread_id, run_id)
-        found.sort(key=_place)
-        if recorded and not whole(found, upto):
-            found = sorted(found + await self.recorded(run_id), key=_place)
-        return found
+        batches = await self.recent(thread_id, run_id)
+        batches.sort(key=_position)
+        if recorded and not is_complete(batches, end):
+            batches = sorted(batches + await self.recorded(run_id), key=_position)
+        return batches
 
     async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
         """Frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""
         rows = await self._reads.rows(_SQL["of_thread"], thread_id)
-        found = [await self._opened(frames.decode(row["data"])) for row in rows]
-        found += [b for b in await self.recent(thread_id) if b.resumable]
+        known = [await self._opened(frames.decode(row["data"])) for row in rows]
+        known += [b for b in await self.recent(thread_id) if b.resumable]
         runs: dict[str, list[Batch]] = {}
-        for batch in sorted((b for b in found if b.frames), key=lambda b: (b.frames[0].ms, b.frames[0].n)):
+        for batch in sorted((b for b in known if b.frames), key=lambda b: (b.frames[0].ms, b.frames[0].n)):
             runs.setdefault(batch.run_id, []).append(batch)
-        return {run_id: sorted(batches, key=_place) for run_id, batches in runs.items()}
+        return {run_id: sorted(batches, key=_position) for run_id, batches in runs.items()}
 
-    async def ended(self, thread_id: str) -> dict[str, tuple[int, int]]:
-        """Run id -> (attempt, last sequence) of the runs of a thread that are over."""
+    async def ended(self, thread_id: str) -> dict[str, FramePosition]:
+        """Run id -> its last frame, of the runs of a thread that are over."""
         rows = await self._reads.rows(_SQL["ended"], thread_id)
         return {row["run_id"]: (row["attempt"], row["frame_count"]) for row in rows}
 
@@ -117,7 +118,26 @@ class Backlog:
         return self._pipe.key(channels.frames(thread_id))
 
 
-def _place(batch: Batch) -> tuple[int, int]:
+def is_complete(batches: Iterable[Batch], end: FramePosition | None = None) -> bool:
+    """Whether no frame is missing from the first one of the run to the last one here; in order of (attempt, sequence). Pure.
+
+    ``end``: the last frame of the run, as far as it is known.
+    """
+    attempt = sequence = 0
+    for batch in batches:
+        if not batch.frames or batch.attempt < attempt:
+            continue
+        if batch.attempt > attempt:
+            if attempt == 0 and batch.attempt > 1:
+                return False
+            attempt, sequence = batch.attempt, 0
+        if batch.first > sequence + 1:
+            return False
+        sequence = max(sequence, batch.last)
+    return attempt > 0 and (end is None or (attempt, sequence) >= end or end[1] <= 0)
+
+
+def _position(batch: Batch) -> FramePosition:
     return (batch.attempt, batch.first)
 
 
@@ -126,5 +146,4 @@ def _text(id: bytes | str) -> str:
 
 
 def _field(fields: list[bytes] | dict[bytes, bytes]) -> bytes:
-    found = fields[b"f"] if isinstance(fields, dict) else fields[fields.index(b"f") + 1]
-    return restored(found)
+    return restored(fields[b"f"] if isinstance(fields, dict) else fields[fields.index(b"f") + 1])

@@ -8,10 +8,16 @@ of looking at it, however many clients read it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from langlog_schemas.frames import Frame, FrameBatch, private
 from msgspec import Struct
+
+FrameId = tuple[int, int]
+"""(milliseconds, n) of a frame's public id."""
+FramePosition = tuple[int, int]
+"""(attempt, sequence) of a frame of a run; of a run that is over, of its last one."""
 
 HEARTBEAT = b": heartbeat\n\n"
 
@@ -48,8 +54,8 @@ Modes = frozenset[str]
 
 def modes_of(text: Iterable[str]) -> Modes | None:
     """Stream modes as the query gives them (repeated, or with commas) -> names of events; None: all of them."""
-    found = {mode for part in text for mode in part.split(",") if mode}
-    return frozenset("messages" if mode == "messages-tuple" else mode for mode in found) or None
+    modes = {mode for value in text for mode in value.split(",") if mode}
+    return frozenset("messages" if mode == "messages-tuple" else mode for mode in modes) or None
 
 
 ALWAYS = frozenset({"metadata", "error", "feedback"})
@@ -142,13 +148,32 @@ class Batch:
         """The frames with a sequence number over ``after``. ``ids`` None: as the run was made."""
         shown = self.resumable if ids is None else ids
         key = (max(after, self.first - 1), modes, namespaces, shown)
-        found = self._encoded.get(key)
-        if found is None:
-            told = [f for f in self.frames if f.sequence > after and not private(f.event)]
+        data = self._encoded.get(key)
+        if data is None:
+            public = [f for f in self.frames if f.sequence > after and not private(f.event)]
             frames = [
                 f
-                for f in told
+                for f in public
                 if (modes is None or matches(f.event, modes)) and (namespaces is None or within(f, namespaces))
             ]
-            found = self._encoded[key] = encode(frames, ids=shown)
-        return found
+            data = self._encoded[key] = encode(frames, ids=shown)
+        return data
+
+
+class FrameSlice(NamedTuple):
+    """The frames of a batch that are new to a reader: those with a sequence number over ``after``."""
+
+    batch: Batch
+    after: int
+    missing: int = 0
+    """Events before them that were passed over, or `UNKNOWN`"""
+
+    @property
+    def frames(self) -> list[Frame]:
+        return [frame for frame in self.batch.frames if frame.sequence > self.after]
+
+    def encoded(
+        self, modes: Modes | None = None, namespaces: Namespaces | None = None, *, ids: bool | None = None
+    ) -> bytes:
+        data = self.batch.encoded(self.after, modes, namespaces, ids=ids)
+        return missing(self.missing) + data if self.missing else data

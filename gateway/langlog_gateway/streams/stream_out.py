@@ -1,4 +1,4 @@
-"""One SSE response: writes what it is given, keeps the line alive, and knows when its reader is too slow.
+"""One SSE response: writes events, keeps the connection alive by heartbeats, and drops readers that are too slow.
 
 A heartbeat goes out every few seconds counted from the start, whatever else is sent (wire contract §6.1).
 """
@@ -17,20 +17,20 @@ from . import sse
 from .permission import Ask, AtDeletion, Permission, PermissionEnded, Permissions
 
 CUT_OFF_WRITE_S = 5.0
-"""How long a reader that lagged too far is given to take the last event."""
+"""Time for a reader that lagged too far to take the last event."""
 REFUSED = "HTTPException"
 """The error of a stream whose caller may not, or may no longer, read it."""
-GOING_DOWN = "the server is going down"
+GOING_DOWN = "the server stops"
 
 
 class Lagging(Protocol):
-    """A queue that says when too much waits in it."""
+    """A queue that calls back when too much waits in it."""
 
     on_overrun: Callable[[], object] | None
 
 
 class Waited(Protocol):
-    """What a stream waits for."""
+    """A source that a stream waits for."""
 
     @property
     def ready(self) -> bool: ...
@@ -46,7 +46,7 @@ class StreamOut:
         self._beat = 0.0
         self._writing = False
         self.permission: Permission | None = None
-        """Of the client to go on reading; None: there is nothing to ask."""
+        """Of the client to continue reading; None: nothing has to be checked."""
 
     @property
     def response(self) -> web.StreamResponse:
@@ -75,7 +75,7 @@ class StreamOut:
             self.request.transport.abort()
 
     async def wait(self, watch: Waited, until: float | None = None) -> bool:
-        """Until the watch has something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""
+        """Until the watch holds something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""
         loop = asyncio.get_running_loop()
         while True:
             await watch.wait(self._beat if until is None else min(self._beat, until))
@@ -89,7 +89,7 @@ class StreamOut:
                 return False
 
     async def fail(self, error: str, message: str) -> None:
-        """A last event that says what went wrong."""
+        """Write the last event, with the error."""
         data = msgspec.json.encode({"error": error, "message": message})
         await self.write(sse.event("error", data))
 
@@ -126,7 +126,7 @@ class StreamOut:
                 self.request.transport.abort()
 
     async def cut_off(self) -> None:
-        """The reader lags: tell it if it still listens, and drop the connection."""
+        """The reader lags: write an error if it still reads, and drop the connection."""
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
                 await self.fail("SlowReader", "The client reads too slowly: too many events wait for it")
@@ -135,7 +135,7 @@ class StreamOut:
                 self.request.transport.abort()
 
     def break_off(self) -> NoReturn:
-        """End without the end: clients that go on where they were do so only when the connection breaks."""
+        """Abort the response without a final chunk: SDKs resume with Last-Event-ID only after a broken connection."""
         raise ConnectionResetError(GOING_DOWN)
 
     async def close(self) -> web.StreamResponse:

@@ -1,8 +1,8 @@
-"""What happens on a thread while somebody watches: one subscription per thread and process, shared by all who watch it.
+"""Frames and lifecycle updates of watched threads: one subscription per thread and process, shared by all of its watches.
 
-Lifecycle updates come from the projector, frames from workers. Each is decoded once and handed to every watcher's queue; a watcher
-that falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
-When Redis was away messages may be missing: watchers are notified (`Watch.missed`) and query Postgres.
+Lifecycle updates come from the projector, frames from workers. Each is decoded once and put into the queue of every watch; one that
+falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
+When Redis was unavailable messages may be missing: `Watch.missed` is set, and its owner queries Postgres.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Limits(NamedTuple):
     bytes: int
 
 
-class Happening:
-    """A lifecycle update, decoded once."""
+class ThreadUpdate:
+    """A lifecycle event of a thread, decoded once for all of its watchers."""
 
     __slots__ = ("body", "event", "time")
 
@@ -51,12 +51,12 @@ class Happening:
         self.time = time
 
 
-NOTHING: deque[Happening] = deque(maxlen=0)
-"""Of all who have heard nothing yet: a queue of its own is half a kilobyte for each of those who wait."""
+NO_UPDATES: deque[ThreadUpdate] = deque(maxlen=0)
+"""The queue of all watches without an update yet: one of its own would cost each of them half a kilobyte."""
 
 
 class Watch:
-    """One watcher's queue. ``run_id`` None: everything on the thread."""
+    """The queue of one watcher. ``run_id`` None: everything on the thread."""
 
     __slots__ = (
         "_limits",
@@ -65,7 +65,6 @@ class Watch:
         "_waker",
         "batches",
         "closing",
-        "happenings",
         "missed",
         "on_overrun",
         "opened_at",
@@ -74,6 +73,7 @@ class Watch:
         "seen",
         "sent",
         "thread_id",
+        "updates",
         "wants_frames",
     )
 
@@ -81,20 +81,20 @@ class Watch:
         self.thread_id = thread_id
         self.run_id = run_id
         self.wants_frames = frames
-        self.happenings = NOTHING
+        self.updates = NO_UPDATES
         self.batches: list[Batch] = []
         self.missed = False
-        """Something may not have arrived: Redis was away, or another projector has taken over."""
+        """Something may not have arrived: Redis was unavailable, or another projector has taken over."""
         self.opened_at = now()
         self.sent = False
-        """Its run was asked for here: it is there, will be, or was."""
+        """Its run was submitted here: it exists, will exist, or did."""
         self.seen = False
         """The read model has held its run."""
         self.overrun = False
         """Too many frames wait for this watcher: it gets no more."""
         self.on_overrun: Callable[[], object] | None = None
         self.closing = False
-        """The server is going down."""
+        """The server stops."""
         self._limits = limits
         self._waiting_frames = 0
         self._waiting_bytes = 0
@@ -102,8 +102,8 @@ class Watch:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to look at."""
-        return bool(self.happenings or self.batches or self.missed or self.overrun or self.closing)
+        """Whether it holds something."""
+        return bool(self.updates or self.batches or self.missed or self.overrun or self.closing)
 
     def put(self, batch: Batch) -> None:
         if self.overrun or (self.run_id is not None and batch.run_id != self.run_id):
@@ -120,23 +120,23 @@ class Watch:
             self.batches.append(batch)
         self.wake()
 
-    def tell(self, happening: Happening) -> None:
-        if self.happenings is NOTHING:
-            self.happenings = deque()
-        self.happenings.append(happening)
+    def add(self, update: ThreadUpdate) -> None:
+        if self.updates is NO_UPDATES:
+            self.updates = deque()
+        self.updates.append(update)
         self.wake()
 
     def take_batches(self) -> list[Batch]:
-        found, self.batches = self.batches, []
+        batches, self.batches = self.batches, []
         self._waiting_frames = self._waiting_bytes = 0
-        return found
+        return batches
 
     def wake(self) -> None:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
 
     async def wait(self, until: float) -> None:
-        """Until there is something to look at, or the loop's time ``until``."""
+        """Until it holds something, or the loop's time ``until``."""
         if self.ready:
             return
         loop = asyncio.get_running_loop()
@@ -150,14 +150,14 @@ class Watch:
 
 
 class _Thread:
-    """Subscriptions of one thread and who shares them."""
+    """Subscriptions of one thread and the watches that share them."""
 
     __slots__ = ("framed", "frames", "life", "on_event", "opening", "ready", "thread_id", "watches")
 
     def __init__(
         self, thread_id: str, on_event: Callable[[str, ev.AnyEvent], object], opening: Opening | None = None
     ) -> None:
-        """``opening``: puts what comes in clear, where the project seals JSON."""
+        """``opening``: decrypts messages, where the project encrypts JSON."""
         self.thread_id = thread_id
         self.on_event = on_event
         self.opening = opening
@@ -171,17 +171,17 @@ class _Thread:
         if self.opening is not None:
             self.opening.take(partial(self._open_life, data), self.missed)
         else:
-            self._tell(messages.decode_lifecycle_update(data))
+            self._deliver(messages.decode_lifecycle_update(data))
 
     async def _open_life(self, data: bytes, handlers: JsonHandlers) -> None:
         life = messages.decode_lifecycle_update(data)
-        self._tell(msgspec.structs.replace(life, body=await handlers.open_json(life.body)))
+        self._deliver(msgspec.structs.replace(life, body=await handlers.open_json(life.body)))
 
-    def _tell(self, life: messages.LifecycleUpdate) -> None:
-        happening = Happening(ev.decode(life.type, life.body), life.time)
-        self.on_event(self.thread_id, happening.event)
+    def _deliver(self, life: messages.LifecycleUpdate) -> None:
+        update = ThreadUpdate(ev.decode(life.type, life.body), life.time)
+        self.on_event(self.thread_id, update.event)
         for watch in tuple(self.watches):
-            watch.tell(happening)
+            watch.add(update)
 
     def missed(self) -> None:
         for watch in self.watches:
@@ -207,7 +207,7 @@ class _Thread:
 
 
 class Opening:
-    """Puts what comes of one thread in clear, in its order. What cannot be opened, or too much that waits, counts as missed."""
+    """Decrypts messages of one thread, in their order. One that cannot be decrypted, or too many that wait, count as missed."""
 
     def __init__(self, handlers: JsonHandlers, most: int) -> None:
         self._handlers = handlers
@@ -232,7 +232,7 @@ class Opening:
             opened, missed = self._waiting.popleft()
             try:
                 await opened(self._handlers)
-            except Exception:  # of the project's handler: who watches looks into the read model instead
+            except Exception:  # of the project's handler: watches query the read model instead
                 logger.exception("watch.handler_failed")
                 missed()
 
@@ -248,18 +248,18 @@ class Watches:
         self._threads: dict[str, _Thread] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self.handlers: Callable[[], JsonHandlers | None] = lambda: None
-        """What opens what workers have sealed, as it is in force."""
+        """The handlers that decrypt what workers have encrypted, as they are in force."""
         self.on_event: Callable[[str, ev.AnyEvent], object] | None = None
-        """Called with each event of a watched thread before its watchers. Does not wait, nor raise."""
+        """Called with each event of a watched thread before its watches get it. Must not block or raise."""
         self.on_missed: list[Callable[[], object]] = []
-        """Called when Redis was away."""
+        """Called when Redis was unavailable."""
         bus.on_reconnect.append(self._missed)
 
     async def start(self) -> None:
         await self._bus.subscribe(channels.SUCCESSION, self._succeeded, remote=False)
 
     async def open(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
-        """A watch that misses nothing from now on. Raises ApiError 503 when Redis stays away."""
+        """A watch that misses nothing from now on. Raises ApiError 503 when Redis stays unavailable."""
         watch = self.enter(thread_id, run_id, frames=frames)
         try:
             await self.ready(watch)
@@ -281,7 +281,7 @@ class Watches:
         return watch
 
     async def ready(self, watch: Watch) -> None:
-        """Subscribed: nothing published from now on is missed. Raises ApiError 503 when Redis stays away."""
+        """Subscribed: nothing published from now on is missed. Raises ApiError 503 when Redis stays unavailable."""
         thread = self._threads[watch.thread_id]
         try:
             async with asyncio.timeout(self._timeout):
@@ -292,7 +292,7 @@ class Watches:
             raise unavailable("Redis") from None
 
     def close(self, watch: Watch) -> None:
-        """The watcher is gone. Does not wait, so that a cancelled request can call it."""
+        """Remove a watch. Does not wait, so that a cancelled request can call it."""
         thread = self._threads.get(watch.thread_id)
         if thread is None or watch not in thread.watches:
             return
@@ -308,7 +308,7 @@ class Watches:
             self._unsubscribe(thread, FRAMES)
 
     def close_all(self) -> None:
-        """Tell every watcher that the server is going down."""
+        """Let every watch know that the server stops."""
         for thread in self._threads.values():
             for watch in thread.watches:
                 watch.closing = True
@@ -351,8 +351,8 @@ class Watches:
             self.on_event(thread_id, event)
 
     def _missed(self) -> None:
-        for told in self.on_missed:
-            told()
+        for notify in self.on_missed:
+            notify()
         for thread in self._threads.values():
             thread.missed()
 

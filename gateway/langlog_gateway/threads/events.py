@@ -123,8 +123,8 @@ class ThreadEvents:
         if watch.closing:
             out.break_off()
         watch.missed = False
-        while watch.happenings:
-            if isinstance(watch.happenings.popleft().event, ev.ThreadDeleted):
+        while watch.updates:
+            if isinstance(watch.updates.popleft().event, ev.ThreadDeleted):
                 return False
         await asyncio.sleep(FOLLOW_PAUSE_S)
         return True

@@ -16,22 +16,22 @@ from ..core import Core
 from ..http import requests
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.validation import listed, path_uuid
-from ..runs.streaming import QUICK_JOIN_S, SETTLE_S, End, event_id, is_early
+from ..runs.streaming import QUICK_JOIN_S, SETTLE_S, event_id, is_early
 from ..runs.submission import SQL
 from ..streams import sse
-from ..streams.frame_order import FrameOrder
-from ..streams.merge import FrameId, Merge, Piece
+from ..streams.follower import FrameFollower
 from ..streams.run_end import ended
-from ..streams.sse import Batch
+from ..streams.sequencer import START, FrameSequencer
+from ..streams.sse import Batch, FrameId, FramePosition, FrameSlice
 from ..streams.stream_out import StreamOut
-from ..streams.watch import Happening, Watch
+from ..streams.watch import ThreadUpdate, Watch
 from .state import ThreadState
 
 MODES = ("run_modes", "lifecycle", "state_update")
 EARLY_RUNS = 10
-"""Of runs that are looked at when a client joins, the newest."""
+"""Of a thread's newest runs, those that are queried when a client joins."""
 KEPT_RUNS = 64
-"""Ended runs that a stream remembers, in case something of them comes late."""
+"""Ended runs that a stream remembers, so that it drops their late frames."""
 
 
 class ThreadStreams:
@@ -64,11 +64,11 @@ class ThreadStreams:
             if request.method == hdrs.METH_HEAD:
                 return await out.close()
             out.guard(watch)
-            reader = _ThreadReader(self._core, self._state, out, watch, modes)
+            follower = ThreadFollower(self._core, self._state, out, watch, modes)
             given = request.headers.get("last-event-id")
             permissions = self._core.permissions
             ask = permissions.reading(request, thread_id)
-            follow = partial(reader.follow, event_id(given), early=not given)
+            follow = partial(follower.follow, event_id(given), early=not given)
             return await out.while_permitted(permissions, thread_id, "end", ask, follow)
         finally:
             if watch is not None:
@@ -76,107 +76,123 @@ class ThreadStreams:
             self._core.leave_stream(request)
 
 
-class _ThreadReader:
-    """One client's way through the runs of a thread."""
+class ThreadFollower(FrameFollower):
+    """One client's stream of the runs of a thread."""
 
     def __init__(self, core: Core, state: ThreadState, out: StreamOut, watch: Watch, modes: frozenset[str]) -> None:
+        super().__init__(watch)
         self._core = core
         self._state = state
         self._out = out
-        self._watch = watch
         self._states = "state_update" in modes
         self._runs = bool(modes & {"run_modes", "lifecycle"})
-        self._whole = "run_modes" in modes
+        self._all_events = "run_modes" in modes
         self._written: FrameId = (now_ms(), -1)
-        """The last event that the client has; at first: what happened before it came."""
+        """The last event that the client has; at first: the moment when it came."""
         self._since: FrameId | None = None
-        """The event that it wanted to go on from; None: whatever comes."""
-        self._orders: dict[str, FrameOrder] = {}
-        self._ends: dict[str, tuple[End, float]] = {}
+        """The event that it wanted to continue after; None: begin with whatever comes."""
+        self._sequencers: dict[str, FrameSequencer] = {}
+        self._ends: dict[str, tuple[FramePosition, float]] = {}
+        """Runs that are over -> their last frame, and the loop's time until which frames may still come."""
         self._over: dict[str, None] = {}
-        """Runs whose end was sent."""
+        """Runs whose end was written."""
         self._held: list[Batch] = []
-        """Of runs that began while the end of the run before was still on its way to us."""
+        """Of runs that began before the end of the run before has arrived."""
 
-    async def replay(self, after: FrameId) -> None:
-        """Write what resumable runs have produced since an event."""
-        self._written = self._since = after
-        if self._runs:
+    async def follow(self, last_id: FrameId | None, *, early: bool = False) -> web.StreamResponse:
+        """Write the frames after ``last_id``, and those that follow. ``early``: the client names no event that it has."""
+        if last_id is not None:
+            self._written = self._since = last_id
             await self._catch_up()
+        elif early and self._runs:
+            await self._begin_early()
+        await self._follow()
+        return await self._out.close()
 
     async def _begin_early(self) -> None:
-        """Write what runs have produced that the client has just created, in order to follow them here."""
-        if not self._runs:
-            return
+        """Write the frames of runs that the client has just created, in order to follow them here."""
         thread_id, backlog = self._watch.thread_id, self._core.backlog
         for row in await self._core.reads.rows(SQL["young"], thread_id, QUICK_JOIN_S, EARLY_RUNS):
             over = row["status"] in FINAL_STATUSES
             if not is_early(row, over=over):
                 continue
             run_id, end = row["run_id"], (row["attempt"], row["frame_count"]) if over else None
-            for batch in await backlog.of_run(thread_id, run_id, recorded=bool(row["resumable"]), upto=end):
-                await self._take(batch)
-            if end is not None and run_id in self._orders:
-                await self._done(run_id, end)
+            await self._take(await backlog.of_run(thread_id, run_id, recorded=bool(row["resumable"]), end=end))
+            if end is not None and run_id in self._sequencers:
+                await self._end(run_id, end)
 
-    async def follow(self, last_id: FrameId | None, *, early: bool = False) -> web.StreamResponse:
-        """Write what comes, after what came since ``last_id``. ``early``: the client names no event that it has."""
-        if last_id is not None:
-            await self.replay(last_id)
-        elif early:
-            await self._begin_early()
-        watch, out = self._watch, self._out
-        loop = asyncio.get_running_loop()
-        while True:
-            for batch in watch.take_batches():
-                await self._take(batch)
-            while watch.happenings:
-                await self._happened(watch.happenings.popleft())
-            if watch.missed:
-                watch.missed = False
-                if self._runs:
-                    await self._catch_up()
-            if watch.overrun:
-                await out.cut_off()
-                return await out.close()
-            if watch.closing:
-                out.break_off()
-            for run_id, (end, until) in tuple(self._ends.items()):
-                if self._order(run_id).reached(*end) or loop.time() >= until:
-                    await self._done(run_id, end)
-            await out.wait(watch, min((until for _, until in self._ends.values()), default=None))
+    async def _take(self, batches: list[Batch]) -> None:
+        if self._runs:
+            for batch in batches:
+                await self._take_batch(batch)
+
+    async def _apply(self, update: ThreadUpdate) -> None:
+        event = update.event
+        if isinstance(event, ev.StateUpdated):
+            if self._states and not event.checkpoints_only:
+                await self._write_state(event.checkpoint_id)
+            return
+        run_id = getattr(event, "run_id", None)
+        if run_id is None or not self._runs or run_id in self._over:
+            return
+        if isinstance(event, ev.RunDeleted) and run_id not in self._sequencers:
+            return  # it was over before
+        end = ended(event, run_id)
+        if end is not None:
+            until = asyncio.get_running_loop().time() + SETTLE_S
+            self._ends[run_id] = ((end.attempt, end.frame_count), until)
 
     async def _catch_up(self) -> None:
-        """Write what was published since the last event written, as far as it is to be had."""
+        """Write what was published since the last event written, as far as it is available."""
+        if not self._runs:
+            return
         since = self._written
         thread_id, backlog = self._watch.thread_id, self._core.backlog
         runs = await backlog.of_thread(thread_id)
         ends = await backlog.ended(thread_id)
         for run_id, batches in runs.items():
             last = batches[-1].frames[-1]
-            if (last.ms, last.n + 1) <= since:  # its end, too, was told
+            if (last.ms, last.n + 1) <= since:  # its end, too, was written
                 self._forget(run_id)
             if run_id in self._over:
                 continue
-            if run_id not in self._orders:
-                self._orders[run_id] = FrameOrder(backlog, thread_id, run_id, recorded=True, known=since)
+            if run_id not in self._sequencers:
+                self._sequencers[run_id] = FrameSequencer(backlog, thread_id, run_id, recorded=True, known=since)
             for batch in batches:
-                await self._take(batch)
+                await self._take_batch(batch)
             if run_id in ends:
-                await self._done(run_id, ends[run_id])
-        for run_id in [run_id for run_id in self._orders if run_id not in runs]:
+                await self._end(run_id, ends[run_id])
+        for run_id in [run_id for run_id in self._sequencers if run_id not in runs]:
             if run_id in ends:
-                await self._done(run_id, ends[run_id])
+                await self._end(run_id, ends[run_id])
 
-    async def _take(self, batch: Batch) -> None:
-        """A thread executes one run after the other, and its events follow that order: the next run's frames follow the end of
-        the one before."""
+    async def _overrun(self) -> bool:
+        await self._out.cut_off()
+        return True
+
+    def _shut_down(self) -> None:
+        self._out.break_off()
+
+    async def _settled(self) -> bool:
+        """The stream itself is never over."""
+        now = asyncio.get_running_loop().time()
+        for run_id, (end, until) in tuple(self._ends.items()):
+            if self._sequencer(run_id).reached(end) or now >= until:
+                await self._end(run_id, end)
+        return False
+
+    async def _wait(self) -> None:
+        await self._out.wait(self._watch, min((until for _, until in self._ends.values()), default=None))
+
+    async def _take_batch(self, batch: Batch) -> None:
+        """A thread executes one run after the other, and its stream has that order: the frames of the next run follow the end of the
+        one before."""
         run_id = batch.run_id
-        if not self._runs or run_id in self._over:
+        if run_id in self._over:
             return
-        before = [other for other, order in self._orders.items() if other != run_id and order.last is not None]
+        before = [other for other, frames in self._sequencers.items() if other != run_id and frames.last is not None]
         if not before:
-            await self._write(await self._order(run_id, recorded=batch.resumable).take([batch]))
+            await self._write(await self._sequencer(run_id, recorded=batch.resumable).take([batch]))
             return
         if all(held.run_id != run_id for held in self._held):
             ends = await self._core.backlog.ended(self._watch.thread_id)
@@ -185,60 +201,44 @@ class _ThreadReader:
                 return
             for other in before:
                 if other in ends:
-                    await self._done(other, ends[other])
-                    await self._take(batch)
+                    await self._end(other, ends[other])
+                    await self._take_batch(batch)
                     return
         self._held.append(batch)
 
-    async def _write(self, pieces: list[Piece]) -> None:
-        for piece in pieces:
-            frames = [f for f in piece.batch.frames if f.sequence > piece.after]
-            self._written = (frames[-1].ms, frames[-1].n)
-            if self._whole:
-                await self._out.write(piece.encoded(ids=True))
+    async def _write(self, slices: list[FrameSlice]) -> None:
+        for new in slices:
+            newest = new.batch.frames[-1]
+            self._written = (newest.ms, newest.n)
+            if self._all_events:
+                await self._out.write(new.encoded(ids=True))
             else:
-                await self._out.write(sse.encode([f for f in frames if f.event == "metadata"], ids=True))
+                await self._out.write(sse.encode([f for f in new.frames if f.event == "metadata"], ids=True))
 
-    async def _happened(self, happening: Happening) -> None:
-        event = happening.event
-        if isinstance(event, ev.StateUpdated):
-            if self._states and not event.checkpoints_only:
-                await self._tell_state(event.checkpoint_id)
-            return
-        run_id = getattr(event, "run_id", None)
-        if run_id is None or not self._runs or run_id in self._over:
-            return
-        if isinstance(event, ev.RunDeleted) and run_id not in self._orders:
-            return  # it was over before
-        end = ended(event, run_id)
-        if end is not None:
-            until = asyncio.get_running_loop().time() + SETTLE_S
-            self._ends[run_id] = ((end.attempt, end.frame_count), until)
-
-    async def _done(self, run_id: str, end: End) -> None:
-        """What is left of a run, and its closing event, whose id follows the run's last frame."""
+    async def _end(self, run_id: str, end: FramePosition) -> None:
+        """Write the remaining frames of a run, and its closing event, whose id follows the run's last frame."""
         self._ends.pop(run_id, None)
-        order = self._order(run_id)
-        if order.last is not None and not order.reached(*end):
-            await self._write(await order.fill(end))
-            if self._whole:
-                await self._out.write(order.missing_until(*end))
+        frames = self._sequencer(run_id)
+        if frames.last is not None and not frames.reached(end):
+            await self._write(await frames.fill(end))
+            if self._all_events:
+                await self._out.write(frames.missing_until(end))
         self._forget(run_id)
-        ms, n = order.last or (max(now_ms(), self._written[0] + 1), -1)
+        ms, n = frames.last or (max(now_ms(), self._written[0] + 1), -1)
         self._written = (ms, n + 1)
         data = msgspec.json.encode({"status": "run_done", "run_id": run_id})
         await self._out.write(sse.event("metadata", data, f"{ms}-{n + 1}"))
         held, self._held = self._held, []
         for batch in held:
-            await self._take(batch)
+            await self._take_batch(batch)
 
     def _forget(self, run_id: str) -> None:
-        self._orders.pop(run_id, None)
+        self._sequencers.pop(run_id, None)
         self._over[run_id] = None
         if len(self._over) > KEPT_RUNS:
             del self._over[next(iter(self._over))]
 
-    async def _tell_state(self, checkpoint_id: str | None) -> None:
+    async def _write_state(self, checkpoint_id: str | None) -> None:
         """The state that an update made, which need not be the latest any more."""
         thread_id = self._watch.thread_id
         at = requests.Checkpoint(checkpoint_id=checkpoint_id)
@@ -247,22 +247,23 @@ class _ThreadReader:
             data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})
             await self._out.write(sse.event("state_update", data, f"{now_ms()}-0"))
 
-    def _order(self, run_id: str, *, recorded: bool = False) -> FrameOrder:
-        """The run's frames: all that the client wants, or from whatever comes first."""
-        order = self._orders.get(run_id)
-        if order is None:
+    def _sequencer(self, run_id: str, *, recorded: bool = False) -> FrameSequencer:
+        """Of the run: all frames that the client wants, or from whatever comes first."""
+        frames = self._sequencers.get(run_id)
+        if frames is None:
             since, backlog = self._since, self._core.backlog
-            merge = Merge(anchored=recorded and since is not None)
-            order = FrameOrder(backlog, self._watch.thread_id, run_id, recorded=recorded, merge=merge, known=since)
-            self._orders[run_id] = order
-        return order
+            after = START if recorded and since is not None else None
+            thread_id = self._watch.thread_id
+            frames = FrameSequencer(backlog, thread_id, run_id, recorded=recorded, after=after, known=since)
+            self._sequencers[run_id] = frames
+        return frames
 
 
 def _modes(request: web.Request) -> frozenset[str]:
     """Of repeated parameters only the last counts; several go in one, with commas."""
     given = request.query.getall("stream_modes", []) or request.query.getall("stream_mode", [])
-    found = [mode for name in listed(given[-1:]) for mode in name.split(",") if mode]
-    for mode in found:
+    modes = [mode for name in listed(given[-1:]) for mode in name.split(",") if mode]
+    for mode in modes:
         if mode not in MODES:
             raise unprocessable(f"Invalid stream mode: {mode}")
-    return frozenset(found or ("run_modes",))
+    return frozenset(modes or ("run_modes",))

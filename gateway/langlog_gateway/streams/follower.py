@@ -1,0 +1,69 @@
+"""The one loop that every stream of frames runs: of a run, of a thread, of the streaming protocol, of an A2A task.
+
+It hands on what a `Watch` holds: batches of frames first, then lifecycle updates, so that a run's end finds the frames before it delivered.
+A follower puts frames in order by a `FrameSequencer` for each run. One task per follower, no locks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from .sse import Batch
+from .watch import ThreadUpdate, Watch
+
+
+class FrameFollower(ABC):
+    __slots__ = ("_watch",)
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    async def _follow(self) -> None:
+        """Until the stream is over."""
+        watch = self._watch
+        while True:
+            if watch.batches:
+                await self._take(watch.take_batches())
+            while watch.updates:
+                await self._apply(watch.updates.popleft())
+            if watch.missed:
+                watch.missed = False
+                await self._catch_up()
+            if watch.overrun:
+                if await self._overrun():
+                    return
+            elif watch.closing:
+                self._shut_down()
+                return
+            elif await self._settled():
+                return
+            else:
+                await self._wait()
+
+    @abstractmethod
+    async def _take(self, batches: list[Batch]) -> None:
+        """Deliver the new frames of the batches."""
+
+    @abstractmethod
+    async def _apply(self, update: ThreadUpdate) -> None:
+        """Note what has happened on the thread."""
+
+    @abstractmethod
+    async def _catch_up(self) -> None:
+        """Query what may have been missed, and deliver it."""
+
+    @abstractmethod
+    async def _overrun(self) -> bool:
+        """Too many frames waited, and were dropped. Whether the stream is over now."""
+
+    @abstractmethod
+    def _shut_down(self) -> None:
+        """The server stops. Does not wait."""
+
+    @abstractmethod
+    async def _settled(self) -> bool:
+        """Deliver what the frames and updates so far allow. Whether the stream is over now."""
+
+    @abstractmethod
+    async def _wait(self) -> None:
+        """Until the watch holds something, or it is time for the next step."""

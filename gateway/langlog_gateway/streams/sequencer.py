@@ -1,0 +1,162 @@
+"""The frames of one run in their order, for one reader: live ones, older ones from the backlog, no gap, none twice.
+
+Frames are numbered from 1 within an attempt. Those of an attempt before the newest are dropped; a new attempt begins at 1 again. Frames
+of a resumable run that Redis has lost come from the log by way of Postgres, up to a second after they were sent: a reader that meets such
+a gap waits for them. Other lost frames are passed over, and the stream says so by a comment. One task per reader, no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from langlog_schemas.frames import Frame
+
+from .backlog import Backlog
+from .sse import UNKNOWN, Batch, FrameId, FramePosition, FrameSlice, missing
+
+GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Between queries for recorded frames that are on their way; in all, what recording and folding take on a busy machine."""
+START: FramePosition = (0, 0)
+
+
+class Since(NamedTuple):
+    """A checkpoint of the run that the client shows already, and the attempt that wrote it."""
+
+    checkpoint_id: str
+    attempt: int
+
+    def passed_by(self, frame: Frame) -> bool:
+        """Whether the frame is the first one after the checkpoint."""
+        return self.checkpoint_id in frame.past.split(" ")
+
+
+class FrameSequencer:
+    def __init__(
+        self,
+        backlog: Backlog,
+        thread_id: str,
+        run_id: str,
+        *,
+        recorded: bool,
+        after: FramePosition | None = START,
+        known: FrameId | None = None,
+        since: Since | None = None,
+    ) -> None:
+        """``recorded``: the run is resumable. ``after``: the frame before the first one to deliver; None: begin with whatever comes.
+        ``known``: the last frame that the client has from elsewhere. ``since``: leave out the frames before it."""
+        self._backlog = backlog
+        self._thread_id = thread_id
+        self._run_id = run_id
+        self._recorded = recorded
+        self.attempt, self.sequence = after or START
+        """Position of the last frame that was taken."""
+        self._anchored = after is not None
+        self._known = known
+        self._since = since
+        self.last: FrameId | None = None
+        """Id of the last frame that was taken."""
+
+    async def take(self, batches: Iterable[Batch]) -> list[FrameSlice]:
+        """The new frames of the batches, and those that were missing before them."""
+        slices: list[FrameSlice] = []
+        for batch in batches:
+            if self.gap_before(batch):
+                slices += await self._bridge(batch)
+            slices += self._accepted(batch)
+        return slices
+
+    async def fill(self, end: FramePosition | None = None) -> list[FrameSlice]:
+        """The frames of the backlog beyond those that were taken. ``end``: the run's last frame, when it is over."""
+        return await self.take(await self._query(end))
+
+    def gap_before(self, batch: Batch) -> bool:
+        """Whether the client misses frames before this batch."""
+        if not self._anchored or not batch.frames or batch.attempt < self.attempt:
+            return False
+        if batch.first <= (self.sequence + 1 if batch.attempt == self.attempt else 1):
+            return False
+        first = batch.frames[0]
+        return self._known is None or (first.ms, first.n) > self._known
+
+    def accept(self, batch: Batch) -> FrameSlice | None:
+        """The new frames of the batch; None if it has none. Frames that are missing before it are passed over."""
+        if not batch.frames or batch.attempt < self.attempt:
+            return None
+        lost = self._lost_before(batch)
+        self._anchored = True
+        if batch.attempt > self.attempt:
+            self.attempt, self.sequence = batch.attempt, 0
+        if batch.last <= self.sequence:
+            return None
+        after, self.sequence = self.sequence, batch.last
+        if lost:
+            self._backlog.count_missing(self._run_id, max(lost, 1))
+        newest = batch.frames[-1]
+        self.last = (newest.ms, newest.n)
+        if self._known is not None:
+            for frame in batch.frames:  # ids grow: the first ones may be known to the client
+                if (frame.ms, frame.n) > self._known:
+                    break
+                after = max(after, frame.sequence)
+        if self._since is not None:
+            after = max(after, self._before(self._since, batch))
+        return FrameSlice(batch, after, lost) if after < batch.last else None
+
+    def reached(self, end: FramePosition) -> bool:
+        """Whether every frame up to that one was taken."""
+        attempt, sequence = end
+        return self.attempt > attempt or (self.attempt == attempt and self.sequence >= sequence) or sequence <= 0
+
+    def missing_until(self, end: FramePosition) -> bytes:
+        """The comment of a stream that ends without the run's last frames; empty when it has them."""
+        if self.reached(end):
+            return b""
+        attempt, sequence = end
+        events = sequence - (self.sequence if attempt == self.attempt else 0)
+        self._backlog.count_missing(self._run_id, events)
+        return missing(events)
+
+    async def _bridge(self, batch: Batch) -> list[FrameSlice]:
+        """The frames that were missing before the batch, as far as they are available."""
+        slices: list[FrameSlice] = []
+        for pause in GAP_PAUSES_S:
+            for stored in await self._query():
+                if self.gap_before(stored):
+                    break
+                slices += self._accepted(stored)
+            if not self.gap_before(batch):
+                return slices
+            if not self._recorded:
+                break
+            await asyncio.sleep(pause)
+        for stored in await self._query():
+            if (stored.attempt, stored.first) < (batch.attempt, batch.first):
+                slices += self._accepted(stored)
+        return slices
+
+    async def _query(self, end: FramePosition | None = None) -> list[Batch]:
+        return await self._backlog.of_run(self._thread_id, self._run_id, recorded=self._recorded, end=end)
+
+    def _accepted(self, batch: Batch) -> tuple[FrameSlice, ...]:
+        accepted = self.accept(batch)
+        return () if accepted is None else (accepted,)
+
+    def _before(self, since: Since, batch: Batch) -> int:
+        """The last frame of the batch that comes before the checkpoint. A later attempt continues from it, or from one after it."""
+        if batch.attempt < since.attempt:
+            return batch.last
+        passed = [frame.sequence for frame in batch.frames if since.passed_by(frame)]
+        if batch.attempt == since.attempt and not passed:
+            return batch.last
+        self._since = None
+        return passed[0] - 1 if passed else 0
+
+    def _lost_before(self, batch: Batch) -> int:
+        """How many frames before the batch are passed over."""
+        if not self.gap_before(batch):
+            return 0
+        if self._known is not None and self.attempt == 0:  # the number of the client's last frame is not known
+            return UNKNOWN
+        return batch.first - 1 - (self.sequence if batch.attempt == self.attempt else 0)
