@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langgraph_sdk.client import SyncLangGraphClient
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.console.browser import Console
 
@@ -48,6 +48,12 @@ def test_filters_are_the_address_and_a_wrong_one_says_why(client: SyncLangGraphC
     expect(page.get_by_text("filtered by graph").first).to_be_visible()
     page.get_by_label("Graph").select_option("flow")
     expect(page).to_have_url(re.compile("graph=flow"))
+    expect(page.get_by_text("No thread fits these filters")).to_be_visible()
+    page.get_by_label("Graph").select_option("")
+    page.locator("[name=age]").select_option("1h")
+    expect(page.get_by_text("filtered by graph").first).to_be_visible()
+    page.get_by_label("Id", exact=True).fill("ffff")
+    page.get_by_label("Id", exact=True).press("Enter")
     expect(page.get_by_text("No thread fits these filters")).to_be_visible()
     page.get_by_label("Metadata").fill("no pair")
     page.get_by_label("Metadata").press("Enter")
@@ -172,6 +178,41 @@ def test_two_thousand_messages_stay_smooth(client: SyncLangGraphClient, console:
     expect(page.get_by_text("message 1999")).to_be_visible()
     assert page.locator("article").count() < 300
     assert scripted_ms(console, lambda: page.mouse.wheel(0, -3000)) < 100
+
+
+def test_a_list_of_a_hundred_thousand_threads_stays_smooth(console: Console) -> None:
+    """The server's part is played by the test: pages of rows as it answers them, with its cursor."""
+    total, size = 100_000, 100
+
+    def search(route: Route) -> None:
+        asked = route.request.post_data_json
+        start = int(asked.get("after") or 0)
+        rows = [row(number) for number in range(start, min(total, start + asked["limit"]))]
+        headers = {"x-pagination-after": str(start + size)} if start + size < total else {}
+        route.fulfill(json=rows, headers=headers)
+
+    def row(number: int) -> dict[str, Any]:
+        at = f"2026-01-01T00:00:00.{999_999 - number:06}+00:00"
+        times = {"created_at": at, "updated_at": at}
+        extracted = {"first": f"question {number}", "last": "answer"}
+        return {"thread_id": f"{number:032x}", "status": "idle", "metadata": {}, "extracted": extracted, **times}
+
+    console.page.route("**/threads/search", search)
+    console.page.route("**/threads/count", lambda route: route.fulfill(json=total))
+    page = console.open("threads")
+    expect(page.get_by_text(re.compile("^question 0 "))).to_be_visible()
+    expect(page.get_by_text("100,000 threads")).to_be_visible()
+    assert page.evaluate("performance.getEntriesByName('first-contentful-paint').length") == 1
+    space = page.locator(".table .space")
+    for _ in range(15):
+        height = space.evaluate("space => space.style.height")
+        took = scripted_ms(
+            console, lambda: page.locator(".table .rows").evaluate("rows => rows.scrollTop = rows.scrollHeight")
+        )
+        assert took < 100
+        expect(space).not_to_have_attribute("style", f"height: {height};")
+    assert page.get_by_role("row").count() < 100
+    assert scripted_ms(console, lambda: page.get_by_label("Status").select_option("idle")) < 100
 
 
 def scripted_ms(console: Console, act: Callable[[], object]) -> float:

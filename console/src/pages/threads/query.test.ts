@@ -4,8 +4,11 @@ import type { Thread } from "../../api/types";
 import { merged, metadataOf, searchBody, textOf } from "./query";
 
 test("filters of the address become a search", () => {
-  const filters = new URLSearchParams("status=error&graph=chat&metadata=user%3Dada,level%3D2");
-  assert.deepEqual(searchBody(filters), { status: "error", metadata: { user: "ada", level: 2, graph_id: "chat" } });
+  const filters = new URLSearchParams("status=error&graph=chat&id=01a2&age=1h&metadata=user%3Dada,level%3D2");
+  assert.deepEqual(searchBody(filters, Date.parse("2026-01-01T01:00:00Z")), {
+    status: "error", graph_id: "chat", id_prefix: "01a2", updated_after: "2026-01-01T00:00:00.000+00:00", metadata: { user: "ada", level: 2 },
+  });
+  assert.throws(() => searchBody(new URLSearchParams("id=words"), 0), /Id/);
 });
 
 test("metadata is JSON or pairs, and anything else is refused with a reason", () => {

@@ -5,16 +5,20 @@ export const PAGE = 100;
 export const EXTRACT = { first: "values.messages[0].content", last: "values.messages[-1].content" };
 const SELECT = ["thread_id", "created_at", "updated_at", "metadata", "status", "interrupts"];
 
-/** What `POST /threads/search` and `/threads/count` are asked for. Raises an Error that says what is wrong with a filter. */
-export function searchBody(filters: URLSearchParams): { [name: string]: Json } {
+/** How long ago a thread may have changed last: name in the address → hours. */
+export const AGES: Record<string, number> = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
+
+/** What `POST /threads/search` and `/threads/count` are asked for. `now`: milliseconds since 1970. Raises an Error that says what is wrong with a filter. */
+export function searchBody(filters: URLSearchParams, now: number): { [name: string]: Json } {
   const body: { [name: string]: Json } = {};
-  const status = filters.get("status");
-  if (status) body["status"] = status;
-  const metadata: Metadata = { ...metadataOf(filters.get("metadata") ?? "") };
-  const graph = filters.get("graph");
-  if (graph) metadata["graph_id"] = graph;
-  const assistant = filters.get("assistant");
-  if (assistant) metadata["assistant_id"] = assistant;
+  for (const [filter, member] of [["status", "status"], ["graph", "graph_id"], ["assistant", "assistant_id"], ["id", "id_prefix"]] as const) {
+    const value = filters.get(filter)?.trim();
+    if (value) body[member] = value;
+  }
+  if (typeof body["id_prefix"] === "string" && !/^[0-9a-f-]{1,36}$/i.test(body["id_prefix"])) throw new Error("Id: the beginning of a thread's id, of 0-9, a-f and dashes");
+  const hours = AGES[filters.get("age") ?? ""];
+  if (hours !== undefined) body["updated_after"] = new Date(now - hours * 3_600_000).toISOString().replace("Z", "+00:00");
+  const metadata = metadataOf(filters.get("metadata") ?? "");
   if (Object.keys(metadata).length > 0) body["metadata"] = metadata;
   return body;
 }
@@ -46,9 +50,11 @@ export function metadataOf(text: string): Metadata {
   return metadata;
 }
 
-export function pageBody(filters: URLSearchParams, offset: number): { [name: string]: Json } {
+/** `after`: where the page before ended, as the server said it; null for the first page. */
+export function pageBody(filters: URLSearchParams, now: number, after: string | null): { [name: string]: Json } {
   const order = filters.get("sort") === "created" ? "created_at" : "updated_at";
-  return { ...searchBody(filters), select: SELECT, extract: EXTRACT, limit: PAGE, offset, sort_by: order, sort_order: "desc" };
+  const body = { ...searchBody(filters, now), select: SELECT, extract: EXTRACT, limit: PAGE, sort_by: order, sort_order: "desc" };
+  return after === null ? body : { ...body, after };
 }
 
 /** The rows after some have changed: found anew, they stand where their time places them; the others of `asked` do not fit any more. */

@@ -2,12 +2,12 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
 import { feed, useChanges } from "../../api/changes";
-import { call, comebacks, credentials } from "../../api/client";
+import { call, callWithHeaders, comebacks, credentials } from "../../api/client";
 import type { Assistant, Thread } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
 import { oneLine, plural } from "../../ui/format";
 import { Table, type Column } from "../../ui/table";
-import { merged, PAGE, pageBody, searchBody, textOf } from "./query";
+import { AGES, merged, pageBody, searchBody, textOf } from "./query";
 
 const STATUSES = ["idle", "busy", "interrupted", "error"];
 const LOOK_PAUSE_MS = 250;
@@ -65,16 +65,19 @@ function Summary({ thread }: { thread: Thread }) {
 }
 
 function Filters({ filters }: { filters: URLSearchParams }) {
-  const [graphs, setGraphs] = useState<string[]>([]);
+  const [assistants, setAssistants] = useState<Assistant[]>([]);
   useEffect(() => {
-    call<Assistant[]>("/assistants/search", { body: { limit: 1000, select: ["graph_id"] } })
-      .then((found) => setGraphs([...new Set(found.map((assistant) => assistant.graph_id))].sort()))
+    call<Assistant[]>("/assistants/search", { body: { limit: 1000, select: ["assistant_id", "graph_id", "name"] } })
+      .then(setAssistants)
       .catch(() => undefined); // the filter can be typed into the address all the same
   }, [credentials.value]);
   const graph = filters.get("graph") ?? "";
+  const assistant = filters.get("assistant") ?? "";
+  const graphs = [...new Set([...assistants.map((one) => one.graph_id), ...(graph ? [graph] : [])])].sort();
+  const offered = assistants.filter((one) => graph === "" || one.graph_id === graph || one.assistant_id === assistant);
   let wrong: string | null = null;
   try {
-    searchBody(filters);
+    searchBody(filters, Date.now());
   } catch (error) {
     wrong = (error as Error).message;
   }
@@ -93,14 +96,41 @@ function Filters({ filters }: { filters: URLSearchParams }) {
         Graph
         <select class="select" name="graph" value={graph} onChange={(event) => setQuery({ graph: event.currentTarget.value })}>
           <option value="">any</option>
-          {[...new Set([...graphs, ...(graph ? [graph] : [])])].map((name) => (
+          {graphs.map((name) => (
             <option key={name}>{name}</option>
           ))}
         </select>
       </label>
       <label>
+        Assistant
+        <select class="select" name="assistant" value={assistant} onChange={(event) => setQuery({ assistant: event.currentTarget.value })}>
+          <option value="">any</option>
+          {assistant !== "" && !offered.some((one) => one.assistant_id === assistant) && <option value={assistant}>{assistant.slice(0, 8)}</option>}
+          {offered.map((one) => (
+            <option key={one.assistant_id} value={one.assistant_id}>
+              {oneLine(one.name, 30)} ({one.assistant_id.slice(0, 8)})
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Changed
+        <select class="select" name="age" value={filters.get("age") ?? ""} onChange={(event) => setQuery({ age: event.currentTarget.value })}>
+          <option value="">any time</option>
+          {Object.keys(AGES).map((age) => (
+            <option key={age} value={age}>
+              within {age}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Id
+        <input class="input mono" name="id" size={10} placeholder="01a225c7" value={filters.get("id") ?? ""} onChange={(event) => setQuery({ id: event.currentTarget.value.trim().toLowerCase() })} spellcheck={false} autocomplete="off" />
+      </label>
+      <label>
         Metadata
-        <input class="input" name="metadata" data-filter size={28} placeholder="user=ada" value={filters.get("metadata") ?? ""} aria-invalid={wrong !== null} title={wrong ?? "key=value, other=value, or a JSON object"} onChange={(event) => setQuery({ metadata: event.currentTarget.value })} spellcheck={false} autocomplete="off" />
+        <input class="input" name="metadata" data-filter size={18} placeholder="user=ada" value={filters.get("metadata") ?? ""} aria-invalid={wrong !== null} title={wrong ?? "key=value, other=value, or a JSON object"} onChange={(event) => setQuery({ metadata: event.currentTarget.value })} spellcheck={false} autocomplete="off" />
       </label>
       <label>
         Order
@@ -154,7 +184,7 @@ function useThreads(filters: URLSearchParams): Shown {
   const [rows, setRows] = useState<Thread[] | null>(null);
   const [total, setTotal] = useState<number | null>(null);
   const [error, setError] = useState<Error | null>(null);
-  const [atEnd, setAtEnd] = useState(false);
+  const [after, setAfter] = useState<string | null>(null);
   const [tries, setTries] = useState(0);
   const [waiting, setWaiting] = useState(0);
   const [top, setTop] = useState(true);
@@ -183,10 +213,12 @@ function useThreads(filters: URLSearchParams): Shown {
     changed.current.clear();
     setWaiting(0);
     try {
-      const found = await call<Thread[]>("/threads/search", { body: pageBody(filters, 0), signal });
+      const now = Date.now();
+      const { body: found, headers } = await callWithHeaders<Thread[]>("/threads/search", { body: pageBody(filters, now, null), signal });
+      const next = headers.get("x-pagination-after");
       setRows(found);
-      setAtEnd(found.length < PAGE);
-      setTotal(found.length < PAGE ? found.length : await call<number>("/threads/count", { body: searchBody(filters), signal }));
+      setAfter(next);
+      setTotal(next === null ? found.length : await call<number>("/threads/count", { body: searchBody(filters, now), signal }));
     } catch (failure) {
       if (!signal.aborted) setError(failure as Error);
     }
@@ -194,14 +226,14 @@ function useThreads(filters: URLSearchParams): Shown {
 
   async function more(): Promise<void> {
     const before = state.current;
-    if (loading.current || atEnd || before.rows === null) return;
+    if (loading.current || after === null || before.rows === null) return;
     loading.current = true;
     try {
-      const found = await call<Thread[]>("/threads/search", { body: pageBody(filters, before.rows.length) });
+      const { body: found, headers } = await callWithHeaders<Thread[]>("/threads/search", { body: pageBody(filters, Date.now(), after) });
       if (state.current.key !== before.key) return;
       const known = new Set(state.current.rows?.map((row) => row.thread_id));
       setRows([...(state.current.rows ?? []), ...found.filter((row) => !known.has(row.thread_id))]);
-      setAtEnd(found.length < PAGE);
+      setAfter(headers.get("x-pagination-after"));
     } catch (failure) {
       setError(failure as Error);
     } finally {
@@ -218,7 +250,7 @@ function useThreads(filters: URLSearchParams): Shown {
     changed.current.clear();
     setWaiting(0);
     try {
-      const found = await call<Thread[]>("/threads/search", { body: { ...pageBody(filters, 0), ids: [...asked], limit: Math.min(1000, Math.max(1, asked.size)) } });
+      const found = await call<Thread[]>("/threads/search", { body: { ...pageBody(filters, Date.now(), null), ids: [...asked], limit: Math.min(1000, Math.max(1, asked.size)) } });
       if (state.current.key !== before.key || state.current.rows === null) return;
       const added = found.filter((thread) => !state.current.rows?.some((row) => row.thread_id === thread.thread_id)).length;
       setRows(merged(state.current.rows, asked, found, filters.get("sort") === "created" ? "created_at" : "updated_at"));
@@ -256,7 +288,7 @@ function useThreads(filters: URLSearchParams): Shown {
   useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
 
   return {
-    rows, total, error, atEnd, waiting,
+    rows, total, error, atEnd: after === null, waiting,
     more: () => void more(),
     again: () => setTries((n) => n + 1),
     showWaiting: () => {
