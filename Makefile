@@ -64,7 +64,7 @@ docs: $(VENV)/.installed-dev
 # Decisions, folds, schedules, formats: what needs no server and no process, in some fifteen seconds, for the edit loop.
 QUICK := $(addprefix tests/,$(addsuffix .py,audit/test_index auth/test_permission_times \
 	$(addprefix backbone/test_,configuration loopback server_versions service) checkpoints/test_serde checkpoints/test_storable \
-	$(addprefix cli/test_,config_keys configuration reload) consuming/test_golden docs/test_blocks \
+	$(addprefix cli/test_,config_keys configuration reload timeline) consuming/test_golden docs/test_blocks \
 	$(addprefix core/test_,decide fold multitask outcomes plans schedule strict_answers) \
 	$(addprefix executor/test_,recorded run_input run_stream schemas) gateway/test_pure gateway/test_start \
 	log/test_partitioner $(addprefix packaging/test_,compose docs docs_site rooms sources) protocol/test_events protocol/test_feed \

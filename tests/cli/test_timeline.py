@@ -1,0 +1,55 @@
+"""`langlog log show` has a line for every event that was ever written, golden record by golden record."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+from langlog.log.timeline import describe, style_of, timeline, title
+from langlog_backbone.history.event_view import data_of
+from langlog_backbone.history.thread_history import RecordedEvent
+from langlog_backbone.log import Record
+from langlog_schemas import events as ev
+
+from tests.consuming.golden import FOLDER, RUN, THREAD, bytes_of
+
+LINE_MAX = 400
+
+
+def recorded(type_name: str) -> list[RecordedEvent]:
+    found = []
+    for one in msgspec.json.decode((FOLDER / f"{type_name}.json").read_bytes())["records"]:
+        record = Record(one["topic"], 0, 7, one["key"], bytes_of(one), one["headers"])
+        found.append(RecordedEvent(record, ev.decode(type_name, record.value), RUN))
+    return found
+
+
+@pytest.mark.parametrize("type_name", [cls.TYPE for cls in ev.EVENTS.values()])
+def test_every_event_is_one_line_that_says_what_happened(type_name: str) -> None:
+    entries = recorded(type_name)
+    for entry, line in zip(entries, timeline(entries), strict=True):
+        assert re.match(r"\+ +0\.000 s  \d\d:\d\d:\d\d\.\d{3}  \S", line), line
+        assert len(line) < LINE_MAX
+        assert "\n" not in line
+        assert not set(style_of(entry)) - {"fg", "dim"}
+
+
+@pytest.mark.parametrize("type_name", [cls.TYPE for cls in ev.EVENTS.values()])
+def test_every_event_has_a_body_in_json(type_name: str) -> None:
+    for entry in recorded(type_name):
+        assert isinstance(msgspec.json.decode(data_of(entry.record)), dict)
+
+
+def test_lines_of_webhooks_frames_and_pieces_say_how_it_went_and_how_much_it_was() -> None:
+    assert re.match(r"try \d+ (delivered|failed) \(.+\) in \d+ ms", describe(recorded("webhook.attempted.v1")[0])[1])
+    assert re.match(r"\d+ recorded \(.+\), \d+ B", describe(recorded("run.frames.v1")[0])[1])
+    assert re.match(r"\d+ of \d+ of a body", describe(recorded("checkpoint.part.v1")[0])[1])
+
+
+def test_what_this_release_cannot_read_is_a_line_too() -> None:
+    record = recorded("run.created.v1")[0].record
+    unread = RecordedEvent(record, None, RUN)
+    assert "sealed, or of a newer langlog" in next(iter(timeline([unread])))
+    assert style_of(unread) == {}
+    assert title([unread], RUN, THREAD).startswith(f"run {RUN} on thread {THREAD}, 2")
