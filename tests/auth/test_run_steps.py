@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
-import langlog_gateway
 import pytest
 from langlog_gateway.runs.submission import RunSubmission
 from langlog_schemas import commands as cmd
@@ -20,22 +17,6 @@ from tests.gateway.conftest import Attempt, MakeStack, Stack
 
 OWNER = sharing.OWNER
 STEPS = ("validate", "merge_config", "authorise", "build_command")
-GATEWAY = Path(langlog_gateway.__file__).parent
-CALLERS = {
-    "RunSubmission.prepare": {
-        "runs/routes.py:create",
-        "runs/routes.py:wait",
-        "runs/routes.py:stream",
-        "runs/agent_runs.py:prepare",
-        "resources/crons.py:fire",
-        "runs/retry.py:_prepared",
-        "threads/interrupts.py:_answering",
-        "protocol/commands.py:_run",
-    },
-    "RunSubmission.prepare_batch": {"runs/routes.py:batch"},
-    "AgentRuns.prepare": {"agents/mcp.py:_run", "agents/a2a.py:_prepare"},
-}
-"""Which functions prepare runs. A new one needs a way in `ways.ways` or `ways.stateless_ways`."""
 
 
 @pytest.fixture
@@ -171,41 +152,3 @@ def every_way(ids: dict[str, str]) -> dict[str, tuple[str, str, Any]]:
     members = {**ways(ids["thread_id"], ids["assistant_id"]), **stateless_ways(ids["assistant_id"], "Untitled")}
     # its own webhook would stand for another that a test gives
     return {name: way for name, way in members.items() if name != "run with a webhook"}
-
-
-def test_no_other_code_of_the_gateway_creates_runs() -> None:
-    assert calls("CreateRun") == {"runs/steps.py:built"}
-    assert calls("PreparedRun") == {"runs/steps.py:built"}
-    assert calls("AuthorisedRun") == {"runs/submission.py:authorise"}
-    assert calls("built") == {"runs/submission.py:build_command"}
-    assert calls("build_command") == {"runs/submission.py:_prepare"}
-    assert calls("_prepare", of="self") == {
-        "runs/submission.py:prepare",
-        "runs/submission.py:prepare_batch",
-        *("agents/a2a.py:_send", "agents/a2a.py:_stream"),
-    }
-    assert calls("authorise") == {"runs/submission.py:_prepare", "resources/cron_access.py:authority"}
-    assert calls("prepare", of="_submission") == CALLERS["RunSubmission.prepare"]
-    assert calls("prepare_batch") == CALLERS["RunSubmission.prepare_batch"]
-    assert calls("prepare", of="_runs") == CALLERS["AgentRuns.prepare"]
-
-
-def calls(name: str, *, of: str | None = None) -> set[str]:
-    """Where the gateway's code calls something of that name: ``file:function``. ``of``: the name that it is a member of."""
-    collected = set()
-    for path in GATEWAY.rglob("*.py"):
-        for function in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            for node in ast.walk(function):
-                if isinstance(node, ast.Call) and named(node.func) == name and of in (None, named(holder(node.func))):
-                    collected.add(f"{path.relative_to(GATEWAY)}:{function.name}")
-    return collected
-
-
-def named(node: ast.expr | None) -> str | None:
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
-
-
-def holder(node: ast.expr) -> ast.expr | None:
-    return node.value if isinstance(node, ast.Attribute) else None

@@ -288,7 +288,7 @@ class Assistants:
     async def _registered(self, request: web.Request, row: Any, depth: int = 0) -> Any:
         """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""
         own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(await self._core.caller_of(request))
-        return await self._core.reads.row(SQL["told"], row["graph_id"], own, depth)
+        return await self._core.reads.row(SQL["registered"], row["graph_id"], own, depth)
 
     async def _query_worker(self, request: web.Request, kind: str, row: Any, **more: Any) -> bytes:
         body = {

@@ -30,7 +30,7 @@ ORDER BY version DESC LIMIT $3 OFFSET $4
 -- name: graph_names
 SELECT graph_id FROM graphs ORDER BY position, graph_id
 
--- name: told
+-- name: registered
 -- What executors said of a graph at start, for an assistant without or ($2) with a configurable of its own: a factory may make
 -- another graph of that. $3: the depth of the drawing, below zero all the way.
 SELECT nullif(schemas, '{}')::text AS schemas, subgraphs::text AS subgraphs,
