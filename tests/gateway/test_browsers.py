@@ -128,7 +128,7 @@ async def test_pages_of_this_machine_and_the_hosted_studio_are_admitted(stack: S
         headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
         async with stack.http.post(f"{stack.url}/threads", data=b"{}", headers=headers) as answer:
             assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, origin)
-            exposed = "x-pagination-total, x-pagination-next, content-location"
+            exposed = "x-pagination-total, x-pagination-next, x-pagination-after, content-location"
             assert answer.headers["access-control-expose-headers"] == exposed
         async with stack.http.ws_connect(f"{stack.url}/threads/x/stream/events", headers=headers):
             pass

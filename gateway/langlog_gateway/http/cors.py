@@ -16,7 +16,7 @@ from .options import CorsOptions, Options
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
 SAFE_HEADERS = frozenset({"Accept", "Accept-Language", "Content-Language", "Content-Type"})
-EXPOSED = ("x-pagination-total", "x-pagination-next", "content-location")
+EXPOSED = ("x-pagination-total", "x-pagination-next", "x-pagination-after", "content-location")
 THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 """The `Host` of a server that is reached where it runs."""
 
