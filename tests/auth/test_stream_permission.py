@@ -1,4 +1,5 @@
-"""Streams of every kind end when their caller may no longer read the thread; nothing that happens afterwards is told. On both logs."""
+"""Streams of every kind end when their caller may no longer read the thread; nothing that happens afterwards is sent. On both
+logs."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ class Scene:
         await asyncio.wait_for(self.begun.wait(), LIMIT_S)
 
     async def follow(self, kind: Kind, who: str, opened: asyncio.Event) -> str:
-        """All that is told until the other side ends it."""
+        """All that is sent until the other side ends it."""
         thread, run = f"/threads/{self.thread_id}", f"/threads/{self.thread_id}/runs/{self.run_id}"
         path, method, body, headers = {
             "thread": (f"{thread}/stream", "GET", None, {}),

@@ -1,4 +1,4 @@
-"""A process that was told to stop ends in time, also when its event loop no longer runs."""
+"""A process ends in time after a stop signal, also when its event loop no longer runs."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ TASK = Task(
 
 
 class FakeLog:
-    """Keeps what is appended; raises what it is told to."""
+    """Keeps what is appended; raises the errors in ``trouble``."""
 
     appends_atomically = False
     partitions = 1

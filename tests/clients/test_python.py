@@ -199,7 +199,7 @@ def test_no_member_of_a_thread_stream_is_forgotten(server: LiveServer, transport
 
 
 async def interrupted(thread: Any) -> None:
-    """Until the stream's own watcher, which has no signal for it, has heard of the interrupt."""
+    """Until the stream's own watcher, which has no signal for it, has received the interrupt."""
     while not thread.interrupted:
         await asyncio.sleep(0.01)
 

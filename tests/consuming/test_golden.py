@@ -1,4 +1,4 @@
-"""What was ever written to a log is read as it was meant, for ever."""
+"""What was ever written to a log is read as it was meant, permanently."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def at(text: str) -> datetime:
 
 
 def due(schedule: str, zone: str | None, after: str, count: int) -> list[str]:
-    """The next due times as ``MM-DD HH:MM`` of that zone, with the offset when it is told apart by it."""
+    """The next due times as ``MM-DD HH:MM`` of that zone, with the offset where only that distinguishes it."""
     result, moment = [], at(after)
     for _ in range(count):
         moment = Schedule(schedule, zone).after(moment)

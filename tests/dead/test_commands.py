@@ -1,4 +1,5 @@
-"""A command that cannot be decided parks its key, and nothing else; what is parked is decided in order once the cause is mended."""
+"""A command that cannot be decided parks its key, and nothing else; what is parked is decided in order once the cause is
+fixed."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def recolored(body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def parked_thread(stack: Stack) -> str:
-    """A thread with a command that nobody knows and two behind it, the clients of which were told so."""
+    """A thread with a command that nobody knows and two behind it, whose clients were answered so."""
     thread = new_id()
     await stack.send(cmd.CreateThread(thread_id=thread, fresh=True))
     await stack.append(cmd.TOPIC, thread, UNKNOWN, recolor(thread, "red"))

@@ -1,4 +1,4 @@
-"""An event that cannot be folded parks its key, and nothing else; what is parked is folded in order once the cause is mended."""
+"""An event that cannot be folded parks its key, and nothing else; what is parked is folded in order once the cause is fixed."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_parked_events_survive_restarts_and_are_folded_in_order_once_the_c
 async def test_a_thread_with_parked_events_is_not_decided_on_from_a_wrong_state(
     stack: Stack, settings: Settings
 ) -> None:
-    """Neither by the decider that hears of it, nor by one that loads the thread later."""
+    """Neither by the decider that is notified of it, nor by one that loads the thread later."""
     thread = new_id()
     await stack.send(cmd.CreateThread(thread_id=thread, fresh=True))
     await stack.append(ev.RUN_EVENTS, thread, *poisons(thread)["no JSON"])

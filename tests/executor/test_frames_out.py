@@ -30,7 +30,7 @@ LIMIT_S = 60.0
 
 
 class Watch:
-    """What a gateway would hear of a thread."""
+    """The frames that a gateway would receive of a thread."""
 
     def __init__(self) -> None:
         self.batches: list[FrameBatch] = []

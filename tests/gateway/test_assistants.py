@@ -1,4 +1,4 @@
-"""What gateways tell of graphs comes from the graphs' own events; a worker is asked where a factory may make another one."""
+"""What gateways show of graphs comes from the graphs' own events; a worker is asked where a factory may make another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients are told while something behind the gateway is away."""
+"""Answers to clients while something behind the gateway is unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`GET /changes`: whatever changes in a list is delivered, or the list is said to be stale; nobody hears of what is not theirs."""
+"""`GET /changes`: whatever changes in a list is delivered, or the list is said to be stale; nobody receives what is not
+theirs."""
 
 from __future__ import annotations
 
@@ -211,7 +212,7 @@ async def test_another_tenants_things_are_never_sent(make_stack_on_both: MakeSta
             return body_seen
 
         async def self_made(who: str, readers: list[Feed]) -> set[str]:
-            """Ids of things that a user makes, of which only the last is left; the user's readers have heard of all of it."""
+            """Ids of things that a user makes, of which only the last is left; the user's readers have received all of it."""
             thread = (await as_(who, "POST", "/threads", {}))["thread_id"]
             run = await as_(who, "POST", f"/threads/{thread}/runs/wait", {"assistant_id": "echo", "input": {"n": 1}})
             assert run == {"n": 1}

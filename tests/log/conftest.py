@@ -67,7 +67,7 @@ async def stopped_after(reader: LogReader) -> AsyncIterator[LogReader]:
 
 
 class Told:
-    """An Assignment that remembers what it was told. ``positions`` is what it wants of each."""
+    """An Assignment that remembers its calls. ``positions`` is what it wants of each."""
 
     def __init__(self, positions: Mapping[TopicPartition, int] | None = None) -> None:
         self.owned: set[TopicPartition] = set()

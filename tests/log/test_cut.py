@@ -1,4 +1,4 @@
-"""Letting go of the front of a log, on both logs: what is above stays as it is."""
+"""Deleting the front of a log, on both logs: what is above stays as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who owns which partition of a group on Kafka."""
+"""Owners of the partitions of a group on Kafka."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Group:
         member.id = f"member-{self._count * 7919 % 100}-{self._count}"
 
     def rebalance(self, absent: Member | None = None) -> bool:
-        """One round, without a member that is silent. Whether somebody has let go of something: then another one follows."""
+        """One round, without a member that is silent. Whether a member has released something: then another one follows."""
         present = [m for m in self.members if m is not absent]
         joining = {m.id: m.sharing.metadata(TOPICS) for m in present}
         answers = present[0].sharing.assign(Cluster(), joining)

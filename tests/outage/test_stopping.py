@@ -1,4 +1,5 @@
-"""Processes that are told to stop: no longer than the step under way needs, whatever is unavailable; what they leave goes on at once."""
+"""Processes that must stop: no longer than the step under way needs, whatever is unavailable; what they leave goes on at
+once."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Run(NamedTuple):
     recorded: bool
 
     def events(self) -> list[Event]:
-        """What is to be told: all but what a lost attempt said of its end."""
+        """What is to send: all but what a lost attempt said of its end."""
         collected = []
         closed = 0
         for batch in self.batches:

@@ -106,7 +106,7 @@ async def test_tools_tell_when_they_start_and_what_they_say(thread: Thread) -> N
 
 
 async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) -> None:
-    """Ten conversations in which nobody ever waits: the question is answered, the state read, as soon as they are told."""
+    """Ten conversations in which nobody ever waits: the question is answered, the state read, as soon as they are sent."""
 
     async def talk(number: int) -> None:
         one = Thread(thread.http, thread.url, f"{thread.id[:-2]}{number:02d}")
@@ -176,7 +176,8 @@ async def test_a_call_of_a_tool_by_a_model_that_cannot_stream_is_one(thread: Thr
 
 
 async def test_of_answers_given_at_once_at_two_gateways_exactly_one_wins(thread: Thread, pair: Pair) -> None:
-    """And every other is told that the interrupt is taken, whichever gateway asks first and whatever the read model knows yet."""
+    """And every other is answered that the interrupt is taken, whichever gateway asks first and whatever the read model knows
+    yet."""
 
     async def ask(number: int) -> None:
         one = Thread(thread.http, thread.url, f"{thread.id[:-2]}{number:02d}")

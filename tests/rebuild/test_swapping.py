@@ -17,7 +17,7 @@ CLIENTS = 4
 
 
 class Client:
-    """Goes through the life of one thread after another, and remembers what it was told."""
+    """Goes through the life of one thread after another, and remembers what it was answered."""
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http

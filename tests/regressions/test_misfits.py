@@ -1,4 +1,4 @@
-"""States that do not fit their graph: shown with an error per field, and mended by an update."""
+"""States that do not fit their graph: shown with an error per field, and repaired by an update."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a project's own code gets wrong is told as its own, and what it keeps secret stays so."""
+"""What a project's own code gets wrong is reported as its own, and what it keeps secret stays so."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ async def _not_interrupted(client: LangGraphClient, thread: str) -> None:
 async def test_a_thread_that_waits_for_a_human_still_does_after_a_cancelled_run(
     client: LangGraphClient, thread: str, action: Any
 ) -> None:
-    """Who looks for threads that wait for an answer finds it again, and can answer."""
+    """A search for threads that wait for an answer finds it again, and a client can answer."""
     await client.runs.wait(thread, "interrupting", input={"draft": "x"})
     before = await client.threads.get(thread)
     later = await client.runs.create(thread, "interrupting", input={"draft": "y"}, after_seconds=600)

@@ -1,4 +1,4 @@
-"""A snapshot stands in for whatever is below a cut: what is folded on top of it gives the same rows, in every column."""
+"""A snapshot replaces whatever is below a cut: what is folded on top of it gives the same rows, in every column."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class CronStack(Stack):
             return row
 
     async def created(self) -> AsyncIterator[ev.RunCreated]:
-        """Runs as the log tells of them, from its beginning."""
+        """Runs as the log shows them, from its beginning."""
         while True:
             for record in await asyncio.wait_for(self.reader.read(), LIMIT_S):
                 event = ev.decode(envelope.type_of(record.headers), record.value)

@@ -71,7 +71,7 @@ class Stack:
                     return task
 
     async def fall_silent(self) -> None:
-        """The worker is never heard of again and its lease is over; from now on another one claims."""
+        """The worker never returns and its lease is over; from now on another one claims."""
         pipe, silent = self.backbone.pipe, self.worker
         self.worker = f"w-{new_id()}"
         assert await pipe.call("ZADD", pipe.key("leases"), "XX", "CH", 0, silent) == 1
@@ -92,7 +92,7 @@ class Stack:
         self.backbone.queue.release(self.worker, task.id)
 
     async def answer(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Tell whoever asks where the thread stands; what was asked."""
+        """Answer queries for the thread's state; the queries."""
         client = connect(self.backbone.settings.redis_uri, socket_timeout=None)
         try:
             _, data = await asyncio.wait_for(

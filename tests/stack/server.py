@@ -1,7 +1,7 @@
 """Processes of langlog under test: started, waited for until they say that they are ready, stopped or killed.
 
 Each runs in a process group of its own, so that a kill can take its children along. What it writes goes to a file and
-is shown when a test fails (see ``tests/conftest.py``). A process that dies is noticed by whoever waits for it.
+is shown when a test fails (see ``tests/conftest.py``). A process that dies is noticed by each waiter.
 """
 
 from __future__ import annotations

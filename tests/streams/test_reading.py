@@ -1,4 +1,4 @@
-"""Who reads a stream when, how fast, and what part of it; and that no reader is anybody else's business."""
+"""Readers of streams: when they read, how fast, and which part; and that no reader is anybody else's business."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ async def test_what_keeps_its_latest_checkpoints_is_thinned_once_for_each_change
 
 
 async def test_a_run_that_is_told_of_says_so_though_its_thread_expired(make_sweeping: Any) -> None:
-    """Expiry is a deletion like any other: what a webhook is told of is kept."""
+    """Expiry is a deletion like any other: what a webhook reports is kept."""
     sections = {"webhooks": {"url": {"require_https": False, "disable_loopback": False}}}
     async with make_sweeping({"default_ttl": SOON}, **sections) as stack:
         body = {"assistant_id": "echo", "input": {}, "webhook": "http://127.0.0.1:9/nobody", "on_completion": "keep"}

@@ -1,4 +1,4 @@
-"""The project's own ``schemas``, which must not be taken for a part of the server."""
+"""The project's own ``schemas``, which must not be imported as a part of the server."""
 
 from typing_extensions import TypedDict
 

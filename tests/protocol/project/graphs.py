@@ -35,11 +35,11 @@ def more(state: Steps) -> str:
 
 
 steps = StateGraph(Steps).add_node("step", step).add_edge(START, "step").add_conditional_edges("step", more).compile()
-"""As many states as asked for."""
+"""As many states as requested."""
 
 
 class Speaker(BaseChatModel):
-    """Says the numbers up to what it was told, a word at a time."""
+    """Says the numbers up to a given one, a word at a time."""
 
     @property
     def _llm_type(self) -> str:
@@ -130,5 +130,5 @@ def report(state: Asked) -> Asked:
 
 reporting = StateGraph(Asked).add_node("report", report).add_edge(START, "report").add_edge("report", END)
 reporter = reporting.compile(transformers=[CustomTransformer, UpdatesTransformer])
-"""Tells of its steps and of what they write, since it was compiled so."""
+"""Streams its steps and what they write, since it was compiled so."""
 quiet = reporting.compile()

@@ -1,4 +1,5 @@
-"""Returns what it is told to return, decoded from JSON text: also what no client could send. ``odd keys``: a dict that JSON has no form for."""
+"""Returns what its input holds, decoded from JSON text: also what no client could send. ``odd keys``: a dict that JSON has no
+form for."""
 
 import json
 from typing import Any
