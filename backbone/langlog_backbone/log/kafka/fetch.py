@@ -47,7 +47,7 @@ class KafkaFetcher:
                 done = True
                 return records
             except (KafkaError, OSError, TimeoutError) as error:
-                raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
+                raise LogUnavailable(f"Kafka did not answer for records of {topic}: {error or 'no answer'}") from None
             finally:
                 if not done:
                     await self.stop()

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import (
@@ -63,6 +62,7 @@ from .client import (
 )
 from .fetch import KafkaFetcher
 from .member import KafkaMember
+from .offsets import QUERY_TIMEOUT_S, OffsetQueries
 from .reader import KafkaReader
 from .sharing import Sharing
 from .topics import prepare_topics
@@ -77,8 +77,6 @@ PROBE_PAUSE_S = 0.25
 """Between two connection attempts while no broker answers."""
 STOP_TIMEOUT_S = 5.0
 """For what is still being sent at `stop`."""
-QUERY_TIMEOUT_S = 10.0
-"""For questions to the cluster: end offsets, committed positions."""
 CUT_TIMEOUT_S = 60.0
 """For the cluster to delete records."""
 RETRY_PAUSE_S = 0.1
@@ -103,8 +101,7 @@ class KafkaLog:
         self._producer: AIOKafkaProducer | None = None
         self._making: asyncio.Task[AIOKafkaProducer] | None = None
         self._admin: AIOKafkaAdminClient | None = None
-        self._offsets_reader: AIOKafkaConsumer | None = None
-        self._querying = asyncio.Lock()
+        self._offsets = OffsetQueries(lambda: make_consumer(bootstrap, self._settings), self.partitions)
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
@@ -156,11 +153,11 @@ class KafkaLog:
                     await producer.stop()
             except (KafkaError, OSError, TimeoutError):
                 await discard_producer(producer)
-        for closing in (self._admin and self._admin.close(), self._offsets_reader and self._offsets_reader.stop()):
+        for closing in (self._admin and self._admin.close(), self._offsets.stop()):
             if closing is not None:
                 with contextlib.suppress(KafkaError, OSError):
                     await closing
-        self._admin = self._offsets_reader = None
+        self._admin = None
         await self._fetcher.stop()
         if self._closing:
             await asyncio.wait(self._closing)
@@ -230,23 +227,13 @@ class KafkaLog:
         await self.end_offsets(self._topics[0])  # asks the leader of each partition
 
     async def end_offsets(self, topic: str) -> list[int]:
-        return await self._query_offsets(topic, lambda reader, partitions: reader.end_offsets(partitions))
+        return await self._reachable_offsets().end(self._stored(topic))
 
     async def start_offsets(self, topic: str) -> list[int]:
-        return await self._query_offsets(topic, lambda reader, partitions: reader.beginning_offsets(partitions))
+        return await self._reachable_offsets().start(self._stored(topic))
 
     async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
-        at_ms = math.ceil(moment.timestamp() * 1000)
-
-        async def find(reader: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
-            ends = await reader.end_offsets(partitions)
-            by_time = await reader.offsets_for_times(dict.fromkeys(partitions, at_ms))
-            return {
-                partition: ends[partition] if by_time.get(partition) is None else by_time[partition].offset
-                for partition in partitions
-            }
-
-        return await self._query_offsets(topic, find)
+        return await self._reachable_offsets().at(self._stored(topic), moment)
 
     async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
         starts: dict[str, list[int]] = {
@@ -267,30 +254,10 @@ class KafkaLog:
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka did not cut the log: {error or 'no answer'}") from None
 
-    async def _query_offsets(
-        self,
-        topic: str,
-        query: Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
-    ) -> list[int]:
-        """A number for each partition of the topic. Raises LogUnavailable."""
-        partitions = [KafkaPartition(self._stored(topic), p) for p in range(self.partitions)]
+    def _reachable_offsets(self) -> OffsetQueries:
         if self._down:
             raise LogUnavailable("Kafka cannot be reached")
-        try:
-            async with asyncio.timeout(QUERY_TIMEOUT_S):
-                async with self._querying:
-                    if self._offsets_reader is None:
-                        reader = make_consumer(self._bootstrap, self._settings)
-                        try:
-                            await reader.start()
-                        except BaseException:
-                            await reader.stop()
-                            raise
-                        self._offsets_reader = reader
-                    offsets = await query(self._offsets_reader, partitions)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka cannot be asked: {error or 'no answer'}") from None
-        return [offsets[partition] for partition in partitions]
+        return self._offsets
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         if self._down:
@@ -377,7 +344,9 @@ class KafkaLog:
                         if entry.offset >= 0 and partition in wanted
                     }
         except (OSError, TimeoutError):
-            raise LogUnavailable(f"Kafka cannot be asked: {failure or 'no answer'}") from None
+            raise LogUnavailable(
+                f"Kafka did not answer for the positions of groups: {failure or 'no answer'}"
+            ) from None
 
     async def group_positions(self) -> dict[str, Positions]:
         topics = {self._stored(topic): topic for topic in self._topics}
@@ -411,7 +380,9 @@ class KafkaLog:
                 groups = [name for name, _ in await self._admin.list_consumer_groups()]
                 by_group = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka cannot be asked: {failure or error or 'no answer'}") from None
+            raise LogUnavailable(
+                f"Kafka did not answer for the positions of groups: {failure or error or 'no answer'}"
+            ) from None
         named = zip(groups, by_group, strict=True)
         return {group.removeprefix(self._prefix): positions for group, positions in named if positions}
 
