@@ -78,8 +78,8 @@ class Call:
 
     @property
     def configuration(self) -> Object:
-        found = self.params.get("configuration")
-        return found if isinstance(found, dict) else {}
+        configuration = self.params.get("configuration")
+        return configuration if isinstance(configuration, dict) else {}
 
 
 Method = Callable[[Call], Awaitable[Any]]
@@ -236,16 +236,16 @@ class A2a:
             task = tasks.submitted(run.thread_id, run.run_id, message, call.dialect)
             return {"task": task} if call.dialect.v1 else task
         await self._runs.finish(call.request, run)
-        found = await self._look(run.thread_id, run.run_id)
+        current = await self._read_task(run.thread_id, run.run_id)
         task = {
             "kind": "task",
-            "id": found.id,
-            "contextId": found.thread_id,
-            "history": await self._history(call, found),
-            "status": tasks.status(found, call.dialect),
+            "id": current.id,
+            "contextId": current.thread_id,
+            "history": await self._history(call, current),
+            "status": tasks.status(current, call.dialect),
         }
-        if found.state == "completed":
-            task["artifacts"] = [tasks.artifact(found, call.assistant_id)]
+        if current.state == "completed":
+            task["artifacts"] = [tasks.artifact(current, call.assistant_id)]
         return {"task": task} if call.dialect.v1 else task
 
     async def _stream(self, call: Call) -> web.StreamResponse:
@@ -258,11 +258,11 @@ class A2a:
             out = TaskOut(call.request, core, watch, run, call.id, call.dialect)
             await out.begin(tasks.submitted(run.thread_id, run.run_id, message, call.dialect))
             out.guard(watch)
-            out.read_task = self._look
+            out.read_task = self._read_task
             watch.missed = run.origin.key is not None  # the run of a repetition may be over already
-            ask = core.permissions.running(call.request, run.command)
+            check = core.permissions.running(call.request, run.command)
             follow = TaskFollower(core, out, watch, run, call.dialect).follow
-            return await out.while_permitted(core.permissions, run.thread_id, "leave", ask, follow)
+            return await out.while_permitted(core.permissions, run.thread_id, "leave", check, follow)
         finally:
             core.watches.close(watch)
             core.leave_stream(call.request)
@@ -297,13 +297,13 @@ class A2a:
                 "messages. Graph input schema must include a 'messages' field to accept text or file parts. "
                 f"Available input fields: {fields}",
             )
-        said = {
+        message_input = {
             "role": "user",
             "content": tasks.content_of(given.texts),
             "id": str(message.get("messageId") or uuid4()),
             "additional_kwargs": {"a2a": {"task_start_id": start_id}},
         }
-        return {**given.data, "messages": [said]}
+        return {**given.data, "messages": [message_input]}
 
     async def _waits_for_input(self, id: str) -> bool:
         thread_id, _, run_id = id.partition(":")
@@ -318,7 +318,7 @@ class A2a:
             "kind": "task",
             "id": task.id,
             "contextId": task.thread_id,
-            "status": tasks.status(task, call.dialect, said=True),
+            "status": tasks.status(task, call.dialect, with_text=True),
             "history": await self._history(call, task),
         }
 
@@ -342,13 +342,13 @@ class A2a:
             column="t.metadata",
         )
         rows = await self._core.reads.rows(sql, *values)
-        found = []
+        shown_tasks = []
         for row in rows:
             task = tasks.task_of(row, row["thread_id"])
             if wanted is not None and task.state != wanted:
                 continue
             shown = tasks.artifact(task, call.assistant_id) if params.get("includeArtifacts") else None
-            found.append(
+            shown_tasks.append(
                 {
                     "kind": "task",
                     "id": task.id,
@@ -361,9 +361,9 @@ class A2a:
         total = rows[0]["total"] if rows else 0
         following = offset + len(rows)
         return {
-            "tasks": found,
+            "tasks": shown_tasks,
             "totalSize": total,
-            "pageSize": len(found),
+            "pageSize": len(shown_tasks),
             "nextPageToken": str(following) if following < total else "",
         }
 
@@ -383,12 +383,12 @@ class A2a:
             raise RpcError(NOT_CANCELABLE, "Task is not cancelable in its current state") from None
         finally:
             self._core.watches.close(watch)
-        task = await self._look(task.thread_id, task.run_id)
+        task = await self._read_task(task.thread_id, task.run_id)
         return {
             "kind": "task",
             "id": task.id,
             "contextId": task.thread_id,
-            "status": tasks.status(task, call.dialect, said=True),
+            "status": tasks.status(task, call.dialect, with_text=True),
             "history": await self._history(call, task),
         }
 
@@ -416,7 +416,7 @@ class A2a:
             raise missing
         return tasks.task_of(row, thread_id)
 
-    async def _look(self, thread_id: str, run_id: str) -> Task:
+    async def _read_task(self, thread_id: str, run_id: str) -> Task:
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
         if row is None:  # rolled back, or removed with its thread
             return Task(thread_id, run_id, "canceled", now_iso())
@@ -429,8 +429,8 @@ class A2a:
         marks = await self._core.reads.rows(SQL["marks"], task.thread_id)
         own = task.run_id if call.request.headers.get(SCOPE, "").lower() == "task" else None
         runs = {row["mark"]: row["run_id"] for row in marks}
-        found = tasks.history(task.values, task.thread_id, runs, call.dialect, own)
-        return found[-length:] if isinstance(length, int) and length > 0 else ([] if length == 0 else found)
+        messages = tasks.history(task.values, task.thread_id, runs, call.dialect, own)
+        return messages[-length:] if isinstance(length, int) and length > 0 else ([] if length == 0 else messages)
 
 
 def _context(message: Object) -> str:
@@ -447,8 +447,8 @@ def _context(message: Object) -> str:
 
 
 def _schema(assistant: Any) -> Object:
-    found: Object = msgspec.json.decode(assistant["input_schema"] or "null") or {}
-    return found
+    schema: Object = msgspec.json.decode(assistant["input_schema"] or "null") or {}
+    return schema
 
 
 def _fields(assistant: Any) -> list[str]:

@@ -99,10 +99,10 @@ def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
     return Task(thread_id, row["run_id"], state, iso(moment), message, values, schemas)
 
 
-def status(task: Task, dialect: Dialect, *, said: bool = False) -> Object:
-    """The ``status`` of a task; ``said``: with a sentence in any case."""
+def status(task: Task, dialect: Dialect, *, with_text: bool = False) -> Object:
+    """The ``status`` of a task; ``with_text``: with a sentence in any case."""
     members: Object = {"state": dialect.state(task.state), "timestamp": task.at}
-    text = task.error or (STATUS_TEXTS.get(task.state, "") if said else "")
+    text = task.error or (STATUS_TEXTS.get(task.state, "") if with_text else "")
     if text:
         members["message"] = {
             "kind": "message",

@@ -90,18 +90,18 @@ class History:
         for row in standing.ended:
             end = (row["attempt"], row["frame_count"])
             batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), end, recorded=row["resumable"])
-            found = {e.seq: e for e in told(batches, row["attempt"])}
-            newest = max(found, default=0)
-            found |= {event.seq: event for event in derived(ending_of(row), newest)}
-            yield [found[seq] for seq in sorted(found) if after < seq <= upto]
+            by_number = {e.seq: e for e in events_of(batches, row["attempt"])}
+            newest = max(by_number, default=0)
+            by_number |= {event.seq: event for event in derived(ending_of(row), newest)}
+            yield [by_number[seq] for seq in sorted(by_number) if after < seq <= upto]
         run_id = standing.run_id
         if run_id is not None:
             batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=standing.resumable)
-            found = {e.seq: e for e in told(batches, standing.attempt)}
+            by_number = {e.seq: e for e in events_of(batches, standing.attempt)}
             begun = standing.beginning
-            if begun is not None and found and begun.seq < min(found):  # Redis keeps the newest frames alone
-                found[begun.seq] = begun
-            yield [found[seq] for seq in sorted(found) if after < seq <= upto]
+            if begun is not None and by_number and begun.seq < min(by_number):  # Redis keeps the newest frames alone
+                by_number[begun.seq] = begun
+            yield [by_number[seq] for seq in sorted(by_number) if after < seq <= upto]
 
     async def _batches(
         self, run_id: str, recent: list[Batch], end: FramePosition | None, *, recorded: bool
@@ -109,14 +109,14 @@ class History:
         recent.sort(key=lambda batch: (batch.attempt, batch.first))
         retried = any(batch.attempt > 1 for batch in recent)  # how far the lost attempts went nobody knows
         if recorded and (retried or not is_complete(recent, end)):
-            found = recent + await self._backlog.recorded(run_id)
-            return sorted(found, key=lambda batch: (batch.attempt, batch.first))
+            known = recent + await self._backlog.recorded(run_id)
+            return sorted(known, key=lambda batch: (batch.attempt, batch.first))
         return recent
 
 
-def told(batches: list[Batch], attempt: int) -> list[Event]:
+def events_of(batches: list[Batch], attempt: int) -> list[Event]:
     """The events of a run's frames; ``attempt``: the newest that the read model knows. A lost one's end was never told."""
-    found = []
+    events = []
     attempt = max([attempt, *(batch.attempt for batch in batches)])
     closed: set[int] = set()
     for batch in batches:
@@ -128,8 +128,8 @@ def told(batches: list[Batch], attempt: int) -> list[Event]:
             if batch.attempt not in closed:
                 event = event_of(batch.run_id, frame)
                 if event is not None:
-                    found.append(event)
-    return found
+                    events.append(event)
+    return events
 
 
 def ending_of(row: Any) -> Ending:

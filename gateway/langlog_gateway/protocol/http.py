@@ -100,9 +100,9 @@ class Protocol:
         out.guard(subscriber)
         await out.open()
         permissions = self._core.permissions
-        ask = permissions.reading(request, feed.thread_id)
+        check = permissions.reading(request, feed.thread_id)
         follow = partial(self._follow, request, out, feed, subscriber, wanted, sdk=sdk)
-        return await out.while_permitted(permissions, feed.thread_id, "ask", ask, follow)
+        return await out.while_permitted(permissions, feed.thread_id, "ask", check, follow)
 
     async def _follow(
         self, request: web.Request, out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: Filter, *, sdk: bool
@@ -112,11 +112,11 @@ class Protocol:
         if subscriber.certain:
             await catch_up(out, feed, subscriber, wanted, sdk=sdk)
         while True:
-            found = await subscriber.wait(beat)
+            events = await subscriber.wait(beat)
             if loop.time() >= beat:
                 beat += self._core.settings.heartbeat_s
                 await out.write(HEARTBEAT)
-            if not found:
+            if not events:
                 continue
             if not subscriber.certain:  # the thread has come to be meanwhile
                 try:
@@ -169,10 +169,10 @@ def _event_text(events: Sequence[Event], *, sdk: bool) -> bytes:
 async def _json(request: web.Request) -> object:
     """The body. Raises ApiError 400."""
     try:
-        found: object = decode_any(await request.read())
+        decoded: object = decode_any(await request.read())
     except msgspec.DecodeError:
         raise ApiError(400, BAD_JSON) from None
-    return found
+    return decoded
 
 
 async def _silence(request: web.Request) -> web.StreamResponse:

@@ -99,17 +99,17 @@ class Sockets:
             try:
                 body = decode_any(message.data.encode())
             except msgspec.DecodeError:
-                await socket.say(error(None, "invalid_argument", BAD_JSON))
+                await socket.send_text(error(None, "invalid_argument", BAD_JSON))
                 continue
             except ApiError as refused:
-                await socket.say(error(None, "invalid_argument", refused.detail))
+                await socket.send_text(error(None, "invalid_argument", refused.detail))
                 continue
             command = read_envelope(body)
             if isinstance(command, bytes):
-                await socket.say(command)
+                await socket.send_text(command)
                 continue
             with socket.answering():
-                await socket.say(await self._commands.answer(request, command, socket))
+                await socket.send_text(await self._commands.answer(request, command, socket))
 
     def _close_all(self) -> None:
         for socket in tuple(self._open):
@@ -184,9 +184,9 @@ class Socket:
         self._held = False
         permissions = core.permissions
         self._permission = permissions.open(request, thread_id, self._refuse, "ask")
-        ask = permissions.reading(request, thread_id)
-        if ask is not None:
-            self._permission.follow(ask)
+        check = permissions.reading(request, thread_id)
+        if check is not None:
+            self._permission.follow(check)
         self._run: str | None = None
         self._graph = ""
         self._started_after = 0
@@ -238,7 +238,7 @@ class Socket:
         feed = await self._followed()
         if not await self._allowed():
             raise Refused("no_such_run", NO_ACTIVE_RUN)
-        events = [event async for found in feed.past(self._started_after, feed.head) for event in found]
+        events = [event async for batch in feed.past(self._started_after, feed.head) for event in batch]
         return tree(events, self._run, self._graph)
 
     # listener
@@ -285,7 +285,7 @@ class Socket:
             self._held = False
             self._begin()
 
-    async def say(self, text: bytes) -> None:
+    async def send_text(self, text: bytes) -> None:
         """Send an answer."""
         if not self.closing:
             with contextlib.suppress(ConnectionResetError):

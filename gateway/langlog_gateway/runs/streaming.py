@@ -170,8 +170,8 @@ class RunStreams:
         if run.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
         permissions = self._core.permissions
-        ask = permissions.running(request, run.command)
-        return await out.while_permitted(permissions, run.thread_id, "leave", ask, follower.follow)
+        check = permissions.running(request, run.command)
+        return await out.while_permitted(permissions, run.thread_id, "leave", check, follower.follow)
 
     async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
         """A stream whose one event is the error. A caller who may not read gets status 200 too (wire contract §18)."""
@@ -195,9 +195,9 @@ class RunStreams:
             return await out.close()
         out.guard(watch)
         permissions = self._core.permissions
-        ask = permissions.reading(request, watch.thread_id)
+        check = permissions.reading(request, watch.thread_id)
         follow = partial(self._joined, request, out, watch, run_id, row)
-        return await out.while_permitted(permissions, watch.thread_id, "leave", ask, follow)
+        return await out.while_permitted(permissions, watch.thread_id, "leave", check, follow)
 
     async def _joined(
         self, request: web.Request, out: StreamOut, watch: Watch, run_id: str, row: Any

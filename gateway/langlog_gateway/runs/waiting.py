@@ -16,7 +16,7 @@ from langlog_schemas import commands as cmd
 from ..core import Core, json_response
 from ..http.errors import JSON
 from ..responses.failures import RUN_NOT_FOUND
-from ..streams.permission import Ask, PermissionEnded
+from ..streams.permission import Check, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
 from ..streams.stream_out import GOING_DOWN
 from ..streams.watch import Watch
@@ -32,7 +32,7 @@ class RunWaits:
         self._core = core
 
     async def answer(
-        self, request: web.Request, watch: Watch, run_id: str, ask: Ask | None, *, exists: bool = True
+        self, request: web.Request, watch: Watch, run_id: str, check: Check | None, *, exists: bool = True
     ) -> web.StreamResponse:
         """The run's output, once it is over. The watch must have been opened before the run could end.
 
@@ -48,9 +48,9 @@ class RunWaits:
         until = min(began + GRACE_S, beat)
         try:
             async with self._core.permissions.hold(request, watch.thread_id, "leave") as permission:
-                if ask is not None:
-                    permission.follow(ask, at_once=False)
-                while (found := await self._look(watch, run_id)) is None:
+                if check is not None:
+                    permission.follow(check, at_once=False)
+                while (end := await self._ended_answer(watch, run_id)) is None:
                     await watch.wait(until)
                     if watch.closing:
                         raise ConnectionResetError(GOING_DOWN)
@@ -74,25 +74,25 @@ class RunWaits:
                 raise ended.error from None
             raise ConnectionResetError(ended.error.detail) from None
         if response is None:
-            return json_response(found, headers=headers)
-        await response.write(found)
+            return json_response(end, headers=headers)
+        await response.write(end)
         await response.write_eof()
         return response
 
     async def until_ended(self, watch: Watch, run_id: str) -> bytes:
         """The run's answer; for those who send nothing meanwhile."""
         loop = asyncio.get_running_loop()
-        while (found := await self._look(watch, run_id)) is None:
+        while (end := await self._ended_answer(watch, run_id)) is None:
             await watch.wait(loop.time() + self._core.settings.heartbeat_s)
             if watch.closing:
                 raise ConnectionResetError(GOING_DOWN)
-        return found
+        return end
 
-    async def _look(self, watch: Watch, run_id: str) -> bytes | None:
+    async def _ended_answer(self, watch: Watch, run_id: str) -> bytes | None:
         while watch.updates:
             end = ended(watch.updates.popleft().event, run_id)
             if end is not None:
-                return await self._told(watch, end)
+                return await self._answer_of(watch, end)
         if not watch.missed:
             return None
         watch.missed = False
@@ -104,10 +104,10 @@ class RunWaits:
             return RUN_NOT_FOUND
         end = await self._core.ends.find(watch.thread_id, run_id, watch.opened_at)
         if end is not None:
-            return await self._told(watch, end)
+            return await self._answer_of(watch, end)
         return RUN_NOT_FOUND if watch.seen else None  # not yet folded
 
-    async def _told(self, watch: Watch, end: Ended) -> bytes:
+    async def _answer_of(self, watch: Watch, end: Ended) -> bytes:
         if end.answer is not None:
             return end.answer
         return values(await self._core.reads.value(SQL["values"], watch.thread_id))

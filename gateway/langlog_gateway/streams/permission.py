@@ -38,7 +38,7 @@ EXPIRED = "The credentials have expired"
 AtDeletion = Literal["end", "ask", "leave"]
 """What becomes of a stream when its thread is deleted: it ends; the handlers are asked, since the stream goes on with a later thread of
 the same id; or it is left alone, since it is one run's and ends with that."""
-Ask = Callable[[], Awaitable[object]]
+Check = Callable[[], Awaitable[object]]
 """Raises ApiError when the caller may no longer read."""
 
 
@@ -57,7 +57,7 @@ class Permission:
         self._check_s = check_s
         self._on_end = on_end
         self._at_deletion = at_deletion
-        self._query: Ask | None = None
+        self._query: Check | None = None
         self._again = False
         self._checking: asyncio.Task[None] | None = None
         self._doubt: asyncio.Future[None] | None = None
@@ -72,8 +72,8 @@ class Permission:
         if self.ended is not None:
             raise PermissionEnded(self.ended)
 
-    def follow(self, check: Ask, *, at_once: bool = True) -> None:
-        """Ask this from now on; ``at_once``: nothing is written before the first answer."""
+    def follow(self, check: Check, *, at_once: bool = True) -> None:
+        """Repeat this check from now on; ``at_once``: nothing is written before the first answer."""
         self._query = check
         self._schedule()
         if at_once:
@@ -113,7 +113,7 @@ class Permission:
             self._timers.append(timer)
 
     def stop(self) -> None:
-        """Ask no more. Writes go on."""
+        """End the checks. Writes go on."""
         self._query = None
         for timer in self._timers:
             timer.cancel()
@@ -141,7 +141,7 @@ class Permission:
             self._checking = asyncio.ensure_future(self._check())
 
     async def _check(self) -> None:
-        """Ask until the answer is of a moment after the last reason to ask."""
+        """Check until the answer is newer than the last reason to check."""
         loop = asyncio.get_running_loop()
         tries_until = loop.time() + self._check_s
         while self._again and (check := self._query) is not None:
@@ -215,7 +215,7 @@ class Permissions:
             if not held:
                 del self._held[thread_id]
 
-    def reading(self, request: web.Request, thread_id: str) -> Ask | None:
+    def reading(self, request: web.Request, thread_id: str) -> Check | None:
         """Whether the caller may still read the thread; one that is gone tells nothing more. None: nobody has to be asked."""
         if request.app.get(GATE) is None:
             return None
@@ -225,7 +225,7 @@ class Permissions:
 
         return check
 
-    def running(self, request: web.Request, command: cmd.CreateRun) -> Ask | None:
+    def running(self, request: web.Request, command: cmd.CreateRun) -> Check | None:
         """Whether the caller may still follow the run that this request made. None: nobody has to be asked.
 
         Handlers of ``threads.create_run`` are not asked again: they may count calls. A caller who may read the thread follows the run

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ..http.errors import ApiError
 from . import sse
-from .permission import Ask, AtDeletion, Permission, PermissionEnded, Permissions
+from .permission import AtDeletion, Check, Permission, PermissionEnded, Permissions
 
 CUT_OFF_WRITE_S = 5.0
 """Time for a reader that lagged too far to take the last event."""
@@ -98,7 +98,7 @@ class StreamOut:
         permissions: Permissions,
         thread_id: str,
         at_deletion: AtDeletion,
-        check: Ask | None,
+        check: Check | None,
         follow: Callable[[], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """What ``follow`` writes, as long as the caller may read it; then the stream ends with the reason."""

@@ -58,15 +58,15 @@ class ThreadEvents:
         """
         thread_id = path_uuid(request, "thread")
         run_id = path_uuid(request, "run") if "run_id" in request.match_info else None
-        asked = query_of(request, thread_id, run_id)
+        query = query_of(request, thread_id, run_id)
         limit = max(1, min(query_int(request, "limit", LIMIT), LIMIT_MAX))
         streamed = "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
         after = after_of(request.headers.get("last-event-id") if streamed else None, request.query.get("after"))
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         await self._exists(thread_id, run_id)
         if streamed:
-            return await self._follow(request, asked, after)
-        page = await self._page(asked, after, limit)
+            return await self._follow(request, query, after)
+        page = await self._page(query, after, limit)
         return encoded_response(EventPage(page.events, str(page.last) if page.more else None))
 
     async def _exists(self, thread_id: str, run_id: str | None) -> None:
@@ -79,41 +79,41 @@ class ThreadEvents:
             return
         raise not_found("Run not found")
 
-    async def _page(self, asked: EventQuery, after: int, limit: int) -> Page:
+    async def _page(self, query: EventQuery, after: int, limit: int) -> Page:
         try:
-            return await self._core.audit.page(asked, after, limit)
+            return await self._core.audit.page(query, after, limit)
         except LogUnavailable:
             raise unavailable("The log") from None
 
-    async def _follow(self, request: web.Request, asked: EventQuery, after: int) -> web.StreamResponse:
+    async def _follow(self, request: web.Request, query: EventQuery, after: int) -> web.StreamResponse:
         core = self._core
         core.enter_stream(request)
         watch: Watch | None = None
         try:
-            watch = await core.watches.open(asked.thread_id)
-            async with core.watermark.waiter(core.log.partition_of(asked.thread_id)) as waiter:
+            watch = await core.watches.open(query.thread_id)
+            async with core.watermark.waiter(core.log.partition_of(query.thread_id)) as waiter:
                 waiter.on_moved = lambda: _moved(watch)
                 out = StreamOut(request, core.settings.heartbeat_s, {})
-                page = await self._page(asked, after, LIMIT)
+                page = await self._page(query, after, LIMIT)
                 await out.open()
                 if request.method == hdrs.METH_HEAD:
                     return await out.close()
-                ask = core.permissions.reading(request, asked.thread_id)
-                follow = partial(self._written, out, watch, asked, page)
-                return await out.while_permitted(core.permissions, asked.thread_id, "leave", ask, follow)
+                check = core.permissions.reading(request, query.thread_id)
+                follow = partial(self._written, out, watch, query, page)
+                return await out.while_permitted(core.permissions, query.thread_id, "leave", check, follow)
         finally:
             if watch is not None:
                 core.watches.close(watch)
             core.leave_stream(request)
 
-    async def _written(self, out: StreamOut, watch: Watch, asked: EventQuery, page: Page) -> web.StreamResponse:
+    async def _written(self, out: StreamOut, watch: Watch, query: EventQuery, page: Page) -> web.StreamResponse:
         """Write the events, from this page on, until the thread is gone."""
         while True:
             await out.write(encoded(page.events))
             if not page.more and not await self._wait(out, watch):
                 return await out.close()
             try:
-                page = await self._page(asked, page.last, LIMIT)
+                page = await self._page(query, page.last, LIMIT)
             except ApiError:  # the client goes on from its last event when it comes back
                 out.break_off()
 
@@ -159,10 +159,10 @@ def moment(text: str | None, name: str) -> datetime | None:
         return None
     for spelling in (text, "+".join(text.rsplit(" ", 1))):  # an unescaped + comes as a space
         try:
-            found = datetime.fromisoformat(spelling)
+            parsed = datetime.fromisoformat(spelling)
         except ValueError:
             continue
-        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
     raise unprocessable(f"Invalid {name}: must be a time in ISO 8601")
 
 

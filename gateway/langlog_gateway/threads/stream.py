@@ -67,9 +67,9 @@ class ThreadStreams:
             follower = ThreadFollower(self._core, self._state, out, watch, modes)
             given = request.headers.get("last-event-id")
             permissions = self._core.permissions
-            ask = permissions.reading(request, thread_id)
+            check = permissions.reading(request, thread_id)
             follow = partial(follower.follow, event_id(given), early=not given)
-            return await out.while_permitted(permissions, thread_id, "end", ask, follow)
+            return await out.while_permitted(permissions, thread_id, "end", check, follow)
         finally:
             if watch is not None:
                 self._core.watches.close(watch)
