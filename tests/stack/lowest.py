@@ -30,7 +30,8 @@ def _name(line: str) -> str:
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TOOLS = [
     line
-    for line in PROJECT["optional-dependencies"]["dev"] + PROJECT["optional-dependencies"]["otel"]
+    for extra in ("dev", "docs", "otel")
+    for line in PROJECT["optional-dependencies"][extra]
     if _name(line) not in ("langlog", *NEWER)
 ]
 
