@@ -100,7 +100,7 @@ def main() -> None:
                 if wanted and name not in wanted:
                     continue
                 for scheme in ("light", "dark"):
-                    console = Console(browser, server.url, color_scheme=scheme, device_scale_factor=1.5)
+                    console = Console(browser, server.url, color_scheme=scheme)
                     shown(console.open(address.format(**names)))
                     file = FOLDER / (f"{name}.png" if scheme == "light" else f"{name}-dark.png")
                     console.page.screenshot(path=file)

@@ -128,3 +128,17 @@ def test_everything_is_behind_the_prefix(guarded: LiveServer) -> None:
     assert httpx.get(f"{guarded.url}/console/").status_code == 404
     root = httpx.get(f"{guarded.url}/team/", headers={"accept": "text/html"})
     assert root.headers["location"] == "/team/console/"
+
+
+def test_a_server_that_goes_away_and_comes_back_is_followed_again(console: Console, guarded: LiveServer) -> None:
+    console.expected += ["ERR_", "500"]
+    page = console.open("threads")
+    signed_in(page, "ada")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    guarded.stop()
+    expect(page.get_by_text("Connection lost")).to_be_visible()
+    guarded.start()
+    expect(page.get_by_text("Connection lost")).to_have_count(0)
+    talked(as_caller(guarded, "ada"), "said after the restart")
+    expect(page.get_by_text("said after the restart").first).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -64,3 +65,18 @@ def test_browsers_are_led_from_the_root_to_the_console_and_programs_are_not(serv
     answer = httpx.get(server.url, headers={"accept": "text/html,application/xhtml+xml"})
     assert (answer.status_code, answer.headers["location"]) == (307, "/console/")
     assert httpx.get(server.url).json() == {"ok": True, "services": {}}
+
+
+def test_the_pages_call_the_public_api_and_nothing_else(server: LiveServer) -> None:
+    """Every path in the sources is one of the OpenAPI document: there is no door of the console's own."""
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    public = {re.sub(r"\{[^}]+\}", "{}", path) for path in document["paths"]}
+    called = set()
+    for file in (Path(__file__).parents[2] / "console" / "src").rglob("*.ts*"):
+        if ".test." in file.name:
+            continue
+        text = file.read_text()
+        called |= {re.sub(r"\$\{[^}]+\}", "{}", path) for path in re.findall(r"\bat`([^`]+)`", text)}
+        called |= set(re.findall(r"""(?:call|callWithHeaders|follow|send)(?:<[^()]*>)?\(\s*"(/[^"]*)\"""", text))
+    assert len(called) > 10
+    assert called - public == set()

@@ -27,6 +27,8 @@ export default function EventsView({ params }: { params: Record<string, string> 
     { key: "since", title: "After", width: "92px", right: true, cell: (event) => <span class="number" title={event.time === null ? "" : exact(event.time)}>{event.time === null || first === null ? "–" : `+${duration(Math.max(0, Date.parse(event.time) - Date.parse(first)))}`}</span> },
     { key: "offset", title: "Offset", width: "70px", right: true, cell: (event) => <span class="number quiet">{event.position.offset}</span> },
   ];
+  // beside an open record there is no room for all of them
+  const fitting = chosen === null ? columns : columns.filter((column) => column.key !== "cause" && column.key !== "offset");
   return (
     <div class="page">
       <PageHead title="Events" trail={[{ text: "Threads", href: to("threads") }, { text: thread.slice(0, 8), href: to("threads", thread) }]}>
@@ -58,7 +60,7 @@ export default function EventsView({ params }: { params: Record<string, string> 
       {found.events.length > 0 && shown.length === 0 && <Nothing title="No record of this kind" />}
       {shown.length > 0 && (
         <div class={`events${chosen === null ? "" : " two"}`}>
-          <Table label="Events" rows={shown} columns={columns} keyOf={(event) => `${event.position.partition}-${event.position.offset}`} hrefOf={(event) => to("threads", thread, "events", { run, kind, at: String(event.position.offset) })} rowHeight={30} />
+          <Table label="Events" rows={shown} columns={fitting} keyOf={(event) => `${event.position.partition}-${event.position.offset}`} hrefOf={(event) => to("threads", thread, "events", { run, kind, at: String(event.position.offset) })} rowHeight={30} />
           {chosen && <Record event={chosen} events={found.events} thread={thread} />}
         </div>
       )}

@@ -130,12 +130,12 @@ function Filters({ filters }: { filters: URLSearchParams }) {
       </label>
       <label>
         Metadata
-        <input class="input" name="metadata" data-filter size={18} placeholder="user=ada" value={filters.get("metadata") ?? ""} aria-invalid={wrong !== null} title={wrong ?? "key=value, other=value, or a JSON object"} onChange={(event) => setQuery({ metadata: event.currentTarget.value })} spellcheck={false} autocomplete="off" />
+        <input class="input" name="metadata" data-filter size={14} placeholder="user=ada" value={filters.get("metadata") ?? ""} aria-invalid={wrong !== null} title={wrong ?? "key=value, other=value, or a JSON object"} onChange={(event) => setQuery({ metadata: event.currentTarget.value })} spellcheck={false} autocomplete="off" />
       </label>
       <label>
         Order
         <select class="select" name="sort" value={filters.get("sort") ?? ""} onChange={(event) => setQuery({ sort: event.currentTarget.value })}>
-          <option value="">last changed</option>
+          <option value="">changed</option>
           <option value="created">newest</option>
         </select>
       </label>
