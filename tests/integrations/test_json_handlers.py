@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 import msgspec
 import pytest
@@ -129,6 +130,23 @@ async def things(client: LangGraphClient) -> None:
     await client.crons.delete(cron["cron_id"])
 
 
+async def other_ways(url: str, thread_id: str) -> None:
+    """The streaming protocol and MCP."""
+    async with aiohttp.ClientSession(url, headers={"authorization": "ann"}) as http:
+        body: Any = {"channels": ["values", "input", "lifecycle"], "since": 0}
+        async with http.post(f"/threads/{thread_id}/stream/events", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            told = b""
+            while b"input.requested" not in told or b'"completed"' not in told:
+                told += await asyncio.wait_for(answer.content.readany(), 30)
+        assert SECRET.encode() in told and MARK.encode() not in told
+        call = {"name": "asks", "arguments": {"text": SECRET}}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        async with http.post("/mcp/", json=body, headers={"accept": "application/json, text/event-stream"}) as answer:
+            text = await answer.text()
+        assert SECRET in text and MARK not in text, text
+
+
 @pytest.mark.timeout(400)
 async def test_what_json_handlers_seal_is_in_clear_nowhere(
     kafka_folder: KafkaBroker | None, tmp_path: Path, receiver: tuple[str, asyncio.Queue[Any]]
@@ -152,6 +170,7 @@ async def test_what_json_handlers_seal_is_in_clear_nowhere(
             await things(client)
             delivered = await asyncio.wait_for(came.get(), 60)
             assert delivered["values"]["answer"] == f"{SECRET} {SECRET} {SECRET}"
+            await other_ways(live.url, thread_id)
             assert await stores.rows_with(SECRET) == []
             assert await stores.keys_with(SECRET) == []
 
