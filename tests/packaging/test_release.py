@@ -24,12 +24,14 @@ def git(clone: Path, *words: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Of the last commit, with a change that is not released yet."""
+    """Of the last commit, with one change that is not released yet."""
     made = tmp_path / "langlog"
     git(tmp_path, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(made))
     git(made, "checkout", "--quiet", "-B", "main")
     git(made, "config", "user.name", "Somebody")
     git(made, "config", "user.email", "somebody@example.org")
+    for pending in (made / "changes").glob("*.*.md"):
+        pending.unlink()
     (made / "changes" / "+frobnicate.added.md").write_text(FRAGMENT + "\n")
     git(made, "add", "--all")
     git(made, "commit", "--quiet", "--message", "Frobnicate")
