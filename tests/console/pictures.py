@@ -41,6 +41,14 @@ def seed(client: SyncLangGraphClient) -> dict[str, str]:
         name = "worked" if fail_at < 0 else "failed"
         names[name] = thread
         names[f"{name}_run"] = client.runs.list(thread)[0]["run_id"]
+    for graph, asked in (("refunds", {}), ("reviews", {}), ("asks", {"question": "Shall the report go out today?"})):
+        client.runs.wait(client.threads.create(metadata={"user": "ada"})["thread_id"], graph, input=asked)
+    for graph in ("chat", "flow"):
+        names[graph] = client.assistants.search(graph_id=graph)[0]["assistant_id"]
+    client.crons.create(names["flow"], schedule="0 9 * * 1-5", input={"items": [1], "fail_at": -1})
+    for user in ("ada", "grace"):
+        for number, text in enumerate(("prefers short answers", "works in Zurich", "asks about invoices on Mondays")):
+            client.store.put_item(["users", user, "memories"], f"memory-{number + 1}", {"text": text})
     return names
 
 
@@ -74,6 +82,26 @@ def travel(page: Page) -> None:
     expect(page.get_by_role("region", name="State")).to_be_visible()
 
 
+def question(page: Page) -> None:
+    expect(page.get_by_role("article", name="Question")).to_be_visible()
+
+
+def conversation(page: Page) -> None:
+    expect(page.get_by_role("region", name="Messages and state").get_by_text("Done: sent to")).to_be_visible()
+
+
+def drawn(page: Page) -> None:
+    expect(page.get_by_role("region", name="Drawing").get_by_text("1 failed")).to_be_visible()
+
+
+def rows(page: Page) -> None:
+    expect(page.get_by_role("row")).not_to_have_count(1)
+
+
+def article(page: Page) -> None:
+    expect(page.get_by_role("region", name="Version 1")).to_be_visible()
+
+
 PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("threads", "threads", threads),
     ("thread", "threads/{mailed}?tab=checkpoints", thread),
@@ -84,6 +112,12 @@ PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("events", "threads/{mailed}/events?at=1", threads),
     ("diff", "threads/{mailed}/diff", diff),
     ("travel", "threads/{failed}/travel", travel),
+    ("inbox", "inbox?graph=refunds", question),
+    ("try", "try?assistant={chat}&thread={mailed}", conversation),
+    ("graph", "graph?assistant={flow}", drawn),
+    ("crons", "crons", rows),
+    ("assistants", "assistants?assistant={flow}", article),
+    ("store", "store", threads),
 ]
 """Name of the picture, address (with names of `seed` in braces), and what waits until the page shows all."""
 

@@ -59,7 +59,7 @@ export default function Inbox() {
                     setChosen(next);
                   }} />
                 )}
-                <button type="button" class="question" aria-current={open === row} onClick={() => setQuery({ interrupt: keyOf(row) })}>
+                <button type="button" class="inbox-question" aria-current={open === row} onClick={() => setQuery({ interrupt: keyOf(row) })}>
                   <span class="clip">{oneLine(questionOf(row.value), 120)}</span>
                   <span class="quiet row"><span>{row.graph_id}</span><Time at={row.created_at} /></span>
                 </button>

@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isText, messageOf, talks } from "./input";
+
+test("a graph with messages is talked to", () => {
+  assert.equal(talks({ properties: { messages: { type: "array" } } }), true);
+  assert.equal(talks({ properties: { items: {} } }), false);
+  assert.equal(talks(null), false);
+});
+
+test("text alone is text; attachments are content blocks", () => {
+  assert.deepEqual(messageOf("hi", []), { role: "user", content: "hi" });
+  const image = { name: "a.png", type: "image/png", data: "AA==", text: false };
+  assert.deepEqual(messageOf("", [image, { name: "b.md", type: "", data: "# b", text: true }]), { role: "user", content: [{ type: "image", base64: "AA==", mime_type: "image/png" }, { type: "text", text: "b.md:\n# b" }] });
+});
+
+test("what is text is read as text", () => {
+  assert.equal(isText("", "notes.md"), true);
+  assert.equal(isText("application/pdf", "a.pdf"), false);
+});

@@ -1,0 +1,132 @@
+"""The pages of people who build agents: try it, graph, crons, assistants, store."""
+
+from __future__ import annotations
+
+import re
+
+from langgraph_sdk.client import SyncLangGraphClient
+from playwright.sync_api import expect
+
+from tests.console.browser import Console
+
+
+def assistant_of(client: SyncLangGraphClient, graph: str) -> str:
+    return client.assistants.search(graph_id=graph)[0]["assistant_id"]
+
+
+def test_a_graph_is_talked_to_and_answers_live(console: Console, client: SyncLangGraphClient) -> None:
+    page = console.open(f"try?assistant={assistant_of(client, 'chat')}")
+    page.get_by_label("Message", exact=True).fill("hello <b>there</b>")
+    page.get_by_label("Message", exact=True).press("Control+Enter")
+    expect(page.get_by_text("You said: hello <b>there</b>")).to_be_visible()
+    expect(page).to_have_url(re.compile("thread="))
+    events = page.get_by_role("region", name="Events")
+    expect(events.get_by_role("tab", name="updates")).to_be_visible()
+    console.check_accessible()
+    page.get_by_label("Message", exact=True).fill("once more")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("You said: once more")).to_be_visible()
+    page.get_by_role("button", name="New thread").click()
+    expect(page.get_by_text("Your first input makes it.")).to_be_visible()
+
+
+def test_a_file_is_attached_to_a_message(console: Console, client: SyncLangGraphClient) -> None:
+    page = console.open(f"try?assistant={assistant_of(client, 'chat')}")
+    note = {"name": "note.md", "mimeType": "text/markdown", "buffer": b"# Remember the milk"}
+    page.get_by_label("Attach files").set_input_files([note])
+    expect(page.get_by_role("list", name="Attachments").get_by_text("note.md")).to_be_visible()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("region", name="Messages and state").get_by_text("Remember the milk").first).to_be_visible()
+
+
+def test_a_graph_with_another_input_gets_a_form_and_its_failure_is_shown(
+    console: Console, client: SyncLangGraphClient
+) -> None:
+    page = console.open(f"try?assistant={assistant_of(client, 'flow')}")
+    page.get_by_role("button", name="Edit as JSON").click()
+    page.get_by_label("Input as JSON").fill('{"items": [3, 4], "fail_at": 4}')
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("ValueError: item 4 cannot be added").first).to_be_visible()
+
+
+def test_the_drawing_shows_what_nodes_did_and_one_run_of_them(console: Console, client: SyncLangGraphClient) -> None:
+    made = client.assistants.create("flow", name="drawn")["assistant_id"]
+    thread = client.threads.create()["thread_id"]
+    for fail_at in (-1, 4):
+        client.runs.wait(thread, made, input={"items": [3, 4], "fail_at": fail_at}, raise_error=False)
+    page = console.open(f"graph?assistant={made}")
+    drawing = page.get_by_role("region", name="Drawing")
+    expect(drawing.get_by_role("button", name=re.compile("plan ?2."))).to_be_visible()
+    expect(drawing.get_by_role("button", name=re.compile("add ?2..* 1 failed"))).to_be_visible()
+    console.check_accessible()
+    page.get_by_role("list", name="Runs").get_by_role("link").last.click()
+    expect(page.get_by_text("One run")).to_be_visible()
+    expect(drawing.get_by_role("button", name=re.compile("add ?1."))).to_be_visible()
+    drawing.get_by_role("button", name=re.compile("^plan")).click()
+    expect(page.get_by_text("Middle duration")).to_be_visible()
+    page.get_by_label("unfold subgraphs").uncheck()
+    expect(drawing.get_by_role("button", name=re.compile("^work"))).to_be_visible()
+
+
+def test_a_cron_is_fired_paused_and_deleted(console: Console, client: SyncLangGraphClient) -> None:
+    body = {"items": [1], "fail_at": -1}
+    client.crons.create(assistant_of(client, "flow"), schedule="0 9 * * 1-5", input=body, on_run_completed="keep")
+    page = console.open("crons")
+    row = page.get_by_role("row").filter(has_text="0 9 * * 1-5")
+    expect(row.get_by_text("on", exact=True)).to_be_visible()
+    row.get_by_role("button", name="Fire now").click()
+    firings = page.get_by_role("region", name="Cron")
+    expect(firings.get_by_text("success")).to_be_visible()
+    console.check_accessible()
+    row.get_by_role("button", name="Pause").click()
+    expect(row.get_by_text("paused", exact=True)).to_be_visible()
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    expect(row).to_have_count(0)
+
+
+def test_an_assistant_is_edited_compared_and_taken_back(console: Console, client: SyncLangGraphClient) -> None:
+    made = client.assistants.create("flow", name="first name", metadata={"team": "support"})["assistant_id"]
+    page = console.open(f"assistants?assistant={made}")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    page.get_by_label("Name", exact=True).fill("second name")
+    page.get_by_role("button", name="Save as a new version").click()
+    second = page.get_by_role("region", name="Version 2")
+    expect(second.get_by_text("in use")).to_be_visible()
+    expect(second.locator("dd.removed").first).to_contain_text("first name")
+    expect(second.locator("dd.added").first).to_contain_text("second name")
+    console.check_accessible()
+    page.get_by_role("group", name="Versions").get_by_role("button", name="1", exact=True).click()
+    page.get_by_role("button", name="Use this version").click()
+    expect(page.get_by_role("region", name="Version 1").get_by_text("in use")).to_be_visible()
+    assert client.assistants.get(made)["name"] == "first name"
+
+
+def test_items_of_the_store_are_found_put_and_deleted(console: Console, client: SyncLangGraphClient) -> None:
+    for number in range(3):
+        client.store.put_item(["people", "ada"], f"note-{number}", {"n": number, "text": f"<i>note</i> {number}"})
+    client.store.put_item(["people", "bob"], "other", {"n": 9})
+    page = console.open("store")
+    page.get_by_role("navigation", name="Namespaces").get_by_role("button", name="people").click()
+    table = page.get_by_role("table", name="Items")
+    expect(table.get_by_text("other")).to_be_visible()
+    page.get_by_role("navigation", name="Namespaces").get_by_role("button", name="ada").click()
+    expect(table.get_by_text("other")).to_have_count(0)
+    page.get_by_label("Filter").fill("n=2")
+    page.get_by_label("Filter").press("Enter")
+    page.get_by_label("Filter").blur()
+    expect(table.get_by_text("note-1")).to_have_count(0)
+    table.get_by_role("button", name="note-2").click()
+    pane = page.get_by_role("complementary", name="Item")
+    expect(pane.get_by_text("<i>note</i> 2")).to_be_visible()
+    console.check_accessible()
+    pane.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    expect(page.get_by_text("No item here")).to_be_visible()
+    page.get_by_role("button", name="Put an item").click()
+    dialog = page.get_by_role("dialog", name="Put an item")
+    dialog.get_by_label("Key").fill("made")
+    dialog.get_by_label("Value as JSON").fill('{"n": 2}')
+    dialog.get_by_role("button", name="Put", exact=True).click()
+    expect(table.get_by_text("made")).to_be_visible()
+    assert client.store.get_item(["people", "ada"], "made")["value"] == {"n": 2}
