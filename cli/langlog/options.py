@@ -119,7 +119,7 @@ until = click.option("--to", "until", type=Moment(), help="Only what is not youn
 thread_of_run = click.option(
     "--thread", "thread_id", help="The run's thread, if the read model no longer knows it: scanning reads less then."
 )
-yes = click.option("--yes", is_flag=True, help="Do not ask.")
+yes = click.option("--yes", is_flag=True, help="Continue without confirmation.")
 
 
 def confirmed(question: str, *, yes: bool, what: str) -> bool:
@@ -130,5 +130,5 @@ def confirmed(question: str, *, yes: bool, what: str) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{what}: give --yes if that is meant (there is no terminal to ask on).")
+        raise click.UsageError(f"{what}: confirm with --yes (there is no terminal for a prompt).")
     return click.confirm(question, err=True)

@@ -28,7 +28,7 @@ async def log_and_read_model(settings: Settings, *, compared: bool = True) -> As
         settings = _with_log(settings)
         if not settings.database_uri:
             if not folder.is_dir():
-                raise StartError(f"there is no data folder {settings.data_dir} (say --data-dir, or set DATABASE_URI)")
+                raise StartError(f"there is no data folder {settings.data_dir} (use --data-dir, or set DATABASE_URI)")
             server = EmbeddedPostgres(folder)
             try:
                 stack.enter_context(data_folder_lock(folder))

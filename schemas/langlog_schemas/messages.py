@@ -140,7 +140,7 @@ class ReplayQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     thread_id: str
     run_id: str
     checkpoint_id: str | None = None
-    """Go on from this checkpoint of the run instead of its input."""
+    """Start from this checkpoint of the run instead of its input."""
     strict: bool = False
     """Compare generated ids of messages and interrupts too."""
     limit_s: float = 300.0

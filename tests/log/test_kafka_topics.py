@@ -58,7 +58,7 @@ async def test_topics_are_made_with_all_settings_and_found_again(settings: Setti
 
 async def test_another_partition_count_is_refused(settings: Settings) -> None:
     await make_topic(settings, "run-events", 3, {})
-    with pytest.raises(LogFault, match="run-events has 3 partitions, fixed for its life"):
+    with pytest.raises(LogFault, match="run-events has 3 partitions, which cannot be changed"):
         await open_log(settings).start()
 
 

@@ -51,5 +51,5 @@ async def check_pgvector(pool: asyncpg.Pool) -> None:
     if await pool.fetchval(_TYPE) != "vector":
         raise StartError(
             "store.index needs pgvector in the Postgres of the read model: install it there, "
-            "and let a superuser say CREATE EXTENSION vector"
+            "and run CREATE EXTENSION vector as a superuser"
         )

@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
 @options.types
 @options.topics
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
-@click.option("--resume", is_flag=True, help="Go on where an interrupted export to the same file ended.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted export to the same file.")
 @options.data_dir
 def export(
     thread_id: str | None,
@@ -72,9 +72,9 @@ def export(
     from ..services.running import run
 
     if resume and output is None:
-        raise click.UsageError("--resume goes on with a file: name it with --output")
+        raise click.UsageError("--resume continues a file: name it with --output")
     if output is not None and output.exists() and not resume:
-        raise click.UsageError(f"{output} exists: give --resume to go on with it, or another file")
+        raise click.UsageError(f"{output} exists: use --resume to continue it, or name another file")
     if thread_id is not None:
         thread_id = as_uuid(thread_id, "--thread")
         topics = topics or ("commands", "run-events")

@@ -24,10 +24,13 @@ CONFIRMED_BELOW = timedelta(days=1)
 
 @click.command()
 @click.option("--before", type=options.Moment(past=True), required=True, help=f"Where to cut. {options.TIME}.")
-@click.option("--dry", is_flag=True, help="Only say what would be cut.")
-@click.option("--yes", is_flag=True, help="Do not ask before cutting all but the last day.")
+@click.option("--dry", is_flag=True, help="Only print what would be cut.")
+@click.option("--yes", is_flag=True, help="Cut without confirmation, even all but the last day.")
 @click.option(
-    "--ignore-group", "ignored", multiple=True, help="A group of readers that holds nothing back; may be repeated."
+    "--ignore-group",
+    "ignored",
+    multiple=True,
+    help="A consumer group whose position does not limit the cut; may be repeated.",
 )
 @options.data_dir
 def cut(before: datetime, *, dry: bool, yes: bool, ignored: tuple[str, ...], data_dir: Path | None) -> None:
@@ -91,7 +94,7 @@ async def _cut(settings: Settings, before: datetime, *, dry: bool, ignored: tupl
         same = print_comparison(done.comparison)
         if not done.done:
             click.echo(
-                "Nothing was cut, because the read model is not what the log says: see `langlog verify` and `langlog rebuild`."
+                "Nothing was cut, because the read model differs from the log: see `langlog verify` and `langlog rebuild`."
             )
             return 1
         _print_plan(done.plan, before, "were cut")
@@ -115,7 +118,7 @@ def _print_plan(plan: Plan, before: datetime, what: str) -> None:
     for name in sorted({name for names in plan.holders.values() for name in names}):
         held = [f"{topic}/{part}" for (topic, part), names in plan.holders.items() if name in names]
         shown = ", ".join(held[:4]) + (f" and {len(held) - 4} more" if len(held) > 4 else "")
-        click.echo(f"  less than asked for, because {name} has not read more: {shown}")
+        click.echo(f"  less than requested, because {name} has not read further: {shown}")
 
 
 def _size(settings: Settings) -> int | None:

@@ -55,5 +55,7 @@ async def _rewrap(settings: Settings) -> int:
                 done, before = await at_work.rewrap(progress)
         finally:
             await at_work.stop()
-    click.echo(f"{done:,} keys are wrapped anew; {before:,} were wrapped by the first master key before.")
+    click.echo(
+        f"{done:,} keys were wrapped with the present master key; {before:,} were wrapped by the first master key before."
+    )
     return 0

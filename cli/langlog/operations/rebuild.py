@@ -29,9 +29,9 @@ VALUE_WIDTH = 200
 @click.option(
     "--from-scratch",
     is_flag=True,
-    help="The log is right, whatever the live read model says: for one that belongs to another or a newer log.",
+    help="Rebuild from the log alone, without comparison: for a read model of another or a newer log.",
 )
-@click.option("--fresh", is_flag=True, help="Begin anew instead of going on with a rebuild that was interrupted.")
+@click.option("--fresh", is_flag=True, help="Start over instead of continuing an interrupted rebuild.")
 @click.option("--accept-differences", is_flag=True, help="Swap also if the live read model differs from the new one.")
 @click.option(
     "--rollback", is_flag=True, help="Swap back to the read model that the last swap kept, brought up to date."
@@ -123,7 +123,7 @@ async def _rebuild(settings: Settings, log: Any, *, fresh: bool, accept: bool) -
         return 0
     print_comparison(report.comparison)
     if not report.swapped:
-        click.echo("Not swapped in: look at the differences, and say --accept-differences if the new one is right.")
+        click.echo("Not swapped in: check the differences, and use --accept-differences if the new one is right.")
         return 1
     _print_swapped(settings)
     return 0

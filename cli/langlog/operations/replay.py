@@ -31,7 +31,7 @@ STORE_EVENTS = "store-events"
     "--checkpoint",
     cls=options.Renamed,
     former=["--from"],
-    help="Go on from this checkpoint of the run instead of its input.",
+    help="Start from this checkpoint of the run instead of its input.",
 )
 @click.option("--graph", help="Another graph: path.py:object or module:object.")
 @click.option(

@@ -191,7 +191,7 @@ class Embedder:
         to_list = getattr(vector, "tolist", None)
         numbers = vector if to_list is None else to_list()
         if not isinstance(numbers, list | tuple) or len(numbers) != self._dims:
-            raise EmbeddingFailed(f"store.index.embed gave {_count(numbers)} where store.index.dims says {self._dims}")
+            raise EmbeddingFailed(f"store.index.embed gave {_count(numbers)} where store.index.dims is {self._dims}")
         with contextlib.suppress(TypeError):
             if all(
                 map(math.isfinite, array("f", numbers))

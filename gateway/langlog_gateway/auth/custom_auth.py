@@ -138,7 +138,7 @@ class CustomAuth:
             if name not in PARAMETERS and p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
         ]
         if unknown:
-            raise StartError(f"auth.path: authenticate asks for {unknown[0]!r}; known are {sorted(PARAMETERS)}")
+            raise StartError(f"auth.path: authenticate has a parameter {unknown[0]!r}; known are {sorted(PARAMETERS)}")
         self._authenticate: Any = authenticate
         self._auth = auth
         self._context = auth.types.AuthContext

@@ -85,9 +85,7 @@ class Console:
         path = request.match_info["path"]
         file = self._files.get(path)
         if file is None and _FILE.fullmatch(path):
-            raise ApiError(
-                404, f"The console has no file {path[:200]!r}: load its page anew, the server has been updated"
-            )
+            raise ApiError(404, f"The console has no file {path[:200]!r}: reload its page, the server has been updated")
         return _response(request, file or self._page)
 
 

@@ -144,7 +144,7 @@ def query_of(request: web.Request, thread_id: str, run_id: str | None) -> EventQ
     """The filters of the query. Raises ApiError 422."""
     types = tuple(t for text in query_names(request, "type") for t in text.split(",") if t)
     if len(types) > TYPES_MAX:
-        raise unprocessable(f"At most {TYPES_MAX} types can be asked for at once")
+        raise unprocessable(f"At most {TYPES_MAX} types can be requested at once")
     includes = [i for text in query_names(request, "include") for i in text.split(",") if i]
     for name in includes:
         if name not in INCLUDES:
@@ -172,5 +172,5 @@ def after_of(last_event_id: str | None, after: str | None) -> int:
     if text is None or text in ("", "-", "-1"):
         return -1
     if not text.isdecimal() or len(text) > 18:
-        raise unprocessable("Invalid position to go on after: must be the next of a page, or the id of an event")
+        raise unprocessable("Invalid position to continue after: must be the next of a page, or the id of an event")
     return int(text)

@@ -206,7 +206,7 @@ async def _give_name(live: asyncpg.Pool, schema: str, name: str) -> None:
         await connection.execute("SET LOCAL synchronous_commit = on")
         await connection.execute(SQL["lock_names"])
         if await connection.fetchrow(SQL["schema"], name) is not None:
-            raise RebuildError(f"a service has begun {name} meanwhile; say `langlog rebuild` again")
+            raise RebuildError(f"a service has begun {name} meanwhile; run `langlog rebuild` again")
         await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {name}")
 
 

@@ -213,7 +213,7 @@ class KafkaLog:
         self._failed_at = None
         if any(metadata.offset < 0 for metadata in acknowledged):
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
-            raise AppendUnknown("Kafka has the records, but does not say where")
+            raise AppendUnknown("Kafka has the records, but did not return their offsets")
         return [Position(metadata.partition, metadata.offset) for metadata in acknowledged]
 
     async def key_ids(self, thread_id: str) -> set[str]:

@@ -79,7 +79,7 @@ class KafkaReader:
                 fetched = await self._fetch(max_records)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
                 raise LogFault(
-                    f"a position to go on from is not in the log (it was cut, see docs/how-to/retention.md?): {error}"
+                    f"the log no longer holds the position to read from (was it cut? see docs/how-to/retention.md): {error}"
                 ) from None
             except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
                 raise LogFault(f"Kafka does not let langlog read: {error}") from None

@@ -121,8 +121,8 @@ async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[st
 def _check(topic: str, partitions: Sequence[Mapping[str, Any]], config: Mapping[str, str], settings: Settings) -> None:
     if len(partitions) != settings.partitions:
         raise LogFault(
-            f"topic {topic} has {len(partitions)} partitions, fixed for its life; "
-            f"LANGLOG_PARTITIONS says {settings.partitions}"
+            f"topic {topic} has {len(partitions)} partitions, which cannot be changed: "
+            f"LANGLOG_PARTITIONS is {settings.partitions}"
         )
     needed = message_bytes(settings)
     if (

@@ -153,5 +153,5 @@ def _prepare(path: Path, partitions: int) -> None:
         (made_with,) = db.execute(SQL["meta"], ("partitions",)).fetchone()
         if int(made_with) != partitions:
             raise LogFault(
-                f"the log {path} has {made_with} partitions, fixed for its life; LANGLOG_PARTITIONS says {partitions}"
+                f"the log {path} has {made_with} partitions, which cannot be changed: LANGLOG_PARTITIONS is {partitions}"
             )

@@ -144,7 +144,7 @@ def find_start(
                 (end,) = db.execute(SQL["next_offset"], (stored, partition)).fetchone()
                 if offset > end:
                     raise LogFault(
-                        f"{topic}/{partition} ends at offset {end}, before the position {offset} to go on from: "
+                        f"{topic}/{partition} ends at offset {end}, before the position {offset} to read from: "
                         "this is not the log that was read before"
                     )
     return int(first) - 1
@@ -158,7 +158,7 @@ def read_starts(db: sqlite3.Connection) -> dict[tuple[str, int], int]:
 def cut_beyond(topic: str, partition: int, offset: int, start: int) -> str:
     """What is wrong when somebody wants to go on from below the beginning."""
     return (
-        f"{topic}/{partition} was cut below offset {start}, beyond the position {offset} to go on from: "
+        f"{topic}/{partition} was cut below offset {start}, beyond the position {offset} to read from: "
         "see docs/how-to/retention.md"
     )
 
