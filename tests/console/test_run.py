@@ -82,3 +82,6 @@ def test_records_link_to_their_command_and_to_what_else_came_of_it(
     expect(page.get_by_role("row").filter(has_text="run.succeeded")).to_have_count(2)
     page.get_by_label("Kind").select_option("run.succeeded")
     expect(page.get_by_role("row")).to_have_count(3)
+    record.get_by_role("link", name=re.compile("^commands")).click()
+    expect(page.get_by_role("heading", name="Log")).to_be_visible()
+    expect(page.get_by_text("run.create").first).to_be_visible()

@@ -76,6 +76,9 @@ def test_a_conversation_is_shown_with_its_reasoning_tool_calls_and_open_question
         for tab in ("Checkpoints", "State", "About", "Runs"):
             page.get_by_role("tab", name=re.compile(tab)).click()
             console.check_accessible()
+    page.get_by_role("link", name="Answer in the inbox").click()
+    expect(page.get_by_text("May I send this?").first).to_be_visible()
+    expect(page.get_by_text("This question has been answered")).to_have_count(0)
 
 
 def test_what_is_said_elsewhere_appears_on_an_open_thread(client: SyncLangGraphClient, console: Console) -> None:

@@ -106,7 +106,7 @@ function Record({ event, events, thread }: { event: AuditEvent; events: readonly
           ) : (
             <>
               <span class="mono">{shortType(event.cause.type ?? "a command that is no longer in the log")}</span> at{" "}
-              <a class="mono" href={to("log", { topic: "commands", key: thread, at: `${event.cause.partition}-${event.cause.offset}` })}>
+              <a class="mono" href={to("log", { topic: "commands", key: thread, record: `commands-${event.cause.partition}-${event.cause.offset}` })}>
                 commands / {event.cause.partition} / {event.cause.offset}
               </a>
             </>

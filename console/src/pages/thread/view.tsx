@@ -109,7 +109,7 @@ function Question({ id, interrupt, past }: { id: string; interrupt: { id: string
         <Badge tone="wait">waits for an answer</Badge>
         {asked && <strong>{oneLine(asked, 300)}</strong>}
         {!past && !readOnly && (
-          <a class="button small push" href={to("inbox", { thread: id })}>
+          <a class="button small push" href={to("inbox", { interrupt: `${id} ${interrupt.id}` })}>
             Answer in the inbox
           </a>
         )}
