@@ -75,7 +75,7 @@ def test_a_release_is_a_commit_a_tag_and_its_files_and_a_trial_is_nothing(clone:
         "langlog_schemas-7.1.0-py3-none-any.whl",
     }
     wheel = zipfile.ZipFile(made["langlog-7.1.0-py3-none-any.whl"])
-    assert {"langlog/main.py", "langlog_schemas/events.py"} <= set(wheel.namelist())
+    assert {"langlog/main.py", "langlog_schemas/__init__.py"} <= set(wheel.namelist())
     assert b"\nVersion: 7.1.0\n" in wheel.read("langlog-7.1.0.dist-info/METADATA")
     with tarfile.open(made["langlog-7.1.0.tar.gz"]) as sdist:
         assert "langlog-7.1.0/hatch_build.py" in sdist.getnames()
