@@ -371,7 +371,7 @@ def test_who_reads_what_was_before_misses_nothing_of_what_happens_meanwhile_howe
         stored.published = batches[:1]
         await thread.feed.start()
         wanted = Filter(frozenset({"values"}), since=3)
-        subscriber = Subscriber(wanted, Limits(3, 1_000_000), certain=True)
+        subscriber = Subscriber(wanted, Limits(3, 1_000_000), permitted=True)
         thread.feed.listen(subscriber)
         coming = list(batches[1:-1])
 

@@ -74,14 +74,14 @@ class Protocol:
             wanted = wanted._replace(since=int(last_id[:18]))
         try:
             thread_id = uuid_of(request.match_info["thread_id"], "thread")
-            certain = await may_follow(self._core, request, thread_id)
+            permitted = await may_follow(self._core, request, thread_id)
         except ApiError as error:
             if error.status >= 500:
                 raise
             return await _silence(request)  # to who may not, the status is 200 all the same (wire contract §18)
         self._core.enter_stream(request)
         feed: Feed | None = None
-        subscriber = Subscriber(wanted, self._limits, certain=certain)
+        subscriber = Subscriber(wanted, self._limits, permitted=permitted)
         try:
             feed = await self._feeds.open(thread_id)
             return await self._stream(request, feed, subscriber, wanted)
@@ -109,7 +109,7 @@ class Protocol:
     ) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         beat = loop.time() + self._core.settings.heartbeat_s
-        if subscriber.certain:
+        if subscriber.permitted:
             await catch_up(out, feed, subscriber, wanted, sdk=sdk)
         while True:
             events = await subscriber.wait(beat)
@@ -118,16 +118,16 @@ class Protocol:
                 await out.write(HEARTBEAT)
             if not events:
                 continue
-            if not subscriber.certain:  # the thread has come to be meanwhile
+            if not subscriber.permitted:  # the thread has come to be meanwhile
                 try:
                     async with asyncio.timeout_at(beat):
                         await feed.exists()
                 except TimeoutError:
                     continue
-                subscriber.certain = True
+                subscriber.permitted = True
                 try:
                     if not await may_follow(self._core, request, feed.thread_id):
-                        subscriber.certain = False
+                        subscriber.permitted = False
                         continue
                 except ApiError:
                     return await out.close()
@@ -151,11 +151,11 @@ class EventsOut(StreamOut):
 async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: Filter, *, sdk: bool) -> None:
     """Write what was before, and what happens meanwhile, until nothing is left but what comes."""
     subscriber.fall_back()
-    while subscriber.certain:
+    while subscriber.permitted:
         head = feed.head
         async for events in feed.past(subscriber.after, head):
             await out.write(_event_text([event for event in events if wanted.wants(event)], sdk=sdk))
-        if subscriber.certain:
+        if subscriber.permitted:
             subscriber.after = head
         if feed.head == head:
             break

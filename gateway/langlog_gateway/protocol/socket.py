@@ -67,7 +67,7 @@ class Sockets:
         try:
             try:
                 thread_id = uuid_of(request.match_info["thread_id"], "thread")
-                certain = await may_follow(self._core, request, thread_id)
+                permitted = await may_follow(self._core, request, thread_id)
             except ApiError as refused:
                 if refused.status >= 500:
                     raise
@@ -75,7 +75,7 @@ class Sockets:
                 await response.close(code=WSCloseCode.INTERNAL_ERROR, message=THREAD_ENDED)
                 return response
             await response.prepare(request)
-            socket = Socket(self._core, self._feeds, self._limits, request, response, thread_id, certain=certain)
+            socket = Socket(self._core, self._feeds, self._limits, request, response, thread_id, permitted=permitted)
             self._open.add(socket)
             if self._core.draining:
                 socket.end()
@@ -131,7 +131,6 @@ class Socket:
 
     __slots__ = (
         "_bytes",
-        "_certain",
         "_closing",
         "_core",
         "_feed",
@@ -142,6 +141,7 @@ class Socket:
         "_limits",
         "_out",
         "_permission",
+        "_permitted",
         "_request",
         "_run",
         "_sdk",
@@ -162,9 +162,9 @@ class Socket:
         out: web.WebSocketResponse,
         thread_id: str,
         *,
-        certain: bool,
+        permitted: bool,
     ) -> None:
-        """``certain`` False: there is no such thread yet; access is checked before anything is sent."""
+        """``permitted`` False: there is no such thread yet; access is checked before anything is sent."""
         self._core = core
         self._feeds = feeds
         self._limits = limits
@@ -172,7 +172,7 @@ class Socket:
         self._sdk = is_python_sdk(request.headers.get("user-agent", ""))
         self._out = out
         self._thread_id = thread_id
-        self._certain = certain
+        self._permitted = permitted
         self._feed: Feed | None = None
         self._subscriptions: dict[str, _Subscription] = {}
         self._waiting = NO_EVENTS
@@ -250,7 +250,7 @@ class Socket:
                 return
 
     def gone(self) -> None:
-        self._certain = False
+        self._permitted = False
 
     def end(self) -> None:
         self._close(WSCloseCode.SERVICE_RESTART, b"the server stops")
@@ -356,15 +356,15 @@ class Socket:
             await self._permission.settle()
         except PermissionEnded:
             return False
-        while not self._certain and self._feed is not None:
+        while not self._permitted and self._feed is not None:
             await self._feed.exists()
-            self._certain = True
+            self._permitted = True
             try:
-                self._certain = await may_follow(self._core, self._request, self._thread_id)
+                self._permitted = await may_follow(self._core, self._request, self._thread_id)
             except ApiError:
                 self._refuse()
                 return False
-        return self._certain
+        return self._permitted
 
     def _close(self, code: int, reason: bytes) -> None:
         if self._closing is None:

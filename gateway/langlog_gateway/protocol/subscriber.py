@@ -16,9 +16,9 @@ from .filter import Filter
 
 
 class Subscriber:
-    def __init__(self, wanted: Filter, limits: Limits, *, certain: bool) -> None:
+    def __init__(self, wanted: Filter, limits: Limits, *, permitted: bool) -> None:
         self._filter = wanted
-        self.certain = certain
+        self.permitted = permitted
         """The caller may read the thread; False: to be checked once the thread exists."""
         self.after = wanted.since or 0
         """Number of the last event that it has read, while it is `behind`."""
@@ -46,7 +46,7 @@ class Subscriber:
         self._wake()
 
     def gone(self) -> None:
-        self.certain = self.behind = False
+        self.permitted = self.behind = False
         self.after = 0
 
     def end(self) -> None:

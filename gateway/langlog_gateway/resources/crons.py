@@ -136,9 +136,7 @@ class Crons:
         missing = not_found(f"Cron '{cron_id}' not found")
         pauses, runs_change = given == {"enabled": False}, not given.keys() <= ONLY_WHEN
         value: dict[str, Any] = {"cron_id": cron_id, "payload": given}
-        for name in ("schedule", "metadata"):
-            if name in given:
-                value[name] = given[name]
+        value |= {name: given[name] for name in ("schedule", "metadata") if name in given}
         visible = await admit(request, "crons", "update", value, missing)
         given = value["payload"]
         row = await self._core.reads.row(SQL["get"], cron_id)
