@@ -124,10 +124,10 @@ class Connection(asyncio.Protocol):
         if self._on_event is None or self._status != 200:
             return
         now = time.monotonic_ns()
-        *blocks, rest = self._body.split(b"\r\n\r\n")
+        *blocks, rest = self._body.split(b"\n\n")
         for block in blocks:
             name = data = b""
-            for line in block.split(b"\r\n"):
+            for line in block.split(b"\n"):
                 if line.startswith(b"event: "):
                     name = bytes(line[7:])
                 elif line.startswith(b"data: "):
