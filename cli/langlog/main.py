@@ -1,4 +1,4 @@
-"""The ``langlog`` command. What goes wrong at the start ends here as one line on stderr and exit code 1 (usage: 2).
+"""The ``langlog`` command. Errors at the start end here as one line on stderr and exit code 1 (usage: 2).
 
 Commands import what they need when they run, so that ``--help`` and ``--version`` answer at once.
 """

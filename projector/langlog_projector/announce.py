@@ -1,6 +1,7 @@
-"""Telling those who wait that the read model holds something: replies, lifecycle updates, watermark. Always after the commit.
+"""Notifies waiters of what the read model holds: replies, lifecycle updates, watermark. Always after the commit.
 
-What Redis loses here is not lost for good: replies are sent again to who still waits for one (`recent_replies`), and readers look
+Messages that Redis loses are not lost for good: replies are sent again to who still waits for one (`recent_replies`), and
+readers look
 into Postgres.
 """
 

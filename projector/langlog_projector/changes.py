@@ -1,4 +1,4 @@
-"""What a batch of events changes, gathered in memory so that every touched row is written once.
+"""The changes of a batch of events, gathered in memory so that every touched row is written once.
 
 Rows are plain lists in the column order of ``sql/apply.sql``. A removal drops what was gathered for the thing before; on
 apply, removals come first and rows after. Not safe for concurrent use: one per batch.

@@ -1,4 +1,4 @@
-"""What a batch of events changes of crons. Part of `changes.Changes`; not safe for concurrent use: one per batch."""
+"""The changes of a batch of events to crons. Part of `changes.Changes`; not safe for concurrent use: one per batch."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class ReceivedParts(NamedTuple):
 
 
 class Fences:
-    """What outlives a batch. Belongs to the owner of the partitions; rebuilt from Postgres when they are assigned."""
+    """State that outlives a batch. Belongs to the owner of the partitions; rebuilt from Postgres when they are assigned."""
 
     def __init__(self) -> None:
         self.attempts: dict[str, int] = {}
@@ -456,7 +456,7 @@ def _present(json: bytes) -> Raw:
 
 
 def webhook_error(event: ev.RunEnded) -> RunError | None:
-    """What a webhook says went wrong (wire contract §12)."""
+    """The error text of a webhook (wire contract §12)."""
     if not isinstance(event, ev.RunCancelled | ev.RunRolledBack):
         return event.error
     name, action = (

@@ -19,7 +19,7 @@ SQL = load_sql("langlog_projector", "outcomes.sql")
 
 
 class Outcome(NamedTuple):
-    """What a repetition of the command is answered with. ``at``: when it was asked for first."""
+    """The answer to a repetition of the command. ``at``: the time of the first request."""
 
     topic: str
     part: int
@@ -45,7 +45,7 @@ class OutcomeChanges:
         self._kept = max(kept, KEPT_LEAST)
 
     def forget(self, aggregate_id: str) -> None:
-        """What was gathered of it is erased with it."""
+        """The gathered outcomes of a thread are erased with it."""
         self._rows = {id: row for id, row in self._rows.items() if row.aggregate_id != aggregate_id}
 
     async def apply(self, connection: asyncpg.Connection) -> None:

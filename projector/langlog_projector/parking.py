@@ -35,7 +35,7 @@ Origin = tuple[str, int, int]
 
 
 class DeadLetterChanges:
-    """What a batch changes of ``dead_letters``."""
+    """The changes of a batch to ``dead_letters``."""
 
     def __init__(self) -> None:
         self._rows: dict[Origin, tuple[Any, ...]] = {}
@@ -59,7 +59,7 @@ class DeadLetterChanges:
         )
 
     def add(self, record: Record) -> None:
-        """What the decider says of a command. Letters of events say what is known already."""
+        """Adds a dead letter of the decider. Dead letters of events are known already."""
         origin = origin_of(record.headers.get("dead_origin", ""))
         if origin is not None and origin[0] == cmd.TOPIC:
             self.park(origin, record, record.headers.get("dead_error"))
@@ -88,7 +88,7 @@ class DeadLetterChanges:
 
 
 class Parked:
-    """What folding must know of it. ``keys``: (topic, key) of which all further events are parked."""
+    """The parked keys, as folding needs them. ``keys``: (topic, key) of which all further events are parked."""
 
     def __init__(self) -> None:
         self.keys: set[tuple[str, str]] = set()

@@ -1,6 +1,7 @@
 """Items of the store, folded: what a batch of events leaves of them, written once each.
 
-What the batch itself has put is judged in memory; a refresh or an expiry of any other item is written down in log order and left to
+Items that the batch itself has put are judged in memory; a refresh or an expiry of any other item is written down in log order
+and left to
 Postgres, which has the item's present state. So a batch comes to the same as its events one by one. Not safe for concurrent
 use.
 """

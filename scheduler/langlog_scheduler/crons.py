@@ -1,4 +1,4 @@
-"""Crons whose moment has come (wire contract §10): their runs are asked for, then they are moved on to their next date.
+"""Crons whose moment has come (wire contract §10): their runs are requested, then they are moved on to their next date.
 
 One loop sleeps until the next cron is due; a cron that is made, changed or moved on wakes it. Ids of command, run and thread are
 derived from cron and due time, and the command is marked as a retry: of the same due time only the first command is carried
@@ -231,7 +231,8 @@ def may_run(row: Any) -> bool:
 
 
 def authority_of(row: Any) -> CronAuthority | None:
-    """What the project's handlers allowed the cron's runs; None: no authorization, or a cron of an older version."""
+    """The permissions that the project's handlers gave the cron's runs; None: no authorization, or a cron of an older
+    version."""
     return None if row["authority"] is None else _authority.decode(row["authority"])
 
 

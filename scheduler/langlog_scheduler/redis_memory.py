@@ -26,7 +26,7 @@ FREE_AGAIN = 0.7
 
 
 class Bound(NamedTuple):
-    """What a look at Redis leads to. ``limit``: bytes of frames."""
+    """The result of one check of Redis. ``limit``: bytes of frames."""
 
     limit: int
     nearly_full: bool

@@ -1,6 +1,6 @@
-"""Which commands have been appended lately, so that a look that finds the same again does not append it again at once.
+"""Which commands have been appended lately, so that a poll with the same result does not append them again at once.
 
-What a look reads is behind what was appended. A scheduler that appends all it finds at each look would add to the very backlog that
+A poll reads less than what was appended. A scheduler that appends all it finds at each look would add to the very backlog that
 keeps the read model from showing what it has appended. So a command that is still due is repeated after a pause that doubles.
 
 Concurrency: belongs to one loop. It holds at most `REMEMBERED_MAX` ids and forgets the oldest; what is forgotten may be appended once more, which

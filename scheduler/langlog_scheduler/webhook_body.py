@@ -1,4 +1,5 @@
-"""What a webhook says (wire contract §12): the run as it ended, with values, error and times. Pure: every try sends the same bytes."""
+"""The body of a webhook (wire contract §12): the run as it ended, with values, error and times. Pure: every try sends the same
+bytes."""
 
 from __future__ import annotations
 

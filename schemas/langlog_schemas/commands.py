@@ -1,4 +1,4 @@
-"""Commands: what somebody asked for. Appended to the topic ``commands``, keyed by the aggregate's id.
+"""Commands: requests of clients and services. Appended to the topic ``commands``, keyed by the aggregate's id.
 
 A command is a frozen Struct without its type inside: the type travels in the envelope
 (``ce_type``), and `COMMANDS` finds the class. `Command` is the union to match on.
@@ -58,7 +58,7 @@ class Ttl(msgspec.Struct, frozen=True, omit_defaults=True):
 class ThreadCommand(Body, kw_only=True, frozen=True):
     thread_id: str
     visible: Metadata | None = None
-    """What the caller may see (`filters`): a thread that does not match is not there."""
+    """The caller's filters (`filters`): a thread that does not match is not there."""
 
     @property
     def key(self) -> str:
@@ -140,7 +140,7 @@ class CreateRun(ThreadCommand, kw_only=True, frozen=True):
     assistant_metadata: Metadata = {}
     metadata: Metadata = {}
     thread_config: Metadata = {}
-    """What the thread shows as ``config`` from now on."""
+    """The thread's ``config`` from now on."""
     multitask_strategy: MultitaskStrategy = "enqueue"
     if_not_exists: Literal["reject", "create"] = "reject"
     not_before: str | None = None
@@ -189,7 +189,7 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     values: Raw = ABSENT
     """The thread's state values now (`ABSENT`: leave them)."""
     output: Raw = ABSENT
-    """What ``/wait`` answers, when it is not ``values``."""
+    """The answer of ``/wait``, when it is not ``values``."""
     next: list[str] = []
     interrupts: Raw = Raw(b"{}")
     """Task id -> list of ``{id, value, response_schema?}``."""
@@ -303,7 +303,7 @@ class DeleteAssistant(AssistantCommand, kw_only=True, frozen=True):
 
 
 class StoreVector(msgspec.Struct, frozen=True):
-    """What one text of an item means to the embedding model. Computed once, before the command, and never again."""
+    """The embedding of one text of an item. Computed once, before the command, and never again."""
 
     path: str
     """The path of the text in the item's value, as ``index`` and ``store.index.fields`` name it."""
@@ -400,7 +400,7 @@ class PatchCron(CronCommand, kw_only=True, frozen=True):
 
 
 class AdvanceCron(CronCommand, kw_only=True, frozen=True):
-    """The runs that were due are asked for. Stale unless ``due`` is still the next date."""
+    """The due runs were requested. Stale unless ``due`` is still the next date."""
 
     TYPE: ClassVar[str] = "cron.advance.v1"
     due: str

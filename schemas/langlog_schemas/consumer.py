@@ -48,7 +48,7 @@ def event_of(headers: Headers, value: bytes) -> AnyEvent:
 
 
 class Follower(msgspec.Struct):
-    """What a consumer remembers to drop duplicates and stale records. Follows event topics from their beginning.
+    """The state by which a consumer drops duplicates and stale records. Follows event topics from their beginning.
 
     1. An event that was decided (it has ``ce_cause``) is dropped unless its (offset, index) is larger than that of the last one
        of its topic and partition.

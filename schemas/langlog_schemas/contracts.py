@@ -23,7 +23,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI = "3.0.0"
 
 TOPICS: dict[str, tuple[str, str]] = {
-    commands.TOPIC: ("the aggregate's id (threads and runs: the thread id)", "What somebody asked for."),
+    commands.TOPIC: ("the aggregate's id (threads and runs: the thread id)", "Requests of clients and services."),
     events.RUN_EVENTS: ("the thread id", "Threads, runs, checkpoints and recorded frames."),
     events.ASSISTANT_EVENTS: ("the assistant id", "Assistants and their versions."),
     events.CRON_EVENTS: ("the cron id", "Crons."),
@@ -176,7 +176,7 @@ def _headers() -> dict[str, Any]:
             "ce_time": {
                 "type": "string",
                 "format": "date-time",
-                "description": "When it was asked for or happened; UTC, microseconds.",
+                "description": "Time of the request or event; UTC, microseconds.",
             },
             "ce_subject": {**text, "description": "The aggregate's id."},
             "content-type": {"enum": [envelope.JSON_CONTENT, envelope.MSGPACK_CONTENT]},

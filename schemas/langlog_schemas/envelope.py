@@ -7,12 +7,12 @@ without parsing bodies. Source: CloudEvents 1.0 Kafka protocol binding, section 
                 command that caused them; worker records: ``<run id>-<attempt>-<sequence>``
     ce_type     ``langlog.<family>.<what>.v<N>``
     ce_source   ``/langlog/<service>``
-    ce_time     when it was asked for or happened, ISO 8601, UTC, microseconds
+    ce_time     time of the request or event, ISO 8601, UTC, microseconds
     ce_subject  the aggregate's id
     ce_cause    events of the decider only: ``<partition>-<offset>-<index>-<count>``
     ce_replyto  commands only: the gateway that waits for the outcome
     ce_traceparent  the trace that the record belongs to (W3C trace context, as the CloudEvents extension says), when there is one
-    ce_actor    who asked (the authenticated user), when known
+    ce_actor    the authenticated user, when known
     ce_command  first event of a command only: the command's id
     ce_retry    commands, and first events of commands: "1" when the id came from an ``Idempotency-Key``
     ll_sealed   the body is encrypted under the thread's key (docs/how-to/erasure.md); the value is the version of the sealing
@@ -64,7 +64,7 @@ class Cause(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class CommandMeta(msgspec.Struct, frozen=True):
-    """What the envelope and the log position say of a command; all that decide may know besides the body.
+    """The envelope and log position of a command: all that decide may use besides the body.
 
     ``time`` is the append time as the appender stamped it: deciding reads no clock.
     """

@@ -1,4 +1,4 @@
-"""Where the events of a thread stand: the packed form of the read model's index of positions. Pure.
+"""The positions of a thread's events: the packed form of the read model's index of positions. Pure.
 
 All events of a thread are in one partition of ``run-events``. The index holds, for each thread, run and *bucket* of `SPAN`
 offsets, two bytes an event: its place in the bucket and the code of its type, in log order. What buckets hold depends on the

@@ -1,4 +1,4 @@
-"""What travels through Redis and may be lost: tasks, replies, lifecycle updates, controls, queries.
+"""Messages through Redis, which may be lost: tasks, replies, lifecycle updates, controls, queries.
 
 Nothing here is the truth: a lost task is dispatched again, a lost reply is sent again when the receiver asks for it.
 All in msgpack, except that ``Raw`` members would be msgpack too: JSON is carried as bytes.
@@ -115,7 +115,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker process says of itself to operators, kept in Redis beside its lease."""
+    """The report of a worker process for operators, kept in Redis beside its lease."""
 
     host: str
     """Name of the machine."""
@@ -153,7 +153,7 @@ ReplayKind = Literal["began", "step", "end", "refused", "beat"]
 
 
 class ReplayPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What has come of a replay so far."""
+    """The progress of a replay."""
 
     kind: ReplayKind
     body: bytes = b""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langlog_projector.fold import Fences
 
 TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "frames", "thread_events")
-"""What belongs to a thread by its id."""
+"""The tables whose rows belong to a thread by its id."""
 BATCH = 500
 VALUE_WIDTH = 200
 
@@ -116,7 +116,7 @@ async def _rows(pool: asyncpg.Pool, table: str, thread_id: str) -> dict[tuple[st
 
 
 async def _aggregate(pool: asyncpg.Pool, history: History) -> list[str]:
-    """What deciders know of the thread, against its row and its runs."""
+    """Compares the deciders' state of the thread with its row and its runs."""
     from langlog_schemas.aggregates.thread import ThreadState, evolve
 
     state = ThreadState(thread_id=history.thread_id) if history.base is None else history.base.state()

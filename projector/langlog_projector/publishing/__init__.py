@@ -1,1 +1,1 @@
-"""What the projector publishes through Redis after a commit, put together: replies that may be asked for again, changes of lists."""
+"""Messages that the projector publishes through Redis after a commit: replies that may be requested again, changes of lists."""

@@ -1,4 +1,4 @@
-"""What one batch changes of things as lists show them, gathered for the gateways' feeds of list changes. Pure; one per batch.
+"""The changes of one batch to things as lists show them, gathered for the gateways' feeds of list changes. Pure; one per batch.
 
 Messages of a partition follow on each other by their positions, so that a gateway notices when one was lost
 (`langlog_schemas.messages.ListChanges`); a batch that changes nothing in a list is a message too.

@@ -135,7 +135,7 @@ class Builder:
         self._projection.went_back = False
 
     async def _read(self) -> list[Record]:
-        """What comes next; the read after it is under way while this is folded."""
+        """The next records; the read after them is under way while they are folded."""
         if self._reader is None:
             self._reader = self._log.reader(ev.FOLDED_TOPICS, self._projection.positions)
         reading = self._reading or asyncio.create_task(self._reader.read(BATCH_RECORDS))
@@ -246,7 +246,7 @@ async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, *, keep: bo
 
 
 def _mark() -> str:
-    """What another builder must agree with to go on with what this one leaves."""
+    """The conditions under which another builder may continue the work of this one."""
     ddl = files("langlog_backbone").joinpath("sql", "read_model.sql").read_bytes()
     return f"langlog {version('langlog')} {hashlib.sha256(ddl).hexdigest()[:16]}"
 

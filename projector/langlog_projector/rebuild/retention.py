@@ -91,7 +91,7 @@ def bounded(
 
 
 async def plan(log: Log, settings: Settings, before: datetime, ignored: Collection[str] = ()) -> Plan:
-    """What would be cut before a time. ``ignored``: groups whose positions hold nothing back. Changes nothing.
+    """The plan of a cut before a time. ``ignored``: groups whose positions hold nothing back. Changes nothing.
 
     Raises RebuildError when there is no read model, LogUnavailable, StartError.
     """

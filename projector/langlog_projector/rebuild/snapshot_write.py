@@ -80,7 +80,7 @@ Columns = Mapping[str, Mapping[str, str]]
 
 
 class Written(NamedTuple):
-    """What a partition's snapshot is made of; ``rows``: of all its tables."""
+    """The sources of a partition's snapshot; ``rows``: of all its tables."""
 
     taken: SnapshotTaken
     rows: int
@@ -136,7 +136,7 @@ async def write(
 
 
 def taken_record(taken: SnapshotTaken) -> NewRecord:
-    """What makes a snapshot count."""
+    """The record that makes a snapshot valid."""
     return snapshot_record(taken, id=f"{taken.snapshot_id}-{taken.partition_key}-taken", source=SOURCE)
 
 

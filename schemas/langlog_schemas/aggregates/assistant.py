@@ -14,7 +14,7 @@ from ..events import AssistantVersion
 class AssistantState(msgspec.Struct, frozen=True, kw_only=True):
     assistant_id: str
     current: AssistantVersion | None = None
-    """What the pointer shows; None: there is no such assistant."""
+    """The latest version; None: there is no such assistant."""
     versions: dict[int, AssistantVersion] = {}
 
 

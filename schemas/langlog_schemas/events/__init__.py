@@ -1,4 +1,4 @@
-"""Events: what happened. Folded by projector, decider and outside consumers alike.
+"""Events: facts that the log records. Folded by projector, decider and outside consumers alike.
 
 Lifecycle events are written by the decider alone; `WORKER_EVENTS` (checkpoints, frames, starts)
 by workers, who are fenced by ``(run, attempt)``. An event carries the resulting values of what it
@@ -162,7 +162,7 @@ __all__ = [
 
 FinalRunEvent = RunSucceeded | RunFailed | RunCancelled | RunTimedOut | RunRolledBack
 WorkerEvent = RunStarted | RunFrames | CheckpointWritten | CheckpointWrites | CheckpointPart | RunResultPart
-"""What workers append about an attempt. Nothing is decided on it."""
+"""Events that workers append about an attempt. Nothing is decided on them."""
 LifecycleEvent = (
     ThreadCreated
     | ThreadUpdated
@@ -176,7 +176,7 @@ LifecycleEvent = (
     | RunDeleted
     | WebhookAttempted
 )
-"""What the decider appends about a thread and its runs."""
+"""Events that the decider appends about a thread and its runs."""
 AnyAssistantEvent = AssistantRejected | AssistantCreated | AssistantVersioned | AssistantLatestSet | AssistantDeleted
 AnyCronEvent = CronRejected | CronCreated | CronChanged | CronAdvanced | CronDeleted
 AnyStoreEvent = StoreWritten | StoreRefreshed

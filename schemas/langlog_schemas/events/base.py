@@ -14,10 +14,10 @@ GRAPH_EVENTS = "graph-events"
 DEAD_LETTERS = "dead-letters"
 EVENT_TOPICS = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, STORE_EVENTS, GRAPH_EVENTS)
 FOLDED_TOPICS = (*EVENT_TOPICS, DEAD_LETTERS)
-"""What a projection is made of: events, and what could not be handled."""
+"""The topics of a projection: events, and dead letters."""
 
 LISTED_TOPICS = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, DEAD_LETTERS)
-"""What lists of threads, runs, assistants and crons are made of: their events, and releases of those that waited."""
+"""The topics of lists of threads, runs, assistants and crons: their events, and releases of those that waited."""
 
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 RunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]

@@ -33,9 +33,9 @@ class CommandRepeated(Event, kw_only=True, frozen=True):
 
 
 class ParkedReleased(Event, kw_only=True, frozen=True):
-    """What became of a key's parked commands (`commands.ReleaseParked`, or the deletion of their thread). Stands where the key's other events stand.
+    """The outcome of a key's parked commands, after `commands.ReleaseParked` or the deletion of their thread.
 
-    Commands are named by origin: ``<topic>-<partition>-<offset>``.
+    It is in the partition of the key's other events. Commands are named by origin: ``<topic>-<partition>-<offset>``.
     """
 
     TYPE: ClassVar[str] = "parked.released.v1"

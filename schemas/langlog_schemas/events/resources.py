@@ -12,7 +12,7 @@ from .base import ASSISTANT_EVENTS, CRON_EVENTS, GRAPH_EVENTS, STORE_EVENTS, Eve
 
 
 class AssistantVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """What one version of an assistant says."""
+    """One version of an assistant."""
 
     version: int
     graph_id: str
@@ -82,7 +82,8 @@ class CronContent(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     updated_at: str
     authority: CronAuthority | None = None
-    """What the project's handlers allowed its runs; not shown to clients. None: no authorization, or an older cron."""
+    """The permissions that the project's handlers gave its runs; not shown to clients. None: no authorization, or an older
+    cron."""
 
 
 class CronEvent(Event, kw_only=True, frozen=True):

@@ -46,7 +46,7 @@ class RunDispatched(RunEvent, kw_only=True, frozen=True):
 
 
 class RunCancelRequested(RunEvent, kw_only=True, frozen=True):
-    """The worker that has the run is asked to stop it. ``superseded_by``: the run that took its place."""
+    """A request to the worker that has the run to stop it. ``superseded_by``: the run that took its place."""
 
     TYPE: ClassVar[str] = "run.cancel_requested.v1"
     action: CancelAction
@@ -63,7 +63,7 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     attempt: int = 0
     status: ThreadStatus
     status_when_idle: ThreadStatus | None = None
-    """What ``status`` would be but for other runs in flight; None: the same, or, in old events, not known."""
+    """The ``status`` without other runs in flight; None: the same, or, in old events, not known."""
     values: Raw = ABSENT
     output: Raw = ABSENT
     interrupts: Raw = ABSENT

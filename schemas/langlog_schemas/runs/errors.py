@@ -11,7 +11,7 @@ UNKNOWN_INTERRUPT = "UnknownInterruptError"
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An answer that nobody waited for, of a run that asked for strictness (``strict_resume``). The thread is as it was.
+    """An answer without an open interrupt, in a run with ``strict_resume``. The thread is as it was.
 
     ``not_pending``: the answer names interrupts that are not open, ``interrupt_ids``. ``empty_map``: it names none. ``ambiguous``: it is
     one value, and several interrupts are open. ``pending_ids``: the open ones.

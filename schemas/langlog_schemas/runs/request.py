@@ -1,4 +1,4 @@
-"""What a run is asked for with, and how an assistant's settings and a run's become one (wire contract §2 and §5.1). Pure.
+"""The request of a run, and how an assistant's settings and a run's become one (wire contract §2 and §5.1). Pure.
 
 Gateways make runs of requests, schedulers of crons: both by this. Keys of the configurable merge, the run winning per key;
 ``tags`` and ``recursion_limit`` of the run replace the assistant's.
@@ -145,7 +145,7 @@ class Server(NamedTuple):
     sealed: bool = False
     """The run needs credentials of its caller that are kept beside the log (`langlog_backbone.credentials.run_credentials`)."""
     traceparent: str | None = None
-    """The trace that the run belongs to. Kept in its kwargs, because a run may begin long after it was asked for."""
+    """The trace that the run belongs to. Kept in its kwargs, because a run may begin long after the request."""
 
 
 class Layered(NamedTuple):
