@@ -124,7 +124,8 @@ def build_app(core: Core) -> web.Application:
     for route in [*routes, *hidden]:
         if options.http.disabled(route.path):
             continue
-        handler = console.home(route.handler) if route.path == "/" else route.handler
+        for_browsers = {"/": console.home, "/docs": console.docs}.get(route.path)
+        handler = route.handler if for_browsers is None else for_browsers(route.handler)
         app.router.add_route(route.method, prefix + route.path, handler)
         if route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, prefix + route.path, handler)

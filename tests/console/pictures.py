@@ -102,6 +102,10 @@ def article(page: Page) -> None:
     expect(page.get_by_role("region", name="Version 1")).to_be_visible()
 
 
+def documented(page: Page) -> None:
+    expect(page.get_by_role("region", name="Try it")).to_be_visible()
+
+
 PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("threads", "threads", threads),
     ("thread", "threads/{mailed}?tab=checkpoints", thread),
@@ -118,6 +122,7 @@ PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("crons", "crons", rows),
     ("assistants", "assistants?assistant={flow}", article),
     ("store", "store", threads),
+    ("docs", "docs?find=run&operation=post_threads_thread_id_runs_wait", documented),
 ]
 """Name of the picture, address (with names of `seed` in braces), and what waits until the page shows all."""
 

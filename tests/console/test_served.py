@@ -56,7 +56,7 @@ def test_any_address_of_a_view_is_the_page_and_a_missing_file_is_none(server: Li
     assert httpx.get(f"{server.url}/console").headers["location"] == "/console/"
     missing = httpx.get(f"{server.url}/console/main-00000000.js")
     assert missing.status_code == 404
-    assert "load its page anew" in missing.json()["detail"]
+    assert "reload its page" in missing.json()["detail"]
     for path in ("..%2f..%2fpyproject.toml", "%2e%2e/files.py", "index.html.br", "built-from", "manifest.json"):
         assert httpx.get(f"{server.url}/console/{path}").text == page.text
 

@@ -64,16 +64,11 @@ class Console:
 
     def home(self, otherwise: Handler) -> Handler:
         """What answers ``/``: browsers are sent to the console, everybody else gets ``otherwise``."""
-        home = self._home
-        if home is None:
-            return otherwise
+        return otherwise if self._home is None else _for_browsers(self._home, otherwise)
 
-        async def root(request: web.Request) -> web.StreamResponse:
-            if _is_browser(request):
-                return web.Response(status=307, headers={hdrs.LOCATION: home, hdrs.VARY: "Accept"})
-            return await otherwise(request)
-
-        return root
+    def docs(self, otherwise: Handler) -> Handler:
+        """What answers ``/docs``: browsers are sent to the console's page of the API where there is one, else get ``otherwise``."""
+        return _for_browsers(f"{self._home}docs", otherwise) if self._files else otherwise
 
     async def redirect(self, request: web.Request) -> web.Response:
         """``/console`` itself: the page's relative addresses need the slash at its end."""
@@ -87,6 +82,15 @@ class Console:
         if file is None and _FILE.fullmatch(path):
             raise ApiError(404, f"The console has no file {path[:200]!r}: reload its page, the server has been updated")
         return _response(request, file or self._page)
+
+
+def _for_browsers(address: str, otherwise: Handler) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if _is_browser(request):
+            return web.Response(status=307, headers={hdrs.LOCATION: address, hdrs.VARY: "Accept"})
+        return await otherwise(request)
+
+    return answer
 
 
 def console_path(settings: Settings, options: Options) -> str | None:
