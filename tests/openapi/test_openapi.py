@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.contract.replay import RECORDINGS
 from tests.openapi.examples import FILE, PROJECT, WITHOUT, first_of_each, send_all
-from tests.packaging.test_wording import found as dialect
+from tests.packaging.test_wording import dialect
 from tests.stack.server import LiveServer
 
 EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "300"))
