@@ -62,6 +62,7 @@ def test_everything_is_reached_by_keys(console: Console) -> None:
     page.keyboard.press("g")
     page.keyboard.press("t")
     expect(page).to_have_url(f"{console.url}/console/threads")
+    expect(page.get_by_label("Metadata")).to_be_visible()  # the page's code is loaded when it is opened
     page.keyboard.press("/")
     expect(page.get_by_label("Metadata")).to_be_focused()
     page.keyboard.press("Escape")

@@ -6,6 +6,7 @@ import { call, callWithHeaders, comebacks, credentials } from "../../api/client"
 import type { Assistant, Thread } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
 import { oneLine, plural } from "../../ui/format";
+import { isFields } from "../../ui/messages";
 import { Table, type Column } from "../../ui/table";
 import { AGES, merged, pageBody, searchBody, textOf } from "./query";
 
@@ -30,6 +31,13 @@ export default function Threads() {
       <PageHead title="Threads">
         {shown.total !== null && <span class="quiet number">{plural(shown.total, "thread")}</span>}
         <span title="The list changes as threads do">{feed.value === "live" && <Badge tone="ok">live</Badge>}</span>
+        <label class="row quiet">
+        Order
+        <select class="select" name="sort" value={filters.get("sort") ?? ""} onChange={(event) => setQuery({ sort: event.currentTarget.value })}>
+          <option value="">changed</option>
+          <option value="created">newest</option>
+        </select>
+      </label>
         <Button icon="refresh" kind="bare" onClick={shown.again}>
           Refresh
         </Button>
@@ -55,6 +63,8 @@ export default function Threads() {
 function Summary({ thread }: { thread: Thread }) {
   const last = oneLine(textOf(thread.extracted?.["last"]));
   const first = oneLine(textOf(thread.extracted?.["first"]));
+  const asked = Object.values(thread.interrupts ?? {}).flat()[0]?.value;
+  if (first === "" && last === "" && asked !== undefined) return <span class="quiet">asks: {oneLine(isFields(asked) && typeof asked["question"] === "string" ? asked["question"] : JSON.stringify(asked))}</span>;
   if (first === "" && last === "") return <span class="quiet">{thread.error ? oneLine(`${thread.error.error}: ${thread.error.message}`) : thread.thread_id}</span>;
   return (
     <>
@@ -131,13 +141,6 @@ function Filters({ filters }: { filters: URLSearchParams }) {
       <label>
         Metadata
         <input class="input" name="metadata" data-filter size={14} placeholder="user=ada" value={filters.get("metadata") ?? ""} aria-invalid={wrong !== null} title={wrong ?? "key=value, other=value, or a JSON object"} onChange={(event) => setQuery({ metadata: event.currentTarget.value })} spellcheck={false} autocomplete="off" />
-      </label>
-      <label>
-        Order
-        <select class="select" name="sort" value={filters.get("sort") ?? ""} onChange={(event) => setQuery({ sort: event.currentTarget.value })}>
-          <option value="">changed</option>
-          <option value="created">newest</option>
-        </select>
       </label>
       {[...filters.keys()].length > 0 && (
         <Button kind="bare" small icon="close" onClick={() => setQuery(Object.fromEntries([...filters.keys()].map((name) => [name, null])))}>
