@@ -124,6 +124,25 @@ async def test_a_thread_without_runs_has_an_empty_state_and_history(stack: Stack
     assert (await stack.call("POST", f"{path}/state", {"values": {}}))[0] == 400
 
 
+async def test_a_worker_answers_for_a_run_in_flight_whose_first_checkpoint_is_not_folded_yet(stack: Stack) -> None:
+    begun = asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.started()
+        begun.set()
+
+    stack.play = play
+    stack.answers["state"] = lambda question: Answer(id="", body=msgspec.json.encode({"busy": question["busy"]}))
+    stack.answers["history"] = lambda question: Answer(id="", body=msgspec.json.encode([question["busy"]]))
+    _, thread = await stack.call("POST", "/threads", {})
+    path = f"/threads/{thread['thread_id']}"
+    await stack.call("POST", f"{path}/runs", {"assistant_id": "echo", "input": {}})
+    await begun.wait()
+    assert await stack.call("GET", f"{path}/state") == (200, {"busy": True})
+    assert await stack.call("GET", f"{path}/history?limit=5") == (200, [True])
+    assert await stack.call("GET", f"{path}/history?limit=0") == (200, [])
+
+
 async def test_what_cannot_be_stored_is_refused(stack: Stack) -> None:
     for raw, status in (
         (b'{"metadata": {"a": "\\u0000"}}', 422),

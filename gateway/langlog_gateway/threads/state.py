@@ -126,7 +126,7 @@ class ThreadState:
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
             return None
-        if row["graph_id"] is None or not row["has_checkpoints"]:
+        if _is_empty(row):
             if at.checkpoint_id is None:
                 return empty_state(select=select)
             ns = at.checkpoint_ns or ""
@@ -226,7 +226,7 @@ class ThreadState:
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None:
             raise missing_thread(thread_id)
-        if limit <= 0 or row["graph_id"] is None or not row["has_checkpoints"]:
+        if limit <= 0 or _is_empty(row):
             return json_response(b"[]")
         question = {
             **_question(thread_id, row),
@@ -241,6 +241,13 @@ class ThreadState:
 
 
 _members = msgspec.json.Decoder(dict[str, Raw])
+
+
+def _is_empty(row: Any) -> bool:
+    """Whether the thread has no state for sure. A run in flight may have recorded its first checkpoint while the read model does not
+    hold it yet: then a worker answers, once the read model has caught up.
+    """
+    return row["graph_id"] is None or not (row["has_checkpoints"] or row["status"] == "busy")
 
 
 def _question(thread_id: str, row: Any) -> dict[str, Any]:
