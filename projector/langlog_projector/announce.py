@@ -66,7 +66,7 @@ class Announcer:
         self._updates: list[LifecycleUpdate] = []
         self._settled.clear()
         self._parked: list[str] = []
-        self._timer_set = self._graphs_changed = False
+        self._timer_set = False
         self._lists = ListGathering()
 
     def parked(self, key: str) -> None:
@@ -102,13 +102,10 @@ class Announcer:
             self._timer_set = self._timer_set or event.not_before is not None
         elif isinstance(event, ev.WebhookAttempted | ev.CronCreated | ev.CronChanged | ev.CronAdvanced):
             self._timer_set = True
-        elif isinstance(event, ev.GraphRegistered):
-            self._graphs_changed = True
 
     async def committed(self, steps: Mapping[TopicPartition, Step]) -> None:
         replies = [self._pending.pop(command) for command in self._settled]
-        lives, timer_set, graphs_changed, parked = self._updates, self._timer_set, self._graphs_changed, self._parked
-        lists = self._lists
+        lives, timer_set, parked, lists = self._updates, self._timer_set, self._parked, self._lists
         self._forget()
         bus = self._bus
         marks: dict[str, dict[int, int]] = {}
@@ -133,8 +130,6 @@ class Announcer:
             bus.publish(channels.PARKED, key.encode())
         if timer_set:
             bus.publish_local(channels.TIMERS, b"")
-        if graphs_changed:
-            bus.publish_local(channels.GRAPHS, b"")
 
     async def _first_outcomes(self, replies: list[tuple[str, Reply]]) -> list[tuple[str, Reply]]:
         """A repeated command is answered with its first outcome."""

@@ -7,9 +7,8 @@ frames:<thread id>   live stream frames (FrameBatch), from workers
 watermark            positions of the projection (JSON: topic -> {partition: offset}), from the projector
 lists                things that a batch has changed in lists (ListChanges), from the projector to the gateways
 control              stop a run (Control), from the decider to workers
-timers               a delayed run was made, or a webhook is due, from the projector to the scheduler
-graphs               the set of graphs changed, from the projector
-unheard              replies to send once more (ResendReplies), from who waits for them to the projectors
+timers               a delayed run was made, a cron was changed or a webhook is due, from the projector to the scheduler
+resend-replies       replies to send once more (ResendReplies), from the gateways and workers that wait for them to the projectors
 succession           partitions (JSON list) that a projector has taken over, from it to the gateways
 replay:<id>          what has come of a replay so far (ReplayPart), from an executor to the gateway that follows it
 parked               the key of an event that cannot be folded, from the projector to the deciders
@@ -19,7 +18,6 @@ WATERMARK = "watermark"
 LISTS = "lists"
 CONTROL = "control"
 TIMERS = "timers"
-GRAPHS = "graphs"
 SUCCESSION = "succession"
 PARKED = "parked"
 RESEND_REPLIES = "resend-replies"
