@@ -2,7 +2,8 @@
 
 Pages are written to be read in the repository: links are relative and may lead to any file of it, and diagrams are Mermaid text.
 In the site, a link to a page of the site stays a link, one to another file of the repository becomes the file's name, and each
-diagram is drawn as an SVG file when the site is built: a reader's browser loads nothing from elsewhere.
+diagram is drawn as an SVG file when the site is built: a reader's browser loads nothing from elsewhere. Pictures of ``docs/pictures``
+are taken along; one that has a ``NAME-dark.png`` beside it gives way to that on a dark page.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import html
 import os
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import mmdr
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PICTURES = DOCS / "pictures"
 INCLUDED = {
     "ARCHITECTURE.md": "explanation/architecture.md",
     "bench/RESULTS.md": "explanation/measurements.md",
@@ -64,7 +67,9 @@ class Pages:
         def adapted(link: re.Match[str]) -> str:
             image, words, address = link.groups()
             path, mark, anchor = address.partition("#")
-            if image or "://" in address or not path or address.startswith("mailto:"):
+            if image:
+                return self._picture(words, address, Path(os.path.normpath(base / path)), target)
+            if "://" in address or not path or address.startswith("mailto:"):
                 return link[0]
             file = Path(os.path.normpath(base / path))
             page = self._target_of.get(file)
@@ -77,6 +82,24 @@ class Pages:
             return f"[{words}]({os.path.relpath(page, Path(target).parent)}{mark}{anchor})"
 
         return LINK.sub(adapted, text)
+
+    def _picture(self, words: str, link: str, file: Path, target: str) -> str:
+        """A picture of ``docs/pictures``, in both colour schemes where it has two. Raises ValueError for any other file."""
+        if file.parent != PICTURES or not file.is_file():
+            raise ValueError(f"{target}: {link} is no picture of docs/pictures; take it with `make pictures`")
+        if not words.strip():
+            raise ValueError(f"{target}: the picture {file.name} has no text for people who do not see it")
+        dark = file.with_name(f"{file.stem}-dark{file.suffix}")
+        both = {"only-light": file, "only-dark": dark} if dark.is_file() else {"": file}
+        shown = []
+        for scheme, one in both.items():
+            path = self._folder / "pictures" / one.name
+            path.parent.mkdir(exist_ok=True)
+            shutil.copy(one, path)
+            address = os.path.relpath(path, (self._folder / target).parent)
+            # the theme shows one of two by the fragment of the address
+            shown.append(f"![{words}]({address}{'#' if scheme else ''}{scheme}){{ .picture }}")
+        return " ".join(shown)
 
     def _diagram(self, fence: re.Match[str], target: str) -> str:
         """The diagram as an image file. Its ``accTitle`` is the text for who does not see it."""

@@ -13,6 +13,7 @@ import pytest
 from docs.site import build as site
 from docs.site import http_api
 from docs.site.generated import PAGES
+from docs.site.pages import Pages
 
 LOADS = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
 
@@ -63,6 +64,25 @@ def test_a_page_loads_nothing_from_elsewhere(built: dict[Path, Page]) -> None:
     assert loaded == set()
     for picture in next(iter(built)).parents[0].rglob("pictures/*.svg"):
         assert 'href="http' not in picture.read_text()
+
+
+def test_pictures_are_taken_along_with_their_dark_ones(built: dict[Path, Page]) -> None:
+    (page,) = (page for path, page in built.items() if path.as_posix().endswith("how-to/console.html"))
+    shown = [address for tag, address in page.links if tag == "img"]
+    assert {"../pictures/threads.png#only-light", "../pictures/threads-dark.png#only-dark"} <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("![A page](https://example.org/a.png)", "no picture of docs/pictures"),
+        ("![A page](pictures/none.png)", "no picture of docs/pictures"),
+        ("![](pictures/run.png)", "no text for people who do not see it"),
+    ],
+)
+def test_a_picture_from_elsewhere_or_without_words_stops_the_build(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Pages({}, (), tmp_path).write("index.md", line)
 
 
 def test_every_page_is_in_the_menu() -> None:
