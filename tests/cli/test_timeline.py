@@ -10,6 +10,7 @@ from langlog.log.timeline import describe, style_of, timeline, title
 from langlog_backbone.history.event_view import data_of
 from langlog_backbone.history.thread_history import RecordedEvent
 from langlog_backbone.log import Record
+from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
 
 from tests.consuming.golden import FOLDER, RUN, THREAD, bytes_of
@@ -45,6 +46,17 @@ def test_lines_of_webhooks_frames_and_pieces_say_how_it_went_and_how_much_it_was
     assert re.match(r"try \d+ (delivered|failed) \(.+\) in \d+ ms", describe(recorded("webhook.attempted.v1")[0])[1])
     assert re.match(r"\d+ recorded \(.+\), \d+ B", describe(recorded("run.frames.v1")[0])[1])
     assert re.match(r"\d+ of \d+ of a body", describe(recorded("checkpoint.part.v1")[0])[1])
+
+
+@pytest.mark.parametrize(
+    ("channel", "line"), [("__resume__", ("resumed", "the run")), ("messages", ("command", "messages (2 B)"))]
+)
+def test_what_a_command_wrote_is_the_runs_and_names_no_task(channel: str, line: tuple[str, str]) -> None:
+    (entry, *_) = recorded("checkpoint.writes.v1")
+    assert isinstance(entry.event, ev.CheckpointWrites)
+    body = cp.WritesBody("", "c", "00000000-0000-0000-0000-000000000000", "", [cp.Write(0, channel, "json", b"{}")])
+    event = msgspec.structs.replace(entry.event, body=cp.encode(body))
+    assert describe(RecordedEvent(entry.record, event, RUN)) == line
 
 
 def test_what_this_release_cannot_read_is_a_line_too() -> None:

@@ -14,6 +14,8 @@ SHOWN_CHANNELS = 6
 """Channels of a checkpoint that are named; the others are counted."""
 TEXT_WIDTH = 120
 INTERRUPT, RESUME, ERROR = "__interrupt__", "__resume__", "__error__"
+NULL_TASK = "00000000-0000-0000-0000-000000000000"
+"""LangGraph's id for writes that no node made."""
 BOOKKEEPING = ("__pregel_tasks", "branch:to:", "__start__")
 """Channels that say nothing to people."""
 
@@ -125,13 +127,16 @@ def _checkpoint(body: Any) -> str:
 def _writes(body: Any) -> tuple[str, str]:
     from langlog_backbone.history.event_view import node_of
 
-    node = node_of(body.task_path) or f"task {body.task_id}"
+    # writes of the empty task are the command's: an answer to an interrupt, or values for the state
+    outside = body.task_id == NULL_TASK
+    node = "the run" if outside else node_of(body.task_path) or f"task {body.task_id}"
     channels = [w.channel for w in body.writes]
     for channel, what in ((INTERRUPT, "interrupt"), (ERROR, "node failed"), (RESUME, "resumed")):
         if channel in channels:
             return what, node
     shown = [f"{w.channel} ({len(w.data):,} B)" for w in body.writes if not w.channel.startswith(BOOKKEEPING)]
-    return "node done", f"{node}: {', '.join(shown) if shown else 'nothing written'}"
+    what = ", ".join(shown) if shown else "nothing written"
+    return ("command", what) if outside else ("node done", f"{node}: {what}")
 
 
 def _frames(event: Any) -> str:
