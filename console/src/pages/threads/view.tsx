@@ -163,8 +163,8 @@ function Empty({ filtered }: { filtered: boolean }) {
   const address = location.origin;
   return (
     <Nothing title="No thread yet">
-      <p>A thread begins with the first run of a graph. From a program:</p>
-      <pre>{`from langgraph_sdk import get_sync_client\n\nclient = get_sync_client(url="${address}")\nthread = client.threads.create()\nclient.runs.wait(thread["thread_id"], "${"agent"}", input={"messages": [{"role": "user", "content": "hello"}]})`}</pre>
+      <p>A thread begins with the first run of a graph. <a href={to("try")}>Try one here</a>, or run one from a program, with the name of your graph for “agent”:</p>
+      <pre>{`from langgraph_sdk import get_sync_client\n\nclient = get_sync_client(url="${address}")\nthread = client.threads.create()\nclient.runs.wait(thread["thread_id"], "agent", input={"messages": [{"role": "user", "content": "hello"}]})`}</pre>
     </Nothing>
   );
 }
