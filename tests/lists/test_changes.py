@@ -76,6 +76,20 @@ async def test_kinds_that_are_not_named_are_not_sent(stack: Stack) -> None:
         assert not feed.rows["threads"]
 
 
+async def test_readers_of_different_kinds_each_receive_their_own(stack: Stack) -> None:
+    async with (
+        following(stack, "?kinds=threads") as threads,
+        following(stack, "?kinds=runs") as runs,
+        following(stack, "?kinds=runs,threads") as both,
+    ):
+        thread = await make_thread(stack)
+        _, run = await stack.call("POST", f"/threads/{thread}/runs", {"assistant_id": "echo", "input": {"n": 1}})
+        await threads.until(lambda: thread in threads.rows["threads"])
+        await runs.until(lambda: run["run_id"] in runs.rows["runs"])
+        await both.until(lambda: thread in both.rows["threads"] and run["run_id"] in both.rows["runs"])
+        assert not threads.rows["runs"] and not runs.rows["threads"]
+
+
 async def test_a_reader_that_comes_back_gets_what_it_has_missed(stack: Stack) -> None:
     async with following(stack) as feed:
         first = await make_thread(stack)

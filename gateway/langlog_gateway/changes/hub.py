@@ -256,8 +256,9 @@ class Hub:
 
     async def _send(self, readers: list[Reader], gathered: Gathering, at: str) -> None:
         shared: dict[tuple[Kind, bytes], Content] = {}
-        bodies: dict[bytes, Body] = {}
-        views = [(reader, b",".join(sight.key for sight in reader.sights.values())) for reader in readers]
+        bodies: dict[frozenset[tuple[Kind, bytes]], Body] = {}
+        # the kinds are part of what a reader sees: several have the same sight where nothing is filtered, or by one rule
+        views = [(reader, frozenset((kind, sight.key) for kind, sight in reader.sights.items())) for reader in readers]
         for reader, view in views:
             if view not in bodies:
                 bodies[view] = await self._body(reader.sights, gathered, shared)
