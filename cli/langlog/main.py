@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import click
 
+from .lists.commands import runs, threads
 from .log.export import export
 from .log.groups import groups
 from .log.show import show
@@ -37,7 +38,9 @@ def cli(context: click.Context) -> None:
         context.color = False
 
 
-for command in (dev, dead, gateway, executor, projector, scheduler, log, health, why, rebuild, verify, replay, keys):
+for command in (
+    dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys,
+):  # fmt: skip
     cli.add_command(command)
 
 for command in (show, state, export, groups, cut):

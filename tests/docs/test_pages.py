@@ -139,6 +139,7 @@ class Terminal:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "LANGLOG_DATA_DIR": str(server.project / ".langlog"),
             "LANGLOG_PROJECT": str(server.project / "langgraph.json"),
+            "LANGLOG_URL": server.url,
             "PYTHONPATH": os.pathsep.join([str(server.project), server.env["PYTHONPATH"]]),
             "LOG_JSON": "false",
         }  # fmt: skip

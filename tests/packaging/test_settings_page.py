@@ -48,7 +48,7 @@ def test_a_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
 
 
 def test_no_secret_without_a_file_variable() -> None:
-    words = ("password", "secret", "key", "token", "database_uri", "redis_uri")
+    words = ("password", "secret", "key", "token", "headers", "database_uri", "redis_uri")
     named = {field for field in VARIABLES if any(word in field for word in words) and not field.endswith("_file")}
     assert named - {"keys_schema"} == SECRETS
 

@@ -274,6 +274,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_STUDIO_API_KEY: With custom authentication: the key that identifies the Studio user, sent as ``x-api-key``
     with ``x-auth-scheme: langsmith``. Unset: there is no Studio user."""
 
+    url: str = ""
+    """LANGLOG_URL: Server that ``langlog threads`` and ``langlog runs`` query. Unset: that of ``langlog dev`` on this machine."""
+    request_headers: str = ""
+    """LANGLOG_REQUEST_HEADERS: Headers of their requests, one ``Name: value`` a line, such as ``Authorization: Bearer …``."""
+
     log_level: str = "info"
     """LOG_LEVEL: Minimum log level: debug, info, warning, error or critical."""
     log_json: bool = False
@@ -380,6 +385,8 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "max_crons_per_owner": ("LANGLOG_MAX_CRONS_PER_OWNER",),
     "crons_enabled": ("FF_CRONS_ENABLED",),
     "studio_api_key": ("LANGLOG_STUDIO_API_KEY",),
+    "url": ("LANGLOG_URL",),
+    "request_headers": ("LANGLOG_REQUEST_HEADERS",),
     "log_level": ("LOG_LEVEL",),
     "log_json": ("LOG_JSON",),
     "log_activity": ("LANGLOG_LOG_ACTIVITY",),
@@ -396,6 +403,7 @@ SECRETS = frozenset(
         "secret",
         "webhook_secret",
         "studio_api_key",
+        "request_headers",
     }
 )
 """Fields that hold a secret: each of their variables may be given as ``<VARIABLE>_FILE``, the path of a file that holds the value."""
