@@ -115,6 +115,12 @@ async def test_times_narrow_what_is_shown(stack: Stack) -> None:
     async with stack.http.get(unescaped) as answer:
         assert len((await answer.json())["events"]) == 4
     assert await events(stack, f"/threads/{thread_id}", to="2020-01-01T00:00:00Z") == []
+    for first, last in (
+        ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
+        ("0001-01-01T00:00:00Z", "9999-12-31"),
+    ):
+        assert await events(stack, f"/threads/{thread_id}", **{"from": first, "to": last}) == everything
+        assert await events(stack, f"/threads/{thread_id}", **{"from": last}) == []
 
 
 async def test_a_stream_begins_at_the_start_and_goes_on_with_what_happens(stack: Stack) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from langlog_gateway.http.pages import Cursor
 from langlog_schemas.commands import RunError
 from langlog_schemas.ids import default_assistant_id
 
@@ -187,6 +189,25 @@ async def test_text_that_postgres_cannot_hold_finds_nothing_or_is_refused(make_s
         ):
             status, found = await stack.call("POST", path, body)
             assert status in (200, 400, 422), (path, body, status, found)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
+        ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"),
+        ("1969-12-31T23:59:59-14:00", "9999-12-30T00:00:00+14:00"),
+    ],
+)
+async def test_times_at_the_ends_of_the_calendar_compare_as_all_others(stack: Stack, before: str, after: str) -> None:
+    await run(stack, {"input": {"n": 1}})
+    for path in ("/threads/count", "/runs/count"):
+        assert await post(stack, path, {"created_after": before, "created_before": after}) == 1
+        assert await post(stack, path, {"created_before": before}) == 0
+        assert await post(stack, path, {"created_after": after}) == 0
+    for moment, there in ((before, False), (after, True)):
+        cursor = Cursor("created_at", "desc", UNKNOWN, datetime.fromisoformat(moment)).text()
+        assert bool(await post(stack, "/runs/search", {"after": cursor})) is there
 
 
 async def test_another_tenants_runs_are_neither_found_nor_counted(make_stack_on_both: MakeStack) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -113,6 +114,17 @@ def test_the_health_view_names_workers_readers_and_what_waits(scene: Scene) -> N
 
     until_true(lambda: {("deciders", "commands"), ("projection", "run-events")} <= groups())
     assert health["webhooks"] == [] and health["runs"]["pending"] == 0
+
+
+def test_the_log_is_read_from_and_to_any_time_that_can_be_written(scene: Scene) -> None:
+    for first, last in (
+        ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"),
+        ("0001-01-01T00:00:00+14:00", "9999-12-31"),
+    ):
+        times = {"first": quote(first), "last": quote(last)}
+        assert scene.get("/operator/log/records?limit=5&from={first}&to={last}".format(**times))["records"]
+        assert scene.get("/operator/log/records?limit=5&from={last}".format(**times))["records"] == []
+        assert scene.get("/operator/log/records?limit=5&to={first}".format(**times))["records"] == []
 
 
 def test_a_held_run_stands_with_its_worker(scene: Scene) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -15,6 +16,7 @@ import asyncpg
 
 from ..process.service import StartError
 from ..process.settings import Settings
+from ..time.range import in_range
 from .ddl import ensure_objects
 
 MIN_VERSION = 14
@@ -37,8 +39,8 @@ class Parameters:
         self.values: list[Any] = list(values)
 
     def add(self, value: Any, cast: str = "") -> str:
-        """The value's place in the statement."""
-        self.values.append(value)
+        """The value's place in the statement. A time to compare with is brought into range: asyncpg refuses what is beyond."""
+        self.values.append(in_range(value) if isinstance(value, datetime) else value)
         return f"${len(self.values)}{cast}"
 
 

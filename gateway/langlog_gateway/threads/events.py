@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from langlog_backbone.history.audit import EventQuery, Page
 from langlog_backbone.history.event_view import EventView
 from langlog_backbone.log import LogUnavailable
+from langlog_backbone.time.range import in_range
 from langlog_schemas import events as ev
 
 from ..auth.access import admit
@@ -162,7 +163,7 @@ def moment(text: str | None, name: str) -> datetime | None:
             parsed = datetime.fromisoformat(spelling)
         except ValueError:
             continue
-        return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+        return in_range(parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC))
     raise unprocessable(f"Invalid {name}: must be a time in ISO 8601")
 
 
