@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -136,6 +137,20 @@ async def test_a_large_body_is_left_out_of_a_page_and_read_by_itself(log: Log) -
     whole = await read_record(log, ev.RUN_EVENTS, position.partition, position.offset)
     assert whole is not None and whole.data == "x" * SHOWN_BYTES
     assert await read_record(log, ev.RUN_EVENTS, position.partition, position.offset + 1) is None
+
+
+async def test_a_page_keeps_no_large_bodies_while_it_reads_on(log: Log) -> None:
+    size = 1_000_000
+    for n in range(120):
+        await log.append([record(ev.RUN_EVENTS, "key", n, value=b'{"a":"%s"}' % (b"x" * size))])
+    tracemalloc.start()
+    try:
+        page = await newest(log, RecordFilter(), None, 500)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(page.records) == 120 and all(view.omitted == "large" for view in page.records)
+    assert peak < 80 * size, "what a reader holds at once, not what the page spans"
 
 
 async def test_a_tail_gives_what_is_appended_from_now_or_from_a_time_on(log: Log) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import heapq
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -134,19 +134,39 @@ class _NewestFirst:
         if empty:
             size = max(16, WINDOW_RECORDS // len(empty))
             spans = {p: (max(self._begins[p], self._unread[p] - size), self._unread[p]) for p in empty}
-            for partition, records in (await _read(self._log, spans)).items():
+            windows = await self._read(spans)
+            for partition, window in windows.items():
                 self._unread[partition] = spans[partition][0]
-                self._windows[partition] = self._seen(records)
+                self._windows[partition] = window
         return any(self._windows.values()) or any(self._unread[p] > self._begins[p] for p in self._unread)
 
-    def _seen(self, records: Sequence[Record]) -> deque[_Seen]:
-        latest = ""
-        seen: deque[_Seen] = deque()
-        for record in records:
-            latest = max(latest, record.headers.get("ce_time", ""))
-            view = view_of(record) if self._wanted.has(record) else None
-            seen.append(_Seen(latest, record.offset, view))
-        return seen
+    async def _read(self, spans: Mapping[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, deque[_Seen]]:
+        """What these spans of offsets hold, in offset order. Keeps views: records may be as large as the log takes them."""
+        topics = sorted({topic for topic, _ in spans})
+        starts = {(topic, n): end for topic in topics for n, end in enumerate(await self._log.end_offsets(topic))}
+        starts |= {partition: begin for partition, (begin, _) in spans.items()}
+        windows: dict[TopicPartition, deque[_Seen]] = {partition: deque() for partition in spans}
+        missing = set(spans)
+        reader = self._log.reader(topics, starts)
+        try:
+            while missing:
+                for record in await reader.read(1_000):
+                    partition = (record.topic, record.partition)
+                    if partition not in missing:
+                        continue
+                    if record.offset < spans[partition][1]:
+                        window = windows[partition]
+                        window.append(self._seen(record, window[-1].order if window else ""))
+                    if record.offset + 1 >= spans[partition][1]:
+                        missing.discard(partition)
+        finally:
+            await reader.stop()
+        return windows
+
+    def _seen(self, record: Record, latest: str) -> _Seen:
+        """``latest``: the order of the record before it in its partition."""
+        view = view_of(record) if self._wanted.has(record) else None
+        return _Seen(max(latest, record.headers.get("ce_time", "")), record.offset, view)
 
     def take(self, limit: int, scan: int) -> list[RecordView]:
         """The next wanted records, until a partition's window runs out that has more before it."""
@@ -180,29 +200,6 @@ class _Backwards(str):
 
     def __lt__(self, other: str) -> bool:
         return str.__gt__(self, other)
-
-
-async def _read(log: Log, spans: Mapping[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, list[Record]]:
-    """The records of these spans of offsets, in offset order."""
-    topics = sorted({topic for topic, _ in spans})
-    starts = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
-    starts |= {partition: begin for partition, (begin, _) in spans.items()}
-    records: dict[TopicPartition, list[Record]] = {partition: [] for partition in spans}
-    missing = set(spans)
-    reader = log.reader(topics, starts)
-    try:
-        while missing:
-            for record in await reader.read(1_000):
-                partition = (record.topic, record.partition)
-                if partition not in missing:
-                    continue
-                if record.offset < spans[partition][1]:
-                    records[partition].append(record)
-                if record.offset + 1 >= spans[partition][1]:
-                    missing.discard(partition)
-    finally:
-        await reader.stop()
-    return records
 
 
 def encoded_cursor(ends: Positions) -> str:
