@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import msgspec
@@ -22,6 +23,8 @@ LIMIT = 100
 LIMIT_MAX = 500
 NAMES_MAX = 50
 """Keys, types or topics that one request may name."""
+PAGES_AT_ONCE = 2
+"""Searches of one gateway at a time; others wait. A log of large records is read through a window that may take much memory."""
 TAILS_MAX = 16
 """Open tails of one gateway: each reads the whole log as it grows."""
 
@@ -30,6 +33,7 @@ class LogRecords:
     def __init__(self, core: Core, streams: LiveStreams) -> None:
         self._core, self._streams = core, streams
         self._tails = 0
+        self._paging = asyncio.Semaphore(PAGES_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -48,7 +52,8 @@ class LogRecords:
         wanted = filter_of(request)
         limit = max(1, min(query_int(request, "limit", LIMIT), LIMIT_MAX))
         try:
-            page = await newest(self._core.log, wanted, request.query.get("cursor") or None, limit)
+            async with self._paging:
+                page = await newest(self._core.log, wanted, request.query.get("cursor") or None, limit)
         except BadCursor as error:
             raise unprocessable(str(error)) from None
         except LogUnavailable:
