@@ -121,6 +121,10 @@ export interface Followed {
   onOpen?: (again: boolean) => void;
   /** The server refuses: no try follows. */
   onRefused?: (error: ApiError) => void;
+  /** Only the first connection: what is asked for must not begin a second time. */
+  once?: boolean;
+  /** The connection broke, and `once` forbids another. */
+  onBroken?: () => void;
   /** The server has closed the stream, as it does at the end of a run. Return true to open it again. */
   onEnd?: () => boolean;
 }
@@ -167,6 +171,11 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
         return;
       }
       if (!(error instanceof ApiError)) lost();
+      if (followed.once) {
+        if (error instanceof ApiError && error.status !== 0) followed.onRefused?.(error);
+        else followed.onBroken?.();
+        return;
+      }
     } finally {
       clearTimeout(silent);
       closed.removeEventListener("abort", end);

@@ -49,6 +49,13 @@ export interface SystemHealth {
   webhooks_waiting: number | null;
 }
 
+/** Of `…/why`: sentences. */
+export interface Explanation {
+  run_id: string;
+  lines: string[];
+  waits_for_run: string | null;
+}
+
 export interface LogRecord {
   topic: string;
   partition: number;

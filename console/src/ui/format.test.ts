@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ago, bytes, duration, oneLine, plural } from "./format";
+import type { Json } from "../api/types";
+import { excerpt, ago, bytes, duration, oneLine, plural } from "./format";
 
 test("how long ago is said in the unit that fits", () => {
   const now = Date.parse("2026-01-02T00:00:00Z");
@@ -19,4 +20,11 @@ test("one line of a text is short, whatever it holds", () => {
   assert.equal(oneLine("x".repeat(1_000_000), 10).length, 10);
   assert.equal(plural(1, "run"), "1 run");
   assert.equal(plural(2000, "run"), "2,000 runs");
+});
+
+test("an excerpt of a value takes as long as it is, whatever the value's size and depth", () => {
+  assert.equal(excerpt({ a: [1, "x"], b: null }, 100), '{"a":[1,"x"],"b":null}');
+  let deep: Json = 1;
+  for (let n = 0; n < 100_000; n++) deep = [deep];
+  for (const value of [deep, "x".repeat(1_000_000), Array.from({ length: 100_000 }, () => "y")]) assert.ok(excerpt(value, 100).length <= 100);
 });

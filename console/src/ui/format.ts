@@ -1,4 +1,5 @@
 // Times, durations, sizes and texts as people read them. Pure.
+import type { Json } from "../api/types";
 
 export function ago(at: string, now: number): string {
   const seconds = Math.round((now - Date.parse(at)) / 1000);
@@ -51,4 +52,25 @@ export function oneLine(text: string, most = 160): string {
 
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+/** The beginning of a value as JSON, in time that `most` bounds: the value may be a megabyte, or deep. */
+export function excerpt(value: Json | undefined, most: number): string {
+  const text = begun(value, most);
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+function begun(value: Json | undefined, left: number): string {
+  if (left <= 0) return "…";
+  if (typeof value === "string") return JSON.stringify(value.slice(0, left + 1));
+  if (typeof value !== "object" || value === null) return String(value);
+  const list = Array.isArray(value);
+  let text = list ? "[" : "{";
+  for (const name in value) {
+    if (text.length > left) return text;
+    if (text.length > 1) text += ",";
+    if (!list) text += `${JSON.stringify(name.slice(0, left + 1))}:`;
+    text += begun((value as { [name: string]: Json })[name], left - text.length);
+  }
+  return text + (list ? "]" : "}");
 }

@@ -1,21 +1,35 @@
 // A form for a value, made from its JSON Schema; what the schema does not say is edited as JSON.
-import { useEffect, useId, useMemo, useState } from "preact/hooks";
+import { createContext } from "preact";
+import { useContext, useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import type { Json } from "../api/types";
 import { Button } from "./basic";
-import { controlOf, faults, initial, parsed, type Control, type Field, type Schema } from "./schema";
+import { controlOf, faults, initial, member, parsed, type Control, type Field, type Schema } from "./schema";
 
 interface Props {
   schema: Schema | null | undefined;
   value: Json;
   onChange: (value: Json) => void;
   label: string;
+  /** Whether some part of what is written is no JSON: then `value` is not what the person sees, and must not be sent. */
+  onWrong?: (wrong: boolean) => void;
 }
 
+type Report = (field: string, wrong: boolean) => void;
+/** To whom a field of a form says that it holds no JSON. */
+const Reports = createContext<Report | null>(null);
+
 /** Fields of the schema, or JSON; the person may change between the two. */
-export function SchemaForm({ schema, value, onChange, label }: Props) {
+export function SchemaForm({ schema, value, onChange, label, onWrong }: Props) {
+  const halfWritten = useRef(new Set<string>());
+  const report: Report = (field, isWrong) => {
+    if (isWrong) halfWritten.current.add(field);
+    else halfWritten.current.delete(field);
+    onWrong?.(halfWritten.current.size > 0);
+  };
   const control = useMemo(() => controlOf(schema ?? undefined, schema ?? {}), [schema]);
   const [raw, setRaw] = useState(control.kind === "json");
-  useEffect(() => setRaw(control.kind === "json"), [control]);
+  // by its kind: the same schema, read again, must not take away what the person writes
+  useEffect(() => setRaw(control.kind === "json"), [control.kind]);
   const wrong = raw ? [] : faults(control, value).slice(0, 5);
   return (
     <div class="schema-form" role="group" aria-label={label}>
@@ -25,7 +39,7 @@ export function SchemaForm({ schema, value, onChange, label }: Props) {
           <Button small kind="bare" aria-pressed={raw} onClick={() => setRaw(!raw)}>{raw ? "Edit as a form" : "Edit as JSON"}</Button>
         </div>
       )}
-      {raw ? <JsonField value={value} onChange={onChange} label={label} /> : <Input control={control} value={value} onChange={onChange} label={label} />}
+      <Reports.Provider value={report}>{raw ? <JsonField value={value} onChange={onChange} label={label} /> : <Input control={control} value={value} onChange={onChange} label={label} />}</Reports.Provider>
       {wrong.length > 0 && (
         <ul class="faults" role="status">
           {wrong.map((fault) => (
@@ -41,6 +55,15 @@ export function JsonField({ value, onChange, label, rows = 8, onWrong }: { value
   const [text, setText] = useState(() => JSON.stringify(value, null, 2));
   const [wrong, setWrong] = useState<string | null>(null);
   const id = useId();
+  const report = useContext(Reports);
+  const say = (isWrong: boolean): void => {
+    onWrong?.(isWrong);
+    report?.(id, isWrong);
+  };
+  // a field that goes takes what was wrong in it along
+  const last = useRef(say);
+  last.current = say;
+  useEffect(() => () => last.current(false), []);
   // another value from outside: what is written here is replaced, unless it says the same
   useEffect(() => {
     try {
@@ -55,10 +78,10 @@ export function JsonField({ value, onChange, label, rows = 8, onWrong }: { value
     try {
       onChange(parsed(next));
       setWrong(null);
-      onWrong?.(false);
+      say(false);
     } catch (error) {
       setWrong((error as Error).message);
-      onWrong?.(true);
+      say(true);
     }
   };
   return (
@@ -106,7 +129,7 @@ function Fields({ fields, value, onChange }: { fields: Field[]; value: { [name: 
   return (
     <div class="fields">
       {fields.map((field) => {
-        const there = field.name in value;
+        const there = Object.hasOwn(value, field.name);
         const set = (next: Json): void => onChange({ ...value, [field.name]: next });
         const without = (): void => onChange(Object.fromEntries(Object.entries(value).filter(([name]) => name !== field.name)));
         return (
@@ -117,7 +140,7 @@ function Fields({ fields, value, onChange }: { fields: Field[]; value: { [name: 
               )}
               {!field.required && <span class="quiet">optional</span>}
             </span>
-            {(there || field.required) && <Input control={field.control} value={value[field.name] ?? null} onChange={set} label={field.title} />}
+            {(there || field.required) && <Input control={field.control} value={member(value, field.name) ?? null} onChange={set} label={field.title} />}
             {field.about && <span class="hint">{field.about}</span>}
           </div>
         );

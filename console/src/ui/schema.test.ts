@@ -41,3 +41,18 @@ test("a list of texts is a list, and its entries are checked", () => {
 });
 
 test("bad JSON says so", () => assert.throws(() => parsed("{"), /not JSON/));
+
+test("a schema that refers to itself, from each of its fields or from nothing else, makes a form of bounded size", () => {
+  const wide: Schema = { type: "object", properties: Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`f${n}`, { $ref: "#" }])) };
+  const began = performance.now();
+  assert.equal(controlOf(wide, wide).kind, "object");
+  assert.ok(performance.now() - began < 1_000);
+  for (const loop of [{ allOf: [{ $ref: "#" }] }, { anyOf: [{ $ref: "#" }, { type: "null" }] }, { type: "array", items: { $ref: "#" } }, { $ref: "#" }] as Schema[]) assert.equal(controlOf(loop, loop).kind, "json");
+});
+
+test("a field may have the name of what every object has", () => {
+  const schema: Schema = { type: "object", properties: { constructor: { type: "string" }, toString: { type: "string" } }, required: ["constructor"] };
+  const control = controlOf(schema, schema);
+  assert.deepEqual(faults(control, {}), [{ path: "constructor", text: "is missing" }]);
+  assert.deepEqual(controlOf({ $ref: "#/constructor" }, {}), { kind: "json" });
+});

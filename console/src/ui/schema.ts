@@ -28,22 +28,34 @@ const DEPTH_MOST = 5;
 const FIELDS_MOST = 60;
 const VARIANTS_MOST = 12;
 const VALUES_MOST = 200;
+/** Controls of one form: a schema that refers to itself from many of its fields would otherwise have billions. */
+const CONTROLS_MOST = 300;
+/** Schemas that one value leads through: `$ref`, `allOf` and optional ones. */
+const STEPS_MOST = 10;
 
 const isObject = (value: Json | undefined): value is Schema => typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** A member of the value's own: names such as `constructor` are names like any other. */
+export const member = (value: Schema, name: string): Json | undefined => (Object.hasOwn(value, name) ? value[name] : undefined);
+
 /** The control of a schema. `root` holds what `$ref` refers to. */
-export function controlOf(schema: Json | undefined, root: Schema, depth = 0): Control {
+export function controlOf(schema: Json | undefined, root: Schema): Control {
+  return made(schema, root, 0, { left: CONTROLS_MOST });
+}
+
+function made(schema: Json | undefined, root: Schema, depth: number, budget: { left: number }): Control {
   const found = resolved(schema, root);
-  if (found === null || depth > DEPTH_MOST) return { kind: "json" };
+  if (found === null || depth > DEPTH_MOST || budget.left <= 0) return { kind: "json" };
+  budget.left -= 1;
   if ("const" in found) return { kind: "constant", value: found["const"] as Json };
   const values = found["enum"];
   if (Array.isArray(values) && values.length > 0 && values.length <= VALUES_MOST) return { kind: "choice", values };
   const several = found["oneOf"] ?? found["anyOf"];
   if (Array.isArray(several)) {
     const real = several.filter((one) => resolved(one, root)?.["type"] !== "null");
-    if (real.length === 1 && several.length <= 2) return controlOf(real[0], root, depth);
+    if (real.length === 1 && several.length <= 2) return made(real[0], root, depth + 1, budget);
     if (several.length > VARIANTS_MOST) return { kind: "json" };
-    return { kind: "variants", variants: several.map((one, index) => ({ title: titleOf(resolved(one, root), `${index + 1}`), control: controlOf(one, root, depth + 1) })) };
+    return { kind: "variants", variants: several.map((one, index) => ({ title: titleOf(resolved(one, root), `${index + 1}`), control: made(one, root, depth + 1, budget) })) };
   }
   const type = Array.isArray(found["type"]) ? found["type"].filter((one) => one !== "null")[0] : found["type"];
   switch (type) {
@@ -55,7 +67,7 @@ export function controlOf(schema: Json | undefined, root: Schema, depth = 0): Co
     case "boolean":
       return { kind: "flag" };
     case "array": {
-      const of = controlOf(found["items"], root, depth + 1);
+      const of = made(found["items"], root, depth + 1, budget);
       return of.kind === "json" ? { kind: "json" } : { kind: "list", of };
     }
     case "object":
@@ -67,7 +79,7 @@ export function controlOf(schema: Json | undefined, root: Schema, depth = 0): Co
       const required = Array.isArray(found["required"]) ? found["required"] : [];
       const fields = names.map((name) => {
         const inner = resolved(properties[name], root);
-        return { name, title: titleOf(inner, name), about: typeof inner?.["description"] === "string" ? inner["description"].slice(0, 500) : "", required: required.includes(name), control: controlOf(properties[name], root, depth + 1) };
+        return { name, title: titleOf(inner, name), about: typeof inner?.["description"] === "string" ? inner["description"].slice(0, 500) : "", required: required.includes(name), control: made(properties[name], root, depth + 1, budget) };
       });
       return { kind: "object", fields, open: found["additionalProperties"] !== false };
     }
@@ -83,13 +95,17 @@ function titleOf(schema: Schema | null, otherwise: string): string {
 /** The schema behind `$ref`s into the same document; null for what leads nowhere. */
 function resolved(schema: Json | undefined, root: Schema): Schema | null {
   let found = schema;
-  for (let n = 0; n < 10; n++) {
+  for (let n = 0; n < STEPS_MOST; n++) {
     if (!isObject(found)) return null;
     const reference = found["$ref"];
-    if (typeof reference !== "string") return Array.isArray(found["allOf"]) && found["allOf"].length === 1 && !("type" in found) ? resolved(found["allOf"][0], root) : found;
+    if (typeof reference !== "string") {
+      if (!Array.isArray(found["allOf"]) || found["allOf"].length !== 1 || "type" in found) return found;
+      found = found["allOf"][0];
+      continue;
+    }
     if (!reference.startsWith("#/")) return null;
     let target: Json | undefined = root;
-    for (const step of reference.slice(2).split("/")) target = isObject(target) ? target[step.replaceAll("~1", "/").replaceAll("~0", "~")] : undefined;
+    for (const step of reference.slice(2).split("/")) target = isObject(target) ? member(target, step.replaceAll("~1", "/").replaceAll("~0", "~")) : undefined;
     found = target;
   }
   return null;
@@ -137,7 +153,7 @@ export function faults(control: Control, value: Json | undefined, path = ""): { 
       if (!isObject(value)) return [{ path, text: "must be an object" }];
       return control.fields.flatMap((field) => {
         const at = path === "" ? field.name : `${path}.${field.name}`;
-        if (!(field.name in value)) return field.required ? [{ path: at, text: "is missing" }] : [];
+        if (!Object.hasOwn(value, field.name)) return field.required ? [{ path: at, text: "is missing" }] : [];
         return faults(field.control, value[field.name], at);
       });
     }

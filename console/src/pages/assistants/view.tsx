@@ -117,6 +117,7 @@ function Edit({ assistant, done }: { assistant: Assistant; done: () => void }) {
   const [config, setConfig] = useState<Json>(assistant.config);
   const [metadata, setMetadata] = useState<Json>(assistant.metadata);
   const [wrong, setWrong] = useState(false);
+  const [wrongMetadata, setWrongMetadata] = useState(false);
   const [asking, setAsking] = useState(false);
   useEffect(() => setContext(assistant.context ?? {}), [assistant.assistant_id]);
   const hasContext = isFields(schemas.value?.context_schema ?? undefined);
@@ -130,10 +131,10 @@ function Edit({ assistant, done }: { assistant: Assistant; done: () => void }) {
     <form class="card stack" aria-label="Edit the assistant" onSubmit={(event) => event.preventDefault()}>
       <Field label="Name"><input class="input" value={name} onInput={(event) => setName(event.currentTarget.value)} /></Field>
       <Field label="Description"><textarea class="textarea" rows={2} value={description} onInput={(event) => setDescription(event.currentTarget.value)} /></Field>
-      {hasContext ? <div><span class="quiet">Context</span><SchemaForm schema={schemas.value?.context_schema} value={context} onChange={setContext} label="Context" /></div> : <div><span class="quiet">Config</span><JsonField label="Config" value={config} onChange={setConfig} onWrong={setWrong} rows={5} /></div>}
-      <div><span class="quiet">Metadata</span><JsonField label="Metadata" value={metadata} onChange={setMetadata} onWrong={setWrong} rows={4} /></div>
+      {hasContext ? <div><span class="quiet">Context</span><SchemaForm schema={schemas.value?.context_schema} value={context} onChange={setContext} onWrong={setWrong} label="Context" /></div> : <div><span class="quiet">Config</span><JsonField label="Config" value={config} onChange={setConfig} onWrong={setWrong} rows={5} /></div>}
+      <div><span class="quiet">Metadata</span><JsonField label="Metadata" value={metadata} onChange={setMetadata} onWrong={setWrongMetadata} rows={4} /></div>
       <div class="row wrap">
-        <ActionButton kind="main" disabled={wrong || name === ""} act={save}>Save as a new version</ActionButton>
+        <ActionButton kind="main" disabled={wrong || wrongMetadata || name === ""} act={save}>Save as a new version</ActionButton>
         <Button kind="danger" small class="push" onClick={() => setAsking(true)}>Delete the assistant</Button>
       </div>
       {asking && (

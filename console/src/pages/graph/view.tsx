@@ -109,6 +109,7 @@ function Split({ placed, stats, children }: { placed: Placed; stats: Map<string,
     <div class="graph-split">
       <div class="graph-canvas scroll" tabIndex={0} role="region" aria-label="Drawing"><Picture placed={placed} stats={stats} chosen={chosen} choose={setChosen} /></div>
       <aside class="graph-side stack" aria-label="Runs of the graph">
+        {placed.omitted > 0 && <p class="quiet">{`The graph is too large to draw whole: ${plural(placed.omitted, "node or edge", "nodes and edges")} left out.`}</p>}
         {children}
         {chosen !== null && (
           <div class="card stack" role="status">

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Json } from "../../api/types";
-import { actionsOf, decisionsOf, questionOf } from "./requests";
+import { firstDecision, actionsOf, decisionsOf, questionOf } from "./requests";
 
 const HITL: Json = { action_requests: [{ name: "send", args: { to: "ada" }, description: "Send it?" }, { name: "pay", args: {} }], review_configs: [{ action_name: "send", allowed_decisions: ["approve", "reject"] }] };
 
@@ -17,4 +17,10 @@ test("the middleware's requests become decisions in order", () => {
   assert.deepEqual(actions.map((action) => [action.name, action.allowed]), [["send", ["approve", "reject"]], ["pay", ["approve", "edit", "reject"]]]);
   assert.deepEqual(decisionsOf(actions, [{ type: "reject", message: "no" }, { type: "edit", args: { sum: 1 } }]), { decisions: [{ type: "reject", message: "no" }, { type: "edit", edited_action: { name: "pay", args: { sum: 1 } } }] });
   assert.deepEqual(actionsOf({ action_requests: "x" }), []);
+});
+
+test("what is not allowed is not chosen at first", () => {
+  const action = { name: "send", args: {}, description: "", allowed: ["reject"] };
+  assert.deepEqual(firstDecision(action), { type: "reject", message: "" });
+  assert.deepEqual(firstDecision({ ...action, allowed: ["edit", "reject"] }), { type: "edit", args: {} });
 });

@@ -1,5 +1,6 @@
 // What an interrupt asks, as a person reads it, and the answers that graphs expect. Pure.
 import type { Json } from "../../api/types";
+import { excerpt } from "../../ui/format";
 import type { Schema } from "../../ui/schema";
 
 export interface OpenInterrupt {
@@ -36,7 +37,7 @@ export function questionOf(value: Json): string {
     const actions = actionsOf(value);
     if (actions.length > 0) return actions.map((action) => action.description || `${action.name}(${Object.keys(action.args).join(", ")})`).join("\n");
   }
-  return JSON.stringify(value).slice(0, 2_000);
+  return excerpt(value, 2_000);
 }
 
 export interface Action {
@@ -59,6 +60,12 @@ export function actionsOf(value: Json): Action[] {
 }
 
 export type Decision = { type: "approve" } | { type: "edit"; args: { [name: string]: Json } } | { type: "reject"; message: string };
+
+/** What is chosen before the person chooses: of what is allowed. */
+export function firstDecision(action: Action): Decision {
+  if (action.allowed.includes("approve")) return { type: "approve" };
+  return action.allowed.includes("edit") ? { type: "edit", args: action.args } : { type: "reject", message: "" };
+}
 
 /** The response that the middleware expects: one decision for each action, in order. */
 export function decisionsOf(actions: Action[], decisions: Decision[]): Json {

@@ -12,7 +12,7 @@ import { JsonTree } from "../../ui/json";
 import { controlOf, initial } from "../../ui/schema";
 import { JsonField, SchemaForm } from "../../ui/schema-form";
 import { toast } from "../../ui/toast";
-import { actionsOf, decisionsOf, keyOf, questionOf, QUICK, type Action, type Decision, type OpenInterrupt, type Outcome } from "./requests";
+import { actionsOf, decisionsOf, firstDecision, keyOf, questionOf, QUICK, type Action, type Decision, type OpenInterrupt, type Outcome } from "./requests";
 
 const PAGE = 100;
 const PAUSE_MS = 300;
@@ -160,8 +160,9 @@ function Answer({ of, done }: { of: OpenInterrupt; done: () => void }) {
 }
 
 function Actions({ actions, send }: { actions: Action[]; send: (response: Json) => Promise<void> }) {
-  const [decisions, setDecisions] = useState<Decision[]>(() => actions.map(() => ({ type: "approve" })));
-  const [wrong, setWrong] = useState(false);
+  const [decisions, setDecisions] = useState<Decision[]>(() => actions.map(firstDecision));
+  const [wrong, setWrong] = useState<ReadonlySet<number>>(new Set());
+  const mark = (index: number, isWrong: boolean): void => setWrong((before) => new Set([...before].filter((one) => one !== index).concat(isWrong ? [index] : [])));
   const decide = (index: number, decision: Decision): void => setDecisions(decisions.map((one, n) => (n === index ? decision : one)));
   return (
     <>
@@ -171,7 +172,7 @@ function Actions({ actions, send }: { actions: Action[]; send: (response: Json) 
           <fieldset class="card stack" key={index}>
             <legend class="mono">{action.name}</legend>
             {action.description && <p>{action.description.slice(0, 4_000)}</p>}
-            {decision.type === "edit" ? <JsonField label={`Arguments of ${action.name}`} value={decision.args} onWrong={setWrong} onChange={(args) => decide(index, { type: "edit", args: args as { [name: string]: Json } })} /> : <JsonTree value={action.args} open={3} name="args" />}
+            {decision.type === "edit" ? <JsonField label={`Arguments of ${action.name}`} value={decision.args} onWrong={(isWrong) => mark(index, isWrong)} onChange={(args) => decide(index, { type: "edit", args: args as { [name: string]: Json } })} /> : <JsonTree value={action.args} open={3} name="args" />}
             <div class="row wrap" role="radiogroup" aria-label={`Decision on ${action.name}`}>
               {(["approve", "edit", "reject"] as const).filter((type) => action.allowed.includes(type)).map((type) => (
                 <label class="row" key={type}>
@@ -183,7 +184,7 @@ function Actions({ actions, send }: { actions: Action[]; send: (response: Json) 
           </fieldset>
         );
       })}
-      <div class="row"><ActionButton kind="main" icon="check" disabled={wrong} act={() => send(decisionsOf(actions, decisions))}>Answer</ActionButton></div>
+      <div class="row"><ActionButton kind="main" icon="check" disabled={wrong.size > 0} act={() => send(decisionsOf(actions, decisions))}>Answer</ActionButton></div>
     </>
   );
 }
@@ -191,10 +192,11 @@ function Actions({ actions, send }: { actions: Action[]; send: (response: Json) 
 function BySchema({ of, send }: { of: OpenInterrupt; send: (response: Json) => Promise<void> }) {
   const schema = of.response_schema;
   const [value, setValue] = useState<Json>(() => initial(controlOf(schema ?? undefined, schema ?? {}), schema ?? undefined));
+  const [wrong, setWrong] = useState(false);
   return (
     <>
-      <SchemaForm schema={schema} value={value} onChange={setValue} label="Answer" />
-      <div class="row"><ActionButton kind="main" icon="check" act={() => send(value)}>Answer</ActionButton></div>
+      <SchemaForm schema={schema} value={value} onChange={setValue} onWrong={setWrong} label="Answer" />
+      <div class="row"><ActionButton kind="main" icon="check" disabled={wrong} act={() => send(value)}>Answer</ActionButton></div>
     </>
   );
 }

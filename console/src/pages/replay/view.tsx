@@ -1,5 +1,6 @@
 // A past run again, in a sandbox against today's code: the verdict node by node, as it is found.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { ApiError, at, call, follow } from "../../api/client";
 import { useLoad } from "../../api/load";
@@ -85,10 +86,9 @@ function Again({ thread, run }: { thread: string; run: string }) {
     };
     close.current = follow(at`/threads/${thread}/runs/${run}/replay`, {
       asked: { method: "POST", body: { strict } },
-      onOpen: (again) => {
-        // a replay that lost its connection was stopped: to open it once more would run the graph again
-        if (again && !over) fail(new Error("The connection broke, and the replay was stopped."));
-      },
+      // a replay that lost its connection was stopped: to open it once more would run the graph again
+      once: true,
+      onBroken: () => !over && fail(new Error("The connection broke, and the replay was stopped.")),
       onEvent: ({ event, data }) => {
         if (event === "began") setPhase("running");
         else if (event === "step") setSteps((before) => [...before, JSON.parse(data) as ReplayStep]);
@@ -115,9 +115,10 @@ function Again({ thread, run }: { thread: string; run: string }) {
   return (
     <>
       <div class="row wrap">
-        <Button kind="main" icon="play" disabled={busy} onClick={start}>{phase === "over" ? "Run it again" : "Run it in the sandbox"}</Button>
+        {readOnly && <span class="quiet">This console only reads: a replay runs the graph’s code.</span>}
+        {!readOnly && <Button kind="main" icon="play" disabled={busy} onClick={start}>{phase === "over" ? "Run it again" : "Run it in the sandbox"}</Button>}
         {busy && <Button icon="stop" onClick={stop}>Stop</Button>}
-        <label class="row"><input type="checkbox" checked={strict} disabled={busy} onChange={(event) => setStrict(event.currentTarget.checked)} /> compare generated ids too</label>
+        {!readOnly && <label class="row"><input type="checkbox" checked={strict} disabled={busy} onChange={(event) => setStrict(event.currentTarget.checked)} /> compare generated ids too</label>}
         <span role="status">{phase === "waiting" ? "Waiting for an executor…" : phase === "running" ? "The graph runs…" : ""}</span>
       </div>
       {error && <Failure error={error} />}

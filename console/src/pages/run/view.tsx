@@ -6,8 +6,9 @@ import { at, call } from "../../api/client";
 import { useEvents } from "../../api/events";
 import { useLoad } from "../../api/load";
 import { shortType } from "../../api/names";
+import type { Explanation } from "../../api/operator";
 import type { Json, Run, State } from "../../api/types";
-import { ActionButton, Badge, CopyButton, Failure, Id, Loading, PageHead, Status } from "../../ui/basic";
+import { ActionButton, Badge, Button, CopyButton, Failure, Id, Loading, PageHead, Status } from "../../ui/basic";
 import { duration, exact, oneLine } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { ticks, timelineOf, type Bar, type Failure as Failed, type Timeline } from "./timeline";
@@ -37,6 +38,14 @@ export default function RunView({ params }: { params: Record<string, string> }) 
         <a class="button" href={to("threads", thread, "events", { run: id })}>
           Events
         </a>
+        {run.value && (
+          <a class="button" href={to("graph", { assistant: run.value.assistant_id, thread, run: id })}>
+            Graph
+          </a>
+        )}
+        <a class="button" href={to("replay", { thread, run: id })}>
+          Replay
+        </a>
         {going && !readOnly && (
           <ActionButton kind="danger" icon="stop" act={() => call(at`/threads/${thread}/runs/${id}/cancel`, { method: "POST" })} done="The run is being cancelled.">
             Cancel
@@ -47,6 +56,7 @@ export default function RunView({ params }: { params: Record<string, string> }) 
       {timeline === null && !error && <Loading lines={8} />}
       {timeline !== null && (
         <div class="page-body timeline-page" tabIndex={0} role="region" aria-label="Timeline">
+          {going && <Why key={id} thread={thread} run={id} bars={timeline.bars.length} />}
           {timeline.failure && <WhatFailed thread={thread} failure={timeline.failure} />}
           <Bars timeline={timeline} now={now} />
           <Details thread={thread} bar={timeline.bars.find((bar) => bar.id === query.value.get("bar")) ?? null} />
@@ -65,6 +75,40 @@ function useNow(going: boolean): number {
     return () => clearInterval(timer);
   }, [going]);
   return now;
+}
+
+const STILL_MS = 3_000;
+
+/** Why a run does not move, once nothing has happened for a while; read again when something happens. */
+function Why({ thread, run, bars }: { thread: string; run: string; bars: number }) {
+  const [still, setStill] = useState(false);
+  useEffect(() => {
+    setStill(false);
+    const timer = setTimeout(() => setStill(true), STILL_MS);
+    return () => clearTimeout(timer);
+  }, [bars]);
+  const why = useLoad((signal) => (still ? call<Explanation>(at`/threads/${thread}/runs/${run}/why`, { signal }) : Promise.resolve(null)), [thread, run, still]);
+  if (!still) return null;
+  return (
+    <section class="card stack" aria-label="Why it does not move">
+      <div class="row">
+        <h2>Why it does not move</h2>
+        <Button small icon="refresh" class="push" onClick={why.again}>
+          Look again
+        </Button>
+      </div>
+      {why.error && <Failure error={why.error} again={why.again} />}
+      {!why.value && why.loading && <Loading lines={2} />}
+      {why.value && (
+        <ul>
+          {why.value.lines.slice(0, 50).map((line, index) => (
+            <li key={index}>{oneLine(line, 600)}</li>
+          ))}
+        </ul>
+      )}
+      {why.value?.waits_for_run && <a href={to("threads", thread, "runs", why.value.waits_for_run)}>The run that it waits for</a>}
+    </section>
+  );
 }
 
 function WhatFailed({ thread, failure }: { thread: string; failure: Failed }) {

@@ -7,7 +7,7 @@ import { useLoad } from "../../api/load";
 import type { Json } from "../../api/types";
 import { ActionButton, Button, Failure, Loading, Nothing, PageHead, Time } from "../../ui/basic";
 import { Dialog } from "../../ui/dialog";
-import { oneLine, plural } from "../../ui/format";
+import { excerpt, oneLine, plural } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { JsonField } from "../../ui/schema-form";
 import { Table, type Column } from "../../ui/table";
@@ -47,7 +47,7 @@ export default function Store() {
   );
   const columns: Column<Item>[] = [
     { key: "key", title: "Key", width: "minmax(0, 0.7fr)", cell: (item) => <span class="mono clip">{oneLine(item.key, 80)}</span> },
-    { key: "value", title: "Value", width: "minmax(0, 1.4fr)", cell: (item) => <span class="quiet clip">{oneLine(JSON.stringify(item.value), 160)}</span> },
+    { key: "value", title: "Value", width: "minmax(0, 1.4fr)", cell: (item) => <span class="quiet clip">{excerpt(item.value, 160)}</span> },
     { key: "namespace", title: "Namespace", width: "minmax(0, 0.8fr)", cell: (item) => <span class="clip">{item.namespace.join(" / ")}</span> },
     ...(meaning ? [{ key: "score", title: "Score", width: "64px", right: true, cell: (item: Item) => <span class="number">{item.score == null ? "–" : item.score.toFixed(3)}</span> }] : []),
     { key: "updated", title: "Changed", width: "96px", right: true, cell: (item) => <Time at={item.updated_at} /> },
@@ -83,6 +83,11 @@ export default function Store() {
       </div>
     </div>
   );
+}
+
+/** A namespace as a person writes it: as JSON where slashes or a bracket would change it. */
+function textOf(namespace: string[]): string {
+  return namespace.some((label) => label.includes("/")) || namespace[0]?.startsWith("[") ? JSON.stringify(namespace) : namespace.join("/");
 }
 
 /** The namespace of the address: JSON, or labels with slashes. */
@@ -154,7 +159,7 @@ function Put({ namespace, done }: { namespace: string[]; done: () => void }) {
   const [wrong, setWrong] = useState(false);
   return (
     <>
-      <Button small onClick={() => { setLabels(namespace.join("/")); setOpen(true); }}>Put an item</Button>
+      <Button small onClick={() => { setLabels(textOf(namespace)); setOpen(true); }}>Put an item</Button>
       {open && (
         <Dialog title="Put an item" onClose={() => setOpen(false)}>
           <div class="stack">
@@ -164,7 +169,7 @@ function Put({ namespace, done }: { namespace: string[]; done: () => void }) {
           </div>
           <footer>
             <Button onClick={() => setOpen(false)}>Cancel</Button>
-            <ActionButton kind="main" disabled={wrong || key === "" || labels === ""} act={async () => { await call("/store/items", { method: "PUT", body: { namespace: labels.split("/").filter(Boolean), key, value } }); setOpen(false); done(); }}>Put</ActionButton>
+            <ActionButton kind="main" disabled={wrong || key === "" || labels === ""} act={async () => { await call("/store/items", { method: "PUT", body: { namespace: namespaceOf(labels), key, value } }); setOpen(false); done(); }}>Put</ActionButton>
           </footer>
         </Dialog>
       )}

@@ -37,10 +37,11 @@ export default function TryIt() {
   const thread = filters.get("thread");
   const modes = (filters.get("modes") ?? DEFAULT_MODES).split(",").filter((mode) => MODES.includes(mode));
   const raw = useRaw();
-  const start = async (input: Json, config: Json): Promise<void> => {
-    const id = thread ?? (await call<Thread>("/threads", { body: {} })).thread_id;
+  const start = async (input: Json, config: Json, key: string): Promise<void> => {
+    const headers = { "idempotency-key": key };
+    const id = thread ?? (await call<Thread>("/threads", { body: {}, headers })).thread_id;
     const body = { assistant_id: chosen, input, ...(isFields(config) && Object.keys(config).length > 0 ? { context: config } : {}), stream_mode: [...new Set([...modes, "messages-tuple"])], stream_subgraphs: true, stream_resumable: true };
-    const run = await call<Run>(at`/threads/${id}/runs`, { body });
+    const run = await call<Run>(at`/threads/${id}/runs`, { body, headers });
     if (thread === null) setQuery({ thread: id, assistant: chosen });
     raw.follow(id, run.run_id);
   };
@@ -101,7 +102,7 @@ function Talk({ thread }: { thread: string }) {
       {around.thread.error && <Failure error={around.thread.error} again={around.thread.again} />}
       <div class="row try-status">
         {status && <Status of={status} />}
-        {run && <ActionButton small icon="stop" act={() => call(at`/threads/${thread}/runs/${run.run_id}/cancel`, { method: "POST" })}>Stop</ActionButton>}
+        {run && !readOnly && <ActionButton small icon="stop" act={() => call(at`/threads/${thread}/runs/${run.run_id}/cancel`, { method: "POST" })}>Stop</ActionButton>}
         {status === "interrupted" && <a href={to("inbox", { interrupt: null })}>It waits for an answer: see the inbox</a>}
         {status === "error" && around.thread.value?.error && <span class="try-error">{`${around.thread.value.error.error}: ${around.thread.value.error.message}`.slice(0, 600)}</span>}
       </div>
@@ -110,18 +111,26 @@ function Talk({ thread }: { thread: string }) {
   );
 }
 
-function Composer({ chats, schema, context, start }: { chats: boolean; schema: import("../../ui/schema").Schema | null; context: import("../../ui/schema").Schema | null; start: (input: Json, context: Json) => Promise<void> }) {
+function Composer({ chats, schema, context, start }: { chats: boolean; schema: import("../../ui/schema").Schema | null; context: import("../../ui/schema").Schema | null; start: (input: Json, context: Json, key: string) => Promise<void> }) {
   const [asForm, setAsForm] = useState(!chats);
   const [text, setText] = useState("");
   const [attached, setAttached] = useState<Attachment[]>([]);
   const [value, setValue] = useState<Json>(() => initial(controlOf(schema ?? undefined, schema ?? {}), schema ?? undefined) ?? {});
   const [config, setConfig] = useState<Json>({});
   const [busy, setBusy] = useState(false);
+  const [wrong, setWrong] = useState(false);
+  const [wrongContext, setWrongContext] = useState(false);
+  const sent = useRef({ what: "", key: "" });
   const send = async (): Promise<void> => {
-    if (busy || (!asForm && text.trim() === "" && attached.length === 0)) return;
+    if (busy || wrong || wrongContext || (!asForm && text.trim() === "" && attached.length === 0)) return;
     setBusy(true);
     try {
-      await start(asForm ? value : { messages: [messageOf(text, attached)] }, config);
+      const input = asForm ? value : { messages: [messageOf(text, attached)] };
+      const what = JSON.stringify([input, config]);
+      // the same key until an answer came: a run that was accepted before the connection broke is not made a second time
+      if (sent.current.what !== what) sent.current = { what, key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
+      await start(input, config, sent.current.key);
+      sent.current = { what: "", key: "" };
       setText("");
       setAttached([]);
     } catch (error) {
@@ -133,7 +142,7 @@ function Composer({ chats, schema, context, start }: { chats: boolean; schema: i
   return (
     <form class="composer stack" aria-label="Input" onSubmit={(event) => { event.preventDefault(); void send(); }}>
       {asForm ? (
-        <SchemaForm schema={schema} value={value} onChange={setValue} label="Input" />
+        <SchemaForm schema={schema} value={value} onChange={setValue} onWrong={setWrong} label="Input" />
       ) : (
         <>
           <textarea class="textarea" rows={3} aria-label="Message" placeholder="Write a message. Ctrl+Enter sends it." value={text} onInput={(event) => setText(event.currentTarget.value)} onKeyDown={(event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); void send(); } }} />
@@ -146,9 +155,9 @@ function Composer({ chats, schema, context, start }: { chats: boolean; schema: i
           )}
         </>
       )}
-      {context && Object.keys(context).length > 0 && <details><summary>Context</summary><JsonField label="Context" value={config} onChange={setConfig} rows={4} /></details>}
+      {context && Object.keys(context).length > 0 && <details><summary>Context</summary><JsonField label="Context" value={config} onChange={setConfig} onWrong={setWrongContext} rows={4} /></details>}
       <div class="row wrap">
-        <Button kind="main" icon="play" type="submit" disabled={busy} aria-busy={busy}>{asForm ? "Run" : "Send"}</Button>
+        <Button kind="main" icon="play" type="submit" disabled={busy || wrong || wrongContext} aria-busy={busy}>{asForm ? "Run" : "Send"}</Button>
         {!asForm && (
           <label class="button small">
             Attach
