@@ -1,7 +1,7 @@
 // The records of the log: found by topic, key, type and time, the newest first; live where the newest are shown. One of them beside.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
-import { ApiError, at, call, comebacks, credentials, follow } from "../../api/client";
+import { ApiError, at, call, comebacks, credentials, follow, recently } from "../../api/client";
 import { useLoad } from "../../api/load";
 import { originOf, type LogRecord, type RecordPage } from "../../api/operator";
 import { Badge, Button, CopyButton, Failure, Loading, Nothing, PageHead } from "../../ui/basic";
@@ -146,7 +146,7 @@ function useRecords(filters: URLSearchParams): Records {
     setLive(false);
     if (wrong !== null) return undefined;
     // the tail begins before the page is read, so that nothing falls between them
-    const since = new Date(Date.now() - 2_000).toISOString();
+    const since = recently();
     const close = wanted.to
       ? () => undefined
       : follow("/operator/log/stream", {

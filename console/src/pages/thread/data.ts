@@ -1,6 +1,6 @@
 // What the page shows of a thread, read anew when its events say that something has changed.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { at, call, follow } from "../../api/client";
+import { at, call, follow, recently } from "../../api/client";
 import { useLoad, type Loaded } from "../../api/load";
 import type { Json, Run, State, Thread } from "../../api/types";
 import { heard, type Writing } from "./live";
@@ -46,9 +46,8 @@ export function useThread(id: string, checkpoint: string | null): Around {
         setTurn((n) => n + 1);
       }, PAUSE_MS);
     };
-    const now = new Date().toISOString();
     const closeEvents = follow(at`/threads/${id}/events`, {
-      asked: { query: { from: now } },
+      asked: { query: { from: recently() } },
       onOpen: (again) => {
         setLive(true);
         if (again) soon();
