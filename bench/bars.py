@@ -34,6 +34,7 @@ _BOTH: dict[str, tuple[Bar, ...]] = {
     "90 runs enqueued on one thread": (Bar("per_s", 50, 150),),
     "wait, 32 callers, 20,000 threads stored": (Bar("of_empty", 0.9, 0.95),),
     "idle": (Bar("core_percent", 1, 0.3),),
+    "50 idle consoles": (Bar("added_percent", 5, 1),),
     "1,000 idle sockets": (Bar("kb_each", 30, 20),),
     "100 active sockets at 20/s beside them": (Bar("kb_each", 30), Bar("p50_ms", 10, 5)),
 }

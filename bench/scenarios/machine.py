@@ -11,6 +11,9 @@ from bench.driver.processes import Meter
 
 SETTLING_S = 3
 IDLE_S = 10
+CONSOLES, CONSOLES_S = 50, 20
+OPEN_LIMIT_S = 30.0
+"""Until the next stream of a console is open."""
 
 
 async def idle(server: Server) -> list[Result]:
@@ -24,6 +27,37 @@ async def idle(server: Server) -> list[Result]:
     share = sum(own.values()) / passed
     note = f"{share:.2%} of a core ({shares})"
     return [Result("idle", 0, "", passed, [], cpu, note=note, more={"core_percent": 100 * share})]
+
+
+async def consoles(server: Server) -> list[Result]:
+    """What so many open consoles add to a server where nothing happens: one stream of list changes each."""
+    alone = (await idle(server))[0].more["core_percent"]
+    connections = await open_connections(server, CONSOLES)
+    opened = asyncio.Semaphore(0)
+
+    def heard(name: bytes, _data: bytes, _now: int) -> None:
+        if name == b"open":
+            opened.release()
+
+    streams = [asyncio.ensure_future(connection.get("/changes", heard)) for connection in connections]
+    try:
+        for _ in range(CONSOLES):
+            async with asyncio.timeout(OPEN_LIMIT_S):
+                await opened.acquire()
+        await asyncio.sleep(SETTLING_S)
+        meter = Meter(server.stack)
+        await asyncio.sleep(CONSOLES_S)
+        passed, cpu = meter.read()
+    finally:
+        for connection in connections:
+            connection.close()
+        ended = await asyncio.gather(*streams, return_exceptions=True)
+    errors = sum(not isinstance(one, ConnectionError) for one in ended)
+    own = {part: used for part, used in cpu.items() if part != "kafka"}
+    share = 100 * sum(own.values()) / passed
+    note = f"{share:.2f}% of a core, {share - alone:.2f}% more than with none; langlog alone {cpu.get('langlog', 0) / passed:.2%}"
+    more = {"core_percent": share, "added_percent": share - alone}
+    return [Result(f"{CONSOLES} idle consoles", 0, "", passed, [], cpu, errors, note=note, more=more)]
 
 
 async def memory(server: Server) -> list[Result]:

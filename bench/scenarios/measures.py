@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from bench.driver.load import Result, Server
 from bench.encrypted import encryption
 from bench.growth import growth
-from bench.scenarios.machine import idle, memory
+from bench.scenarios.machine import consoles, idle, memory
 from bench.scenarios.rebuilding import rebuild
 from bench.scenarios.runs import (
     background,
@@ -45,6 +45,7 @@ ON_ONE: dict[str, Measure] = {
     "long-thread": long_thread,
     "store": store,
     "idle": idle,
+    "consoles": consoles,
 }
 """On one server with the benchmark's project."""
 
