@@ -35,11 +35,11 @@ async def consoles(server: Server) -> list[Result]:
     connections = await open_connections(server, CONSOLES)
     opened = asyncio.Semaphore(0)
 
-    def heard(name: bytes, _data: bytes, _now: int) -> None:
+    def received(name: bytes, _data: bytes, _now: int) -> None:
         if name == b"open":
             opened.release()
 
-    streams = [asyncio.ensure_future(connection.get("/changes", heard)) for connection in connections]
+    streams = [asyncio.ensure_future(connection.get("/changes", received)) for connection in connections]
     try:
         for _ in range(CONSOLES):
             async with asyncio.timeout(OPEN_LIMIT_S):
