@@ -18,6 +18,7 @@ from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres
 from langlog_backbone.log import Log, LogUnavailable, NewRecord, Position, Record, TopicPartition, started_log
 from langlog_backbone.process.settings import Settings
 from langlog_projector.rebuild import retention, swap
+from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, snapshots
 from langlog_schemas.snapshots import SnapshotTaken, ThreadSnapshot
 
@@ -267,9 +268,18 @@ class Breaks:
     async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
         self._left -= 1
         if self._left == 0:
-            await self._log.cut(dict(list(positions.items())[1::3]))  # never all: the next one has something to do
+            left = await self._last_with_records(positions)
+            await self._log.cut({partition: cut for partition, cut in positions.items() if partition != left})
             raise LogUnavailable("broken off")
         await self._log.cut(positions)
+
+    async def _last_with_records(self, positions: Mapping[TopicPartition, int]) -> TopicPartition:
+        """Of events: the next cut has something to do there, whatever partitions the ids of threads have led to."""
+        cuttable = []
+        for (topic, partition), cut in positions.items():
+            if topic != cmd.TOPIC and cut > (await self._log.start_offsets(topic))[partition]:
+                cuttable.append((topic, partition))
+        return cuttable[-1]
 
 
 async def test_a_cut_that_is_broken_off_is_harmless_and_is_done_by_the_next(scene: Scene) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,13 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield given
         return
     broker = make_broker(tmp_path_factory.mktemp("kafka"), SHARED)
-    with asyncio.Runner() as runner:
-        runner.run(broker.start())
+    # in a thread: a browser's driver may have a loop in this one
+    with ThreadPoolExecutor(1) as thread:
+        runner = asyncio.Runner()
+        thread.submit(runner.run, broker.start()).result()
         yield broker.bootstrap
-        runner.run(broker.stop())
+        thread.submit(runner.run, broker.stop()).result()
+        thread.submit(runner.close).result()
 
 
 @pytest.fixture

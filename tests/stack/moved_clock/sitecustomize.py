@@ -4,14 +4,17 @@ Python imports this by itself at start when this folder is in PYTHONPATH. The fi
 the clock of a running process by writing to it. The monotonic clock is not moved: setting a machine's clock does not move it either.
 """
 
+import builtins
 import datetime
 import os
+import sys
 import time
 from pathlib import Path
 
 MOVED = Path(os.environ["LANGLOG_TEST_CLOCK"])
 REAL = datetime.datetime
 _time, _time_ns = time.time, time.time_ns
+_import = builtins.__import__
 
 
 def moved_s() -> float:
@@ -39,6 +42,16 @@ class MovedDatetime(REAL, metaclass=_AnyDatetime):
         return REAL.today() + datetime.timedelta(seconds=moved_s())
 
 
+def _importing(name, globals=None, *args, **more):
+    """Gives modules of langgraph the moved class. Not everybody: msgspec takes no other class than `datetime` for a time."""
+    module = _import(name, globals, *args, **more)
+    if f"{name} {(globals or {}).get('__package__')}".count("langgraph"):
+        for known, loaded in list(sys.modules.items()):
+            if known.startswith("langgraph") and vars(loaded).get("datetime") is REAL:
+                loaded.datetime = MovedDatetime
+    return module
+
+
 time.time = lambda: _time() + moved_s()
 time.time_ns = lambda: _time_ns() + int(moved_s() * 1e9)
-datetime.datetime = MovedDatetime
+builtins.__import__ = _importing

@@ -1,0 +1,120 @@
+"""What the console is for, on either log: a first answer, a failed run understood and run again, an approval, a live timeline."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+from playwright.sync_api import Page, expect
+
+from tests.console.browser import Console
+from tests.console.conftest import PROJECT
+from tests.console.test_inbox import answers, asked
+from tests.console.test_run import failed
+from tests.console.test_threads import human
+from tests.stack.server import LiveServer, kafka_env
+
+LATENCY_S = 2.0
+"""The page shows an event within 200 ms; a machine that does much else gets ten times that."""
+EVENTS = 5
+NOT_OPEN = """() => new Promise(done => {
+    const look = () => document.querySelector('.bars') && !document.querySelector('.bar.open') && done(Date.now());
+    new MutationObserver(look).observe(document.body, {subtree: true, childList: true, attributes: true});
+    look();
+})"""
+"""When, in milliseconds since 1970, the page has drawn that nothing of the run goes on any longer."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def server(
+    built: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    """Empty at first."""
+    env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
+    with LiveServer(PROJECT, tmp_path_factory.mktemp(f"console-{request.param}"), env).up() as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def client(server: LiveServer) -> SyncLangGraphClient:
+    return get_sync_client(url=server.url)
+
+
+def test_from_an_empty_server_to_a_streamed_answer(client: SyncLangGraphClient, console: Console) -> None:
+    assert client.threads.search() == [], "this test comes first"
+    chat = client.assistants.search(graph_id="chat")[0]["assistant_id"]
+    page = console.open()
+    expect(page.get_by_role("heading", name="No thread yet")).to_be_visible()
+    console.check_accessible()
+    page.get_by_role("main").get_by_role("link", name="Try one here").click()
+    page.get_by_role("combobox", name="Assistant").select_option(chat)
+    page.get_by_label("Message", exact=True).fill("hello")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("You said: hello")).to_be_visible()
+    expect(page.get_by_role("region", name="Events").get_by_role("tab", name="updates")).to_be_visible()
+    page.get_by_role("navigation").get_by_role("link", name="Threads").click()
+    row = page.get_by_role("row").filter(has_text="You said: hello")
+    expect(row).to_contain_text("idle")
+    row.click()
+    expect(page.get_by_role("log", name="Conversation").get_by_text("You said: hello")).to_be_visible()
+
+
+def test_a_failed_run_is_understood_in_three_clicks_and_run_again_changed_in_two_more(
+    client: SyncLangGraphClient, console: Console
+) -> None:
+    thread, _ = failed(client)
+    page = console.open("threads?status=error")
+    page.get_by_role("row").filter(has_text=thread[:8]).click()
+    page.get_by_role("link", name="What happened").click()
+    failure = page.get_by_role("region", name="Failure")
+    expect(failure).to_contain_text("Node add failed: ValueError item 4 cannot be added")
+    expect(failure.get_by_role("link", name="State before it")).to_have_attribute("href", re.compile("checkpoint="))
+    failure.get_by_text("Its input").click()
+    expect(failure.get_by_text("fail_at")).to_be_visible()
+
+    failure.get_by_role("link", name="Run again from there").click()
+    page.get_by_label("fail_at").fill("-1")
+    page.get_by_role("button", name="Run on with this change").click()
+    expect(page.get_by_role("button", name=re.compile("^finish"))).to_be_visible()
+    expect(page.get_by_text("success", exact=True)).to_be_visible()
+    assert client.threads.get_state(thread)["values"]["total"] == 7
+
+
+def test_an_approval_that_comes_while_one_looks_is_given_in_the_inbox(
+    client: SyncLangGraphClient, console: Console
+) -> None:
+    page = console.open("inbox?graph=asks")
+    expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
+    thread = asked(client, "asks", question="May it go on?")
+    question = page.get_by_role("article", name="Question")
+    expect(question.get_by_text("May it go on?").first).to_be_visible()
+    question.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
+    assert answers(client, thread) == [True]
+
+
+def test_an_event_is_on_the_timeline_soon_after_it_was_appended(client: SyncLangGraphClient, console: Console) -> None:
+    """From the time that the event carries, which it gets before it is appended, to the page's drawing of it."""
+    took = sorted(shown_after(client, console) for _ in range(EVENTS))
+    print(f"an event is shown after {[round(s * 1000) for s in took]} ms")
+    assert statistics.median(took) < LATENCY_S
+
+
+def shown_after(client: SyncLangGraphClient, console: Console) -> float:
+    """Seconds from the end of a run to its end on the page that shows it."""
+    thread = client.threads.create()["thread_id"]
+    run = client.runs.create(thread, "chat", input=human("later"), after_seconds=600)["run_id"]
+    page: Page = console.open(f"threads/{thread}/runs/{run}")
+    expect(page.locator(".bar.open")).to_have_count(1)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.evaluate(f"window.__ended = ({NOT_OPEN})(); undefined")
+    client.runs.cancel(thread, run, wait=True)
+    shown_ms = float(page.evaluate("window.__ended"))
+    events = client.http.get(f"/threads/{thread}/runs/{run}/events")["events"]
+    (ended,) = [event for event in events if "run.cancelled" in event["type"]]
+    return shown_ms / 1000 - datetime.fromisoformat(ended["time"]).timestamp()
