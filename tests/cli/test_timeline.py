@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from langlog.log.timeline import describe, style_of, timeline, title
+from langlog.log.timeline import bars, describe, gaps, style_of, timeline, title
 from langlog_backbone.history.event_view import data_of
 from langlog_backbone.history.thread_history import RecordedEvent
 from langlog_backbone.log import Record
@@ -65,3 +66,29 @@ def test_what_this_release_cannot_read_is_a_line_too() -> None:
     assert "sealed, or of a newer langlog" in next(iter(timeline([unread])))
     assert style_of(unread) == {}
     assert title([unread], RUN, THREAD).startswith(f"run {RUN} on thread {THREAD}, 2")
+
+
+def at(seconds: float, type_name: str) -> RecordedEvent:
+    entry = recorded(type_name)[0]
+    moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    headers = {**entry.record.headers, "ce_time": moment.isoformat()}
+    return entry._replace(record=msgspec.structs.replace(entry.record, headers=headers))
+
+
+def test_an_axis_shows_when_each_event_was_and_what_took_long_is_named() -> None:
+    entries = [
+        at(0, "run.created.v1"),
+        at(0.01, "run.dispatched.v1"),
+        at(2, "run.started.v1"),
+        at(2.05, "run.succeeded.v1"),
+    ]
+    axis = bars(entries, 10)
+    assert [len(bar) for bar in axis] == [10] * 4
+    assert axis[0].startswith("━ ") and axis[2].count("━") > 5 and axis[3].rstrip().endswith("━")
+    assert gaps(entries) == {2: "2.0 s: waited for a worker"}
+    assert bars([at(0, "run.created.v1")], 10) == ["━         "]
+
+
+def test_a_clock_that_goes_back_breaks_no_axis() -> None:
+    entries = [at(1, "run.created.v1"), at(0.5, "run.dispatched.v1"), at(3, "run.started.v1")]
+    assert all(len(bar) == 10 for bar in bars(entries, 10))

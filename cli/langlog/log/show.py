@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +14,21 @@ from ..ids import as_uuid, other_kind
 
 if TYPE_CHECKING:
     import asyncpg
+    from langlog_backbone.history.thread_history import RecordedEvent
     from langlog_backbone.log import Log
     from langlog_backbone.process.settings import Settings
 
 
-@click.command(short_help="Tell a run's story, event by event.")
+@click.command(short_help="Show a run as a timeline, event by event.")
 @click.argument("run_id")
 @options.thread_of_run
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the API shows it.")
 @click.option("--scan", is_flag=True, help="Without Postgres: find the run by reading the log.")
 @options.data_dir
 def show(run_id: str, thread_id: str | None, *, as_json: bool, scan: bool, data_dir: Path | None) -> None:
-    """Tell a run's story: queued, dispatched, each checkpoint and what it changed, interrupts, retries, the end, webhooks.
+    """Show a run as a timeline: queued, dispatched, each checkpoint and what it changed, interrupts, retries, the end, webhooks.
+
+    On a terminal each line has its place on a time axis, and what took long is named. In pipes the lines are plain.
 
     A run that is gone (stateless, or its thread deleted) is found by scanning the log, which takes longer.
     """
@@ -60,7 +65,7 @@ async def _print_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id
     from langlog_schemas import commands as cmd
 
     from .histories import history_reader
-    from .timeline import style_of, timeline, title
+    from .timeline import title
 
     other = [] if pool is None else await other_kind(pool, run_id, "run")
     history = (
@@ -76,8 +81,7 @@ async def _print_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id
         return 1
     if not as_json:
         click.echo(title(history.entries, run_id, history.thread_id))
-        for recorded, line in zip(history.entries, timeline(history.entries), strict=True):
-            click.echo(click.style(line, **style_of(recorded)))  # plain in pipes and with NO_COLOR
+        _print_timeline(history.entries)
         return 0
     partition = log.partition_of(history.thread_id)
     decided = causes([recorded.record for recorded in history.entries])
@@ -87,3 +91,16 @@ async def _print_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id
         command = None if cause is None else commands.get(cause.offset)
         click.echo(msgspec.json.encode(event_view(recorded.record, recorded.run_id, cause, command)))
     return 0
+
+
+def _print_timeline(entries: Sequence[RecordedEvent]) -> None:
+    """A line an event; on a terminal beside an axis, with what took long named. Plain in pipes and with NO_COLOR."""
+    from .timeline import AXIS_WIDTH, bars, gaps, style_of, timeline
+
+    shown = sys.stdout.isatty()
+    axis, named = (bars(entries), gaps(entries)) if shown else ([], {})
+    for index, (recorded, line) in enumerate(zip(entries, timeline(entries), strict=True)):
+        if index in named:
+            click.echo(click.style(f"{' ' * AXIS_WIDTH} ╌ {named[index]}", fg="cyan"))
+        bar = f"{axis[index]} " if shown else ""
+        click.echo(f"{click.style(bar, dim=True)}{click.style(line, **style_of(recorded))}")

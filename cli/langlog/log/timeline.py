@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 SHOWN_CHANNELS = 6
 """Channels of a checkpoint that are named; the others are counted."""
 TEXT_WIDTH = 120
+AXIS_WIDTH = 20
+"""Characters of the time axis beside the lines, on a terminal."""
+GAP_S, GAP_SHARE = 0.1, 0.1
+"""What takes longer than both, in seconds and as a share of the whole, is named."""
 INTERRUPT, RESUME, ERROR = "__interrupt__", "__resume__", "__error__"
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 """LangGraph's id for writes that no node made."""
@@ -29,6 +33,62 @@ def timeline(entries: Sequence[RecordedEvent]) -> Iterator[str]:
         what, rest = describe(recorded)
         line = f"+{(time - first).total_seconds():>9.3f} s  {time.strftime('%H:%M:%S.%f')[:-3]}  {what:<13} {rest}"
         yield line.rstrip()
+
+
+def bars(entries: Sequence[RecordedEvent], width: int = AXIS_WIDTH) -> list[str]:
+    """For each event what lies between it and the one before, on one axis of ``width`` characters from the first to the last."""
+    seconds = _seconds(entries)
+    total = max(seconds, default=0.0) or 1e-9
+    columns = [min(width - 1, max(0, int(second / total * (width - 1)))) for second in seconds]
+    lines = []
+    for before, column in zip([0, *columns], columns, strict=False):
+        start, length = min(before, column), max(1, abs(column - before))
+        lines.append(f"{' ' * start}{'━' * length}"[:width].ljust(width))
+    return lines
+
+
+def gaps(entries: Sequence[RecordedEvent]) -> dict[int, str]:
+    """Index of an event → what took long before it: more than `GAP_S`, and `GAP_SHARE` of the whole."""
+    seconds = _seconds(entries)
+    total = max(seconds, default=0.0)
+    named = {}
+    for index in range(1, len(entries)):
+        took = seconds[index] - seconds[index - 1]
+        if took > max(GAP_S, GAP_SHARE * total):
+            named[index] = f"{_duration(took)}: {_waited(describe(entries[index - 1])[0], *describe(entries[index]))}"
+    return named
+
+
+def _waited(before: str, what: str, rest: str) -> str:
+    match before, what:
+        case "queued", _:
+            return "waited for its turn on the thread"
+        case "dispatched", _:
+            return "waited for a worker"
+        case _, "webhook":
+            return "waited for the webhook"
+        case _, "node done":
+            return f"ran {rest.partition(':')[0]}"
+        case _, "node failed" | "interrupt":
+            return f"ran {rest}"
+        case _:
+            return "the graph ran"
+
+
+def _seconds(entries: Sequence[RecordedEvent]) -> list[float]:
+    """Since the first event; clocks of several processes may go back a little."""
+    times = [datetime.fromisoformat(recorded.record.headers["ce_time"]) for recorded in entries]
+    return [(time - times[0]).total_seconds() for time in times]
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds * 1000:.0f} ms"
+        if seconds < 1
+        else f"{seconds:.1f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+    )
 
 
 def style_of(recorded: RecordedEvent) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Json } from "../../api/types";
-import { firstDecision, actionsOf, decisionsOf, questionOf } from "./requests";
+import { firstDecision, actionsOf, decisionsOf, questionOf, detailOf } from "./requests";
 
 const HITL: Json = { action_requests: [{ name: "send", args: { to: "ada" }, description: "Send it?" }, { name: "pay", args: {} }], review_configs: [{ action_name: "send", allowed_decisions: ["approve", "reject"] }] };
 
@@ -23,4 +23,11 @@ test("what is not allowed is not chosen at first", () => {
   const action = { name: "send", args: {}, description: "", allowed: ["reject"] };
   assert.deepEqual(firstDecision(action), { type: "reject", message: "" });
   assert.deepEqual(firstDecision({ ...action, allowed: ["edit", "reject"] }), { type: "edit", args: {} });
+});
+
+test("questions of the same words are told apart by what they are about", () => {
+  assert.equal(detailOf(HITL, 200), 'send {"to":"ada"} pay {}');
+  assert.equal(detailOf({ question: "May I?", call: { n: 1 } }, 200), '{"call":{"n":1}}');
+  assert.equal(detailOf({ question: "May I?" }, 200), "");
+  assert.equal(detailOf("May I?", 200), "");
 });

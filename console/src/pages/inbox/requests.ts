@@ -40,6 +40,16 @@ export function questionOf(value: Json): string {
   return excerpt(value, 2_000);
 }
 
+/** What tells a question from others of the same words: the calls that it is about, or its other members, in one line. */
+export function detailOf(value: Json, most: number): string {
+  const actions = actionsOf(value);
+  if (actions.length > 0) return actions.slice(0, 5).map((action) => `${action.name} ${excerpt(action.args, most)}`).join(" ").slice(0, most);
+  if (!isObject(value)) return "";
+  const question = questionOf(value);
+  const others = Object.entries(value).filter(([, one]) => one !== question);
+  return others.length === 0 ? "" : excerpt(Object.fromEntries(others), most);
+}
+
 export interface Action {
   name: string;
   args: { [name: string]: Json };

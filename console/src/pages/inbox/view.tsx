@@ -12,7 +12,7 @@ import { JsonTree } from "../../ui/json";
 import { controlOf, initial } from "../../ui/schema";
 import { JsonField, SchemaForm } from "../../ui/schema-form";
 import { toast } from "../../ui/toast";
-import { actionsOf, decisionsOf, firstDecision, keyOf, questionOf, QUICK, type Action, type Decision, type OpenInterrupt, type Outcome } from "./requests";
+import { actionsOf, decisionsOf, detailOf, firstDecision, keyOf, questionOf, QUICK, type Action, type Decision, type OpenInterrupt, type Outcome } from "./requests";
 
 const PAGE = 100;
 const PAUSE_MS = 300;
@@ -61,6 +61,7 @@ export default function Inbox() {
                 )}
                 <button type="button" class="inbox-question" aria-current={open === row} onClick={() => setQuery({ interrupt: keyOf(row) })}>
                   <span class="clip">{oneLine(questionOf(row.value), 120)}</span>
+                  {detailOf(row.value, 160) && <span class="quiet clip mono">{detailOf(row.value, 160)}</span>}
                   <span class="quiet row"><span>{row.graph_id}</span><Time at={row.created_at} /></span>
                 </button>
               </li>

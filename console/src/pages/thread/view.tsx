@@ -175,20 +175,21 @@ function Side({ id, around, checkpoint }: { id: string; around: Around; checkpoi
     case "about":
       return <About around={around} id={id} />;
     default:
-      return <Runs id={id} runs={around.runs.value} error={around.runs.error} />;
+      return <Runs id={id} runs={around.runs.value} error={around.runs.error} waits={around.thread.value?.status === "interrupted"} />;
   }
 }
 
-function Runs({ id, runs, error }: { id: string; runs: Run[] | undefined; error: Error | null }) {
+/** `waits`: the last run has ended at an interrupt, which the API calls success. */
+function Runs({ id, runs, error, waits }: { id: string; runs: Run[] | undefined; error: Error | null; waits: boolean }) {
   if (error && !runs) return <Failure error={error} />;
   if (runs === undefined) return <Loading />;
   if (runs.length === 0) return <Nothing title="No run yet" />;
   return (
     <ul class="runs">
-      {runs.map((run) => (
+      {runs.map((run, index) => (
         <li key={run.run_id}>
           <a href={to("threads", id, "runs", run.run_id)} class="run">
-            <Status of={run.status} />
+            {waits && index === 0 && run.status === "success" ? <Badge tone="wait">waits for an answer</Badge> : <Status of={run.status} />}
             <span class="mono quiet">{run.run_id.slice(0, 8)}</span>
             <span class="push quiet number">{run.status === "pending" || run.status === "running" ? "" : duration(Date.parse(run.updated_at) - Date.parse(run.created_at))}</span>
             <Time at={run.created_at} />
