@@ -84,8 +84,10 @@ def on_a_terminal(columns: int, *given: str, **env: str) -> str:
     """What a command prints on a terminal of that width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    # a width in the variables would win over the terminal's own
+    surroundings = {name: value for name, value in SURROUNDINGS.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
-        words(*given), env={**SURROUNDINGS, **env}, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL
+        words(*given), env={**surroundings, **env}, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL
     )
     os.close(theirs)
     printed = b""

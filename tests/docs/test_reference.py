@@ -18,6 +18,7 @@ from langlog_gateway.openapi.document import WORDS
 from langlog_scheduler.webhook_body import signature, signing_key
 
 from docs.site import cli_page, http_api
+from tests.stack.syntax import parsed
 
 from .blocks import DOCS, ROOT, blocks
 from .checks import NAMES
@@ -39,7 +40,7 @@ def first_cells(page: Path) -> set[str]:
 def texts_given(function: str, keyword: str) -> Iterator[str]:
     """Texts that the sources give to a function, as its first argument or by keyword."""
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == function:
                 for value in [*node.args[:1], *(x.value for x in node.keywords if x.arg == keyword)]:
                     if isinstance(value, ast.Constant) and isinstance(value.value, str):

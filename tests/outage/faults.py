@@ -20,6 +20,8 @@ import redis.asyncio as aioredis
 from tests.loss.cluster import Cluster
 
 TERMINATIONS = 5
+STILL_LOOKS = 500
+"""Looks at a read model that does not move, some five seconds: its load has ended."""
 SEGMENT_BYTES = 16 * 1024 * 1024
 """Of Postgres' log: a limit on files below this would hit that first, and end the server."""
 FILLER_ROWS = 60_000
@@ -49,13 +51,17 @@ async def restarted(cluster: Cluster) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def terminated(cluster: Cluster) -> AsyncIterator[None]:
-    """All connections are ended by an operator, again and again while the read model moves on."""
+    """All connections are ended by an operator, again and again while the read model moves on: until the load is over, if sooner."""
     async with connected(cluster) as connection:
         await connection.execute("SET default_transaction_read_only = off")
         moved = -1
         for _ in range(TERMINATIONS):
-            while (now := await connection.fetchval(RECORDS)) == moved:
+            still = 0
+            while (now := await connection.fetchval(RECORDS)) == moved and still < STILL_LOOKS:
+                still += 1
                 await asyncio.sleep(0.01)
+            if now == moved:
+                break  # all runs have ended meanwhile
             moved = now
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack.syntax import parsed
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,7 +62,7 @@ def test_what_tests_replace_by_its_name_is_there() -> None:
     named = {
         argument.value: f"{file.relative_to(ROOT)}:{call.lineno}"
         for file in (ROOT / "tests").rglob("*.py")
-        for call in ast.walk(ast.parse(file.read_text()))
+        for call in ast.walk(parsed(file.read_text()))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "setattr"
         for argument in call.args[:1]
         if isinstance(argument, ast.Constant) and str(argument.value).startswith("langlog")

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.stack.syntax import parsed
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "backbone", "gateway", "executor", "projector", "scheduler", "cli")
 PREPARE_RUNS = {
@@ -60,7 +62,7 @@ def all_calls() -> list[Call]:
         top = ROOT / package
         for path in top.rglob("*.py"):
             _, *inner = path.relative_to(top).parts
-            for function in ast.walk(ast.parse(path.read_text())):
+            for function in ast.walk(parsed(path.read_text())):
                 if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                     where = f"{package}/{'/'.join(inner)}:{function.name}"
                     made += [call for node in ast.walk(function) if (call := call_of(node, where)) is not None]

@@ -19,6 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tests.stack.syntax import parsed
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ("schemas", "backbone", "gateway", "executor", "projector", "scheduler", "cli")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -143,7 +145,7 @@ def _private_members() -> Iterator[tuple[str, str]]:
 def _private_imports() -> Iterator[tuple[str, str]]:
     """(name, file) of each private module or name that is imported from another distribution."""
     for file in _files():
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parsed(file.read_text())):
             if isinstance(node, ast.ImportFrom) and not node.level and not (node.module or "").startswith("langlog"):
                 for name in [*(node.module or "").split("."), *(alias.name for alias in node.names)]:
                     if name.startswith("_") and name != "__future__":

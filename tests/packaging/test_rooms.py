@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack.syntax import parsed
+
 ROOT = Path(__file__).parents[2]
 MODULES_MAX = 14
 PACKAGES = sorted(
@@ -22,7 +24,7 @@ def test_a_folder_holds_few_modules_and_says_what_they_are(folder: Path) -> None
     modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]
     assert len(modules) <= MODULES_MAX, f"{len(modules)} modules: divide the folder by what they are for"
     room = folder.parents[1] != ROOT
-    assert not room or ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), (
+    assert not room or ast.get_docstring(parsed((folder / "__init__.py").read_text())), (
         "say in __init__.py what it holds"
     )
 

@@ -11,6 +11,7 @@ import pytest
 from langlog_backbone.time import clock, sources
 
 from tests.stack.sources import SeededChance, SteppedClock
+from tests.stack.syntax import parsed
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "backbone", "gateway", "executor", "projector", "scheduler", "cli")
@@ -54,7 +55,7 @@ def test_clocks_and_chance_are_used_through_the_port_alone() -> None:
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
             name = str(file.relative_to(ROOT))
-            if used := [f"line {line}: {what}" for line, what in direct_uses(ast.parse(file.read_text()))]:
+            if used := [f"line {line}: {what}" for line, what in direct_uses(parsed(file.read_text()))]:
                 members[name] = used
     assert {name: used for name, used in members.items() if name not in EXCEPTIONS} == {}
     assert [name for name in EXCEPTIONS if name not in members] == [], "no longer an exception"
@@ -79,12 +80,12 @@ def test_clocks_and_chance_are_used_through_the_port_alone() -> None:
     ],
 )
 def test_a_use_of_the_machine_s_clock_or_chance_is_noticed(code: str) -> None:
-    assert list(direct_uses(ast.parse(code)))
+    assert list(direct_uses(parsed(code)))
 
 
 def test_what_only_names_a_time_or_makes_no_id_by_chance_is_free() -> None:
     code = "from datetime import datetime\nimport uuid\ndatetime.fromtimestamp(0)\nuuid.uuid5(uuid.NAMESPACE_DNS, 'x')"
-    assert not list(direct_uses(ast.parse(code)))
+    assert not list(direct_uses(parsed(code)))
 
 
 def test_a_replaced_clock_is_the_clock_of_the_whole_process() -> None:

@@ -13,6 +13,8 @@ from langlog.main import cli
 from langlog_gateway.openapi.document import WORDS
 from langlog_gateway.openapi.operations import OPERATIONS
 
+from tests.stack.syntax import parsed
+
 ROOT = Path(__file__).parents[2]
 
 INSTEAD = {
@@ -114,7 +116,7 @@ def misnamed(bound: Collection[str]) -> list[str]:
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_has_the_words_of_its_field(source: Path) -> None:
-    tree = ast.parse(source.read_text())
+    tree = parsed(source.read_text())
     assert dialect(docstrings(tree)) == []
     assert misnamed({source.stem, *names(tree)}) == []
 
