@@ -171,7 +171,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make a release of langlog; without --go, try it.")
     parser.add_argument("version")
     parser.add_argument("--go", action="store_true", help="take commit, tag and files over")
-    parser.add_argument("--without-console", action="store_true", help="where Node's packages cannot be had")
+    parser.add_argument("--without-console", action="store_true", help="where Node's packages are not available")
     parser.add_argument("--without-image", action="store_true")
     asked = parser.parse_args()
     try:

@@ -24,7 +24,7 @@ export function moment(text: string, now: number): string {
   return new Date(at).toISOString();
 }
 
-/** The query of the API for the filters of the address. Throws for a time that is none. */
+/** The query of the API for the filters of the address. Throws for a text that is not a time. */
 export function apiQuery(filters: URLSearchParams, now: number): Query {
   const query: Query = {};
   for (const name of ["topic", "key", "type"] as const) {

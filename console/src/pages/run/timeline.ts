@@ -184,7 +184,7 @@ function delayOf(data: { [name: string]: Json }): string | null {
   const config = isFields(kwargs["config"]) ? kwargs["config"] : {};
   const configurable = isFields(config["configurable"]) ? config["configurable"] : {};
   const seconds = configurable["__after_seconds__"];
-  return typeof seconds === "number" && seconds > 0 ? `Delayed by ${seconds} s, as asked` : null;
+  return typeof seconds === "number" && seconds > 0 ? `Delayed by ${seconds} s, as its request wanted` : null;
 }
 
 function depthOf(namespace: string): number {
