@@ -14,9 +14,9 @@ owner to read the log again from there. A batch is written only where it begins 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -34,10 +34,11 @@ from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
 
 from .announce import reply_to
-from .apply import SQL, PositionsMoved, Removed, Step, apply
+from .apply import SQL, PositionsMoved, Step, apply
 from .changes import Changes
 from .erasure import Erasure
 from .fold import Fences, Fold, ReceivedParts
+from .listener import Listener, PublishDeadLetter
 from .outcomes import Outcome
 from .parking import SQL as DEAD_LETTER_SQL
 from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, place_of, releases_events
@@ -48,55 +49,9 @@ RETRY_PAUSE_S = 0.5
 WRITE_LIMIT_S = 120.0
 """For writing one batch. A connection whose other end is gone says nothing: the batch is written again on another one."""
 
-Refused = Sequence[tuple[Record, str]]
-"""Records that cannot be folded, with what is wrong with them."""
-PublishDeadLetter = Callable[[Refused], Awaitable[None]]
-"""Does with records that cannot be folded whatever is to be done before the position goes past them. May raise LogUnavailable."""
-Steps = Mapping[TopicPartition, Step]
-"""How far each partition has moved."""
-
 
 class _Unfoldable(Exception):
     """Folding a record failed midway: what is gathered so far must not be written."""
-
-
-class Listener(Protocol):
-    """Hears what a batch is made of. Nothing of it counts before `committed`."""
-
-    def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None: ...
-
-    def parked(self, key: str) -> None:
-        """From here on no event of the key is folded."""
-        ...
-
-    def dropped(self) -> None:
-        """The batch was not written: all of it will be folded again."""
-        ...
-
-    def removed(self, threads: Removed) -> None:
-        """Threads that were in Postgres and are gone with the batch."""
-        ...
-
-    async def committed(self, steps: Steps) -> None: ...
-
-
-class NoListener:
-    """Implements `Listener` for folds that notify nobody."""
-
-    def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
-        """Nobody waits for it."""
-
-    def parked(self, key: str) -> None:
-        """Nobody decides by it."""
-
-    def dropped(self) -> None:
-        """Nothing was kept."""
-
-    def removed(self, threads: Removed) -> None:
-        """Does nothing."""
-
-    async def committed(self, steps: Steps) -> None:
-        """Nobody waits for it."""
 
 
 class Projection:

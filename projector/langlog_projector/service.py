@@ -33,7 +33,8 @@ from langlog_schemas import events as ev
 
 from .announce import AWAITED, Announcer
 from .erasure import Erasure
-from .projection import Projection, Refused
+from .listener import Refused
+from .projection import Projection
 from .publishing.recent_replies import RecentReplies
 from .rebuild.snapshot_read import restore
 

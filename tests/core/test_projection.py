@@ -25,7 +25,8 @@ from langlog_backbone.process.settings import Settings
 from langlog_executor.decider.aggregates import Aggregates
 from langlog_projector import projection as projection_module
 from langlog_projector.apply import apply
-from langlog_projector.projection import NoListener, Projection
+from langlog_projector.listener import NoListener
+from langlog_projector.projection import Projection
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause

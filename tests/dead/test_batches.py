@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from langlog_backbone.log import Record
-from langlog_projector.projection import NoListener, Projection
+from langlog_projector.listener import NoListener
+from langlog_projector.projection import Projection
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 

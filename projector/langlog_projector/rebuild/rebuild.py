@@ -32,7 +32,8 @@ from langlog_schemas import events as ev
 from msgspec.structs import replace
 
 from ..erasure import Erasure
-from ..projection import NoListener, Projection, Refused
+from ..listener import NoListener, Refused
+from ..projection import Projection
 from .snapshot_read import Snapshots, restore, restore_partition, starts_of
 from .snapshot_write import SNAPSHOT
 

@@ -1,0 +1,284 @@
+"""Claims dispatched runs and executes them until the process drains or retires; runs on the I/O loop of a worker process (`process`).
+
+    claim ─► begin ─► release … ─► drain: step boundary, hand back ─► nothing held
+
+What happens when it dies: the lease of its runs runs out, and they are dispatched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from langlog_backbone.log import LogUnavailable, NewRecord
+from langlog_backbone.log.records import command_record
+from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
+from langlog_backbone.process.server_errors import RedisUnavailable
+from langlog_backbone.redis import channels
+from langlog_backbone.time.sources import monotonic
+from langlog_schemas import commands, messages
+
+from .in_flight import Retiring, moves, retiring
+
+if TYPE_CHECKING:
+    from langlog_backbone.context import Backbone
+    from langlog_schemas.messages import Control, Task
+
+    from ..runtime.lease import Lease
+    from .graph_attempt import Stop
+    from .run_execution import RunExecution, RunTools
+
+logger = structlog.get_logger(__name__)
+
+CLAIM_WAIT_S = 30.0
+"""How long one claim waits for a task; then it asks again."""
+RETRY_S = 0.2
+"""Between two claims while Redis is away."""
+CLAIM_ENDS_S = 1.0
+"""For a claim to come back when this drains, with Redis at hand."""
+CLAIM_PAUSE_S = 0.02
+"""Between two tries to end it: the command that it waits by may be on its way to Redis."""
+ENDED_KEPT = 4096
+"""Tasks that are remembered to have ended here."""
+CONTROL_KEPT_S = 30.0
+"""A control that comes before its task was claimed here is remembered for this long."""
+
+_STOP_REQUESTED = load_sql("langlog_executor", "workers.sql")["stop_requested"]
+
+
+class Worker:
+    """Claims and executes runs until it has to drain."""
+
+    def __init__(self, backbone: Backbone, tools: RunTools, lease: Lease) -> None:
+        self._backbone = backbone
+        self._tools = tools
+        self._lease = lease
+        self._slots = backbone.settings.jobs_per_worker
+        self._runs: dict[str, tuple[RunExecution, asyncio.Task[None]]] = {}
+        """Task id -> its execution."""
+        self._controls: dict[str, tuple[float, Control]] = {}
+        self._ended: dict[str, None] = {}
+        """Ids of tasks that ended here lately."""
+        self._unreported: list[Task] = []
+        """Begun here, and ended by a defect that left no report: still held."""
+        self._beside: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._claiming: asyncio.Task[None] | None = None
+        self._draining = asyncio.Event()
+        self._redis = Availability("worker.claims", "redis")
+        self._postgres = Availability("worker.controls")
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the error of a defect that ended claiming."""
+
+    async def start(self) -> None:
+        await self._backbone.bus.subscribe(channels.CONTROL, self._on_control)
+        self._backbone.bus.on_reconnect.append(self._on_reconnect)
+        self._begin_claiming()
+
+    async def drain(self) -> None:
+        """Claim no more; let runs reach a step boundary within the time for that; hand back those that did not end."""
+        self._draining.set()
+        await self._claim_no_more()
+        for execution, _ in self._runs.values():
+            if not execution.drains:  # a second time means: now
+                execution.stop("drain")
+        await self._wait_for_runs(self._backbone.settings.drain_s)
+        for execution, _ in self._runs.values():
+            execution.stop("drain")  # once more: now
+        await self._wait_for_runs(self._backbone.settings.drain_s)
+        left = [execution.task for execution, _ in self._runs.values()]
+        for _, running in list(self._runs.values()):
+            running.cancel()
+        for task in tuple(self._beside):
+            task.cancel()
+        await self._hand_back([*left, *self._unreported])
+
+    async def retire(self, report: Callable[[Retiring], None]) -> None:
+        """For workers with newer code: claim no more, and wait until no run is left. A run's first attempt moves to them at its
+        next step boundary; one that was started again before ends here, so that reloads start no run again twice."""
+        self._draining.set()
+        await self._claim_no_more()
+        executions = [execution for execution, _ in self._runs.values()]
+        for execution in executions:
+            if moves(execution.task):
+                execution.stop("drain")
+        report(retiring([execution.task for execution in executions]))
+        while self._runs:
+            await asyncio.wait([running for _, running in self._runs.values()])
+
+    # the lease's callbacks, on the I/O loop
+
+    def lost(self) -> None:
+        """What was held here belongs to other attempts now."""
+        for execution, _ in self._runs.values():
+            execution.stop("drop")
+        if self._claiming is not None and not self._draining.is_set():
+            self._claiming.cancel()
+            self._begin_claiming()
+
+    def wiped(self, worker: str) -> None:
+        held = [execution.task for execution, _ in self._runs.values()]
+        holding = until_available(lambda: self._backbone.queue.hold_again(worker, held), on=self._redis)
+        self._aside(holding, "worker.hold_again_failed")
+
+    # claiming
+
+    def _begin_claiming(self) -> None:
+        self._claiming = asyncio.create_task(self._claim_all(), name="claim")
+        self._claiming.add_done_callback(self._claiming_ended)
+
+    def _claiming_ended(self, claiming: asyncio.Task[None]) -> None:
+        error = None if claiming.cancelled() else claiming.exception()
+        if error is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def _claim_no_more(self) -> None:
+        """End the claim under way, and give back what it was given and nobody has begun: another worker takes it at once."""
+        queue, claiming = self._backbone.queue, self._claiming
+        if claiming is not None:
+            self._room.set()
+            with contextlib.suppress(RedisUnavailable, TimeoutError):
+                async with asyncio.timeout(CLAIM_ENDS_S):
+                    while not claiming.done():
+                        await queue.end_claim()
+                        await asyncio.wait([claiming], timeout=CLAIM_PAUSE_S)
+            claiming.cancel()
+            await asyncio.gather(claiming, return_exceptions=True)
+        with contextlib.suppress(RedisUnavailable):
+            begun = [*self._runs, *self._ended, *(task.id for task in self._unreported)]
+            await queue.give_back(self._lease.worker, begun)
+
+    async def _claim_all(self) -> None:
+        failed = False
+        while not self._draining.is_set():
+            free = self._slots - len(self._runs)
+            if free <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            worker = self._lease.worker
+            try:
+                # what a claim moved whose answer never came
+                tasks = await self._unopened(worker) if failed else []
+                tasks += await self._backbone.queue.claim(worker, free, CLAIM_WAIT_S) if not tasks else []
+                failed = False
+            except RedisUnavailable as error:
+                self._redis.failed(error)
+                failed = True
+                await asyncio.sleep(RETRY_S)  # nothing signals that Redis is back
+                continue
+            self._redis.succeeded()
+            if self._draining.is_set():
+                return  # given back
+            for task in tasks:
+                self._begin(task, worker)
+
+    async def _unopened(self, worker: str) -> list[Task]:
+        """Tasks that are held here according to Redis, and that we know nothing of."""
+        tasks = []
+        for task in await self._backbone.queue.held(worker):
+            if task.id in self._ended:  # the release was lost
+                self._backbone.queue.release(worker, task.id)
+            elif task.id not in self._runs:
+                tasks.append(task)
+        return tasks
+
+    def _begin(self, task: Task, worker: str) -> None:
+        from .run_execution import RunExecution
+
+        execution = RunExecution(self._tools, task, worker)
+        control = self._controls.pop(task.run_id, None)
+        if control is not None and control[1].attempt == task.attempt:
+            execution.stop(_stop(control[1]))
+        self._runs[task.id] = (execution, asyncio.create_task(self._execute(execution, worker)))
+
+    async def _execute(self, execution: RunExecution, worker: str) -> None:
+        task = execution.task
+        try:
+            await execution.run()
+        except asyncio.CancelledError:
+            return
+        except Exception:
+            logger.exception("run.unreported", run_id=task.run_id)
+            self._unreported.append(task)
+            return  # still held: when the process ends, so does the lease, and the run is taken up again
+        finally:
+            self._runs.pop(task.id, None)
+            self._room.set()
+        self._ended[task.id] = None
+        if len(self._ended) > ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
+        self._backbone.queue.release(worker, task.id)
+
+    async def _wait_for_runs(self, limit_s: float) -> None:
+        if self._runs:
+            await asyncio.wait([running for _, running in self._runs.values()], timeout=limit_s)
+
+    async def _hand_back(self, left: list[Task]) -> None:
+        """Runs that could not be stopped go on elsewhere as another attempt; then nothing is held here, and the lease ends."""
+        queue, worker = self._backbone.queue, self._lease.worker
+        try:
+            if left:
+                await self._backbone.log.append([_requeue(task) for task in left])
+            for task in left:
+                queue.release(worker, task.id)
+            await asyncio.to_thread(self._lease.stop)  # it would take the lease again
+            await queue.give_back(worker, self._ended, leave=True)
+        except (RedisUnavailable, LogUnavailable) as error:
+            logger.warning("drain.left_to_the_lease", error=str(error))
+
+    # controls
+
+    def _on_control(self, data: bytes) -> None:
+        control = messages.decode_control(data)
+        for execution, _ in self._runs.values():
+            if execution.task.run_id == control.run_id and execution.task.attempt == control.attempt:
+                execution.stop(_stop(control))
+                return
+        now = monotonic()
+        self._controls = {k: v for k, v in self._controls.items() if now - v[0] < CONTROL_KEPT_S}
+        self._controls[control.run_id] = (now, control)
+
+    def _on_reconnect(self) -> None:
+        self._lease.hurry()
+        querying = until_available(self._query_controls, on=self._postgres, limit_s=READ_LIMIT_S)
+        self._aside(querying, "worker.controls_failed")
+
+    def _aside(self, work: Coroutine[Any, Any, None], failure: str) -> None:
+        """Something that goes on by itself; ``failure``: how a defect of it is logged."""
+        task = asyncio.ensure_future(work)
+        self._beside.add(task)
+
+        def done(_: asyncio.Future[None]) -> None:
+            self._beside.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error(failure, exc_info=error)
+
+        task.add_done_callback(done)
+
+    async def _query_controls(self) -> None:
+        """Controls may have been missed while the subscription was down: the read model has them too."""
+        held = {execution.task.run_id: execution for execution, _ in self._runs.values()}
+        for row in await self._backbone.pool.fetch(_STOP_REQUESTED, list(held)):
+            execution = held[row["run_id"]]
+            if execution.task.attempt == row["attempt"]:
+                execution.stop("rollback" if row["cancel"] == "rollback" else "interrupt")
+
+
+def _stop(control: Control) -> Stop:
+    match control.action:
+        case "rollback":
+            return "rollback"
+        case "drop":
+            return "drop"
+        case _:
+            return "interrupt"
+
+
+def _requeue(task: Task) -> NewRecord:
+    command = commands.RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
+    return command_record(command, id=f"{task.run_id}-{task.attempt}-drained", source="/langlog/worker")
