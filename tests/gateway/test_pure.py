@@ -7,11 +7,16 @@ from typing import Any, cast
 import msgspec
 import pytest
 from aiohttp import web
-from langlog_gateway.http import requests, validation
+from langlog_gateway.http import validation
 from langlog_gateway.http.config import mirrored
 from langlog_gateway.http.errors import ApiError, KeyedError, PlainError, reason_of
 from langlog_gateway.http.metrics import Metrics
 from langlog_gateway.http.options import HttpOptions
+from langlog_gateway.requests.assistants import ASSISTANT_COUNT, ASSISTANT_LATEST, ASSISTANT_SEARCH
+from langlog_gateway.requests.runs import CANCEL_MANY, RUN_BATCH, RUN_CREATE
+from langlog_gateway.requests.states import STATE_UPDATE
+from langlog_gateway.requests.store import STORE_PUT, STORE_SEARCH
+from langlog_gateway.requests.threads import THREAD_COUNT, THREAD_CREATE, THREAD_PRUNE, THREAD_SEARCH
 from langlog_gateway.runs import steps
 from langlog_gateway.streams import sse
 from langlog_gateway.streams.backlog import is_complete
@@ -26,7 +31,7 @@ SERVER = Server(run_id="r", thread_id="t", request_id="q", started_ms=1)
 
 
 def decoded(body: dict[str, Any]) -> RunCreate:
-    run: RunCreate = requests.RUN_CREATE.decode(msgspec.json.encode({"assistant_id": "a", **body}))
+    run: RunCreate = RUN_CREATE.decode(msgspec.json.encode({"assistant_id": "a", **body}))
     return run
 
 
@@ -273,28 +278,28 @@ def refusal(body: bytes, decoder: msgspec.json.Decoder[Any]) -> str:
 
 
 def test_violations_are_reported_in_the_validators_form() -> None:
-    search = requests.ASSISTANT_SEARCH
+    search = ASSISTANT_SEARCH
     assert refusal(b'{"limit": 0}', search) == (
         '0 is less than the minimum of 1\n\nFailed validating "minimum" in schema["properties"]["limit"]\n\n'
         'On instance["limit"]:\n    0'
     )
     assert refusal(b'{"limit": "5"}', search).startswith('"5" is not of type "integer"\n\n')
-    assert refusal(b"{}", requests.THREAD_PRUNE) == (
+    assert refusal(b"{}", THREAD_PRUNE) == (
         '"thread_ids" is a required property\n\nFailed validating "required" in schema\n\nOn instance:\n    {}'
     )
-    assert refusal(b'[{"assistant_id": "a"}, {}]', requests.RUN_BATCH) == (
+    assert refusal(b'[{"assistant_id": "a"}, {}]', RUN_BATCH) == (
         '"assistant_id" is a required property\n\nFailed validating "required" in schema["items"]\n\nOn instance[1]:\n    {}'
     )
-    assert refusal(b'[{"assistant_id": "a", "multitask_strategy": "x"}]', requests.RUN_BATCH).startswith(
+    assert refusal(b'[{"assistant_id": "a", "multitask_strategy": "x"}]', RUN_BATCH).startswith(
         '"x" is not one of "reject", "interrupt" or 2 other candidates\n\n'
     )
-    assert refusal(b"[]", requests.RUN_BATCH) == (
+    assert refusal(b"[]", RUN_BATCH) == (
         '[] has less than 1 item\n\nFailed validating "minItems" in schema\n\nOn instance:\n    []'
     )
-    assert refusal(b'{"namespace":["a"],"key":"k","value":{},"ttl":"x"}', requests.STORE_PUT).startswith(
+    assert refusal(b'{"namespace":["a"],"key":"k","value":{},"ttl":"x"}', STORE_PUT).startswith(
         '"x" is not of types "null", "number"\n\n'
     )
-    assert refusal(b'{"values": "x"}', requests.STATE_UPDATE).startswith(f'"x" {validation.NO_SCHEMA}\n\n')
+    assert refusal(b'{"values": "x"}', STATE_UPDATE).startswith(f'"x" {validation.NO_SCHEMA}\n\n')
     assert refusal(b'{"sort_by": "zzz"}', search).startswith('"zzz" is not one of ')
     assert refusal(b"nope", search) == validation.BAD_JSON
     assert refusal(b'{"metadata": {"a\\u0000": 1}}', search) == validation.NUL_INSIDE
@@ -303,12 +308,12 @@ def test_violations_are_reported_in_the_validators_form() -> None:
 @pytest.mark.parametrize(
     ("decoder", "member", "kind"),
     [
-        (requests.ASSISTANT_SEARCH, b"graph_id", "string"),
-        (requests.ASSISTANT_COUNT, b"name", "string"),
-        (requests.ASSISTANT_LATEST, b"version", "integer"),
-        (requests.STORE_SEARCH, b"limit", "integer"),
-        (requests.THREAD_SEARCH, b"status", "string"),
-        (requests.THREAD_COUNT, b"status", "string"),
+        (ASSISTANT_SEARCH, b"graph_id", "string"),
+        (ASSISTANT_COUNT, b"name", "string"),
+        (ASSISTANT_LATEST, b"version", "integer"),
+        (STORE_SEARCH, b"limit", "integer"),
+        (THREAD_SEARCH, b"status", "string"),
+        (THREAD_COUNT, b"status", "string"),
     ],
 )
 def test_a_member_that_may_be_left_out_is_not_null(
@@ -322,9 +327,9 @@ def test_a_member_that_may_be_left_out_is_not_null(
 def test_a_number_that_no_float_holds_is_refused_wherever_it_is(number: bytes) -> None:
     for member in (b'"input":{"n":%s}', b'"command":{"resume":%s}', b'"metadata":{"n":%s}'):
         body = b'{"assistant_id":"a",' + member % number + b"}"
-        assert refusal(body, requests.RUN_CREATE) == validation.BAD_JSON
+        assert refusal(body, RUN_CREATE) == validation.BAD_JSON
     fine = b'{"assistant_id":"e400","input":{"n":[1e300,1e-400,"1e400",%s]}}' % (b"9" * 400)
-    assert bytes(validation.decode_body(fine, requests.RUN_CREATE).input).startswith(b'{"n":[1e300')
+    assert bytes(validation.decode_body(fine, RUN_CREATE).input).startswith(b'{"n":[1e300')
 
 
 def test_extract_paths_become_columns_and_steps() -> None:
@@ -363,27 +368,27 @@ def test_latencies_fall_into_growing_buckets() -> None:
     ("decoder", "body", "told"),
     [
         (
-            requests.THREAD_CREATE,
+            THREAD_CREATE,
             b'{"if_exists": "zzz"}',
             '"zzz" is not one of "raise" or "do_nothing"\n\nFailed validating "enum" in schema["properties"]["if_exists"]'
             '\n\nOn instance["if_exists"]:\n    "zzz"',
         ),
-        (requests.CANCEL_MANY, b'{"status": "zz"}', '"zz" is not one of "pending", "running" or "all"\n'),
-        (requests.THREAD_COUNT, b'{"status": "zz"}', '"zz" is not one of "idle", "busy" or 2 other candidates\n'),
+        (CANCEL_MANY, b'{"status": "zz"}', '"zz" is not one of "pending", "running" or "all"\n'),
+        (THREAD_COUNT, b'{"status": "zz"}', '"zz" is not one of "idle", "busy" or 2 other candidates\n'),
         (
-            requests.THREAD_SEARCH,
+            THREAD_SEARCH,
             b'{"select": ["values", "zzz"]}',
             '"zzz" is not one of "thread_id", "created_at" or 8 other candidates\n\n'
             'Failed validating "enum" in schema["properties"]["select"]["items"]\n\nOn instance["select"][1]:\n    "zzz"',
         ),
         (
-            requests.RUN_CREATE,
+            RUN_CREATE,
             b'{"assistant_id": "a", "stream_mode": "zz"}',
             "\"zz\" is not valid under any of the schemas listed in the 'anyOf' keyword\n\n"
             'Failed validating "anyOf" in schema["properties"]["stream_mode"]',
         ),
         (
-            requests.RUN_BATCH,
+            RUN_BATCH,
             b'[{"assistant_id": "a", "durability": "zz"}]',
             '"zz" is not one of "sync", "async" or "exit"\n\n',
         ),

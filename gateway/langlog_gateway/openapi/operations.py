@@ -12,8 +12,22 @@ from langlog_schemas.runs.request import RunCreate
 from langlog_schemas.states import State
 from msgspec import Meta, Struct
 
-from ..http import cron_requests as c
-from ..http import requests as b
+from ..requests.agents import EventStream, JsonRpc, ProtocolCommand
+from ..requests.assistants import (
+    AssistantCount,
+    AssistantCreate,
+    AssistantLatest,
+    AssistantPatch,
+    AssistantSearch,
+    AssistantVersions,
+)
+from ..requests.crons import CronCount, CronCreate, CronPatch, CronSearch
+from ..requests.interrupts import InterruptCount, InterruptSearch, InterruptsRespond
+from ..requests.operator import DropRecord, Replay, RetryKey
+from ..requests.runs import CancelMany, RunsCount, RunsRetry, RunsSearch
+from ..requests.states import HistorySearch, StateAtCheckpoint, StateUpdate
+from ..requests.store import StoreDelete, StoreNamespaces, StorePut, StoreSearch
+from ..requests.threads import ThreadCount, ThreadCreate, ThreadFork, ThreadPatch, ThreadPrune, ThreadSearch
 from ..responses import (
     agents,
     assistants,
@@ -150,13 +164,13 @@ RECORDS: dict[str, Schema] = {
 OPERATIONS: dict[str, Operation] = {
     # assistants
     "POST /assistants": Operation(
-        "Create assistant", b.AssistantCreate, assistants.Assistant, (400, 404, 409), headers=KEY
+        "Create assistant", AssistantCreate, assistants.Assistant, (400, 404, 409), headers=KEY
     ),
-    "POST /assistants/search": Operation("Search assistants", b.AssistantSearch, list[assistants.Assistant], NOT_THERE),
-    "POST /assistants/count": Operation("Count assistants", b.AssistantCount, int, NOT_THERE),
+    "POST /assistants/search": Operation("Search assistants", AssistantSearch, list[assistants.Assistant], NOT_THERE),
+    "POST /assistants/count": Operation("Count assistants", AssistantCount, int, NOT_THERE),
     "GET /assistants/{assistant_id}": Operation("Get assistant", None, assistants.Assistant, NOT_THERE),
     "PATCH /assistants/{assistant_id}": Operation(
-        "Update assistant (creates a version)", b.AssistantPatch, assistants.Assistant, (400, 404)
+        "Update assistant (creates a version)", AssistantPatch, assistants.Assistant, (400, 404)
     ),
     "DELETE /assistants/{assistant_id}": Operation(
         "Delete assistant",
@@ -195,22 +209,22 @@ OPERATIONS: dict[str, Operation] = {
         "Get graph schemas of an assistant", None, graphs.GraphSchemas, (404, 500)
     ),
     "POST /assistants/{assistant_id}/versions": Operation(
-        "List versions of an assistant", b.AssistantVersions, list[assistants.AssistantVersion], NOT_THERE
+        "List versions of an assistant", AssistantVersions, list[assistants.AssistantVersion], NOT_THERE
     ),
     "POST /assistants/{assistant_id}/latest": Operation(
-        "Set the latest version of an assistant", b.AssistantLatest, assistants.Assistant, NOT_THERE
+        "Set the latest version of an assistant", AssistantLatest, assistants.Assistant, NOT_THERE
     ),
     # threads
-    "POST /threads": Operation("Create thread", b.ThreadCreate, threads.Thread, (201, 400, 404, 409, 500), headers=KEY),
-    "POST /threads/search": Operation("Search threads", b.ThreadSearch, list[threads.Thread], (400,)),
-    "POST /threads/count": Operation("Count threads", b.ThreadCount, int, (400,)),
-    "POST /threads/prune": Operation("Prune threads", b.ThreadPrune, threads.Pruned, NOT_THERE),
+    "POST /threads": Operation("Create thread", ThreadCreate, threads.Thread, (201, 400, 404, 409, 500), headers=KEY),
+    "POST /threads/search": Operation("Search threads", ThreadSearch, list[threads.Thread], (400,)),
+    "POST /threads/count": Operation("Count threads", ThreadCount, int, (400,)),
+    "POST /threads/prune": Operation("Prune threads", ThreadPrune, threads.Pruned, NOT_THERE),
     "GET /threads/{thread_id}": Operation(
         "Get thread", None, threads.Thread, NOT_THERE, query={"include": text("`ttl` includes the time to live")}
     ),
     "PATCH /threads/{thread_id}": Operation(
         "Update thread",
-        b.ThreadPatch,
+        ThreadPatch,
         threads.Thread,
         NOT_THERE,
         headers={"Prefer": "`return=minimal` returns no body"},
@@ -219,7 +233,7 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /threads/{thread_id}": Operation("Delete thread", errors=NOT_THERE, empty=(204,)),
     "POST /threads/{thread_id}/copy": Operation("Copy thread", None, threads.Thread, (400, 409)),
     "POST /threads/{thread_id}/fork": Operation(
-        "Fork thread at a checkpoint", b.ThreadFork, threads.Thread, (400, 404, 409), headers=KEY
+        "Fork thread at a checkpoint", ThreadFork, threads.Thread, (400, 404, 409), headers=KEY
     ),
     "GET /threads/{thread_id}/storage": Operation("Get thread storage usage", None, threads.Storage, NOT_THERE),
     "GET /threads/{thread_id}/state": Operation(
@@ -234,10 +248,10 @@ OPERATIONS: dict[str, Operation] = {
         },
     ),
     "POST /threads/{thread_id}/state": Operation(
-        "Update thread state", b.StateUpdate, states.StateUpdated, (400, 404, 409, 500)
+        "Update thread state", StateUpdate, states.StateUpdated, (400, 404, 409, 500)
     ),
     "POST /threads/{thread_id}/state/checkpoint": Operation(
-        "Get thread state at a checkpoint", b.StateAtCheckpoint, State, (400, 404, 500)
+        "Get thread state at a checkpoint", StateAtCheckpoint, State, (400, 404, 500)
     ),
     "GET /threads/{thread_id}/state/{checkpoint_id}": Operation(
         "Get thread state at a checkpoint", None, State, (400, 404, 500), query={**SUBGRAPHS, **SELECT}
@@ -253,7 +267,7 @@ OPERATIONS: dict[str, Operation] = {
             **SELECT,
         },
     ),
-    "POST /threads/{thread_id}/history": Operation("Get thread history", b.HistorySearch, list[State], (400, 404, 500)),
+    "POST /threads/{thread_id}/history": Operation("Get thread history", HistorySearch, list[State], (400, 404, 500)),
     "GET /threads/{thread_id}/stream": Operation(
         "Stream all runs of a thread",
         errors=NOT_THERE,
@@ -267,7 +281,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /threads/{thread_id}/commands": Operation(
         "Send a streaming-protocol command",
-        b.ProtocolCommand,
+        ProtocolCommand,
         agents.ProtocolAnswer,
         errors=(400,),
         headers=KEY,
@@ -275,7 +289,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /threads/{thread_id}/stream/events": Operation(
         "Subscribe to streaming-protocol events",
-        b.EventStream,
+        EventStream,
         errors=(400,),
         media=SSE,
         headers={"Last-Event-ID": "Resume after this event, unless the body sets `since`"},
@@ -328,7 +342,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /runs/batch": Operation("Create several runs", RunBatch, list[runs.Run], (400, 404, 409), headers=KEY),
     "POST /runs/cancel": Operation(
-        "Cancel several runs", b.CancelMany, errors=NOT_THERE, query={"action": ACTION}, empty=(204,)
+        "Cancel several runs", CancelMany, errors=NOT_THERE, query={"action": ACTION}, empty=(204,)
     ),
     "GET /threads/{thread_id}/runs/{run_id}/webhooks": Operation(
         "List webhook deliveries of a run", None, list[webhooks.WebhookDelivery], NOT_THERE
@@ -336,7 +350,7 @@ OPERATIONS: dict[str, Operation] = {
     # other protocols
     "POST /mcp": Operation(
         "MCP: send a JSON-RPC request (assistants as tools)",
-        b.JsonRpc,
+        JsonRpc,
         agents.JsonRpcAnswer,
         errors=(400, 404, 406),
         empty=(202,),
@@ -345,7 +359,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /mcp": Operation("MCP: server-initiated streams (not supported)", errors=(405,)),
     "DELETE /mcp": Operation("MCP: end a session (not supported)", errors=NOT_THERE),
     "POST /a2a/{assistant_id}": Operation(
-        "A2A: send a JSON-RPC request to an assistant", b.JsonRpc, agents.JsonRpcAnswer, errors=(400, 404), keyed=(400,)
+        "A2A: send a JSON-RPC request to an assistant", JsonRpc, agents.JsonRpcAnswer, errors=(400, 404), keyed=(400,)
     ),
     "GET /a2a/{assistant_id}": Operation(
         "A2A: get an assistant's agent card", None, agents.AgentCard, errors=(400, 404), keyed=(400,)
@@ -360,15 +374,15 @@ OPERATIONS: dict[str, Operation] = {
         keyed=(400,),
     ),
     # crons
-    "POST /runs/crons": Operation("Create cron", c.CronCreate, crons.Cron, (400, 404)),
-    "POST /threads/{thread_id}/runs/crons": Operation("Create cron on a thread", c.CronCreate, crons.Cron, (400, 404)),
+    "POST /runs/crons": Operation("Create cron", CronCreate, crons.Cron, (400, 404)),
+    "POST /threads/{thread_id}/runs/crons": Operation("Create cron on a thread", CronCreate, crons.Cron, (400, 404)),
     "GET /runs/crons/{cron_id}": Operation("Get cron", None, crons.Cron, NOT_THERE),
-    "PATCH /runs/crons/{cron_id}": Operation("Update cron", c.CronPatch, crons.Cron, (400, 404)),
+    "PATCH /runs/crons/{cron_id}": Operation("Update cron", CronPatch, crons.Cron, (400, 404)),
     "DELETE /runs/crons/{cron_id}": Operation("Delete cron", errors=NOT_THERE, empty=(204,)),
-    "POST /runs/crons/search": Operation("Search crons", c.CronSearch, list[crons.Cron], (400, 404)),
-    "POST /runs/crons/count": Operation("Count crons", c.CronCount, int, (400, 404)),
+    "POST /runs/crons/search": Operation("Search crons", CronSearch, list[crons.Cron], (400, 404)),
+    "POST /runs/crons/count": Operation("Count crons", CronCount, int, (400, 404)),
     # store
-    "PUT /store/items": Operation("Put store item", b.StorePut, errors=(400,), empty=(204,), plain=(422,)),
+    "PUT /store/items": Operation("Put store item", StorePut, errors=(400,), empty=(204,), plain=(422,)),
     "GET /store/items": Operation(
         "Get store item",
         None,
@@ -383,21 +397,19 @@ OPERATIONS: dict[str, Operation] = {
         plain=(422,),
         keyed=(400,),
     ),
-    "DELETE /store/items": Operation("Delete store item", b.StoreDelete, errors=(400,), empty=(204,), plain=(422,)),
-    "POST /store/items/search": Operation("Search store items", b.StoreSearch, store.Items, (400,), plain=(422,)),
-    "POST /store/namespaces": Operation("List namespaces", b.StoreNamespaces, store.Namespaces, (400,), plain=(422,)),
+    "DELETE /store/items": Operation("Delete store item", StoreDelete, errors=(400,), empty=(204,), plain=(422,)),
+    "POST /store/items/search": Operation("Search store items", StoreSearch, store.Items, (400,), plain=(422,)),
+    "POST /store/namespaces": Operation("List namespaces", StoreNamespaces, store.Namespaces, (400,), plain=(422,)),
     # lists
-    "POST /interrupts/search": Operation(
-        "Search open interrupts", b.InterruptSearch, list[interrupts.Interrupt], (400,)
-    ),
+    "POST /interrupts/search": Operation("Search open interrupts", InterruptSearch, list[interrupts.Interrupt], (400,)),
     "POST /interrupts/respond": Operation(
-        "Answer open interrupts", b.InterruptsRespond, list[interrupts.Answered], (400,), headers=KEY
+        "Answer open interrupts", InterruptsRespond, list[interrupts.Answered], (400,), headers=KEY
     ),
-    "POST /runs/search": Operation("Search runs of all threads", b.RunsSearch, list[runs.Run], (400,)),
-    "POST /runs/count": Operation("Count runs of all threads", b.RunsCount, int, (400,)),
+    "POST /runs/search": Operation("Search runs of all threads", RunsSearch, list[runs.Run], (400,)),
+    "POST /runs/count": Operation("Count runs of all threads", RunsCount, int, (400,)),
     "POST /runs/crons/{cron_id}/fire": Operation("Run cron now", None, runs.Run, (400, 404, 409), headers=KEY),
-    "POST /runs/retry": Operation("Retry runs", b.RunsRetry, list[runs.Retried], (400,), headers=KEY),
-    "POST /interrupts/count": Operation("Count open interrupts", b.InterruptCount, int, (400,)),
+    "POST /runs/retry": Operation("Retry runs", RunsRetry, list[runs.Retried], (400,), headers=KEY),
+    "POST /interrupts/count": Operation("Count open interrupts", InterruptCount, int, (400,)),
     "GET /changes": Operation(
         "Stream changes of lists",
         errors=(400,),
@@ -427,16 +439,16 @@ OPERATIONS: dict[str, Operation] = {
         tag="operator",
     ),
     "POST /operator/dead-letters/retry": Operation(
-        "Handle the records of a parked key again", b.RetryKey, system.Released, (403, 404, 409), tag="operator"
+        "Handle the records of a parked key again", RetryKey, system.Released, (403, 404, 409), tag="operator"
     ),
     "POST /operator/dead-letters/drop": Operation(
-        "Discard the first record of a parked key", b.DropRecord, system.Released, (403, 404, 409), tag="operator"
+        "Discard the first record of a parked key", DropRecord, system.Released, (403, 404, 409), tag="operator"
     ),
     "GET /threads/{thread_id}/runs/{run_id}/why": Operation(
         "Explain why a run is not moving", None, runs.Explanation, NOT_THERE
     ),
     "POST /threads/{thread_id}/runs/{run_id}/replay": Operation(
-        "Replay a run in a sandbox and stream where it diverges", b.Replay, errors=NOT_THERE, media=SSE
+        "Replay a run in a sandbox and stream where it diverges", Replay, errors=NOT_THERE, media=SSE
     ),
     # system
     "GET /": Operation("Health check", None, system.Health, (400,), query=CHECK, tag="system"),

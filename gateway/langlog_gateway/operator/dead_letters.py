@@ -12,8 +12,8 @@ from langlog_backbone.process.unavailable import is_unavailable
 from ..auth.access import admit_operator, identity_of
 from ..core import Core, json_response
 from ..http.errors import ApiError, not_found, unavailable, unprocessable
-from ..http.requests import DropRecord, RetryKey
 from ..http.validation import read_body
+from ..requests.operator import DropRecord, RetryKey
 from ..responses.system import Released
 
 RECORDS_SHOWN = 200

@@ -25,8 +25,8 @@ from redis.exceptions import ResponseError
 from ..auth.access import admit
 from ..core import Core, json_response
 from ..http.errors import missing_thread, not_found, unavailable
-from ..http.requests import Replay
 from ..http.validation import decode_body, path_uuid
+from ..requests.operator import Replay
 from ..responses.runs import Explanation
 from ..streams import sse
 from ..streams.stream_out import StreamOut

@@ -19,10 +19,10 @@ from langlog_schemas.runs.request import EVENT_STREAMING, RunCreate
 
 from ..auth.access import admit
 from ..core import Core
-from ..http import requests
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread
 from ..http.validation import decode_body, uuid_of
+from ..requests.runs import RUN_CREATE
 from ..responses.agents import AppliedThrough, ProtocolAnswer
 from ..runs.steps import Particulars, PreparedRun
 from ..runs.submission import RunSubmission
@@ -228,7 +228,7 @@ class Commands:
         self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()
     ) -> PreparedRun:
         """A run of the protocol. Raises ApiError."""
-        body: RunCreate = decode_body(msgspec.json.encode(params), requests.RUN_CREATE)
+        body: RunCreate = decode_body(msgspec.json.encode(params), RUN_CREATE)
         configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
         body.config = {**body.config, "configurable": configurable}
         body.stream_mode = MODES  # type: ignore[assignment]

@@ -16,11 +16,18 @@ from msgspec import UNSET
 from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
 from ..core import Core, encoded_response, json_response, no_content, origin_of, page_headers
-from ..http import requests
 from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
-from ..http.requests import given
 from ..http.validation import path_uuid, read_body, truthy, uuid_of
+from ..requests.assistants import (
+    ASSISTANT_COUNT,
+    ASSISTANT_CREATE,
+    ASSISTANT_LATEST,
+    ASSISTANT_PATCH,
+    ASSISTANT_SEARCH,
+    ASSISTANT_VERSIONS,
+)
+from ..requests.members import given
 from ..responses import assistants, graphs
 
 SQL = load_sql("langlog_gateway", "assistants.sql")
@@ -59,7 +66,7 @@ class Assistants:
         """Creates an assistant: a graph with a configuration of its own. Each graph has an assistant that the
         server created at its start; runs may name it by the graph.
         """
-        body = await read_body(request, requests.ASSISTANT_CREATE)
+        body = await read_body(request, ASSISTANT_CREATE)
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         origin = origin_of(request)
         if body.assistant_id is None:
@@ -108,7 +115,7 @@ class Assistants:
         `config` and `context` are replaced.
         """
         assistant_id = path_uuid(request, "assistant")
-        body = await read_body(request, requests.ASSISTANT_PATCH)
+        body = await read_body(request, ASSISTANT_PATCH)
         self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
         config, context = body.config, body.context
         if config is not UNSET or context is not UNSET:
@@ -169,7 +176,7 @@ class Assistants:
 
         `X-Pagination-Next` is the offset of the next page; it is absent on the last page.
         """
-        body = await read_body(request, requests.ASSISTANT_SEARCH)
+        body = await read_body(request, ASSISTANT_SEARCH)
         graph_id, name = given(body.graph_id), given(body.name)
         value: dict[str, Any] = {
             "graph_id": graph_id,
@@ -194,7 +201,7 @@ class Assistants:
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of assistants that meet all conditions."""
-        body = await read_body(request, requests.ASSISTANT_COUNT)
+        body = await read_body(request, ASSISTANT_COUNT)
         graph_id = given(body.graph_id)
         value: dict[str, Any] = {"graph_id": graph_id, "metadata": body.metadata}
         visible = await authorize(request, "assistants", "search", value)
@@ -208,7 +215,7 @@ class Assistants:
     async def versions(self, request: web.Request) -> web.Response:
         """Returns all versions of an assistant that meet the condition, newest first."""
         assistant_id = path_uuid(request, "assistant")
-        body = await read_body(request, requests.ASSISTANT_VERSIONS)
+        body = await read_body(request, ASSISTANT_VERSIONS)
         gone = not_found(f"Assistant {assistant_id} not found")
         await admit(request, "assistants", "read", {"assistant_id": assistant_id}, gone)
         if not await self._exists(assistant_id):
@@ -221,7 +228,7 @@ class Assistants:
     async def latest(self, request: web.Request) -> web.Response:
         """Makes an earlier or later version the current one. No version is created, and none is deleted."""
         assistant_id = path_uuid(request, "assistant")
-        body = await read_body(request, requests.ASSISTANT_LATEST)
+        body = await read_body(request, ASSISTANT_LATEST)
         version = given(body.version)
         value = {"assistant_id": assistant_id, "version": version}
         gone = not_found(f"Assistant {assistant_id} not found")

@@ -16,10 +16,11 @@ from msgspec import UNSET, UnsetType
 
 from ..auth.access import admit, authorize, caller, guarded
 from ..core import Core, encoded_response, no_content, origin_of, page_headers
-from ..http import cron_requests, requests
 from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.validation import decode_body, path_uuid, read_body, uuid_of
+from ..requests.crons import CRON_COUNT, CRON_CREATE, CRON_PATCH, CRON_SEARCH
+from ..requests.runs import RUN_CREATE
 from ..responses import crons
 from ..runs.steps import Particulars
 from ..runs.submission import RunSubmission
@@ -68,7 +69,7 @@ class Crons:
     async def create(self, request: web.Request) -> web.Response:
         """Creates a cron: a schedule that creates runs, on a thread or each on a new thread."""
         thread_id = path_uuid(request, "thread") if "thread_id" in request.match_info else None
-        body = await read_body(request, cron_requests.CRON_CREATE)
+        body = await read_body(request, CRON_CREATE)
         self._check(body.schedule, body.timezone, body.end_time)
         mirrored(body.config, body.context)
         assistant = await self._assistant(request, body.assistant_id)
@@ -129,7 +130,7 @@ class Crons:
     async def patch(self, request: web.Request) -> web.Response:
         """Changes a cron. `enabled: false` pauses it. A body without members is 400."""
         cron_id = path_uuid(request, "cron")
-        body = await read_body(request, cron_requests.CRON_PATCH)
+        body = await read_body(request, CRON_PATCH)
         given: dict[str, Any] = msgspec.json.decode(await request.read())
         if not given:
             raise ApiError(400, "Request body cannot be empty")
@@ -215,7 +216,7 @@ class Crons:
 
         `X-Pagination-Next` is the offset of the next page; it is absent on the last page.
         """
-        body = await read_body(request, cron_requests.CRON_SEARCH)
+        body = await read_body(request, CRON_SEARCH)
         value: dict[str, Any] = {
             "assistant_id": _uuid(body.assistant_id, "assistant"),
             "thread_id": _uuid(body.thread_id, "thread"),
@@ -246,7 +247,7 @@ class Crons:
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of crons that meet all conditions."""
-        body = await read_body(request, cron_requests.CRON_COUNT)
+        body = await read_body(request, CRON_COUNT)
         value: dict[str, Any] = {
             "assistant_id": _uuid(body.assistant_id, "assistant"),
             "thread_id": _uuid(body.thread_id, "thread"),
@@ -304,7 +305,7 @@ async def remove_crons_of(core: Core, thread_id: str) -> None:
 
 def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
     """A cron's payload as the body of its runs. Raises ApiError 422."""
-    run: RunCreate = decode_body(msgspec.json.encode(payload), requests.RUN_CREATE)
+    run: RunCreate = decode_body(msgspec.json.encode(payload), RUN_CREATE)
     run.metadata = metadata
     return run
 

@@ -19,9 +19,9 @@ from msgspec import UNSET, Raw
 
 from ..auth.access import Action, authorize
 from ..core import Core, encoded_response, no_content, origin_of
-from ..http import requests
 from ..http.errors import ApiError, KeyedError, PlainError, unprocessable
 from ..http.validation import read_body, violation
+from ..requests.store import STORE_DELETE, STORE_NAMESPACES, STORE_PUT, STORE_SEARCH
 from ..responses import store
 
 logger = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class Store:
 
     async def put(self, request: web.Request) -> web.Response:
         """Creates an item or replaces its value."""
-        body = await read_body(request, requests.STORE_PUT)
+        body = await read_body(request, STORE_PUT)
         index = body.index
         if not (index is None or index is False or _is_paths(index)):
             shown = msgspec.json.encode(index).decode()
@@ -78,7 +78,7 @@ class Store:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Deletes an item. Deleting an item that does not exist succeeds too."""
-        body = await read_body(request, requests.STORE_DELETE)
+        body = await read_body(request, STORE_DELETE)
         check_labels(body.namespace)
         value: dict[str, Any] = {"namespace": tuple(body.namespace), "key": body.key}
         await self._authorize(request, "delete", value)
@@ -109,7 +109,7 @@ class Store:
 
     async def search(self, request: web.Request) -> web.Response:
         """Returns items below a namespace that meet the filter; with `query` ranked by similarity."""
-        body = await read_body(request, requests.STORE_SEARCH)
+        body = await read_body(request, STORE_SEARCH)
         prefix = body.namespace_prefix or []
         check_labels(prefix)
         if (members := members_of(body.filter)) > (limit := self._core.settings.max_filter_members):
@@ -141,7 +141,7 @@ class Store:
 
     async def namespaces(self, request: web.Request) -> web.Response:
         """Returns the namespaces that hold items, sorted."""
-        body = await read_body(request, requests.STORE_NAMESPACES)
+        body = await read_body(request, STORE_NAMESPACES)
         for name, labels in (("prefix", body.prefix), ("suffix", body.suffix)):
             if len(labels or ()) > LABELS_MAX:
                 raise unprocessable(f"The {name} has {len(labels or ())} labels, at most {LABELS_MAX} are allowed")

@@ -14,7 +14,7 @@ from langlog_schemas.json_types import Object
 from langlog_schemas.runs.request import EVENT_STREAMING, RunCreate
 from msgspec import Raw, Struct
 
-from ..http.requests import RUN_CREATE
+from ..requests.runs import RUN_CREATE
 from .steps import Particulars
 
 HIDDEN = frozenset({EVENT_STREAMING, "thread_id"})

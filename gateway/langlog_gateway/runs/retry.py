@@ -8,10 +8,10 @@ from typing import Any
 from aiohttp import web
 
 from ..core import Core, encoded_response, origin_of
-from ..http import requests
 from ..http.backends import Origin
 from ..http.errors import ApiError
 from ..http.validation import read_body, uuid_of
+from ..requests.runs import RUNS_RETRY
 from ..responses.runs import Retried
 from .again import earlier_of, repeated
 from .bulk import readable_threads, submit_all
@@ -44,7 +44,7 @@ class Retries:
         the order of the request: `created` with the `run_id`, or `refused` with the status `code` and the `detail` that a single
         request would have been refused with.
         """
-        body = await read_body(request, requests.RUNS_RETRY)
+        body = await read_body(request, RUNS_RETRY)
         ids = list(dict.fromkeys(uuid_of(text, "run") for text in body.run_ids))
         rows = {row["run_id"]: row for row in await self._core.reads.rows(SQL["to_retry"], ids)}
         # of runs that are not there the handlers are asked as well, so that a refusal does not tell the difference

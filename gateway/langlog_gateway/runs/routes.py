@@ -14,10 +14,11 @@ from msgspec import UNSET
 from ..auth.access import admit, authorize
 from ..auth.visibility import seen
 from ..core import Core, encoded_response, json_response, no_content, origin_of
-from ..http import requests
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread, not_found, unprocessable
 from ..http.validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
+from ..requests.members import NULL
+from ..requests.runs import CANCEL_MANY, RUN_BATCH, RUN_CREATE, RunColumn
 from ..responses import runs
 from ..streams.watch import Watch
 from .search import run_columns
@@ -31,7 +32,7 @@ NONE_MATCHING = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
     "and the runs haven't been deleted or completed."
 )
-COLUMNS: tuple[str, ...] = get_args(requests.RunColumn)
+COLUMNS: tuple[str, ...] = get_args(RunColumn)
 TAKEN = "taken: interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 """Of a run whose input another run has taken in: the clients' ``reason``."""
 BAD_REASON = 'reason may be "taken", with action "interrupt": got {!r} with {!r}'
@@ -73,7 +74,7 @@ class Runs:
         """Creates a run and returns at once; the run is executed in the background. Without a thread the server
         creates one for the run, and deletes it when the run has ended unless `on_completion` is `keep`.
         """
-        body = await read_body(request, requests.RUN_CREATE)
+        body = await read_body(request, RUN_CREATE)
         run = await self._submission.prepare(request, body, _target(request))
         reply = await self._submission.submit(run)
         return encoded_response(await self._submission.created(run, reply), headers=run_headers(run))
@@ -84,7 +85,7 @@ class Runs:
 
         Newlines before the JSON keep the connection alive.
         """
-        body = await read_body(request, requests.RUN_CREATE)
+        body = await read_body(request, RUN_CREATE)
         run = await self._submission.prepare(request, body, _target(request), Particulars(waits=True))
         del body
         watch = await self._core.watches.open(run.thread_id, run.run_id)
@@ -105,7 +106,7 @@ class Runs:
 
         `Location` is the path to continue the stream from, with `Last-Event-ID`, if the run is resumable.
         """
-        body = await read_body(request, requests.RUN_CREATE)
+        body = await read_body(request, RUN_CREATE)
         run = await self._submission.prepare(request, body, _target(request), Particulars(waits=True))
         recorded = body.stream_resumable
         del body  # a stream lasts, and must not keep the input
@@ -124,7 +125,7 @@ class Runs:
 
     async def batch(self, request: web.Request) -> web.Response:
         """Creates runs without a thread, all or none."""
-        submitted = await self._submission.prepare_batch(request, await read_body(request, requests.RUN_BATCH))
+        submitted = await self._submission.prepare_batch(request, await read_body(request, RUN_BATCH))
         replies = await self._submission.submit_batch(request, submitted)
         shown = [await self._submission.created(run, reply) for run, reply in zip(submitted, replies, strict=True)]
         return encoded_response(shown)
@@ -257,7 +258,7 @@ class Runs:
 
     async def cancel_many(self, request: web.Request) -> web.Response:
         """Cancels runs by status, or by thread and ids. 404 if none matches."""
-        body = await read_body(request, requests.CANCEL_MANY)
+        body = await read_body(request, CANCEL_MANY)
         by_status, by_ids = body.status is not UNSET, body.thread_id is not UNSET and body.run_ids is not UNSET
         if by_status == by_ids:
             given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
@@ -340,7 +341,7 @@ class Runs:
 
 
 class StateLeft(msgspec.Struct):
-    values: msgspec.Raw = requests.NULL
+    values: msgspec.Raw = NULL
     next: list[str] = []
     interrupts: msgspec.Raw = msgspec.Raw(b"{}")
 

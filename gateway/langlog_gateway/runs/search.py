@@ -11,10 +11,9 @@ from aiohttp import web
 from ..auth.sight import Sight, sight_of
 from ..auth.visibility import Parameters
 from ..core import Core, encoded_response, page_headers
-from ..http import requests
 from ..http.pages import Cursor, cursor_of
-from ..http.requests import RunsCount, RunsSearch
 from ..http.validation import read_body, uuid_of
+from ..requests.runs import RUNS_COUNT, RUNS_SEARCH, RunsCount, RunsSearch
 from ..responses import runs
 from .submission import SQL
 
@@ -38,7 +37,7 @@ class RunSearch:
         Runs that were deleted with the thread of a run without a thread are not there any more. For the next page send the response
         header `x-pagination-after` as `after`, or `x-pagination-next` as `offset`.
         """
-        body = await read_body(request, requests.RUNS_SEARCH)
+        body = await read_body(request, RUNS_SEARCH)
         sight = await self._sight(request, body)
         parameters = Parameters()
         where = conditions(body, sight, parameters)
@@ -61,7 +60,7 @@ class RunSearch:
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of runs of all threads that meet all conditions."""
-        body = await read_body(request, requests.RUNS_COUNT)
+        body = await read_body(request, RUNS_COUNT)
         sight = await self._sight(request, body)
         parameters = Parameters()
         sql = SQL["count_all"].format(filters=conditions(body, sight, parameters))

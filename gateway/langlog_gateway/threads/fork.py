@@ -13,14 +13,15 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
+from langlog_schemas.runs.request import Checkpoint
 from msgspec import Raw
 
 from ..auth.access import admit, authorize
 from ..core import Core, encoded_response, origin_of
-from ..http import requests
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread, not_found, unprocessable
 from ..http.validation import path_uuid, read_body, uuid_of
+from ..requests.threads import THREAD_FORK, ThreadFork
 from ..responses.threads import thread
 from .copy import SQL, forked_state
 from .state import ThreadState
@@ -63,7 +64,7 @@ class Forks:
         `forked_from` holds `thread_id` and `checkpoint_id`. This thread does not change.
         """
         source = path_uuid(request, "thread")
-        body = await read_body(request, requests.THREAD_FORK)
+        body = await read_body(request, THREAD_FORK)
         self._core.check_sizes(metadata=body.metadata)
         wanted = _checkpoint_id(body)
         origin = origin_of(request)
@@ -103,7 +104,7 @@ class Forks:
     async def _read_state(self, request: web.Request, target: str, checkpoint_id: str, origin: Any) -> None:
         """Give the new thread the values, status and interrupts of its state."""
         try:
-            answer = await self._state.read(request, target, requests.Checkpoint(), subgraphs=False)
+            answer = await self._state.read(request, target, Checkpoint(), subgraphs=False)
         except UserCodeError:
             return  # a graph that no longer loads does not keep its threads from being forked
         state = _state.decode(answer or b"{}")
@@ -119,7 +120,7 @@ class Forks:
         await self._core.commands.execute(command, origin, "fork's state")
 
 
-def _checkpoint_id(body: requests.ThreadFork) -> str | None:
+def _checkpoint_id(body: ThreadFork) -> str | None:
     """The checkpoint that is named; None: the latest. Raises ApiError 422."""
     at = body.checkpoint
     if at is None:

@@ -13,10 +13,9 @@ from langlog_schemas.aggregates.thread import NO_INTERRUPTED_RUN
 from ..auth.sight import Sight, sight_of
 from ..auth.visibility import Parameters
 from ..core import Core, encoded_response, page_headers
-from ..http import requests
 from ..http.errors import not_found, unprocessable
-from ..http.requests import InterruptCount
 from ..http.validation import read_body, uuid_of
+from ..requests.interrupts import INTERRUPT_COUNT, INTERRUPT_SEARCH, INTERRUPTS_RESPOND, InterruptCount
 from ..responses.interrupts import Answered, interrupt
 from ..runs.again import earlier_of, following
 from ..runs.bulk import readable_threads, submit_all
@@ -45,7 +44,7 @@ class Interrupts:
         An interrupt is open while its thread has the status `interrupted`: once an answer has been accepted, it is not. The
         response header `x-pagination-next` is the offset of the next page, if there is one.
         """
-        body = await read_body(request, requests.INTERRUPT_SEARCH)
+        body = await read_body(request, INTERRUPT_SEARCH)
         sight = await self._sight(request, body, limit=body.limit, offset=body.offset)
         parameters = Parameters()
         sql = SQL["search"].format(
@@ -60,7 +59,7 @@ class Interrupts:
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of open interrupts of all threads."""
-        body = await read_body(request, requests.INTERRUPT_COUNT)
+        body = await read_body(request, INTERRUPT_COUNT)
         sight = await self._sight(request, body)
         parameters = Parameters()
         sql = SQL["count"].format(visible=_conditions(body, sight, parameters))
@@ -75,7 +74,7 @@ class Interrupts:
         request would have been refused with. The run streams as the one that was interrupted. The caller who answered is the
         `actor` of the event `run.created` in the log.
         """
-        body = await read_body(request, requests.INTERRUPTS_RESPOND)
+        body = await read_body(request, INTERRUPTS_RESPOND)
         by_thread: dict[str, dict[str, Any]] = {}
         for answer in body.answers:
             answer.thread_id = uuid_of(answer.thread_id, "thread")

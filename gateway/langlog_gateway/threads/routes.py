@@ -13,12 +13,20 @@ from langlog_schemas import events as ev
 from ..auth.access import admit, authorize, guarded
 from ..auth.visibility import seen
 from ..core import Core, encoded_response, no_content, origin_of, page_headers
-from ..http import requests
 from ..http.backends import Origin, UserCodeError
 from ..http.config import check_command
 from ..http.errors import ApiError, ErrorAnswer, missing_thread, not_found
-from ..http.requests import given
 from ..http.validation import path_uuid, read_body, uuid_of
+from ..requests.members import given
+from ..requests.threads import (
+    THREAD_COUNT,
+    THREAD_CREATE,
+    THREAD_PATCH,
+    THREAD_PRUNE,
+    THREAD_SEARCH,
+    ThreadCreate,
+    ThreadTtl,
+)
 from ..resources.crons import remove_crons_of
 from ..responses import threads
 from . import search as thread_search
@@ -48,7 +56,7 @@ class Threads:
         """Creates a thread. With `supersteps` the state is set too; if that fails the thread stays, and the
         response is 201 or 400 with the reason.
         """
-        body = await read_body(request, requests.THREAD_CREATE)
+        body = await read_body(request, THREAD_CREATE)
         self._core.check_sizes(metadata=body.metadata)
         for superstep in body.supersteps or ():
             for update in superstep.updates:
@@ -81,7 +89,7 @@ class Threads:
         return encoded_response(threads.thread(await self._row(thread_id)))
 
     async def _apply(
-        self, request: web.Request, thread_id: str, body: requests.ThreadCreate, origin: Origin
+        self, request: web.Request, thread_id: str, body: ThreadCreate, origin: Origin
     ) -> web.Response | None:
         """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (wire contract §3)."""
 
@@ -126,7 +134,7 @@ class Threads:
     async def patch(self, request: web.Request) -> web.Response:
         """Merges metadata into that of a thread, or changes its time to live."""
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, requests.THREAD_PATCH)
+        body = await read_body(request, THREAD_PATCH)
         self._core.check_sizes(metadata=body.metadata)
         value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata}
         visible = await authorize(request, "threads", "update", value)
@@ -155,7 +163,7 @@ class Threads:
 
         `X-Pagination-Next` is the offset of the next page; it is absent on the last page.
         """
-        body = await read_body(request, requests.THREAD_SEARCH)
+        body = await read_body(request, THREAD_SEARCH)
         value: dict[str, Any] = {
             "metadata": body.metadata,
             "values": body.values,
@@ -170,7 +178,7 @@ class Threads:
 
     async def count(self, request: web.Request) -> web.Response:
         """Returns the number of threads that meet all conditions."""
-        body = await read_body(request, requests.THREAD_COUNT)
+        body = await read_body(request, THREAD_COUNT)
         value: dict[str, Any] = {"metadata": body.metadata, "values": body.values, "status": given(body.status)}
         visible = await authorize(request, "threads", "search", value)
         body.metadata = value["metadata"]
@@ -178,7 +186,7 @@ class Threads:
 
     async def prune(self, request: web.Request) -> web.Response:
         """Deletes threads, or all of their checkpoints but the latest, and returns how many threads that were."""
-        body = await read_body(request, requests.THREAD_PRUNE)
+        body = await read_body(request, THREAD_PRUNE)
         thread_ids = list(dict.fromkeys(uuid_of(text, "thread") for text in body.thread_ids))
         if not thread_ids:
             return encoded_response(threads.Pruned(0))
@@ -252,7 +260,7 @@ class Threads:
 COPIED = ("thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config")
 
 
-def _kept(ttl: requests.ThreadTtl | None) -> cmd.Ttl | None:
+def _kept(ttl: ThreadTtl | None) -> cmd.Ttl | None:
     return None if ttl is None else ttl.kept
 
 

@@ -14,8 +14,8 @@ from ..auth.visibility import Parameters, conditions
 from ..http.backends import Reads
 from ..http.errors import ApiError, unprocessable
 from ..http.pages import Cursor, cursor_of
-from ..http.requests import ThreadCount, ThreadSearch
 from ..http.validation import uuid_of
+from ..requests.threads import ThreadCount, ThreadSearch
 from ..responses.members import raw
 from ..responses.threads import THREAD_COLUMNS, Thread, selected_thread, thread
 

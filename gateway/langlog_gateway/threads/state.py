@@ -10,13 +10,14 @@ from aiohttp import web
 from langlog_backbone.history.as_of import NotInLog, thread_as_of
 from langlog_backbone.log import LogUnavailable
 from langlog_schemas import commands as cmd
+from langlog_schemas.runs.request import Checkpoint
 from msgspec import Raw
 
 from ..auth.access import admit
 from ..core import Core, encoded_response, json_response, origin_of
-from ..http import requests
 from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
 from ..http.validation import path_uuid, query_names, read_body, truthy
+from ..requests.states import HISTORY_SEARCH, STATE_AT_CHECKPOINT, STATE_UPDATE
 from ..responses.members import NULL
 from ..responses.states import StateUpdated, empty_state
 from .events import moment
@@ -54,7 +55,7 @@ class ThreadState:
         thread_id = path_uuid(request, "thread")
         if "as_of" in request.query and "checkpoint_id" not in request.match_info:
             return await self._then(request, thread_id, request.query["as_of"])
-        at = requests.Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
+        at = Checkpoint(checkpoint_id=request.match_info.get("checkpoint_id"))
         select = checked(query_names(request, "select"))
         return await self._state(
             request, thread_id, at, subgraphs=truthy(request.query.get("subgraphs")), select=select
@@ -65,12 +66,12 @@ class ThreadState:
         empty state.
         """
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, requests.STATE_AT_CHECKPOINT)
+        body = await read_body(request, STATE_AT_CHECKPOINT)
         select = checked(body.select or [])
         return await self._state(request, thread_id, body.checkpoint, subgraphs=bool(body.subgraphs), select=select)
 
     async def _state(
-        self, request: web.Request, thread_id: str, at: requests.Checkpoint, *, subgraphs: bool, select: list[str]
+        self, request: web.Request, thread_id: str, at: Checkpoint, *, subgraphs: bool, select: list[str]
     ) -> web.Response:
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         state = await self.read(request, thread_id, at, subgraphs=subgraphs, select=select)
@@ -99,7 +100,7 @@ class ThreadState:
         if then.checkpoint_id is not None:
             if not await self._core.reads.value(SQL["has_checkpoint"], thread_id, then.checkpoint_id):
                 raise ApiError(410, NOT_KEPT.format(then.checkpoint_id))
-            checkpoint = requests.Checkpoint(checkpoint_id=then.checkpoint_id)
+            checkpoint = Checkpoint(checkpoint_id=then.checkpoint_id)
             subgraphs = truthy(request.query.get("subgraphs"))
             read = self.read(request, thread_id, checkpoint, subgraphs=subgraphs, select=select, then=then.metadata)
             state = await read or state
@@ -113,7 +114,7 @@ class ThreadState:
         self,
         request: web.Request,
         thread_id: str,
-        at: requests.Checkpoint,
+        at: Checkpoint,
         *,
         subgraphs: bool,
         select: Sequence[str] = (),
@@ -149,7 +150,7 @@ class ThreadState:
         if a run is pending or running.
         """
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, requests.STATE_UPDATE)
+        body = await read_body(request, STATE_UPDATE)
         visible = await admit(request, "threads", "update", {"thread_id": thread_id}, missing_thread(thread_id))
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._core.reads.row(SQL["graph"], thread_id)
@@ -157,7 +158,7 @@ class ThreadState:
             raise missing_thread(thread_id)
         if row["graph_id"] is None:
             raise ApiError(400, NO_GRAPH.format(thread_id))
-        at = body.checkpoint or requests.Checkpoint()
+        at = body.checkpoint or Checkpoint()
         if at.checkpoint_id is None:
             at.checkpoint_id = body.checkpoint_id
         metadata = {"graph_id": row["graph_id"]}
@@ -200,7 +201,7 @@ class ThreadState:
         latest alone.
         """
         thread_id = path_uuid(request, "thread")
-        body = await read_body(request, requests.HISTORY_SEARCH)
+        body = await read_body(request, HISTORY_SEARCH)
         before = None
         if body.before is not None:
             before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
@@ -217,7 +218,7 @@ class ThreadState:
         limit: int,
         before: str | None,
         metadata: dict[str, Any] | None = None,
-        at: requests.Checkpoint | None = None,
+        at: Checkpoint | None = None,
         *,
         select: Sequence[str] = (),
     ) -> web.Response:
@@ -231,7 +232,7 @@ class ThreadState:
         question = {
             **_question(thread_id, row),
             **await self._core.caller_of(request),
-            **_place(at or requests.Checkpoint()),
+            **_place(at or Checkpoint()),
             "limit": limit,
         }
         for name, value in (("before", before), ("metadata", metadata or None), ("select", list(select) or None)):
@@ -261,7 +262,7 @@ def _question(thread_id: str, row: Any) -> dict[str, Any]:
     }
 
 
-def _place(at: requests.Checkpoint) -> dict[str, Any]:
+def _place(at: Checkpoint) -> dict[str, Any]:
     named = {
         "checkpoint_id": at.checkpoint_id,
         "checkpoint_ns": at.checkpoint_ns,

@@ -10,10 +10,10 @@ from aiohttp import hdrs, web
 from langlog_backbone.time.clock import now_ms
 from langlog_schemas import events as ev
 from langlog_schemas.runs.ends import FINAL_STATUSES
+from langlog_schemas.runs.request import Checkpoint
 
 from ..auth.access import admit
 from ..core import Core
-from ..http import requests
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.validation import listed, path_uuid
 from ..runs.streaming import QUICK_JOIN_S, SETTLE_S, event_id, is_early
@@ -241,7 +241,7 @@ class ThreadFollower(FrameFollower):
     async def _write_state(self, checkpoint_id: str | None) -> None:
         """The state that an update made, which need not be the latest any more."""
         thread_id = self._watch.thread_id
-        at = requests.Checkpoint(checkpoint_id=checkpoint_id)
+        at = Checkpoint(checkpoint_id=checkpoint_id)
         state = await self._state.read(self._out.request, thread_id, at, subgraphs=False)
         if state is not None:
             data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})

@@ -9,7 +9,7 @@ from langlog_schemas.json_types import Object
 from langlog_schemas.runs.request import RunCreate
 from msgspec import UNSET, Struct, UnsetType
 
-from .requests import Limit, Offset, SortOrder
+from .members import Limit, Offset, SortOrder
 
 CronColumn = Literal[
     "cron_id",
