@@ -24,6 +24,7 @@ from .operations.keys import keys
 from .operations.rebuild import rebuild, verify
 from .operations.replay import replay
 from .operations.why import why
+from .projects.validate import validate
 from .services.dev import dev
 from .services.health import health
 from .services.serve import executor, gateway, projector, scheduler
@@ -39,7 +40,7 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
-    dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys,
+    dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys, validate,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from langlog.services.config_keys import unknown_keys, warn_of_unknown_keys
+from langlog.projects.keys import unknown_keys, warn_of_unknown_keys
 from langlog_backbone.project.config import read_project
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langlog.services.config_keys import FOR_IMAGES, KEYS, WITHOUT_EFFECT, keys_without_effect, warn_of_unknown_keys
+from langlog.projects.image_keys import UvSource
+from langlog.projects.keys import FOR_IMAGES, KEYS, WITHOUT_EFFECT, keys_without_effect, warn_of_unknown_keys
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import UNSERVED, VARIABLES, SettingError, read_settings
 from langlog_backbone.project.config import GRAPHS, SECTIONS, Project, read_configuration, read_project
@@ -30,6 +31,7 @@ from langlog_gateway.http.options import (
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 
 READERS: dict[str, Any] = {
+    "source": UvSource,
     "store.index": StoreIndex,
     "store.ttl": StoreTtl,
     "checkpointer.ttl": ThreadTtl,
@@ -76,7 +78,7 @@ def test_every_known_key_has_a_reader_or_is_said_to_have_no_effect(section: str)
 def test_every_key_and_variable_is_explained() -> None:
     text = DOCS.read_text()
     for section, keys in KEYS.items():
-        for key in keys - FOR_IMAGES - {"$schema"}:
+        for key in keys - {"$schema", "package_manager"}:
             name = f"{section}.{key}" if section else key
             assert any(f"`{known}" in text for known in (f"{name}`", f"{key}`", f"{key}:", f"{name}.")), name
     for name in (*CONTRACT_VARIABLES, GRAPHS, "LANGGRAPH_<SECTION>"):

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import yaml
 from langlog.main import cli
-from langlog.services.config_keys import keys_without_effect, unknown_keys
+from langlog.projects.keys import keys_without_effect, unknown_keys
 from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES
 
 from .blocks import Block

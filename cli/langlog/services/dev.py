@@ -61,7 +61,7 @@ def dev(
     from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import read_project
 
-    from .config_keys import warn_of_unknown_keys
+    from ..projects.keys import warn_of_unknown_keys
     from .ports import ensure_free
     from .progress import StartProgress
     from .running import run

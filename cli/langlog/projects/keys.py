@@ -12,6 +12,8 @@ from typing import Any
 import click
 from langlog_backbone.project.config import Project
 
+from .problems import Problem
+
 FOR_IMAGES = frozenset(
     {
         "python_version",
@@ -27,7 +29,7 @@ FOR_IMAGES = frozenset(
         "package_manager",
     }
 )
-"""Keys that say how an image is built."""
+"""Keys that say how an image is built: `langlog build` and `langlog dockerfile` read them (`projects/image_keys.py`)."""
 
 KEYS: dict[str, frozenset[str]] = {
     "": frozenset(
@@ -49,6 +51,7 @@ KEYS: dict[str, frozenset[str]] = {
         }
     )
     | FOR_IMAGES,
+    "source": frozenset({"kind", "root", "package"}),
     "store": frozenset({"index", "ttl", "path"}),
     "store.index": frozenset({"embed", "dims", "fields"}),
     "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
@@ -142,14 +145,19 @@ def _set_of(keys: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[tupl
             yield name, why
 
 
+def key_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Warnings of unknown keys, notes of those that change nothing or something else."""
+    for key, near in unknown_keys(config):
+        hint = f" (did you mean {near!r}?)" if near else ""
+        yield Problem("warning", key, f"the key {key!r} is not known{hint}")
+    for key, why in keys_without_effect(config):
+        yield Problem("note", key, f"the key {key!r} has no effect: {why}")
+    for key, what in _set_of(OTHERWISE, config):
+        yield Problem("note", key, f"{key}: {what}")
+
+
 def warn_of_unknown_keys(project: Project) -> None:
     """One line on stderr for each, for each that is known and changes nothing, and for each thing that this machine lacks."""
-    for warning in project.warnings():
-        click.echo(f"langlog: {project.file.name}: {warning}", err=True)
-    for key, near in unknown_keys(project.config):
-        hint = f" (did you mean {near!r}?)" if near else ""
-        click.echo(f"langlog: {project.file.name}: the key {key!r} is not known{hint}", err=True)
-    for key, why in keys_without_effect(project.config):
-        click.echo(f"langlog: {project.file.name}: the key {key!r} has no effect: {why}", err=True)
-    for key, what in _set_of(OTHERWISE, project.config):
-        click.echo(f"langlog: {project.file.name}: {key}: {what}", err=True)
+    texts = [*project.warnings(), *(problem.text for problem in key_problems(project.config))]
+    for text in texts:
+        click.echo(f"langlog: {project.file.name}: {text}", err=True)

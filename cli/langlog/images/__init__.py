@@ -1,0 +1,1 @@
+"""Images: a Dockerfile of a project, its build, and all services of it by compose."""

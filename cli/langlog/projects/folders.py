@@ -1,0 +1,98 @@
+"""Local folders that a project depends on, and where an image holds them.
+
+An image keeps the places that folders have to one another, below `IN_IMAGE`: so langgraph.json, and every relative path in it, means
+there what it means on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+from langlog_backbone.project.config import Project
+
+from .problems import Problem
+from .references import references
+
+IN_IMAGE = PurePosixPath("/project")
+
+
+class LocalFolder(msgspec.Struct, frozen=True):
+    path: Path
+    """Absolute."""
+    place: PurePosixPath
+    """In the image."""
+    inside: bool
+    """Of the folder of langgraph.json, which is the build's context; another one needs a context of its own."""
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it can be installed."""
+        return any((self.path / name).is_file() for name in ("pyproject.toml", "setup.py"))
+
+    @property
+    def requirements(self) -> bool:
+        return (self.path / "requirements.txt").is_file()
+
+
+class Folders(msgspec.Struct, frozen=True):
+    """``common``: the folder that stands at `IN_IMAGE`; ``local`` and ``packages``: what ``dependencies`` names."""
+
+    common: Path
+    local: list[LocalFolder]
+    packages: list[str]
+
+    def place(self, path: Path) -> PurePosixPath:
+        return IN_IMAGE / path.relative_to(self.common).as_posix()
+
+
+def is_local(project: Project, name: str) -> bool:
+    """Whether a dependency is a folder: by the way it is written, or because there is one, as `Project.import_paths` has it."""
+    return name == "." or name.startswith(("./", "../", "/")) or name == ".." or (project.root / name).is_dir()
+
+
+def folders(project: Project, names: list[str] | None = None) -> Folders:
+    """``names``: in place of ``dependencies``; without any, the folder of langgraph.json."""
+    names = (project.config.get("dependencies") or ["."]) if names is None else names
+    names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else ["."]
+    paths = list(dict.fromkeys((project.root / name).resolve() for name in names if is_local(project, name)))
+    common = Path(os.path.commonpath([project.root, *paths]))
+    local = [
+        LocalFolder(path, IN_IMAGE / path.relative_to(common).as_posix(), path.is_relative_to(project.root))
+        for path in paths
+    ]
+    return Folders(common, local, [name for name in names if not is_local(project, name)])
+
+
+def folder_problems(project: Project) -> Iterator[Problem]:
+    """Folders that are not there, and files that an image of the project would not hold."""
+    local = folders(project).local
+    names = project.config.get("dependencies") or ["."]
+    for name in names if isinstance(names, list) else []:
+        if not isinstance(name, str) or not is_local(project, name):
+            continue
+        path = (project.root / name).resolve()
+        if not path.exists():
+            yield Problem("error", "dependencies", f"the folder {name!r} does not exist ({path})")
+        elif not path.is_dir():
+            yield Problem("error", "dependencies", f"{name!r} is a file: name the folder that it is in")
+        elif not name.startswith((".", "/")):
+            yield Problem(
+                "warning",
+                "dependencies",
+                f"{name!r} is a folder here, and a package of PyPI for other tools: write './{name}'",
+            )
+    if project.config.get("source"):
+        return  # the whole of its root is copied
+    for reference in references(project):
+        path = (project.root / reference.source).resolve()
+        if not reference.is_file or not path.is_file():
+            continue
+        if not any(path.is_relative_to(folder.path) for folder in local):
+            yield Problem(
+                "error",
+                reference.key,
+                f"{reference.source!r} is in no folder of 'dependencies', so no image would hold it: add its folder",
+            )

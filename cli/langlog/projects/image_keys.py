@@ -1,0 +1,186 @@
+"""Keys of ``langgraph.json`` that say how an image is built, as types.
+
+Source: the configuration of the LangGraph CLI (``langgraph_cli.schemas.Config``, MIT), as published with its JSON Schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from .problems import Problem
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+"""What langlog runs on."""
+DEFAULT_PYTHON = "3.12"
+PACKAGE_TOOLS = ("pip", "setuptools", "wheel")
+_GIT_CREDENTIALS = re.compile(r"git\+https?://[^/\s\"']*@", re.IGNORECASE)
+_TAGGED = re.compile(r":[\w.-]+(@[\w:]+)?$|@[\w:]+$")
+OTHER_SERVERS = ("langchain/langgraph-", "langchain/langgraphjs-")
+"""How names of images begin that hold another server."""
+INSTRUCTIONS = frozenset(
+    [
+        "ADD",
+        "ARG",
+        "CMD",
+        "COPY",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "FROM",
+        "HEALTHCHECK",
+        "LABEL",
+        "MAINTAINER",
+        "ONBUILD",
+        "RUN",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+    ]
+)
+"""https://docs.docker.com/reference/dockerfile/"""
+
+
+class UvSource(msgspec.Struct, frozen=True):
+    """``source``: the project is installed as its uv.lock says."""
+
+    kind: Literal["uv"]
+    root: str = "."
+    """Folder of pyproject.toml and uv.lock, from the folder of langgraph.json."""
+    package: str | None = None
+    """Member of a workspace."""
+
+
+class ImageKeys(msgspec.Struct, frozen=True, kw_only=True):
+    python_version: str = DEFAULT_PYTHON
+    node_version: str | None = None
+    api_version: str | None = None
+    base_image: str | None = None
+    image_distro: Literal["debian", "bookworm", "wolfi"] | None = None
+    pip_config_file: str | None = None
+    pip_installer: Literal["auto", "pip", "uv"] | None = None
+    source: UvSource | None = None
+    dockerfile_lines: list[str] = []
+    dependencies: list[str] = []
+    keep_pkg_tools: bool | list[Literal["pip", "setuptools", "wheel"]] | None = None
+    package_manager: str | None = None
+
+    @property
+    def removed_tools(self) -> tuple[str, ...]:
+        """Packaging tools that the finished image does not hold."""
+        if isinstance(self.keep_pkg_tools, list):
+            return tuple(tool for tool in PACKAGE_TOOLS if tool not in self.keep_pkg_tools)
+        return () if self.keep_pkg_tools else PACKAGE_TOOLS
+
+    @property
+    def installer(self) -> Literal["pip", "uv"]:
+        """uv, unless a configuration of pip is to be followed, which uv does not read."""
+        if self.pip_installer in ("pip", "uv"):
+            return self.pip_installer
+        return "pip" if self.pip_config_file else "uv"
+
+    def base(self, name: str | None = None) -> str:
+        """The image to build on; ``name`` wins over the key. A name with a tag or a digest stands as it is.
+
+        Another one gets the tag that the LangGraph CLI gives it: the Python version, and the distribution where it is not the default.
+        """
+        given = name or (None if self.is_other_server else self.base_image) or "langlog"
+        if _TAGGED.search(given):
+            return given
+        distro = self.image_distro if self.image_distro != "wolfi" or given != "langlog" else None
+        return f"{given}:{self.python_version}" + ("" if distro in (None, "debian") else f"-{distro}")
+
+    @property
+    def is_other_server(self) -> bool:
+        """Whether ``base_image`` is LangGraph's own server."""
+        name = (self.base_image or "").removeprefix("docker.io/")
+        return name.startswith(OTHER_SERVERS)
+
+
+def image_keys(config: Mapping[str, Any]) -> ImageKeys:
+    """Raises msgspec.ValidationError."""
+    given = {name: value for name, value in config.items() if name in ImageKeys.__struct_fields__ and value is not None}
+    return msgspec.convert(given, ImageKeys)
+
+
+def image_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """What cannot be in these keys, by themselves: no file is looked at."""
+    sound: dict[str, Any] = {}
+    for name in ImageKeys.__struct_fields__:
+        if config.get(name) is None:
+            continue
+        try:
+            msgspec.convert({name: config[name]}, ImageKeys)
+            sound[name] = config[name]
+        except msgspec.ValidationError as error:
+            yield Problem("error", name, f"{config[name]!r}: {wording(error, name)}")
+    keys = msgspec.convert(sound, ImageKeys)
+    if keys.python_version not in PYTHONS:
+        yield Problem(
+            "error",
+            "python_version",
+            f"{keys.python_version!r} is not a Python that langlog runs on: give one of {', '.join(PYTHONS)}",
+        )
+    if keys.is_other_server:
+        yield Problem(
+            "warning",
+            "base_image",
+            f"{keys.base_image!r} holds another server: langlog builds on {keys.base()!r}, or what --base-image names",
+        )
+    if keys.image_distro == "wolfi" and (keys.base_image is None or keys.is_other_server):
+        yield Problem("note", "image_distro", "'wolfi' has no effect: langlog's own base image is made from Debian")
+    if keys.node_version:
+        yield Problem("note", "node_version", f"{keys.node_version!r} has no effect: langlog runs Python graphs only")
+    if keys.api_version:
+        yield Problem(
+            "note", "api_version", f"{keys.api_version!r} has no effect: the base image says which langlog runs"
+        )
+    if keys.pip_config_file and keys.pip_installer == "uv":
+        yield Problem(
+            "warning",
+            "pip_config_file",
+            "uv does not read pip's configuration: leave pip_installer out, or make it 'pip'",
+        )
+    if keys.source is not None and keys.dependencies:
+        yield Problem(
+            "error",
+            "dependencies",
+            "with source.kind 'uv' packages come from uv.lock: remove 'dependencies', or 'source'",
+        )
+    for name in keys.dependencies:
+        if _GIT_CREDENTIALS.search(name):
+            yield Problem(
+                "error",
+                "dependencies",
+                "an address of git has a name or a password in it, which the image would keep: leave it out, "
+                "and give the build a credential helper",
+            )
+    yield from _line_problems(keys.dockerfile_lines)
+
+
+def _line_problems(lines: list[str]) -> Iterator[Problem]:
+    """Lines that begin no instruction. The body of a here-document is not looked at."""
+    goes_on, end = False, ""
+    for line in "\n".join(lines).splitlines():
+        text = line.strip()
+        if end:
+            end = "" if text == end else end
+            continue
+        if not text or text.startswith("#"):
+            continue
+        word = text.split()[0]
+        if not goes_on and word.upper() not in INSTRUCTIONS:
+            yield Problem("error", "dockerfile_lines", f"{line!r} does not begin with an instruction of a Dockerfile")
+        here = re.search(r"<<-?[\"']?(\w+)[\"']?", text)
+        end = here[1] if here and word.upper() in ("RUN", "COPY", "ADD") else ""
+        goes_on = text.endswith("\\")
+
+
+def wording(error: msgspec.ValidationError, name: str) -> str:
+    """What msgspec says, with the key in place of its path."""
+    return str(error).replace(f"`$.{name}", f"`{name}").replace("`$.", "`").replace(" - at `$`", "")

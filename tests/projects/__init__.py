@@ -1,0 +1,1 @@
+"""Projects: langgraph.json checked, and new ones from templates."""
