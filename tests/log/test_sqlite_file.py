@@ -8,11 +8,15 @@ import socket
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 import zstandard
 from langlog_backbone.log import LogFault, LogUnavailable, open_log
+from langlog_backbone.log.records import command_record
 from langlog_backbone.log.sqlite.sqlite_log import SqliteLog
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id
+from langlog_schemas.commands import CreateThread
 
 from tests.log.conftest import Following, OpenLog, record, stopped_after, take
 
@@ -152,28 +156,54 @@ async def test_a_reader_that_catches_up_is_bounded_by_what_comes_out(
     assert [int(r.value[:5]) for r in [*first, *rest]] == list(range(20))
 
 
-async def test_a_file_of_the_first_format_is_read_on(settings: Settings, open_started: OpenLog) -> None:
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_a_file_of_an_earlier_format_is_read_on(settings: Settings, open_started: OpenLog, version: int) -> None:
     log = await open_started(settings)
-    await log.append([record("a", "x")])
+    new, large = record("a", "x"), record("a", b"large " * 1_000)
+    await log.append([new, large])
     await log.stop()
+    headers, value = {**new.headers, "ce_id": "before"}, zstandard.ZstdCompressor().compress(b"old " * 2_000)
     with sqlite3.connect(path_of(settings)) as db:
-        db.execute("PRAGMA user_version = 1")
+        db.execute(  # as earlier formats have it
+            "INSERT INTO records SELECT 3, topic, partition, 2, key, ?, ? FROM records WHERE seq = 1",
+            (msgspec.msgpack.encode(headers), value if version > 1 else b"old"),
+        )
+        db.execute(f"PRAGMA user_version = {version}")
     db.close()
     again = await open_started(settings)
+    expected = [
+        (new.headers, new.value),
+        (large.headers, large.value),
+        (headers, b"old " * 2_000 if version > 1 else b"old"),
+    ]
     async with stopped_after(again.reader(["commands"])) as reader:
-        assert [r.value for r in await take(reader, 1)] == [b"x"]
+        assert [(r.headers, r.value) for r in await take(reader, 3)] == expected
+    fetched = await again.fetch("commands", again.partition_of("a"), [0, 1, 2])
+    assert [(r.headers, r.value) for r in fetched] == expected
     with sqlite3.connect(path_of(settings)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (4,)
     db.close()
+
+
+async def test_what_all_small_records_say_is_not_stored_with_each(settings: Settings, open_started: OpenLog) -> None:
+    command = CreateThread(thread_id=new_id(), metadata={"owner": "ann"}, fresh=True)
+    made = command_record(command, id=new_id(), source="/langlog/gateway")
+    log = await open_started(settings)
+    await log.append([made])
+    with sqlite3.connect(path_of(settings)) as db:
+        ((key, headers, value),) = db.execute("SELECT key, headers, value FROM records")
+    db.close()
+    assert key == command.thread_id
+    assert len(headers) + len(value) < (sum(map(len, made.headers.values())) + len(made.value)) / 2
 
 
 async def test_a_file_of_a_later_format_is_a_fault(settings: Settings, open_started: OpenLog) -> None:
     log = await open_started(settings)
     await log.stop()
     with sqlite3.connect(path_of(settings)) as db:
-        db.execute("PRAGMA user_version = 4")
+        db.execute("PRAGMA user_version = 5")
     db.close()
-    with pytest.raises(LogFault, match="has format 4"):
+    with pytest.raises(LogFault, match="has format 5"):
         await open_log(settings).start()
 
 

@@ -64,7 +64,8 @@ DELETE FROM records WHERE seq IN (
 SELECT coalesce(min(seq), 0) FROM records
 
 -- name: headers_from
-SELECT seq, headers FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2
+-- The value only where the headers are in it.
+SELECT seq, key, headers, CASE WHEN length(headers) = 0 THEN value ELSE x'' END FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2
 
 -- name: offsets_from
 -- By sequence number: the first offset of each partition from there on, or its end.

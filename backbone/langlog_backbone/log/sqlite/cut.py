@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..port import LogUnavailable
-from .file import CUT, SQL, WriteLock, connect
+from .file import SQL, WriteLock, connect
 
 DELETE_RECORDS = 2_000
 """Of one transaction."""
@@ -35,7 +35,6 @@ def cut(path: Path, starts: Mapping[Stored, int]) -> None:
                     SQL["save_start"], [(*partition, offset) for partition, offset in starts.items() if offset > 0]
                 )
                 db.execute(SQL["save_cut_seq"])
-                db.execute(f"PRAGMA user_version = {CUT}")
                 db.execute("COMMIT")
             gone = sum(_delete(db, lock, partition) for partition in db.execute(SQL["all_starts"]).fetchall())
             if gone:

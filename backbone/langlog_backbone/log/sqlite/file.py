@@ -21,9 +21,9 @@ SQL = load_sql("langlog_backbone", "sqlite_log.sql")
 
 APPLICATION_ID = 0x6C6C6F67
 """``llog`` in the file's header: says that this SQLite file is a log of langlog."""
-WHOLE, CUT = 2, 3
-"""Formats of the tables (``PRAGMA user_version``). 2: values may be compressed; a file of format 1 is one where none is yet.
-3: it was cut, which a langlog that knows nothing of cuts must not read as a whole log."""
+FORMAT = 4
+"""Of the rows (``PRAGMA user_version``). 2: values may be compressed; 3: it was cut; 4: headers and value may be compressed
+together (`rows`). Each holds rows of the formats before it; a langlog that knows less must not read it."""
 CHECKPOINT_PAGES = 2_000
 """The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
 ROOM_BYTES = 64 * 1024
@@ -138,17 +138,17 @@ def _prepare(path: Path, partitions: int) -> None:
                 db.execute(SQL[name])
             db.execute(SQL["insert_meta"], ("partitions", str(partitions)))
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {WHOLE}")
+            db.execute(f"PRAGMA user_version = {FORMAT}")
             db.execute("COMMIT")
             path.chmod(0o600)
             return
         if application != APPLICATION_ID:
             raise LogFault(f"{path} is not a log of langlog")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 1:
-            db.execute(f"PRAGMA user_version = {WHOLE}")
-        elif version not in (WHOLE, CUT):
-            raise LogFault(f"the log {path} has format {version}, this langlog reads format {CUT}")
+        if version > FORMAT:
+            raise LogFault(f"the log {path} has format {version}, this langlog reads formats up to {FORMAT}")
+        if version < FORMAT:
+            db.execute(f"PRAGMA user_version = {FORMAT}")
         db.execute(SQL["create_starts"])
         (made_with,) = db.execute(SQL["meta"], ("partitions",)).fetchone()
         if int(made_with) != partitions:

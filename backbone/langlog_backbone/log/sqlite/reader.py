@@ -29,9 +29,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from ...process.retry import Availability, until_available
-from ...values.compression import restored
 from ..port import Assignment, LogFault, Record, TopicPartition
 from .file import SQL
+from .rows import read_body
 
 FETCH_RECORDS = 2_000
 """Of one query of a reader that catches up."""
@@ -46,7 +46,6 @@ TIMES_RECORDS = 16
 RECORD_OVERHEAD = 500
 """Bytes a record takes in memory besides its value, roughly."""
 
-unpack_headers = msgspec.msgpack.Decoder(dict[str, str]).decode
 _layout = msgspec.json.Decoder(list[tuple[int, str, int, int, int, int, int]]).decode
 
 Sequenced = tuple[int, Record]
@@ -81,8 +80,8 @@ def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
     if last > after:
         cursor = db.execute(SQL["after"], (after, last, _json(names), TAIL_RECORDS))
         for seq, topic, partition, offset, key, headers, value in cursor:
-            whole = restored(value)
-            rows.append((seq, Record(names[topic], partition, offset, key, whole, unpack_headers(headers))))
+            members, whole = read_body(key, headers, value)
+            rows.append((seq, Record(names[topic], partition, offset, key, whole, members)))
             size += len(whole)
             if size >= TAIL_BYTES or len(rows) == TAIL_RECORDS:
                 cursor.close()
@@ -110,8 +109,8 @@ def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
     rows: list[Sequenced] = []
     size = 0
     for seq, topic, partition, offset, key_at, headers_at, value_at, end in rows_read:
-        key, headers = data[key_at:headers_at].decode(), unpack_headers(data[headers_at:value_at])
-        value = restored(data[value_at:end])
+        key = data[key_at:headers_at].decode()
+        headers, value = read_body(key, data[headers_at:value_at], data[value_at:end])
         rows.append((seq, Record(names[topic], partition, offset, key, value, headers)))
         size += len(value)
         if size >= FETCH_BYTES:
@@ -182,8 +181,8 @@ def _time_from(db: sqlite3.Connection, seq: int) -> tuple[int, datetime] | None:
     """The first record from there on that says when it was appended."""
     while True:
         rows = db.execute(SQL["headers_from"], (seq, TIMES_RECORDS)).fetchall()
-        for at, packed in rows:
-            headers = unpack_headers(packed)
+        for at, key, packed, value in rows:
+            headers, _ = read_body(key, packed, value)
             with contextlib.suppress(ValueError, KeyError):
                 # a dead letter has the time of the record that it was
                 time = datetime.fromisoformat(headers.get("dead_time") or headers["ce_time"])

@@ -26,7 +26,6 @@ import msgspec
 import structlog
 
 from ...process.settings import Settings
-from ...values.compression import restored
 from ..partitioner import partition_of
 from ..port import (
     FAILURE_KEPT_S,
@@ -41,7 +40,8 @@ from ..port import (
 )
 from .cut import cut
 from .file import SQL, check_room, connect, prepare
-from .reader import GroupLock, Sequenced, SqliteReader, fetch_tail, seq_at_moment, unpack_headers
+from .reader import GroupLock, Sequenced, SqliteReader, fetch_tail, seq_at_moment
+from .rows import read_body, stored_body
 from .wakeup import Wakeup
 from .writer import Append, Commit, Marks, Writer
 
@@ -52,7 +52,6 @@ READ_AGAIN_S = 0.5
 MARK_DELAY_S = 1.0
 """Positions given to `commit` are written together after this."""
 
-_pack = msgspec.msgpack.Encoder().encode
 T = TypeVar("T")
 
 
@@ -131,7 +130,7 @@ class SqliteLog:
             size += len(record.value)
             partitions.append((self._stored(record.topic), partition_of(record.key, self.partitions)))
         done: asyncio.Future[list[Position]] = asyncio.get_running_loop().create_future()
-        writer.put(Append(records, partitions, [_pack(record.headers) for record in records], size, done))
+        writer.put(Append(records, partitions, [stored_body(record) for record in records], size, done))
         return await done
 
     async def key_ids(self, thread_id: str) -> set[str]:
@@ -167,10 +166,11 @@ class SqliteLog:
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         parameters = (self._stored(topic), partition, msgspec.json.encode(list(offsets)).decode())
         rows = await self.in_thread(lambda db: db.execute(SQL["records_at"], parameters).fetchall())
-        return [
-            Record(topic, partition, offset, key, restored(value), unpack_headers(headers))
-            for offset, key, headers, value in rows
-        ]
+        records = []
+        for offset, key, headers, stored in rows:
+            members, value = read_body(key, headers, stored)
+            records.append(Record(topic, partition, offset, key, value, members))
+        return records
 
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> SqliteReader:
         return SqliteReader(self, self._names(topics), self.partitions, dict(start or {}))

@@ -25,9 +25,9 @@ import msgspec
 import structlog
 
 from ...time.sources import monotonic
-from ...values.compression import compressed
 from ..port import AppendUnknown, LogUnavailable, NewRecord, Position, TopicPartition
 from .file import SQL, WriteLock, connect
+from .rows import StoredBody, value_of
 
 logger = structlog.get_logger(__name__)
 
@@ -53,11 +53,11 @@ class Append(msgspec.Struct):
 
     records: Sequence[NewRecord]
     partitions: list[TopicPartition]
-    headers: list[bytes]
+    bodies: list[StoredBody]
     size: int
     done: asyncio.Future[list[Position]]
-    stored: list[bytes] = []
-    """Values as they go into the file."""
+    values: list[bytes] = []
+    """As they go into the file."""
 
 
 class Marks(msgspec.Struct):
@@ -158,7 +158,7 @@ class Writer:
     def _append(self, group: list[Append]) -> None:
         try:
             for append in group:  # before the lock: others write meanwhile
-                append.stored = [compressed(record.value) for record in append.records]
+                append.values = [value_of(body) for body in append.bodies]
             with self._lock:
                 try:
                     commit = self._write(group)
@@ -191,13 +191,13 @@ class Writer:
         positions: list[list[Position]] = []
         for append in group:
             placed: list[Position] = []
-            rows = zip(append.records, append.partitions, append.headers, append.stored, strict=True)
-            for record, partition, headers, value in rows:
+            rows = zip(append.records, append.partitions, append.bodies, append.values, strict=True)
+            for record, partition, body, value in rows:
                 offset = following.get(partition)
                 if offset is None:
                     offset = self._next_offset(db, partition)
                 following[partition] = offset + 1
-                parameters += (seq, self._stored(record.topic), partition[1], offset, record.key, headers, value)
+                parameters += (seq, self._stored(record.topic), partition[1], offset, record.key, body.headers, value)
                 placed.append(Position(partition[1], offset))
                 seq += 1
             positions.append(placed)

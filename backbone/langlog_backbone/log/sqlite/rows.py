@@ -1,0 +1,70 @@
+"""Rows of the embedded log: how a record's headers and value are stored. Pure.
+
+    a small record     headers: empty     value: `compressed`: length of the headers and `AS_KEY` (2 bytes), headers, value
+    any other          headers: msgpack   value: the value, or `compressed`
+
+Headers and value of a small record are compressed together, because the words that all records share are mostly headers, and a
+commit is encoded on the thread of its caller: the writer's thread would have to win the interpreter's lock back after each.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from ...values.compression import LARGE_BYTES, compressed, restored
+from ..port import NewRecord
+
+SUBJECT = "ce_subject"
+AS_KEY = 0x8000
+"""The subject is what the key is, and left out."""
+
+_LENGTH = struct.Struct(">H")
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, str]).decode
+
+
+class StoredBody(msgspec.Struct):
+    """A record's two columns. ``headers`` empty: they are in the value, which is as it will be stored."""
+
+    headers: bytes
+    value: bytes
+
+
+def plain_body(key: str, headers: dict[str, str], value: bytes) -> bytes:
+    """Headers and value, before they are compressed; empty where the headers alone are too large."""
+    flag = 0
+    if headers.get(SUBJECT) == key:
+        flag = AS_KEY
+        headers = headers.copy()
+        del headers[SUBJECT]
+    packed = _pack(headers)
+    return _LENGTH.pack(len(packed) | flag) + packed + value if len(packed) < LARGE_BYTES else b""
+
+
+def stored_body(record: NewRecord) -> StoredBody:
+    """Small records as they will be stored; of others the value is still to be compressed, which may take longer."""
+    if len(record.value) < LARGE_BYTES:
+        whole = plain_body(record.key, record.headers, record.value)
+        if whole and len(whole) < LARGE_BYTES:
+            return StoredBody(b"", compressed(whole))
+    return StoredBody(_pack(record.headers), record.value)
+
+
+def value_of(body: StoredBody) -> bytes:
+    """The value's column."""
+    return compressed(body.value) if body.headers else body.value
+
+
+def read_body(key: str, headers: bytes, value: bytes) -> tuple[dict[str, str], bytes]:
+    """Headers and value of a row. Raises zstandard.ZstdError and msgspec.MsgspecError where the row is damaged."""
+    whole = restored(value)
+    if headers:
+        return _unpack(headers), whole
+    (start,) = _LENGTH.unpack_from(whole)
+    end = 2 + (start & ~AS_KEY)
+    members = _unpack(whole[2:end])
+    if start & AS_KEY:
+        members[SUBJECT] = key
+    return members, whole[end:]
