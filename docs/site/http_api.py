@@ -12,6 +12,7 @@ from langlog_gateway import app
 from langlog_gateway.console.routes import Console
 from langlog_gateway.custom_app.asgi import CustomApp
 from langlog_gateway.http.options import AuthOptions, HttpOptions, Options
+from langlog_gateway.openapi.document import document as openapi_document
 from langlog_gateway.resources.truncation import Truncation
 
 FOLDER = "reference/http-api"
@@ -38,9 +39,11 @@ Schema = Mapping[str, Any]
 @functools.cache
 def document() -> dict[str, Any]:
     """The document of a gateway whose project says nothing of HTTP. Routes are listed without a gateway behind them."""
-    kinds = [x for x in vars(app).values() if isinstance(x, type) and hasattr(x, "routes") and x not in OTHERS]
-    routes = [route for kind in kinds for route in kind.__new__(kind).routes()]
-    return app.document(routes, Options(None, HttpOptions(), AuthOptions(), ""))
+    kinds: list[Any] = [
+        x for x in vars(app).values() if isinstance(x, type) and hasattr(x, "routes") and x not in OTHERS
+    ]
+    routes = [route for kind in kinds for route in object.__new__(kind).routes()]
+    return openapi_document(routes, Options(None, HttpOptions(), AuthOptions(), ""))
 
 
 def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from langlog_backbone.context import Backbone, open_backbone
+from langlog_backbone.process.service import Service
 from langlog_backbone.process.settings import Settings
 from langlog_executor.decider.service import DeciderService
 from langlog_executor.runtime.io_loop import IoLoop
@@ -26,7 +27,7 @@ def settings(make_settings: MakeSettings) -> Settings:
 async def running(settings: Settings) -> AsyncIterator[Backbone]:
     """Decider and projector at work on the running loop."""
     async with open_backbone(settings) as backbone:
-        services = [DeciderService(backbone), ProjectorService(backbone)]
+        services: list[Service] = [DeciderService(backbone), ProjectorService(backbone)]
         tasks = []
         for service in services:
             await service.start()

@@ -27,7 +27,7 @@ from tests.stack.releases import current_langgraph
 try:
     from langgraph.channels.delta import DeltaChannel
 except ImportError:  # langgraph < 1.2
-    DeltaChannel = None
+    DeltaChannel = None  # type: ignore[misc]
 
 pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
 

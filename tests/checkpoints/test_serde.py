@@ -77,9 +77,9 @@ MESSAGES = [
     AIMessage("", tool_calls=[{"name": "t", "args": {"a": 1}, "id": "c"}]),
     AIMessage("", additional_kwargs={"tool_calls": [{"id": "c", "function": {"name": "t", "arguments": "{}"}}]}),
     AIMessage("", invalid_tool_calls=[{"name": "t", "args": "{", "id": "c", "error": "no"}]),
-    AIMessageChunk("hel", id="4"),
+    AIMessageChunk(content="hel", id="4"),
     ToolMessage("done", tool_call_id="c", artifact={"z": b"1"}, status="error"),
-    ChatMessage("hi", role="critic"),
+    ChatMessage(content="hi", role="critic"),
 ]
 
 
@@ -105,7 +105,7 @@ class Own(HumanMessage):
 NESTED = HumanMessage("hi", id="6")
 SAID = [
     *MESSAGES,
-    Own("hi"),
+    Own(content="hi"),
     HumanMessage("hi", additional_kwargs={"nested": NESTED, "of": [NESTED]}),
     HumanMessage("hi", response_metadata={"at": 1.5, "ok": True, "none": None, "big": 2**60}),
     HumanMessage("hi", example=True),
@@ -261,13 +261,13 @@ class WithKey(BaseModel):
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: {"deep": [v]}, lambda v: (v,)], ids=["bare", "dict", "tuple"])
 def test_a_secret_comes_back_as_a_secret_and_is_shown_masked(value: Any, kind: type, held: Any, wrap: Any) -> None:
     serde = project_serializer({})
-    back = unpack(serde, *pack(serde, wrap(value)))
+    back: Any = unpack(serde, *pack(serde, wrap(value)))
     assert b"hush" not in encoding.encode(back)
     assert b"hush" not in encoding.encode(wrap(value))
-    while not hasattr(back, "get_secret_value"):
+    while not isinstance(back, kind):
         back = back["deep"] if isinstance(back, dict) else back[0]
     assert type(back) is kind
-    assert back.get_secret_value() == held
+    assert back.get_secret_value() == held  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("roots", [[], HERE], ids=["a class that may not come back", "a class of the project"])

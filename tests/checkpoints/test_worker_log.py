@@ -106,7 +106,8 @@ async def test_records_of_many_threads_are_all_there_and_numbered_without_gaps(i
     threads = [threading.Thread(target=emit) for _ in range(4)]
     for thread in threads:
         thread.start()
-    await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
     await records.flush()
     assert log.ids() == [f"r1-2-{n}" for n in range(1, 801)]
 

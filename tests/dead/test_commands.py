@@ -17,6 +17,7 @@ from langlog_backbone.operation.parked_keys import NotReleased
 from langlog_backbone.process.settings import VARIABLES, Settings
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import service as decider
+from langlog_executor.decider.threads import decide_thread
 from langlog_gateway.http.metrics import Metrics
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
@@ -65,7 +66,7 @@ async def test_a_command_on_which_deciding_fails_parks_its_thread_and_the_decide
 ) -> None:
     thread = new_id()
     await stack.send(cmd.CreateThread(thread_id=thread, fresh=True))
-    sound = decider.decide_thread
+    sound = decide_thread
 
     def failing(state: Any, command: cmd.Command, meta: Any, **more: Any) -> Any:
         if isinstance(command, cmd.PatchThread) and "boom" in command.metadata:

@@ -90,12 +90,11 @@ def other(page: Path, server: Server) -> Iterator[None]:
         client.store.put_item(["users", "u1"], "tea", {"text": "green"})
         client.assistants.create("agent", name="strict", context={"limit": 10})
         yield
-        there, here = (get_sync_client(url=x).threads for x in (server.other.url, server.url))
+        there, here = (get_sync_client(url=x) for x in (server.other.url, server.url))
         for thread in (ids["THREAD"], ids["WAITING"]):
-            said = [[m["content"] for m in x.get(thread)["values"]["messages"]] for x in (there, here)]
+            said = [[m["content"] for m in x.threads.get(thread)["values"]["messages"]] for x in (there, here)]
             assert said[0] == said[1] and len(said[0]) > 1
-            assert here.get_state(thread)["next"] == there.get_state(thread)["next"]
-        here = get_sync_client(url=server.url)
+            assert here.threads.get_state(thread)["next"] == there.threads.get_state(thread)["next"]
         assert here.store.get_item(["users", "u1"], key="tea")["value"] == {"text": "green"}
         assert [x["context"] for x in here.assistants.search() if x["name"] == "strict"] == [{"limit": 10}]
     finally:

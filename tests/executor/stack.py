@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import NewRecord
+from langlog_backbone.process.service import Service
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis import channels
 from langlog_backbone.time.clock import new_id, now_iso
@@ -230,7 +231,12 @@ async def running_stack(settings: Settings) -> AsyncIterator[Stack]:
     """The parts at work; ``settings.project`` names the project."""
     async with open_backbone(settings) as backbone:
         stack = Stack(backbone, settings.project.parent)
-        services = [ProjectorService(backbone), stack.pool, DeciderService(backbone), GraphsService(backbone)]
+        services: list[Service] = [
+            ProjectorService(backbone),
+            stack.pool,
+            DeciderService(backbone),
+            GraphsService(backbone),
+        ]
         tasks: list[asyncio.Task[None]] = []
         try:
             for service in services:

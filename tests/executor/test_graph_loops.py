@@ -203,7 +203,8 @@ async def test_an_idle_loop_ends_and_the_threads_for_sync_nodes_stay(
     loops.sweep()
     assert loops.size == 1
     (kept,) = [loop.thread for loop in loops._loops]
-    await asyncio.to_thread(lambda: [t.join(60) for t in threads if t is not kept])
+    (idle,) = (thread for thread in threads if thread is not kept)
+    await asyncio.to_thread(idle.join, 60)
     assert (await loops.submit("g", in_thread).done).startswith("node")
     assert (await loops.submit("h", in_thread).done).startswith("node")
 

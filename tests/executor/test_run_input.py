@@ -16,7 +16,6 @@ from langlog_backbone.project.config import read_project
 from langlog_executor.graphs.loading import Graphs, load_graphs
 from langlog_executor.graphs.run_input import (
     NULL_TASK,
-    AuthUser,
     Kwargs,
     build_command,
     build_config,
@@ -26,6 +25,7 @@ from langlog_executor.graphs.run_input import (
     resumed_input,
 )
 from langlog_executor.values import encoding
+from langlog_executor.values.auth_user import AuthUser
 from langlog_executor.values.redaction import hidden
 from pydantic import BaseModel
 

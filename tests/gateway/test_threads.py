@@ -34,9 +34,10 @@ async def test_a_created_thread_can_be_read_at_once(stack: Stack) -> None:
 
 
 async def test_a_second_thread_under_the_same_id_is_refused_or_left_alone(stack: Stack) -> None:
-    body = {"thread_id": str(uuid.uuid4()).upper(), "metadata": {"a": 1}}
+    thread_id = str(uuid.uuid4())
+    body = {"thread_id": thread_id.upper(), "metadata": {"a": 1}}
     _, first = await stack.call("POST", "/threads", body)
-    assert first["thread_id"] == body["thread_id"].lower()
+    assert first["thread_id"] == thread_id
     assert (await stack.call("POST", "/threads", body))[0] == 409
     assert await stack.call("POST", "/threads", {**body, "if_exists": "do_nothing", "metadata": {}}) == (200, first)
 

@@ -181,7 +181,7 @@ async def test_what_json_handlers_seal_is_in_clear_nowhere(
             assert await client.threads.search(metadata={"name": SECRET}) == []
             assert [t["thread_id"] for t in await client.threads.search(values={"color": "red"})] == [thread_id]
             assert await other.threads.search(metadata={"color": "blue"}) == []
-            copied: Any = await client.threads.copy(thread_id)
+            copied: Any = await client.threads.copy(thread_id)  # type: ignore[func-returns-value]
             state = await client.threads.get_state(copied["thread_id"])
             assert state["values"]["text"] == f"more {SECRET}"  # type: ignore[call-overload]
             history = await client.threads.get_history(thread_id)

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 from langlog_backbone.context import open_backbone
-from langlog_gateway.changes import hub
+from langlog_gateway.changes import gathering, hub
+from langlog_gateway.changes.content import SQL
 from langlog_gateway.service import GatewayService
 from langlog_projector.announce import Announcer
 from langlog_projector.publishing.list_changes import ListGathering
@@ -151,8 +152,10 @@ async def test_too_many_changes_at_once_make_a_list_stale_and_it_goes_on(
     async with following(stack) as feed:
         first = await make_thread(stack)
         await feed.until(lambda: first in feed.rows["threads"])
-        await asyncio.gather(*(make_thread(stack) for _ in range(300)))
-        await feed.until(lambda: "threads" in feed.stale)
+        with monkeypatch.context() as few:  # that a slow machine makes more than these in `GATHER_S`
+            few.setattr(gathering, "CHANGES_MAX", 3)
+            await asyncio.gather(*(make_thread(stack) for _ in range(60)))
+            await feed.until(lambda: "threads" in feed.stale)
         last = await make_thread(stack)
         await feed.until(lambda: last in feed.rows["threads"])
 
@@ -206,7 +209,7 @@ async def test_an_idle_feed_asks_for_positions_alone(stack: Stack, monkeypatch: 
         monkeypatch.setattr(stack.gateway._core.reads, "rows", counted)
         async with asyncio.timeout(60):
             await again.wait()
-        assert set(asked) == {hub.SQL["positions"]}
+        assert set(asked) == {SQL["positions"]}
 
 
 async def test_a_server_that_goes_down_breaks_the_connection(stack: Stack) -> None:

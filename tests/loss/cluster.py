@@ -45,7 +45,6 @@ class Cluster:
         self._folder = folder
         self._redis_uri = redis_uri
         self.projection = read_settings(env).projection
-        self.postgres: EmbeddedPostgres
         self.redis: EmbeddedRedis
         self._env = env | {"PORT": str(port), "LANGLOG_TEST_COUNTS": str(self.counts)}
         self.processes = {name: self.process(name, args) for name, args in SERVICES.items()}

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 from docs.site import build as site
-from docs.site import http_api
+from docs.site import generated, http_api
 from docs.site.generated import PAGES
-from docs.site.pages import Pages
+from docs.site.pages import DOCS, Pages
 
 LOADS = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
 
@@ -95,8 +95,8 @@ def test_every_page_is_in_the_menu() -> None:
 
 
 def test_the_first_page_leads_to_every_other() -> None:
-    text = (site.DOCS / "index.md").read_text()
-    written = {path for path in site.sources() if not path.startswith("index") and (site.DOCS / path).exists()}
+    text = (DOCS / "index.md").read_text()
+    written = {path for path in site.sources() if not path.startswith("index") and (DOCS / path).exists()}
     assert {path for path in written if f"({path})" not in text} == set()
 
 
@@ -111,7 +111,7 @@ def test_a_page_has_the_title_that_the_menu_gives_it() -> None:
 
     for path, title in titles(tomllib.loads(site.CONFIG.read_text())["project"]["nav"]):
         if path.startswith("how-to/"):
-            (heading, *_) = (site.DOCS / path).read_text().splitlines()
+            (heading, *_) = (DOCS / path).read_text().splitlines()
             assert heading.removeprefix("# ").casefold().endswith(title.casefold()), path
 
 
@@ -127,6 +127,6 @@ def test_a_dead_link_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyP
     page.write_text("# One page\n\n[dead](#nowhere)\n")
     monkeypatch.setattr(site, "sources", lambda: {"index.md": page})
     monkeypatch.setattr(site, "COPIED", ())
-    monkeypatch.setattr(site.generated, "PAGES", {})
+    monkeypatch.setattr(generated, "PAGES", {})
     with pytest.raises(site.BuildError, match="anchor does not exist"):
         site.build(tmp_path / "out")

@@ -48,7 +48,7 @@ def _importing(name, globals=None, *args, **more):
     if f"{name} {(globals or {}).get('__package__')}".count("langgraph"):
         for known, loaded in list(sys.modules.items()):
             if known.startswith("langgraph") and vars(loaded).get("datetime") is REAL:
-                loaded.datetime = MovedDatetime
+                setattr(loaded, "datetime", MovedDatetime)  # noqa: B010
     return module
 
 
