@@ -7,7 +7,7 @@
 All work is done in a temporary clone of the branch's last commit, so what fails half-way leaves nothing behind, and what is built
 is what is committed. Nothing is pushed or published: the last lines say how.
 
-The release's commit sets the version in pyproject.toml, schemas/pyproject.toml, uv.lock and the published contracts, and gathers
+The release's commit sets the version in pyproject.toml, schemas/pyproject.toml, uv.lock, the Helm chart and the published contracts, and gathers
 changes/ into CHANGELOG.md, where what stood under "Unreleased" becomes part of the version.
 
 Exit code 1 with one line that says why, when the version is not newer, the tree is not clean, nothing has changed, or a file is
@@ -84,10 +84,19 @@ def set_version(clone: Path, version: Version) -> None:
     for file in ("pyproject.toml", "schemas/pyproject.toml"):
         replaced(clone / file, r'^version = "[^"]+"$', f'version = "{version}"')
     replaced(clone / "uv.lock", r'^(name = "langlog"\nversion = )"[^"]+"$', rf'\1"{version}"')
+    chart = clone / "deploy/helm/langlog/Chart.yaml"
+    replaced(chart, r"^version: .+$", f"version: {semantic(version)}")
+    replaced(chart, r"^appVersion: .+$", f'appVersion: "{version}"')
     examples = clone / "gateway/langlog_gateway/openapi/examples.json"
     replaced(examples, rf'("(?:langgraph_api_)?version": )"{re.escape(old)}"', rf'\1"{version}"')
     contracts = f"from pathlib import Path; from langlog_schemas import contracts; contracts.main(Path('docs/contracts'), '{version}')"
     run(sys.executable, "-c", contracts, cwd=clone, env={"PYTHONPATH": str(clone / "schemas")})
+
+
+def semantic(version: Version) -> str:
+    """The version as charts write it (semver.org): ``1.2.0-rc.1`` for ``1.2rc1``."""
+    base = f"{version.major}.{version.minor}.{version.micro}"
+    return base + (f"-{version.pre[0]}.{version.pre[1]}" if version.pre else "")
 
 
 def gather_changes(clone: Path, version: Version) -> None:
