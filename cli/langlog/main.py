@@ -12,6 +12,8 @@ from typing import NoReturn
 
 import click
 
+from .images.commands import build, dockerfile
+from .images.up import up
 from .lists.commands import runs, threads
 from .log.export import export
 from .log.groups import groups
@@ -41,6 +43,7 @@ def cli(context: click.Context) -> None:
 
 for command in (
     dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys, validate,
+    dockerfile, build, up,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -38,8 +38,9 @@ class LocalFolder(msgspec.Struct, frozen=True):
 
 
 class Folders(msgspec.Struct, frozen=True):
-    """``common``: the folder that stands at `IN_IMAGE`; ``local`` and ``packages``: what ``dependencies`` names."""
+    """``root``: of langgraph.json; ``common``: what is `IN_IMAGE` there; ``local`` and ``packages``: what ``dependencies`` names."""
 
+    root: Path
     common: Path
     local: list[LocalFolder]
     packages: list[str]
@@ -63,7 +64,7 @@ def folders(project: Project, names: list[str] | None = None) -> Folders:
         LocalFolder(path, IN_IMAGE / path.relative_to(common).as_posix(), path.is_relative_to(project.root))
         for path in paths
     ]
-    return Folders(common, local, [name for name in names if not is_local(project, name)])
+    return Folders(project.root, common, local, [name for name in names if not is_local(project, name)])
 
 
 def folder_problems(project: Project) -> Iterator[Problem]:

@@ -1,0 +1,235 @@
+"""The Dockerfile of a project: pure, from a checked langgraph.json to text.
+
+Layers from what changes least to what changes most: base, ``dockerfile_lines``, packages, requirements of the local folders, the folders
+themselves. Base images are langlog's (``Dockerfile``, target ``server``) or made from it: they hold uv, ``/api/constraints.txt`` and the
+user that the finished image runs as.
+
+Folders keep their places to one another (`projects.folders`), so the image reads langgraph.json itself, by LANGLOG_PROJECT.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+from langlog_backbone.project.config import Project
+
+from ..projects.folders import IN_IMAGE, Folders, LocalFolder, folders
+from ..projects.image_keys import ImageKeys, image_keys
+
+CONSTRAINTS = "/api/constraints.txt"
+"""What packages of a project must fit: the ranges of versions that langlog works with."""
+USER = "10001:10001"
+"""The user ``langlog`` of the base image, as a number: Kubernetes' ``runAsNonRoot`` checks numbers alone."""
+PIP_CONFIG = "/run/pip.conf"
+LOCKED = ".langlog-locked.txt"
+"""Beside pyproject.toml: paths of members start there."""
+IGNORED = (
+    ".env",
+    ".env.*",
+    ".git",
+    ".langlog",
+    ".venv",
+    "**/__pycache__",
+    "**/.mypy_cache",
+    "**/.pytest_cache",
+    "**/.ruff_cache",
+    "**/*.log",
+    "**/node_modules",
+)
+"""What an image of a project without a .dockerignore leaves out: secrets, data of `langlog dev`, and what is made anew."""
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """What a builder of images needs."""
+
+    dockerfile: str
+    context: Path
+    """The folder that is copied from."""
+    contexts: dict[str, Path]
+    """Further ones, by the names that the Dockerfile has for them (``--build-context``)."""
+
+
+def recipe(project: Project, *, base_image: str | None = None) -> Recipe:
+    """``base_image`` wins over the key. Raises msgspec.ValidationError for keys that `projects.check` refuses."""
+    keys = image_keys(project.config)
+    if keys.source is not None:
+        return _locked(project, keys, base_image)
+    local = folders(project)
+    contexts = _contexts(local)
+    steps = [
+        *_begin(keys, base_image),
+        *_packages(keys, local),
+        *_requirements(keys, local, contexts),
+        *_copies(project, local, contexts),
+        *_installs(keys, local),
+        *_end(project, keys, local.place(project.root)),
+    ]
+    return Recipe("\n".join(steps) + "\n", project.root, {name: path for path, name in contexts.items()})
+
+
+def _begin(keys: ImageKeys, base_image: str | None) -> Iterator[str]:
+    yield f"FROM {keys.base(base_image)}"
+    yield "USER root"
+    if keys.dockerfile_lines:
+        yield ""
+        yield from keys.dockerfile_lines
+
+
+def _end(project: Project, keys: ImageKeys, place: PurePosixPath) -> Iterator[str]:
+    yield ""
+    yield f"ENV LANGLOG_PROJECT={_quoted(place / project.file.name)}"
+    yield f"WORKDIR {place}"
+    if removed := keys.removed_tools:
+        yield "# What installs packages is of no use to a server, and of some to an intruder."
+        yield f"RUN {_removal(removed)}"
+    yield f"USER {USER}"
+
+
+def _removal(tools: tuple[str, ...]) -> str:
+    """Uninstalls with pip, which can remove itself; uv goes with it."""
+    command = f"python -m pip uninstall --yes --quiet --root-user-action ignore {' '.join(tools)}"
+    return f"{command} && rm -f /usr/bin/uv /usr/bin/uvx" if "pip" in tools else command
+
+
+def _install(keys: ImageKeys) -> str:
+    """The command, up to what is to be installed; as an argument of RUN."""
+    if keys.installer == "uv":
+        command = f"uv pip install --system --no-cache -c {CONSTRAINTS}"
+    else:
+        command = f"python -m pip install --no-cache-dir --root-user-action ignore -c {CONSTRAINTS}"
+    if keys.pip_config_file is None:
+        return command
+    source = PurePosixPath(Path(keys.pip_config_file).as_posix())
+    return f"--mount=type=bind,source={source},target={PIP_CONFIG} PIP_CONFIG_FILE={PIP_CONFIG} {command}"
+
+
+def _packages(keys: ImageKeys, local: Folders) -> Iterator[str]:
+    if local.packages:
+        yield ""
+        yield "# Packages of the project"
+        yield f"RUN {_install(keys)} {shlex.join(local.packages)}"
+
+
+def _contexts(local: Folders) -> dict[Path, str]:
+    """A name for each folder outside of the one that is copied from."""
+    names: dict[Path, str] = {}
+    for folder in local.local:
+        if not folder.inside:
+            name = re.sub(r"[^a-z0-9]+", "-", folder.path.name.lower()).strip("-") or "folder"
+            taken = set(names.values())
+            unique = (
+                name if name not in taken else next(f"{name}-{i}" for i in range(2, 999) if f"{name}-{i}" not in taken)
+            )
+            names[folder.path] = unique
+    return names
+
+
+def _copy(source: str, place: PurePosixPath, context: str | None) -> str:
+    """In the form of an array where a name has a space in it."""
+    origin = "" if context is None else f"--from={context} "
+    if any(c.isspace() for c in f"{source}{place}"):
+        return f"COPY {origin}{json.dumps([source, str(place)])}"
+    return f"COPY {origin}{source} {place}"
+
+
+def _source(root: Path, folder: LocalFolder, contexts: dict[Path, str], name: str = "") -> str:
+    """A folder, or a file in it, from the top of the context that it is copied from."""
+    if folder.path in contexts:
+        return name or "."
+    return (PurePosixPath(folder.path.relative_to(root).as_posix()) / name).as_posix()
+
+
+def _requirements(keys: ImageKeys, local: Folders, contexts: dict[Path, str]) -> Iterator[str]:
+    """What folders need, before the folders: a change of code installs nothing again."""
+    copies: list[str] = []
+    needed: list[str] = []
+    for folder in local.local:
+        names = ["requirements.txt"] if folder.requirements else []
+        if keys.installer == "uv" and has_static_dependencies(folder.path / "pyproject.toml"):
+            names.append("pyproject.toml")
+        for name in names:
+            copies.append(
+                _copy(_source(local.root, folder, contexts, name), folder.place / name, contexts.get(folder.path))
+            )
+            needed.append(f"-r {_quoted(folder.place / name)}")
+    if needed:
+        yield ""
+        yield "# What its folders need"
+        yield from copies
+        yield f"RUN {_install(keys)} {' '.join(needed)}"
+
+
+def has_static_dependencies(file: Path) -> bool:
+    """Whether a pyproject.toml says by itself what it needs: nothing of that is computed, or lies in other folders."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    project = content.get("project")
+    if not isinstance(project, dict) or not project.get("dependencies"):
+        return False
+    sources = content.get("tool", {}).get("uv", {}).get("sources", {})
+    return "dependencies" not in project.get("dynamic", []) and not sources
+
+
+def _copies(project: Project, local: Folders, contexts: dict[Path, str]) -> Iterator[str]:
+    yield ""
+    yield "# The project"
+    for folder in local.local:
+        yield _copy(_source(project.root, folder, contexts), folder.place, contexts.get(folder.path))
+    if not any(project.file.is_relative_to(folder.path) for folder in local.local):
+        yield _copy(project.file.name, local.place(project.file), None)
+
+
+def _installs(keys: ImageKeys, local: Folders) -> Iterator[str]:
+    packages = [f"-e {_quoted(folder.place)}" for folder in local.local if folder.is_package]
+    if packages:
+        yield f"RUN {_install(keys)} {' '.join(packages)}"
+
+
+def _quoted(path: PurePosixPath) -> str:
+    return shlex.quote(str(path))
+
+
+def _locked(project: Project, keys: ImageKeys, base_image: str | None) -> Recipe:
+    """``source.kind`` ``uv``: exactly what uv.lock says, then the project itself."""
+    assert keys.source is not None
+    root = (project.root / keys.source.root).resolve()
+    place = IN_IMAGE / project.root.relative_to(root).as_posix()
+    package = f" --package {shlex.quote(keys.source.package)}" if keys.source.package else ""
+    export = f"uv export --quiet --frozen --no-dev --no-hashes --no-header{package}"
+    manifests = [path.relative_to(root).as_posix() for path in workspace_members(root)]
+    steps = [
+        *_begin(keys, base_image),
+        "",
+        "# What uv.lock says",
+        f"COPY pyproject.toml uv.lock {IN_IMAGE}/",
+        *(_copy(name, IN_IMAGE / name, None) for name in manifests),
+        f"WORKDIR {IN_IMAGE}",
+        f"RUN {export} --no-emit-workspace -o {LOCKED} && "
+        f"{_install(msgspec.structs.replace(keys, pip_installer='uv', pip_config_file=None))} --no-deps -r {LOCKED}",
+        "",
+        "# The project",
+        f"COPY . {IN_IMAGE}",
+        f"RUN {export} -o {LOCKED} && uv pip install --system --no-cache --no-deps -r {LOCKED} && rm {LOCKED}",
+        *_end(project, keys, place),
+    ]
+    return Recipe("\n".join(steps) + "\n", root, {})
+
+
+def workspace_members(root: Path) -> list[Path]:
+    """The pyproject.toml of each member of a uv workspace, without the root's own."""
+    try:
+        content = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    workspace = content.get("tool", {}).get("uv", {}).get("workspace", {})
+    paths = {path / "pyproject.toml" for pattern in workspace.get("members", []) for path in root.glob(pattern)}
+    excluded = {path / "pyproject.toml" for pattern in workspace.get("exclude", []) for path in root.glob(pattern)}
+    return sorted(path for path in paths - excluded if path.is_file())

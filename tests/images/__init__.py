@@ -1,0 +1,1 @@
+"""Images of projects: Dockerfiles line by line, compose files, and real builds."""

@@ -1,0 +1,243 @@
+"""The Dockerfile of a project: each key of langgraph.json that says something of images, read back by a parser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from langlog.images.builders import command_line
+from langlog.images.dockerfile import IGNORED, Recipe, recipe
+from langlog.main import cli
+from langlog.projects.check import check
+from langlog_backbone.project.config import read_project
+
+from .projects import PYPROJECT, instructions, project
+
+UV = "uv pip install --system --no-cache -c /api/constraints.txt"
+PIP = "python -m pip install --no-cache-dir --root-user-action ignore -c /api/constraints.txt"
+REMOVED = "python -m pip uninstall --yes --quiet --root-user-action ignore pip setuptools wheel && rm -f /usr/bin/uv /usr/bin/uvx"
+COPY = ("COPY", ". /project")
+
+
+def made(file: Path, **more: Any) -> Recipe:
+    assert [p for p in check(file)[1] if p.level == "error"] == []
+    return recipe(read_project(file), **more)
+
+
+def between(recipe: Recipe) -> list[tuple[str, str]]:
+    """What is between the first lines, ``FROM`` and ``USER root``, and the last ones."""
+    lines = instructions(recipe.dockerfile)
+    assert [line[0] for line in lines[:2]] == ["FROM", "USER"]
+    return lines[2:-4] if lines[-2][0] == "RUN" else lines[2:-3]
+
+
+def test_a_plain_project_is_copied_and_runs_as_nobody_special(tmp_path: Path) -> None:
+    assert instructions(made(project(tmp_path)).dockerfile) == [
+        ("FROM", "langlog:3.12"),
+        ("USER", "root"),
+        COPY,
+        ("ENV", "LANGLOG_PROJECT=/project/langgraph.json"),
+        ("WORKDIR", "/project"),
+        ("RUN", REMOVED),
+        ("USER", "10001:10001"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "base_image", "base"),
+    [
+        ({"python_version": "3.13"}, None, "langlog:3.13"),
+        ({"image_distro": "bookworm"}, None, "langlog:3.12-bookworm"),
+        ({"image_distro": "debian"}, None, "langlog:3.12"),
+        ({"image_distro": "wolfi"}, None, "langlog:3.12"),
+        (
+            {"image_distro": "wolfi", "base_image": "registry.example/langlog"},
+            None,
+            "registry.example/langlog:3.12-wolfi",
+        ),
+        ({"base_image": "registry.example:5000/langlog"}, None, "registry.example:5000/langlog:3.12"),
+        ({"base_image": "langlog:1.2"}, None, "langlog:1.2"),
+        ({"base_image": "langlog@sha256:abc"}, None, "langlog@sha256:abc"),
+        ({"base_image": "langchain/langgraph-api"}, None, "langlog:3.12"),
+        ({"base_image": "langlog:1.2"}, "mine", "mine:3.12"),
+        ({}, "localhost/langlog:x", "localhost/langlog:x"),
+    ],
+)
+def test_the_base_image(tmp_path: Path, config: dict[str, Any], base_image: str | None, base: str) -> None:
+    assert instructions(made(project(tmp_path, **config), base_image=base_image).dockerfile)[0] == ("FROM", base)
+
+
+@pytest.mark.parametrize(
+    ("files", "config", "lines"),
+    [
+        ({}, {"dockerfile_lines": ["RUN apt-get update && \\", "    true", "ENV A=b"]}, [
+            ("RUN", "apt-get update && true"), ("ENV", "A=b"), COPY,
+        ]),
+        ({}, {"dependencies": [".", "langchain-openai", "httpx>=0.28; python_version < '4'"]}, [
+            ("RUN", f"{UV} langchain-openai 'httpx>=0.28; python_version < '\"'\"'4'\"'\"''"), COPY,
+        ]),
+        ({"requirements.txt": "httpx\n"}, {}, [
+            ("COPY", "requirements.txt /project/requirements.txt"), ("RUN", f"{UV} -r /project/requirements.txt"), COPY,
+        ]),
+        ({"pyproject.toml": PYPROJECT}, {}, [
+            ("COPY", "pyproject.toml /project/pyproject.toml"), ("RUN", f"{UV} -r /project/pyproject.toml"), COPY,
+            ("RUN", f"{UV} -e /project"),
+        ]),
+        ({"pyproject.toml": PYPROJECT.replace("dependencies =", "dynamic = ['dependencies']\nx =")}, {}, [
+            COPY, ("RUN", f"{UV} -e /project"),
+        ]),
+        ({"pyproject.toml": PYPROJECT + "[tool.uv.sources]\nhttpx = {path = '../x'}\n"}, {}, [
+            COPY, ("RUN", f"{UV} -e /project"),
+        ]),
+        ({"setup.py": ""}, {"pip_installer": "pip"}, [COPY, ("RUN", f"{PIP} -e /project")]),
+        ({"setup.py": ""}, {"pip_installer": "uv"}, [COPY, ("RUN", f"{UV} -e /project")]),
+        ({"setup.py": "", "pip.conf": ""}, {"pip_config_file": "./pip.conf"}, [
+            COPY,
+            ("RUN", f"--mount=type=bind,source=pip.conf,target=/run/pip.conf PIP_CONFIG_FILE=/run/pip.conf {PIP} -e /project"),
+        ]),
+        ({"lib/requirements.txt": "x", "lib/a.py": "", "agents/agent.py": "graph = 1"},
+         {"dependencies": ["./lib", "./agents"], "graphs": {"a": "./agents/agent.py:graph"}}, [
+            ("COPY", "lib/requirements.txt /project/lib/requirements.txt"), ("RUN", f"{UV} -r /project/lib/requirements.txt"),
+            ("COPY", "lib /project/lib"), ("COPY", "agents /project/agents"),
+            ("COPY", "langgraph.json /project/langgraph.json"),
+        ]),
+        ({"a b/x.py": ""}, {"dependencies": [".", "./a b"]}, [COPY, ("COPY", '["a b", "/project/a b"]')]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_installed_and_copied(
+    tmp_path: Path, files: dict[str, str], config: dict[str, Any], lines: list[tuple[str, str]]
+) -> None:
+    assert [
+        (name, " ".join(value.split())) for name, value in between(made(project(tmp_path, files, **config)))
+    ] == lines
+
+
+@pytest.mark.parametrize(
+    ("keep", "removed"),
+    [
+        (False, REMOVED),
+        (True, None),
+        (["pip"], "python -m pip uninstall --yes --quiet --root-user-action ignore setuptools wheel"),
+        (["setuptools", "wheel"], REMOVED.replace(" setuptools wheel", "")),
+    ],
+)
+def test_packaging_tools_are_removed_unless_they_are_kept(tmp_path: Path, keep: Any, removed: str | None) -> None:
+    lines = instructions(made(project(tmp_path, keep_pkg_tools=keep)).dockerfile)
+    assert [value for name, value in lines if name == "RUN"] == ([removed] if removed else [])
+
+
+def test_a_folder_beside_the_project_keeps_its_place(tmp_path: Path) -> None:
+    for name in ("Shared Code", "shared-code"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "setup.py").write_text("")
+    file = project(tmp_path, dependencies=[".", "../Shared Code", "../shared-code"])
+    result = made(file)
+    assert result.contexts == {"shared-code": tmp_path / "Shared Code", "shared-code-2": tmp_path / "shared-code"}
+    assert result.context == file.parent
+    lines = instructions(result.dockerfile)
+    assert [value for name, value in lines if name == "COPY"] == [
+        ". /project/app",
+        '--from=shared-code [".", "/project/Shared Code"]',
+        "--from=shared-code-2 . /project/shared-code",
+    ]
+    assert ("RUN", f"{UV} -e '/project/Shared Code' -e /project/shared-code") in lines
+    assert lines[-4:-2] == [("ENV", "LANGLOG_PROJECT=/project/app/langgraph.json"), ("WORKDIR", "/project/app")]
+
+
+def test_a_project_with_a_lock_is_installed_as_it_says(tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").write_text("")
+    (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["*"]\nexclude = ["old"]\n')
+    for name in ("lib", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text(PYPROJECT)
+    source = {"kind": "uv", "root": "..", "package": "refunds"}
+    result = made(project(tmp_path, {"pyproject.toml": PYPROJECT}, dependencies=..., source=source))
+    assert result.context == tmp_path
+    export = "uv export --quiet --frozen --no-dev --no-hashes --no-header --package refunds"
+    assert between(result) == [
+        ("COPY", "pyproject.toml uv.lock /project/"),
+        ("COPY", "app/pyproject.toml /project/app/pyproject.toml"),
+        ("COPY", "lib/pyproject.toml /project/lib/pyproject.toml"),
+        ("WORKDIR", "/project"),
+        ("RUN", f"{export} --no-emit-workspace -o .langlog-locked.txt && {UV} --no-deps -r .langlog-locked.txt"),
+        COPY,
+        (
+            "RUN",
+            f"{export} -o .langlog-locked.txt && uv pip install --system --no-cache --no-deps -r .langlog-locked.txt && rm .langlog-locked.txt",
+        ),
+    ]
+    assert ("ENV", "LANGLOG_PROJECT=/project/app/langgraph.json") in instructions(result.dockerfile)
+
+
+def test_the_command_of_each_builder(tmp_path: Path) -> None:
+    result = made(project(tmp_path))
+    context = str(result.context)
+    file = tmp_path / "Dockerfile"
+    first = ["build", "-f", str(file), "-t", "x"]
+    assert command_line(result, file, builder="docker", tag="x", pull=True, more=["--no-cache"]) == [
+        *("docker", *first, "--pull", "--no-cache", context)
+    ]
+    ignored = tmp_path / "Dockerfile.dockerignore"
+    assert ignored.read_text().split("\n") == [*IGNORED, ""]
+    assert command_line(result, file, builder="buildah", tag="x", pull=False) == [
+        *("buildah", *first, "--ignorefile", str(ignored), context)
+    ]
+    ignored.unlink()
+    (result.context / ".dockerignore").write_text("")
+    assert command_line(result, file, builder="podman", tag="x", pull=False) == ["podman", *first, context]
+    assert not ignored.exists()
+
+
+def test_the_command_writes_what_would_be_built(tmp_path: Path) -> None:
+    file = project(tmp_path)
+    target = tmp_path / "out" / "Dockerfile"
+    target.parent.mkdir()
+    result = CliRunner().invoke(cli, ["dockerfile", str(target), "-c", str(file)])
+    assert result.exit_code == 0, result.output
+    assert target.read_text() == made(file).dockerfile
+    assert f"docker build -f {target} -t IMAGE {file.parent}" in result.output
+    shown = CliRunner().invoke(cli, ["dockerfile", "-", "-c", str(file), "--base-image", "mine"])
+    assert shown.output == made(file, base_image="mine").dockerfile
+
+
+@pytest.mark.parametrize("command", [["dockerfile", "-"], ["build", "-t", "x"], ["up"]])
+def test_a_project_with_errors_gets_no_image(tmp_path: Path, command: list[str]) -> None:
+    file = project(tmp_path, graphs={"a": "./gone.py:graph", "b": "./agent.ts:graph"})
+    result = CliRunner().invoke(cli, [*command, "-c", str(file)])
+    assert result.exit_code == 1
+    assert "no image can be built" in result.output
+    assert "'./gone.py' does not exist" in result.output
+    assert "JavaScript" in result.output
+
+
+def test_without_a_builder_the_next_step_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = project(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for command in (["build", "-t", "x"], ["build", "-t", "x", "--builder", "podman"]):
+        result = CliRunner().invoke(cli, [*command, "-c", str(file)])
+        assert result.exit_code == 1
+        assert "langlog dockerfile" in result.output and "langlog dev" in result.output
+    result = CliRunner().invoke(cli, ["up", "-c", str(file)])
+    assert result.exit_code == 1
+    assert "docker is not installed" in result.output and "langlog dev" in result.output
+
+
+def test_a_build_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A builder that cannot do what it is asked to: here it knows no option."""
+    (tmp_path / "buildah").symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = CliRunner().invoke(cli, ["build", "-t", "x", "-c", str(project(tmp_path))])
+    assert result.exit_code == 1
+    assert "ended with code 1" in result.output
+    assert "docker build --target server --build-arg PYTHON_VERSION=3.12 -t langlog:3.12 ." in result.output
+
+
+def test_langgraph_json_is_read_as_it_stands_in_the_image(tmp_path: Path) -> None:
+    """Nothing of it is rewritten: the copy keeps its graphs, sections and relative paths."""
+    file = project(tmp_path, store={"ttl": {"default_ttl": 1}}, http={"mount_prefix": "/x"})
+    assert "mount_prefix" not in made(file).dockerfile
+    assert json.loads(file.read_text())["http"] == {"mount_prefix": "/x"}
