@@ -218,12 +218,19 @@ def _phrase(message: str, path: Sequence[str | int], value: Any) -> str:
 # --- single values ---------------------------------------------------------------------------
 
 
-def uuid_of(text: str, what: str) -> str:
-    """A UUID in its canonical spelling; ``what``: assistant, thread, run. Raises ApiError 422."""
+def canonical_uuid(text: str) -> str | None:
+    """A UUID in its canonical spelling; None: the text is no UUID."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise unprocessable(f"Invalid {what} ID: must be a UUID") from None
+        return None
+
+
+def uuid_of(text: str, what: str) -> str:
+    """As `canonical_uuid`; ``what``: assistant, thread, run. Raises ApiError 422."""
+    if (canonical := canonical_uuid(text)) is None:
+        raise unprocessable(f"Invalid {what} ID: must be a UUID")
+    return canonical
 
 
 def path_uuid(request: web.Request, what: str) -> str:

@@ -1,10 +1,17 @@
-"""The assistants that requests of runs name, as far as their callers may read them (wire contract §5.1 and §18)."""
+"""The assistants that requests of runs name, as far as their callers may read them (wire contract §5.1 and §18).
+
+`AssistantLookup` gathers lookups while a query is under way; they go out together in the next one. Each lookup is answered by a
+query that began after the request came in, so that a run always gets the assistant as it was then: a cache could not promise that
+across gateways. All on one event loop. A failed query fails the lookups that it answers.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.ids import default_assistant_id
@@ -14,8 +21,7 @@ from langlog_schemas.runs.request import Assistant
 from ..auth.access import authorize, guarded
 from ..http.backends import Reads
 from ..http.errors import ApiError, HintedError, not_found
-from ..http.validation import uuid_of
-from .assistant_lookup import AssistantLookup
+from ..http.validation import canonical_uuid
 
 SQL = load_sql("langlog_gateway", "runs.sql")
 TARGET_MISSING = "Thread or assistant not found."
@@ -37,11 +43,11 @@ class RunAssistants:
         ids = []
         graph_names = {}
         for name in names:
-            try:
-                ids.append(uuid_of(name, "assistant"))
-            except ApiError:
-                ids.append(default_assistant_id(name))
-                graph_names[ids[-1]] = name
+            assistant_id = canonical_uuid(name)
+            if assistant_id is None:
+                assistant_id = default_assistant_id(name)
+                graph_names[assistant_id] = name
+            ids.append(assistant_id)
         assistants = await self._lookup.find(ids)
         if guarded(request):
             assistants = await self._readable(request, ids, graph_names, assistants)
@@ -106,4 +112,55 @@ def is_default(assistant: Assistant) -> bool:
     """Whether it is the one that the server made of its graph."""
     return assistant.assistant_id == default_assistant_id(assistant.graph_id) and admits(
         DEFAULTS_METADATA, assistant.metadata
+    )
+
+
+class AssistantLookup:
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._wanted: dict[str, asyncio.Future[Assistant | None]] = {}
+        self._querying: asyncio.Task[None] | None = None
+
+    async def find(self, ids: Sequence[str]) -> list[Assistant | None]:
+        """In the order of the ids; None where there is no assistant. Lookups share the objects: callers must not change them. Raises ApiError 503."""
+        loop = asyncio.get_running_loop()
+        futures = []
+        for id in ids:
+            future = self._wanted.get(id)
+            if future is None:
+                future = self._wanted[id] = loop.create_future()
+                future.add_done_callback(_consume_exception)
+            futures.append(future)
+        if self._querying is None or self._querying.done():
+            self._querying = loop.create_task(self._query())
+        return [await asyncio.shield(future) for future in futures]
+
+    async def _query(self) -> None:
+        while self._wanted:
+            wanted, self._wanted = self._wanted, {}
+            try:
+                rows = await self._reads.rows(SQL["assistants"], list(wanted))
+                assistants = {row["assistant_id"]: _assistant(row) for row in rows}
+            except Exception as error:
+                for future in wanted.values():
+                    future.set_exception(error)
+            else:
+                for id, future in wanted.items():
+                    future.set_result(assistants.get(id))
+
+
+def _consume_exception(future: asyncio.Future[Any]) -> None:
+    """The requests may have ended: then nobody handles the error."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _assistant(row: Any) -> Assistant:
+    decode = msgspec.json.decode
+    return Assistant(
+        row["assistant_id"],
+        row["graph_id"],
+        decode(row["config"]),
+        decode(row["context"]),
+        decode(row["metadata"]),
     )

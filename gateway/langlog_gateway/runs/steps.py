@@ -155,11 +155,10 @@ def built(
     run: AuthorisedRun,
     particulars: Particulars,
     origin: Origin,
-    user_id: str,
     thread_ttl: cmd.Ttl | None,
     now: datetime,
 ) -> PreparedRun:
-    """The command of a run. ``user_id``: its caller's, empty for nobody; ``thread_ttl``: of a thread that it makes."""
+    """The command of a run. ``thread_ttl``: of a thread that it makes."""
     valid, assistant, ids, merged, private = run.merged
     body = valid.body
     command = cmd.CreateRun(
@@ -174,7 +173,7 @@ def built(
         multitask_strategy=body.multitask_strategy,
         if_not_exists=if_not_exists(body, ids),
         not_before=_moment(now, body.after_seconds),
-        user_id=user_id,
+        user_id=origin.actor or "",
         temporary=ids.temporary,
         fresh=ids.stateless and origin.key is None,
         thread_ttl=thread_ttl,

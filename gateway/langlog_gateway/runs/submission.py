@@ -91,7 +91,7 @@ class RunSubmission:
         valid = self.validate(body, particulars, stateless=stateless)
         merged = await self.merge_config(request, valid, assistant, ids, particulars)
         authorised = await self.authorise(request, merged)
-        return self.build_command(request, authorised, particulars)
+        return self.build_command(authorised, origin, particulars)
 
     # the steps
 
@@ -150,9 +150,9 @@ class RunSubmission:
         visible = await authorize(request, "threads", "create_run", value)
         return AuthorisedRun(run, value["metadata"], value["kwargs"], visible)
 
-    def build_command(self, request: web.Request, run: AuthorisedRun, particulars: Particulars = PLAIN) -> PreparedRun:
+    def build_command(self, run: AuthorisedRun, origin: Origin, particulars: Particulars = PLAIN) -> PreparedRun:
         """The command that makes the run."""
-        return built(run, particulars, origin_of(request), identity_of(request), self._core.default_ttl, now())
+        return built(run, particulars, origin, self._core.default_ttl, now())
 
     def _caller(self, request: web.Request) -> tuple[User | None, dict[str, str], Private]:
         """The user's public members, the headers that are public, and what is neither."""

@@ -16,7 +16,7 @@ from ..core import Core, encoded_response, no_content, origin_of, page_headers
 from ..http.backends import Origin, UserCodeError
 from ..http.config import check_command
 from ..http.errors import ApiError, ErrorAnswer, missing_thread, not_found
-from ..http.validation import path_uuid, read_body, uuid_of
+from ..http.validation import canonical_uuid, path_uuid, read_body, uuid_of
 from ..requests.members import given
 from ..requests.threads import (
     THREAD_COUNT,
@@ -207,10 +207,9 @@ class Threads:
 
     async def copy(self, request: web.Request) -> web.Response:
         """Creates a thread with the metadata and checkpoints of another. Runs are not copied."""
-        try:
-            thread_id = uuid_of(request.match_info["thread_id"], "thread")
-        except ApiError:
-            raise ApiError(400, "badly formed hexadecimal UUID string") from None
+        thread_id = canonical_uuid(request.match_info["thread_id"])
+        if thread_id is None:
+            raise ApiError(400, "badly formed hexadecimal UUID string")
         await admit(request, "threads", "read", {"thread_id": thread_id}, ApiError(409, "Conflict"))
         row = await self._core.reads.row(SQL["get"], thread_id)
         if row is None:
