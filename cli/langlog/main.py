@@ -15,6 +15,7 @@ import click
 from .images.commands import build, dockerfile
 from .images.up import up
 from .lists.commands import runs, threads
+from .log.copy import copy
 from .log.export import export
 from .log.groups import groups
 from .log.show import show
@@ -47,7 +48,7 @@ for command in (
 ):  # fmt: skip
     cli.add_command(command)
 
-for command in (show, state, export, groups, cut):
+for command in (show, state, export, copy, groups, cut):
     log.add_command(command)
 
 

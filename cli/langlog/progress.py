@@ -43,5 +43,27 @@ def shown_progress(label: str) -> Iterator[Progress]:
         yield draw
 
 
+class Phases:
+    """Work of several steps, a bar each; a context manager. Call `show` with the step's name and how far it is."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._label = ""
+        self._draw: Progress = _nothing
+
+    def __enter__(self) -> Phases:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def show(self, label: str, done: int, total: int) -> None:
+        """``done`` of ``total`` records of this step."""
+        if label != self._label:
+            self._stack.close()
+            self._label, self._draw = label, self._stack.enter_context(shown_progress(label))
+        self._draw(done, total)
+
+
 def _nothing(_: int, __: int) -> None:
     """In a pipe."""

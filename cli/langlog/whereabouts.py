@@ -25,7 +25,7 @@ async def log_and_read_model(settings: Settings, *, compared: bool = True) -> As
 
     folder = settings.data_dir.absolute()
     async with contextlib.AsyncExitStack() as stack:
-        settings = _with_log(settings)
+        settings = with_log(settings)
         if not settings.database_uri:
             if not folder.is_dir():
                 raise StartError(f"there is no data folder {settings.data_dir} (use --data-dir, or set DATABASE_URI)")
@@ -42,6 +42,40 @@ async def log_and_read_model(settings: Settings, *, compared: bool = True) -> As
         if compared:
             await compare(settings, log)
         yield settings, log
+
+
+@contextlib.asynccontextmanager
+async def postgres_of_folder(settings: Settings) -> AsyncIterator[Settings]:
+    """Settings with DATABASE_URI: what is set, else the data folder's Postgres, which is started if nobody has. Raises StartError."""
+    import msgspec
+    from langlog_backbone.embedded.servers import EmbeddedPostgres
+
+    if settings.database_uri:
+        yield settings
+        return
+    folder = settings.data_dir.absolute()
+    if not folder.is_dir():
+        from langlog_backbone.process.service import StartError
+
+        raise StartError(f"there is no data folder {settings.data_dir} (use --data-dir, or set DATABASE_URI)")
+    server = EmbeddedPostgres(folder)
+    async with contextlib.AsyncExitStack() as stack:
+        if not await _answers(server.uri):
+            await server.start()
+            stack.push_async_callback(server.stop)
+        yield msgspec.structs.replace(settings, database_uri=server.uri)
+
+
+async def _answers(uri: str) -> bool:
+    """Whether a Postgres runs there."""
+    import asyncpg
+
+    try:
+        connection = await asyncpg.connect(uri, timeout=5)
+    except (OSError, asyncpg.PostgresError, TimeoutError):
+        return False
+    await connection.close()
+    return True
 
 
 async def compare(settings: Settings, log: Log) -> None:
@@ -66,11 +100,11 @@ async def log_alone(settings: Settings) -> AsyncIterator[Log]:
         async with log_and_read_model(settings) as (_, log):
             yield log
         return
-    async with started_log(_with_log(settings)) as log:
+    async with started_log(with_log(settings)) as log:
         yield log
 
 
-def _with_log(settings: Settings) -> Settings:
+def with_log(settings: Settings) -> Settings:
     """With LOG_URI, if only that of the data folder's file. Raises StartError."""
     import msgspec
     from langlog_backbone.embedded.servers import LOG_FILE
@@ -84,3 +118,17 @@ def _with_log(settings: Settings) -> Settings:
             f"there is no log in {settings.data_dir} (name the data folder of langlog dev with --data-dir, or set LOG_URI)"
         )
     return msgspec.structs.replace(settings, log_uri=f"sqlite://{file}")
+
+
+def log_uri_of(text: str) -> str:
+    """The URI of a log that is named on the command line: a URI, or a data folder, whose log it is then. Raises click.UsageError."""
+    from pathlib import Path
+
+    import click
+    from langlog_backbone.embedded.servers import LOG_FILE
+
+    if text.startswith(("kafka://", "sqlite:///")):
+        return text.rstrip("/")
+    if "://" in text:
+        raise click.UsageError(f"a log is kafka://host:9092, sqlite:///path or a data folder, not {text}")
+    return f"sqlite://{Path(text).absolute() / LOG_FILE}"

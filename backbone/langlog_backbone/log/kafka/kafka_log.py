@@ -71,6 +71,8 @@ logger = structlog.get_logger(__name__)
 
 TOPICS = (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS, snapshots.TOPIC)
 
+UNFINISHED = "unfinished-copy"
+"""A topic that is there while the others hold a copy of another log that is not complete (`copy_target`)."""
 SUSPECT_S = 1.0
 """An append under way for this long has the brokers looked for."""
 PROBE_PAUSE_S = 0.25
@@ -119,6 +121,7 @@ class KafkaLog:
                 admin = self._admin = make_admin(self._bootstrap, self._settings)
                 await admin.start()
             topics = [self._stored(topic) for topic in self._topics]
+            await self._refuse_half_a_copy(admin)
             self.max_record_bytes = await prepare_topics(admin, topics, self._settings)
             self._settings = replace(self._settings, max_record_bytes=self.max_record_bytes)
             self._open = True
@@ -137,6 +140,18 @@ class KafkaLog:
         except BaseException:
             await self.stop()
             raise
+
+    async def _refuse_half_a_copy(self, admin: AIOKafkaAdminClient) -> None:
+        """Before topics are made. Raises LogFault when a copy into them has not come to its end."""
+        if self._stored(UNFINISHED) in await admin.list_topics():
+            raise LogFault(
+                f"a copy into the topics {self._prefix}* at {self._bootstrap} has not finished: run the same `langlog log copy` or "
+                f"`langlog restore` again, or delete these topics and {self._stored(UNFINISHED)} to begin anew"
+            )
+
+    def _timestamp_ms(self, record: NewRecord) -> int:
+        """What is sent as the record's time: the machine's clock may be off, and brokers refuse records from the future."""
+        return now_ms()
 
     async def stop(self) -> None:
         self._open = False
@@ -185,8 +200,7 @@ class KafkaLog:
                             record.value,
                             record.key.encode(),
                             partition_of(record.key, self.partitions),
-                            # the machine's clock may be off, and brokers refuse records from the future
-                            timestamp_ms=now_ms(),
+                            timestamp_ms=self._timestamp_ms(record),
                             headers=[(name, value.encode()) for name, value in record.headers.items()],
                         )
                     )

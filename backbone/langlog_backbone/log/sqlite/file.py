@@ -31,6 +31,8 @@ ROOM_BYTES = 64 * 1024
 BUSY_TIMEOUT_S = 10.0
 """For the rare moments when SQLite itself waits: recovery after a crash."""
 CACHED_STATEMENTS = 256
+UNFINISHED = ".part"
+"""After the name of a log that a copy has not completed."""
 
 
 def lock_path(path: Path) -> Path:
@@ -111,8 +113,18 @@ def check_room(path: Path) -> None:
         raise LogUnavailable(f"the log's disk takes no more: {error.strerror}") from None
 
 
+def unfinished(path: Path) -> Path:
+    """Where a copy into this log is written until it is complete (`langlog_backbone.transfer`)."""
+    return path.with_name(path.name + UNFINISHED)
+
+
 def prepare(path: Path, partitions: int) -> None:
     """Make the file if it is missing, check it if not. Blocks; for a thread. Raises LogFault."""
+    if not path.exists() and unfinished(path).exists():
+        raise LogFault(
+            f"a copy into the log {path} has not finished: run the same `langlog log copy` or `langlog restore` again, or remove "
+            f"{unfinished(path)} to begin anew"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriteLock(path)

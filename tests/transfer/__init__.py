@@ -1,0 +1,1 @@
+"""Whole logs carried elsewhere: copies, backups, restores."""
