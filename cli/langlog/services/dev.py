@@ -103,6 +103,7 @@ async def _run(
     with progress.step("loading langlog", ""):
         from langlog_backbone.context import open_backbone
         from langlog_backbone.embedded.servers import embedded_servers
+        from langlog_backbone.probe import Probe
         from langlog_backbone.process.service import Service, run_services
         from langlog_backbone.process.settings import own_url
         from langlog_backbone.project.config import read_project
@@ -115,6 +116,7 @@ async def _run(
         from langlog_scheduler.service import SchedulerService
         from msgspec.structs import replace
 
+        from .health import HealthService
         from .reload import Reloaded, ReloadService
 
     given, began = settings, monotonic()
@@ -146,6 +148,9 @@ async def _run(
             ReplayService(backbone),
             gateway,
         ]
+        if settings.health_port:
+            probe = Probe(backbone.pool, backbone.queue, backbone.log)
+            services.append(HealthService(services[:], settings.host, settings.health_port, probe))
         if reload:
             services.append(ReloadService(project.root, settings.data_dir, load_again))
         steps = {
