@@ -14,6 +14,7 @@ import click
 
 from .images.commands import build, dockerfile
 from .images.up import up
+from .imports.command import import_
 from .lists.commands import runs, threads
 from .log.copy import copy
 from .log.export import export
@@ -44,7 +45,7 @@ def cli(context: click.Context) -> None:
 
 for command in (
     dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys, validate,
-    dockerfile, build, up,
+    dockerfile, build, up, import_,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -39,6 +39,7 @@ from .http.options import HttpOptions
 from .openapi.document import document
 from .operator.dead_letters import DeadLetters
 from .operator.health import HealthPages
+from .operator.imports import Imports
 from .operator.live import LiveStreams
 from .operator.records import LogRecords
 from .operator.runs import RunInsights
@@ -161,6 +162,7 @@ def _routes(core: Core, system: System) -> list[web.RouteDef]:
         *HealthPages(core, live).routes(),
         *LogRecords(core, live).routes(),
         *DeadLetters(core).routes(),
+        *Imports(core).routes(),
         *RunInsights(core, live).routes(),
     ]
 

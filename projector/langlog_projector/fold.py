@@ -145,6 +145,9 @@ class Fold:
                 if event.existed:
                     return
                 thread = changes.make_thread(event.thread_id, at)
+                if (origin := event.provenance) is not None:
+                    thread.created_at = thread.state_updated_at = _moment(origin.created_at, at)
+                    thread.updated_at = _moment(origin.updated_at, at)
                 thread.metadata, thread.config = _text(event.metadata), _text(event.config)
                 thread.status = thread.status_when_idle = "idle"
                 if event.ttl is not None:
@@ -170,7 +173,10 @@ class Fold:
                 if not event.checkpoints_only:
                     thread.status, thread.status_when_idle, thread.state_updated_at = event.status, event.status, at
                     thread.state_values, thread.interrupts = _raw(event.values), _raw(event.interrupts)
-                    thread.error = "null"
+                    thread.error = _raw(event.error) or "null"
+                    if (origin := event.provenance) is not None:
+                        thread.updated_at = _moment(origin.updated_at, at)
+                        thread.state_updated_at = _moment(origin.state_updated_at or origin.updated_at, at)
             case ev.CheckpointsDeleted():
                 if event.run_ids is not None:
                     for run_id in event.run_ids:
@@ -444,10 +450,20 @@ class Fold:
             content.description,
         )
         earlier = changes.assistants.get(id)
-        created_at = at if made else (earlier[7] if earlier is not None else None)
-        changes.assistants[id] = (*fields, content.version, created_at, at)
+        origin = event.provenance
+        updated_at = at if origin is None else _moment(origin.updated_at, at)
+        if made:
+            created_at: datetime | None = at if origin is None else datetime.fromisoformat(content.created_at)
+        else:
+            created_at = earlier[7] if earlier is not None else None
+        changes.assistants[id] = (*fields, content.version, created_at, updated_at)
         if not isinstance(event, ev.AssistantLatestSet):
             changes.versions[id, content.version] = (*fields, datetime.fromisoformat(content.created_at))
+
+
+def _moment(imported: str | None, at: datetime) -> datetime:
+    """When something was done where it comes from; the time of the event if that is not known."""
+    return at if imported is None else datetime.fromisoformat(imported)
 
 
 def _present(json: bytes) -> Raw:

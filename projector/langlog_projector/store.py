@@ -76,8 +76,8 @@ class StoreChanges:
         before = self.items.get(item_key)
         self.items[item_key] = Item(
             value=jsonb(bytes(op.value)) or "null",
-            created_at=at if before is None else before.created_at,
-            updated_at=at,
+            created_at=_time(op.created_at, at) if before is None else before.created_at,
+            updated_at=_time(op.updated_at, at),
             expires_at=None if op.ttl is None else at + lifetime(op.ttl),
             ttl_minutes=op.ttl,
             vectors=tuple(
@@ -128,6 +128,11 @@ class StoreChanges:
         await connection.executemany(SQL["put_item"], put)
         if vectors:
             await connection.executemany(SQL["put_vector"], vectors)
+
+
+def _time(imported: str | None, at: datetime) -> datetime:
+    """When something was done to an item: where it comes from, if it is imported."""
+    return at if imported is None else datetime.fromisoformat(imported)
 
 
 def lifetime(minutes: float) -> timedelta:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from .rules.cron_authority import CronAuthority
+from .rules.provenance import Provenance
 from .runs.errors import Refusal as Refusal
 from .runs.errors import RunError as RunError
 from .upcasts import bring_up
@@ -24,6 +25,8 @@ MultitaskStrategy = Literal["reject", "interrupt", "rollback", "enqueue"]
 CancelAction = Literal["interrupt", "rollback", "disconnect"]
 """``disconnect``: an interrupt, since the client that the run was tied to has left (wire contract §6.5)."""
 Outcome = Literal["success", "error", "interrupted", "timeout", "rolled_back"]
+IdleStatus = Literal["idle", "interrupted", "error"]
+"""Status of a thread without runs in flight."""
 Metadata = dict[str, Any]
 
 ABSENT = Raw(b"")
@@ -73,6 +76,10 @@ class CreateThread(ThreadCommand, kw_only=True, frozen=True):
     ttl: Ttl | None = None
     if_exists: Literal["raise", "do_nothing"] = "raise"
     fresh: bool = False
+    config: Metadata = {}
+    """The thread's ``config``, of one that is imported."""
+    provenance: Provenance | None = None
+    """It is imported."""
 
 
 class PatchThread(ThreadCommand, kw_only=True, frozen=True):
@@ -83,12 +90,25 @@ class PatchThread(ThreadCommand, kw_only=True, frozen=True):
     ttl: Ttl | None = None
     metadata_limit: int | None = None
     """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
+    provenance: Provenance | None = None
+    """The changes are imported."""
 
 
 class DeleteThread(ThreadCommand, kw_only=True, frozen=True):
     """Remove the thread with all that belongs to it; runs in flight are stopped."""
 
     TYPE: ClassVar[str] = "thread.delete.v1"
+
+
+class CheckpointChunk(msgspec.Struct, frozen=True):
+    """Piece ``index`` of ``count`` of an encoded checkpoint, or of its writes, that is too large for one record."""
+
+    blob_id: str
+    """The same for all pieces."""
+    index: int
+    count: int
+    whole: Literal["checkpoint.written.v1", "checkpoint.writes.v1"]
+    body: bytes
 
 
 class UpdateState(ThreadCommand, kw_only=True, frozen=True):
@@ -106,6 +126,14 @@ class UpdateState(ThreadCommand, kw_only=True, frozen=True):
     checkpoint_id: str | None = None
     checkpoints_only: bool = False
     """Copying into a thread: checkpoints only, no status or values."""
+    status: IdleStatus | None = None
+    """The thread's status from now on. None: it follows from ``next``."""
+    error: Raw = ABSENT
+    """The thread's ``error`` from now on, as JSON; absent: none."""
+    chunk: CheckpointChunk | None = None
+    """Only this, and nothing else of the command: all pieces come before the command that comes after the checkpoint."""
+    provenance: Provenance | None = None
+    """The state is imported; with ``updated_at`` the thread keeps that time, unless the command has checkpoints only."""
 
 
 class DeleteCheckpoints(ThreadCommand, kw_only=True, frozen=True):
@@ -274,6 +302,8 @@ class CreateAssistant(AssistantCommand, kw_only=True, frozen=True):
     description: str | None = None
     if_exists: Literal["raise", "do_nothing", "update"] = "raise"
     """``update``: an existing assistant gets this config and this context, as a version, unless it has them."""
+    provenance: Provenance | None = None
+    """It is imported."""
 
 
 class PatchAssistant(AssistantCommand, kw_only=True, frozen=True):
@@ -288,11 +318,15 @@ class PatchAssistant(AssistantCommand, kw_only=True, frozen=True):
     description: str | UnsetType | None = UNSET
     metadata_limit: int | None = None
     """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
+    provenance: Provenance | None = None
+    """The version is imported."""
 
 
 class SetLatestAssistant(AssistantCommand, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "assistant.set_latest.v1"
     version: int | None = None
+    provenance: Provenance | None = None
+    """Which version is the latest is imported."""
 
 
 class DeleteAssistant(AssistantCommand, kw_only=True, frozen=True):
@@ -322,6 +356,10 @@ class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
     ttl: float | None = None
     expired_by: str | None = None
     vectors: list[StoreVector] = []
+    created_at: str | None = None
+    """Of an imported item, if it is new here. None: the time of the command."""
+    updated_at: str | None = None
+    """Of an imported item. None: the time of the command."""
 
 
 class StoreCommand(Body, kw_only=True, frozen=True):
@@ -337,6 +375,8 @@ class WriteStore(StoreCommand, kw_only=True, frozen=True):
 
     TYPE: ClassVar[str] = "store.write.v1"
     ops: list[StoreOp]
+    provenance: Provenance | None = None
+    """The items are imported."""
 
 
 class RefreshStore(StoreCommand, kw_only=True, frozen=True):
@@ -376,6 +416,8 @@ class CreateCron(CronCommand, kw_only=True, frozen=True):
     enabled: bool = True
     authority: CronAuthority | None = None
     """None: the project has no authorization."""
+    provenance: Provenance | None = None
+    """It is imported."""
 
 
 class PatchCron(CronCommand, kw_only=True, frozen=True):

@@ -99,6 +99,8 @@ NEEDS: dict[str, Need] = {
     "GET /operator/dead-letters/records": "operator",
     "POST /operator/dead-letters/retry": "operator",
     "POST /operator/dead-letters/drop": "operator",
+    "POST /operator/import": "operator",
+    "POST /operator/import/held": "operator",
     "GET /threads/{thread_id}/events": "read",
     "GET /threads/{thread_id}/runs/{run_id}/events": "read",
     "PUT /store/items": "none",

@@ -35,6 +35,7 @@ THREAD, PROTOCOL_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e4", "0198c3f2-7a40
 ASKING_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e6"
 FAILING_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e7"
 ASSISTANT = "3b9e1d5c-64f0-4f0c-9a57-0d8f6c2be1a9"
+IMPORTED_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e8"
 FIXED = {
     "run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8812",
     "late_run": "0198c3f2-8b10-7d42-a1c6-3e90d47f8813",
@@ -77,6 +78,31 @@ SSE = {"Accept": "text/event-stream"}
 REPLAY = {**SSE, "Last-Event-ID": "-1"}
 QUESTION = {"messages": [{"role": "user", "content": "add 2 3"}]}
 LATE = {"assistant_id": "echo", "input": {"text": "Hello"}, "after_seconds": 3600}
+IMPORTED = {
+    "source": "https://old.example.com",
+    "read_at": TIME,
+    "threads": [
+        {
+            "thread_id": IMPORTED_THREAD,
+            "graph_id": "counter",
+            "metadata": {"graph_id": "counter"},
+            "created_at": TIME,
+            "updated_at": TIME,
+            "history": [
+                {
+                    "checkpoint": {"checkpoint_id": "1f0a6c3e-5b7d-6e21-8000-2c9d4f7a6b31", "checkpoint_ns": ""},
+                    "values": {"total": 3, "log": ["add:3"]},
+                    "next": [],
+                    "tasks": [],
+                    "metadata": {"source": "loop", "step": 1},
+                    "created_at": TIME,
+                    "leaf": True,
+                }
+            ],
+            "complete": True,
+        }
+    ],
+}
 NESTED = {"assistant_id": default_assistant_id("nested")}
 DRAWN = {"assistant_id": "agent"}
 FIRST_GRAPH = {"topic": "graph-events", "partition": "27", "offset": "0"}
@@ -227,6 +253,8 @@ REQUESTS = [
     Send("GET /operator/log/records/{topic}/{partition}/{offset}", path=FIRST_GRAPH),
     Send("GET /operator/dead-letters"),
     Send("GET /operator/dead-letters/records", query={"key": THREAD}),
+    Send("POST /operator/import/held", {"threads": [THREAD, IMPORTED_THREAD], "assistants": [ASSISTANT]}),
+    Send("POST /operator/import", IMPORTED),
     Send("POST /operator/dead-letters/retry", {"key": THREAD}, status=404),
     Send("POST /operator/dead-letters/drop", {"key": THREAD, "origin": "commands-3-17"}, status=404),
     Send(f"GET {ONE}/why"),

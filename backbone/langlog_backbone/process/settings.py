@@ -275,9 +275,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     with ``x-auth-scheme: langsmith``. Unset: there is no Studio user."""
 
     url: str = ""
-    """LANGLOG_URL: Server that ``langlog threads`` and ``langlog runs`` query. Unset: that of ``langlog dev`` on this machine."""
+    """LANGLOG_URL: Server that ``langlog threads``, ``runs`` and ``import`` address. Unset: that of ``langlog dev`` on this machine."""
     request_headers: str = ""
     """LANGLOG_REQUEST_HEADERS: Headers of their requests, one ``Name: value`` a line, such as ``Authorization: Bearer …``."""
+    source_headers: str = ""
+    """LANGLOG_SOURCE_HEADERS: Headers that ``langlog import`` sends to the server it reads, one ``Name: value`` a line."""
 
     log_level: str = "info"
     """LOG_LEVEL: Minimum log level: debug, info, warning, error or critical."""
@@ -387,6 +389,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "studio_api_key": ("LANGLOG_STUDIO_API_KEY",),
     "url": ("LANGLOG_URL",),
     "request_headers": ("LANGLOG_REQUEST_HEADERS",),
+    "source_headers": ("LANGLOG_SOURCE_HEADERS",),
     "log_level": ("LOG_LEVEL",),
     "log_json": ("LOG_JSON",),
     "log_activity": ("LANGLOG_LOG_ACTIVITY",),
@@ -404,6 +407,7 @@ SECRETS = frozenset(
         "webhook_secret",
         "studio_api_key",
         "request_headers",
+        "source_headers",
     }
 )
 """Fields that hold a secret: each of their variables may be given as ``<VARIABLE>_FILE``, the path of a file that holds the value."""

@@ -186,14 +186,14 @@ def _list(
         **conditions,
         "graph_id": graph,
         "assistant_id": assistant and as_uuid(assistant, "--assistant"),
-        "metadata": _given_metadata(metadata) or None,
+        "metadata": given_metadata(metadata) or None,
     }
     settings = read_settings(url=url)
-    address = _address(settings)
+    address = address_of(settings)
     sent = dict(
-        _header(text, "LANGLOG_REQUEST_HEADERS") for text in settings.request_headers.splitlines() if text.strip()
+        header(text, "LANGLOG_REQUEST_HEADERS") for text in settings.request_headers.splitlines() if text.strip()
     )
-    sent |= dict(_header(text, "--header") for text in headers)
+    sent |= dict(header(text, "--header") for text in headers)
     listed = Listing(kind, {name: x for name, x in wanted.items() if x is not None}, columns, limit, as_json, wide)
     run(_print(address, sent, listed, follow=follow))
 
@@ -211,7 +211,7 @@ async def _print(address: str, headers: dict[str, str], listing: Listing, *, fol
     return 0
 
 
-def _address(settings: Settings) -> str:
+def address_of(settings: Settings) -> str:
     """Raises click.BadParameter."""
     import httpx
     from langlog_backbone.process.settings import own_url
@@ -230,7 +230,7 @@ def _address(settings: Settings) -> str:
     return settings.url
 
 
-def _header(text: str, where: str) -> tuple[str, str]:
+def header(text: str, where: str) -> tuple[str, str]:
     """Name, in lower case, and value. Raises click.BadParameter, which does not repeat the text: it may be a secret."""
     match = HEADER.fullmatch(text.strip())
     if match is None or not match[2].isascii():
@@ -238,7 +238,7 @@ def _header(text: str, where: str) -> tuple[str, str]:
     return match[1].lower(), match[2]
 
 
-def _given_metadata(texts: tuple[str, ...]) -> dict[str, Any]:
+def given_metadata(texts: tuple[str, ...]) -> dict[str, Any]:
     """Raises click.BadParameter."""
     import msgspec
 

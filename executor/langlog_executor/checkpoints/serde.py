@@ -79,6 +79,11 @@ class AllowedTypes(set[tuple[str, ...]]):
             )
         return False
 
+    @property
+    def refused(self) -> list[str]:
+        """Classes that were refused so far, ``module.name``."""
+        return [".".join(str(part) for part in key) for key in self._refused]
+
     def allows(self, key: object) -> bool:
         """As ``in``, without a log line."""
         if super().__contains__(key) or key in SECRETS:

@@ -44,8 +44,9 @@ def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, me
                         metadata=command.metadata,
                         name=command.name,
                         description=command.description,
-                        created_at=meta.time,
+                        created_at=_time(command, meta),
                     ),
+                    provenance=command.provenance,
                 )
             ]
         case cmd.PatchAssistant():
@@ -60,14 +61,14 @@ def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, me
             if (too_large := metadata_refusal(current.metadata, metadata, command.metadata_limit)) is not None:
                 return _rejected(id, *too_large)
             content = replace(
-                current, version=max(state.versions) + 1, created_at=meta.time, metadata=metadata, **given
+                current, version=max(state.versions) + 1, created_at=_time(command, meta), metadata=metadata, **given
             )
-            return [ev.AssistantVersioned(assistant_id=id, content=content)]
+            return [ev.AssistantVersioned(assistant_id=id, content=content, provenance=command.provenance)]
         case cmd.SetLatestAssistant():
             content_then = None if command.version is None else state.versions.get(command.version)
             if content_then is None:
                 return _rejected(id, 404, f"Version {command.version} not found for assistant {id}")
-            return [ev.AssistantLatestSet(assistant_id=id, content=content_then)]
+            return [ev.AssistantLatestSet(assistant_id=id, content=content_then, provenance=command.provenance)]
         case cmd.DeleteAssistant():
             if current is None:
                 return _rejected(id, 404, f"Assistant with ID {id} not found")
@@ -90,6 +91,11 @@ def _updated(
         created_at=meta.time,
     )
     return [ev.AssistantVersioned(assistant_id=state.assistant_id, content=content)]
+
+
+def _time(command: cmd.CreateAssistant | cmd.PatchAssistant, meta: CommandMeta) -> str:
+    """When a version was made: where it comes from, if it is imported."""
+    return (command.provenance and command.provenance.created_at) or meta.time
 
 
 def fold_assistant(state: AssistantState, events: Sequence[ev.AnyEvent]) -> AssistantState:

@@ -46,6 +46,7 @@ def decide_cron(state: CronState, command: cmd.AnyCronCommand, meta: CommandMeta
         case cmd.CreateCron():
             if state.content is not None:
                 return [ev.CronRejected(cron_id=id, status=409, detail=CRON_EXISTS.format(id))]
+            origin = command.provenance
             content = ev.CronContent(
                 assistant_id=command.assistant_id,
                 thread_id=command.thread_id,
@@ -59,10 +60,10 @@ def decide_cron(state: CronState, command: cmd.AnyCronCommand, meta: CommandMeta
                 enabled=command.enabled,
                 authority=command.authority,
                 next_run_date=_next(command.schedule, command.timezone, meta),
-                created_at=meta.time,
-                updated_at=meta.time,
+                created_at=(origin and origin.created_at) or meta.time,
+                updated_at=(origin and origin.updated_at) or meta.time,
             )
-            return [ev.CronCreated(cron_id=id, content=content)]
+            return [ev.CronCreated(cron_id=id, content=content, provenance=origin)]
         case cmd.PatchCron():
             if current is None:
                 return [ev.CronRejected(cron_id=id, status=404, detail=CRON_MISSING.format(id))]

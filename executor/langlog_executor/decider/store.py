@@ -12,7 +12,7 @@ def decide_store(command: cmd.AnyStoreCommand) -> list[ev.AnyEvent]:
     """Events of a command to the store."""
     match command:
         case cmd.WriteStore():
-            return [ev.StoreWritten(namespace=command.namespace, ops=command.ops)]
+            return [ev.StoreWritten(namespace=command.namespace, ops=command.ops, provenance=command.provenance)]
         case cmd.RefreshStore():
             return [ev.StoreRefreshed(namespace=command.namespace, keys=command.keys, read_at=command.read_at)]
         case _:

@@ -76,7 +76,11 @@ def decide_thread(  # noqa: C901 - one case a command
             merged = {**state.metadata, **command.metadata}
             if (refusal := metadata_refusal(state.metadata, merged, command.metadata_limit)) is not None:
                 return _rejected(state, *refusal)
-            return [ev.ThreadUpdated(thread_id=state.thread_id, metadata=merged, ttl=command.ttl)]
+            return [
+                ev.ThreadUpdated(
+                    thread_id=state.thread_id, metadata=merged, ttl=command.ttl, provenance=command.provenance
+                )
+            ]
         case cmd.DeleteThread():
             if not state.exists:
                 return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))
@@ -143,7 +147,15 @@ def fold_thread(state: ThreadState, events: Sequence[ev.AnyEvent], time: str) ->
 
 def _create_thread(state: ThreadState, command: cmd.CreateThread) -> Events:
     if not state.exists:
-        return [ev.ThreadCreated(thread_id=state.thread_id, metadata=command.metadata, ttl=command.ttl)]
+        return [
+            ev.ThreadCreated(
+                thread_id=state.thread_id,
+                metadata=command.metadata,
+                config=command.config,
+                ttl=command.ttl,
+                provenance=command.provenance,
+            )
+        ]
     if command.if_exists == "do_nothing":
         return [ev.ThreadCreated(thread_id=state.thread_id, existed=True)]
     return _rejected(state, 409, THREAD_EXISTS.format(state.thread_id))
@@ -158,15 +170,28 @@ def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
             409,
             f"Thread {state.thread_id} has in-flight runs: {', '.join(state.runs)}. Wait for them to finish or cancel them.",
         )
+    if (chunk := command.chunk) is not None:
+        return [
+            ev.CheckpointPart(
+                thread_id=state.thread_id,
+                blob_id=chunk.blob_id,
+                index=chunk.index,
+                count=chunk.count,
+                whole=chunk.whole,
+                body=chunk.body,
+            )
+        ]
     return [
         ev.StateUpdated(
             thread_id=state.thread_id,
             checkpoints=command.checkpoints,
             values=command.values,
-            status="interrupted" if command.next else "idle",
+            status=command.status or ("interrupted" if command.next else "idle"),
             interrupts=command.interrupts,
             checkpoint_id=command.checkpoint_id,
             checkpoints_only=command.checkpoints_only,
+            error=command.error,
+            provenance=command.provenance,
         )
     ]
 

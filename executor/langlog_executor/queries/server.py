@@ -34,6 +34,7 @@ from ..store.embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, Too
 from ..values.error_text import described, text_of, traceback_of
 from ..values.redaction import shown
 from .graphs import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
+from .imports import HistoryImport, ImportQueries, RowsImport
 from .threads import (
     TOO_LARGE,
     HistoryQuestion,
@@ -86,12 +87,15 @@ class QueryServer:
         self._answering: set[asyncio.Task[None]] = set()
         threads = ThreadQueries(graphs, reader, store, max_bytes=io.backbone.settings.max_answer_bytes)
         drawings = GraphQueries(graphs, store)
+        imports = ImportQueries(graphs, reader, store)
         self._kinds: dict[str, tuple[Callable[[bytes], Any], Callable[..., Awaitable[bytes]]]] = {
             "state": (msgspec.json.Decoder(StateQuestion).decode, threads.state),
             "history": (msgspec.json.Decoder(HistoryQuestion).decode, threads.history),
             "update_state": (msgspec.json.Decoder(UpdateQuestion).decode, threads.update_state),
             "supersteps": (msgspec.json.Decoder(SuperstepsQuestion).decode, threads.supersteps),
             "state_without_run": (msgspec.json.Decoder(WithoutRunQuestion).decode, threads.state_without_run),
+            "import_history": (msgspec.json.Decoder(HistoryImport).decode, imports.history),
+            "import_rows": (msgspec.json.Decoder(RowsImport).decode, imports.rows),
             "graph": (msgspec.json.Decoder(DrawingQuestion).decode, drawings.graph),
             "subgraphs": (msgspec.json.Decoder(SubgraphsQuestion).decode, drawings.subgraphs),
             "schemas": (msgspec.json.Decoder(GraphQuestion).decode, drawings.schemas),

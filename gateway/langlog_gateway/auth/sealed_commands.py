@@ -34,7 +34,13 @@ class CommandSealer:
     async def sealed(self, command: cmd.Body) -> cmd.Body:
         """Raises ApiError 422 for a member that authorization needs, HandlerFault, and what a handler raises."""
         match command:
-            case cmd.CreateThread() | cmd.PatchThread():
+            case cmd.CreateThread():
+                return replace(
+                    command,
+                    metadata=await self._metadata("thread", command.metadata, command.visible),
+                    config=await self._handlers.seal_config(command.config, self._context, "thread"),
+                )
+            case cmd.PatchThread():
                 return replace(command, metadata=await self._metadata("thread", command.metadata, command.visible))
             case cmd.CreateRun():
                 return await self._run(command)

@@ -22,6 +22,7 @@ from ..requests.assistants import (
     AssistantVersions,
 )
 from ..requests.crons import CronCount, CronCreate, CronPatch, CronSearch
+from ..requests.imports import HeldQuery, Import
 from ..requests.interrupts import InterruptCount, InterruptSearch, InterruptsRespond
 from ..requests.operator import DropRecord, Replay, RetryKey
 from ..requests.runs import CancelMany, RunsCount, RunsRetry, RunsSearch
@@ -443,6 +444,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /operator/dead-letters/drop": Operation(
         "Discard the first record of a parked key", DropRecord, system.Released, (403, 404, 409), tag="operator"
+    ),
+    "POST /operator/import": Operation(
+        "Import objects from another server", Import, system.ImportOutcomes, (403, 413), tag="operator"
+    ),
+    "POST /operator/import/held": Operation(
+        "List which objects of an import are here", HeldQuery, system.Held, (403,), tag="operator"
     ),
     "GET /threads/{thread_id}/runs/{run_id}/why": Operation(
         "Explain why a run is not moving", None, runs.Explanation, NOT_THERE

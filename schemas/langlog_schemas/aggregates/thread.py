@@ -85,7 +85,7 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
 def evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
     """The state after an event. ``time`` is the event's. Events that don't concern it leave it as it is."""
     after = _evolve(state, event, time)
-    return after if after is state or not after.exists else replace(after, updated_at=time)
+    return after if after is state or not after.exists else replace(after, updated_at=imported_time(event) or time)
 
 
 def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
@@ -96,7 +96,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
             return ThreadState(
                 thread_id=state.thread_id,
                 exists=True,
-                created_at=time,
+                created_at=(event.provenance and event.provenance.created_at) or time,
                 metadata=event.metadata,
                 config=event.config,
                 ttl=event.ttl,
@@ -185,6 +185,18 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
             return state
         case _:
             assert_never(event)
+
+
+def imported_time(event: ev.AnyEvent) -> str | None:
+    """When the thread was last changed where it comes from, if the event says that it is here as it was there; else None."""
+    match event:
+        case (
+            ev.StateUpdated(checkpoints_only=False, provenance=origin)
+            | ev.ThreadCreated(existed=False, provenance=origin)
+        ):
+            return None if origin is None else origin.updated_at
+        case _:
+            return None
 
 
 def status_when_idle(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:

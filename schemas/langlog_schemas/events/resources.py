@@ -8,6 +8,7 @@ import msgspec
 
 from ..commands import Metadata, StoreOp
 from ..rules.cron_authority import CronAuthority
+from ..rules.provenance import Provenance
 from .base import ASSISTANT_EVENTS, CRON_EVENTS, GRAPH_EVENTS, STORE_EVENTS, Event
 
 
@@ -45,6 +46,8 @@ class AssistantCreated(AssistantEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "assistant.created.v1"
     content: AssistantVersion
     existed: bool = False
+    provenance: Provenance | None = None
+    """It is imported."""
 
 
 class AssistantVersioned(AssistantEvent, kw_only=True, frozen=True):
@@ -52,6 +55,8 @@ class AssistantVersioned(AssistantEvent, kw_only=True, frozen=True):
 
     TYPE: ClassVar[str] = "assistant.versioned.v1"
     content: AssistantVersion
+    provenance: Provenance | None = None
+    """The version is imported."""
 
 
 class AssistantLatestSet(AssistantEvent, kw_only=True, frozen=True):
@@ -59,6 +64,8 @@ class AssistantLatestSet(AssistantEvent, kw_only=True, frozen=True):
 
     TYPE: ClassVar[str] = "assistant.latest_set.v1"
     content: AssistantVersion
+    provenance: Provenance | None = None
+    """Which version is the latest is imported."""
 
 
 class AssistantDeleted(AssistantEvent, kw_only=True, frozen=True):
@@ -106,6 +113,8 @@ class CronRejected(CronEvent, kw_only=True, frozen=True):
 class CronCreated(CronEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "cron.created.v1"
     content: CronContent
+    provenance: Provenance | None = None
+    """It is imported."""
 
 
 class CronChanged(CronEvent, kw_only=True, frozen=True):
@@ -138,6 +147,8 @@ class StoreEvent(Event, kw_only=True, frozen=True):
 class StoreWritten(StoreEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "store.written.v1"
     ops: list[StoreOp]
+    provenance: Provenance | None = None
+    """The items are imported."""
 
 
 class StoreRefreshed(StoreEvent, kw_only=True, frozen=True):

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from msgspec import Raw
 
-from ..commands import Metadata, Ttl
+from ..commands import ABSENT, Metadata, Ttl
+from ..rules.provenance import Provenance
 from .base import Event, ThreadStatus
 
 
@@ -25,12 +26,16 @@ class ThreadCreated(ThreadEvent, kw_only=True, frozen=True):
     ttl: Ttl | None = None
     existed: bool = False
     """``if_exists: do_nothing`` met an existing thread: the answer is that thread, nothing changed."""
+    provenance: Provenance | None = None
+    """It is imported: ``created_at`` of this counts."""
 
 
 class ThreadUpdated(ThreadEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "thread.updated.v1"
     metadata: Metadata
     ttl: Ttl | None = None
+    provenance: Provenance | None = None
+    """The change is imported."""
 
 
 class ThreadDeleted(ThreadEvent, kw_only=True, frozen=True):
@@ -50,6 +55,10 @@ class StateUpdated(ThreadEvent, kw_only=True, frozen=True):
     interrupts: Raw = Raw(b"{}")
     checkpoint_id: str | None = None
     checkpoints_only: bool = False
+    error: Raw = ABSENT
+    """The thread's error, as JSON; absent: none."""
+    provenance: Provenance | None = None
+    """The state is imported: ``updated_at`` of this counts, unless there are checkpoints only."""
 
 
 class CheckpointsDeleted(ThreadEvent, kw_only=True, frozen=True):

@@ -1,0 +1,136 @@
+"""JSON over HTTP with a server that is not trusted: bounded in size and time, no redirects, repeated when it is away for a moment.
+
+Death: whatever a server does, `call` returns its JSON or raises `Refused` or `Unanswered` with one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+from langlog_backbone.process.activity import shown_in_line
+
+BODY_BYTES_MAX = 512_000_000
+"""Of one response."""
+CONNECT_S, SILENT_S, WHOLE_S = 10.0, 60.0, 600.0
+"""To connect, between two pieces of a response, and for all of one."""
+TRIES = 6
+PAUSE_S, PAUSE_MAX_S = 0.5, 15.0
+"""Before a request is repeated; doubled each time."""
+DETAIL_CHARACTERS_MAX = 300
+JSON = {"content-type": "application/json"}
+
+
+class Unanswered(Exception):
+    """The server is not there, or what it answers is unusable: the import cannot go on."""
+
+
+class Refused(Unanswered):
+    """The server refuses this request, or answers what cannot be used, and would again. ``status``: of HTTP."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class JsonServer:
+    """One server, for the length of an ``async with``. ``name``: how messages call it."""
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str], name: str, option: str, *, body_bytes_max: int = BODY_BYTES_MAX
+    ) -> None:
+        self.url, self._headers, self._name, self._option = url.rstrip("/"), dict(headers), name, option
+        self._most = body_bytes_max
+
+    async def __aenter__(self) -> JsonServer:
+        try:
+            timeout = httpx.Timeout(SILENT_S, connect=CONNECT_S, pool=None)
+            self._http = httpx.AsyncClient(headers=self._headers, timeout=timeout, follow_redirects=False)
+        except (ValueError, UnicodeError, httpx.InvalidURL) as error:  # of the proxy that the environment names
+            raise Unanswered(f"cannot connect to {self.url}: {error}") from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON of the response. Raises Refused, Unanswered."""
+        content = None if body is None else msgspec.json.encode(body)
+        what = f"{method} {path.partition('?')[0]}"
+        pause, problem, failing = PAUSE_S, "", 0
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(pause)  # nothing signals that the server is back
+                pause = min(2 * pause, PAUSE_MAX_S)
+            try:
+                async with asyncio.timeout(WHOLE_S):
+                    status, reason, data = await self._once(method, path, content)
+            except TimeoutError:
+                problem = f"no whole response within {WHOLE_S:.0f} s"
+                continue
+            except httpx.TransportError as error:
+                problem = str(error) or type(error).__name__
+                continue
+            except (httpx.InvalidURL, UnicodeError) as error:
+                raise Unanswered(f"{self.url} cannot be asked for {what}: {error}") from None
+            if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+                problem, failing = f"{status}: {_detail(data, reason)}", status
+                continue
+            return self._read(what, status, reason, data)
+        if failing:
+            raise Refused(failing, f"the {self._name} {self.url} fails at {what} ({problem})")
+        raise Unanswered(
+            f"the {self._name} {self.url} does not answer {what} ({_line(problem)}): check {self._option} and that it runs, "
+            "then start the same import again: it goes on"
+        )
+
+    async def _once(self, method: str, path: str, content: bytes | None) -> tuple[int, str, bytes]:
+        async with self._http.stream(method, self.url + path, content=content, headers=JSON) as answer:
+            if answer.is_redirect:
+                target = _line(answer.headers.get("location", "?"))
+                raise Refused(
+                    answer.status_code,
+                    f"the {self._name} {self.url} redirects {method} {path.partition('?')[0]} to {target}: name that address in {self._option}",
+                )
+            data = bytearray()
+            async for piece in answer.aiter_bytes():
+                data += piece
+                if len(data) > self._most:
+                    raise Refused(
+                        httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+                        f"the {self._name} {self.url} answers {method} {path.partition('?')[0]} with more than {self._most:,} bytes",
+                    )
+            return answer.status_code, answer.reason_phrase, bytes(data)
+
+    def _read(self, what: str, status: int, reason: str, data: bytes) -> Any:
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise Refused(
+                status,
+                f"the {self._name} {self.url} refused {what} ({status}: {_detail(data, reason)}): send credentials",
+            )
+        if status >= httpx.codes.BAD_REQUEST:
+            raise Refused(status, f"the {self._name} {self.url} refused {what} ({status}: {_detail(data, reason)})")
+        try:
+            return msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise Refused(
+                httpx.codes.BAD_GATEWAY,
+                f"{self.url} is no server of this API: it answers {what} with no JSON. Check {self._option}",
+            ) from None
+
+
+def _detail(data: bytes, reason: str) -> str:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = msgspec.json.decode(data)
+        if isinstance(body, dict) and "detail" in body:
+            detail = body["detail"]
+            return _line(detail if isinstance(detail, str) else msgspec.json.encode(detail).decode())
+    return _line(reason)
+
+
+def _line(text: str) -> str:
+    return shown_in_line(text, DETAIL_CHARACTERS_MAX)

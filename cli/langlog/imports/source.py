@@ -1,0 +1,105 @@
+"""What an import reads from: the port of `api_source` and `postgres_source`, and the file that a thread's history waits in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+Row = dict[str, Any]
+
+
+class TooLarge(Exception):
+    """A history is larger than an import takes."""
+
+
+class ThreadHead(msgspec.Struct):
+    """A thread as a list shows it."""
+
+    id: str
+    """Here: a UUID."""
+    updated_at: str | None = None
+    original_id: str | None = None
+    """At the source, if it is not a UUID."""
+
+
+class Thread(msgspec.Struct):
+    """A thread without its history. ``body``: members of the API's ``ImportedThread``."""
+
+    body: Row
+    graph_id: str | None = None
+    busy: bool = False
+    """Runs are in flight."""
+
+
+class Checkpoint(msgspec.Struct):
+    """Where one checkpoint of a history is in the file. ``light``: what its children need of it, JSON."""
+
+    id: str
+    parent_id: str | None
+    start: int
+    size: int
+    light: bytes
+
+
+class History:
+    """The checkpoints of one thread, parents first, in a file that is gone when it is closed. Not safe for concurrent use."""
+
+    def __init__(self, kind: Literal["history", "rows"], bytes_max: int) -> None:
+        self.kind = kind
+        self.checkpoints: list[Checkpoint] = []
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._size, self._most = 0, bytes_max
+
+    def add(self, id: str, parent_id: str | None, body: Row, light: Row) -> None:
+        """Raises TooLarge."""
+        data = msgspec.json.encode(body)
+        if self._size + len(data) > self._most:
+            raise TooLarge(f"its history is larger than {self._most:,} bytes")
+        self._file.seek(self._size)
+        self._file.write(data)
+        self.checkpoints.append(Checkpoint(id, parent_id, self._size, len(data), msgspec.json.encode(light)))
+        self._size += len(data)
+
+    def reverse(self) -> None:
+        """Newest first becomes oldest first."""
+        self.checkpoints.reverse()
+
+    def insert(self, checkpoints: Sequence[Checkpoint]) -> None:
+        self.checkpoints.extend(checkpoints)
+
+    def body(self, checkpoint: Checkpoint) -> bytes:
+        self._file.seek(checkpoint.start)
+        return self._file.read(checkpoint.size)
+
+    def parents(self) -> set[str]:
+        return {one.parent_id for one in self.checkpoints if one.parent_id is not None}
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return iter(self.checkpoints)
+
+
+class Source(Protocol):
+    """All raise `http.Unanswered` when the source cannot be read any more, `http.Refused` for one object."""
+
+    name: str
+    """Address without credentials."""
+
+    def assistants(self) -> AsyncIterator[Row]: ...
+    def threads(self, metadata: Row) -> AsyncIterator[list[ThreadHead]]: ...
+    async def count(self, metadata: Row) -> int | None: ...
+    async def thread(self, head: ThreadHead) -> Thread: ...
+    async def history(self, head: ThreadHead) -> History: ...
+    def items(self) -> AsyncIterator[Row]: ...
+    def crons(self) -> AsyncIterator[Row]: ...

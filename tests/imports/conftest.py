@@ -1,0 +1,57 @@
+"""A source with all kinds of objects, and a target on a log of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+
+from tests.stack.command_line import TOOL_S
+from tests.stack.server import LiveServer, kafka_env
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(PROJECT, tmp_path_factory.mktemp("source"), name="source").up(verified=False) as server:
+        yield server
+
+
+@pytest.fixture
+def target(tmp_path: Path, log_kind: str, request: pytest.FixtureRequest) -> Iterator[LiveServer]:
+    """Its read model is verified at the end."""
+    env = kafka_env(request.getfixturevalue("kafka")) if log_kind == "kafka" else {}
+    with LiveServer(PROJECT, tmp_path, env, name="target").up() as server:
+        yield server
+
+
+def client(server: LiveServer) -> SyncLangGraphClient:
+    return get_sync_client(url=server.url)
+
+
+def history(server: LiveServer, thread_id: str, **at: Any) -> list[Any]:
+    return client(server).threads.get_history(thread_id, limit=1000, **at)
+
+
+def run_import(source: str | LiveServer, target: LiveServer, *words: str, code: int = 0, **env: str) -> Any:
+    """The report of ``langlog import``."""
+    address = source if isinstance(source, str) else source.url
+    done = subprocess.run(
+        [sys.executable, "-m", "langlog", "import", "--from", address, "--to", target.url, "--json", *words],
+        env={**target.env, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TOOL_S,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
