@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 from langlog_backbone.log import Log
 
-from tests.log.conftest import record
+from tests.log.conftest import LIMIT_S, record
 
 
 async def test_records_are_found_by_their_offsets_wherever_they_lie_in_the_partition(log: Log) -> None:
@@ -32,3 +33,18 @@ async def test_several_may_ask_at_once_and_readers_go_on_beside_them(log: Log) -
     places = {key: (await log.append([record(key, key)]))[0] for key in ("a", "b", "c")}
     rows = await asyncio.gather(*(log.fetch("commands", p.partition, [p.offset]) for p in places.values()))
     assert [records[0].value.decode() for records in rows] == list(places)
+
+
+async def test_a_fetch_that_is_broken_off_delays_no_other(log: Log) -> None:
+    """Clients leave at any moment, and the handler that fetches for them is cancelled wherever it is."""
+    positions = await log.append([record("k", str(n) * 100) for n in range(200)])
+    partition, offsets = log.partition_of("k"), [position.offset for position in positions]
+    chance = random.Random(7)
+    for _ in range(40):
+        wanted = sorted(chance.sample(offsets, 5))
+        broken_off, waiting = (asyncio.create_task(log.fetch("commands", partition, wanted)) for _ in range(2))
+        await asyncio.sleep(chance.random() * chance.choice([0.001, 0.02, 0.2]))
+        broken_off.cancel()
+        async with asyncio.timeout(LIMIT_S):
+            assert [fetched.offset for fetched in await waiting] == wanted
+            assert [fetched.offset for fetched in await log.fetch("commands", partition, wanted)] == wanted

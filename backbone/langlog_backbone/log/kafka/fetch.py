@@ -3,13 +3,12 @@
 Kafka has no question "these offsets": what lies close together is read through and the rest dropped, what does not is sought.
 
 Concurrency: one question at a time; the others wait. Belongs to the event loop of the log.
-Death: a consumer that failed is thrown away and the next question makes another; nothing is remembered.
+Death: a consumer that failed, or whose question was broken off, is thrown away and the next question makes another.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection
 
 from aiokafka import AIOKafkaConsumer
@@ -17,7 +16,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError
 
 from ..port import LogUnavailable, Record
-from .reader import decode_record
+from .reader import decode_record, stop_client
 
 GAP_RECORDS = 200
 """Two wanted records with fewer than these between them are read in one go."""
@@ -33,6 +32,7 @@ class KafkaFetcher:
         self._make = make
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
+        self._stopping: set[asyncio.Task[None]] = set()
 
     async def fetch(self, topic: str, partition: KafkaPartition, offsets: Collection[int]) -> list[Record]:
         """As `port.Log.fetch`; ``topic`` is the name to give back. Raises LogUnavailable."""
@@ -50,35 +50,33 @@ class KafkaFetcher:
                 raise LogUnavailable(f"Kafka did not answer for records of {topic}: {error or 'no answer'}") from None
             finally:
                 if not done:
-                    await self.stop()
+                    self._discard()
 
     async def stop(self) -> None:
+        self._discard()
+        await asyncio.gather(*self._stopping, return_exceptions=True)
+
+    def _discard(self) -> None:
+        """Stop the consumer aside: the next question must not wait for it."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with contextlib.suppress(KafkaError, OSError):
-                await consumer.stop()
+            stopping = asyncio.create_task(stop_client(consumer))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
 
     async def _fetch(self, topic: str, partition: KafkaPartition, wanted: list[int]) -> list[Record]:
         if self._consumer is None:
-            consumer = self._make()
-            try:
-                await consumer.start()
-            except BaseException:
-                with contextlib.suppress(KafkaError, OSError):
-                    await consumer.stop()
-                raise
-            self._consumer = consumer
+            self._consumer = self._make()
+            await self._consumer.start()
         consumer = self._consumer
         consumer.assign([partition])
-        try:
-            first = (await consumer.beginning_offsets([partition]))[partition]
-            end = (await consumer.end_offsets([partition]))[partition]
-            records: list[Record] = []
-            for group in _groups([offset for offset in wanted if first <= offset < end]):
-                records += await self._read(consumer, topic, partition, group)
-            return records
-        finally:
-            consumer.unsubscribe()  # so that it fetches nothing while nobody asks
+        first = (await consumer.beginning_offsets([partition]))[partition]
+        end = (await consumer.end_offsets([partition]))[partition]
+        records: list[Record] = []
+        for group in _groups([offset for offset in wanted if first <= offset < end]):
+            records += await self._read(consumer, topic, partition, group)
+        consumer.unsubscribe()  # so that it fetches nothing while nobody asks
+        return records
 
     async def _read(
         self, consumer: AIOKafkaConsumer, topic: str, partition: KafkaPartition, group: list[int]

@@ -32,6 +32,8 @@ WAIT_MS = 60_000
 """aiokafka's wait has an end; then it is asked again."""
 RETRY_PAUSE_S = 0.2
 """Before a broken client is made anew."""
+STOP_TIMEOUT_S = 5.0
+"""For a client to stop in order."""
 
 Fetched = dict[KafkaPartition, list[Any]]
 
@@ -166,7 +168,13 @@ async def from_the_beginning(
 
 
 async def stop_client(consumer: AIOKafkaConsumer) -> None:
+    """Stop the client in bounded time.
+
+    aiokafka's fetch task suppresses its own cancellation while it waits for a fetch of partitions that were just taken from it, and
+    `stop` then waits for that task without end. The deadline cancels the task once more, and `stop` goes on.
+    """
     try:
-        await consumer.stop()
-    except (KafkaError, OSError) as error:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await consumer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
         logger.debug("kafka.stop_failed", error=str(error))
