@@ -28,6 +28,7 @@ from .operations.keys import keys
 from .operations.rebuild import rebuild, verify
 from .operations.replay import replay
 from .operations.why import why
+from .projects.new import new
 from .projects.validate import validate
 from .services.dev import dev
 from .services.health import health
@@ -45,7 +46,7 @@ def cli(context: click.Context) -> None:
 
 for command in (
     dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys, validate,
-    dockerfile, build, up, import_,
+    new, dockerfile, build, up, import_,
 ):  # fmt: skip
     cli.add_command(command)
 
