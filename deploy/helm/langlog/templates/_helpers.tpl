@@ -87,7 +87,6 @@ http://{{ include "langlog.gatewayHost" . }}:{{ int .Values.ports.http }}{{ .Val
 {{- define "langlog.settings" -}}
 {{- $own := dict
   "LOG_URI" (printf "kafka://%s" (required "kafka.bootstrapServers is empty: name your brokers, such as kafka-bootstrap.kafka:9092" .Values.kafka.bootstrapServers))
-  "LANGLOG_PROJECT" .Values.project
   "LANGLOG_PRODUCTION" (toString .Values.production)
   "LANGLOG_PARTITIONS" (toString (int .Values.kafka.partitions))
   "LANGLOG_REPLICATION_FACTOR" (toString (int .Values.kafka.replicationFactor))
@@ -100,6 +99,7 @@ http://{{ include "langlog.gatewayHost" . }}:{{ int .Values.ports.http }}{{ .Val
   "LANGLOG_BASE_URL" (include "langlog.gatewayUrl" .)
   "LANGLOG_ALLOWED_HOSTS" (include "langlog.allowedHosts" .)
   "LOG_JSON" "true" -}}
+{{- if .Values.project -}}{{- $_ := set $own "LANGLOG_PROJECT" .Values.project -}}{{- end -}}
 {{- if .Values.kafka.topicPrefix -}}{{- $_ := set $own "LANGLOG_TOPIC_PREFIX" .Values.kafka.topicPrefix -}}{{- end -}}
 {{- if .Values.redis.prefix -}}{{- $_ := set $own "REDIS_KEY_PREFIX" .Values.redis.prefix -}}{{- end -}}
 {{- if hasPrefix "SASL" .Values.kafka.security -}}

@@ -1,0 +1,1 @@
+"""Another version of langlog and this tree on one log: in turns, and side by side as in a rolling deploy."""
