@@ -24,7 +24,7 @@ from tests.stack.fixtures import discard
 from tests.stack.server import SURROUNDINGS, Process, free_port, kafka_env, verify
 from tests.upgrade.base import base, python_of, read_model_of
 
-pytestmark = pytest.mark.timeout(1_800)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 SERVICES = {
