@@ -22,11 +22,13 @@ from .log.groups import groups
 from .log.show import show
 from .log.state import state
 from .log.tail import log
+from .operations.backup import backup
 from .operations.cut import cut
 from .operations.dead import dead
 from .operations.keys import keys
 from .operations.rebuild import rebuild, verify
 from .operations.replay import replay
+from .operations.restore import restore
 from .operations.why import why
 from .projects.new import new
 from .projects.validate import validate
@@ -48,6 +50,9 @@ for command in (
     dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys, validate,
     new, dockerfile, build, up, import_,
 ):  # fmt: skip
+    cli.add_command(command)
+
+for command in (backup, restore):
     cli.add_command(command)
 
 for command in (show, state, export, copy, groups, cut):

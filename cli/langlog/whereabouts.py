@@ -18,26 +18,10 @@ if TYPE_CHECKING:
 async def log_and_read_model(settings: Settings, *, compared: bool = True) -> AsyncIterator[tuple[Settings, Log]]:
     """Settings with both URIs, and the log, started. Makes nothing: raises StartError where there is no log, or no Postgres, and
     OtherLog where they do not belong together (unless it does not matter: ``compared``)."""
-    import msgspec
-    from langlog_backbone.embedded.servers import EmbeddedPostgres, data_folder_lock
     from langlog_backbone.log import started_log
-    from langlog_backbone.process.service import StartError
 
-    folder = settings.data_dir.absolute()
     async with contextlib.AsyncExitStack() as stack:
-        settings = with_log(settings)
-        if not settings.database_uri:
-            if not folder.is_dir():
-                raise StartError(f"there is no data folder {settings.data_dir} (use --data-dir, or set DATABASE_URI)")
-            server = EmbeddedPostgres(folder)
-            try:
-                stack.enter_context(data_folder_lock(folder))
-            except StartError:
-                pass  # a langlog runs on the folder, and Postgres with it
-            else:
-                await server.start()
-                stack.push_async_callback(server.stop)
-            settings = msgspec.structs.replace(settings, database_uri=server.uri)
+        settings = await stack.enter_async_context(postgres_of_folder(with_log(settings)))
         log = await stack.enter_async_context(started_log(settings))
         if compared:
             await compare(settings, log)
@@ -45,37 +29,32 @@ async def log_and_read_model(settings: Settings, *, compared: bool = True) -> As
 
 
 @contextlib.asynccontextmanager
-async def postgres_of_folder(settings: Settings) -> AsyncIterator[Settings]:
-    """Settings with DATABASE_URI: what is set, else the data folder's Postgres, which is started if nobody has. Raises StartError."""
+async def postgres_of_folder(settings: Settings, *, locked: bool = False) -> AsyncIterator[Settings]:
+    """Settings with DATABASE_URI: what is set, else the data folder's Postgres, which is started unless a langlog runs on the folder.
+
+    ``locked``: this process holds the folder's lock already. Raises StartError.
+    """
     import msgspec
-    from langlog_backbone.embedded.servers import EmbeddedPostgres
+    from langlog_backbone.embedded.servers import EmbeddedPostgres, data_folder_lock
+    from langlog_backbone.process.service import StartError
 
     if settings.database_uri:
         yield settings
         return
     folder = settings.data_dir.absolute()
     if not folder.is_dir():
-        from langlog_backbone.process.service import StartError
-
         raise StartError(f"there is no data folder {settings.data_dir} (use --data-dir, or set DATABASE_URI)")
     server = EmbeddedPostgres(folder)
     async with contextlib.AsyncExitStack() as stack:
-        if not await _answers(server.uri):
+        try:
+            if not locked:
+                stack.enter_context(data_folder_lock(folder))
+        except StartError:
+            pass  # a langlog runs on the folder, and Postgres with it
+        else:
             await server.start()
             stack.push_async_callback(server.stop)
         yield msgspec.structs.replace(settings, database_uri=server.uri)
-
-
-async def _answers(uri: str) -> bool:
-    """Whether a Postgres runs there."""
-    import asyncpg
-
-    try:
-        connection = await asyncpg.connect(uri, timeout=5)
-    except (OSError, asyncpg.PostgresError, TimeoutError):
-        return False
-    await connection.close()
-    return True
 
 
 async def compare(settings: Settings, log: Log) -> None:

@@ -19,7 +19,7 @@ from langlog_backbone.operation.record_view import type_matches
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SHARED = ("--data-dir", "--config", "--key", "--topic", "--type", "--from", "--to")
-CARRIED = {"log copy": ("--from", "--to")}
+CARRIED = {"log copy": ("--from", "--to"), "import": ("--from", "--to")}
 """Commands that carry records from a place to another, which these options name."""
 LIMIT_S = 120.0
 

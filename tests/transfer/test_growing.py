@@ -71,6 +71,8 @@ def test_a_deployment_grows_to_kafka_with_its_keys_and_comes_back(on_kafka: dict
         assert lived.seen(large) == before
         lived.go_on(large)
         after = lived.seen(large)
+        busy = langlog(small, "log", "copy", "--to", on_kafka["LOG_URI"])
+        assert busy.code == 1 and "1 deciders run on the log" in busy.err and "on the target" in busy.err, busy
 
     other = langlog(small, "log", "copy", "--to", on_kafka["LOG_URI"])
     assert other.code == 1 and "the target holds records that the source does not" in other.err, other

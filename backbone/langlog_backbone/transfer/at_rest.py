@@ -61,6 +61,20 @@ async def at_rest(settings: Settings, log_uri: str, *, follow: bool) -> AsyncIte
         yield settled
 
 
+@contextlib.asynccontextmanager
+async def held(settings: Settings, log_uri: str) -> AsyncIterator[None]:
+    """A log that is written to as a whole, for the length of the block. Raises InUse where something else may write to it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if log_uri.startswith(KAFKA):
+                await _refuse_members(settings, log_uri.removeprefix(KAFKA))
+            else:
+                _hold(stack, settings, Path(log_uri.removeprefix(SQLITE)))
+        except StartError as error:
+            raise InUse(f"{error}: stop what runs on the target") from None
+        yield
+
+
 async def _refuse_members(settings: Settings, bootstrap: str) -> None:
     members = await members_of(bootstrap, settings, DECIDERS)
     if members:

@@ -12,7 +12,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from ..log import Log, LogFault, Positions, Record, TopicPartition
+from ..log import Log, LogUnavailable, Positions, Record, TopicPartition
 from ..log.kafka.copy_target import sent_ms
 from ..log.kafka.kafka_log import TOPICS
 from .digests import Gap, gap
@@ -74,7 +74,7 @@ async def _as_read(
                 async with asyncio.timeout(STALLED_S):
                     read = await reader.read(BATCH_RECORDS)
             except TimeoutError:
-                raise _stalled(following, ends) from None
+                raise _stalled(log, following, ends) from None
             wanted = [r for r in read if following[r.topic, r.partition] <= r.offset < ends[r.topic, r.partition]]
             for record in wanted:
                 partition = record.topic, record.partition
@@ -88,14 +88,14 @@ async def _as_read(
         await reader.stop()
 
 
-def _stalled(following: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> Exception:
+def _stalled(log: Log, following: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> Exception:
     for partition, end in sorted(ends.items()):
-        if following[partition] < end:
+        if following[partition] < end and log.name != "sqlite":
             return Gap(
                 f"{partition[0]}/{partition[1]} ends at offset {end}, but no record at {following[partition]} or later came within "
                 f"{STALLED_S:g} s: transactions leave such gaps, and positions cannot be kept in another log"
             )
-    return LogFault("the log gave no records")
+    return LogUnavailable(f"the log could not be read for {STALLED_S:g} s")
 
 
 class _Page:

@@ -194,7 +194,7 @@ async def _append(log: Log, records: Sequence[Record]) -> None:
         try:
             placed = await log.append([NewRecord(r.topic, r.key, r.value, r.headers) for r in records])
         except (AppendUnknown, LogUnavailable) as error:
-            if tries == TRIES - 1:
+            if tries == TRIES - 1 or log.name == "sqlite":  # an embedded log is not away: its disk is full, or broken
                 raise LogUnavailable(f"{error}: run the same command again to continue") from None
             logger.warning("copy.append_again", error=str(error))
             await asyncio.sleep(TRY_PAUSE_S)  # nothing signals that the log is back, nor that a request still arrives

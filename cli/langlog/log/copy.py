@@ -71,7 +71,7 @@ async def _copy(
 ) -> int:
     from langlog_backbone.log import LogFault, started_log
     from langlog_backbone.process.service import StartError
-    from langlog_backbone.transfer.at_rest import at_rest
+    from langlog_backbone.transfer.at_rest import at_rest, held
     from langlog_backbone.transfer.copying import compare, compare_prefix, copy
     from langlog_backbone.transfer.digests import Gap
     from langlog_backbone.transfer.targets import exists, opened_target, raw
@@ -98,6 +98,8 @@ async def _copy(
         if dry_run and not there:
             await _print_plan(log, from_uri, to_uri)
             return 0
+        if not verify_only:
+            await stack.enter_async_context(held(settings, to_uri))
         into = await stack.enter_async_context(opened_target(settings, to_uri))
         phases = stack.enter_context(Phases())
         try:
@@ -125,9 +127,11 @@ async def _copy_beside(settings: Settings, from_uri: str, to_uri: str, keys_to: 
 
     from ..whereabouts import postgres_of_folder
 
+    locked = False
     if from_uri.startswith("sqlite://") and not settings.database_uri:
         settings = replace(settings, data_dir=Path(from_uri.removeprefix("sqlite://")).parent)
-    async with postgres_of_folder(settings) as reached:
+        locked = (settings.data_dir / "lock").exists()  # which `at_rest` holds
+    async with postgres_of_folder(settings, locked=locked) as reached:
         source = replace(reached, log_uri=from_uri)
         async with Writer(replace(settings, log_uri=to_uri, database_uri=keys_to)) as writer:
             async for rows in rows_beside(source, secret=True):

@@ -265,16 +265,21 @@ def statements(settings: Settings) -> dict[str, str]:
     return {name: text.replace("{schema}", settings.keys_schema) for name, text in templates.items()}
 
 
-def _masters(settings: Settings) -> list[AESGCM]:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    ciphers = []
+def master_keys(settings: Settings) -> list[bytes]:
+    """The keys in LANGLOG_MASTER_KEY, of which the first wraps. Raises LogFault for a text that is not a key."""
+    keys = []
     for text in filter(None, (part.strip() for part in settings.master_key.split(","))):
         try:
             key = base64.b64decode(text, validate=True)
-            if len(key) != MASTER_BYTES:
-                raise ValueError
-            ciphers.append(AESGCM(key))
         except (binascii.Error, ValueError):
-            raise LogFault("LANGLOG_MASTER_KEY must be 32 bytes in base64 (openssl rand -base64 32)") from None
-    return ciphers
+            key = b""
+        if len(key) != MASTER_BYTES:
+            raise LogFault("LANGLOG_MASTER_KEY must be 32 bytes in base64 (openssl rand -base64 32)")
+        keys.append(key)
+    return keys
+
+
+def _masters(settings: Settings) -> list[AESGCM]:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return [AESGCM(key) for key in master_keys(settings)]

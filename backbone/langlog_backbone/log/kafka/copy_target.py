@@ -172,9 +172,16 @@ async def topics_there(bootstrap: str, settings: Settings) -> set[str]:
 
 async def members_of(bootstrap: str, settings: Settings, group: str) -> int:
     """How many processes are in one of langlog's groups at the moment. Raises LogUnavailable."""
-    async with _admin(bootstrap, settings) as admin:
-        responses = await admin.describe_consumer_groups([settings.topic_prefix + group])
-    return sum(len(described[5]) for response in responses for described in response.groups)
+    async with _admin(bootstrap, settings) as admin, asyncio.timeout(ADMIN_TIMEOUT_S):
+        while True:
+            try:
+                responses = await admin.describe_consumer_groups([settings.topic_prefix + group])
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(APPLIED_PAUSE_S)  # nothing signals that the group has a coordinator
+                continue
+            return sum(len(described[5]) for response in responses for described in response.groups)
 
 
 @contextlib.asynccontextmanager
