@@ -119,6 +119,10 @@ class Carrying:
             return
         with await self._source.history(head) as history:
             graph_id = thread.graph_id or self._selection.graph
+            if graph_id is None and len(graphs) == 1:
+                graph_id = graphs[0]
+            if history.kind == "rows":
+                thread.body["metadata"]["graph_id"] = graph_id
             if history.checkpoints and graph_id not in graphs:
                 report.lost("threads", id, _no_graph(graph_id, graphs))
                 return
@@ -225,6 +229,7 @@ def _parts(history: History, known: set[str]) -> Iterator[tuple[list[Any], bool]
     size = 0
     for one in history:
         if one.id in known:
+            history.skip(one)
             continue
         if part and (size + one.size > PART_BYTES or len(inside) >= PART_CHECKPOINTS):
             yield part, False

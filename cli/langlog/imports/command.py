@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .report import Report
 
 KINDS = ("assistants", "threads", "store", "crons")
+POSTGRES = ("postgresql", "postgres")
 AT_ONCE = 4
 
 
@@ -40,7 +41,7 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]
     "source",
     required=True,
     metavar="ADDRESS",
-    help="What to read: http(s)://… of a server of this API.",
+    help="What to read: http(s)://… of a server of this API, or postgresql://… of the published Postgres saver's tables.",
 )
 @click.option("--to", "url", help="The langlog server to write to.  [LANGLOG_URL; that of langlog dev on this machine]")
 @click.option(
@@ -63,7 +64,7 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]
     "--threads-where", multiple=True, metavar="KEY=TEXT", help="Only threads with this metadata; may be repeated."
 )
 @click.option("--since", type=options.Moment(), help=f"Only threads and items changed since. {options.TIME}.")
-@click.option("--graph", metavar="ID", help="Graph of threads that name none.")
+@click.option("--graph", metavar="ID", help="Graph of threads that name none, as those of the Postgres saver.")
 @click.option("--enable-crons", is_flag=True, help="Crons make runs here from now on; without this they are paused.")
 @click.option(
     "--at-once", type=click.IntRange(1, 64), default=AT_ONCE, show_default=True, help="Threads at the same time."
@@ -122,21 +123,30 @@ async def _import(
     as_json: bool,
 ) -> int:
     from ..lists.commands import address_of
-    from .http import JsonServer
+    from .http import JsonServer, Unanswered
     from .report import Report, print_report
 
     scheme = source.partition("://")[0].lower()
-    if scheme not in ("http", "https"):
+    if scheme not in ("http", "https", *POSTGRES):
         raise click.BadParameter(
-            f"{_shown(source)!r} is no address such as http://127.0.0.1:2025",
+            f"{_shown(source)!r} is no address such as http://127.0.0.1:2025 or postgresql://host/database",
             param_hint="--from",
         )
     report = Report(_shown(source), dry=dry)
-    async with JsonServer(address_of(settings), headers, "target", "--to") as target:
-        from .api_source import ApiSource
+    try:
+        async with JsonServer(address_of(settings), headers, "target", "--to") as target:
+            if scheme in POSTGRES:
+                from .postgres_source import PostgresSource
 
-        async with JsonServer(_plain(source), source_headers, "source", "--from") as server:
-            await _carry(ApiSource(server), target, report, selection, at_once)
+                async with PostgresSource(source, report) as tables:
+                    await _carry(tables, target, report, selection, at_once)
+            else:
+                from .api_source import ApiSource
+
+                async with JsonServer(_plain(source), source_headers, "source", "--from") as server:
+                    await _carry(ApiSource(server), target, report, selection, at_once)
+    except Unanswered as error:  # before anything was read
+        report.stopped = str(error)
     print_report(report, as_json=as_json)
     return 1 if report.failed else 0
 

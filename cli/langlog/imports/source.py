@@ -23,6 +23,8 @@ class ThreadHead(msgspec.Struct):
     updated_at: str | None = None
     original_id: str | None = None
     """At the source, if it is not a UUID."""
+    created_at: str | None = None
+    graph_id: str | None = None
 
 
 class Thread(msgspec.Struct):
@@ -35,7 +37,7 @@ class Thread(msgspec.Struct):
 
 
 class Checkpoint(msgspec.Struct):
-    """Where one checkpoint of a history is in the file. ``light``: what its children need of it, JSON."""
+    """Where one checkpoint of a history is in the file. ``light``: JSON of what its children need of it; of rows, names of its values."""
 
     id: str
     parent_id: str | None
@@ -52,8 +54,10 @@ class History:
         self.checkpoints: list[Checkpoint] = []
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._size, self._most = 0, bytes_max
+        self._sent: set[tuple[str, ...]] = set()
+        """Of rows: values that came with an earlier checkpoint."""
 
-    def add(self, id: str, parent_id: str | None, body: Row, light: Row) -> None:
+    def add(self, id: str, parent_id: str | None, body: Row, light: Any) -> None:
         """Raises TooLarge."""
         data = msgspec.json.encode(body)
         if self._size + len(data) > self._most:
@@ -71,8 +75,21 @@ class History:
         self.checkpoints.extend(checkpoints)
 
     def body(self, checkpoint: Checkpoint) -> bytes:
+        """What is sent of it: of rows without the values that came with an earlier one. Called in order, or `skip`."""
         self._file.seek(checkpoint.start)
-        return self._file.read(checkpoint.size)
+        data = self._file.read(checkpoint.size)
+        if self.kind == "history":
+            return data
+        row = msgspec.json.decode(data)
+        space = row["checkpoint_ns"]
+        row["blobs"] = [b for b in row["blobs"] if (space, b["channel"], b["version"]) not in self._sent]
+        self.skip(checkpoint)
+        return msgspec.json.encode(row)
+
+    def skip(self, checkpoint: Checkpoint) -> None:
+        """The target has it."""
+        if self.kind == "rows":
+            self._sent.update(tuple(value) for value in msgspec.json.decode(checkpoint.light))
 
     def parents(self) -> set[str]:
         return {one.parent_id for one in self.checkpoints if one.parent_id is not None}

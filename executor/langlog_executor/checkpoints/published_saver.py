@@ -1,0 +1,166 @@
+"""The tables of the published Postgres saver (``langgraph-checkpoint-postgres``), read by the saver's own classes, for an import.
+
+Values are not decoded here: the saver gets a serializer that keeps type and bytes. A worker of the target decodes them, by the
+project's serializer, which executes no code. Connections only read. Not safe for concurrent use beyond what the saver's lock gives.
+
+Death: a lost database raises `TablesUnreadable`; nothing is held that must survive.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import msgspec
+from langlog_backbone.postgres.database import load_sql
+
+SQL = load_sql("langlog_executor", "published_tables.sql")
+PAGE = 50
+"""Checkpoints of a thread that are read at a time, with all values of each."""
+CONNECT_S = 10
+READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=600000"
+EXTRA = "this needs the package of the published saver: pip install 'langlog[import]'"
+JSON_TYPE = "json"
+"""Type of values that the saver keeps in the checkpoint itself: texts, numbers, true, false, null."""
+
+
+class TablesUnreadable(Exception):
+    """The database is away, or has no such tables. The text holds no password."""
+
+
+class Kept(NamedTuple):
+    """A value as it is stored."""
+
+    type: str
+    data: bytes
+
+
+class KeepingSerializer:
+    """Gives back what is stored, undecoded. Writing is refused."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        raise TypeError("the tables are only read")
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Kept:
+        return Kept(data[0], bytes(data[1] or b""))
+
+
+class PublishedTables:
+    """One database, for the length of an ``async with``."""
+
+    def __init__(self, uri: str, name: str) -> None:
+        """``name``: the address without credentials."""
+        self._uri, self._name = uri, name
+
+    async def __aenter__(self) -> PublishedTables:
+        """Raises TablesUnreadable."""
+        try:
+            import psycopg
+            from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+            from psycopg.rows import dict_row
+        except ImportError:
+            raise TablesUnreadable(EXTRA) from None
+        self._error: type[Exception] = psycopg.Error
+        try:
+            self._connection: Any = await psycopg.AsyncConnection.connect(
+                self._uri,
+                autocommit=True,
+                prepare_threshold=0,
+                row_factory=dict_row,
+                connect_timeout=CONNECT_S,
+                options=READ_ONLY,
+            )
+        except (psycopg.Error, UnicodeError, ValueError) as error:
+            # what libpq says of an address may repeat the address
+            reason = str(error).strip() if self._uri not in str(error) else type(error).__name__
+            raise TablesUnreadable(f"cannot connect to {self._name}: {reason}") from None
+        self._saver = AsyncPostgresSaver(self._connection, serde=KeepingSerializer())
+        row = (await self._rows("tables"))[0]
+        self.has_store: bool = row["store"]
+        if not row["checkpoints"]:
+            await self._connection.close()
+            raise TablesUnreadable(
+                f"{self._name} has no table checkpoints in its search_path: name the database of the saver, "
+                "and its schema with ?options=-csearch_path%3Dschema"
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
+
+    async def count(self) -> int:
+        """Threads. Raises TablesUnreadable."""
+        return int((await self._rows("count"))[0]["count"])
+
+    async def threads(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """``thread_id``, ``created_at``, ``updated_at``, ``graph_id``; in pages, by id. Raises TablesUnreadable."""
+        after = ""
+        while page := await self._rows("threads", after):
+            yield page
+            after = page[-1]["thread_id"]
+
+    async def checkpoints(self, thread_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Rows as a worker takes them (`imported_rows.StoredRow`), newest first. ``blobs`` has all values of the checkpoint, with
+        ``version`` beside each. Raises TablesUnreadable."""
+        config: Any = {"configurable": {"thread_id": thread_id}}
+        before: Any = None
+        while True:
+            number = 0
+            try:
+                async for stored in self._saver.alist(config, before=before, limit=PAGE):
+                    number += 1
+                    before = {"configurable": {"checkpoint_id": stored.config["configurable"]["checkpoint_id"]}}
+                    yield _row(stored)
+            except self._error as error:
+                raise self._unreadable(error) from None
+            if number < PAGE:
+                return
+
+    async def items(self) -> AsyncIterator[dict[str, Any]]:
+        """Rows of the store's table. Raises TablesUnreadable."""
+        after = ("", "")
+        while page := await self._rows("items", *after):
+            for row in page:
+                yield row["item"]
+            after = page[-1]["item"]["prefix"], page[-1]["item"]["key"]
+
+    async def _rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        try:
+            async with self._saver.lock:
+                cursor = await self._connection.execute(SQL[statement], values or None)
+                rows: list[dict[str, Any]] = await cursor.fetchall()
+        except self._error as error:
+            raise self._unreadable(error) from None
+        return rows
+
+    def _unreadable(self, error: Exception) -> TablesUnreadable:
+        return TablesUnreadable(f"{self._name} cannot be read: {str(error).strip()}")
+
+
+def _row(stored: Any) -> dict[str, Any]:
+    at = stored.config["configurable"]
+    checkpoint = {name: value for name, value in stored.checkpoint.items() if name != "channel_values"}
+    versions = checkpoint.get("channel_versions") or {}
+    values: dict[str, Any] = stored.checkpoint.get("channel_values") or {}
+    return {
+        "checkpoint_id": at["checkpoint_id"],
+        "checkpoint_ns": at.get("checkpoint_ns") or "",
+        "parent_id": stored.parent_config["configurable"]["checkpoint_id"] if stored.parent_config else None,
+        "checkpoint": checkpoint,
+        "metadata": stored.metadata or {},
+        "channels": list(values),
+        "blobs": [
+            {"channel": channel, "version": str(versions.get(channel, "")), **_encoded(value)}
+            for channel, value in values.items()
+        ],
+        "writes": [
+            {"task_id": task_id, "channel": channel, **_encoded(value)}
+            for task_id, channel, value in stored.pending_writes or []
+        ],
+    }
+
+
+def _encoded(value: Any) -> dict[str, str]:
+    kept = value if isinstance(value, Kept) else Kept(JSON_TYPE, msgspec.json.encode(value))
+    return {"type": kept.type, "data": base64.b64encode(kept.data).decode()}
