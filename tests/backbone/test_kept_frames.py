@@ -65,6 +65,25 @@ async def test_frames_of_many_runs_stay_within_the_bound_and_it_counts_what_redi
     assert await batches_of(pipe, "t0") == 0
 
 
+async def test_the_frames_of_a_short_run_take_less_than_a_kilobyte_once_it_has_ended(
+    kept: KeptFrames, pipe: RedisPipe
+) -> None:
+    for n in range(100):
+        for running in (True, False):
+            kept.add(f"short{n}", BODY[:150])
+            kept.note(f"short{n}", 150 + BATCH_BYTES, running=running, followed=bool(n % 2))
+    used = [int(await pipe.call("MEMORY", "USAGE", key)) for key in await pipe.call("KEYS", pipe.key("frame*"))]
+    assert sum(used) < 100 * 1_000
+    assert sum(used) == pytest.approx((await kept.counts()).bytes, rel=0.25)
+    assert [batch[1][1] for batch in await pipe.call("XRANGE", pipe.key(channels.frames("short1")), "-", "+")] == [
+        BODY[:150],
+        BODY[:150],
+    ]
+    assert await pipe.call("TTL", pipe.key(channels.frames("short1"))) > 0
+    kept.add("short1", BODY)  # the next run of the thread goes on with it
+    assert await batches_of(pipe, "short1") == 3
+
+
 async def test_what_nobody_followed_goes_first_and_what_is_being_written_last(
     kept: KeptFrames, pipe: RedisPipe
 ) -> None:

@@ -25,12 +25,14 @@ from .client import RedisPipe
 
 NOTE_BYTES = 262_144
 """A stream that has grown by this much since its last note is noted again."""
-THREAD_BYTES = 900
-"""What a stream takes in Redis besides its batches, the index included (measured)."""
+THREAD_BYTES = 350
+"""What a stream takes in Redis besides its batches, the index included (measured), once its run has ended."""
 BATCH_BYTES = 48
 """What a batch takes besides its body (measured)."""
 DROPS_PER_NOTE = 64
 """Streams that one note removes, or halves, at most: it must not hold up Redis."""
+SMALL_BYTES = 4_096
+"""A stream of fewer bytes takes no more than they are once its run has ended."""
 SHARE_OF_MAXMEMORY = 0.5
 """Of Redis' ``maxmemory``, where that is set, frames take at most this share."""
 
@@ -73,6 +75,11 @@ if thread ~= '' then
     redis.call('ZADD', order, CLASS * (2 * running + followed) + now, thread)
     redis.call('ZADD', expiry, now + keep_ms, thread)
     redis.call('PEXPIRE', prefix .. thread, keep_ms)
+    -- Redis makes room for 4 KiB of batches when a stream begins: what is small, and written no more, is stored anew without it
+    if running == 0 and (tonumber(redis.call('HGET', sizes, thread)) or 0) < tonumber(ARGV[12]) then
+      local whole = redis.pcall('DUMP', prefix .. thread)
+      if type(whole) == 'string' then redis.pcall('RESTORE', prefix .. thread, keep_ms, whole, 'REPLACE') end
+    end
   end
 end
 
@@ -108,7 +115,7 @@ return bytes
 """
 """ARGV: prefix of streams, thread ('' none), bytes added (negative: the stream goes), 1 while its run executes, 1 if somebody
 followed it, time to live (ms), time to live if followed (ms), bound (bytes), `THREAD_BYTES`, `DROPS_PER_NOTE`, a bound
-from now on ('' none)."""
+from now on ('' none), `SMALL_BYTES`."""
 
 
 class Counts(NamedTuple):
@@ -173,5 +180,5 @@ class KeptFrames:
         return (
             *("EVAL", _NOTE, len(self._keys), *self._keys, self._streams, thread_id, added),
             *(int(running), int(followed), int(keep_s * 1000), int(settings.frames_kept_s * 1000)),
-            *(settings.frames_max_bytes, THREAD_BYTES, DROPS_PER_NOTE, limit),
+            *(settings.frames_max_bytes, THREAD_BYTES, DROPS_PER_NOTE, limit, SMALL_BYTES),
         )
