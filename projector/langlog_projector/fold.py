@@ -83,7 +83,13 @@ class Fold:
             case ev.RunRolledBack() | ev.RunDeleted() | ev.CheckpointsDeleted():
                 if event.thread_id in changes.checkpoints or event.thread_id in changes.writes:
                     return True
-            case ev.CheckpointWritten() | ev.CheckpointWrites() | ev.CheckpointPart() | ev.StateUpdated():
+            case (
+                ev.CheckpointWritten()
+                | ev.CheckpointWrites()
+                | ev.CheckpointSteps()
+                | ev.CheckpointPart()
+                | ev.StateUpdated()
+            ):
                 return changes.thins(event.thread_id)
             case _:
                 pass
@@ -100,6 +106,7 @@ class Fold:
                 | ev.RunFrames()
                 | ev.CheckpointWritten()
                 | ev.CheckpointWrites()
+                | ev.CheckpointSteps()
                 | ev.CheckpointPart()
                 | ev.RunResultPart()
             ):
@@ -339,6 +346,7 @@ class Fold:
         | ev.RunFrames
         | ev.CheckpointWritten
         | ev.CheckpointWrites
+        | ev.CheckpointSteps
         | ev.CheckpointPart
         | ev.RunResultPart,
         at: datetime,
@@ -357,16 +365,24 @@ class Fold:
                 )
             case ev.CheckpointWrites():
                 self._writes(event.thread_id, cp.decode_writes(event.body), event.run_id)
+            case ev.CheckpointSteps():
+                for index, step in enumerate(event.steps):
+                    if step.writes:
+                        self._writes(event.thread_id, cp.decode_writes(step.body), event.run_id)
+                    else:
+                        body = cp.decode_checkpoint(step.body)
+                        self._checkpoint(event.thread_id, body, cp.log_position(offset, index), event.run_id)
             case ev.CheckpointPart():
                 received = self._receive(event)
                 if len(received.chunks) < event.count:
                     return
-                body = b"".join(received.chunks[n] for n in range(event.count))
+                whole = b"".join(received.chunks[n] for n in range(event.count))
                 self._discard_parts(event.blob_id)
                 if event.whole == ev.CheckpointWritten.TYPE:
-                    self._checkpoint(event.thread_id, cp.decode_checkpoint(body), cp.log_position(offset), event.run_id)
+                    body = cp.decode_checkpoint(whole)
+                    self._checkpoint(event.thread_id, body, cp.log_position(offset), event.run_id)
                 else:
-                    self._writes(event.thread_id, cp.decode_writes(body), event.run_id)
+                    self._writes(event.thread_id, cp.decode_writes(whole), event.run_id)
 
             case ev.RunResultPart():
                 self._receive(event)  # put together by the run's end

@@ -90,6 +90,7 @@ class Follower(msgspec.Struct):
                 | ev.RunFrames()
                 | ev.CheckpointWritten()
                 | ev.CheckpointWrites()
+                | ev.CheckpointSteps()
                 | ev.CheckpointPart()
                 | ev.RunResultPart()
             ) if event.run_id is not None:

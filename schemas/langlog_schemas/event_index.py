@@ -40,6 +40,7 @@ CODES: dict[str, int] = {
     "checkpoint.part": 22,
     "parked.released": 23,
     "run.result_part": 24,
+    "checkpoint.steps": 25,
 }
 """Type of an event without its version -> its code, which is stored: never change one, append others. A type that is not here
 has the code 0 and is found by every question for types, whose answer then looks at the record."""
@@ -52,6 +53,10 @@ class IndexEntry(NamedTuple):
     run_id: str
     """Empty: of the thread itself."""
     code: int
+
+
+HELD: dict[str, frozenset[str]] = {"checkpoint.steps": frozenset(("checkpoint.written", "checkpoint.writes"))}
+"""A type that holds others: a question for those finds it as well."""
 
 
 def unversioned(type_name: str) -> str:
@@ -97,10 +102,12 @@ def matches(type_name: str, types: tuple[str, ...]) -> bool:
 def _matches(requested: str, short: str) -> bool:
     if requested.endswith("."):
         return (PREFIX + short).startswith(requested) or short.startswith(requested)
-    return requested.removeprefix(PREFIX) in (short, unversioned(short))
+    requested, name = requested.removeprefix(PREFIX), unversioned(short)
+    return requested in (short, name) or unversioned(requested) in HELD.get(name, ())
 
 
 def _may_match(requested: str, name: str) -> bool:
     if requested.endswith("."):
         return (PREFIX + name).startswith(requested) or name.startswith(requested)
-    return unversioned(requested.removeprefix(PREFIX)) == name
+    wanted_name = unversioned(requested.removeprefix(PREFIX))
+    return wanted_name == name or wanted_name in HELD.get(name, ())

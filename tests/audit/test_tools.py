@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.stack.audit_events import each_step
 from tests.stack.command_line import Done, carried_out_here, langlog_here
 from tests.stack.server import LiveServer, kafka_env
 
@@ -72,7 +73,9 @@ def test_the_api_tells_all_that_happened_on_either_log(scene: Scene) -> None:
     assert offsets == sorted(set(offsets))
     runs = {e["run_id"] for e in events if e["run_id"]}
     assert runs == {scene.run_id, scene.asked, scene.answered, *scene.remembered}
-    written = [e for e in events if e["type"] == "langlog.checkpoint.written.v1" and e["run_id"] == scene.run_id]
+    written = [
+        e for e in each_step(events) if e["type"] == "langlog.checkpoint.written.v1" and e["run_id"] == scene.run_id
+    ]
     assert [w["data"]["metadata"]["step"] for w in written] == [-1, 0, 1, 2]
     assert set(written[2]["data"]["changed"]) >= {"total", "notes"}
     ends = [e for e in events if e["type"] == "langlog.run.succeeded.v1"]
@@ -162,8 +165,8 @@ def test_a_thread_is_shown_as_of_a_time_and_a_position(scene: Scene) -> None:
     over_http = requests.get(url, params={"as_of": end["time"]}, timeout=LIMIT_S).json()
     assert over_http["values"] == after["values"]
     assert over_http["as_of"]["checkpoint_id"] == after["checkpoint_id"] == over_http["checkpoint"]["checkpoint_id"]
-    middle = next(e for e in events if e["data"] and e["data"].get("metadata", {}).get("step") == 1)
-    over_http = requests.get(url, params={"as_of": str(middle["position"]["offset"])}, timeout=LIMIT_S).json()
+    middle = next(e for e in each_step(events) if e["data"] and e["data"].get("metadata", {}).get("step") == 1)
+    over_http = requests.get(url, params={"as_of": middle["time"]}, timeout=LIMIT_S).json()
     assert over_http["values"] == {"total": 3, "notes": ["first"]} and over_http["next"] == ["second"]
     assert over_http["as_of"]["status"] == "busy"
     long_ago = requests.get(url, params={"as_of": "2020-01-01T00:00:00Z"}, timeout=LIMIT_S)
@@ -317,7 +320,9 @@ graph = steps._two("second", second)
 def test_it_goes_on_from_a_checkpoint_of_the_run(scene: Scene) -> None:
     events = scene.events(f"/threads/{scene.thread_id}/runs/{scene.run_id}")
     middle = next(
-        e["data"]["checkpoint_id"] for e in events if e["data"] and e["data"].get("metadata", {}).get("step") == 1
+        e["data"]["checkpoint_id"]
+        for e in each_step(events)
+        if e["data"] and e["data"].get("metadata", {}).get("step") == 1
     )
     told = replay(scene, scene.run_id, "--checkpoint", middle, code=0).out
     assert "second: same" in told and "first" not in told

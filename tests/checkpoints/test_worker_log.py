@@ -18,7 +18,7 @@ from langlog_executor.runtime import records as worker_log
 from langlog_executor.runtime.io_loop import IoLoop
 from langlog_executor.runtime.records import RecordsClosed, RunRecords
 from langlog_schemas import events
-from langlog_schemas.events import CheckpointPart, CheckpointWritten, RunStarted
+from langlog_schemas.events import CheckpointPart, CheckpointSteps, CheckpointWrites, CheckpointWritten, RunStarted
 from langlog_schemas.messages import Task
 
 from tests.stack.sources import in_virtual_time
@@ -94,6 +94,46 @@ async def test_records_keep_the_order_of_emitting_and_carry_run_attempt_and_sequ
     assert log.records[0].key == "t1"
     assert log.records[0].headers["ce_type"] == "langlog.run.started.v1"
     assert records.last_offset(0) == 4
+
+
+def written(n: int, thread_id: str = "t1", size: int = 10) -> CheckpointWritten:
+    return CheckpointWritten(thread_id=thread_id, run_id="r1", attempt=2, body=b"%d" % n + b"c" * size)
+
+
+def writes(n: int) -> CheckpointWrites:
+    return CheckpointWrites(thread_id="t1", run_id="r1", attempt=2, body=b"w%d" % n)
+
+
+async def test_checkpoints_and_writes_that_follow_one_another_share_a_record_with_the_number_of_the_last(
+    io: IoLoop, log: FakeLog
+) -> None:
+    records = RunRecords(io, TASK, "t1")
+    emitted = [written(1), writes(1), written(2), started(0), written(3), written(4, "t2"), writes(2), written(5)]
+    for event in emitted:
+        records.emit(event)
+    await records.flush()
+    assert log.ids() == [f"r1-2-{n}" for n in (3, 4, 5, 6, 8)]
+    told: list[Any] = []
+    for record in log.records:
+        event = events.decode(record.headers["ce_type"].removeprefix("langlog."), record.value)
+        assert record.key == event.key
+        told += event.events() if isinstance(event, CheckpointSteps) else [event]
+    assert told == emitted
+
+
+async def test_steps_say_when_each_was_made_and_stay_below_what_a_record_may_hold(io: IoLoop, log: FakeLog) -> None:
+    records = RunRecords(io, TASK, "t1")
+    emitted = [written(n, size=400) for n in range(6)]
+    for event in emitted:
+        records.emit(event)
+    await records.flush()
+    made = [events.decode("checkpoint.steps.v1", record.value) for record in log.records]
+    assert [event for one in made if isinstance(one, CheckpointSteps) for event in one.events()] == emitted
+    assert len(made) > 1 and all(len(record.value) < 2_000 for record in log.records)
+    for one in made:
+        assert isinstance(one, CheckpointSteps)
+        times = [step.after_us for step in one.steps]
+        assert times[0] == 0 and times == sorted(times)
 
 
 async def test_records_of_many_threads_are_all_there_and_numbered_without_gaps(io: IoLoop, log: FakeLog) -> None:

@@ -191,7 +191,7 @@ async def test_the_log_can_be_read_while_the_server_runs(server: LiveServer, cli
         "run.created.v1",
         "run.dispatched.v1",
         "run.started.v1",
-        "checkpoint.written.v1",
+        "checkpoint.steps.v1",
         "run.succeeded.v1",
     ):
         assert needed in types

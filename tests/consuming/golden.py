@@ -90,6 +90,7 @@ NUMBERS = {"status": 409, "index": 0, "count": 1, "attempt": 1, "ordinal": 7}
 BODIES = {
     ev.CheckpointWritten: cp.encode(WRITTEN),
     ev.CheckpointWrites: cp.encode(WRITES),
+    ev.Step: cp.encode(WRITES),
     ev.CheckpointPart: cp.encode(WRITTEN),
     ev.RunFrames: frames.encode(FRAMES),
     snapshots.ThreadSnapshot: snapshots.encode_rows(ROWS),

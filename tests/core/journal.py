@@ -208,6 +208,12 @@ def _record(kind: str, n: int, m: int, thread_id: str, run_id: str, attempt: int
             return ev.RunFrames(**of, first_sequence=n, frames=b"f")
         case "checkpoint":
             return ev.CheckpointWritten(**of, body=cp.encode(_checkpoint(n, run_id, m)))
+        case "steps":
+            steps = [
+                ev.Step(True, 0, cp.encode(_writes(n, m - 1, run_id))),
+                ev.Step(False, m, cp.encode(_checkpoint(n + 1, run_id, m))),
+            ]
+            return ev.CheckpointSteps(**of, steps=steps)
         case "writes":
             return ev.CheckpointWrites(**of, body=cp.encode(_writes(n, m - 1, run_id)))
         case _:
@@ -385,7 +391,7 @@ worker_records = all_of(
     SHORT_RUNS[:2],
     (1, 2),
     (True, True, True, False),
-    ("started", "frames", "checkpoint", "checkpoint", "writes", "part", "part"),
+    ("started", "frames", "checkpoint", "checkpoint", "steps", "writes", "part", "part"),
     range(5),
     range(4),
 )

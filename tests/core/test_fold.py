@@ -22,6 +22,7 @@ from langlog_projector.fold import Fences, Fold
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
+from msgspec.structs import replace
 
 from .histories import causes, decide_all, histories
 
@@ -64,6 +65,17 @@ def _worker_records(thread_id: str, run_id: str, attempt: int, time: str) -> lis
         Entry(ev.RunStarted(**place, worker="w"), time, None),
         Entry(ev.CheckpointWritten(**place, body=cp.encode(checkpoint)), time, None),
         Entry(ev.CheckpointWrites(**place, body=cp.encode(writes)), time, None),
+        Entry(
+            ev.CheckpointSteps(
+                **place,
+                steps=[
+                    ev.Step(True, 0, cp.encode(replace(writes, task_id="another"))),
+                    ev.Step(False, 5, cp.encode(replace(checkpoint, checkpoint_id=f"{run_id}-{attempt}-next"))),
+                ],
+            ),
+            time,
+            None,
+        ),
     ]
 
 

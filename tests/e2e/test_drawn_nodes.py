@@ -11,6 +11,7 @@ import httpx
 from langgraph_sdk.client import LangGraphClient
 
 from tests.protocol.following import Thread
+from tests.stack.audit_events import each_step
 from tests.stack.server import LiveServer
 
 LIMIT_S = 90.0
@@ -42,7 +43,7 @@ async def test_streams_and_log_name_the_nodes_of_the_drawing(client: LangGraphCl
     assert streamed == {"tasks": ran, "updates": ran}
     async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
         page = (await http.get(f"/threads/{thread}/events?type=checkpoint.writes&limit=1000")).json()
-    data = [event["data"] for event in page["events"]]
+    data = [e["data"] for e in each_step(page["events"]) if e["type"] == "langlog.checkpoint.writes.v1"]
     # the streaming protocol tells of subgraphs, by their namespaces
     protocol: set[str] = set()
     async with aiohttp.ClientSession() as session:

@@ -146,7 +146,7 @@ def test_the_records_of_a_thread_are_found_with_their_bodies(scene: Scene) -> No
     page = scene.get(f"/operator/log/records?key={scene.thread_id}&limit=500")
     types = [record["type"] for record in page["records"]]
     assert types[-1] == "thread.create.v1" or types[-1] == "thread.created.v1"
-    assert {"run.create.v1", "run.created.v1", "checkpoint.written.v1", "run.succeeded.v1"} <= set(types)
+    assert {"run.create.v1", "run.created.v1", "checkpoint.steps.v1", "run.succeeded.v1"} <= set(types)
     assert page["cursor"] is None
     record = page["records"][0]
     path = f"/operator/log/records/{record['topic']}/{record['partition']}/{record['offset']}"

@@ -77,7 +77,7 @@ async def test_a_run_is_one_trace_from_the_request_to_the_projection_of_its_end(
         "node model",
         "model ScriptedModel",
     ]
-    assert trace.path("project checkpoint.written.v1") == [*asked, "run agent", "project checkpoint.written.v1"]
+    assert trace.path("project checkpoint.steps.v1") == [*asked, "run agent", "project checkpoint.steps.v1"]
     assert trace.path(last) == [*asked, "run agent", "decide run.finish.v1", last]
     run = trace.spans["run agent"]
     assert run.attributes["langlog.thread_id"] == thread_id

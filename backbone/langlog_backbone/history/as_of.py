@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from langlog_schemas import checkpoints as cp
@@ -25,8 +25,9 @@ from .audit import Audit, EventQuery
 from .thread_snapshot import ThreadRows
 
 _FROM_WORKERS = frozenset(ix.CODES[ix.unversioned(e.TYPE)] for e in ev.WORKER_EVENTS)
-_WRITTEN, _PART, _UPDATED = (
-    ix.CODES[ix.unversioned(e.TYPE)] for e in (ev.CheckpointWritten, ev.CheckpointPart, ev.StateUpdated)
+_WRITTEN, _STEPS, _PART, _UPDATED = (
+    ix.CODES[ix.unversioned(e.TYPE)]
+    for e in (ev.CheckpointWritten, ev.CheckpointSteps, ev.CheckpointPart, ev.StateUpdated)
 )
 _TABLES = ("threads", "runs", "checkpoints", "checkpoint_parts", "thread_events")
 """What is needed of a snapshot."""
@@ -93,7 +94,8 @@ async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf
             elif not event.keep_latest:
                 cleared = entry.offset
     kept = [p for p in entries if p.run_id not in gone and p.offset > cleared]
-    checkpoint_id = await _head(audit, thread_id, kept, {} if base is None else base.pieces())
+    moment = at if isinstance(at, datetime) else None
+    checkpoint_id = await _head(audit, thread_id, kept, {} if base is None else base.pieces(), moment)
     if checkpoint_id is None and base is not None and cleared < 0:
         checkpoint_id = base.head(gone)
     if entries and await audit.cut_below(thread_id) > entries[0].offset:
@@ -141,9 +143,11 @@ async def _position(audit: Audit, thread_id: str, entries: Sequence[IndexEntry],
     return -1
 
 
-async def _head(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], begun: BlobParts) -> str | None:
+async def _head(
+    audit: Audit, thread_id: str, entries: Sequence[IndexEntry], begun: BlobParts, moment: datetime | None
+) -> str | None:
     """The last checkpoint of the root namespace among these; ``begun``: parts from before them. Raises NotInLog."""
-    written = [entry for entry in entries if entry.code in (_WRITTEN, _PART, _UPDATED)]
+    written = [entry for entry in entries if entry.code in (_WRITTEN, _STEPS, _PART, _UPDATED)]
     for end in range(len(written), 0, -LOOK_BACK):
         chunk = written[max(0, end - LOOK_BACK) : end]
         records = {entry.offset: record async for entry, record in audit.records(thread_id, chunk)}
@@ -151,19 +155,30 @@ async def _head(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], beg
             record = records.get(entry.offset)
             if record is None:
                 raise NotInLog(f"the log no longer holds offset {entry.offset} of thread {thread_id}")
-            checkpoint_id = await _checkpoint_of(audit, thread_id, _event(record), written[:n], begun)
+            checkpoint_id = await _checkpoint_of(
+                audit, thread_id, _event(record), written[:n], begun, _since(record, moment)
+            )
             if checkpoint_id is not None:
                 return checkpoint_id
     return None
 
 
 async def _checkpoint_of(
-    audit: Audit, thread_id: str, event: ev.AnyEvent | None, before: Sequence[IndexEntry], begun: BlobParts
+    audit: Audit,
+    thread_id: str,
+    event: ev.AnyEvent | None,
+    before: Sequence[IndexEntry],
+    begun: BlobParts,
+    within: timedelta | None,
 ) -> str | None:
-    """Id of the root checkpoint that an event brought, if it did."""
+    """Id of the last root checkpoint that an event brought, if it did. ``within``: what was made so long after its time counts."""
     match event:
         case ev.CheckpointWritten():
             return _root(cp.decode_checkpoint(event.body))
+        case ev.CheckpointSteps():
+            counted = [s for s in event.steps if within is None or timedelta(microseconds=s.after_us) <= within]
+            written = [cp.decode_checkpoint(step.body) for step in reversed(counted) if not step.writes]
+            return next((id for body in written if (id := _root(body)) is not None), None)
         case ev.StateUpdated():
             bodies = [cp.decode_bundle(body).checkpoint for body in reversed(event.checkpoints)]
             return next((id for body in bodies if body is not None and (id := _root(body)) is not None), None)
@@ -178,6 +193,10 @@ async def _checkpoint_of(
             return _root(cp.decode_checkpoint(b"".join(pieces[n] for n in range(event.count))))
         case _:
             return None
+
+
+def _since(record: Record, moment: datetime | None) -> timedelta | None:
+    return None if moment is None else moment - datetime.fromisoformat(record.headers["ce_time"])
 
 
 def _root(body: cp.CheckpointBody) -> str | None:

@@ -133,6 +133,8 @@ def summary(event: ev.AnyEvent, *, with_frames: bool = False) -> dict[str, Any]:
             return {**_of(event), **checkpoint_summary(cp.decode_checkpoint(event.body)), "bytes": len(event.body)}
         case ev.CheckpointWrites():
             return {**_of(event), **writes_summary(cp.decode_writes(event.body)), "bytes": len(event.body)}
+        case ev.CheckpointSteps():
+            return {**_of(event), "steps": [step_summary(step) for step in event.steps]}
         case ev.CheckpointPart():
             part = {"whole": envelope.PREFIX + event.whole, "blob_id": event.blob_id}
             return {**_of(event), **part, "index": event.index, "count": event.count, "bytes": len(event.body)}
@@ -159,6 +161,17 @@ def summary(event: ev.AnyEvent, *, with_frames: bool = False) -> dict[str, Any]:
 
 
 SUMMARIZED = ev.MSGPACK_EVENTS | {ev.StateUpdated.TYPE}
+
+
+def step_summary(step: ev.Step) -> dict[str, Any]:
+    """``type``: of the record that it would be by itself."""
+    of = ev.CheckpointWrites if step.writes else ev.CheckpointWritten
+    content = (
+        writes_summary(cp.decode_writes(step.body))
+        if step.writes
+        else checkpoint_summary(cp.decode_checkpoint(step.body))
+    )
+    return {"type": envelope.PREFIX + of.TYPE, "after_us": step.after_us, **content, "bytes": len(step.body)}
 
 
 def checkpoint_summary(body: cp.CheckpointBody) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
@@ -165,6 +166,22 @@ async def _cut_off(log: Log, thread_id: str, entries: Sequence[RecordedEvent]) -
     first = entries[0].event
     made = isinstance(first, ev.ThreadCreated) or (isinstance(first, ev.RunCreated) and first.creates_thread)
     return 0 if made or not (await log.start_offsets(ev.RUN_EVENTS))[log.partition_of(thread_id)] else 1
+
+
+def each_step(entries: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+    """Checkpoints and writes that share a record, as an event each."""
+    separate: list[RecordedEvent] = []
+    for recorded in entries:
+        event, record = recorded.event, recorded.record
+        if not isinstance(event, ev.CheckpointSteps):
+            separate.append(recorded)
+            continue
+        begun = datetime.fromisoformat(record.headers["ce_time"])
+        for step, one in zip(event.steps, event.events(), strict=True):
+            time = (begun + timedelta(microseconds=step.after_us)).isoformat(timespec="microseconds")
+            own = msgspec.structs.replace(record, headers={**record.headers, "ce_time": time})
+            separate.append(recorded._replace(record=own, event=one))
+    return separate
 
 
 def decoded(record: Record) -> AnyEvent | None:

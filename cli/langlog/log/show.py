@@ -62,6 +62,7 @@ async def _show(settings: Settings, run_id: str, thread_id: str | None, *, as_js
 async def _print_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id: str | None, *, as_json: bool) -> int:
     import msgspec
     from langlog_backbone.history.event_view import causes, event_view
+    from langlog_backbone.history.thread_history import each_step
     from langlog_schemas import commands as cmd
 
     from .histories import history_reader
@@ -81,7 +82,7 @@ async def _print_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id
         return 1
     if not as_json:
         click.echo(title(history.entries, run_id, history.thread_id))
-        _print_timeline(history.entries)
+        _print_timeline(each_step(history.entries))
         return 0
     partition = log.partition_of(history.thread_id)
     decided = causes([recorded.record for recorded in history.entries])

@@ -48,6 +48,7 @@ def state(thread_id: str, at: int | datetime | None, project: Path | None, data_
 
 async def _state(settings: Settings, thread_id: str, at: int | datetime | None) -> int:
     import msgspec
+    from langlog_backbone.history.thread_history import each_step
     from langlog_backbone.postgres.database import connect_pool
 
     from ..whereabouts import log_and_read_model
@@ -69,7 +70,7 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
         if early is not None:
             click.echo(f"langlog: {early}", err=True)
             return 1
-        folded = state_of(history, until(history.entries, at), settings.project)
+        folded = state_of(history, until(each_step(history.entries), at), settings.project)
     if folded is None:
         then = "" if at is None else " then"
         click.echo(f"langlog: there is no thread {thread_id} in the log{then}", err=True)

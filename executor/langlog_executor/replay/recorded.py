@@ -38,13 +38,16 @@ class Recorded:
         self._parts: dict[str, dict[int, bytes]] = {}
         self._begin(snapshot)
 
-    def note(self, event: ev.AnyEvent) -> cp.CheckpointBody | cp.WritesBody | None:
-        """Fold an event; the checkpoint or writes that a worker's record brought, if it did."""
+    def note(self, event: ev.AnyEvent) -> cp.CheckpointBody | cp.WritesBody | None:  # noqa: C901 - one case an event
+        """Fold an event; the checkpoint or writes that a worker's record brought, if it brought one."""
         match event:
             case ev.CheckpointWritten():
                 return self._checkpoint(cp.decode_checkpoint(event.body), event.run_id)
             case ev.CheckpointWrites():
                 return self._write(cp.decode_writes(event.body), event.run_id)
+            case ev.CheckpointSteps():
+                for one in event.events():
+                    self.note(one)
             case ev.CheckpointPart():
                 parts = self._parts.setdefault(event.blob_id, {})
                 parts[event.index] = event.body

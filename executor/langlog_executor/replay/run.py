@@ -125,17 +125,18 @@ class Recording:
                 break
             if own and isinstance(event, ev.RunResultPart):
                 result[event.blob_id, event.index] = event.body
-            if not begun:
-                self.base.note(event)
-            body = self.all.note(event)
-            if own and body is not None and begun:
-                self.bodies.append(body)
-            if (
-                own
-                and isinstance(body, cp.CheckpointBody)
-                and (body.namespace, body.checkpoint_id) == ("", checkpoint_id)
-            ):
-                begun = True
+            for one in event.events() if isinstance(event, ev.CheckpointSteps) else (event,):
+                if not begun:
+                    self.base.note(one)
+                body = self.all.note(one)
+                if own and body is not None and begun:
+                    self.bodies.append(body)
+                if (
+                    own
+                    and isinstance(body, cp.CheckpointBody)
+                    and (body.namespace, body.checkpoint_id) == ("", checkpoint_id)
+                ):
+                    begun = True
         if not dispatched:
             raise CannotReplay("the run was never dispatched: there is nothing to run again")
         if not begun:

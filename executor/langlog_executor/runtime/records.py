@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 from langlog_backbone.log import PART_BYTES, LogUnavailable, NewRecord
 from langlog_backbone.log.records import event_record
-from langlog_backbone.time.clock import new_id, now_iso
+from langlog_backbone.time.clock import iso, new_id, now, now_iso
 from langlog_schemas import events
 from langlog_schemas.runs import results as run_results
 from langlog_schemas.runs.results import RunResult
@@ -38,10 +39,28 @@ FLOOD_LINGER_S = 0.012
 """… and this long after an append of at least `FLOOD_RECORDS`: a graph of many quick steps."""
 ENVELOPE_BYTES = 4_000
 """Room in a record for headers, key and the rest of the event, beside a checkpoint body."""
+STEP_BYTES = 20
+"""What a body takes beside itself in such a record, at most."""
+MICROSECOND = timedelta(microseconds=1)
 MAX_BACKLOG_BYTES = 32_000_000
 """`RecordSink.crowded` from here on: emitters should wait for `flush`."""
 
+STEPS_BYTES = 256_000
+"""Of the bodies in one record: what is larger gains nothing by company."""
+
 _Checkpoint = events.CheckpointWritten | events.CheckpointWrites
+
+
+class _Gathered(NamedTuple):
+    """A checkpoint or writes that wait to be appended. ``number``: the one that its record gets in the attempt."""
+
+    event: _Checkpoint
+    time: datetime
+    number: int
+
+    @property
+    def of(self) -> tuple[str, str | None, int]:
+        return self.event.thread_id, self.event.run_id, self.event.attempt
 
 
 class RecordsClosed(Exception):
@@ -82,7 +101,7 @@ class RunRecords:
         limit = min(io.backbone.settings.max_record_bytes, PART_BYTES)
         self._part_bytes = max(limit - ENVELOPE_BYTES, limit // 2)
         self._lock = threading.Lock()
-        self._waiting: list[NewRecord] = []
+        self._waiting: list[NewRecord | _Gathered] = []
         self._backlog = 0
         self._emitted = 0
         self._scheduled = False
@@ -103,11 +122,13 @@ class RunRecords:
         """Append soon, in the order of emitting. Raises what made an earlier append impossible."""
         if self._error is not None:
             raise self._error
-        if isinstance(event, _Checkpoint) and len(event.body) > self._part_bytes:
+        if not isinstance(event, _Checkpoint):
+            self._enqueue(event, events.encode(event))
+        elif len(event.body) > self._part_bytes:
             for part in self._split(event):
                 self._enqueue(part, events.encode(part))
         else:
-            self._enqueue(event, events.encode(event))
+            self._gather(event)
 
     def emit_result(self, run_id: str, attempt: int, result: RunResult) -> str:
         """What the run left behind, in as many records as it takes; the id under which its end names it."""
@@ -206,6 +227,16 @@ class RunRecords:
         if wake:
             self._io.post(self._start)
 
+    def _gather(self, event: _Checkpoint) -> None:
+        time = now()
+        with self._lock:
+            self._emitted += 1
+            self._waiting.append(_Gathered(event, time, self._emitted))
+            self._backlog += len(event.body)
+            wake, self._scheduled = not self._scheduled, True
+        if wake:
+            self._io.post(self._start)
+
     def _add(self, record: NewRecord, size: int) -> None:
         if self._error is not None:
             raise self._error
@@ -238,9 +269,11 @@ class RunRecords:
                     if not batch:
                         self._scheduled = False
                         return
-                await self._append(batch)
+                await self._append(self._records_of(batch))
                 with self._lock:
-                    self._backlog -= sum(len(record.value) for record in batch)
+                    self._backlog -= sum(
+                        len(one.event.body if isinstance(one, _Gathered) else one.value) for one in batch
+                    )
                 self._durable += len(batch)
                 self._release()
                 if not self._waiters:  # what came meanwhile waits for company again
@@ -260,6 +293,48 @@ class RunRecords:
             self._release()
         finally:
             self._appender = None
+
+    def _records_of(self, batch: Sequence[NewRecord | _Gathered]) -> list[NewRecord]:
+        """Checkpoints and writes that follow one another share a record."""
+        records: list[NewRecord] = []
+        gathered: list[_Gathered] = []
+        size, limit = 0, min(STEPS_BYTES, self._part_bytes)
+        for one in batch:
+            step = one if isinstance(one, _Gathered) else None
+            if gathered and (step is None or step.of != gathered[0].of or size + len(step.event.body) > limit):
+                records.append(self._steps(gathered))
+                gathered, size = [], 0
+            if isinstance(one, _Gathered):
+                gathered.append(one)
+                size += len(one.event.body) + STEP_BYTES
+            else:
+                records.append(one)
+        if gathered:
+            records.append(self._steps(gathered))
+        return records
+
+    def _steps(self, gathered: Sequence[_Gathered]) -> NewRecord:
+        """One record of them, with the number of the last."""
+        first, last = gathered[0], gathered[-1]
+        event: events.Event = first.event
+        if len(gathered) > 1:
+            thread_id, run_id, attempt = first.of
+            steps = [
+                events.Step(
+                    isinstance(one.event, events.CheckpointWrites),
+                    max(0, (one.time - first.time) // MICROSECOND),
+                    one.event.body,
+                )
+                for one in gathered
+            ]
+            event = events.CheckpointSteps(thread_id=thread_id, run_id=run_id, attempt=attempt, steps=steps)
+        return event_record(
+            event,
+            id=f"{self._prefix}{last.number}",
+            source=SOURCE,
+            time=iso(first.time),
+            traceparent=self.traceparent,
+        )
 
     async def _append(self, batch: Sequence[NewRecord]) -> None:
         pause = RETRY_PAUSE_S

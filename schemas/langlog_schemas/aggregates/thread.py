@@ -173,6 +173,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
             | ev.RunFrames()
             | ev.CheckpointWritten()
             | ev.CheckpointWrites()
+            | ev.CheckpointSteps()
             | ev.CheckpointPart()
             | ev.RunResultPart()
             | ev.AssistantEvent()

@@ -57,6 +57,7 @@ from .resources import (
 )
 from .runs import (
     CheckpointPart,
+    CheckpointSteps,
     CheckpointWrites,
     CheckpointWritten,
     RunCancelled,
@@ -73,6 +74,7 @@ from .runs import (
     RunStarted,
     RunSucceeded,
     RunTimedOut,
+    Step,
     WebhookAttempted,
 )
 from .threads import (
@@ -111,6 +113,7 @@ __all__ = [
     "AssistantVersion",
     "AssistantVersioned",
     "CheckpointPart",
+    "CheckpointSteps",
     "CheckpointWrites",
     "CheckpointWritten",
     "CheckpointsDeleted",
@@ -146,6 +149,7 @@ __all__ = [
     "RunSucceeded",
     "RunTimedOut",
     "StateUpdated",
+    "Step",
     "StoreEvent",
     "StoreRefreshed",
     "StoreWritten",
@@ -161,7 +165,9 @@ __all__ = [
 ]
 
 FinalRunEvent = RunSucceeded | RunFailed | RunCancelled | RunTimedOut | RunRolledBack
-WorkerEvent = RunStarted | RunFrames | CheckpointWritten | CheckpointWrites | CheckpointPart | RunResultPart
+WorkerEvent = (
+    RunStarted | RunFrames | CheckpointWritten | CheckpointWrites | CheckpointSteps | CheckpointPart | RunResultPart
+)
 """Events that workers append about an attempt. Nothing is decided on them."""
 LifecycleEvent = (
     ThreadCreated
@@ -201,7 +207,7 @@ UPCASTS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """See `upcasts`. An old version whose body was msgpack stays in `MSGPACK_EVENTS`."""
 
 MSGPACK_EVENTS = frozenset(
-    e.TYPE for e in (RunFrames, CheckpointWritten, CheckpointWrites, CheckpointPart, RunResultPart)
+    e.TYPE for e in (RunFrames, CheckpointWritten, CheckpointWrites, CheckpointSteps, CheckpointPart, RunResultPart)
 )
 """Bodies that are bytes inside: msgpack on the wire instead of JSON."""
 

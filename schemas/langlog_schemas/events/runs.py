@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import msgspec
 from msgspec import Raw
 
 from ..commands import ABSENT, CancelAction, Metadata, MultitaskStrategy, RunError, Ttl
@@ -168,6 +169,34 @@ class CheckpointWrites(ThreadEvent, kw_only=True, frozen=True):
     run_id: str | None = None
     attempt: int = 0
     body: bytes
+
+
+class Step(msgspec.Struct, frozen=True, array_like=True):
+    """A checkpoint or writes among those of one `CheckpointSteps`."""
+
+    writes: bool
+    """Whether ``body`` is an encoded `checkpoints.WritesBody`; else it is a `checkpoints.CheckpointBody`."""
+    after_us: int
+    """Microseconds after the record's time."""
+    body: bytes
+
+
+class CheckpointSteps(ThreadEvent, kw_only=True, frozen=True):
+    """Checkpoints and writes that were stored together, in order: the same as a record for each of them. Worker record."""
+
+    TYPE: ClassVar[str] = "checkpoint.steps.v1"
+    run_id: str | None = None
+    attempt: int = 0
+    steps: list[Step]
+
+    def events(self) -> list[CheckpointWritten | CheckpointWrites]:
+        """Each of them as an event."""
+        return [
+            (CheckpointWrites if step.writes else CheckpointWritten)(
+                thread_id=self.thread_id, run_id=self.run_id, attempt=self.attempt, body=step.body
+            )
+            for step in self.steps
+        ]
 
 
 class CheckpointPart(ThreadEvent, kw_only=True, frozen=True):

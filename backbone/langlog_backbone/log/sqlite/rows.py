@@ -13,7 +13,7 @@ import struct
 
 import msgspec
 
-from ...values.compression import LARGE_BYTES, compressed, restored
+from ...values.compression import LARGE_BYTES, compressed, compressed_small, restored
 from ..port import NewRecord
 
 SUBJECT = "ce_subject"
@@ -48,7 +48,7 @@ def stored_body(record: NewRecord) -> StoredBody:
     if len(record.value) < LARGE_BYTES:
         whole = plain_body(record.key, record.headers, record.value)
         if whole and len(whole) < LARGE_BYTES:
-            return StoredBody(b"", compressed(whole))
+            return StoredBody(b"", compressed_small(whole))
     return StoredBody(_pack(record.headers), record.value)
 
 

@@ -18,6 +18,10 @@ export function summary(event: AuditEvent): string {
       const channels = Array.isArray(data["writes"]) ? data["writes"].flatMap((one) => (isFields(one) && typeof one["channel"] === "string" ? [one["channel"]] : [])) : [];
       return `${said("node") || "outside the graph"} wrote ${channels.filter((name) => !name.startsWith("branch:")).join(", ") || "nothing"}`;
     }
+    case "checkpoint.steps": {
+      const steps = Array.isArray(data["steps"]) ? data["steps"].filter(isFields) : [];
+      return steps.map((step) => summary({ ...event, type: String(step["type"]), data: step })).join("; ");
+    }
     case "run.created":
       return `graph ${said("graph_id")}`;
     case "run.dispatched":

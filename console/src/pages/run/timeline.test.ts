@@ -23,6 +23,18 @@ test("a run is its waits, its attempt and its nodes, each from the checkpoint th
   assert.equal(made?.outcome, "succeeded");
 });
 
+test("checkpoints and writes that share a record are shown as if each had its own", () => {
+  const made = timelineOf([
+    event(0, "run.created"), event(0, "run.dispatched", { attempt: 1 }), event(1200, "run.started", { attempt: 1, worker: "abcdefghij" }),
+    event(1210, "checkpoint.steps", { steps: [
+      { type: "langlog.checkpoint.written.v1", after_us: 0, namespace: "", checkpoint_id: "c1" },
+      { type: "langlog.checkpoint.writes.v1", after_us: 90_500, namespace: "", checkpoint_id: "c1", task_id: "plan-task", node: "plan", writes: [{ channel: "done", bytes: 1 }] },
+    ] }),
+    event(1310, "run.succeeded", { attempt: 1 }),
+  ]);
+  assert.deepEqual(made?.bars.map((bar) => [bar.label, bar.start, bar.end]), [["Waited for a worker", 0, 1200], ["Attempt 1", 1200, 1310], ["plan", 1210, 1300.5]]);
+});
+
 test("a failure names the innermost node, its state and where to go on from", () => {
   const made = timelineOf([
     event(0, "run.created"), event(0, "run.dispatched"), event(1, "run.started"),

@@ -43,7 +43,16 @@ export interface Timeline {
 
 const ENDS = new Set(["run.succeeded", "run.failed", "run.cancelled", "run.timed_out", "run.rolled_back"]);
 
-export function timelineOf(events: readonly AuditEvent[]): Timeline | null {
+/** Checkpoints and writes that share a record, as an event each. */
+function eachStep(event: AuditEvent): AuditEvent[] {
+  const steps = event.data?.["steps"];
+  if (shortType(event.type) !== "checkpoint.steps" || event.time === null || !Array.isArray(steps)) return [event];
+  const begun = Math.round(timeOf(event) * 1000);
+  return steps.filter(isFields).map((step) => ({ ...event, type: text(step["type"]), time: timeText(begun + Number(step["after_us"] ?? 0)), data: step }));
+}
+
+export function timelineOf(records: readonly AuditEvent[]): Timeline | null {
+  const events = records.flatMap(eachStep);
   const first = events.find((event) => event.time !== null);
   if (first === undefined) return null;
   const start = timeOf(first);
@@ -177,6 +186,11 @@ function timeOf(event: AuditEvent): number {
   // JavaScript keeps milliseconds; the microseconds are worth having where nodes take less
   const micro = /\.\d{3}(\d{3})/.exec(text)?.[1] ?? "0";
   return Date.parse(text) + Number(micro) / 1000;
+}
+
+function timeText(micros: number): string {
+  const text = new Date(Math.floor(micros / 1000)).toISOString();
+  return text.replace("Z", `${String(micros % 1000).padStart(3, "0")}Z`);
 }
 
 function delayOf(data: { [name: string]: Json }): string | null {
