@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 
 from ..auth.sight import Sight
+from ..streams.waker import Waker
 from .gathering import Kind
 
 WAITING_BYTES_MAX = 4_000_000
 """Of messages that wait for a reader, the first not counted; beyond, all of them are dropped and its lists are stale."""
 
 
-class Reader:
+class Reader(Waker):
     def __init__(self, sights: Mapping[Kind, Sight]) -> None:
+        super().__init__()
         self.sights: dict[Kind, Sight] = dict(sights)
         self.begun = False
         """Messages are put from here on; what happened before is in the first one."""
@@ -27,7 +28,6 @@ class Reader:
         self.on_overrun: Callable[[], object] | None = None
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
-        self._waker: asyncio.Future[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -56,20 +56,3 @@ class Reader:
         self._waiting.clear()
         self._bytes = 0
         return taken
-
-    def wake(self) -> None:
-        if self._waker is not None and not self._waker.done():
-            self._waker.set_result(None)
-
-    async def wait(self, until: float) -> None:
-        """Until there is something to look at, or the loop's time ``until``."""
-        if self.ready:
-            return
-        loop = asyncio.get_running_loop()
-        self._waker = loop.create_future()
-        timer = loop.call_at(until, self.wake)
-        try:
-            await self._waker
-        finally:
-            timer.cancel()
-            self._waker = None

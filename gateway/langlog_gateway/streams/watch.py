@@ -28,6 +28,7 @@ from langlog_schemas.frames import FrameBatch
 from ..http.errors import unavailable
 from .opened_frames import opened_frames
 from .sse import Batch
+from .waker import Waker
 
 logger = structlog.get_logger(__name__)
 
@@ -55,14 +56,13 @@ NO_UPDATES: deque[ThreadUpdate] = deque(maxlen=0)
 """The queue of all watches without an update yet: one of its own would cost each of them half a kilobyte."""
 
 
-class Watch:
+class Watch(Waker):
     """The queue of one watcher. ``run_id`` None: everything on the thread."""
 
     __slots__ = (
         "_limits",
         "_waiting_bytes",
         "_waiting_frames",
-        "_waker",
         "batches",
         "closing",
         "missed",
@@ -78,6 +78,7 @@ class Watch:
     )
 
     def __init__(self, thread_id: str, run_id: str | None, limits: Limits, *, frames: bool) -> None:
+        super().__init__()
         self.thread_id = thread_id
         self.run_id = run_id
         self.wants_frames = frames
@@ -98,7 +99,6 @@ class Watch:
         self._limits = limits
         self._waiting_frames = 0
         self._waiting_bytes = 0
-        self._waker: asyncio.Future[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -130,23 +130,6 @@ class Watch:
         batches, self.batches = self.batches, []
         self._waiting_frames = self._waiting_bytes = 0
         return batches
-
-    def wake(self) -> None:
-        if self._waker is not None and not self._waker.done():
-            self._waker.set_result(None)
-
-    async def wait(self, until: float) -> None:
-        """Until it holds something, or the loop's time ``until``."""
-        if self.ready:
-            return
-        loop = asyncio.get_running_loop()
-        self._waker = loop.create_future()
-        timer = loop.call_at(until, self.wake)
-        try:
-            await self._waker
-        finally:
-            timer.cancel()
-            self._waker = None
 
 
 class _Thread:
