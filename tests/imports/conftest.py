@@ -28,7 +28,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 @pytest.fixture
 def target(tmp_path: Path, log_kind: str, request: pytest.FixtureRequest) -> Iterator[LiveServer]:
     """Its read model is verified at the end."""
-    env = kafka_env(request.getfixturevalue("kafka")) if log_kind == "kafka" else {}
+    env = {"LANGLOG_MAX_RECORD_BYTES": "1000000"}  # so that large checkpoints come in pieces
+    env |= kafka_env(request.getfixturevalue("kafka")) if log_kind == "kafka" else {}
     with LiveServer(PROJECT, tmp_path, env, name="target").up() as server:
         yield server
 

@@ -110,9 +110,6 @@ class Carrying:
         if held is not None and changed is not None and _moment(held.updated_at) == changed:
             report.count("threads", "unchanged")
             return
-        if held is not None and held.runs:
-            report.lost("threads", id, MOVED_ON.format(held.runs))
-            return
         thread = await self._source.thread(head)
         if _expired(thread.body):
             report.lost("threads", id, GONE)
@@ -125,6 +122,12 @@ class Carrying:
                 thread.body["metadata"]["graph_id"] = graph_id
             if history.checkpoints and graph_id not in graphs:
                 report.lost("threads", id, _no_graph(graph_id, graphs))
+                return
+            if held is not None and held.runs:
+                if {one.id for one in history} <= {*held.checkpoints}:
+                    report.count("threads", "unchanged")
+                else:
+                    report.lost("threads", id, MOVED_ON.format(held.runs))
                 return
             if held is not None and not {*held.checkpoints} <= {one.id for one in history}:
                 report.lost("threads", id, OWN)

@@ -50,6 +50,9 @@ EMBEDDED_AT_ONCE = 8
 NO_GRAPH = "graph {!r} is not one of this server's ({}): add it to the graphs of langgraph.json and import again"
 MOVED_ON = "the thread has {} runs here: what was changed at the source since is left there"
 DIFFERENT = "assistant {} has another version {} here"
+VALUES_TOO_LARGE = (
+    "its values are too large for a record: the thread is listed without them until its next run, its state has them"
+)
 UNCHANGED = ImportOutcome("unchanged")
 
 _import = msgspec.json.Decoder(Import)
@@ -253,7 +256,7 @@ class _Import:
             await self._execute([patch], "imported metadata")
         notes = await self._checkpoints(id, given, origin)
         if given.complete and not (bare and row is None):
-            await self._complete(id, given)
+            notes += await self._complete(id, given)
         return ImportOutcome("imported", notes=notes)
 
     async def _checkpoints(self, id: str, given: ImportedThread, origin: Provenance) -> list[str]:
@@ -310,8 +313,8 @@ class _Import:
             **{"checkpoints": [], **members},
         )
 
-    async def _complete(self, id: str, given: ImportedThread) -> None:
-        """Give the thread the values, status and interrupts of its state, and the time of its last change."""
+    async def _complete(self, id: str, given: ImportedThread) -> list[str]:
+        """Give the thread the values, status and interrupts of its state, and the time of its last change. Returns what is left out."""
         row = await self._core.reads.row(SQL["thread"], id)
         state = _State()
         if row is not None and row["has_checkpoints"]:
@@ -336,7 +339,14 @@ class _Import:
             error=given.error if given.error != b"null" else cmd.ABSENT,
             provenance=msgspec.structs.replace(origin, state_updated_at=_time(given.state_updated_at)),
         )
-        await self._execute([command], "imported state")
+        try:
+            await self._execute([command], "imported state")
+        except ApiError as error:
+            if error.status != web.HTTPRequestEntityTooLarge.status_code:
+                raise
+            await self._execute([msgspec.structs.replace(command, values=Raw(b"null"))], "imported state")
+            return [VALUES_TOO_LARGE]
+        return []
 
     # store
 

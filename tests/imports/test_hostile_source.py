@@ -1,0 +1,179 @@
+"""Whatever a source answers, the import ends with one line that says why, and nothing half-read is taken for the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from langlog.imports import http
+from langlog.imports.api_source import ApiSource, Limits
+from langlog.imports.http import JsonServer, Refused, Unanswered
+from langlog.imports.source import ThreadHead, TooLarge
+
+from tests.stack.server import free_port
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HEAD = ThreadHead("0198c0de-0000-7000-8000-000000000001")
+
+
+@asynccontextmanager
+async def source(
+    handler: Handler, limits: Limits | None = None, body_bytes_max: int = 1_000_000
+) -> AsyncIterator[ApiSource]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        url = f"http://127.0.0.1:{port}"
+        async with JsonServer(url, {}, "source", "--from", body_bytes_max=body_bytes_max) as server:
+            yield ApiSource(server, limits)
+    finally:
+        await runner.cleanup()
+
+
+def answering(value: Any, status: int = 200) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=value if isinstance(value, str) else json.dumps(value), status=status)
+
+    return answer
+
+
+async def all_threads(api: ApiSource) -> list[str]:
+    return [head.id async for page in api.threads({}) for head in page]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "PAUSE_S", 0.0)
+    monkeypatch.setattr(http, "PAUSE_MAX_S", 0.0)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async def elsewhere(_: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect("http://169.254.169.254/latest")
+
+    async with source(elsewhere) as api:
+        with pytest.raises(Refused, match=r"redirects POST /threads/search to http://169\.254\.169\.254/latest"):
+            await all_threads(api)
+
+
+@pytest.mark.parametrize("text", ["<html>", "{", '{"threads": []}', "3", "[" * 100_000, '[{"id": 1}]', "[[]]"])
+async def test_what_is_no_list_of_threads_is_refused(text: str) -> None:
+    async with source(answering(text)) as api:
+        with pytest.raises(Refused, match=r"no server of this API|without thread_id"):
+            await all_threads(api)
+
+
+async def test_an_endless_body_is_cut_off() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 65_536)
+
+    async with source(endless) as api:
+        with pytest.raises(Refused, match="more than 1,000,000 bytes"):
+            await all_threads(api)
+
+
+async def test_pages_that_repeat_or_never_end_stop_it() -> None:
+    same = [{"thread_id": f"t{n}", "updated_at": None} for n in range(100)]
+    async with source(answering(same)) as api:
+        with pytest.raises(Unanswered, match="the same rows again and again"):
+            await all_threads(api)
+
+    async def ever_new(request: web.Request) -> web.Response:
+        at = (await request.json())["offset"]
+        return web.json_response([{"thread_id": f"t{n}"} for n in range(at, at + 100)])
+
+    async with source(ever_new, Limits(objects=1_000)) as api:
+        with pytest.raises(Unanswered, match="more than 1,000 rows"):
+            await all_threads(api)
+
+
+async def test_rows_that_are_deleted_meanwhile_hide_no_others() -> None:
+    rows = [{"thread_id": f"t{n}"} for n in range(300)]
+
+    async def shrinking(request: web.Request) -> web.Response:
+        wanted = await request.json()
+        page = rows[wanted["offset"] :][: wanted["limit"]]
+        if wanted["offset"] == 0:
+            del rows[:50]
+        return web.json_response(page)
+
+    async with source(shrinking) as api:
+        ids = await all_threads(api)
+    assert len(ids) == len(set(ids)) and {f"t{n}" for n in range(50, 300)} <= set(ids)
+
+
+async def test_a_history_has_limits() -> None:
+    def entry(n: int) -> dict[str, Any]:
+        return {"checkpoint": {"checkpoint_id": f"c{n}"}, "values": {"text": "x" * 1_000}, "next": [], "tasks": []}
+
+    async def ever_new(request: web.Request) -> web.Response:
+        before = (await request.json()).get("before")
+        at = int(before["configurable"]["checkpoint_id"][1:]) + 1 if before else 0
+        return web.json_response([entry(n) for n in range(at, at + 100)])
+
+    async with source(ever_new, Limits(checkpoints=500)) as api:
+        with pytest.raises(Refused, match="more than 500 checkpoints"):
+            await api.history(HEAD)
+    async with source(ever_new, Limits(history_bytes=50_000)) as api:
+        with pytest.raises(TooLarge, match="larger than 50,000 bytes"):
+            await api.history(HEAD)
+    async with source(answering([entry(n) for n in range(100)])) as api:
+        with pytest.raises(Refused, match="the same page of the history"):
+            await api.history(HEAD)
+
+
+async def test_subgraphs_without_end_are_followed_to_a_depth() -> None:
+    async def deeper(request: web.Request) -> web.Response:
+        space = ((await request.json()).get("checkpoint") or {}).get("checkpoint_ns", "")
+        task = {"id": "t", "name": "n", "checkpoint": {"checkpoint_ns": f"{space}|n:t".lstrip("|")}}
+        return web.json_response([{"checkpoint": {"checkpoint_id": f"c{len(space)}"}, "tasks": [task]}])
+
+    async with source(deeper) as api:
+        with await api.history(HEAD) as history:
+            assert len(history.checkpoints) == 51
+
+
+async def test_a_server_that_fails_for_good_is_reported_and_one_that_recovers_is_not() -> None:
+    tries = 0
+
+    async def recovers(_: web.Request) -> web.Response:
+        nonlocal tries
+        tries += 1
+        return web.json_response([], status=503 if tries < 3 else 200)
+
+    async with source(recovers) as api:
+        assert await all_threads(api) == []
+    async with source(answering({"detail": "out of order"}, 500)) as api:
+        with pytest.raises(Refused, match="500: out of order"):
+            await all_threads(api)
+    async with source(answering({"detail": "no key"}, 403)) as api:
+        with pytest.raises(Refused, match=r"no key.*send credentials"):
+            await all_threads(api)
+    async with JsonServer(f"http://127.0.0.1:{free_port()}", {}, "source", "--from") as nobody:
+        with pytest.raises(Unanswered, match="start the same import again"):
+            await all_threads(ApiSource(nobody))
+
+
+async def test_a_source_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WHOLE_S", 0.2)
+    monkeypatch.setattr(http, "TRIES", 2)
+
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with source(silent) as api:
+        with pytest.raises(Unanswered, match="no whole response"):
+            await all_threads(api)
