@@ -102,6 +102,43 @@ async def test_searching_pages_selects_and_extracts(stack: Stack) -> None:
     assert (await stack.call("POST", "/threads/search", {"ids": ["zzz"]})) == (400, {"detail": "Invalid thread ID zzz"})
 
 
+async def test_the_error_of_a_thread_can_be_selected(stack: Stack) -> None:
+    async def fail(attempt: Attempt) -> None:
+        await attempt.started()
+        await attempt.finish(outcome="error", error={"error": "ValueError", "message": "no luck"})
+
+    stack.play = fail
+    fresh, failed = await make_thread(stack), await make_thread(stack)
+    await stack.call("POST", f"/threads/{failed}/runs/wait", {"assistant_id": "echo", "input": {}})
+    asked = {"select": ["thread_id", "error"], "sort_by": "created_at", "sort_order": "asc"}
+    assert await stack.call("POST", "/threads/search", asked) == (
+        200,
+        [
+            {"thread_id": fresh, "error": None},
+            {"thread_id": failed, "error": {"error": "ValueError", "message": "no luck"}},
+        ],
+    )
+
+
+async def test_the_state_before_the_first_checkpoint_needs_no_worker(stack: Stack) -> None:
+    """Nobody answers questions here: without an answer of the gateway's own they are 504."""
+    claimed = asyncio.Event()
+
+    async def keep(attempt: Attempt) -> None:
+        claimed.set()
+
+    stack.play = keep
+    thread = await make_thread(stack)
+    await stack.call("POST", f"/threads/{thread}/runs", {"assistant_id": "slow", "input": {}})
+    await asyncio.wait_for(claimed.wait(), 60)
+    assert (await stack.call("GET", f"/threads/{thread}"))[1]["status"] == "busy"
+    status, state = await stack.call("GET", f"/threads/{thread}/state")
+    assert (status, state["values"], state["next"], state["checkpoint"]) == (200, {}, [], None)
+    status, state = await stack.call("GET", f"/threads/{thread}/state/{UNKNOWN}")
+    assert (status, state["values"], state["checkpoint"]["checkpoint_id"]) == (200, {}, UNKNOWN)
+    assert await stack.call("POST", f"/threads/{thread}/history", {"limit": 10}) == (200, [])
+
+
 async def test_pruning_counts_what_was_there(stack: Stack) -> None:
     ids = [(await stack.call("POST", "/threads", {}))[1]["thread_id"] for _ in range(2)]
     asked = {"thread_ids": [ids[0], ids[0], UNKNOWN]}

@@ -25,6 +25,7 @@ ThreadColumn = Literal[
     "status",
     "values",
     "interrupts",
+    "error",
 ]
 
 

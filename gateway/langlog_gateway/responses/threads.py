@@ -120,6 +120,7 @@ THREAD_COLUMNS = {
     "context": "config -> 'configurable'",
     "values": "state_values",
     "interrupts": "interrupts",
+    "error": "error",
 }
 """Member of a thread -> its column, or the expression for it. ``context`` and the configurable are one thing (wire contract §2)."""
 
@@ -159,6 +160,7 @@ _SELECTED: dict[str, Callable[[Row], Any]] = {
     "context": lambda row: raw(row["context"] or "{}"),
     "values": lambda row: raw(row["state_values"]),
     "interrupts": lambda row: raw(row["interrupts"] or "{}"),
+    "error": lambda row: raw(row["error"]),
 }
 
 

@@ -4,9 +4,21 @@
 SELECT *, updated_at + make_interval(secs => ttl_minutes * 60) AS expires_at FROM threads WHERE thread_id = $1
 
 -- name: graph
--- What a query to a worker needs of the thread.
-SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, has_checkpoints, status
+-- What a query to a worker needs of the thread. The column `has_checkpoints` is true as soon as a run was dispatched.
+SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, status,
+       CASE status WHEN 'busy' THEN EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = $1) ELSE has_checkpoints END AS has_checkpoints
 FROM threads WHERE thread_id = $1
+
+-- name: graph_if_started
+-- As `graph`, with whether a run of the thread is known to have been started.
+SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, status,
+       CASE status WHEN 'busy' THEN EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = $1) ELSE has_checkpoints END AS has_checkpoints,
+       EXISTS (SELECT FROM runs WHERE runs.thread_id = $1 AND runs.status = 'running') AS started
+FROM threads WHERE thread_id = $1
+
+-- name: position
+-- How far the read model is in partition $1.
+SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $1), 0)
 
 -- name: has_checkpoint
 SELECT EXISTS (SELECT FROM checkpoints WHERE thread_id = $1 AND ns = '' AND checkpoint_id = $2)

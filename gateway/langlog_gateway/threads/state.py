@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from langlog_backbone.history.as_of import NotInLog, thread_as_of
 from langlog_backbone.log import LogUnavailable
 from langlog_schemas import commands as cmd
+from langlog_schemas.events import RUN_EVENTS
 from langlog_schemas.runs.request import Checkpoint
 from msgspec import Raw
 
@@ -30,6 +32,8 @@ NO_GRAPH = (
     "metadata (by setting the 'graph_id' field) before running this operation."
 )
 HISTORY_MAX = 1000
+CATCH_UP_S = 2.0
+"""How long a question about a thread that waits for its first checkpoint waits for the read model, at most."""
 NOT_KEPT = "Checkpoint {} of that time is kept in the log alone: langlog log state shows it"
 
 
@@ -124,7 +128,7 @@ class ThreadState:
 
         ``select``: as `state_select.checked`. ``then``: the thread's metadata of another time, which names the graph of that time.
         """
-        row = await self._core.reads.row(SQL["graph"], thread_id)
+        row = await self._row(thread_id)
         if row is None:
             return None
         if _is_empty(row):
@@ -224,7 +228,7 @@ class ThreadState:
     ) -> web.Response:
         """As `get_state_history` of the library: a checkpoint's id in ``at`` leaves that checkpoint alone."""
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
-        row = await self._core.reads.row(SQL["graph"], thread_id)
+        row = await self._row(thread_id)
         if row is None:
             raise missing_thread(thread_id)
         if limit <= 0 or _is_empty(row):
@@ -240,15 +244,46 @@ class ThreadState:
                 question[name] = value
         return json_response(await self._core.queries.query("history", question))
 
+    async def _row(self, thread_id: str) -> Any:
+        """What a question needs of the thread; None when there is no such thread.
+
+        A run in flight may have recorded the thread's first checkpoint while the read model does not hold it yet. Then the row is read
+        once more when the read model has caught up, with whether a run has been `started`: as long as none has, the thread has no
+        state, and no worker is needed to say so.
+        """
+        row = await self._core.reads.row(SQL["graph"], thread_id)
+        if row is None or row["graph_id"] is None or row["has_checkpoints"] or row["status"] != "busy":
+            return row
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._recorded_so_far(thread_id)
+        except (TimeoutError, LogUnavailable):
+            return row  # a worker answers, which knows what it has recorded
+        return await self._core.reads.row(SQL["graph_if_started"], thread_id)
+
+    async def _recorded_so_far(self, thread_id: str) -> None:
+        """Until the read model holds what is in the log of the thread now. Raises LogUnavailable, ApiError."""
+        core = self._core
+        partition = core.log.partition_of(thread_id)
+        end = (await core.log.end_offsets(RUN_EVENTS))[partition]
+        if end == 0 or core.watermark.passed(partition, end - 1):
+            return
+        async with core.watermark.waiter(partition) as waiter:
+            while True:
+                core.watermark.learn(partition, int(await core.reads.value(SQL["position"], partition)))
+                if core.watermark.passed(partition, end - 1):
+                    return
+                await waiter.wait()
+
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 
 
 def _is_empty(row: Any) -> bool:
-    """Whether the thread has no state for sure. A run in flight may have recorded its first checkpoint while the read model does not
-    hold it yet: then a worker answers, once the read model has caught up.
-    """
-    return row["graph_id"] is None or not (row["has_checkpoints"] or row["status"] == "busy")
+    """Whether the thread has no state for sure. Where a run in flight may have recorded its first checkpoint, a worker answers."""
+    if row["graph_id"] is None:
+        return True
+    return not row["has_checkpoints"] and (row["status"] != "busy" or row.get("started") is False)
 
 
 def _question(thread_id: str, row: Any) -> dict[str, Any]:
