@@ -110,3 +110,16 @@ async def test_filters_and_namespaces_are_bounded(stack: Stack) -> None:
         status, told = await stack.call("POST", path, body)
         assert status == 422, (path, told)
     assert (await stack.call("POST", "/store/items/search", {"namespace_prefix": [], "filter": {"a": 1}}))[0] == 200
+
+
+async def test_a_search_says_when_items_expire_if_it_is_asked_to(stack: Stack) -> None:
+    for key, ttl in (("stays", None), ("goes", 60)):
+        body = {"namespace": ["n"], "key": key, "value": {}, "ttl": ttl}
+        assert (await stack.call("PUT", "/store/items", body))[0] == 204
+    _, found = await stack.call("POST", "/store/items/search", {"namespace_prefix": ["n"], "include": ["ttl"]})
+    stays, goes = found["items"]
+    assert stays["expires_at"] is None
+    assert goes["expires_at"] > goes["updated_at"]
+    _, found = await stack.call("POST", "/store/items/search", {"namespace_prefix": ["n"]})
+    assert all("expires_at" not in item for item in found["items"])
+    assert (await stack.call("POST", "/store/items/search", {"include": ["no"]}))[0] == 422

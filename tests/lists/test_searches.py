@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -126,6 +127,26 @@ async def test_runs_of_all_threads_are_found_newest_first(stack: Stack) -> None:
         found = await pages(stack, "/runs/search", {"limit": 2, "sort_order": sort_order}, "run_id")
         ids = [r["run_id"] for r in (third, second, first)]
         assert [id for page in found for id in page] == (ids[::-1] if sort_order == "asc" else ids)
+
+
+async def test_the_next_times_of_a_cron_are_listed_until_its_end(stack: Stack) -> None:
+    made = await post(stack, "/runs/crons", {**CRON, "schedule": "0 9 * * *", "timezone": "Europe/Zurich"})
+    path = f"/runs/crons/{made['cron_id']}"
+    status, times = await stack.call("GET", f"{path}/firings?limit=40")
+    assert status == 200
+    moments = [datetime.fromisoformat(time) for time in times]
+    assert len(moments) == 40
+    assert moments == sorted(set(moments))
+    assert moments[0] == datetime.fromisoformat(made["next_run_date"])
+    assert {moment.astimezone(ZoneInfo("Europe/Zurich")).hour for moment in moments} == {9}
+    assert len((await stack.call("GET", f"{path}/firings"))[1]) == 10
+    assert (await stack.call("PATCH", path, {"end_time": times[2]}))[0] == 200
+    assert await stack.call("GET", f"{path}/firings") == (200, times[:3])
+    assert (await stack.call("PATCH", path, {"enabled": False}))[0] == 200
+    assert await stack.call("GET", f"{path}/firings") == (200, [])
+    for limit in ("0", "101", "x", "9" * 400):
+        assert (await stack.call("GET", f"{path}/firings?limit={limit}"))[0] == 422
+    assert (await stack.call("GET", f"/runs/crons/{UNKNOWN}/firings"))[0] == 404
 
 
 async def test_a_cron_is_run_at_once_and_its_runs_are_found(stack: Stack) -> None:

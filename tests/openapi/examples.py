@@ -222,6 +222,7 @@ REQUESTS = [
     ),
     Send("GET /runs/crons/{cron_id}"),
     Send("POST /runs/crons/{cron_id}/fire"),
+    Send("GET /runs/crons/{cron_id}/firings"),
     Send("PATCH /runs/crons/{cron_id}", {"enabled": False}),
     Send("POST /runs/crons/search", {"metadata": {"team": "support"}, "limit": 10}),
     Send("POST /runs/crons/count", {"thread_id": THREAD}),

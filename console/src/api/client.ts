@@ -137,7 +137,7 @@ export interface Followed {
   /** The connection broke, and `once` forbids another. */
   onBroken?: () => void;
   /** The server has closed the stream, as it does at the end of a run. Return true to open it again. */
-  onEnd?: () => boolean;
+  onEnd?: () => boolean | Promise<boolean>;
 }
 
 /** Follow a stream until it is closed: opened again, from its last event, whenever the connection breaks. Returns what closes it. */
@@ -174,7 +174,7 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
         }
         id = parser.id;
       }
-      if (followed.onEnd !== undefined && !followed.onEnd()) return;
+      if (followed.onEnd !== undefined && !(await followed.onEnd())) return;
     } catch (error) {
       if (closed.aborted) return;
       if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 408 && error.status !== 429) {

@@ -3,8 +3,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, comebacks, credentials } from "./client";
 
 /** The server answers, but a server behind it does not yet: read again, at growing pauses. */
-const NOT_YET = new Set([502, 503, 504]);
+export const NOT_YET: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 const PAUSES_MS = [1_000, 2_000, 4_000, 8_000];
+
+/** Milliseconds to wait after so many refusals. */
+export function pauseAfter(refusals: number): number {
+  return PAUSES_MS[Math.min(refusals, PAUSES_MS.length - 1)] ?? 8_000;
+}
 
 export interface Loaded<T> {
   value: T | undefined;
@@ -37,7 +42,7 @@ export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, on: readon
         if (breaking.signal.aborted) return;
         setState((before) => ({ value: before.value, error: error as Error, loading: false }));
         if (!(error instanceof ApiError) || !NOT_YET.has(error.status)) return;
-        timer = setTimeout(() => setTries((n) => n + 1), PAUSES_MS[Math.min(refusals.current++, PAUSES_MS.length - 1)]);
+        timer = setTimeout(() => setTries((n) => n + 1), pauseAfter(refusals.current++));
       },
     );
     return () => {

@@ -98,16 +98,16 @@ function Side({ page }: { page: Page | null }) {
       })}
       <div class="foot">
         <Button kind="bare" icon={theme.value === "dark" ? "moon" : theme.value === "light" ? "sun" : "system"} style={{ justifyContent: "flex-start" }} onClick={nextTheme} title="Light, dark, or as the system says">
-          Theme: {theme.value}
+          <span class="words">Theme: {theme.value}</span>
         </Button>
-        <Button kind="bare" icon="lock" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "credentials")}>
-          Credentials
+        <Button kind="bare" icon="lock" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "credentials")} title="The header that requests carry">
+          <span class="words">Credentials</span>
         </Button>
-        <Button kind="bare" icon="search" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "go")}>
-          Go to <span class="push kbd">Ctrl K</span>
+        <Button kind="bare" icon="search" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "go")} title="A page, or a thread by its id">
+          <span class="words">Go to</span> <span class="push kbd words">Ctrl K</span>
         </Button>
-        <Button kind="bare" icon="keys" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "help")}>
-          Keys <span class="push kbd">?</span>
+        <Button kind="bare" icon="keys" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "help")} title="All keys">
+          <span class="words">Keys</span> <span class="push kbd words">?</span>
         </Button>
       </div>
     </nav>

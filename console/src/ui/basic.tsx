@@ -1,7 +1,7 @@
 // Buttons, badges, times, states of a view: the small parts of every page.
 import type { ButtonHTMLAttributes, ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ago, exact } from "./format";
+import { ago, exact, shortId } from "./format";
 import { Icon, type IconName } from "./icon";
 import { toast } from "./toast";
 
@@ -89,7 +89,7 @@ export function CopyButton({ text, label, children }: { text: string | (() => st
 
 /** The beginning of an id, whole when pointed at, and a button that copies it. */
 export function Id({ id, href, copy = true }: { id: string; href?: string; copy?: boolean }) {
-  const short = id.length > 13 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
+  const short = shortId(id);
   return (
     <span class="row nowrap mono" style={{ gap: "2px", display: "inline-flex" }} title={id}>
       {href ? <a href={href}>{short}</a> : short}

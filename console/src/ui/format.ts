@@ -44,6 +44,11 @@ export function bytes(count: number): string {
   return `${(count / 1e12).toFixed(1)} TB`;
 }
 
+/** An id, short: ids of one minute begin alike, so its end is part of it. */
+export function shortId(id: string): string {
+  return id.length > 13 ? `${id.slice(0, 4)}…${id.slice(-6)}` : id;
+}
+
 /** One line of a text, for lists. */
 export function oneLine(text: string, most = 160): string {
   const line = text.slice(0, most * 4).replace(/\s+/g, " ").trim();

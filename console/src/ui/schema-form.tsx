@@ -30,7 +30,11 @@ export function SchemaForm({ schema, value, onChange, label, onWrong }: Props) {
   const [raw, setRaw] = useState(control.kind === "json");
   // by its kind: the same schema, read again, must not take away what the person writes
   useEffect(() => setRaw(control.kind === "json"), [control.kind]);
-  const wrong = raw ? [] : faults(control, value).slice(0, 5);
+  // before the person has begun, an empty form is not wrong
+  const first = useRef(JSON.stringify(value));
+  const begun = useRef(false);
+  begun.current ||= JSON.stringify(value) !== first.current;
+  const wrong = raw || !begun.current ? [] : faults(control, value).slice(0, 5);
   return (
     <div class="schema-form" role="group" aria-label={label}>
       {control.kind !== "json" && (
@@ -41,11 +45,13 @@ export function SchemaForm({ schema, value, onChange, label, onWrong }: Props) {
       )}
       <Reports.Provider value={report}>{raw ? <JsonField value={value} onChange={onChange} label={label} /> : <Input control={control} value={value} onChange={onChange} label={label} />}</Reports.Provider>
       {wrong.length > 0 && (
-        <ul class="faults" role="status">
-          {wrong.map((fault) => (
-            <li key={fault.path + fault.text}>{`${fault.path || label} ${fault.text}`}</li>
-          ))}
-        </ul>
+        <div role="status">
+          <ul class="faults">
+            {wrong.map((fault) => (
+              <li key={fault.path + fault.text}>{`${fault.path || label} ${fault.text}`}</li>
+            ))}
+          </ul>
+        </div>
       )}
     </div>
   );

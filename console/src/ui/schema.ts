@@ -74,9 +74,10 @@ function made(schema: Json | undefined, root: Schema, depth: number, budget: { l
     case undefined: {
       const properties = found["properties"];
       if (!isObject(properties)) return { kind: "json" };
-      const names = Object.keys(properties);
-      if (names.length === 0 || names.length > FIELDS_MOST) return { kind: "json" };
       const required = Array.isArray(found["required"]) ? found["required"] : [];
+      // the database keeps no order of members, but that of lists: what is required comes first, in its order
+      const names = [...new Set([...required.filter((name): name is string => typeof name === "string" && Object.hasOwn(properties, name)), ...Object.keys(properties)])];
+      if (names.length === 0 || names.length > FIELDS_MOST) return { kind: "json" };
       const fields = names.map((name) => {
         const inner = resolved(properties[name], root);
         return { name, title: titleOf(inner, name), about: typeof inner?.["description"] === "string" ? inner["description"].slice(0, 500) : "", required: required.includes(name), control: made(properties[name], root, depth + 1, budget) };

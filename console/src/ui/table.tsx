@@ -10,6 +10,10 @@ export interface Column<Row> {
   /** A size of CSS grid: `120px`, `minmax(0, 1fr)`. */
   width: string;
   right?: boolean;
+  /** Left out where the page is narrow. */
+  wide?: boolean;
+  /** Something to press of its own: not part of the row's link. */
+  own?: boolean;
   cell: (row: Row) => ComponentChildren;
 }
 
@@ -83,12 +87,15 @@ export function Table<Row>({ label, rows, columns, keyOf, hrefOf, onOpen, total,
   ]);
   useShortcuts(keys.current);
 
+  const cellClass = (column: Column<Row>): string => `${column.right ? "right" : ""}${column.wide ? " wide" : ""}${column.own ? " own" : ""}`;
+  const linked = columns.findIndex((column) => !column.own);
+  const widths = (shown: Column<Row>[]): string => shown.map((column) => column.width).join(" ");
   return (
-    <div class="table" role="table" aria-label={label} aria-rowcount={(total ?? rows.length) + 1} style={{ "--columns": columns.map((column) => column.width).join(" "), "--row": `${rowHeight}px` }}>
+    <div class="table" role="table" aria-label={label} aria-rowcount={(total ?? rows.length) + 1} style={{ "--columns": widths(columns), "--columns-narrow": widths(columns.filter((column) => !column.wide)), "--row": `${rowHeight}px` }}>
       <div role="rowgroup">
         <div class="head" role="row" aria-rowindex={1}>
           {columns.map((column) => (
-            <span key={column.key} role="columnheader" class={column.right ? "right" : ""}>
+            <span key={column.key} role="columnheader" class={cellClass(column)}>
               {column.title}
             </span>
           ))}
@@ -102,12 +109,12 @@ export function Table<Row>({ label, rows, columns, keyOf, hrefOf, onOpen, total,
             return (
               <div key={keyOf(row)} role="row" aria-rowindex={item.index + 2} data-index={item.index} data-key={keyOf(row)} style={{ top: `${item.start}px` }}>
                 {columns.map((column, index) => (
-                  <span key={column.key} role="cell" class={column.right ? "right" : ""}>
-                    {index === 0 && hrefOf ? (
+                  <span key={column.key} role="cell" class={cellClass(column)}>
+                    {index === linked && hrefOf ? (
                       <a class="whole-row" href={hrefOf(row)}>
                         {column.cell(row)}
                       </a>
-                    ) : index === 0 && onOpen ? (
+                    ) : index === linked && onOpen ? (
                       <button type="button" class="button bare whole-row" onClick={() => onOpen(row)}>
                         {column.cell(row)}
                       </button>

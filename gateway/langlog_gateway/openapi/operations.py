@@ -43,6 +43,7 @@ from ..responses import (
     threads,
     webhooks,
 )
+from ..responses.members import Time
 
 Schema = dict[str, Any]
 
@@ -409,6 +410,13 @@ OPERATIONS: dict[str, Operation] = {
     "POST /runs/search": Operation("Search runs of all threads", RunsSearch, list[runs.Run], (400,)),
     "POST /runs/count": Operation("Count runs of all threads", RunsCount, int, (400,)),
     "POST /runs/crons/{cron_id}/fire": Operation("Run cron now", None, runs.Run, (400, 404, 409), headers=KEY),
+    "GET /runs/crons/{cron_id}/firings": Operation(
+        "List next times of a cron",
+        None,
+        list[Time],
+        NOT_THERE,
+        query={"limit": number("Maximum number of times, at most 100", 10)},
+    ),
     "POST /runs/retry": Operation("Retry runs", RunsRetry, list[runs.Retried], (400,), headers=KEY),
     "POST /interrupts/count": Operation("Count open interrupts", InterruptCount, int, (400,)),
     "GET /changes": Operation(

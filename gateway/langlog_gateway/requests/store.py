@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from langlog_schemas.commands import TTL_MAX_MINUTES
 from langlog_schemas.json_types import Object
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from .members import ENTRIES_MAX
 
 
 class StorePut(Struct):
@@ -49,6 +51,8 @@ class StoreSearch(Struct):
     """Text to rank the items by; needs `store.index`"""
     refresh_ttl: bool | None = None
     """Restart the time to live of the items that are returned; null takes the setting of `store.ttl`"""
+    include: Annotated[list[Literal["ttl"]], Meta(max_length=ENTRIES_MAX)] = []
+    """`ttl` adds to each item when it expires"""
 
 
 class StoreNamespaces(Struct):

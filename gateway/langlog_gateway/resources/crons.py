@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from ..http.validation import decode_body, path_uuid, read_body, uuid_of
 from ..requests.crons import CRON_COUNT, CRON_CREATE, CRON_PATCH, CRON_SEARCH
 from ..requests.runs import RUN_CREATE
 from ..responses import crons
+from ..responses.members import stamp
 from ..runs.steps import Particulars
 from ..runs.submission import RunSubmission
 from ..runs.waiting import run_headers
@@ -43,6 +45,8 @@ TOO_MANY = (
     "(LANGLOG_MAX_CRONS_PER_OWNER). Delete some that are not needed any more."
 )
 CRON_RUN = Particulars(cron=True)
+FIRINGS, FIRINGS_MAX = 10, 100
+"""Times of a cron that are shown: by default, at most."""
 FINEST_S = 1.0
 """No schedule is due more often than this."""
 
@@ -64,6 +68,7 @@ class Crons:
             web.patch(one, self.patch),
             web.delete(one, self.delete),
             web.post(f"{one}/fire", self.fire),
+            web.get(f"{one}/firings", self.firings),
         ]
 
     async def create(self, request: web.Request) -> web.Response:
@@ -203,6 +208,26 @@ class Crons:
         prepared = await self._submission.prepare(request, run, row["thread_id"], CRON_RUN)
         reply = await self._submission.submit(prepared)
         return encoded_response(await self._submission.created(prepared, reply), headers=run_headers(prepared))
+
+    async def firings(self, request: web.Request) -> web.Response:
+        """Returns the next times at which a cron fires, in UTC, the earliest first; none for a cron that is paused or has ended."""
+        cron_id = path_uuid(request, "cron")
+        text = request.query.get("limit", str(FIRINGS))
+        if not text.isdecimal() or not 1 <= int(text[:9]) <= FIRINGS_MAX:
+            raise unprocessable(f"Invalid limit {text[:40]}: must be a number from 1 to {FIRINGS_MAX}")
+        await self._access.admit(request, "read", cron_id, not_found())
+        row = await self._core.reads.row(SQL["due"], cron_id)
+        if row is None:
+            raise not_found()
+        schedule, at = Schedule(row["schedule"], row["timezone"]), row["next_run_date"]
+        moments: list[datetime] = []
+        while row["enabled"] and len(moments) < int(text) and (row["ends_at"] is None or at <= row["ends_at"]):
+            moments.append(at)
+            try:
+                at = schedule.after(at)
+            except (ValueError, OverflowError):  # no later one within what croniter looks at
+                break
+        return encoded_response([stamp(moment) for moment in moments])
 
     async def delete(self, request: web.Request) -> web.Response:
         """Deletes a cron. Runs that it has created stay."""

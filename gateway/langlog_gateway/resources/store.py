@@ -136,7 +136,8 @@ class Store:
             raise ApiError(400, str(error)) from None
         if self._refreshed(value):
             self._core.refreshes.note(rows)
-        items = [store.scored_item(row, None if vector is None else row["score"]) for row in rows]
+        ttl = "ttl" in body.include
+        items = [store.scored_item(row, None if vector is None else row["score"], ttl=ttl) for row in rows]
         return encoded_response(store.Items(items))
 
     async def namespaces(self, request: web.Request) -> web.Response:

@@ -22,6 +22,8 @@ class Item(Struct):
     """Time of the last change"""
     score: float | UnsetType | None = UNSET
     """Similarity to the query; null without one"""
+    expires_at: Time | UnsetType | None = UNSET
+    """Time of expiry, null for an item that stays; present with `include: ["ttl"]`"""
 
 
 class Items(Struct):
@@ -43,8 +45,10 @@ def item(row: Row) -> Item:
     return Item(row["namespace"], row["key"], raw(row["value"]), stamp(row["created_at"]), stamp(row["updated_at"]))
 
 
-def scored_item(row: Row, score: float | None) -> Item:
-    """An item of a search. ``score``: similarity to the query, if the search had one."""
+def scored_item(row: Row, score: float | None, *, ttl: bool) -> Item:
+    """An item of a search. ``score``: similarity to the query, if the search had one. ``ttl``: with the time of its expiry."""
     scored = item(row)
     scored.score = score
+    if ttl:
+        scored.expires_at = None if row["expires_at"] is None else stamp(row["expires_at"])
     return scored

@@ -32,3 +32,7 @@ SELECT thread_id FROM crons WHERE cron_id = $1
 -- name: of_owner
 -- Crons of identity $1, cron $2 left out, counted up to $3.
 SELECT count(*) FROM (SELECT FROM crons WHERE user_id = $1 AND cron_id <> $2 LIMIT $3) AS found
+
+-- name: due
+-- What says when a cron fires next.
+SELECT schedule, timezone, next_run_date, ends_at, enabled FROM crons WHERE cron_id = $1

@@ -7,13 +7,16 @@ import { at, call } from "../../api/client";
 import { useLoad } from "../../api/load";
 import type { Cron, Run } from "../../api/types";
 import { ActionButton, Badge, Button, Failure, Id, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
-import { exact, plural } from "../../ui/format";
+import { exact, plural, shortId } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { toast } from "../../ui/toast";
 import { useState } from "preact/hooks";
 import { Dialog } from "../../ui/dialog";
 
 const MOST = 500;
+const NEXT_SHOWN = 5;
+
+const weekday = (moment: string): string => new Date(moment).toLocaleDateString("en", { weekday: "short" });
 
 export default function Crons() {
   const filters = query.value;
@@ -80,7 +83,7 @@ function Actions({ cron, again }: { cron: Cron; again: () => void }) {
     <span class="row">
       <ActionButton small icon="play" act={async () => {
         const run = await call<Run>(`${path}/fire`, { method: "POST" });
-        toast(`Fired: run ${run.run_id.slice(0, 8)}`);
+        toast(`Fired: run ${shortId(run.run_id)}`);
         setQuery({ cron: cron.cron_id });
         again();
       }}>Fire now</ActionButton>
@@ -102,10 +105,24 @@ function Actions({ cron, again }: { cron: Cron; again: () => void }) {
 function Details({ cron }: { cron: Cron }) {
   const runs = useLoad((signal) => call<Run[]>("/runs/search", { body: { cron_id: cron.cron_id, limit: 20 }, signal }), [cron.cron_id]);
   useChanges((changes) => changes.runs && runs.again(), [cron.cron_id]);
+  const next = useLoad((signal) => call<string[]>(at`/runs/crons/${cron.cron_id}/firings`, { query: { limit: NEXT_SHOWN }, signal }), [cron.cron_id, cron.next_run_date, cron.enabled, cron.end_time]);
   return (
     <section class="card stack" aria-label="Cron">
       <div class="row wrap"><strong class="mono">{cron.schedule}</strong><Id id={cron.cron_id} />{cron.end_time && <span class="quiet">{`until ${exact(cron.end_time)}`}</span>}</div>
-      <h2>Firings</h2>
+      <section aria-label="Next firings" class="stack">
+        <h2>Next firings</h2>
+        {next.error && <Failure error={next.error} again={next.again} />}
+        {next.value?.length === 0 && <p class="quiet">{cron.enabled === false ? "None while it is paused." : "None: its end has come."}</p>}
+        {next.value && next.value.length > 0 && (
+          <ol class="firings">
+            {next.value.map((moment) => (
+              <li key={moment} class="row"><span class="number">{weekday(moment)} {exact(moment).slice(0, 19)}</span><span class="quiet"><Time at={moment} /></span></li>
+            ))}
+          </ol>
+        )}
+        {next.value && next.value.length > 0 && <p class="quiet">In your time zone{cron.timezone ? `; the schedule is in ${cron.timezone}` : "; the schedule is in UTC"}.</p>}
+      </section>
+      <h2>Past firings</h2>
       {runs.error && <Failure error={runs.error} again={runs.again} />}
       {runs.value?.length === 0 && <p class="quiet">It has not fired, or its runs were deleted with their threads.</p>}
       {runs.value && runs.value.length > 0 && (

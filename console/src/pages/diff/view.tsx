@@ -5,7 +5,7 @@ import { at, call } from "../../api/client";
 import { useLoad } from "../../api/load";
 import type { State } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, PageHead } from "../../ui/basic";
-import { bytes, plural } from "../../ui/format";
+import { bytes, plural, shortId } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { idOf, label, parentOf } from "../thread/checkpoints";
 import { changesOf, identityOf, sizesOf, type Change } from "./changes";
@@ -23,7 +23,7 @@ export default function DiffView({ params }: { params: Record<string, string> })
   const a = query.value.get("a") ?? (ofB ? parentOf(ofB) : null) ?? "";
   return (
     <div class="page">
-      <PageHead title="Checkpoint diff" trail={[{ text: "Threads", href: to("threads") }, { text: thread.slice(0, 8), href: to("threads", thread) }]} />
+      <PageHead title="Checkpoint diff" trail={[{ text: "Threads", href: to("threads") }, { text: shortId(thread), href: to("threads", thread) }]} />
       <form class="filters" aria-label="What to compare" onSubmit={(event) => event.preventDefault()}>
         <Choice name="From" value={a} checkpoints={checkpoints} onChoose={(id) => setQuery({ a: id, b })} />
         <Choice name="To" value={b} checkpoints={checkpoints} onChoose={(id) => setQuery({ a, b: id })} />
@@ -49,11 +49,11 @@ function Choice({ name, value, checkpoints, onChoose }: { name: string; value: s
   return (
     <label>
       {name}
-      <select class="select" value={value} onChange={(event) => onChoose(event.currentTarget.value)}>
+      <select class="select checkpoint" value={value} onChange={(event) => onChoose(event.currentTarget.value)}>
         {!checkpoints.some((one) => idOf(one) === value) && <option value={value}>{value || "–"}</option>}
         {checkpoints.map((one) => (
           <option key={idOf(one)} value={idOf(one)}>
-            step {String(one.metadata?.["step"] ?? "?")} {label(one)} ({idOf(one).slice(0, 13)})
+            step {String(one.metadata?.["step"] ?? "?")} {label(one)} ({shortId(idOf(one))})
           </option>
         ))}
       </select>

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { curlOf, fieldsOf, filled, grouped, operationsOf, typeOf, type Document } from "./operations";
+import { curlOf, fieldsOf, filled, grouped, operationsOf, repeated, typeOf, type Document } from "./operations";
 
 const DOCUMENT: Document = {
   paths: {
@@ -33,3 +33,11 @@ test("a request is filled in, and cannot leave its path", () => {
 test("a shell gets the same request", () => assert.equal(curlOf("http://h", "POST", "/a", { q: ["1", "2"] }, {}, "it's"), "curl -X POST 'http://h/a?q=1&q=2' -H 'content-type: application/json' -d 'it'\\''s'"));
 
 test("types stay short", () => assert.equal(typeOf({ type: "array", items: { $ref: "#/components/schemas/Body" } }, {}), "Body[]"));
+
+test("groups come in a newcomer's order, and alike summaries are told apart", () => {
+  const operation = (tag: string) => ({ get: { tags: [tag], summary: `Of ${tag}` }, post: { tags: [tag], summary: `Of ${tag}` } });
+  const found = operationsOf({ paths: { "/ok": operation("system"), "/mine": operation("custom"), "/threads": operation("threads") } });
+  assert.deepEqual(grouped(found, "").map(([tag]) => tag), ["threads", "custom", "system"]);
+  assert.deepEqual([...repeated(found)], ["Of system", "Of custom", "Of threads"]);
+  assert.deepEqual([...repeated(found.slice(0, 1))], []);
+});

@@ -61,7 +61,7 @@ export function operationsOf(document: Document): Operation[] {
   return found;
 }
 
-/** Groups in the document's order, of what contains every word. */
+/** Groups of what contains every word. */
 export function grouped(operations: Operation[], words: string): [string, Operation[]][] {
   const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
   const groups = new Map<string, Operation[]>();
@@ -72,7 +72,18 @@ export function grouped(operations: Operation[], words: string): [string, Operat
     if (group) group.push(operation);
     else groups.set(operation.tag, [operation]);
   }
-  return [...groups];
+  const place = (tag: string): number => (FIRST.includes(tag) ? FIRST.indexOf(tag) : LAST.includes(tag) ? 200 + LAST.indexOf(tag) : 100);
+  return [...groups].sort((a, b) => place(a[0]) - place(b[0]));
+}
+
+/** Groups in the order that a newcomer needs them; those that are named here neither first nor last keep the document's order between. */
+const FIRST = ["assistants", "threads", "runs", "interrupts", "store", "changes"];
+const LAST = ["operator", "mcp", "a2a", "system"];
+
+/** Summaries that a group has more than once: the list shows the path beside those. */
+export function repeated(operations: Operation[]): Set<string> {
+  const seen = new Set<string>();
+  return new Set(operations.map((one) => one.summary).filter((summary) => seen.size === seen.add(summary).size));
 }
 
 export interface FieldRow {

@@ -10,7 +10,7 @@ import { Code } from "../../ui/code";
 import { duration } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { Markdown } from "../../ui/markdown";
-import { curlOf, fieldsOf, filled, grouped, operationsOf, typeOf, type Document, type Operation } from "./operations";
+import { curlOf, fieldsOf, filled, grouped, operationsOf, repeated, typeOf, type Document, type Operation } from "./operations";
 
 export default function Docs() {
   const filters = query.value;
@@ -40,7 +40,7 @@ export default function Docs() {
                     <li key={one.id}>
                       <button type="button" class="docs-entry" aria-current={one === open} onClick={() => setQuery({ operation: one.id })}>
                         <span class={`method ${one.method.toLowerCase()}`}>{one.method}</span>
-                        <span>{one.summary}</span>
+                        <span>{one.summary}{repeated(of).has(one.summary) && <span class="quiet mono same"> {one.path}</span>}</span>
                       </button>
                     </li>
                   ))}
@@ -72,7 +72,7 @@ function One({ operation, components }: { operation: Operation; components: NonN
             <thead><tr><th scope="col">Name</th><th scope="col">In</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead>
             <tbody>
               {operation.parameters.map((one) => (
-                <tr key={`${one.in} ${one.name}`}><td class="mono">{one.name}{one.required && <span class="required"> required</span>}</td><td class="quiet">{one.in}</td><td class="mono quiet">{typeOf(one.schema, components)}</td><td>{one.description}</td></tr>
+                <tr key={`${one.in} ${one.name}`}><td class="mono">{one.name}{one.required && <span class="required"> required</span>}</td><td class="quiet">{one.in}</td><td class="mono quiet">{typeOf(one.schema, components)}</td><td><Words text={one.description} /></td></tr>
               ))}
             </tbody>
           </table>
@@ -85,7 +85,7 @@ function One({ operation, components }: { operation: Operation; components: NonN
             <thead><tr><th scope="col">Member</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead>
             <tbody>
               {fields.map((one) => (
-                <tr key={one.name}><td class="mono">{one.name}{one.required && <span class="required"> required</span>}</td><td class="mono quiet">{one.type}</td><td>{one.about}</td></tr>
+                <tr key={one.name}><td class="mono name">{one.name}{one.required && <span class="required"> required</span>}</td><td class="mono quiet type">{one.type}</td><td><Words text={one.about} /></td></tr>
               ))}
             </tbody>
           </table>
@@ -96,13 +96,18 @@ function One({ operation, components }: { operation: Operation; components: NonN
         <h3>Responses</h3>
         <ul class="docs-responses">
           {operation.responses.map((one) => (
-            <li key={one.status}><Badge tone={one.status.startsWith("2") ? "ok" : one.status.startsWith("5") ? "bad" : "wait"}>{one.status}</Badge> {one.description} {one.media && <span class="quiet">{one.media}</span>}</li>
+            <li key={one.status}><Badge tone={one.status.startsWith("2") ? "ok" : one.status.startsWith("5") ? "bad" : "wait"}>{one.status}</Badge> <Words text={one.description} /> {one.media && <span class="quiet">{one.media}</span>}</li>
           ))}
         </ul>
         {good?.example !== undefined && <><p class="quiet">Example</p>{typeof good.example === "string" ? <Code text={good.example.slice(0, 10_000)} /> : <Code text={JSON.stringify(good.example, null, 2).slice(0, 20_000)} />}</>}
       </section>
     </article>
   );
+}
+
+/** A sentence of the document, with its `names` as code. */
+function Words({ text }: { text: string }) {
+  return <>{text.split("`").map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part))}</>;
 }
 
 const SHOWN_MOST = 200_000;

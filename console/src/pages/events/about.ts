@@ -1,7 +1,7 @@
 // What an event says in one line, and the commands that show it in a terminal. Pure.
 import { shortType } from "../../api/names";
 import type { AuditEvent, Json } from "../../api/types";
-import { bytes, plural } from "../../ui/format";
+import { bytes, plural, shortId } from "../../ui/format";
 import { isFields } from "../../ui/messages";
 
 export function summary(event: AuditEvent): string {
@@ -27,7 +27,7 @@ export function summary(event: AuditEvent): string {
     case "run.dispatched":
       return `attempt ${said("attempt")}`;
     case "run.started":
-      return `attempt ${said("attempt")} on worker ${said("worker").slice(0, 8)}`;
+      return `attempt ${said("attempt")} on worker ${shortId(said("worker"))}`;
     case "run.failed": {
       const error: { [name: string]: Json } = isFields(data["error"]) ? data["error"] : {};
       return `${String(error["error"] ?? "")}: ${String(error["message"] ?? "")}`.slice(0, 200);

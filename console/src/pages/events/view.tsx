@@ -6,7 +6,7 @@ import { MOST_EVENTS, useEvents } from "../../api/events";
 import { shortType } from "../../api/names";
 import type { AuditEvent, Json } from "../../api/types";
 import { Badge, Button, CopyButton, Failure, Loading, Nothing, PageHead } from "../../ui/basic";
-import { duration, exact } from "../../ui/format";
+import { duration, exact, shortId } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { Table, type Column } from "../../ui/table";
 import { causeKey, command, summary } from "./about";
@@ -31,7 +31,7 @@ export default function EventsView({ params }: { params: Record<string, string> 
   const fitting = chosen === null ? columns : columns.filter((column) => column.key !== "cause" && column.key !== "offset");
   return (
     <div class="page">
-      <PageHead title="Events" trail={[{ text: "Threads", href: to("threads") }, { text: thread.slice(0, 8), href: to("threads", thread) }]}>
+      <PageHead title="Events" trail={[{ text: "Threads", href: to("threads") }, { text: shortId(thread), href: to("threads", thread) }]}>
         {found.live && <Badge tone="ok">live</Badge>}
         <CopyButton text={run === null ? `langlog log export --thread ${thread}` : `langlog log show ${run}`} label="Copy the command that shows these records">
           Command
@@ -49,7 +49,7 @@ export default function EventsView({ params }: { params: Record<string, string> 
         </label>
         {run !== null && (
           <span class="row quiet">
-            of run <a href={to("threads", thread, "runs", run)} class="mono">{run.slice(0, 8)}</a>
+            of run <a href={to("threads", thread, "runs", run)} class="mono">{shortId(run)}</a>
             <Button kind="bare" small icon="close" aria-label="All runs" onClick={() => setQuery({ run: null })} />
           </span>
         )}

@@ -8,7 +8,7 @@ import { useEvents } from "../../api/events";
 import { useLoad } from "../../api/load";
 import type { AuditEvent, Run } from "../../api/types";
 import { Badge, Failure, Id, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
-import { duration, plural } from "../../ui/format";
+import { duration, plural, shortId } from "../../ui/format";
 import { timelineOf } from "../run/timeline";
 import { place, type Drawing, type Placed } from "./layout";
 import { middle, statsOf, type NodeStats } from "./stats";
@@ -95,7 +95,7 @@ function OfRuns({ placed, assistant }: { placed: Placed; assistant: string }) {
       {found.value?.runs.length === 0 && <p class="quiet">It has not run, or its runs were deleted with their threads.</p>}
       <ul class="graph-runs" aria-label="Runs">
         {found.value?.runs.map((run) => (
-          <li key={run.run_id} class="row"><Status of={run.status} /><a class="mono" href={to("graph", { assistant, thread: run.thread_id, run: run.run_id })}>{run.run_id.slice(0, 8)}</a><span class="push quiet"><Time at={run.created_at} /></span></li>
+          <li key={run.run_id} class="row"><Status of={run.status} /><a class="mono" href={to("graph", { assistant, thread: run.thread_id, run: run.run_id })}>{shortId(run.run_id)}</a><span class="push quiet"><Time at={run.created_at} /></span></li>
         ))}
       </ul>
     </Split>

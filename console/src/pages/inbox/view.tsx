@@ -153,7 +153,7 @@ function Answer({ of, done }: { of: OpenInterrupt; done: () => void }) {
         </span>
       </div>
       <p class="asked">{questionOf(of.value).slice(0, 4_000)}</p>
-      {typeof of.value !== "string" && actions.length === 0 && <div class="card"><JsonTree value={of.value} open={3} /></div>}
+      {typeof of.value !== "string" && actions.length === 0 && detailOf(of.value, 10) !== "" && <div class="card"><JsonTree value={of.value} open={3} /></div>}
       {Object.keys(of.metadata).length > 0 && <details><summary>Metadata of the thread</summary><JsonTree value={of.metadata} open={1} /></details>}
       {readOnly ? <p class="quiet">This console only reads.</p> : actions.length > 0 ? <Actions actions={actions} send={send} /> : of.response_schema ? <BySchema of={of} send={send} /> : <Free send={send} />}
     </article>

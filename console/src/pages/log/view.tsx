@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
 import { ApiError, at, call, comebacks, credentials, follow, recently } from "../../api/client";
-import { useLoad } from "../../api/load";
+import { NOT_YET, pauseAfter, useLoad } from "../../api/load";
 import { originOf, type LogRecord, type RecordPage } from "../../api/operator";
 import { Badge, Button, CopyButton, Failure, Loading, Nothing, PageHead } from "../../ui/basic";
 import { bytes, exact, oneLine, plural } from "../../ui/format";
@@ -16,9 +16,9 @@ const COLUMNS: Column<LogRecord>[] = [
   { key: "time", title: "Time", width: "178px", cell: (record) => <span class="mono number">{record.time ? exact(record.time).slice(5) : "–"}</span> },
   { key: "type", title: "Type", width: "minmax(150px, 240px)", cell: (record) => <Type of={record.type} /> },
   { key: "key", title: "Key", width: "minmax(0, 1fr)", cell: (record) => <span class="mono clip" title={record.key}>{oneLine(record.key, 60)}</span> },
-  { key: "topic", title: "Topic", width: "minmax(0, 150px)", cell: (record) => <span class="quiet">{record.topic}</span> },
-  { key: "where", title: "Position", width: "92px", right: true, cell: (record) => <span class="mono quiet">{`${record.partition}@${record.offset}`}</span> },
-  { key: "bytes", title: "Size", width: "72px", right: true, cell: (record) => <span class="quiet number">{bytes(record.bytes)}</span> },
+  { key: "topic", wide: true, title: "Topic", width: "minmax(0, 150px)", cell: (record) => <span class="quiet">{record.topic}</span> },
+  { key: "where", wide: true, title: "Position", width: "92px", right: true, cell: (record) => <span class="mono quiet">{`${record.partition}@${record.offset}`}</span> },
+  { key: "bytes", wide: true, title: "Size", width: "72px", right: true, cell: (record) => <span class="quiet number">{bytes(record.bytes)}</span> },
 ];
 
 function Type({ of }: { of: string }) {
@@ -100,6 +100,16 @@ interface Records {
 
 const EMPTY_PAGES = 5;
 
+/** Reading the pages of one search. */
+interface Reading {
+  busy: boolean;
+  cursor: string | null;
+  refusals: number;
+  timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+const reading = (): Reading => ({ busy: false, cursor: null, refusals: 0, timer: undefined });
+
 function useRecords(filters: URLSearchParams): Records {
   const kept = new URLSearchParams(filters);
   kept.delete("record");
@@ -107,7 +117,7 @@ function useRecords(filters: URLSearchParams): Records {
   const [state, setState] = useState<{ rows: LogRecord[] | null; cursor: string | null; scanned: number; empty: number; error: Error | null; busy: boolean }>({ rows: null, cursor: null, scanned: 0, empty: 0, error: null, busy: true });
   const [live, setLive] = useState(false);
   const [tries, setTries] = useState(0);
-  const latest = useRef({ key, busy: false, cursor: null as string | null });
+  const latest = useRef<Reading>(reading());
   let wrong: string | null = null;
   let wanted: Query = {};
   try {
@@ -124,6 +134,7 @@ function useRecords(filters: URLSearchParams): Records {
       const page = await call<RecordPage>("/operator/log/records", { query: { ...wanted, limit: PAGE, cursor }, ...(signal ? { signal } : {}) });
       if (latest.current !== mine) return;
       mine.cursor = page.cursor;
+      mine.refusals = 0;
       setState((before) => ({
         rows: cursor === null ? page.records : [...(before.rows ?? []), ...page.records],
         cursor: page.cursor,
@@ -133,7 +144,10 @@ function useRecords(filters: URLSearchParams): Records {
         busy: false,
       }));
     } catch (error) {
-      if (latest.current === mine && !signal?.aborted) setState((before) => ({ ...before, error: error as Error, busy: false }));
+      if (latest.current !== mine || signal?.aborted) return;
+      setState((before) => ({ ...before, error: error as Error, busy: false }));
+      // the server answers, but the log or a place among its searches cannot be had yet: the same page is read again
+      if (error instanceof ApiError && NOT_YET.has(error.status)) mine.timer = setTimeout(() => latest.current === mine && !signal?.aborted && void read(cursor, signal), pauseAfter(mine.refusals++));
     } finally {
       mine.busy = false;
     }
@@ -141,7 +155,7 @@ function useRecords(filters: URLSearchParams): Records {
 
   useEffect(() => {
     const breaking = new AbortController();
-    latest.current = { key, busy: false, cursor: null };
+    latest.current = reading();
     setState({ rows: null, cursor: null, scanned: 0, empty: 0, error: null, busy: wrong === null });
     setLive(false);
     if (wrong !== null) return undefined;
@@ -164,6 +178,7 @@ function useRecords(filters: URLSearchParams): Records {
     void read(null, breaking.signal);
     return () => {
       breaking.abort();
+      clearTimeout(latest.current.timer);
       close();
     };
   }, [key, tries, comebacks.value, credentials.value]);

@@ -1,6 +1,7 @@
 // A run as bars on one time axis, made of its events. Pure: `now` is an argument.
 import { shortType } from "../../api/names";
 import type { AuditEvent, Json } from "../../api/types";
+import { shortId } from "../../ui/format";
 import { isFields } from "../../ui/messages";
 
 export type Tone = "gap" | "attempt" | "node" | "step" | "bad" | "wait";
@@ -102,7 +103,7 @@ export function timelineOf(records: readonly AuditEvent[]): Timeline | null {
       }
       case "run.started":
         waited(at, [event]);
-        attempt = bar({ label: `Attempt ${String(data["attempt"] ?? number)}`, note: `on worker ${String(data["worker"] ?? "?").slice(0, 8)}`, depth: 0, start: at, end: null, tone: "attempt", events: [event] });
+        attempt = bar({ label: `Attempt ${String(data["attempt"] ?? number)}`, note: `on worker ${shortId(String(data["worker"] ?? "?"))}`, depth: 0, start: at, end: null, tone: "attempt", events: [event] });
         break;
       case "run.cancel_requested":
         bar({ label: "Cancel requested", depth: 0, start: at, end: at, tone: "wait", events: [event] });

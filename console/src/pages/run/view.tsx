@@ -9,7 +9,7 @@ import { shortType } from "../../api/names";
 import type { Explanation } from "../../api/operator";
 import type { Json, Run, State } from "../../api/types";
 import { ActionButton, Badge, Button, CopyButton, Failure, Id, Loading, PageHead, Status } from "../../ui/basic";
-import { duration, exact, oneLine } from "../../ui/format";
+import { duration, exact, oneLine, shortId } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { ticks, timelineOf, type Bar, type Failure as Failed, type Timeline } from "./timeline";
 
@@ -28,7 +28,7 @@ export default function RunView({ params }: { params: Record<string, string> }) 
   const status = run.value?.status;
   return (
     <div class="page">
-      <PageHead title={<span>Run <span class="mono">{id.slice(0, 8)}</span></span>} trail={[{ text: "Threads", href: to("threads") }, { text: thread.slice(0, 8), href: to("threads", thread) }]}>
+      <PageHead title={<span>Run <span class="mono">{shortId(id)}</span></span>} trail={[{ text: "Threads", href: to("threads") }, { text: shortId(thread), href: to("threads", thread) }]}>
         {status && <Status of={going && status === "pending" ? "running" : status} />}
         {going && live && <Badge tone="ok">live</Badge>}
         <Id id={id} />

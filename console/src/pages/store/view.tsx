@@ -4,10 +4,11 @@ import { readOnly } from "../../app/mode";
 import { query, setQuery } from "../../app/router";
 import { call } from "../../api/client";
 import { useLoad } from "../../api/load";
+import { usePages } from "../../api/pages";
 import type { Json } from "../../api/types";
 import { ActionButton, Button, Failure, Loading, Nothing, PageHead, Time } from "../../ui/basic";
 import { Dialog } from "../../ui/dialog";
-import { excerpt, oneLine, plural } from "../../ui/format";
+import { exact, excerpt, oneLine, plural } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { JsonField } from "../../ui/schema-form";
 import { Table, type Column } from "../../ui/table";
@@ -20,6 +21,7 @@ interface Item {
   created_at: string;
   updated_at: string;
   score?: number | null;
+  expires_at?: string | null;
 }
 
 const NAMESPACES_MOST = 1_000;
@@ -31,7 +33,6 @@ export default function Store() {
   const filters = query.value;
   const prefix = namespaceOf(filters.get("namespace"));
   const namespaces = useLoad((signal) => call<{ namespaces: string[][] }>("/store/namespaces", { body: { limit: NAMESPACES_MOST }, signal }), []);
-  const [limit, setLimit] = useState(PAGE);
   const text = filters.get("filter") ?? "";
   const meaning = filters.get("query") ?? "";
   let wrong: string | null = null;
@@ -41,18 +42,26 @@ export default function Store() {
   } catch (error) {
     wrong = (error as Error).message;
   }
-  const items = useLoad(
-    (signal) => (wrong ? Promise.resolve({ items: [] }) : call<{ items: Item[] }>("/store/items/search", { body: { namespace_prefix: prefix, limit, refresh_ttl: false, ...(filter ? { filter } : {}), ...(meaning ? { query: meaning } : {}) }, signal })),
-    [filters.get("namespace"), text, meaning, limit],
+  const items = usePages<Item>(
+    async (after, signal) => {
+      if (wrong) return { rows: [], next: null };
+      const offset = Number(after ?? 0);
+      const { items: rows } = await call<{ items: Item[] }>("/store/items/search", { body: { namespace_prefix: prefix, limit: PAGE, offset, refresh_ttl: false, include: ["ttl"], ...(filter ? { filter } : {}), ...(meaning ? { query: meaning } : {}) }, signal });
+      return { rows, next: rows.length < PAGE ? null : String(offset + PAGE) };
+    },
+    nameOf,
+    [filters.get("namespace"), text, meaning],
   );
+  const rows = items.rows ?? [];
   const columns: Column<Item>[] = [
     { key: "key", title: "Key", width: "minmax(0, 0.7fr)", cell: (item) => <span class="mono clip">{oneLine(item.key, 80)}</span> },
     { key: "value", title: "Value", width: "minmax(0, 1.4fr)", cell: (item) => <span class="quiet clip">{excerpt(item.value, 160)}</span> },
-    { key: "namespace", title: "Namespace", width: "minmax(0, 0.8fr)", cell: (item) => <span class="clip">{item.namespace.join(" / ")}</span> },
+    { key: "namespace", wide: true, title: "Namespace", width: "minmax(0, 0.8fr)", cell: (item) => <span class="clip">{item.namespace.join(" / ")}</span> },
     ...(meaning ? [{ key: "score", title: "Score", width: "64px", right: true, cell: (item: Item) => <span class="number">{item.score == null ? "–" : item.score.toFixed(3)}</span> }] : []),
-    { key: "updated", title: "Changed", width: "96px", right: true, cell: (item) => <Time at={item.updated_at} /> },
+    ...(rows.some((item) => item.expires_at) ? [{ key: "expires", title: "Expires", width: "84px", right: true, cell: (item: Item) => <Time at={item.expires_at} /> }] : []),
+    { key: "updated", title: "Changed", wide: true, width: "96px", right: true, cell: (item) => <Time at={item.updated_at} /> },
   ];
-  const open = items.value?.items.find((item) => nameOf(item) === filters.get("item"));
+  const open = rows.find((item) => nameOf(item) === filters.get("item"));
   const again = (): void => {
     items.again();
     namespaces.again();
@@ -76,9 +85,9 @@ export default function Store() {
           {namespaces.value && <Branches of={treeOf(namespaces.value.namespaces)} chosen={prefix} />}
           {namespaces.value && namespaces.value.namespaces.length >= NAMESPACES_MOST && <p class="quiet">{`The first ${NAMESPACES_MOST}; type one into the address.`}</p>}
         </nav>
-        {items.loading && !items.value && <Loading lines={6} />}
-        {items.value?.items.length === 0 && <Nothing title="No item here"><p>Graphs keep memories in the store; so do clients, by client.store.put_item(…).</p></Nothing>}
-        {items.value && items.value.items.length > 0 && <Table label="Items" rows={items.value.items} columns={columns} keyOf={nameOf} onOpen={(item) => setQuery({ item: nameOf(item) })} onEnd={() => items.value && items.value.items.length >= limit && !items.loading && setLimit(limit + PAGE)} after={items.value.items.length >= limit ? "Loading more…" : undefined} />}
+        {items.rows === null && !items.error && <Loading lines={6} />}
+        {items.rows?.length === 0 && <Nothing title="No item here"><p>Graphs keep memories in the store; so do clients, by client.store.put_item(…).</p></Nothing>}
+        {rows.length > 0 && <Table label="Items" rows={rows} columns={columns} keyOf={nameOf} onOpen={(item) => setQuery({ item: nameOf(item) })} onEnd={items.more} after={items.atEnd ? undefined : "Loading more…"} />}
         {open && <ItemPane item={open} again={again} />}
       </div>
     </div>
@@ -136,6 +145,7 @@ function ItemPane({ item, again }: { item: Item; again: () => void }) {
         <dt>Namespace</dt><dd>{item.namespace.join(" / ")}</dd>
         <dt>Created</dt><dd><Time at={item.created_at} /></dd>
         <dt>Changed</dt><dd><Time at={item.updated_at} /></dd>
+        <dt>Expires</dt><dd>{item.expires_at ? <><Time at={item.expires_at} /> <span class="quiet number">{exact(item.expires_at)}</span></> : "never"}</dd>
       </dl>
       <JsonTree value={item.value} open={4} name="value" />
       {asking && (

@@ -6,7 +6,7 @@ import { at, call } from "../../api/client";
 import type { Json, Run, State } from "../../api/types";
 import { ActionButton, Badge, Failure, Id, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
 import { Conversation } from "../../ui/conversation";
-import { duration, oneLine, plural } from "../../ui/format";
+import { duration, oneLine, plural, shortId } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { conversationOf, isFields, messageOf } from "../../ui/messages";
 import { Tabs } from "../../ui/tabs";
@@ -190,7 +190,7 @@ function Runs({ id, runs, error, waits }: { id: string; runs: Run[] | undefined;
         <li key={run.run_id}>
           <a href={to("threads", id, "runs", run.run_id)} class="run">
             {waits && index === 0 && run.status === "success" ? <Badge tone="wait">waits for an answer</Badge> : <Status of={run.status} />}
-            <span class="mono quiet">{run.run_id.slice(0, 8)}</span>
+            <span class="mono quiet">{shortId(run.run_id)}</span>
             <span class="push quiet number">{run.status === "pending" || run.status === "running" ? "" : duration(Date.parse(run.updated_at) - Date.parse(run.created_at))}</span>
             <Time at={run.created_at} />
           </a>

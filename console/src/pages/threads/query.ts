@@ -3,7 +3,7 @@ import type { Json, Metadata, Thread } from "../../api/types";
 
 export const PAGE = 100;
 export const EXTRACT = { first: "values.messages[0].content", last: "values.messages[-1].content" };
-const SELECT = ["thread_id", "created_at", "updated_at", "metadata", "status", "interrupts"];
+const SELECT = ["thread_id", "created_at", "updated_at", "metadata", "status", "interrupts", "error"];
 
 /** How long ago a thread may have changed last: name in the address → hours. */
 export const AGES: Record<string, number> = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
@@ -16,7 +16,8 @@ export function searchBody(filters: URLSearchParams, now: number): { [name: stri
     if (value) body[member] = value;
   }
   if (typeof body["id_prefix"] === "string" && !/^[0-9a-f-]{1,36}$/i.test(body["id_prefix"])) throw new Error("Id: the beginning of a thread's id, of 0-9, a-f and dashes");
-  const hours = AGES[filters.get("age") ?? ""];
+  const age = filters.get("age") ?? "";
+  const hours = Object.hasOwn(AGES, age) ? AGES[age] : undefined;
   if (hours !== undefined) body["updated_after"] = new Date(now - hours * 3_600_000).toISOString().replace("Z", "+00:00");
   const metadata = metadataOf(filters.get("metadata") ?? "");
   if (Object.keys(metadata).length > 0) body["metadata"] = metadata;

@@ -5,9 +5,9 @@ import { feed, useChanges } from "../../api/changes";
 import { call, callWithHeaders, comebacks, credentials } from "../../api/client";
 import type { Assistant, Thread } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
-import { oneLine, plural } from "../../ui/format";
-import { isFields } from "../../ui/messages";
+import { oneLine, plural, shortId } from "../../ui/format";
 import { Table, type Column } from "../../ui/table";
+import { questionOf } from "../inbox/requests";
 import { AGES, merged, pageBody, searchBody, textOf } from "./query";
 
 const STATUSES = ["idle", "busy", "interrupted", "error"];
@@ -17,10 +17,10 @@ const AT_TOP_PX = 60;
 const COLUMNS: Column<Thread>[] = [
   { key: "what", title: "Thread", width: "minmax(0, 1fr)", cell: (thread) => <Summary thread={thread} /> },
   { key: "status", title: "Status", width: "104px", cell: (thread) => <Status of={thread.status} /> },
-  { key: "graph", title: "Graph", width: "minmax(80px, 160px)", cell: (thread) => <span class="quiet">{String(thread.metadata["graph_id"] ?? "–")}</span> },
-  { key: "id", title: "Id", width: "124px", cell: (thread) => <span class="mono quiet" title={thread.thread_id}>{`${thread.thread_id.slice(0, 8)}…${thread.thread_id.slice(-4)}`}</span> },
+  { key: "graph", wide: true, title: "Graph", width: "minmax(80px, 160px)", cell: (thread) => <span class="quiet">{String(thread.metadata["graph_id"] ?? "–")}</span> },
+  { key: "id", wide: true, title: "Id", width: "124px", cell: (thread) => <span class="mono quiet" title={thread.thread_id}>{shortId(thread.thread_id)}</span> },
   { key: "updated", title: "Updated", width: "96px", right: true, cell: (thread) => <Time at={thread.updated_at} /> },
-  { key: "created", title: "Created", width: "96px", right: true, cell: (thread) => <Time at={thread.created_at} /> },
+  { key: "created", wide: true, title: "Created", width: "96px", right: true, cell: (thread) => <Time at={thread.created_at} /> },
 ];
 
 export default function Threads() {
@@ -64,12 +64,13 @@ function Summary({ thread }: { thread: Thread }) {
   const last = oneLine(textOf(thread.extracted?.["last"]));
   const first = oneLine(textOf(thread.extracted?.["first"]));
   const asked = Object.values(thread.interrupts ?? {}).flat()[0]?.value;
-  if (first === "" && last === "" && asked !== undefined) return <span class="quiet">asks: {oneLine(isFields(asked) && typeof asked["question"] === "string" ? asked["question"] : JSON.stringify(asked))}</span>;
-  if (first === "" && last === "") return <span class="quiet">{thread.error ? oneLine(`${thread.error.error}: ${thread.error.message}`) : thread.thread_id}</span>;
+  if (first === "" && last === "" && asked !== undefined) return <span class="quiet">asks: {oneLine(questionOf(asked))}</span>;
+  const failed = thread.status === "error" && thread.error ? oneLine(`${thread.error.error}: ${thread.error.message}`) : "";
+  if (first === "" && last === "") return <span class="quiet">{failed || thread.thread_id}</span>;
   return (
     <>
       {first || last}
-      {first !== "" && last !== "" && last !== first && <span class="quiet"> — {last}</span>}
+      {failed !== "" ? <span class="quiet"> — {failed}</span> : first !== "" && last !== "" && last !== first && <span class="quiet"> — {last}</span>}
     </>
   );
 }
@@ -115,10 +116,10 @@ function Filters({ filters }: { filters: URLSearchParams }) {
         Assistant
         <select class="select" name="assistant" value={assistant} onChange={(event) => setQuery({ assistant: event.currentTarget.value })}>
           <option value="">any</option>
-          {assistant !== "" && !offered.some((one) => one.assistant_id === assistant) && <option value={assistant}>{assistant.slice(0, 8)}</option>}
+          {assistant !== "" && !offered.some((one) => one.assistant_id === assistant) && <option value={assistant}>{shortId(assistant)}</option>}
           {offered.map((one) => (
             <option key={one.assistant_id} value={one.assistant_id}>
-              {oneLine(one.name, 30)} ({one.assistant_id.slice(0, 8)})
+              {oneLine(one.name, 30)} ({shortId(one.assistant_id)})
             </option>
           ))}
         </select>

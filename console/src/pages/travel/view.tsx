@@ -9,6 +9,7 @@ import { ActionButton, Badge, Failure, Field, Loading, Nothing, PageHead } from 
 import { Conversation } from "../../ui/conversation";
 import { JsonTree } from "../../ui/json";
 import { conversationOf } from "../../ui/messages";
+import { shortId } from "../../ui/format";
 import { toast } from "../../ui/toast";
 import { idOf, label, parentOf, Tree } from "../thread/checkpoints";
 import { answerOf, editedOf, shown } from "./edit";
@@ -27,7 +28,7 @@ export default function TravelView({ params }: { params: Record<string, string> 
   const beside = query.value.get("beside");
   return (
     <div class="page">
-      <PageHead title="Time travel" trail={[{ text: "Threads", href: to("threads") }, { text: id.slice(0, 8), href: to("threads", id) }]}>
+      <PageHead title="Time travel" trail={[{ text: "Threads", href: to("threads") }, { text: shortId(id), href: to("threads", id) }]}>
         <Beside checkpoints={history.value ?? []} checkpoint={checkpoint} beside={beside} />
       </PageHead>
       {history.error && <Failure error={history.error} again={history.again} />}

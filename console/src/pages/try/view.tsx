@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { titleOf, useAssistants, useSchemas } from "../../api/assistants";
-import { at, call, follow } from "../../api/client";
+import { ApiError, at, call, follow } from "../../api/client";
 import type { Json, Run, Thread } from "../../api/types";
 import { ActionButton, Badge, Button, Failure, Id, Loading, Nothing, PageHead, Status } from "../../ui/basic";
 import { Conversation } from "../../ui/conversation";
@@ -224,9 +224,14 @@ function useRaw(): { events: RawEvent[]; live: boolean; follow: (thread: string,
           setLive(false);
           toast(error.message, "bad");
         },
-        onEnd: () => {
-          setLive(false);
-          return false;
+        onEnd: async () => {
+          // a server that shuts down closes its streams as well: whether there is more to come, the run says
+          const goesOn = await call<Run>(at`/threads/${thread}/runs/${run}`).then(
+            ({ status }) => status === "pending" || status === "running",
+            (error: unknown) => !(error instanceof ApiError && error.status >= 400 && error.status < 500),
+          );
+          if (!goesOn) setLive(false);
+          return goesOn;
         },
       });
     },
