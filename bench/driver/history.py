@@ -21,6 +21,7 @@ from msgspec import Raw
 
 SOURCE = "/bench"
 RUNS_PER_THREAD = 4
+"""Unless it is said otherwise."""
 EVENTS_PER_RUN = 4
 """Created, dispatched, started, succeeded."""
 THREADS_AT_ONCE = 2_000
@@ -48,19 +49,19 @@ KWARGS = Raw(
 VALUES = Raw(b'{"text":"HELLO"}')
 
 
-async def fill(settings: Settings, events: int) -> int:
+async def fill(settings: Settings, events: int, runs_per_thread: int = RUNS_PER_THREAD) -> int:
     """Append so many lifecycle events (or a few more) to the log, and the commands they come from. How many there are."""
     async with started_log(settings) as log:
         written = 0
         while written < events:
-            threads = min(THREADS_AT_ONCE, -(-(events - written) // (RUNS_PER_THREAD * EVENTS_PER_RUN)))
-            written += await _lives(log, [ThreadState(thread_id=new_id()) for _ in range(threads)])
+            threads = min(THREADS_AT_ONCE, -(-(events - written) // (runs_per_thread * EVENTS_PER_RUN)))
+            written += await _lives(log, [ThreadState(thread_id=new_id()) for _ in range(threads)], runs_per_thread)
         return written
 
 
-async def _lives(log: Log, states: list[ThreadState]) -> int:
+async def _lives(log: Log, states: list[ThreadState], runs_per_thread: int) -> int:
     written = 0
-    for _ in range(RUNS_PER_THREAD):
+    for _ in range(runs_per_thread):
         runs = [new_id() for _ in states]
         for finishing in (False, True):
             commands: list[cmd.Command] = [

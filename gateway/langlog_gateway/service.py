@@ -93,6 +93,11 @@ class GatewayService:
         self._site: web.TCPSite | None = None
 
     @property
+    def prefix(self) -> str:
+        """What all paths begin with: empty, or the mount prefix of the settings or of the project."""
+        return self._core.options.prefix
+
+    @property
     def console(self) -> str | None:
         """The path of the console; None where it is switched off."""
         return console_path(self._settings, self._core.options)

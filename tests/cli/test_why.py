@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
+from langgraph_sdk import get_sync_client
 from langlog.operations.why import existing
 from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres, EmbeddedRedis, data_folder_lock
 from langlog_backbone.log import open_log
@@ -20,7 +23,9 @@ from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_schemas.messages import Task
 
 from tests.stack.fixtures import isolated
+from tests.stack.server import LiveServer
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "chat" / "langgraph.json"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = Settings()
 PENDING = RunFacts("r", "t", "pending", 0, NOW)
@@ -153,3 +158,23 @@ def test_where_no_langlog_runs_it_says_so_and_what_to_do(tmp_path: Path) -> None
         assert existing(settings).database_uri == EmbeddedPostgres(tmp_path).uri
     with pytest.raises(StartError, match="no langlog runs on"):
         existing(settings)
+
+
+def test_runs_and_parked_keys_are_explained_while_no_langlog_runs(tmp_path: Path) -> None:
+    server = LiveServer(EXAMPLE, tmp_path)
+    with server.up():
+        client = get_sync_client(url=server.url)
+        thread = client.threads.create()["thread_id"]
+        run = client.runs.create(thread, "chat", input={"messages": []}, after_seconds=3600)["run_id"]
+
+    def langlog(*words: str) -> str:
+        command = [sys.executable, "-m", "langlog", *words, "--data-dir", str(server.data)]
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=300, env=server.env)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout
+
+    said = langlog("why", thread)
+    assert f"No langlog runs on {server.data}" in said and "start langlog dev there" in said
+    assert f"{thread} is a thread; this is about its run {run}." in said
+    assert "is delayed until" in said
+    assert langlog("dead", "list") == "Nothing is parked.\n"

@@ -45,7 +45,8 @@ def seed(client: SyncLangGraphClient) -> dict[str, str]:
         client.runs.wait(client.threads.create(metadata={"user": "ada"})["thread_id"], graph, input=asked)
     for graph in ("chat", "flow"):
         names[graph] = client.assistants.search(graph_id=graph)[0]["assistant_id"]
-    client.crons.create(names["flow"], schedule="0 9 * * 1-5", input={"items": [1], "fail_at": -1})
+    cron = client.crons.create(names["flow"], schedule="0 9 * * 1-5", input={"items": [1], "fail_at": -1})
+    names["cron"] = cron["cron_id"]
     for user in ("ada", "grace"):
         for number, text in enumerate(("prefers short answers", "works in Zurich", "asks about invoices on Mondays")):
             client.store.put_item(["users", user, "memories"], f"memory-{number + 1}", {"text": text})
@@ -94,8 +95,8 @@ def drawn(page: Page) -> None:
     expect(page.get_by_role("region", name="Drawing").get_by_text("1 failed")).to_be_visible()
 
 
-def rows(page: Page) -> None:
-    expect(page.get_by_role("row")).not_to_have_count(1)
+def firings(page: Page) -> None:
+    expect(page.get_by_role("region", name="Next firings").get_by_role("listitem")).to_have_count(5)
 
 
 def article(page: Page) -> None:
@@ -108,6 +109,7 @@ def documented(page: Page) -> None:
 
 PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("threads", "threads", threads),
+    ("runs", "runs", threads),
     ("thread", "threads/{mailed}?tab=checkpoints", thread),
     ("health", "health", health),
     ("log", "log?type=run.", threads),
@@ -119,7 +121,7 @@ PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
     ("inbox", "inbox?graph=refunds", question),
     ("try", "try?assistant={chat}&thread={mailed}", conversation),
     ("graph", "graph?assistant={flow}", drawn),
-    ("crons", "crons", rows),
+    ("crons", "crons?cron={cron}", firings),
     ("assistants", "assistants?assistant={flow}", article),
     ("store", "store", threads),
     ("docs", "docs?find=run&operation=post_threads_thread_id_runs_wait", documented),

@@ -122,12 +122,26 @@ def test_read_only_mode_hides_what_changes_something(console: Console, guarded: 
         expect(page.get_by_role("button", name=name)).to_have_count(0)
 
 
+def test_pages_for_operators_say_what_they_need(console: Console) -> None:
+    page = console.open("health")
+    signed_in(page, "ada")
+    for view in ("health", "log"):
+        page.get_by_role("navigation").get_by_role("link", name=view.title(), exact=True).click()
+        expect(page.get_by_role("heading", name=view.title(), exact=True)).to_be_visible()
+        expect(page.get_by_role("alert")).to_contain_text("This needs the permission langlog:operator")
+        expect(page.get_by_text("live", exact=True)).to_have_count(0)
+        console.check_accessible()
+
+
 def test_everything_is_behind_the_prefix(guarded: LiveServer) -> None:
     page = httpx.get(f"{guarded.url}/team/console/threads/x")
     assert '<base href="/team/console/">' in page.text
     assert httpx.get(f"{guarded.url}/console/").status_code == 404
     root = httpx.get(f"{guarded.url}/team/", headers={"accept": "text/html"})
     assert root.headers["location"] == "/team/console/"
+    said = guarded.tail(1_000)
+    assert f"langlog listens on {guarded.url}/team\n" in said
+    assert f"console {guarded.url}/team/console/\n" in said
 
 
 def test_a_server_that_goes_away_and_comes_back_is_followed_again(console: Console, guarded: LiveServer) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from langgraph_sdk.client import SyncLangGraphClient
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.console.browser import Console
 
@@ -75,11 +76,14 @@ def test_a_cron_is_fired_paused_and_deleted(console: Console, client: SyncLangGr
     row = page.get_by_role("row").filter(has_text="0 9 * * 1-5")
     expect(row.get_by_text("on", exact=True)).to_be_visible()
     row.get_by_role("button", name="Fire now").click()
-    firings = page.get_by_role("region", name="Cron")
+    firings = page.get_by_role("region", name="Cron", exact=True)
+    upcoming = firings.get_by_role("region", name="Next firings")
+    expect(upcoming.get_by_role("listitem")).to_have_count(5)
     expect(firings.get_by_text("success")).to_be_visible()
     console.check_accessible()
     row.get_by_role("button", name="Pause").click()
     expect(row.get_by_text("paused", exact=True)).to_be_visible()
+    expect(upcoming.get_by_text("None while it is paused.")).to_be_visible()
     row.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
     expect(row).to_have_count(0)
@@ -130,3 +134,54 @@ def test_items_of_the_store_are_found_put_and_deleted(console: Console, client: 
     dialog.get_by_role("button", name="Put", exact=True).click()
     expect(table.get_by_text("made")).to_be_visible()
     assert client.store.get_item(["people", "ada"], "made")["value"] == {"n": 2}
+
+
+def test_items_say_when_they_expire_and_are_read_page_by_page(console: Console, client: SyncLangGraphClient) -> None:
+    for number in range(230):
+        client.store.put_item(["many"], f"item-{number:03}", {"n": number}, ttl=60 if number == 0 else None)
+    asked: list[dict[str, Any]] = []
+    console.page.on(
+        "request",
+        lambda request: asked.append(request.post_data_json) if request.url.endswith("/store/items/search") else None,
+    )
+    page = console.open("store?namespace=many")
+    table = page.get_by_role("table", name="Items")
+    expect(table.get_by_role("row").filter(has_text="item-000")).to_contain_text(re.compile("in (59|60) min|in 1 h"))
+    table.get_by_role("button", name="item-000").click()
+    expect(page.get_by_role("complementary", name="Item")).to_contain_text(re.compile("Expires ?in"))
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("complementary", name="Item")).to_have_count(0)
+    page.locator(".table .rows").evaluate("rows => rows.scrollTop = rows.scrollHeight")
+    expect(page.get_by_text("Loading more…")).to_have_count(0)
+    page.locator(".table .rows").evaluate("rows => rows.scrollTop = rows.scrollHeight")
+    expect(table.get_by_role("button", name="item-229")).to_be_visible()
+    assert [(one["offset"], one["limit"]) for one in asked] == [(0, 200), (200, 200)]
+
+
+def test_raw_events_go_on_after_a_stream_that_a_server_closed(console: Console, client: SyncLangGraphClient) -> None:
+    """A server that shuts down closes its streams cleanly: the test cuts one off after its first events."""
+    page = console.open(f"try?assistant={assistant_of(client, 'chat')}")
+    resumed: list[str | None] = []
+
+    def cut(route: Route) -> None:
+        resumed.append(route.request.headers.get("last-event-id"))
+        if len(resumed) > 1:
+            route.continue_()
+            return
+        whole = route.fetch().text()
+        first = whole.split("\n\n")[0] + "\n\n"
+        route.fulfill(body=first, headers={"content-type": "text/event-stream"})
+
+    def still_running(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "status": "running"})
+
+    page.route(re.compile("/runs/[0-9a-f-]+/stream"), cut)
+    page.route(re.compile("/runs/[0-9a-f-]{36}$"), still_running)
+    page.get_by_label("Message", exact=True).fill("hello")
+    page.get_by_role("button", name="Send").click()
+    events = page.get_by_role("region", name="Events")
+    expect(events.get_by_role("tab", name="updates")).to_be_visible()
+    page.unroute(re.compile("/runs/[0-9a-f-]{36}$"))
+    expect(events.get_by_text("waiting for more")).to_have_count(0)
+    assert resumed[0] == "-1" and resumed[1] not in (None, "-1")

@@ -13,7 +13,7 @@ from langlog_backbone.process.settings import read_settings
 from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.console.browser import Console
 from tests.stack.server import LiveServer
@@ -91,6 +91,25 @@ def test_the_log_shows_what_is_appended_while_one_looks(console: Console, client
     expect(page.get_by_text("live", exact=True)).to_be_visible()
     client.runs.wait(thread, "flow", input={"items": [3], "fail_at": -1})
     expect(page.get_by_text("run.succeeded", exact=True)).to_be_visible()
+
+
+def test_the_log_is_read_by_itself_once_it_can_be_again(console: Console, client: SyncLangGraphClient) -> None:
+    thread, _ = run_of(client)
+    console.expected += ["503"]
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) < 3:
+            route.fulfill(status=503, json={"detail": "The log cannot be reached."})
+        else:
+            route.continue_()
+
+    console.page.route("**/operator/log/records?*", answer)
+    page = console.open(f"log?key={thread}")
+    expect(page.get_by_role("alert")).to_contain_text("The log cannot be reached.")
+    expect(page.get_by_text("run.succeeded", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_search_without_a_hit_says_how_far_it_looked(console: Console, client: SyncLangGraphClient) -> None:

@@ -80,13 +80,22 @@ async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
         await pool.close()
 
 
+@contextlib.asynccontextmanager
+async def _read_model(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """Postgres alone, of a running langlog or of a data folder that none runs on: for those who only look."""
+    from ..whereabouts import log_and_read_model
+
+    async with contextlib.AsyncExitStack() as stack:
+        if not settings.database_uri:
+            settings, _ = await stack.enter_async_context(log_and_read_model(settings, compared=False))
+        yield await stack.enter_async_context(_postgres(settings))
+
+
 async def _list(settings: Settings) -> int:
     from langlog_backbone.operation import parked_keys
     from langlog_backbone.process.activity import shown_in_line
 
-    from .why import existing
-
-    async with _postgres(existing(settings)) as pool:
+    async with _read_model(settings) as pool:
         parked = await parked_keys.keys(pool)
     for one in parked:
         since = one.since.isoformat(timespec="seconds")
@@ -104,9 +113,7 @@ async def _show(settings: Settings, key: str, *, as_json: bool) -> int:
     from langlog_backbone.operation import parked_keys
     from langlog_backbone.process.activity import shown_in_line
 
-    from .why import existing
-
-    async with _postgres(existing(settings)) as pool:
+    async with _read_model(settings) as pool:
         records = await parked_keys.records_of(pool, key)
     for record in records:
         if as_json:

@@ -15,7 +15,10 @@ from .. import options
 from ..ids import as_uuid, other_kind
 
 if TYPE_CHECKING:
+    import asyncpg
+    from langlog_backbone.log import Log
     from langlog_backbone.process.settings import Settings
+    from langlog_backbone.redis.client import RedisPipe
 
 CHAIN = 5
 """How many runs that wait for one another are followed."""
@@ -29,7 +32,8 @@ def why(run_id: str, data_dir: Path | None) -> None:
 
     The id of a thread leads to its run in flight, or else to its newest. Exit code 1: there is no such run.
 
-    Asks LOG_URI, DATABASE_URI and REDIS_URI, or the embedded servers of a data folder while langlog dev runs on it.
+    Asks LOG_URI, DATABASE_URI and REDIS_URI, or the embedded servers of a data folder. Where no langlog dev runs on that, what it
+    left is explained.
     """
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
@@ -43,38 +47,51 @@ def why(run_id: str, data_dir: Path | None) -> None:
 
 
 async def _why(settings: Settings, run_id: str) -> int:
-    from langlog_backbone.log import open_log
-    from langlog_backbone.operation.explain_run import explain, gather, run_of
+    import msgspec
+    from langlog_backbone.embedded.servers import EmbeddedRedis, is_in_use
     from langlog_backbone.postgres.database import connect_pool
     from langlog_backbone.read_model.same_log import check_same_log
     from langlog_backbone.redis.client import RedisPipe
 
-    settings = existing(settings)
-    pool = await connect_pool(settings, size=1)
-    log = open_log(settings)
-    pipe = RedisPipe(settings)
-    try:
-        await log.start()
-        await check_same_log(pool.fetch, log, settings.projection)
-        seen: list[str] = []
-        missing = False
-        wanted: str | None = await run_of(pool, run_id) or run_id
-        if wanted != run_id:
-            click.echo(f"{run_id} is a thread; this is about its run {wanted}.")
-        while wanted is not None and wanted not in seen and len(seen) < CHAIN:
-            facts = await gather(settings, pool, log, pipe, wanted)
-            for n, line in enumerate(explain(wanted, facts, settings)):
-                click.echo(f"{'  ' * len(seen)}{'' if n or not seen else f'{wanted}: '}{line}")
-            if facts.run is None and not seen:
-                missing = True
-                for line in await other_kind(pool, wanted, "run"):
-                    click.echo(line)
-            seen.append(wanted)
-            wanted = None if facts.run is None or facts.run.attempt else facts.run.ahead
-    finally:
-        await pipe.stop()
-        await log.stop()
-        await pool.close()
+    from ..whereabouts import log_and_read_model
+
+    folder = settings.data_dir.absolute()
+    away = not settings.redis_uri and not is_in_use(folder)
+    async with log_and_read_model(settings, compared=False) as (found, log):
+        found = msgspec.structs.replace(found, redis_uri=found.redis_uri or EmbeddedRedis(folder).uri)
+        if away:
+            click.echo(
+                f"No langlog runs on {settings.data_dir}, so that nobody goes on with its runs: start langlog dev there. "
+                "This is what it left:"
+            )
+        pool = await connect_pool(found, size=1)
+        pipe = RedisPipe(found)
+        try:
+            await check_same_log(pool.fetch, log, found.projection)
+            return await _explain(found, pool, log, pipe, run_id)
+        finally:
+            await pipe.stop()
+            await pool.close()
+
+
+async def _explain(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPipe, run_id: str) -> int:
+    from langlog_backbone.operation.explain_run import explain, gather, run_of
+
+    seen: list[str] = []
+    missing = False
+    wanted: str | None = await run_of(pool, run_id) or run_id
+    if wanted != run_id:
+        click.echo(f"{run_id} is a thread; this is about its run {wanted}.")
+    while wanted is not None and wanted not in seen and len(seen) < CHAIN:
+        facts = await gather(settings, pool, log, pipe, wanted)
+        for n, line in enumerate(explain(wanted, facts, settings)):
+            click.echo(f"{'  ' * len(seen)}{'' if n or not seen else f'{wanted}: '}{line}")
+        if facts.run is None and not seen:
+            missing = True
+            for line in await other_kind(pool, wanted, "run"):
+                click.echo(line)
+        seen.append(wanted)
+        wanted = None if facts.run is None or facts.run.attempt else facts.run.ahead
     return 1 if missing else 0
 
 

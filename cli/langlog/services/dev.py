@@ -165,7 +165,7 @@ async def _run(
                 )
             progress.end()
             console = None if gateway.console is None else f"{_origin(given)}{gateway.console}"
-            _print_started(given, project, console)
+            _print_started(given, project, f"{_origin(given)}{gateway.prefix}", console)
             if show:
                 _open(console)
             click.echo(f"  started in {progress.seconds:.1f} s")
@@ -182,13 +182,12 @@ def _folding(projector: ProjectorService) -> str:
     return f"folding events: {fold.events - fold.unfolded:,} of {fold.events:,}" if fold.unfolded else ""
 
 
-def _print_started(settings: Settings, project: Project, console: str | None) -> None:
+def _print_started(settings: Settings, project: Project, address: str, console: str | None) -> None:
     """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
     servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
     where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())
     if not all(servers.values()):
         where = f"{settings.data_dir.resolve()}  ({where})"
-    address = f"{_origin(settings)}{settings.mount_prefix}"
     click.echo(f"langlog listens on {address}")
     if console is not None:
         click.echo(f"  console {console}")

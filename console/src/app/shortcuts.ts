@@ -1,5 +1,5 @@
 // Keys that work everywhere but where somebody types. Pages add theirs by `useShortcuts`.
-import { useLayoutEffect } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 
 export interface Shortcut {
@@ -23,6 +23,14 @@ export function useShortcuts(list: readonly Shortcut[]): void {
       shortcuts.value = shortcuts.peek().filter((shortcut) => !list.includes(shortcut));
     };
   }, list);
+}
+
+/** Escape closes a pane beside a list; inside a field it is the field's. */
+export function useEscape(close: () => void): void {
+  const latest = useRef(close);
+  latest.current = close;
+  const keys = useRef([{ keys: "Escape", does: "Close what is beside the list", run: () => latest.current() }]);
+  useShortcuts(keys.current);
 }
 
 /** Whether a key belongs to what has the focus. */

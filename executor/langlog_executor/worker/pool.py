@@ -256,7 +256,7 @@ class GraphsService:
         bus, on = self._backbone.bus, Availability("workers.start")
         await bus.subscribe(channels.WATERMARK, folded)
         try:
-            async with asyncio.timeout(self._backbone.settings.worker_start_s):
+            async with asyncio.timeout(self._backbone.settings.worker_start_s) as limit:
                 while True:
                     row = await until_available(lambda: self._backbone.pool.fetchrow(_ANNOUNCED, ids, graph_ids), on=on)
                     if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):
@@ -264,6 +264,8 @@ class GraphsService:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(RECHECK_S):
                             await moved.wait()
+                            # a read model that has much to fold first may take long, as long as it gets on
+                            limit.reschedule(asyncio.get_running_loop().time() + self._backbone.settings.worker_start_s)
                     moved.clear()
         except TimeoutError:
             raise StartError("the graphs did not reach the read model: do a decider and a projector run?") from None

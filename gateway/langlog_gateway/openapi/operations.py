@@ -466,7 +466,7 @@ OPERATIONS: dict[str, Operation] = {
         "Replay a run in a sandbox and stream where it diverges", Replay, errors=NOT_THERE, media=SSE
     ),
     # system
-    "GET /": Operation("Health check", None, system.Health, (400,), query=CHECK, tag="system"),
+    "GET /": Operation("Health check at the root", None, system.Health, (400,), query=CHECK, tag="system"),
     "GET /ok": Operation("Health check", None, system.Health, (400,), query=CHECK, tag="system"),
     "GET /info": Operation("Get server version and feature flags", None, system.Info, (), tag="system"),
     "GET /docs": Operation("API reference page", media="text/html", errors=(), tag="system"),

@@ -20,3 +20,9 @@ async def own(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, A
     owner = {"owner": ctx.user.identity}
     value.setdefault("metadata", {}).update(owner)
     return owner
+
+
+@auth.on.assistants.read
+@auth.on.assistants.search
+async def shared(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
+    """Assistants are everybody's."""

@@ -1,6 +1,7 @@
 // The records of a thread, live: which command each results from, and what else came of that command.
 import { useMemo } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
+import { useEscape } from "../../app/shortcuts";
 import { at } from "../../api/client";
 import { MOST_EVENTS, useEvents } from "../../api/events";
 import { shortType } from "../../api/names";
@@ -69,6 +70,7 @@ export default function EventsView({ params }: { params: Record<string, string> 
 }
 
 function Record({ event, events, thread }: { event: AuditEvent; events: readonly AuditEvent[]; thread: string }) {
+  useEscape(() => setQuery({ at: null }));
   const cause = causeKey(event);
   const siblings = cause === null ? [] : events.filter((one) => causeKey(one) === cause);
   const here = (one: AuditEvent): string => to("threads", thread, "events", { ...Object.fromEntries(query.value), at: String(one.position.offset) });

@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
+import { useAssistants } from "../../api/assistants";
 import { useChanges } from "../../api/changes";
 import { call, callWithHeaders } from "../../api/client";
 import { useLoad } from "../../api/load";
@@ -21,6 +22,7 @@ export default function Inbox() {
   const filters = query.value;
   const graph = filters.get("graph") ?? "";
   const inbox = useInbox(graph);
+  const assistants = useAssistants();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const rows = inbox.rows ?? [];
   const here = filters.get("interrupt");
@@ -35,7 +37,10 @@ export default function Inbox() {
       <form class="filters" role="search" aria-label="Filter questions" onSubmit={(event) => event.preventDefault()}>
         <label>
           Graph
-          <input class="input" data-filter name="graph" size={18} value={graph} placeholder="any" onChange={(event) => setQuery({ graph: event.currentTarget.value.trim(), interrupt: null })} />
+          <select class="select" data-filter name="graph" value={graph} onChange={(event) => setQuery({ graph: event.currentTarget.value, interrupt: null })}>
+            <option value="">any</option>
+            {[...new Set([...(assistants.value?.map((one) => one.graph_id) ?? []), ...(graph ? [graph] : [])])].sort().map((name) => <option key={name}>{name}</option>)}
+          </select>
         </label>
         {picked.length > 0 && !readOnly && <Many picked={picked} done={() => { setChosen(new Set()); inbox.again(); }} />}
       </form>

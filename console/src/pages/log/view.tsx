@@ -1,6 +1,7 @@
 // The records of the log: found by topic, key, type and time, the newest first; live where the newest are shown. One of them beside.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
+import { useEscape } from "../../app/shortcuts";
 import { ApiError, at, call, comebacks, credentials, follow, recently } from "../../api/client";
 import { NOT_YET, pauseAfter, useLoad } from "../../api/load";
 import { originOf, type LogRecord, type RecordPage } from "../../api/operator";
@@ -212,6 +213,7 @@ function useRecords(filters: URLSearchParams): Records {
 
 /** One record: its place, headers, cause and body. */
 function RecordPane({ origin, rows }: { origin: string; rows: LogRecord[] }) {
+  useEscape(() => setQuery({ record: null }));
   const [, topic = "", partition = "", offset = ""] = /^(.*)-(\d+)-(\d+)$/.exec(origin) ?? [];
   const known = rows.find((row) => originOf(row) === origin);
   const whole = known !== undefined && known.omitted !== "large" ? known : undefined;

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery } from "../../app/router";
+import { useEscape } from "../../app/shortcuts";
 import { call } from "../../api/client";
 import { useLoad } from "../../api/load";
 import { usePages } from "../../api/pages";
@@ -131,6 +132,7 @@ function Branches({ of, chosen }: { of: Branch[]; chosen: string[] }) {
 }
 
 function ItemPane({ item, again }: { item: Item; again: () => void }) {
+  useEscape(() => setQuery({ item: null }));
   const [asking, setAsking] = useState(false);
   return (
     <aside class="record-pane" aria-label="Item">
