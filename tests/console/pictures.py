@@ -11,7 +11,7 @@ from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.console.browser import ROOT, Console, builder, launch
+from tests.console.browser import LIMIT_MS, ROOT, Console, builder, launch
 from tests.console.conftest import PROJECT
 from tests.stack.server import LiveServer
 
@@ -131,6 +131,7 @@ PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
 
 def main() -> None:
     builder().build()
+    expect.set_options(timeout=LIMIT_MS)
     FOLDER.mkdir(exist_ok=True)
     wanted = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder, LiveServer(PROJECT, Path(folder)).up() as server:

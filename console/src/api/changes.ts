@@ -19,8 +19,10 @@ function open(): void {
       feed.value = "live";
     },
     onEvent: ({ event, data }) => {
-      if (event !== "changes") return;
+      // `open` says what was missed meanwhile, where the server cannot tell it one by one
+      if (event !== "changes" && event !== "open") return;
       const changes = JSON.parse(data) as Changes;
+      if (event === "open" && !changes.stale) return;
       for (const listener of listeners) listener(changes);
     },
     onRefused: (error) => {

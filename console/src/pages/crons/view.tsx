@@ -104,7 +104,7 @@ function Actions({ cron, again }: { cron: Cron; again: () => void }) {
 
 function Details({ cron }: { cron: Cron }) {
   const runs = useLoad((signal) => call<Run[]>("/runs/search", { body: { cron_id: cron.cron_id, limit: 20 }, signal }), [cron.cron_id]);
-  useChanges((changes) => changes.runs && runs.again(), [cron.cron_id]);
+  useChanges((changes) => (changes.runs || changes.stale) && runs.again(), [cron.cron_id]);
   const next = useLoad((signal) => call<string[]>(at`/runs/crons/${cron.cron_id}/firings`, { query: { limit: NEXT_SHOWN }, signal }), [cron.cron_id, cron.next_run_date, cron.enabled, cron.end_time]);
   return (
     <section class="card stack" aria-label="Cron">
