@@ -100,12 +100,12 @@ def measured(browser: Browser, url: str, http: httpx.Client) -> dict[str, float]
     figures["a status chosen: script"] = script_ms(cdp) - before
     console.close()
     body = {"limit": 100, "sort_by": "updated_at", "sort_order": "desc"}
-    for name, path, asked in (
+    for name, path, request in (
         ("POST /threads/search", "/threads/search", body),
         ("POST /threads/count", "/threads/count", {}),
     ):
         began = time.monotonic()
-        http.post(path, json=asked).raise_for_status()
+        http.post(path, json=request).raise_for_status()
         figures[name] = (time.monotonic() - began) * 1000
     return figures
 

@@ -57,18 +57,18 @@ async def _why(settings: Settings, run_id: str) -> int:
 
     folder = settings.data_dir.absolute()
     away = not settings.redis_uri and not is_in_use(folder)
-    async with log_and_read_model(settings, compared=False) as (found, log):
-        found = msgspec.structs.replace(found, redis_uri=found.redis_uri or EmbeddedRedis(folder).uri)
+    async with log_and_read_model(settings, compared=False) as (settings, log):
+        settings = msgspec.structs.replace(settings, redis_uri=settings.redis_uri or EmbeddedRedis(folder).uri)
         if away:
             click.echo(
                 f"No langlog runs on {settings.data_dir}, so that nobody goes on with its runs: start langlog dev there. "
                 "This is what it left:"
             )
-        pool = await connect_pool(found, size=1)
-        pipe = RedisPipe(found)
+        pool = await connect_pool(settings, size=1)
+        pipe = RedisPipe(settings)
         try:
-            await check_same_log(pool.fetch, log, found.projection)
-            return await _explain(found, pool, log, pipe, run_id)
+            await check_same_log(pool.fetch, log, settings.projection)
+            return await _explain(settings, pool, log, pipe, run_id)
         finally:
             await pipe.stop()
             await pool.close()
