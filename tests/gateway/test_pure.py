@@ -378,7 +378,7 @@ def test_latencies_fall_into_growing_buckets() -> None:
         (
             THREAD_SEARCH,
             b'{"select": ["values", "zzz"]}',
-            '"zzz" is not one of "thread_id", "created_at" or 8 other candidates\n\n'
+            '"zzz" is not one of "thread_id", "created_at" or 9 other candidates\n\n'
             'Failed validating "enum" in schema["properties"]["select"]["items"]\n\nOn instance["select"][1]:\n    "zzz"',
         ),
         (
