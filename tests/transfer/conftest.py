@@ -51,7 +51,13 @@ def records(count: int, *, first: int = 0, size: int = 40) -> list[NewRecord]:
     made = []
     for n in range(first, first + count):
         time = (BEGAN + timedelta(minutes=n)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        headers: dict[str, Any] = {"ce_id": f"id-{n}", "ce_type": "langlog.thread.created.v1", "ce_time": time}
+        # the subject is the key, and not the last header
+        headers: dict[str, Any] = {
+            "ce_subject": f"schlüssel-{n % 13}",
+            "ce_id": f"id-{n}",
+            "ce_type": "langlog.thread.created.v1",
+            "ce_time": time,
+        }
         if n % 7 == 0:
             headers["ll_sealed"] = f"1:{n:032x}"
         if n % 11 == 0:

@@ -1,6 +1,6 @@
 """Digests of records, one for each partition: two logs that have the same ones hold the same records at the same positions.
 
-A digest covers offset, key, headers in their order, and value; it grows record by record, so nothing is kept in memory.
+A digest covers offset, key, headers (in whichever order: logs do not keep it) and value; it grows record by record, so nothing is kept in memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Digests:
                 raise Gap(gap(record.topic, record.partition, expected))
             self.next[partition] = expected + 1
             digest = self._hashes[partition]
-            digest.update(_pack((record.offset, record.key, list(record.headers.items()), len(record.value))))
+            digest.update(_pack((record.offset, record.key, sorted(record.headers.items()), len(record.value))))
             digest.update(record.value)
 
     def of(self, partition: TopicPartition) -> bytes:
