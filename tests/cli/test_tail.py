@@ -108,14 +108,12 @@ async def test_following_prints_records_as_they_arrive_and_ends_quietly_on_ctrl_
         env=env,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        # a shell has whatever it starts in the background ignore it: these tests, and so all that they start
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert b"old.v1" in await asyncio.wait_for(process.stdout.readline(), WAIT_S)
     await log.append([record(events.RUN_EVENTS, "two", "new.v1")])
     assert b"new.v1" in await asyncio.wait_for(process.stdout.readline(), WAIT_S)
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     _, said = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert b"Traceback" not in said
     assert process.returncode in (0, 1)
