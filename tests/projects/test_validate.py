@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from langlog.main import cli
 from langlog.projects.check import READERS, check
 from langlog.projects.image_keys import ImageKeys
 from langlog.projects.keys import FOR_IMAGES, KEYS
+from langlog_backbone.process.service import StartError
+from langlog_backbone.project.config import read_project
 
 GRAPH = "def graph(config):\n    return None\n"
 
@@ -168,9 +171,9 @@ def test_a_file_that_is_not_python_is_named_with_its_line(tmp_path: Path) -> Non
     assert "line 2" in problem.text
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"graphs": 1}', ""])
-def test_a_file_that_is_no_project_is_one_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "langgraph.json").write_text(text)
+@pytest.mark.parametrize("text", [b"{", b"[]", b'{"graphs": 1}', b"", '{"é": 1}'.encode("latin-1"), b"[" * 100_000])
+def test_a_file_that_is_no_project_is_one_error(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "langgraph.json").write_bytes(text)
     _, problems = check(tmp_path / "langgraph.json")
     assert [problem.level for problem in problems] == ["error"]
 
@@ -207,3 +210,34 @@ def test_code_is_executed_only_when_that_is_asked_for(tmp_path: Path, monkeypatc
     assert loaded.exit_code == 1
     (problem,) = json.loads(loaded.stdout)["problems"]
     assert (problem["key"], "not a graph" in problem["text"]) == ("graphs.agent", True)
+
+
+@pytest.mark.parametrize("path", ["./a\0b", "./" + "a" * 5000, "./circle/b"])
+@pytest.mark.parametrize(
+    ("key", "make"),
+    [
+        ("graphs.agent", lambda path: {"graphs": {"agent": f"{path}.py:graph"}}),
+        ("dependencies", lambda path: {"dependencies": [".", path]}),
+        ("env", lambda path: {"env": path}),
+        ("auth.path", lambda path: {"auth": {"path": f"{path}.py:auth"}}),
+        ("source.root", lambda path: {"source": {"kind": "uv", "root": path}}),
+        ("pip_config_file", lambda path: {"pip_config_file": path}),
+    ],
+)
+def test_a_path_that_cannot_be_followed_is_an_error_of_its_key(
+    tmp_path: Path, path: str, key: str, make: Callable[[str], dict[str, Any]]
+) -> None:
+    """A null byte, a name that is too long, links in a circle: neither `validate` nor a start ends in a traceback."""
+    (tmp_path / "circle").symlink_to("circle")
+    file = project(tmp_path, **make(path))
+    (message,) = [problem.text for problem in check(file)[1] if (problem.level, problem.key) == ("error", key)]
+    if "circle" not in path:  # which Python 3.13 takes for a path that does not exist
+        assert "cannot be followed" in message
+        with pytest.raises(StartError, match="cannot be followed"):
+            read_project(file)
+
+
+@pytest.mark.parametrize("env", [{"": "x"}, {"A=B": "x"}, {"A\0": "x"}, {"A": "x\0y"}, "binary"])
+def test_variables_that_no_process_can_have_are_errors(tmp_path: Path, env: Any) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe=1")
+    assert found(project(tmp_path, env=env)) == [("error", "env")]

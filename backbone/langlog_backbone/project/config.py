@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,13 +76,13 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         """The variables of ``env``: a map, or a dotenv file's content; none of a list, which names variables of the shell.
 
         A dotenv file that does not exist gives none: it is usually ignored by git, and the variables come from elsewhere
-        (`warnings` names it). Raises StartError for anything else.
+        (`warnings` names it). Raises StartError for anything else, and for what no process can have as a variable.
         """
         env = self.config.get("env")
         if not env or isinstance(env, list):
             return {}
         if isinstance(env, Mapping):
-            return {str(k): "" if v is None else str(v) for k, v in env.items()}
+            return self._variables({str(k): "" if v is None else str(v) for k, v in env.items()})
         if not isinstance(env, str):
             raise StartError(f"{self.file}: 'env' must be an object, a list of names or the path of a dotenv file")
         path = self.root / env
@@ -90,7 +90,21 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
             return {}
         from dotenv import dotenv_values
 
-        return {k: v for k, v in dotenv_values(path, encoding="utf-8-sig").items() if v is not None}
+        try:
+            values = dotenv_values(path, encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartError(f"{self.file}: the env file {env!r} cannot be read as UTF-8: {error}") from None
+        return self._variables({k: v for k, v in values.items() if v is not None})
+
+    def _variables(self, values: dict[str, str]) -> dict[str, str]:
+        for name, value in values.items():
+            if not name or "=" in name or "\0" in name:
+                raise StartError(f"{self.file}: 'env' has {name!r}, which cannot be the name of a variable")
+            if "\0" in value:
+                raise StartError(
+                    f"{self.file}: 'env' gives {name} a value with a null byte, which no variable can hold"
+                )
+        return values
 
     def warnings(self) -> list[str]:
         """What the file asks for and this machine lacks, a line each: the server starts without it."""
@@ -145,7 +159,7 @@ def read_project(file: Path) -> Project:
         raise StartError(f"{file} cannot be read: {error.strerror or error}") from None
     try:
         config = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StartError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise StartError(f"{file} must hold a JSON object")
@@ -178,11 +192,58 @@ def _project(file: Path, config: dict[str, Any]) -> Project:
     if not isinstance(graphs, dict) or not graphs:
         raise StartError(f"{file}: 'graphs' must be an object with at least one graph")
     specs = {name: _spec(file, position, name, entry) for position, (name, entry) in enumerate(graphs.items())}
+    for _, fault in path_faults(file.parent, config):
+        raise StartError(f"{file}: {fault}")
     for name, given in (given_in_environment(CONFIG) or {}).items():
         if name not in specs:
             raise StartError(f"{CONFIG} names graph {name!r}, which is not one of the project's: {', '.join(specs)}")
         specs[name] = msgspec.structs.replace(specs[name], **_defaults(name, given))
     return Project(file=file.resolve(), graphs=specs, config=config)
+
+
+def path_faults(root: Path, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(dotted key, what is wrong) of each path that cannot be followed: a null byte, a name too long, links in a circle."""
+    for key, text in _paths(config):
+        try:
+            (root / text).resolve().is_dir()
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+            shown = text if len(text) <= 100 else f"{text[:100]}…"
+            reason = error.strerror if isinstance(error, OSError) else str(error).partition(" from ")[0]
+            yield key, f"{key}: {shown!r} is a path that cannot be followed: {reason}"
+
+
+def _paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def inner(*keys: str) -> object:
+        value: object = config
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
+
+    graphs, names = inner("graphs"), inner("dependencies")
+    objects = {f"graphs.{name}": entry for name, entry in graphs.items()} if isinstance(graphs, Mapping) else {}
+    for keys in _OBJECTS:
+        objects[".".join(keys)] = inner(*keys)
+    for key, entry in objects.items():
+        text = entry.get("path") if isinstance(entry, Mapping) else entry
+        if isinstance(text, str):
+            yield key, text.rpartition(":")[0]
+    for keys in (("env",), ("pip_config_file",), ("source", "root")):
+        if isinstance(text := inner(*keys), str):
+            yield ".".join(keys), text
+    yield from (("dependencies", name) for name in (names if isinstance(names, list) else []) if isinstance(name, str))
+
+
+_OBJECTS = (
+    ("auth", "path"),
+    ("http", "app"),
+    ("encryption", "path"),
+    ("store", "path"),
+    ("store", "index", "embed"),
+    ("checkpointer", "path"),
+    ("priority", "path"),
+    ("worker_lifespan",),
+)
+"""Members that name an object as ``path.py:object``, besides ``graphs``."""
 
 
 def _check_encryption(file: Path, section: object) -> None:

@@ -6,19 +6,20 @@ Sections are converted into the types that the services read them into, so that 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from langlog_backbone.process.service import StartError
-from langlog_backbone.project.config import GRAPHS, Project, given_in_environment, read_project
+from langlog_backbone.project.config import GRAPHS, Project, given_in_environment, path_faults, read_project
 from langlog_backbone.project.store_index import StoreIndex
 from langlog_backbone.project.ttl import StoreTtl, ThreadTtl
 from langlog_backbone.project.webhook_policy import WebhookSection, webhook_headers
 from langlog_gateway.http.options import AuthOptions, HttpOptions
 
-from .folders import folder_problems
+from .folders import UNSOUND, folder_problems
 from .image_keys import image_keys, image_problems, wording
 from .keys import key_problems
 from .problems import Problem
@@ -72,6 +73,7 @@ def check(file: Path) -> tuple[Project | None, list[Problem]]:
     except StartError as error:
         return None, [Problem("error", "", str(error))]
     problems = [*key_problems(config), *image_problems(config), *_type_problems(config), *_graph_problems(config)]
+    problems += [Problem("error", key, text) for key, text in path_faults(file.parent, config)]
     project: Project | None = None
     try:
         project = read_project(file)
@@ -88,7 +90,7 @@ def _config(file: Path) -> dict[str, Any]:
     """The object in the file, as it stands. Raises StartError, with the text of `read_project`."""
     try:
         config = msgspec.json.decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, msgspec.DecodeError, RecursionError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return read_project(file).config  # which says what is wrong; or the environment holds the graphs
     if not isinstance(config, dict):
         raise StartError(f"{file} must hold a JSON object")
@@ -149,11 +151,17 @@ def _project_problems(project: Project) -> Iterator[Problem]:
     for text in project.warnings():
         if not text.startswith("dependency "):
             yield Problem("warning", "env", text)
+    environment: dict[str, str] = {}
+    try:
+        environment = project.environment()
+    except StartError as error:
+        if isinstance(project.config.get("env"), dict | str):  # of another type: `_type_problems` says so
+            yield Problem("error", "env", str(error))
     yield from folder_problems(project)
     yield from _file_problems(project)
     for reference in references(project):
         yield from reference_problems(project, reference)
-    yield from _webhook_problems(project)
+    yield from _webhook_problems(project, environment)
 
 
 def _file_problems(project: Project) -> Iterator[Problem]:
@@ -169,6 +177,12 @@ def _file_problems(project: Project) -> Iterator[Problem]:
         elif not file.is_relative_to(project.root):
             yield Problem(
                 "error", "pip_config_file", f"{keys.pip_config_file!r} must be in the folder of {project.file.name}"
+            )
+        elif UNSOUND.search(keys.pip_config_file) or re.search(r"[\s,]", keys.pip_config_file):
+            yield Problem(
+                "error",
+                "pip_config_file",
+                f"{keys.pip_config_file!r} has a character in its name that no Dockerfile can hold: rename it",
             )
     if keys.source is not None:
         root = (project.root / keys.source.root).resolve()
@@ -191,7 +205,7 @@ class _AnyVariable(dict[str, str]):
         return "x"
 
 
-def _webhook_problems(project: Project) -> Iterator[Problem]:
+def _webhook_problems(project: Project, environment: Mapping[str, str]) -> Iterator[Problem]:
     """Headers that cannot be sent; and as a warning, variables that they need and that are not set here."""
     try:
         section = msgspec.convert(project.config.get("webhooks") or {}, WebhookSection)
@@ -203,7 +217,7 @@ def _webhook_problems(project: Project) -> Iterator[Problem]:
         return
 
     try:
-        webhook_headers(section, {**project.environment(), **os.environ})
+        webhook_headers(section, {**environment, **os.environ})
     except StartError as error:
         yield Problem("warning", "webhooks.headers", str(error))
 
