@@ -114,7 +114,7 @@ def test_files_beside_a_dockerfile(tmp_path: Path) -> None:
     content = yaml.safe_load((file.parent / "docker-compose.yml").read_text())
     assert content["services"]["gateway"]["build"] == {"context": ".", "dockerfile": "Dockerfile"}
     assert content["services"]["executor"]["env_file"] == [".env"]
-    assert ".env" in (file.parent / ".dockerignore").read_text().splitlines()
+    assert "**/.env" in (file.parent / ".dockerignore").read_text().splitlines()
     (file.parent / ".env").write_text("KEY=1")
     again = CliRunner().invoke(cli, arguments)
     assert f"left {file.parent / '.env'} as it is" in again.output

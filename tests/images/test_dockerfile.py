@@ -241,3 +241,86 @@ def test_langgraph_json_is_read_as_it_stands_in_the_image(tmp_path: Path) -> Non
     file = project(tmp_path, store={"ttl": {"default_ttl": 1}}, http={"mount_prefix": "/x"})
     assert "mount_prefix" not in made(file).dockerfile
     assert json.loads(file.read_text())["http"] == {"mount_prefix": "/x"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("base_image", "x\nRUN evil"),
+        ("base_image", "x AS y"),
+        ("base_image", "--platform=x y"),
+        ("dependencies", [".", "a\nRUN evil"]),
+        ("dependencies", [".", "-r /etc/passwd"]),
+        ("dependencies", [".", " "]),
+        ("dependencies", [".", "x @ https://name:password@example.com/x.whl"]),
+        ("dependencies", [".", "./it's"]),
+        ("dependencies", [".", "./$HOME"]),
+        ("dependencies", [".", "./[a]"]),
+        ("dependencies", [".", "./a\nRUN evil"]),
+        ("pip_config_file", "a b.conf"),
+        ("pip_config_file", "a,target=b.conf"),
+        ("dockerfile_lines", ["RUN x \\"]),
+        ("dockerfile_lines", ["RUN <<EOF", "x"]),
+    ],
+)
+def test_what_would_mean_something_else_in_a_dockerfile_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    file = project(tmp_path, {"a b.conf": "", "a,target=b.conf": ""}, **{key: value})
+    for name in value if key == "dependencies" else []:
+        (file.parent / name).mkdir(parents=True, exist_ok=True) if name.startswith("./") else None
+    assert [problem.key for problem in check(file)[1] if problem.level == "error"] == [key]
+
+
+def test_here_documents_are_read_to_their_ends(tmp_path: Path) -> None:
+    lines = ["COPY <<A <<B /x/", "a", "A", "b", "B", "RUN cat <<<hi", "RUN a && \\", "  b"]
+    assert made(project(tmp_path, dockerfile_lines=lines)).dockerfile.count("<<A <<B") == 1
+
+
+def test_a_base_image_of_the_command_line_is_checked_as_well(tmp_path: Path) -> None:
+    file = project(tmp_path)
+    done = CliRunner().invoke(cli, ["dockerfile", "-", "-c", str(file), "--base-image", "x\nRUN evil"])
+    assert (done.exit_code, "is not the name of an image" in done.stderr) == (2, True)
+
+
+def test_dotenv_files_of_any_folder_and_name_are_left_out(tmp_path: Path) -> None:
+    file = project(tmp_path, {"config/prod[1].txt": "KEY=1"}, env="./config/prod[1].txt")
+    patterns = made(file).ignored
+    assert {"**/.env", "**/.env.*", "**/.git", "**/.venv"} < set(patterns)
+    assert patterns[-1] == r"config/prod\[1\].txt"
+    assert made(project(tmp_path, env="./nope.env")).ignored == IGNORED
+
+
+def test_a_dotenv_file_outside_of_the_project_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / ".env").write_text("KEY=1")
+    file = project(tmp_path, dependencies=[".", "../shared"])
+    (text,) = [problem.text for problem in check(file)[1]]
+    assert "an image would hold its .env" in text
+    (tmp_path / "shared" / ".dockerignore").write_text(".env")
+    assert check(file)[1] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.uv]\nworkspace = 3",
+        "tool = 3",
+        '[tool.uv.workspace]\nmembers = ["/x/*", "../*", "", 1, "**"]',
+        "project = 3",
+    ],
+)
+def test_a_manifest_with_odd_tables_ends_in_no_traceback(tmp_path: Path, text: str) -> None:
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "pyproject.toml").write_text(PYPROJECT)
+    files = {"pyproject.toml": text, "uv.lock": ""}
+    assert "beside" not in made(project(tmp_path, files, dependencies=..., source={"kind": "uv"})).dockerfile
+    made(project(tmp_path, files))
+
+
+def test_printed_commands_can_be_copied(tmp_path: Path) -> None:
+    """Names with spaces are quoted, and the image's name is one."""
+    folder = tmp_path / "My Agent"
+    assert f"cd '{folder}' && langlog dev" in CliRunner().invoke(cli, ["new", str(folder), "--template", "chat"]).stdout
+    command = ["dockerfile", str(folder / "Dockerfile"), "-c", str(folder / "langgraph.json"), "--add-docker-compose"]
+    done = CliRunner().invoke(cli, command)
+    assert f"docker build -f '{folder}/Dockerfile' -t IMAGE '{folder}'" in done.stdout
+    assert "image: my-agent:latest" in (folder / "docker-compose.yml").read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from .dockerfile import IGNORED, Recipe
+from .dockerfile import Recipe
 
 BUILDERS = ("docker", "podman", "buildah")
 INSTALL = "install Docker (https://docs.docker.com/get-docker/) or Podman"
@@ -57,7 +57,7 @@ def command_line(
         command.append("--pull")
     if not (recipe.context / ".dockerignore").exists():
         ignored = file.with_name("Dockerfile.dockerignore")  # the name that BuildKit looks for
-        ignored.write_text("\n".join(IGNORED) + "\n", encoding="utf-8")
+        ignored.write_text("\n".join(recipe.ignored) + "\n", encoding="utf-8")
         if builder != "docker":
             command += ["--ignorefile", str(ignored)]
     for name, path in recipe.contexts.items():

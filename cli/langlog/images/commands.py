@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,19 @@ from .. import options
 if TYPE_CHECKING:
     from langlog_backbone.project.config import Project
 
+
+def _image_name(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    from ..projects.image_keys import IMAGE_NAME
+
+    if name and not IMAGE_NAME.fullmatch(name):
+        raise click.BadParameter(f"{name!r} is not the name of an image")
+    return name
+
+
 base_image = click.option(
     "--base-image",
     metavar="IMAGE",
+    callback=_image_name,
     help="Build on this image of langlog.  [base_image in langgraph.json; langlog:PYTHON]",
 )
 api_version = click.option(
@@ -66,8 +77,9 @@ def dockerfile(save_path: Path, project: Path | None, base_image: str | None, *,
         raise click.ClickException(
             f"{error.filename or save_path} cannot be written: {error.strerror or error}"
         ) from None
-    contexts = "".join(f" --build-context {name}={path}" for name, path in made.contexts.items())
-    click.echo(f"build it by: docker build -f {save_path}{contexts} -t IMAGE {made.context}")
+    contexts = [f"--build-context={name}={path}" for name, path in made.contexts.items()]
+    command = ["docker", "build", "-f", str(save_path), *contexts, "-t", "IMAGE", str(made.context)]
+    click.echo(f"build it by: {shlex.join(command)}")
 
 
 @click.command(
@@ -100,4 +112,5 @@ def build(
     checked = checked_project(project)
     program = builders.builder(builder)
     builders.build(recipe(checked, base_image=base_image), builder=program, tag=tag, pull=pull, more=build_args)
-    click.echo(f"built {tag}: docker run --rm -p 2024:2024 {tag}")
+    runner = "docker" if program == "docker" else "podman"
+    click.echo(f"built {tag}: {runner} run --rm -p 127.0.0.1:2024:2024 {shlex.quote(tag)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 from langlog_backbone.project.config import Project
 
-from .dockerfile import IGNORED, Recipe
+from .dockerfile import Recipe
 
 OURS = ("gateway", "executor", "projector", "scheduler")
 IN_CONTAINER = 2024
@@ -126,16 +127,22 @@ def write_beside(file: Path, project: Project, made: Recipe) -> list[str]:
     }
     if made.contexts:
         build["additional_contexts"] = {name: _relative(path, folder) for name, path in made.contexts.items()}
-    content = compose(project, port=8123, image=f"{project.root.name.lower()}:latest", build=build, env_file=".env")
+    content = compose(project, port=8123, image=f"{project_name(project)}:latest", build=build, env_file=".env")
     (folder / "docker-compose.yml").write_text(as_yaml(content), encoding="utf-8")
     lines.append(f"wrote {folder / 'docker-compose.yml'}")
-    for path, text in ((made.context / ".dockerignore", "\n".join(IGNORED) + "\n"), (folder / ".env", ENV_FILE)):
+    for path, text in ((made.context / ".dockerignore", "\n".join(made.ignored) + "\n"), (folder / ".env", ENV_FILE)):
         if path.exists():
             lines.append(f"left {path} as it is")
         else:
             path.write_text(text, encoding="utf-8")
             lines.append(f"wrote {path}")
     return lines
+
+
+def project_name(project: Project) -> str:
+    """Of compose, and of the image that it builds: the folder's, in the characters that both allow."""
+    name = re.sub(r"[^a-z0-9]+", "-", project.root.name.lower()).strip("-")
+    return name or "langlog"
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -9,12 +9,15 @@ Folders keep their places to one another (`projects.folders`), so the image read
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 from langlog_backbone.project.config import Project
@@ -30,11 +33,11 @@ PIP_CONFIG = "/run/pip.conf"
 LOCKED = ".langlog-locked.txt"
 """Beside pyproject.toml: paths of members start there."""
 IGNORED = (
-    ".env",
-    ".env.*",
-    ".git",
-    ".langlog",
-    ".venv",
+    "**/.env",
+    "**/.env.*",
+    "**/.git",
+    "**/.langlog",
+    "**/.venv",
     "**/__pycache__",
     "**/.mypy_cache",
     "**/.pytest_cache",
@@ -53,6 +56,8 @@ class Recipe(msgspec.Struct, frozen=True):
     """The folder that is copied from."""
     contexts: dict[str, Path]
     """Further ones, by the names that the Dockerfile has for them (``--build-context``)."""
+    ignored: tuple[str, ...] = IGNORED
+    """Patterns of what is not copied, for a context without a .dockerignore."""
 
 
 def recipe(project: Project, *, base_image: str | None = None) -> Recipe:
@@ -70,7 +75,18 @@ def recipe(project: Project, *, base_image: str | None = None) -> Recipe:
         *_installs(keys, local),
         *_end(project, keys, local.place(project.root)),
     ]
-    return Recipe("\n".join(steps) + "\n", project.root, {name: path for path, name in contexts.items()})
+    named = {name: path for path, name in contexts.items()}
+    return Recipe("\n".join(steps) + "\n", project.root, named, _ignored(project, project.root))
+
+
+def _ignored(project: Project, context: Path) -> tuple[str, ...]:
+    """`IGNORED`, and the dotenv file of ``env`` by whatever name."""
+    env = project.config.get("env")
+    file = Path(os.path.normpath(project.root / env)) if isinstance(env, str) else context
+    if not file.is_file() or not file.is_relative_to(context):
+        return IGNORED
+    escaped = re.sub(r"([\\*?\[\]])", r"\\\1", file.relative_to(context).as_posix())
+    return (*IGNORED, escaped)
 
 
 def _begin(keys: ImageKeys, base_image: str | None) -> Iterator[str]:
@@ -131,9 +147,9 @@ def _contexts(local: Folders) -> dict[Path, str]:
 
 
 def _copy(source: str, place: PurePosixPath, context: str | None) -> str:
-    """In the form of an array where a name has a space in it."""
+    """In the form of an array where a name has a space in it, or looks like an option."""
     origin = "" if context is None else f"--from={context} "
-    if any(c.isspace() for c in f"{source}{place}"):
+    if source.startswith("-") or any(c.isspace() for c in f"{source}{place}"):
         return f"COPY {origin}{json.dumps([source, str(place)])}"
     return f"COPY {origin}{source} {place}"
 
@@ -171,11 +187,19 @@ def has_static_dependencies(file: Path) -> bool:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    project = content.get("project")
-    if not isinstance(project, dict) or not project.get("dependencies"):
+    project = _table(content, "project")
+    dynamic = project.get("dynamic")
+    if not project.get("dependencies") or not isinstance(dynamic, list | None):
         return False
-    sources = content.get("tool", {}).get("uv", {}).get("sources", {})
-    return "dependencies" not in project.get("dynamic", []) and not sources
+    return "dependencies" not in (dynamic or []) and not _table(content, "tool", "uv", "sources")
+
+
+def _table(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A table of a pyproject.toml, empty where it is none: uv says what is wrong with it."""
+    table: Any = content
+    for name in names:
+        table = table.get(name) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
 def _copies(project: Project, local: Folders, contexts: dict[Path, str]) -> Iterator[str]:
@@ -220,7 +244,7 @@ def _locked(project: Project, keys: ImageKeys, base_image: str | None) -> Recipe
         f"RUN {export} -o {LOCKED} && uv pip install --system --no-cache --no-deps -r {LOCKED} && rm {LOCKED}",
         *_end(project, keys, place),
     ]
-    return Recipe("\n".join(steps) + "\n", root, {})
+    return Recipe("\n".join(steps) + "\n", root, {}, _ignored(project, root))
 
 
 def workspace_members(root: Path) -> list[Path]:
@@ -229,7 +253,15 @@ def workspace_members(root: Path) -> list[Path]:
         content = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    workspace = content.get("tool", {}).get("uv", {}).get("workspace", {})
-    paths = {path / "pyproject.toml" for pattern in workspace.get("members", []) for path in root.glob(pattern)}
-    excluded = {path / "pyproject.toml" for pattern in workspace.get("exclude", []) for path in root.glob(pattern)}
-    return sorted(path for path in paths - excluded if path.is_file())
+    workspace = _table(content, "tool", "uv", "workspace")
+    found = _matching(root, workspace.get("members")) - _matching(root, workspace.get("exclude")) - {root}
+    return sorted(path / "pyproject.toml" for path in found if (path / "pyproject.toml").is_file())
+
+
+def _matching(root: Path, patterns: Any) -> set[Path]:
+    """Paths below the root; a pattern that leads out of it, or is none, matches nothing."""
+    found: set[Path] = set()
+    for pattern in patterns if isinstance(patterns, list) else []:
+        with contextlib.suppress(ValueError, TypeError, NotImplementedError):
+            found.update(path for path in root.glob(pattern) if path.resolve().is_relative_to(root))
+    return found

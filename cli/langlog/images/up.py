@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -86,14 +85,14 @@ def up(
 
     Prints the address once all services are healthy, then their output. Ctrl-C stops them; their data stays.
     """
-    from .compose import OURS, as_yaml, compose, inline_build
+    from .compose import OURS, as_yaml, compose, inline_build, project_name
     from .dockerfile import recipe
 
     if watch and image:
         raise click.UsageError("--watch builds the image again, and --image says not to build one: give one of them")
     checked = commands.checked_project(project)
     program = compose_command()
-    name = re.sub(r"[^a-z0-9_-]", "-", checked.root.name.lower()).lstrip("-_") or "langlog"
+    name = project_name(checked)
     build = None if image else inline_build(recipe(checked, base_image=base_image), pull=pull)
     content = compose(
         checked, port=port, image=image or f"{name}:latest", build=build, postgres_uri=postgres_uri, watch=watch

@@ -7,6 +7,7 @@ there what it means on this machine.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,10 @@ from .problems import Problem
 from .references import references
 
 IN_IMAGE = PurePosixPath("/project")
+
+
+UNSOUND = re.compile(r"[\x00-\x1f\"'$\\\[\]*?`]")
+"""Characters that mean something of their own in lines of a Dockerfile; each builder reads their quotation differently."""
 
 
 class LocalFolder(msgspec.Struct, frozen=True):
@@ -69,7 +74,8 @@ def folders(project: Project, names: list[str] | None = None) -> Folders:
 
 def folder_problems(project: Project) -> Iterator[Problem]:
     """Folders that are not there, and files that an image of the project would not hold."""
-    local = folders(project).local
+    whole = folders(project)
+    local = whole.local
     names = project.config.get("dependencies") or ["."]
     for name in names if isinstance(names, list) else []:
         if not isinstance(name, str) or not is_local(project, name):
@@ -84,6 +90,22 @@ def folder_problems(project: Project) -> Iterator[Problem]:
                 "warning",
                 "dependencies",
                 f"{name!r} is a folder here, and a package of PyPI for other tools: write './{name}'",
+            )
+    for each in (whole.place(project.root), *(folder.place for folder in local)):
+        if UNSOUND.search(str(each)):
+            yield Problem(
+                "error",
+                "dependencies",
+                f"the folder {str(each.relative_to(IN_IMAGE))!r} has a character in its name that no Dockerfile can hold: rename it",
+            )
+    for folder in local:
+        secrets = [] if folder.inside else [x.name for x in folder.path.glob(".env*") if x.is_file()]
+        if secrets and not (folder.path / ".dockerignore").exists():
+            yield Problem(
+                "warning",
+                "dependencies",
+                f"{folder.path} is outside of the project and has no .dockerignore, so an image would hold its "
+                f"{', '.join(sorted(secrets))}: move it away, or name it in a .dockerignore there",
             )
     if project.config.get("source"):
         return  # the whole of its root is copied

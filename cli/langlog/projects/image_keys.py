@@ -17,7 +17,10 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """What langlog runs on."""
 DEFAULT_PYTHON = "3.12"
 PACKAGE_TOOLS = ("pip", "setuptools", "wheel")
-_GIT_CREDENTIALS = re.compile(r"git\+https?://[^/\s\"']*@", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"https?://[^/\s\"']*@", re.IGNORECASE)
+_PACKAGE = re.compile(r"\.?\.?\Z|(?!\s*([-#]|\Z))[^\x00-\x1f]+\Z")
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,511}", re.ASCII)
+"""What the reference of an image is made of; nothing that a Dockerfile reads as more than that."""
 _TAGGED = re.compile(r":[\w.-]+(@[\w:]+)?$|@[\w:]+$")
 OTHER_SERVERS = ("langchain/langgraph-", "langchain/langgraphjs-")
 """How names of images begin that hold another server."""
@@ -126,6 +129,8 @@ def image_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
             "python_version",
             f"{keys.python_version!r} is not a Python that langlog runs on: give one of {', '.join(PYTHONS)}",
         )
+    if keys.base_image and not IMAGE_NAME.fullmatch(keys.base_image):
+        yield Problem("error", "base_image", f"{keys.base_image!r} is not the name of an image")
     if keys.is_other_server:
         yield Problem(
             "warning",
@@ -152,33 +157,45 @@ def image_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
             "dependencies",
             "with source.kind 'uv' packages come from uv.lock: remove 'dependencies', or 'source'",
         )
-    for name in keys.dependencies:
-        if _GIT_CREDENTIALS.search(name):
+    yield from _package_problems(keys.dependencies)
+    yield from _line_problems(keys.dockerfile_lines)
+
+
+def _package_problems(names: list[str]) -> Iterator[Problem]:
+    for name in names:
+        if _CREDENTIALS.search(name):
             yield Problem(
                 "error",
                 "dependencies",
-                "an address of git has a name or a password in it, which the image would keep: leave it out, "
-                "and give the build a credential helper",
+                "an address has a name or a password in it, which the image would keep: leave it out, "
+                "and give the build a credential helper, or pip_config_file",
             )
-    yield from _line_problems(keys.dockerfile_lines)
+        elif not name.startswith(("./", "../", "/")) and not _PACKAGE.match(name):
+            yield Problem("error", "dependencies", f"{name!r} is neither a package nor a folder")
 
 
 def _line_problems(lines: list[str]) -> Iterator[Problem]:
     """Lines that begin no instruction. The body of a here-document is not looked at."""
-    goes_on, end = False, ""
+    goes_on = False
+    ends: list[str] = []
     for line in "\n".join(lines).splitlines():
         text = line.strip()
-        if end:
-            end = "" if text == end else end
+        if ends:
+            ends = ends[1:] if text == ends[0] else ends
             continue
         if not text or text.startswith("#"):
             continue
         word = text.split()[0]
         if not goes_on and word.upper() not in INSTRUCTIONS:
             yield Problem("error", "dockerfile_lines", f"{line!r} does not begin with an instruction of a Dockerfile")
-        here = re.search(r"<<-?[\"']?(\w+)[\"']?", text)
-        end = here[1] if here and word.upper() in ("RUN", "COPY", "ADD") else ""
+        if word.upper() in ("RUN", "COPY", "ADD"):
+            ends = re.findall(r"(?<!<)<<-?[\"']?(\w+)[\"']?", text)
         goes_on = text.endswith("\\")
+    # either would swallow the lines that follow, which copy the project
+    if ends:
+        yield Problem("error", "dockerfile_lines", f"no line {ends[0]!r} ends the here-document")
+    elif goes_on:
+        yield Problem("error", "dockerfile_lines", "the last line ends with a backslash, and no line follows")
 
 
 def wording(error: msgspec.ValidationError, name: str) -> str:
