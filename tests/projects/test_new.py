@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,7 +93,7 @@ def test_a_template_is_sound_and_says_how_to_start_it(template: str, tmp_path: P
     folder = tmp_path / "My Project"
     made = CliRunner().invoke(cli, ["new", str(folder), "--template", template])
     assert made.exit_code == 0, made.output
-    assert made.output.endswith(f"start it by: cd {folder} && langlog dev\n")
+    assert made.output.endswith(f"start it by: cd {shlex.quote(str(folder))} && langlog dev\n")
     assert {path.name for path in folder.iterdir()} >= {
         *("agent.py", "model.py", "langgraph.json", "requirements.txt", "README.md"),
         *(".gitignore", ".dockerignore", ".env.example"),

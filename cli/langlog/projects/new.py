@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -50,7 +51,7 @@ def new(path: Path | None, template: str | None) -> None:
         raise click.ClickException(f"{error.filename or path} cannot be written: {error.strerror or error}") from None
     for file in written:
         click.echo(f"wrote {file}")
-    click.echo(f"start it by: cd {path} && langlog dev")
+    click.echo(f"start it by: cd {shlex.quote(str(path))} && langlog dev")
 
 
 def create(path: Path, template: str) -> list[Path]:
