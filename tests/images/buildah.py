@@ -22,7 +22,7 @@ SUITE = "bookworm"
 """Debian 12, with Python 3.11."""
 PYTHON = "localhost/python:3.11-slim"
 CACHE = Path.home() / ".cache" / "langlog" / f"rootfs-{SUITE}.tar"
-STEP_LIMIT_S = 900
+STEP_LIMIT_S = 1800
 CERTIFICATES = "/etc/ssl/certs"
 HANDED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 """Variables of this machine that say whom its network is to trust."""

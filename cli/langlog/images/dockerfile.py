@@ -195,7 +195,7 @@ def has_static_dependencies(file: Path) -> bool:
 
 
 def _table(content: dict[str, Any], *names: str) -> dict[str, Any]:
-    """A table of a pyproject.toml, empty where it is none: uv says what is wrong with it."""
+    """A table of a pyproject.toml, empty where something else is in its place: uv says what is wrong with it."""
     table: Any = content
     for name in names:
         table = table.get(name) if isinstance(table, dict) else None
@@ -259,7 +259,7 @@ def workspace_members(root: Path) -> list[Path]:
 
 
 def _matching(root: Path, patterns: Any) -> set[Path]:
-    """Paths below the root; a pattern that leads out of it, or is none, matches nothing."""
+    """Paths below the root; a pattern that leads out of it, or is not a pattern, matches nothing."""
     found: set[Path] = set()
     for pattern in patterns if isinstance(patterns, list) else []:
         with contextlib.suppress(ValueError, TypeError, NotImplementedError):
