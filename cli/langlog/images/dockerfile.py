@@ -254,14 +254,14 @@ def workspace_members(root: Path) -> list[Path]:
     except (OSError, ValueError):
         return []
     workspace = _table(content, "tool", "uv", "workspace")
-    found = _matching(root, workspace.get("members")) - _matching(root, workspace.get("exclude")) - {root}
-    return sorted(path / "pyproject.toml" for path in found if (path / "pyproject.toml").is_file())
+    paths = _matching(root, workspace.get("members")) - _matching(root, workspace.get("exclude")) - {root}
+    return sorted(path / "pyproject.toml" for path in paths if (path / "pyproject.toml").is_file())
 
 
 def _matching(root: Path, patterns: Any) -> set[Path]:
     """Paths below the root; a pattern that leads out of it, or is not a pattern, matches nothing."""
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for pattern in patterns if isinstance(patterns, list) else []:
         with contextlib.suppress(ValueError, TypeError, NotImplementedError):
-            found.update(path for path in root.glob(pattern) if path.resolve().is_relative_to(root))
-    return found
+            paths.update(path for path in root.glob(pattern) if path.resolve().is_relative_to(root))
+    return paths
