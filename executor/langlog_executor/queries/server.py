@@ -19,7 +19,7 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.server_errors import RedisRefused, RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.client import RedisPipe
+from langlog_backbone.redis.list_consumer import consume
 from langlog_backbone.redis.queries import QUERIES
 from langlog_backbone.redis.replies import ANSWER
 from langlog_backbone.time.clock import now_ms
@@ -59,8 +59,6 @@ logger = structlog.get_logger(__name__)
 
 MAX_AT_ONCE = 64
 """Questions that one worker answers at the same time; others wait in Redis for a free worker."""
-RETRY_PAUSE_S = 0.2
-"""Between two tries while Redis is away."""
 PUBLISH_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 0.8)
 """After each try to publish an answer that nobody has received. A gateway whose subscription comes back later asks again."""
 NO_ROOM = "Redis has no room for this answer of {} bytes, try again shortly"
@@ -83,8 +81,6 @@ class QueryServer:
         self._backbone = io.backbone
         self._json = json_cipher(reader.serde)
         self._loops = loops
-        self._free = asyncio.Semaphore(MAX_AT_ONCE)
-        self._answering: set[asyncio.Task[None]] = set()
         threads = ThreadQueries(graphs, reader, store, max_bytes=io.backbone.settings.max_answer_bytes)
         drawings = GraphQueries(graphs, store)
         imports = ImportQueries(graphs, reader, store)
@@ -114,33 +110,8 @@ class QueryServer:
 
     async def serve(self) -> None:
         """Take and answer questions until cancelled; those under way are cancelled too."""
-        client = RedisPipe(self._backbone.settings, patient=True)
         key = self._backbone.pipe.key(QUERIES)
-        available = Availability("worker.queries", "redis")
-        try:
-            while True:
-                await self._free.acquire()
-                try:
-                    popped = await client.call("BRPOP", key, 0)
-                except RedisUnavailable as error:
-                    self._free.release()
-                    available.failed(error)
-                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
-                    continue
-                available.succeeded()
-                task = asyncio.create_task(self._take(popped[1]))
-                self._answering.add(task)
-                task.add_done_callback(self._taken)
-        finally:
-            client.drop()
-            answering = list(self._answering)
-            for task in answering:
-                task.cancel()
-            await asyncio.gather(*answering, return_exceptions=True)
-
-    def _taken(self, task: asyncio.Task[None]) -> None:
-        self._answering.discard(task)
-        self._free.release()
+        await consume(self._backbone.settings, key, self._take, MAX_AT_ONCE, Availability("worker.queries", "redis"))
 
     async def _take(self, data: bytes) -> None:
         try:

@@ -21,7 +21,7 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.server_errors import RedisRefused, RedisUnavailable
 from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.client import RedisPipe
+from langlog_backbone.redis.list_consumer import consume
 from langlog_backbone.redis.replays import REPLAYS
 from langlog_backbone.time.clock import now_ms
 from langlog_schemas import messages
@@ -37,8 +37,6 @@ AT_ONCE = 2
 """Sandboxes of one executor at a time: each imports the graphs anew."""
 BEAT_S = 2.0
 """How often the gateway hears that a replay goes on, and this looks whether anybody follows."""
-RETRY_PAUSE_S = 0.2
-"""Between two tries while Redis is away."""
 
 
 class ReplayService:
@@ -48,50 +46,23 @@ class ReplayService:
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Nothing to connect: Redis is waited for in `serve`."""
 
     async def serve(self) -> None:
         """Take and carry out replays until cancelled."""
-        client = RedisPipe(self._backbone.settings, patient=True)
         key = self._backbone.pipe.key(REPLAYS)
-        available = Availability("executor.replays", "redis")
-        try:
-            while True:
-                await self._free.acquire()
-                try:
-                    _, data = await client.call("BRPOP", key, 0)
-                except RedisUnavailable as error:
-                    self._free.release()
-                    available.failed(error)
-                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
-                    continue
-                available.succeeded()
-                task = asyncio.create_task(self._take(data))
-                self._tasks.add(task)
-                task.add_done_callback(self._done)
-        finally:
-            client.drop()
+        await consume(self._backbone.settings, key, self._take, AT_ONCE, Availability("executor.replays", "redis"))
 
     async def drain(self) -> None:
         """Replays are not waited for: nothing of them is kept anywhere."""
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Replays under way end with `serve`."""
 
     async def not_ready(self) -> str | None:
         return None
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._free.release()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("replay.failed", exc_info=error)
 
     async def _take(self, data: bytes) -> None:
         try:
