@@ -31,7 +31,7 @@ from tests.stack.server import LiveServer
 
 EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "300"))
 ANSWER_S = 120.0
-ENDLESS = ("/changes", "/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events")
+ENDLESS = ("/changes", "/operator/log/stream", "/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events")
 PROTOCOLS = ("/mcp", "/a2a", "/.well-known", "/threads/{thread_id}/commands")
 """JSON-RPC and the like: their own tests know what they answer."""
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
