@@ -105,7 +105,7 @@ class Announcer:
 
     async def committed(self, steps: Mapping[TopicPartition, Step]) -> None:
         replies = [self._pending.pop(command) for command in self._settled]
-        lives, timer_set, parked, lists = self._updates, self._timer_set, self._parked, self._lists
+        updates, timer_set, parked, lists = self._updates, self._timer_set, self._parked, self._lists
         self._forget()
         bus = self._bus
         marks: dict[str, dict[int, int]] = {}
@@ -120,8 +120,8 @@ class Announcer:
                 bus.deliver_local(channel, data)
             else:
                 self.replies.publish(reply.command_id, channel, data)
-        for life in lives:
-            bus.publish_local(channels.life(life.thread_id), messages.encode(life))
+        for update in updates:
+            bus.publish_local(channels.lifecycle(update.thread_id), messages.encode(update))
         listed = lists.message(steps)
         if listed is not None:
             bus.publish_local(channels.LISTS, messages.encode(listed))

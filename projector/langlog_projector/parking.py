@@ -60,13 +60,13 @@ class DeadLetterChanges:
 
     def add(self, record: Record) -> None:
         """Adds a dead letter of the decider. Dead letters of events are known already."""
-        origin = origin_of(record.headers.get("dead_origin", ""))
+        origin = parsed_origin(record.headers.get("dead_origin", ""))
         if origin is not None and origin[0] == cmd.TOPIC:
             self.park(origin, record, record.headers.get("dead_error"))
 
     def settle(self, key: str, origins: list[str], state: str, at: datetime) -> None:
         for text in origins:
-            origin = origin_of(text)
+            origin = parsed_origin(text)
             if origin is not None:
                 self._settled[origin] = key, state, at
 
@@ -117,7 +117,7 @@ async def parked_events(connection: asyncpg.Connection, key: str) -> list[Parked
     ]
 
 
-def place_of(record: Record) -> Origin:
+def origin_of(record: Record) -> Origin:
     """The topic, partition and offset of this record."""
     return record.topic, record.partition, record.offset
 
@@ -127,7 +127,7 @@ def releases_events(record: Record) -> bool:
     return record.topic == ev.DEAD_LETTERS and envelope.type_of(record.headers) == ev.ParkedEventsReleased.TYPE
 
 
-def origin_of(origin: str) -> Origin | None:
+def parsed_origin(origin: str) -> Origin | None:
     """``<topic>-<partition>-<offset>``; None for anything else."""
     parts = origin.rsplit("-", 2)
     if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):

@@ -41,7 +41,7 @@ from .fold import Fences, Fold, ReceivedParts
 from .listener import Listener, PublishDeadLetter
 from .outcomes import Outcome
 from .parking import SQL as DEAD_LETTER_SQL
-from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, place_of, releases_events
+from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, parsed_origin, releases_events
 
 logger = structlog.get_logger(__name__)
 
@@ -206,7 +206,7 @@ class Projection:
                 if isinstance(error, _Unfoldable):
                     records = self.next(records)
                 elif len(batch) == 1:
-                    self._parked.refused[place_of(batch[0])] = error_text(error)
+                    self._parked.refused[origin_of(batch[0])] = error_text(error)
                     records = self.next(records)
                 else:
                     logger.warning("projector.batch_refused", records=len(batch), error=error_text(error))
@@ -270,7 +270,7 @@ class Projection:
                     if not fold.event(decoded, headers["ce_time"], record.offset, record.partition):
                         continue
                 except Exception as error:
-                    self._parked.refused[place_of(record)] = error_text(error)
+                    self._parked.refused[origin_of(record)] = error_text(error)
                     raise _Unfoldable from error
                 record, event = _whole(record, decoded, fold)
             if cause is not None:
@@ -285,12 +285,12 @@ class Projection:
         Raises whatever is wrong with the record.
         """
         parked, type_name = self._parked, envelope.type_of(record.headers)
-        if envelope.ERASED in record.headers or (parked.dropped and place_of(record) in parked.dropped):
+        if envelope.ERASED in record.headers or (parked.dropped and origin_of(record) in parked.dropped):
             return None
         if parked.keys and (record.topic, record.key) in parked.keys and type_name != ev.ThreadDeleted.TYPE:
-            fold.changes.dead_letters.park(place_of(record), record, None)
+            fold.changes.dead_letters.park(origin_of(record), record, None)
             return None
-        if (known := parked.refused.get(place_of(record))) is not None:
+        if (known := parked.refused.get(origin_of(record))) is not None:
             return known
         if "ce_time" not in record.headers:
             raise KeyError("ce_time")
@@ -298,7 +298,7 @@ class Projection:
 
     def _park(self, record: Record, why: str, fold: Fold) -> None:
         """The record cannot be folded: it and all later ones of its key wait."""
-        fold.changes.dead_letters.park(place_of(record), record, why)
+        fold.changes.dead_letters.park(origin_of(record), record, why)
         self._parked.keys.add((record.topic, record.key))
         self._listener.parked(record.key)
 
@@ -354,7 +354,7 @@ class Projection:
             logger.error("projector.release_not_understood", offset=release.offset, error=error_text(error))
             return
         assert isinstance(request, ev.ParkedEventsReleased)
-        origin = origin_of(request.drop or "")
+        origin = parsed_origin(request.drop or "")
         if origin is not None:
             await connection.execute(DEAD_LETTER_SQL["drop_event"], *origin, request.aggregate_id, time)
         stuck: set[str] = set()

@@ -65,7 +65,7 @@ class ResendReplies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LifecycleUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something in a thread's life that the read model now holds: a lifecycle event (``type``, JSON ``body``)."""
+    """A lifecycle event of a thread that the read model now holds (``type``, JSON ``body``)."""
 
     thread_id: str
     type: str

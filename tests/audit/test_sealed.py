@@ -56,8 +56,8 @@ def test_it_is_told_while_the_thread_is_there_and_its_shape_alone_afterwards(sce
         .rpartition("/")[2]
     )
 
-    told = scene.call("GET", f"/threads/{thread}/events?limit=1000").json()["events"]
-    assert MARKER in json.dumps(told) and {e["type"] for e in told} >= {
+    answer = scene.call("GET", f"/threads/{thread}/events?limit=1000").json()["events"]
+    assert MARKER in json.dumps(answer) and {e["type"] for e in answer} >= {
         "langlog.thread.created.v1",
         "langlog.run.succeeded.v1",
     }

@@ -85,10 +85,10 @@ def test_the_api_tells_all_that_happened_on_either_log(scene: Scene) -> None:
 def test_show_tells_a_run_line_by_line(scene: Scene) -> None:
     lines = scene.langlog("log", "show", scene.asked).out.splitlines()
     assert lines[0].startswith(f"run {scene.asked} on thread {scene.thread_id}, graph asks")
-    told = "\n".join(lines)
+    printed = "\n".join(lines)
     for what in ("queued", "dispatched    attempt 1 (ready)", "started       attempt 1 on worker", "first: total"):
-        assert what in told
-    assert "interrupt     ask" in told
+        assert what in printed
+    assert "interrupt     ask" in printed
     assert "succeeded     attempt 1, thread interrupted" in lines[-1]
 
 
@@ -196,10 +196,10 @@ def test_an_export_goes_on_where_it_was_interrupted(scene: Scene, tmp_path: Path
 
 
 def test_groups_shows_who_is_how_far(scene: Scene) -> None:
-    lanes = [json.loads(line) for line in scene.langlog("log", "groups", "--json").out.splitlines()]
-    groups = {lane["group"] for lane in lanes}
+    rows = [json.loads(line) for line in scene.langlog("log", "groups", "--json").out.splitlines()]
+    groups = {row["group"] for row in rows}
     assert any(group.startswith("projection langlog_v") for group in groups)
-    projected = [x for x in lanes if x["group"].startswith("projection") and x["topic"] == "run-events"]
+    projected = [x for x in rows if x["group"].startswith("projection") and x["topic"] == "run-events"]
     assert sum(x["end"] for x in projected) > 0 and all(x["lag"] == 0 for x in projected)
     table = scene.langlog("log", "groups").out
     assert table.splitlines()[0].split() == ["GROUP", "TOPIC", "PARTITIONS", "POSITION", "END", "LAG"]
@@ -237,8 +237,8 @@ def test_a_strangers_group_on_kafka_is_shown_with_its_lag(scene: Scene) -> None:
         return ends[partition]
 
     end = asyncio.run(stranger())
-    lanes = [json.loads(line) for line in scene.langlog("log", "groups", "--json").out.splitlines()]
-    mine = [x for x in lanes if x["group"] == "elsewhere" and x["position"] == 1]
+    rows = [json.loads(line) for line in scene.langlog("log", "groups", "--json").out.splitlines()]
+    mine = [x for x in rows if x["group"] == "elsewhere" and x["position"] == 1]
     assert [x["lag"] for x in mine] == [end - 1]
 
 
@@ -324,8 +324,8 @@ def test_it_goes_on_from_a_checkpoint_of_the_run(scene: Scene) -> None:
         for e in each_step(events)
         if e["data"] and e["data"].get("metadata", {}).get("step") == 1
     )
-    told = replay(scene, scene.run_id, "--checkpoint", middle, code=0).out
-    assert "second: same" in told and "first" not in told
+    printed = replay(scene, scene.run_id, "--checkpoint", middle, code=0).out
+    assert "second: same" in printed and "first" not in printed
     assert "does not belong to run" in replay(scene, scene.run_id, "--from", "elsewhere", code=2).err
 
 

@@ -55,12 +55,12 @@ async def test_another_tenants_assistant_is_not_there_for_any_run(stack: Stack) 
     accept = {"accept": "application/json, text/event-stream"}
     theirs = ways(thread["thread_id"], assistant["assistant_id"])
     for (path, body), (other, nothing) in zip(theirs, ways(thread["thread_id"], nobodys), strict=True):
-        status, told = await call(stack, "bob", "POST", path, body, **accept)
+        status, answer = await call(stack, "bob", "POST", path, body, **accept)
         same = await call(stack, "bob", "POST", other, nothing, **accept)
-        assert msgspec.json.encode(same) == msgspec.json.encode((status, told)).replace(
+        assert msgspec.json.encode(same) == msgspec.json.encode((status, answer)).replace(
             assistant["assistant_id"].encode(), nobodys.encode()
         ), path
-        assert status == 404 or b"error" in msgspec.json.encode(told), (path, status, told)
+        assert status == 404 or b"error" in msgspec.json.encode(answer), (path, status, answer)
     assert SECRET not in str(await call(stack, "bob", "GET", f"/threads/{thread['thread_id']}"))
     assert (await call(stack, "bob", "GET", f"/threads/{thread['thread_id']}/runs"))[1] == []
     assert (await call(stack, "alice", "POST", "/runs/wait", {"assistant_id": assistant["assistant_id"]}))[0] == 200

@@ -236,12 +236,12 @@ async def test_to_another_user_an_object_is_as_if_it_were_not_there(stack: Stack
             continue
         collected = []
         for names in (ids, nobodys):
-            told = await call(stack, OTHER, method, filled(path, names), filled(template, names), limit_s=LIMIT_S)
-            status, body = told
+            reply = await call(stack, OTHER, method, filled(path, names), filled(template, names), limit_s=LIMIT_S)
+            status, body = reply
             collected.append((status, without(names, body)))
         assert collected[0] == collected[1], (method, path)
-        told_so = "404: Thread not found" in collected[0][1] or '"status":"refused","code":404' in collected[0][1]
-        assert collected[0][0] >= 400 or told_so, (method, path, collected[0])
+        replied_so = "404: Thread not found" in collected[0][1] or '"status":"refused","code":404' in collected[0][1]
+        assert collected[0][0] >= 400 or replied_so, (method, path, collected[0])
     assert await seen_by_owner(stack, ids) == before
 
 
@@ -340,5 +340,5 @@ async def test_by_the_streaming_protocol_others_reach_nothing_either(stack: Stac
     assert await seen_by_owner(stack, ids) == before
     assert (await call(stack, OWNER, "POST", f"{path}/commands", start))[1]["type"] == "success"
     wanted = {"channels": ["lifecycle"]}
-    _, told = await call(stack, OWNER, "POST", f"{path}/stream/events", wanted, lines=2, limit_s=LIMIT_S)
-    assert len(told) == 2 and "open" not in told
+    _, reply = await call(stack, OWNER, "POST", f"{path}/stream/events", wanted, lines=2, limit_s=LIMIT_S)
+    assert len(reply) == 2 and "open" not in reply

@@ -48,9 +48,9 @@ async def test_every_way_passes_each_step_in_order(stack: Stack, passed: list[st
     ids = await matrix.objects(stack, OWNER)
     for name, way in every_way(ids).items():
         passed.clear()
-        told = await sharing.go(stack, OWNER, way)
+        result = await sharing.go(stack, OWNER, way)
         if name not in NOTHING_ASKED:
-            assert not sharing.refused(told), (name, told)
+            assert not sharing.refused(result), (name, result)
         # the scheduler builds the command of a cron's run from what the handlers have allowed
         assert tuple(passed) == (STEPS[:-1] if "cron" in name else STEPS), name
 
@@ -80,8 +80,8 @@ async def test_a_run_that_is_retried_passes_each_step_again(stack: Stack, passed
     way = ("POST", "/runs/retry", {"run_ids": [ids["run_id"]]})
     for who in (sharing.STRANGER, OWNER):
         passed.clear()
-        told = await sharing.go(stack, who, way)
-        assert sharing.refused(told) == (who != OWNER), told
+        result = await sharing.go(stack, who, way)
+        assert sharing.refused(result) == (who != OWNER), result
         assert tuple(passed) == (STEPS if who == OWNER else ())
 
 
@@ -104,7 +104,7 @@ async def test_what_no_run_may_hold_is_refused_in_every_way_with_one_answer(stac
     ids = await matrix.objects(stack, OWNER)
     runs = await sharing.runs_of(stack, ids["thread_id"])
     for what, members in HOSTILE.items():
-        told: dict[str, tuple[int, str]] = {}
+        result: dict[str, tuple[int, str]] = {}
         for name, way in every_way(ids).items():
             body = with_members(way[2], members)
             if body is None:
@@ -115,10 +115,10 @@ async def test_what_no_run_may_hold_is_refused_in_every_way_with_one_answer(stac
                 number, _, detail = answer["message"].partition(": ")
                 status, answer = int(number), {"detail": detail}
             # of a config's bytes, the server's own members are some
-            told[name] = status, re.sub(r"\d+ bytes", "n bytes", answer["detail"].partition("\n")[0])
-        assert len(told) > 10, what
-        assert len(set(told.values())) == 1, (what, told)
-        assert next(iter(told.values()))[0] in (400, 422), what
+            result[name] = status, re.sub(r"\d+ bytes", "n bytes", answer["detail"].partition("\n")[0])
+        assert len(result) > 10, what
+        assert len(set(result.values())) == 1, (what, result)
+        assert next(iter(result.values()))[0] in (400, 422), what
     assert await sharing.runs_of(stack, ids["thread_id"]) == runs
     assert (await matrix.call(stack, OWNER, "POST", "/runs/crons/count", {}))[1] == 1
 

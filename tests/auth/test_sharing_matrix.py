@@ -64,9 +64,9 @@ async def go(stack: Stack, who: str | None, way: tuple[str, str, Any]) -> tuple[
         return error.status, error.message
 
 
-def refused(told: tuple[int, Any]) -> bool:
+def refused(outcome: tuple[int, Any]) -> bool:
     """Whether an answer makes no run: an error status, or an error of JSON-RPC or the streaming protocol."""
-    status, body = told
+    status, body = outcome
     text = msgspec.json.encode(body).decode()
     return (
         status >= 400
@@ -108,12 +108,12 @@ async def test_a_reader_reads_and_does_nothing_else(stack: Stack) -> None:
             continue
         template = matrix.body_of(method, path)
         for who in (READER, STRANGER):
-            told = []
+            outcome = []
             for names in (ids, nobodys):
                 given = matrix.filled(template, names)
                 status, body = await matrix.call(stack, who, method, matrix.filled(path, names), given)
-                told.append((status, matrix.without(names, body)))
-            mine, not_there = told
+                outcome.append((status, matrix.without(names, body)))
+            mine, not_there = outcome
             if who == READER and need == "read":
                 expected = matrix.OWNERS_STATUS.get(route)
                 assert mine[0] == expected if expected else mine[0] < 300, (who, route, mine)
@@ -133,13 +133,13 @@ async def test_only_the_owner_of_a_thread_makes_runs_on_it_in_any_way(stack: Sta
             _, own = await matrix.call(stack, who, "POST", "/assistants", {"graph_id": "echo"})
             assistant_id = own["assistant_id"] if "A2A" in name and who is not None else "echo"
             way = ways(thread_id, assistant_id)[name]
-            told = await go(stack, who, way)
-            assert told[0] == 401 if who is None else refused(told), (name, who, told)
+            outcome = await go(stack, who, way)
+            assert outcome[0] == 401 if who is None else refused(outcome), (name, who, outcome)
             assert await runs_of(stack, thread_id) == runs, (name, who)
         assert (await matrix.call(stack, OWNER, "POST", "/runs/crons/count", {"thread_id": thread_id}))[1] == 0
         if name not in NOTHING_ASKED:
-            told = await go(stack, OWNER, ways(thread_id, ids["assistant_id"])[name])
-            assert not refused(told), (name, told)
+            outcome = await go(stack, OWNER, ways(thread_id, ids["assistant_id"])[name])
+            assert not refused(outcome), (name, outcome)
 
 
 async def test_nobody_runs_another_users_assistant_in_any_way(stack: Stack) -> None:
@@ -149,9 +149,9 @@ async def test_nobody_runs_another_users_assistant_in_any_way(stack: Stack) -> N
     alices = {**ways(thread["thread_id"], ids["assistant_id"]), **stateless_ways(ids["assistant_id"], "Untitled")}
     unknown = {**ways(thread["thread_id"], nobodys), **stateless_ways(nobodys, "Untitled")}
     for name, way in alices.items():
-        told, same = await go(stack, READER, way), await go(stack, READER, unknown[name])
-        assert refused(told), (name, told)
-        assert matrix.without({"a": ids["assistant_id"]}, told) == matrix.without({"a": nobodys}, same), name
+        outcome, same = await go(stack, READER, way), await go(stack, READER, unknown[name])
+        assert refused(outcome), (name, outcome)
+        assert matrix.without({"a": ids["assistant_id"]}, outcome) == matrix.without({"a": nobodys}, same), name
         assert (await go(stack, None, way))[0] == 401, name
     assert (await matrix.call(stack, READER, "GET", f"/threads/{thread['thread_id']}/runs"))[1] == []
     for name, way in stateless_ways(ids["assistant_id"], "Untitled").items():
@@ -171,5 +171,5 @@ async def test_no_webhook_goes_to_a_route_of_the_server_itself(stack: Stack) -> 
                 if isinstance(body, list)
                 else {**body, "webhook": webhook}
             )
-            status, told = await matrix.call(stack, OWNER, method, path, given)
-            assert status == 422, (name, webhook, told)
+            status, outcome = await matrix.call(stack, OWNER, method, path, given)
+            assert status == 422, (name, webhook, outcome)

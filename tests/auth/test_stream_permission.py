@@ -85,7 +85,7 @@ class Scene:
         banned: set[str] = handler.__globals__["banned"]
         return banned
 
-    async def told_until_ended(
+    async def received_until_ended(
         self, kind: Kind, change: Callable[[], Awaitable[object]], who: str = "bob", *, goes_on: bool = True
     ) -> str:
         opened = asyncio.Event()
@@ -120,8 +120,8 @@ async def test_what_happens_after_a_share_was_taken_back_is_not_told(scene: Scen
     for kind in KINDS:
         readers = {"metadata": {"readers": ["alice"]}}
         path = f"/threads/{scene.thread_id}"
-        told = await scene.told_until_ended(kind, lambda p=path, r=readers: scene.call("alice", "PATCH", p, r))  # type: ignore[misc]
-        assert AFTER not in told, kind
+        received = await scene.received_until_ended(kind, lambda p=path, r=readers: scene.call("alice", "PATCH", p, r))  # type: ignore[misc]
+        assert AFTER not in received, kind
         scene.begun, scene.go_on = asyncio.Event(), asyncio.Event()
         await scene.prepare()
 
@@ -133,8 +133,8 @@ async def test_streams_end_while_nothing_happens_when_the_handlers_refuse(scene:
             async def ban() -> None:
                 scene.banned().add("bob")
 
-            told = await scene.told_until_ended(kind, ban, goes_on=False)
-            assert AFTER not in told, kind
+            received = await scene.received_until_ended(kind, ban, goes_on=False)
+            assert AFTER not in received, kind
             scene.banned().clear()
     finally:
         scene.banned().clear()
@@ -148,7 +148,7 @@ async def test_streams_end_with_the_credentials(scene: Scene) -> None:
 
         began = time.time()
         who = f"bob:{began + 1.0}"
-        await scene.told_until_ended(kind, nothing, who, goes_on=False)
+        await scene.received_until_ended(kind, nothing, who, goes_on=False)
         assert time.time() >= began + 1.0, kind
 
 
@@ -161,8 +161,8 @@ async def test_streams_of_those_who_may_go_on_do(scene: Scene) -> None:
     for n in range(3):
         assert (await scene.call("alice", "PATCH", path, {"metadata": {"n": n}}))[0] == 200
     scene.go_on.set()
-    told = await asyncio.wait_for(following, LIMIT_S)
-    assert BEFORE in told and AFTER in told
+    received = await asyncio.wait_for(following, LIMIT_S)
+    assert BEFORE in received and AFTER in received
 
 
 async def test_the_stream_of_ones_own_run_ends_when_the_thread_is_given_away(scene: Scene) -> None:
@@ -194,7 +194,7 @@ async def read_all(http: aiohttp.ClientSession, url: str, body: Any, who: str) -
 async def test_the_stream_of_a_thread_ends_when_it_is_deleted(scene: Scene) -> None:
     path = f"/threads/{scene.thread_id}"
     for kind in ("thread", "events"):
-        await scene.told_until_ended(kind, lambda p=path: scene.call("alice", "DELETE", p))  # type: ignore[misc]
+        await scene.received_until_ended(kind, lambda p=path: scene.call("alice", "DELETE", p))  # type: ignore[misc]
         again = {"thread_id": scene.thread_id, "metadata": {"readers": ["bob"]}}
         assert (await scene.call("alice", "POST", "/threads", again))[0] == 200
 

@@ -20,7 +20,7 @@ from tests.stack.sources import in_virtual_time
 WAIT_S = 60.0
 
 
-class Told:
+class ScriptedService:
     """A service that writes down what is done with it and does what a test tells it."""
 
     def __init__(self, name: str, diary: list[str]) -> None:
@@ -66,8 +66,8 @@ async def hang(diary: list[str], began: asyncio.Event | None = None) -> None:
 ENDED = ["b drain", "a drain", "b stop", "a stop"]
 
 
-def two(diary: list[str]) -> tuple[Told, Told, list[Service]]:
-    a, b = Told("a", diary), Told("b", diary)
+def two(diary: list[str]) -> tuple[ScriptedService, ScriptedService, list[Service]]:
+    a, b = ScriptedService("a", diary), ScriptedService("b", diary)
     return a, b, [a, b]
 
 
@@ -190,16 +190,16 @@ async def test_a_signal_ends_a_start_that_waits() -> None:
 async def test_a_start_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     _, b, services = two([])
     b.start_waits_for.clear()
-    told = CapturingLogger()
-    monkeypatch.setattr("langlog_backbone.process.service.logger", told)
+    logger = CapturingLogger()
+    monkeypatch.setattr("langlog_backbone.process.service.logger", logger)
     running = asyncio.create_task(run_services(services, ready=lambda: os.kill(os.getpid(), signal.SIGTERM)))
     await asyncio.wait_for(b.starting.wait(), WAIT_S)
     await asyncio.sleep(SLOW_START_S * 0.9)
-    assert not told.calls
+    assert not logger.calls
     await asyncio.sleep(SLOW_START_S * 0.2)
     b.start_waits_for.set()
     assert await asyncio.wait_for(running, WAIT_S) == 0
-    assert (told.calls[0].args, told.calls[0].kwargs) == (("service.starts_slowly",), {"service": "b"})
+    assert (logger.calls[0].args, logger.calls[0].kwargs) == (("service.starts_slowly",), {"service": "b"})
 
 
 @in_virtual_time

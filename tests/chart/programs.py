@@ -58,10 +58,10 @@ MODULES = {
 
 def _version(go: str) -> tuple[int, ...]:
     # without a network an older Go cannot tell the version that tools/go.mod asks for; its own is what counts
-    told = subprocess.run(
+    answer = subprocess.run(
         [go, "version"], env={**os.environ, "GOTOOLCHAIN": "local"}, cwd="/", capture_output=True, text=True, check=True
     ).stdout
-    found = re.search(r"go(\d+)\.(\d+)", told)
+    found = re.search(r"go(\d+)\.(\d+)", answer)
     return tuple(map(int, found.groups())) if found else (0, 0)
 
 
@@ -169,9 +169,9 @@ def custom_schema(api_version: str, kind: str) -> dict[str, Any]:
     """The schema of a custom resource, closed: the API server drops members that it does not know, and a typo with them."""
     module, file = CUSTOM[(api_version, kind)]
     name, checksum = MODULES[module]
-    told = json.loads(_go("mod", "download", "-json", name, limit_s=FETCH_LIMIT_S))
-    assert told["Sum"] == checksum, f"{name} has the checksum {told['Sum']}, not {checksum}"
-    definition = yaml.safe_load((Path(told["Dir"]) / file).read_text())
+    answer = json.loads(_go("mod", "download", "-json", name, limit_s=FETCH_LIMIT_S))
+    assert answer["Sum"] == checksum, f"{name} has the checksum {answer['Sum']}, not {checksum}"
+    definition = yaml.safe_load((Path(answer["Dir"]) / file).read_text())
     (version,) = [x for x in definition["spec"]["versions"] if x["name"] == api_version.partition("/")[2]]
     schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
     schema["properties"]["metadata"] = {"type": "object"}

@@ -42,8 +42,8 @@ def test_every_manifest_fits_the_schema_of_its_kind(case: str, version: str) -> 
         key = (one["apiVersion"], one["kind"])
         schema = custom_schema(*key) if key in CUSTOM else kubernetes_schema(version, *key)
         errors = jsonschema.Draft202012Validator(schema).iter_errors(one)
-        told = [f"{error.json_path}: {error.message[:300]}" for error in errors]
-        assert not told, f"{one['kind']} {one['metadata']['name']}: {told}"
+        message = [f"{error.json_path}: {error.message[:300]}" for error in errors]
+        assert not message, f"{one['kind']} {one['metadata']['name']}: {message}"
         assert None not in list(leaves(one)), f"{one['kind']} {one['metadata']['name']} has an empty member"
 
 
@@ -102,7 +102,7 @@ def test_the_schema_knows_every_value_and_no_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ("gatway.replicas=3", "gatway"),
         ("gateway.replicas=many", "/gateway/replicas"),
@@ -122,8 +122,8 @@ def test_the_schema_knows_every_value_and_no_others() -> None:
         ("ingress.enabled=true", "ingress.hosts is empty"),
     ],
 )
-def test_helm_refuses_wrong_values_with_what_is_wrong(wrong: str, told: str) -> None:
-    assert told in helm("template", "agents", CHART, *COMMON, "--set", wrong, fails=True)
+def test_helm_refuses_wrong_values_with_what_is_wrong(wrong: str, message: str) -> None:
+    assert message in helm("template", "agents", CHART, *COMMON, "--set", wrong, fails=True)
 
 
 def test_more_projectors_than_partitions_are_refused() -> None:

@@ -283,19 +283,21 @@ def test_a_class_that_is_not_allowed_is_named_once_with_the_line_that_allows_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the line says, put into langgraph.json, brings the values back."""
-    told: list[dict[str, Any]] = []
-    monkeypatch.setattr(serde_module.logger, "warning", lambda event, **about: told.append({"event": event, **about}))
+    collected: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        serde_module.logger, "warning", lambda event, **about: collected.append({"event": event, **about})
+    )
     values: list[Any] = [Mine(1), Model(b="x"), Mine(2), {"a": [Model(b="y")]}]
     packed = [pack(project_serializer({}, HERE), value) for value in values]
     listed = {"serde": {"allowed_msgpack_modules": [["decimal", "Decimal"]]}}
     stranger = project_serializer(listed)
     shown = [unpack(stranger, *one) for one in packed]
     assert shown == [{"a": 1}, {"b": "x"}, {"a": 2}, {"a": [{"b": "y"}]}]
-    assert [one["event"] for one in told] == ["checkpoint.class_not_allowed"] * 2
-    assert [one["cls"] for one in told] == [f"{__name__}.Mine", f"{__name__}.Model"]
-    line = told[-1]["hint"].removeprefix("add to langgraph.json: ")
+    assert [one["event"] for one in collected] == ["checkpoint.class_not_allowed"] * 2
+    assert [one["cls"] for one in collected] == [f"{__name__}.Mine", f"{__name__}.Model"]
+    line = collected[-1]["hint"].removeprefix("add to langgraph.json: ")
     section = json.loads(f"{{{line}}}")["checkpointer"]
     assert section["serde"]["allowed_msgpack_modules"][0] == ["decimal", "Decimal"]
     allowed = project_serializer(section)
     assert [unpack(allowed, *one) for one in packed] == values
-    assert len(told) == 2
+    assert len(collected) == 2

@@ -113,12 +113,12 @@ async def test_checkpoints_and_writes_that_follow_one_another_share_a_record_wit
         records.emit(event)
     await records.flush()
     assert log.ids() == [f"r1-2-{n}" for n in (3, 4, 5, 6, 8)]
-    told: list[Any] = []
+    collected: list[Any] = []
     for record in log.records:
         event = events.decode(record.headers["ce_type"].removeprefix("langlog."), record.value)
         assert record.key == event.key
-        told += event.events() if isinstance(event, CheckpointSteps) else [event]
-    assert told == emitted
+        collected += event.events() if isinstance(event, CheckpointSteps) else [event]
+    assert collected == emitted
 
 
 async def test_steps_say_when_each_was_made_and_stay_below_what_a_record_may_hold(io: IoLoop, log: FakeLog) -> None:

@@ -38,8 +38,8 @@ CASES = {
     "waits for run x of the same thread": Facts(PENDING._replace(ahead="x"), QueueFacts()),
     "no decider has dispatched it": Facts(PENDING, QueueFacts()),
     "no scheduler has started it": Facts(PENDING._replace(not_before=NOW), QueueFacts()),
-    "no worker is alive": Facts(DISPATCHED, QueueFacts(place=0, queued=1)),
-    "2 of 3 tasks are in front of it": Facts(DISPATCHED, QueueFacts(place=2, queued=3, workers=1)),
+    "no worker is alive": Facts(DISPATCHED, QueueFacts(ahead=0, queued=1)),
+    "2 of 3 tasks are in front of it": Facts(DISPATCHED, QueueFacts(ahead=2, queued=3, workers=1)),
     "Worker w has taken attempt 1": Facts(DISPATCHED, QueueFacts(worker="w", lease_s=5)),
     "Worker w runs attempt 1": Facts(DISPATCHED._replace(status="running"), QueueFacts(worker="w", lease_s=5)),
     "has been silent for 3 s": Facts(DISPATCHED, QueueFacts(worker="w", lease_s=-3)),
@@ -107,7 +107,7 @@ async def test_it_finds_who_holds_a_run_and_who_stands_before_it(
         )
         await queue.push([task("other"), task("first")])
         facts = await gather(settings, pool, log, pipe, "first")
-        assert facts.queue == QueueFacts(place=1, queued=2)
+        assert facts.queue == QueueFacts(ahead=1, queued=2)
         await queue.lease("w", fresh=True)
         assert len(await asyncio.wait_for(queue.claim("w", 2, 0), 60)) == 2
         facts = await gather(settings, pool, log, pipe, "first")

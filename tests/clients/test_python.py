@@ -145,9 +145,9 @@ async def test_several_projections_are_read_in_the_order_of_the_server(
     client = get_client(url=server.url)
     async with asyncio.timeout(LIMIT_S), client.threads.stream(assistant_id="assistant", transport=transport) as thread:
         await thread.run.start(input=human("count 3"), metadata={"why": "test"}, config={"tags": ["t"]})
-        told = [item async for item in thread.interleave_projections(["values", "messages", "tool_calls", "note"])]
-        assert [name for name, _ in told if name == "messages"] == ["messages"]
-        assert said([item for name, item in told if name == "values"][-1]) == ["count 3", counted(3)]
+        answer = [item async for item in thread.interleave_projections(["values", "messages", "tool_calls", "note"])]
+        assert [name for name, _ in answer if name == "messages"] == ["messages"]
+        assert said([item for name, item in answer if name == "values"][-1]) == ["count 3", counted(3)]
         assert said(await thread.output.with_timeout(LIMIT_S)) == ["count 3", counted(3)]
         thread.observe_applied_through_seq(10**6)
     runs: Any = await client.runs.list(thread.thread_id)

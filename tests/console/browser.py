@@ -45,13 +45,13 @@ class Console:
     def __init__(self, browser: Browser, url: str, **context: Any) -> None:
         self.url = url
         self.expected: list[str] = []
-        self._complaints: list[str] = []
+        self._problems: list[str] = []
         self._context = browser.new_context(viewport={"width": 1280, "height": 800}, **context)
         self._context.set_default_timeout(LIMIT_MS)
         self._context.add_init_script(VIOLATIONS)
         self.page: Page = self._context.new_page()
         self.page.on("console", self._heard)
-        self.page.on("pageerror", lambda error: self._complaints.append(f"error: {error}"))
+        self.page.on("pageerror", lambda error: self._problems.append(f"error: {error}"))
         self.page.on("request", self._asked)
 
     def open(self, view: str = "") -> Page:
@@ -78,16 +78,16 @@ class Console:
             violations = self.page.evaluate("window.__violations ?? []") if self.page.url.startswith("http") else []
         finally:
             self._context.close()
-        complaints = self._complaints + [f"CSP: {one}" for one in violations]
-        unexpected = [one for one in complaints if not any(part in one for part in self.expected)]
+        problems = self._problems + [f"CSP: {one}" for one in violations]
+        unexpected = [one for one in problems if not any(part in one for part in self.expected)]
         assert not unexpected, "\n".join(unexpected)
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             where = message.location.get("url", "")
-            self._complaints.append(f"{message.type}: {message.text} ({where})")
+            self._problems.append(f"{message.type}: {message.text} ({where})")
 
     def _asked(self, request: Request) -> None:
         url = urlsplit(request.url)
         if url.scheme in ("http", "https") and url.netloc != urlsplit(self.url).netloc:
-            self._complaints.append(f"a request left the server: {request.url[:200]}")
+            self._problems.append(f"a request left the server: {request.url[:200]}")

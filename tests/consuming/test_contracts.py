@@ -40,8 +40,8 @@ def test_the_documents_are_what_the_types_give() -> None:
 def test_every_topic_and_type_is_in_the_asyncapi_document() -> None:
     document = read("asyncapi.json")
     assert set(document["channels"]) == set(TOPICS) == {cmd.TOPIC, *ev.EVENT_TOPICS, ev.DEAD_LETTERS, snapshots.TOPIC}
-    told = {name for channel in document["channels"].values() for name in channel["messages"]}
-    assert told == {*cmd.COMMANDS, *ev.EVENTS, *snapshots.SNAPSHOTS, "dead-letter"}
+    published = {name for channel in document["channels"].values() for name in channel["messages"]}
+    assert published == {*cmd.COMMANDS, *ev.EVENTS, *snapshots.SNAPSHOTS, "dead-letter"}
 
 
 def test_the_asyncapi_document_passes_the_official_parser() -> None:

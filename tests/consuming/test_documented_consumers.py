@@ -73,19 +73,19 @@ async def write_again(ran: Ran) -> None:
     await consumer.start()
     await producer.start()
     try:
-        lanes = list(consumer.assignment())
-        ends = await consumer.end_offsets(lanes)
+        partitions = list(consumer.assignment())
+        ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning()
-        left = {lane for lane in lanes if ends[lane]}
+        left = {partition for partition in partitions if ends[partition]}
         while left:
-            for lane, records in (await consumer.getmany(timeout_ms=1000)).items():
+            for partition, records in (await consumer.getmany(timeout_ms=1000)).items():
                 for record in records:
-                    if record.offset < ends[lane]:
+                    if record.offset < ends[partition]:
                         await producer.send(
-                            topic, record.value, record.key, partition=lane.partition, headers=list(record.headers)
+                            topic, record.value, record.key, partition=partition.partition, headers=list(record.headers)
                         )
-                if records[-1].offset + 1 >= ends[lane]:
-                    left.discard(lane)
+                if records[-1].offset + 1 >= ends[partition]:
+                    left.discard(partition)
     finally:
         await producer.stop()
         await consumer.stop()
@@ -97,7 +97,7 @@ async def seen_to_the_end(ran: Ran, state: Path) -> None:
     await consumer.start()
     try:
         result = await consumer.end_offsets(list(consumer.assignment()))
-        ends = {str(lane.partition): end for lane, end in result.items() if end}
+        ends = {str(partition.partition): end for partition, end in result.items() if end}
     finally:
         await consumer.stop()
     async with asyncio.timeout(LIMIT_S):
@@ -109,21 +109,21 @@ async def test_the_python_consumer_tells_each_run_once_also_over_a_restart(ran: 
     script, state = tmp_path / "follow.py", tmp_path / "state.json"
     script.write_text(block("follow.py"))
     command = [sys.executable, str(script), ran.bootstrap, str(state), ran.prefix]
-    told: list[str] = []
+    printed: list[str] = []
     for _ in range(2):
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         try:
             assert process.stdout is not None
-            if not told:
+            if not printed:
                 async with asyncio.timeout(LIMIT_S):
-                    told += [(await process.stdout.readline()).decode() for _ in range(RUNS)]
+                    printed += [(await process.stdout.readline()).decode() for _ in range(RUNS)]
             await seen_to_the_end(ran, state)
         finally:
             process.kill()
             rest, _ = await process.communicate()
-            told += rest.decode().splitlines()
-    assert sorted(line.split()[0] for line in told) == sorted(ran.runs)
-    assert {line.split()[1] for line in told} == {"langlog.run.succeeded.v1"}
+            printed += rest.decode().splitlines()
+    assert sorted(line.split()[0] for line in printed) == sorted(ran.runs)
+    assert {line.split()[1] for line in printed} == {"langlog.run.succeeded.v1"}
 
 
 def test_the_kcat_consumer_tells_each_run_once(ran: Ran, tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_the_kcat_consumer_tells_each_run_once(ran: Ran, tmp_path: Path) -> None
     script.write_text(block("ended.sh"))
     done = subprocess.run(["sh", str(script), ran.bootstrap, ran.prefix], capture_output=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr.decode()
-    told = [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
-    assert {type for type, _ in told} == {"langlog.run.succeeded.v1"}
-    bodies: list[dict[str, Any]] = [msgspec.json.decode(body) for _, body in told]
+    printed = [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
+    assert {type for type, _ in printed} == {"langlog.run.succeeded.v1"}
+    bodies: list[dict[str, Any]] = [msgspec.json.decode(body) for _, body in printed]
     assert sorted(body["run_id"] for body in bodies) == sorted(ran.runs)
 
 

@@ -62,14 +62,14 @@ HISTORY = [
 ]
 
 
-def told(entries: list[Entry]) -> list[str]:
+def described(entries: list[Entry]) -> list[str]:
     follower = Follower()
     return [
         headers["ce_id"] for headers, value in entries if follower.event("run-events", 0, headers, value) is not None
     ]
 
 
-ONCE = told(HISTORY)
+ONCE = described(HISTORY)
 
 
 def test_a_history_without_duplicates_is_told_whole() -> None:
@@ -82,14 +82,14 @@ def test_any_record_that_comes_again_later_is_told_once(again: list[tuple[int, i
     for which, later in again:
         first = entries.index(HISTORY[which])
         entries.insert(min(len(entries), first + 1 + later), HISTORY[which])
-    assert told(entries) == ONCE
+    assert described(entries) == ONCE
 
 
 def test_a_worker_that_was_taken_for_dead_is_not_heard_after_the_next_dispatch() -> None:
     late = worked(3, frames(1), 1)
-    assert told([*HISTORY[:4], late]) == ONCE[:4]
-    assert late[0]["ce_id"] in told([*HISTORY[:3], late])
-    assert told([*HISTORY, worked(3, frames(2), 2)]) == ONCE
+    assert described([*HISTORY[:4], late]) == ONCE[:4]
+    assert late[0]["ce_id"] in described([*HISTORY[:3], late])
+    assert described([*HISTORY, worked(3, frames(2), 2)]) == ONCE
 
 
 @given(st.integers(0, len(HISTORY)))

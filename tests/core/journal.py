@@ -140,9 +140,9 @@ class Journal:
 
     def put(self, record: Record) -> Record:
         """At the end of its partition."""
-        lane = record.topic, record.partition
-        placed = Record(*lane, self._ends[lane], record.key, record.value, record.headers)
-        self._ends[lane] += 1
+        partition = record.topic, record.partition
+        placed = Record(*partition, self._ends[partition], record.key, record.value, record.headers)
+        self._ends[partition] += 1
         self.records.append(placed)
         return placed
 

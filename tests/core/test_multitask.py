@@ -60,7 +60,7 @@ class DoubleTexting(RuleBasedStateMachine):
         """What the thread's status is once nothing runs: erased runs and those that never began leave it alone."""
         self.dispatched: list[str] = []
 
-    def tell(self, command: Any) -> list[ev.AnyEvent]:
+    def handle(self, command: Any) -> list[ev.AnyEvent]:
         self.offset += 1
         meta = CommandMeta(id=f"c{self.offset}", time=at(self.offset), partition=0, offset=self.offset)
         events = decide_thread(self.state, command, meta)
@@ -107,7 +107,7 @@ class DoubleTexting(RuleBasedStateMachine):
                 promised.ask(erase=strategy == "rollback", by=run_id)
         if not (strategy == "reject" and busy):
             self.promised[run_id] = Promised([])
-        events = self.tell(
+        events = self.handle(
             cmd.CreateRun(
                 thread_id=THREAD,
                 run_id=run_id,
@@ -132,7 +132,7 @@ class DoubleTexting(RuleBasedStateMachine):
         chosen = data.draw(st.lists(st.sampled_from(list(self.promised)), min_size=1, max_size=3, unique=True))
         for run_id in chosen:
             self.promised[run_id].ask(erase=action == "rollback")
-        self.tell(cmd.CancelRuns(thread_id=THREAD, run_ids=chosen, action=action))
+        self.handle(cmd.CancelRuns(thread_id=THREAD, run_ids=chosen, action=action))
 
     @precondition(lambda self: self.state.active)
     @rule()
@@ -155,7 +155,7 @@ class DoubleTexting(RuleBasedStateMachine):
         left = [*promised.base, run.run_id]
         self.checkpoints.append((run.run_id, left))
         erased = promised.erase
-        events = self.tell(
+        events = self.handle(
             cmd.FinishRun(
                 thread_id=THREAD,
                 run_id=run.run_id,
@@ -174,7 +174,7 @@ class DoubleTexting(RuleBasedStateMachine):
         run = self.state.active
         assert run is not None
         stop, erase = self.promised[run.run_id].stop, self.promised[run.run_id].erase
-        events = self.tell(
+        events = self.handle(
             cmd.RequeueRun(
                 thread_id=THREAD,
                 run_id=run.run_id,
@@ -205,7 +205,7 @@ class DoubleTexting(RuleBasedStateMachine):
             outcome=outcome,
             values=Raw(b'["stale"]'),
         )
-        assert self.tell(stale) == []
+        assert self.handle(stale) == []
 
     # what holds at any time
 

@@ -68,8 +68,8 @@ async def test_the_rows_do_not_depend_on_where_batches_end(pool: asyncpg.Pool, s
     }
     newest: dict[tuple[str, int], datetime] = {}
     for entry in log.values():
-        lane = (entry.topic, entry.part)
-        newest[lane] = max(newest.get(lane, START), entry.at)
+        partition = (entry.topic, entry.part)
+        newest[partition] = max(newest.get(partition, START), entry.at)
     expected = {id for id, entry in log.items() if entry.at >= newest[entry.topic, entry.part] - KEPT}
     for size in (1, chance.randint(2, 40), len(log)):
         await pool.execute("TRUNCATE outcomes")

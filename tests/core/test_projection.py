@@ -36,7 +36,7 @@ from tests.stack.lost_commits import lose, save
 from .journal import PARTITIONS, Journal, decide, journals, place
 
 MOST_SEEDS = 40
-LANES = [(topic, part) for topic in ev.FOLDED_TOPICS for part in range(PARTITIONS)]
+FOLDED_PARTITIONS = [(topic, part) for topic in ev.FOLDED_TOPICS for part in range(PARTITIONS)]
 PLACES = {
     "threads": ("settled",),
     "checkpoints": ("log_position",),
@@ -66,7 +66,7 @@ class Model:
     async def restart(self) -> Projection:
         """A projector that takes the partitions over."""
         self._projection = Projection(self.pool, refuse, NoListener())
-        await self._projection.open(LANES)
+        await self._projection.open(FOLDED_PARTITIONS)
         return self._projection
 
     async def fold(self, records: list[Record]) -> None:
@@ -137,17 +137,17 @@ async def plainly(model: Model, records: list[Record], **how: bool) -> Rows:
 
 def interleaved(records: list[Record], chance: random.Random) -> list[Record]:
     """Each partition in its own order, one partition far ahead of the other or not."""
-    lanes: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    partitions: dict[tuple[str, int], list[Record]] = defaultdict(list)
     for record in records:
-        lanes[record.topic, record.partition].append(record)
+        partitions[record.topic, record.partition].append(record)
     collected: list[Record] = []
-    while lanes:
-        lane = chance.choice(sorted(lanes))
+    while partitions:
+        partition = chance.choice(sorted(partitions))
         count = chance.randint(1, 30)
-        collected += lanes[lane][:count]
-        del lanes[lane][:count]
-        if not lanes[lane]:
-            del lanes[lane]
+        collected += partitions[partition][:count]
+        del partitions[partition][:count]
+        if not partitions[partition]:
+            del partitions[partition]
     return collected
 
 
@@ -245,7 +245,7 @@ async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
             self.events.clear()
 
         async def committed(self, steps: Any) -> None:
-            self.marks.append(({lane: step.after for lane, step in steps.items()}, list(self.events)))
+            self.marks.append(({partition: step.after for partition, step in steps.items()}, list(self.events)))
             self.events.clear()
 
     async def committing(connection: asyncpg.Connection, *what: Any) -> None:
@@ -256,7 +256,7 @@ async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
     await model.empty()
     heard = ReceivedPositions()
     projection = Projection(model.pool, refuse, heard)
-    await projection.open(LANES)
+    await projection.open(FOLDED_PARTITIONS)
     monkeypatch.setattr(projection_module, "apply", committing)
     await projection.project([thread_created(f"t{n}", n) for n in range(2)])
     await projection.project([thread_created("t2", 2)])
@@ -395,4 +395,4 @@ def test_the_material_holds_every_kind_of_event() -> None:
         if missing:
             seed(n)(look)()
     assert not missing
-    assert cmd.TOPIC not in {topic for topic, _ in LANES}
+    assert cmd.TOPIC not in {topic for topic, _ in FOLDED_PARTITIONS}

@@ -21,7 +21,7 @@ def test_the_final_statuses_are_those_of_runs_that_are_not_in_flight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "waits", "told"),
+    ("status", "waits", "event"),
     [
         ("success", False, "completed"),
         ("success", True, "interrupted"),
@@ -31,9 +31,9 @@ def test_the_final_statuses_are_those_of_runs_that_are_not_in_flight() -> None:
     ],
 )
 def test_the_streaming_protocol_says_whether_a_run_completed_failed_or_was_interrupted(
-    status: str, waits: bool, told: str
+    status: str, waits: bool, event: str
 ) -> None:
-    assert lifecycle(status, waits=waits) == told
+    assert lifecycle(status, waits=waits) == event
 
 
 def test_each_status_has_a_task_state_and_each_task_state_its_statuses() -> None:

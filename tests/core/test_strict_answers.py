@@ -23,7 +23,7 @@ def _strict(run_id: str, resume: Any, **more: Any) -> cmd.CreateRun:
 
 def _asked(*ids: str) -> Thread:
     thread = Thread()
-    thread.tell(_run("r1"))
+    thread.report(_run("r1"))
     _asking(thread, "r1", msgspec.json.encode({f"task-{id}": [{"id": id, "value": 1}] for id in ids}))
     return thread
 
@@ -41,7 +41,7 @@ def test_an_answer_that_does_not_fit_is_refused_and_says_how(
 ) -> None:
     thread = _asked(*asked)
     before = thread.state
-    created, failed = thread.tell(_strict("r2", resume))
+    created, failed = thread.report(_strict("r2", resume))
     assert isinstance(created, ev.RunCreated)
     assert isinstance(failed, ev.RunFailed)
     assert failed.error is not None
@@ -58,23 +58,23 @@ def test_an_answer_that_does_not_fit_is_refused_and_says_how(
 
 @pytest.mark.parametrize("resume", ["yes", {A: "yes"}])
 def test_an_answer_that_fits_is_taken(resume: Any) -> None:
-    assert names(_asked(A).tell(_strict("r2", resume))) == ["RunCreated", "RunDispatched"]
+    assert names(_asked(A).report(_strict("r2", resume))) == ["RunCreated", "RunDispatched"]
 
 
 def test_one_value_resumes_a_breakpoint_and_nothing_else() -> None:
     thread = Thread()
-    thread.tell(_run("r1"))
+    thread.report(_run("r1"))
     thread.finish("r1", next=["node"])
-    assert names(thread.tell(_strict("r2", "go on"))) == ["RunCreated", "RunDispatched"]
+    assert names(thread.report(_strict("r2", "go on"))) == ["RunCreated", "RunDispatched"]
     thread.finish("r2")
-    assert names(thread.tell(_strict("r3", "go on"))) == ["RunCreated", "RunFailed"]
+    assert names(thread.report(_strict("r3", "go on"))) == ["RunCreated", "RunFailed"]
 
 
 def test_of_two_strict_answers_one_wins_and_the_other_fails_when_its_turn_comes() -> None:
     thread = _asked(A)
-    assert names(thread.tell(_strict("r2", {A: "yes"}))) == ["RunCreated", "RunDispatched"]
-    assert names(thread.tell(_strict("r3", {A: "no"}))) == ["RunCreated"]
-    assert names(thread.tell(_run("r4"))) == ["RunCreated"]
+    assert names(thread.report(_strict("r2", {A: "yes"}))) == ["RunCreated", "RunDispatched"]
+    assert names(thread.report(_strict("r3", {A: "no"}))) == ["RunCreated"]
+    assert names(thread.report(_run("r4"))) == ["RunCreated"]
     assert names(thread.finish("r2")) == ["RunSucceeded", "RunFailed", "RunDispatched"]
     assert thread.state.status == "busy"
     thread.finish("r4")
@@ -84,7 +84,7 @@ def test_of_two_strict_answers_one_wins_and_the_other_fails_when_its_turn_comes(
 def test_a_run_from_a_checkpoint_is_looked_at_by_its_worker() -> None:
     thread = _asked(A)
     config = {"configurable": {"checkpoint_id": "c"}}
-    assert names(thread.tell(_strict("r2", {X: 1}, config=config))) == ["RunCreated", "RunDispatched"]
+    assert names(thread.report(_strict("r2", {X: 1}, config=config))) == ["RunCreated", "RunDispatched"]
     refusal = cmd.RunError("UnknownInterruptError", "m", cmd.Refusal("not_pending", [X], [A]))
     before = thread.state
     (failed,) = thread.finish("r2", "error", error=refusal, values=Raw(b"{}"), interrupts=Raw(b"{}"))
@@ -97,4 +97,4 @@ def test_what_is_no_answer_is_not_looked_at() -> None:
     thread = Thread()
     goes = {"command": {"goto": "node"}, "strict_resume": True}
     run = replace(_run("r1"), kwargs=Raw(msgspec.json.encode(goes)))
-    assert names(thread.tell(run)) == ["RunCreated", "RunDispatched"]
+    assert names(thread.report(run)) == ["RunCreated", "RunDispatched"]

@@ -18,7 +18,7 @@ from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
 from tests.core.journal import Journal, journals, partition_of
-from tests.core.test_projection import FEW, LANES, Model, chances, interleaved, plainly, somehow
+from tests.core.test_projection import FEW, FOLDED_PARTITIONS, Model, chances, interleaved, plainly, somehow
 from tests.core.test_projection import model as model
 
 SPOILERS: tuple[bytes, ...] = (b"\xff", b"{}", b'{"thread_id":1}')
@@ -32,7 +32,7 @@ class Lenient(Model):
             return None
 
         self._projection = Projection(self.pool, bury, NoListener())
-        await self._projection.open(LANES)
+        await self._projection.open(FOLDED_PARTITIONS)
         return self._projection
 
 

@@ -127,8 +127,8 @@ async def test_a_stream_has_the_namespaces_that_are_asked_for(
 async def test_events_of_mode_events_know_their_namespace(http: aiohttp.ClientSession) -> None:
     body = {"assistant_id": "nested", "input": {}, "stream_mode": "events", "stream_subgraphs": True}
     async with http.post("/runs/stream", json=body, params={"namespace": ""}) as answer:
-        told = [json.loads(event.data) async for event in events_of(answer) if event.name == "events"]
-    nodes = {event["metadata"].get("langgraph_node") for event in told}
+        received = [json.loads(event.data) async for event in events_of(answer) if event.name == "events"]
+    nodes = {event["metadata"].get("langgraph_node") for event in received}
     assert {"before", "child", "after"} <= nodes
     assert "leaf" not in nodes
 

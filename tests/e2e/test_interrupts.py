@@ -39,9 +39,9 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 async def test_states_and_threads_show_the_answer_that_a_question_wants(client: LangGraphClient) -> None:
     thread = (await client.threads.create())["thread_id"]
     output: Any = await client.runs.wait(thread, "asking", input={"messages": []})
-    [told] = output["__interrupt__"]
-    assert told["response_schema"] == DECISION
-    asked = {"id": told["id"], "value": "approve?", "response_schema": DECISION}
+    [received] = output["__interrupt__"]
+    assert received["response_schema"] == DECISION
+    asked = {"id": received["id"], "value": "approve?", "response_schema": DECISION}
     state: Any = await client.threads.get_state(thread)
     assert (state["interrupts"], state["tasks"][0]["interrupts"]) == ([asked], [asked])
     at = await client.threads.get_state(thread, checkpoint=state["checkpoint"])
@@ -192,18 +192,18 @@ async def test_who_follows_a_thread_hears_what_is_answered_and_what_is_refused(
     strict = await thread.command("input.respond", interrupt_id=STRANGER, response=1, strict_resume=True, namespace=[])
     assert strict["type"] == "success"
     for _ in range(2):  # live, then from what is stored
-        told = await thread.follow(lambda e: e.root("failed"), asked.seq, channels=["input", "lifecycle"])
-        assert [e.method for e in told[-3:]] == ["lifecycle", "input.answered", "lifecycle"]
-        assert told[-2].data == {"interrupt_ids": [STRANGER]}
-        assert {name: told[-1].data[name] for name in ("reason", "interrupt_ids", "pending_ids")} == {
+        received = await thread.follow(lambda e: e.root("failed"), asked.seq, channels=["input", "lifecycle"])
+        assert [e.method for e in received[-3:]] == ["lifecycle", "input.answered", "lifecycle"]
+        assert received[-2].data == {"interrupt_ids": [STRANGER]}
+        assert {name: received[-1].data[name] for name in ("reason", "interrupt_ids", "pending_ids")} == {
             "reason": "not_pending",
             "interrupt_ids": [STRANGER],
             "pending_ids": [id],
         }
     assert (await thread.get())["status"] == "interrupted"
-    last = told[-1].seq
+    last = received[-1].seq
     await thread.command("input.respond", namespace=[], interrupt_id=id, response=YES, strict_resume=True)
-    told = await thread.follow(lambda e: e.root("completed", "failed"), last, channels=["input", "lifecycle"])
-    assert [e.method for e in told] == ["lifecycle", "input.answered", "lifecycle"]
-    assert told[1].data == {"interrupt_ids": [id]}
-    assert told[-1].data["event"] == "completed"
+    received = await thread.follow(lambda e: e.root("completed", "failed"), last, channels=["input", "lifecycle"])
+    assert [e.method for e in received] == ["lifecycle", "input.answered", "lifecycle"]
+    assert received[1].data == {"interrupt_ids": [id]}
+    assert received[-1].data["event"] == "completed"

@@ -142,12 +142,12 @@ async def test_a_run_that_is_followed_right_after_its_creation_is_told_from_its_
         run = (await client.runs.create(thread, "counter", **body))["run_id"]
         if wait:
             await client.runs.join(thread, run)
-        told = [part.event async for part in client.runs.join_stream(thread, run)]
-        assert told[0] == "metadata"
-        assert told[-1] == "values"
-        assert "updates" in told
+        received = [part.event async for part in client.runs.join_stream(thread, run)]
+        assert received[0] == "metadata"
+        assert received[-1] == "values"
+        assert "updates" in received
         chosen = [part.event async for part in client.runs.join_stream(thread, run, stream_mode="updates")]
-        assert chosen == [name for name in told if name != "values"]
+        assert chosen == [name for name in received if name != "values"]
 
     for _ in range(5):
         await asyncio.gather(*(follow(resumable, wait) for resumable in (True, False) for wait in (True, False)))

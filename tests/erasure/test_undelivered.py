@@ -62,7 +62,7 @@ async def ran(stack: Stack, thread_id: str, *, temporary: bool = False) -> str:
 
 async def tried(stack: Stack, thread_id: str, run_id: str, attempt: int, *, delivered: bool) -> None:
     again = None if delivered else (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    told = cmd.RecordWebhookAttempt(
+    recorded = cmd.RecordWebhookAttempt(
         thread_id=thread_id,
         run_id=run_id,
         attempt=attempt,
@@ -70,7 +70,7 @@ async def tried(stack: Stack, thread_id: str, run_id: str, attempt: int, *, deli
         delivered=delivered,
         next_attempt_at=again,
     )
-    await stack.send(told)
+    await stack.send(recorded)
 
 
 async def due(stack: Stack) -> dict[str, tuple[Any, ...]]:

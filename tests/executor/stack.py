@@ -173,17 +173,17 @@ class Stack:
                 if any(frame.event == "custom" for frame in batch.frames):
                     run.custom.set()
 
-        def on_life(data: bytes) -> None:
-            life = messages.decode_lifecycle_update(data)
-            body = json.loads(life.body)
-            if body.get("run_id") == run_id and life.type == "run.started.v1":
+        def on_update(data: bytes) -> None:
+            update = messages.decode_lifecycle_update(data)
+            body = json.loads(update.body)
+            if body.get("run_id") == run_id and update.type == "run.started.v1":
                 run.started.set()
-            final = life.type not in ("run.started.v1", "run.cancel_requested.v1")
+            final = update.type not in ("run.started.v1", "run.cancel_requested.v1")
             if body.get("run_id") == run_id and final and not run.ended.done():
-                run.ended.set_result((life.type, body))
+                run.ended.set_result((update.type, body))
 
         await self.backbone.bus.subscribe(channels.frames(thread_id), on_frames)
-        await self.backbone.bus.subscribe(channels.life(thread_id), on_life)
+        await self.backbone.bus.subscribe(channels.lifecycle(thread_id), on_update)
         asked = {"input": {"label": thread_id}, "stream_mode": ["values", "custom"], **kwargs}
         asked["config"] = {"configurable": {"run_id": run_id, "thread_id": thread_id}}
         reply = await self.send(

@@ -36,7 +36,7 @@ def project() -> Project:
     return Project(file=GRAPHS / "langgraph.json", graphs=specs, config={})
 
 
-async def told() -> tuple[dict[str, ev.GraphRegistered], Any]:
+async def announced() -> tuple[dict[str, ev.GraphRegistered], Any]:
     graphs, log = load_graphs(project()), Log()
     await announcement.announce(SimpleNamespace(log=log), graphs)  # type: ignore[arg-type]
     members = {}
@@ -49,7 +49,7 @@ async def told() -> tuple[dict[str, ev.GraphRegistered], Any]:
 
 
 async def test_drawings_by_depth_subgraphs_and_schemas_are_those_that_a_worker_answers() -> None:
-    events, queries = await told()
+    events, queries = await announced()
     for graph_id, event in events.items():
         for depth in range(len(event.drawings)):
             asked = await queries.graph(DrawingQuestion(graph_id=graph_id, xray=depth or False))
@@ -65,7 +65,7 @@ async def test_drawings_by_depth_subgraphs_and_schemas_are_those_that_a_worker_a
 
 
 async def test_only_what_a_factory_makes_may_differ_by_config() -> None:
-    events, _ = await told()
+    events, _ = await announced()
     assert {graph_id: event.static for graph_id, event in events.items()} == {
         "nested": True,
         "configurable": False,
@@ -95,5 +95,5 @@ async def test_a_default_assistant_is_made_with_the_projects_defaults() -> None:
 
 async def test_a_graph_too_big_to_describe_is_announced_without_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(announcement, "DESCRIPTION_BYTES_MAX", 10)
-    events, _ = await told()
+    events, _ = await announced()
     assert all(event.drawings == [] and event.subgraphs is None and event.schemas for event in events.values())

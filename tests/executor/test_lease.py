@@ -26,16 +26,16 @@ class Watched:
 
     def __init__(self, settings: Settings) -> None:
         loop = asyncio.get_running_loop()
-        self.told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self.calls: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
-        def tell(what: str) -> Any:
-            return lambda worker: loop.call_soon_threadsafe(self.told.put_nowait, (what, worker))
+        def recorder(what: str) -> Any:
+            return lambda worker: loop.call_soon_threadsafe(self.calls.put_nowait, (what, worker))
 
         self.clock = SteppedClock()
-        self.lease = Lease(settings, on_lost=tell("lost"), on_wiped=tell("wiped"), clock=self.clock.monotonic)
+        self.lease = Lease(settings, on_lost=recorder("lost"), on_wiped=recorder("wiped"), clock=self.clock.monotonic)
 
     async def next(self) -> tuple[str, str]:
-        return await asyncio.wait_for(self.told.get(), LIMIT_S)
+        return await asyncio.wait_for(self.calls.get(), LIMIT_S)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_the_lease_is_renewed_however_busy_the_event_loop_is(
         while float(client.zscore(pipe.key("leases"), watched.lease.worker) or 0) <= before:  # type: ignore[arg-type]
             assert time.monotonic() < until
             time.sleep(0.01)  # the loop has no turn all the while
-    assert watched.told.empty(), "it was not lost"
+    assert watched.calls.empty(), "it was not lost"
 
 
 async def test_after_a_wipe_the_same_worker_takes_its_lease_again(watched: Watched, pipe: RedisPipe) -> None:

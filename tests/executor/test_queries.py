@@ -107,7 +107,7 @@ async def update(ask: Ask, io: IoLoop) -> Callable[..., Awaitable[dict[str, Any]
     return update
 
 
-async def told(answering: Awaitable[Answer]) -> Any:
+async def answered(answering: Awaitable[Answer]) -> Any:
     answer = await answering
     assert answer.status == 200, answer.detail
     return msgspec.json.decode(answer.body)
@@ -115,7 +115,7 @@ async def told(answering: Awaitable[Answer]) -> Any:
 
 async def test_the_state_of_a_thread_shows_its_latest_checkpoint(ask: Ask, run: Any) -> None:
     thread_id = await run("counter", {"by": 3})
-    state = await told(ask("state", graph_id="counter", thread_id=thread_id))
+    state = await answered(ask("state", graph_id="counter", thread_id=thread_id))
     assert state["values"] == {"by": 3, "total": 6, "log": ["add:3", "double"]}
     assert state["next"] == []
     assert state["tasks"] == []
@@ -137,7 +137,7 @@ async def test_the_state_of_a_thread_shows_its_latest_checkpoint(ask: Ask, run: 
 
 
 async def test_a_thread_without_checkpoints_has_an_empty_state(ask: Ask) -> None:
-    state = await told(ask("state", graph_id="counter", thread_id=new_id()))
+    state = await answered(ask("state", graph_id="counter", thread_id=new_id()))
     assert state == {
         "values": {},
         "next": [],
@@ -155,7 +155,7 @@ async def test_a_thread_without_checkpoints_has_an_empty_state(ask: Ask) -> None
 @pytest.mark.parametrize("unknown", ["1f1e572a-4bea-6b1b-8002-850bd8f9734d", "zzz"])
 async def test_an_unknown_checkpoint_gives_an_empty_state_that_repeats_the_id(ask: Ask, run: Any, unknown: str) -> None:
     thread_id = await run("counter", {"by": 3})
-    state = await told(ask("state", graph_id="counter", thread_id=thread_id, checkpoint_id=unknown))
+    state = await answered(ask("state", graph_id="counter", thread_id=thread_id, checkpoint_id=unknown))
     assert state["values"] == {}
     assert state["checkpoint_id"] == unknown
     assert state["checkpoint"] == {"checkpoint_id": unknown, "thread_id": thread_id, "checkpoint_ns": ""}
@@ -164,10 +164,12 @@ async def test_an_unknown_checkpoint_gives_an_empty_state_that_repeats_the_id(as
 
 async def test_a_past_checkpoint_shows_what_its_tasks_gave(ask: Ask, run: Any) -> None:
     thread_id = await run("counter", {"by": 3})
-    history = await told(ask("history", graph_id="counter", thread_id=thread_id, limit=10))
+    history = await answered(ask("history", graph_id="counter", thread_id=thread_id, limit=10))
     assert [s["metadata"]["step"] for s in history] == [2, 1, 0, -1]
     assert [s["next"] for s in history] == [[], ["double"], ["add"], ["__start__"]]
-    past = await told(ask("state", graph_id="counter", thread_id=thread_id, checkpoint_id=history[1]["checkpoint_id"]))
+    past = await answered(
+        ask("state", graph_id="counter", thread_id=thread_id, checkpoint_id=history[1]["checkpoint_id"])
+    )
     assert past == history[1]
     (task,) = past["tasks"]
     assert task == {
@@ -184,15 +186,16 @@ async def test_a_past_checkpoint_shows_what_its_tasks_gave(ask: Ask, run: Any) -
 
 async def test_history_is_limited_filtered_and_continued(ask: Ask, run: Any) -> None:
     thread_id = await run("counter", {"by": 3})
-    everything = await told(ask("history", graph_id="counter", thread_id=thread_id, limit=10))
-    assert await told(ask("history", graph_id="counter", thread_id=thread_id)) == everything[:1]
+    everything = await answered(ask("history", graph_id="counter", thread_id=thread_id, limit=10))
+    assert await answered(ask("history", graph_id="counter", thread_id=thread_id)) == everything[:1]
     before = everything[1]["checkpoint_id"]
     assert (
-        await told(ask("history", graph_id="counter", thread_id=thread_id, limit=2, before=before)) == everything[2:4]
+        await answered(ask("history", graph_id="counter", thread_id=thread_id, limit=2, before=before))
+        == everything[2:4]
     )
     assert [
         s["metadata"]["step"]
-        for s in await told(
+        for s in await answered(
             ask("history", graph_id="counter", thread_id=thread_id, limit=9, metadata={"source": "input"})
         )
     ] == [-1]
@@ -200,7 +203,7 @@ async def test_history_is_limited_filtered_and_continued(ask: Ask, run: Any) -> 
 
 async def test_interrupts_show_in_the_state_and_answered_ones_do_not(ask: Ask, run: Any) -> None:
     thread_id = await run("nested", {"pause": True})
-    state = await told(ask("state", graph_id="nested", thread_id=thread_id))
+    state = await answered(ask("state", graph_id="nested", thread_id=thread_id))
     assert state["next"] == ["child"]
     (task,) = state["tasks"]
     assert state["interrupts"] == task["interrupts"]
@@ -212,7 +215,7 @@ async def test_interrupts_show_in_the_state_and_answered_ones_do_not(ask: Ask, r
 
 async def test_subgraph_states_are_nested_and_can_be_asked_for_by_namespace(ask: Ask, run: Any) -> None:
     thread_id = await run("nested", {"pause": True})
-    state = await told(ask("state", graph_id="nested", thread_id=thread_id, subgraphs=True))
+    state = await answered(ask("state", graph_id="nested", thread_id=thread_id, subgraphs=True))
     (task,) = state["tasks"]
     assert task["checkpoint"] is None
     child = task["state"]
@@ -229,10 +232,10 @@ async def test_subgraph_states_are_nested_and_can_be_asked_for_by_namespace(ask:
     (inner,) = child["tasks"]
     assert inner["state"]["next"] == ["leaf"]
     assert (
-        await told(ask("state", graph_id="nested", thread_id=thread_id, checkpoint_ns=namespace, subgraphs=True))
+        await answered(ask("state", graph_id="nested", thread_id=thread_id, checkpoint_ns=namespace, subgraphs=True))
         == child
     )
-    history = await told(ask("history", graph_id="nested", thread_id=thread_id, checkpoint_ns=namespace, limit=10))
+    history = await answered(ask("history", graph_id="nested", thread_id=thread_id, checkpoint_ns=namespace, limit=10))
     assert [s["metadata"]["step"] for s in history] == [1, 0, -1]
 
 
@@ -241,7 +244,7 @@ async def test_an_update_goes_through_reducers_and_drops_unknown_keys(ask: Ask, 
     thread_id = await run("counter", {"by": 3})
     place = {"graph_id": "counter", "thread_id": thread_id}
     checkpoint = await update(**place, values={"total": 10, "log": ["patched"], "zzz": 1})
-    state = await told(ask("state", **place))
+    state = await answered(ask("state", **place))
     assert state["values"] == {"by": 3, "total": 16, "log": ["add:3", "double", "patched"]}
     assert state["checkpoint"] == checkpoint
     assert state["metadata"] == {
@@ -253,7 +256,7 @@ async def test_an_update_goes_through_reducers_and_drops_unknown_keys(ask: Ask, 
     }
     assert state["next"] == []
     await update(**place, values={"total": 1, "log": ["as add"]}, as_node="add")
-    state = await told(ask("state", **place))
+    state = await answered(ask("state", **place))
     assert state["next"] == ["double"]
     assert state["values"]["log"] == ["add:3", "double", "patched", "as add"]
 
@@ -261,10 +264,10 @@ async def test_an_update_goes_through_reducers_and_drops_unknown_keys(ask: Ask, 
 async def test_an_update_of_a_past_checkpoint_makes_a_branch(ask: Ask, run: Any, update: Any) -> None:
     thread_id = await run("counter", {"by": 3})
     place = {"graph_id": "counter", "thread_id": thread_id}
-    history = await told(ask("history", **place, limit=10))
+    history = await answered(ask("history", **place, limit=10))
     past = history[1]["checkpoint_id"]
     checkpoint = await update(**place, values={"total": 100}, checkpoint_id=past)
-    state = await told(ask("state", **place))
+    state = await answered(ask("state", **place))
     assert state["checkpoint"] == checkpoint
     assert state["parent_checkpoint_id"] == past
     assert state["values"] == {"by": 3, "total": 103, "log": ["add:3"]}
@@ -289,7 +292,7 @@ async def test_updates_end_copy_and_start_anew(
     place = {"graph_id": "counter", "thread_id": thread_id}
     await update(**place, values={"total": 1}, as_node="add")
     await update(**place, values=values, as_node=as_node)
-    state = await told(ask("state", **place))
+    state = await answered(ask("state", **place))
     assert state["metadata"]["source"] == source
     if as_node is not None:
         assert state["next"] == next
@@ -298,12 +301,12 @@ async def test_updates_end_copy_and_start_anew(
 async def test_a_subgraph_can_be_updated(ask: Ask, run: Any, update: Any) -> None:
     thread_id = await run("nested", {"pause": True})
     place = {"graph_id": "nested", "thread_id": thread_id}
-    (task,) = (await told(ask("state", **place)))["tasks"]
+    (task,) = (await answered(ask("state", **place)))["tasks"]
     namespace = f"child:{task['id']}"
     checkpoint = await update(**place, values={"child_only": "patched"}, checkpoint_ns=namespace)
     assert checkpoint["checkpoint_ns"] == namespace
     assert set(checkpoint["checkpoint_map"]) == {"", namespace}
-    child = await told(ask("state", **place, checkpoint_ns=namespace))
+    child = await answered(ask("state", **place, checkpoint_ns=namespace))
     assert child["values"]["child_only"] == "patched"
     assert child["checkpoint"] == checkpoint
 
@@ -334,9 +337,9 @@ async def test_supersteps_fill_a_new_thread(ask: Ask, update: Any, io: IoLoop) -
             {"updates": [{"command": {"update": {"total": 4, "log": ["double"]}}, "as_node": "double"}]},
         ],
     )
-    state = await told(ask("state", **place))
+    state = await answered(ask("state", **place))
     assert state["values"] == {"by": 2, "total": 6, "log": ["add:2", "double"]}
-    assert len(await told(ask("history", **place, limit=10))) == 4
+    assert len(await answered(ask("history", **place, limit=10))) == 4
     answer = await ask("supersteps", **place, supersteps=[{"updates": [{"values": {}, "as_node": "zzz"}]}])
     assert (answer.status, answer.detail) == (400, "Node zzz does not exist")
 
@@ -346,13 +349,13 @@ async def test_the_state_without_a_run_is_that_of_the_checkpoints_left(ask: Ask,
     thread_id = await run("counter", {"by": 3}, run_id=first)
     await run("counter", {"by": 1}, thread_id, run_id=second)
     place = {"graph_id": "counter", "thread_id": thread_id}
-    assert await told(ask("state_without_run", **place, run_id=second)) == {
+    assert await answered(ask("state_without_run", **place, run_id=second)) == {
         "values": {"by": 3, "total": 6, "log": ["add:3", "double"]},
         "next": [],
         "interrupts": {},
     }
     alone = await run("counter", {"by": 3}, run_id=first)
-    assert await told(ask("state_without_run", graph_id="counter", thread_id=alone, run_id=first)) == {
+    assert await answered(ask("state_without_run", graph_id="counter", thread_id=alone, run_id=first)) == {
         "values": None,
         "next": [],
         "interrupts": {},
@@ -360,7 +363,7 @@ async def test_the_state_without_a_run_is_that_of_the_checkpoints_left(ask: Ask,
 
 
 async def test_drawings_show_nodes_and_edges_to_the_depth_asked_for(ask: Ask) -> None:
-    assert await told(ask("graph", graph_id="echo", config={})) == {
+    assert await answered(ask("graph", graph_id="echo", config={})) == {
         "nodes": [
             {"id": "__start__", "type": "runnable", "data": {"name": "__start__"}},
             {"id": "echo", "type": "runnable", "data": {"name": "echo"}},
@@ -368,20 +371,20 @@ async def test_drawings_show_nodes_and_edges_to_the_depth_asked_for(ask: Ask) ->
         ],
         "edges": [{"source": "__start__", "target": "echo"}, {"source": "echo", "target": "__end__"}],
     }
-    deep = await told(ask("graph", graph_id="nested", config={}, xray=True))
+    deep = await answered(ask("graph", graph_id="nested", config={}, xray=True))
     assert "child:inner:leaf" in [node["id"] for node in deep["nodes"]]
-    one = await told(ask("graph", graph_id="nested", config={}, xray=1))
+    one = await answered(ask("graph", graph_id="nested", config={}, xray=1))
     assert "child:inner" in [node["id"] for node in one["nodes"]]
 
 
 async def test_subgraphs_and_schemas(ask: Ask) -> None:
     members = {"input_schema", "output_schema", "state_schema", "config_schema", "context_schema"}
-    result = await told(ask("subgraphs", graph_id="nested"))
+    result = await answered(ask("subgraphs", graph_id="nested"))
     assert list(result) == ["child"]
     assert set(result["child"]) == members
-    assert set(await told(ask("subgraphs", graph_id="nested", recurse=True))) == {"child", "child|inner"}
-    assert await told(ask("subgraphs", graph_id="nested", namespace="zzz")) == {}
-    schemas = await told(ask("schemas", graph_id="counter"))
+    assert set(await answered(ask("subgraphs", graph_id="nested", recurse=True))) == {"child", "child|inner"}
+    assert await answered(ask("subgraphs", graph_id="nested", namespace="zzz")) == {}
+    schemas = await answered(ask("schemas", graph_id="counter"))
     assert set(schemas) == {"graph_id", *members}
     assert schemas["state_schema"]["title"] == "counter_state"
 
@@ -401,5 +404,7 @@ async def test_a_question_past_its_deadline_is_dropped(ask: Ask, backbone: Backb
 
 async def test_many_questions_at_once_are_all_answered(ask: Ask, run: Any) -> None:
     thread_id = await run("counter", {"by": 3})
-    states = await asyncio.gather(*(told(ask("state", graph_id="counter", thread_id=thread_id)) for _ in range(200)))
+    states = await asyncio.gather(
+        *(answered(ask("state", graph_id="counter", thread_id=thread_id)) for _ in range(200))
+    )
     assert all(state == states[0] for state in states)

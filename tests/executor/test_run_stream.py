@@ -151,16 +151,16 @@ async def test_a_failed_task_is_told_as_the_run_s_own_error_is() -> None:
 
     child = StateGraph(dict).add_node("fail", fail).add_edge(START, "fail").compile()
     graph = StateGraph(dict).add_node("child", child).add_edge(START, "child").compile()
-    told: list[tuple[str, Any]] = []
+    emitted: list[tuple[str, Any]] = []
     stream = RunStream(
         ["tasks", "debug"],
-        lambda name, data: told.append((name.partition("|")[0], msgspec.json.decode(data))),
+        lambda name, data: emitted.append((name.partition("|")[0], msgspec.json.decode(data))),
         ProtocolEvents(lambda name, data: None, "graph"),
         subgraphs=True,
     )
     chunks = graph.astream({}, stream_mode=list(stream.library_modes), subgraphs=True)
     with pytest.raises(OddError):
         await stream.follow(chunks)
-    tasks = [data["error"] for name, data in told if name == "tasks" and "error" in data]
-    debug = [data["payload"]["error"] for name, data in told if name == "debug" and data["type"] == "task_result"]
+    tasks = [data["error"] for name, data in emitted if name == "tasks" and "error" in data]
+    debug = [data["payload"]["error"] for name, data in emitted if name == "debug" and data["type"] == "task_result"]
     assert tasks == debug == [{"error": "OddError", "message": "no luck"}] * 2

@@ -242,11 +242,11 @@ async def register(backbone: Backbone) -> None:
             )
         )
 
-    def told(_: bytes) -> None:
+    def projected(_: bytes) -> None:
         known.set()
 
-    await backbone_bus.subscribe(channels.WATERMARK, told)
+    await backbone_bus.subscribe(channels.WATERMARK, projected)
     while await look() < 2 * len(GRAPHS):
         await asyncio.wait_for(known.wait(), 60)
         known.clear()
-    await backbone_bus.unsubscribe(channels.WATERMARK, told)
+    await backbone_bus.unsubscribe(channels.WATERMARK, projected)

@@ -24,14 +24,14 @@ async def register(stack: Stack, **more: Any) -> None:
     event = ev.GraphRegistered(graph_id="echo", position=0, schemas={**SCHEMAS, "context_schema": CONTEXT}, **more)
     moved = asyncio.Event()
 
-    def told(positions: bytes) -> None:
+    def projected(positions: bytes) -> None:
         if ev.GRAPH_EVENTS in msgspec.json.decode(positions):
             moved.set()
 
-    await stack.backbone.bus.subscribe(channels.WATERMARK, told)
+    await stack.backbone.bus.subscribe(channels.WATERMARK, projected)
     await append(stack.backbone, ev.GRAPH_EVENTS, event.key, event.TYPE, ev.encode(event), "graph-again")
     await moved.wait()
-    await stack.backbone.bus.unsubscribe(channels.WATERMARK, told)
+    await stack.backbone.bus.unsubscribe(channels.WATERMARK, projected)
 
 
 def worker_says(stack: Stack, said: Any) -> list[dict[str, Any]]:

@@ -135,10 +135,10 @@ async def test_a_body_that_comes_too_slowly_is_408(make_stack: MakeStack, tmp_pa
     ],
 )
 async def test_the_answer_to_what_is_no_http_does_not_name_the_servers_software(stack: Stack, sent: bytes) -> None:
-    status, told = await exchange(stack, sent)
+    status, received = await exchange(stack, sent)
     assert status == 400
-    assert b"server:" not in told.lower()
-    assert b"aiohttp" not in told.lower()
+    assert b"server:" not in received.lower()
+    assert b"aiohttp" not in received.lower()
 
 
 def test_nothing_is_unpacked_beyond_the_limit() -> None:

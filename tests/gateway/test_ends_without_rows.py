@@ -76,8 +76,8 @@ async def test_a_projector_that_dies_between_its_commit_and_its_messages_keeps_n
         died = asyncio.Event()
 
         async def die(self: Announcer, steps: Mapping[Any, Any]) -> None:
-            if any(life.type in (ev.RunSucceeded.TYPE, ev.ThreadDeleted.TYPE) for life in self._updates):
-                if any(life.type == ev.ThreadDeleted.TYPE for life in self._updates):
+            if any(update.type in (ev.RunSucceeded.TYPE, ev.ThreadDeleted.TYPE) for update in self._updates):
+                if any(update.type == ev.ThreadDeleted.TYPE for update in self._updates):
                     died.set()
                 self._forget()
             await committed(self, steps)
@@ -96,8 +96,8 @@ async def test_a_run_that_nobody_asked_for_is_not_looked_for(stack: Stack, monke
 
     monkeypatch.setattr(stack.backbone.log, "fetch", never)
     unknown = "00000000-0000-4000-8000-000000000000"
-    status, told = await stack.call("GET", f"/threads/{unknown}/runs/{unknown}/join")
-    assert (status, told["__error__"]["message"]) == (200, "404: Run not found")
+    status, received = await stack.call("GET", f"/threads/{unknown}/runs/{unknown}/join")
+    assert (status, received["__error__"]["message"]) == (200, "404: Run not found")
 
 
 def _succeed(stack: Stack) -> None:

@@ -126,8 +126,8 @@ async def test_metadata_config_and_context_over_their_limits_are_422(
         if name != "metadata" and "threads" in path and "runs" not in path:
             continue
         value: Any = {"configurable": {"k": "x" * limit}} if name == "config" else {"k": "x" * limit}
-        status, told = await stack.call(method, url, {**body, name: value})
-        assert (status, told["detail"].split()[0]) == (422, name)
+        status, received = await stack.call(method, url, {**body, name: value})
+        assert (status, received["detail"].split()[0]) == (422, name)
 
 
 RUN = {"assistant_id": "echo", "input": {}}
@@ -179,9 +179,9 @@ async def test_metadata_that_grows_with_each_patch_is_422_over_the_limit_and_cha
         _, body = await stack.call("POST", f"/{kind}", made)
         url = f"/{kind}/{body['thread_id' if kind == 'threads' else kind.split('/')[-1][:-1] + '_id']}"
         before = (await stack.call("PATCH", url, {"metadata": {"a": "x" * 600}}))[1]
-        status, told = await stack.call("PATCH", url, {"metadata": {"b": "x" * 600}})
+        status, received = await stack.call("PATCH", url, {"metadata": {"b": "x" * 600}})
         assert status == 422
-        assert re.match("metadata (would have|has) 12.* more than 1000", told["detail"])
+        assert re.match("metadata (would have|has) 12.* more than 1000", received["detail"])
         if kind != "runs/crons":
             assert (await stack.call("GET", url, None))[1] == before
         # it may be replaced, and what is left fits

@@ -365,7 +365,7 @@ def test_latencies_fall_into_growing_buckets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decoder", "body", "told"),
+    ("decoder", "body", "hint"),
     [
         (
             THREAD_CREATE,
@@ -394,11 +394,11 @@ def test_latencies_fall_into_growing_buckets() -> None:
         ),
     ],
 )
-def test_a_value_that_is_no_choice_is_told_what_there_is(decoder: Any, body: bytes, told: str) -> None:
+def test_a_value_that_is_no_choice_is_told_what_there_is(decoder: Any, body: bytes, hint: str) -> None:
     with pytest.raises(ApiError) as refused:
         validation.decode_body(body, decoder)
     assert refused.value.status == 422
-    assert str(refused.value.detail).startswith(told)
+    assert str(refused.value.detail).startswith(hint)
 
 
 def test_runs_that_are_switched_off_are_so_by_every_protocol() -> None:

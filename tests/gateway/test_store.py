@@ -107,8 +107,8 @@ async def test_filters_and_namespaces_are_bounded(stack: Stack) -> None:
         ("/store/namespaces", {"prefix": ["a"] * 40_000}),
         ("/store/namespaces", {"suffix": ["a"] * 40_000}),
     ):
-        status, told = await stack.call("POST", path, body)
-        assert status == 422, (path, told)
+        status, received = await stack.call("POST", path, body)
+        assert status == 422, (path, received)
     assert (await stack.call("POST", "/store/items/search", {"namespace_prefix": [], "filter": {"a": 1}}))[0] == 200
 
 

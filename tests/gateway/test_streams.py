@@ -236,9 +236,9 @@ async def test_a_thread_is_joined_right_after_a_run_s_creation_with_all_of_it(st
 
     async with stack.http.get(path) as quick:
         events = read_events(quick)
-        told = [await anext(events) for _ in range(3)]
-        assert [name for name, _, _ in told] == ["metadata", "values", "metadata"]
-        assert told[2][1] == {"status": "run_done", "run_id": second}
+        received = [await anext(events) for _ in range(3)]
+        assert [name for name, _, _ in received] == ["metadata", "values", "metadata"]
+        assert received[2][1] == {"status": "run_done", "run_id": second}
         stack.play = play
         _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo"})
         await going.wait()

@@ -216,8 +216,8 @@ async def test_who_follows_states_is_told_the_one_that_the_update_made_not_a_lat
             thread_id=thread["thread_id"], checkpoints=[], values=Raw(b"{}"), checkpoint_id="of-the-update"
         )
         await append(stack.backbone, cmd.TOPIC, command.key, command.TYPE, cmd.encode(command), new_id())
-        name, told, _ = await anext(read_events(stream))
-    assert (name, told["state"]) == ("state_update", {"values": {"of": "the update"}})
+        name, received, _ = await anext(read_events(stream))
+    assert (name, received["state"]) == ("state_update", {"values": {"of": "the update"}})
     assert (await asked.get())["checkpoint_id"] == "of-the-update"
 
 

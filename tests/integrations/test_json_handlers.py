@@ -136,10 +136,10 @@ async def other_ways(url: str, thread_id: str) -> None:
         body: Any = {"channels": ["values", "input", "lifecycle"], "since": 0}
         async with http.post(f"/threads/{thread_id}/stream/events", json=body) as answer:
             assert answer.status == 200, await answer.text()
-            told = b""
-            while b"input.requested" not in told or b'"completed"' not in told:
-                told += await asyncio.wait_for(answer.content.readany(), 30)
-        assert SECRET.encode() in told and MARK.encode() not in told
+            received = b""
+            while b"input.requested" not in received or b'"completed"' not in received:
+                received += await asyncio.wait_for(answer.content.readany(), 30)
+        assert SECRET.encode() in received and MARK.encode() not in received
         call = {"name": "asks", "arguments": {"text": SECRET}}
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
         async with http.post("/mcp/", json=body, headers={"accept": "application/json, text/event-stream"}) as answer:

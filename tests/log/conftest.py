@@ -66,7 +66,7 @@ async def stopped_after(reader: LogReader) -> AsyncIterator[LogReader]:
         await reader.stop()
 
 
-class Told:
+class RecordedAssignment:
     """An Assignment that remembers its calls. ``positions`` is what it wants of each."""
 
     def __init__(self, positions: Mapping[TopicPartition, int] | None = None) -> None:
@@ -77,14 +77,14 @@ class Told:
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         self.owned |= set(partitions)
-        await self._tell("assigned", partitions)
-        return {lane: self._positions[lane] for lane in partitions if lane in self._positions}
+        await self._record("assigned", partitions)
+        return {partition: self._positions[partition] for partition in partitions if partition in self._positions}
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         self.owned -= set(partitions)
-        await self._tell("revoked", partitions)
+        await self._record("revoked", partitions)
 
-    async def _tell(self, what: str, partitions: Collection[TopicPartition]) -> None:
+    async def _record(self, what: str, partitions: Collection[TopicPartition]) -> None:
         self.history.append((what, set(partitions)))
         async with self.changed:
             self.changed.notify_all()

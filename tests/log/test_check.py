@@ -30,9 +30,9 @@ async def test_a_disk_that_takes_no_more_is_told_and_so_is_an_append_that_failed
     """Embedded."""
     command = [sys.executable, str(PROGRAM), str(tmp_path / "log.sqlite")]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
-    first, well, full, refused, told, again, recovered = json.loads(done.stderr.splitlines()[-1])
+    first, well, full, refused, reported, again, recovered = json.loads(done.stderr.splitlines()[-1])
     assert (first, well, again, recovered) == ("ok", "ok", "ok", "ok")
     assert full.startswith("the log's disk takes no more")
     assert refused.startswith("the log cannot be written")
-    assert told == "the last append failed a moment ago"
+    assert reported == "the last append failed a moment ago"
     assert not list(tmp_path.glob("*.room"))

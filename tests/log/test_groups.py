@@ -11,7 +11,7 @@ from langlog_backbone.log import Log, TopicPartition
 from langlog_backbone.process.settings import Settings
 from structlog.testing import capture_logs
 
-from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record, stopped_after, take
+from tests.log.conftest import LIMIT_S, Following, OpenLog, RecordedAssignment, record, stopped_after, take
 from tests.log.test_processes import Subprocess
 
 TOPICS = ("commands", "run-events")
@@ -20,18 +20,18 @@ TOPICS = ("commands", "run-events")
 async def test_the_only_member_owns_every_partition_and_starts_where_it_says(log: Log) -> None:
     positions = await log.append([record(f"key {i}", f"{i}") for i in range(60)])
     done = {("commands", p): max([q.offset for q in positions if q.partition == p], default=-1) + 1 for p in range(3)}
-    told = Told({lane: offset for lane, offset in done.items() if offset})
-    following = Following(log.member("deciders", TOPICS, told))
+    assignment = RecordedAssignment({partition: offset for partition, offset in done.items() if offset})
+    following = Following(log.member("deciders", TOPICS, assignment))
     left = 60 - sum(done.values())
     result = await following.until(left)
     assert len(result) == left
-    assert told.history == [("assigned", {(topic, p) for topic in TOPICS for p in range(log.partitions)})]
+    assert assignment.history == [("assigned", {(topic, p) for topic in TOPICS for p in range(log.partitions)})]
     assert all(r.partition not in range(3) for r in result)
     await following.stop()
 
 
 async def test_groups_do_not_know_each_other(log: Log) -> None:
-    members = [Following(log.member(group, ["commands"], Told())) for group in ("deciders", "projectors")]
+    members = [Following(log.member(group, ["commands"], RecordedAssignment())) for group in ("deciders", "projectors")]
     await log.append([record(f"key {i}", f"{i}") for i in range(20)])
     for member in members:
         assert len(await member.until(20)) == 20
@@ -44,7 +44,7 @@ async def test_a_partition_has_one_owner_and_the_next_takes_over_when_he_leaves(
 ) -> None:
     first_log, second_log = await open_started(settings), await open_started(settings)
     everything = {(topic, p) for topic in TOPICS for p in range(settings.partitions)}
-    first, second = Told(), Told()
+    first, second = RecordedAssignment(), RecordedAssignment()
     following_first = Following(first_log.member("deciders", TOPICS, first))
     await first.until(lambda: first.owned == everything)
     following_second = Following(second_log.member("deciders", TOPICS, second))
@@ -74,13 +74,13 @@ async def test_the_next_member_takes_over_when_the_owner_is_killed(
     await owner.heard("assigned")
     await log.append([record("a", "x")])
     await owner.heard("read")
-    told = Told()
-    following = Following(log.member("deciders", ["commands"], told))
+    assignment = RecordedAssignment()
+    following = Following(log.member("deciders", ["commands"], assignment))
     everything = {("commands", p) for p in range(settings.partitions)}
     if log.name == "kafka":
-        await told.until(lambda: bool(told.owned))
+        await assignment.until(lambda: bool(assignment.owned))
     await owner.kill()
-    await told.until(lambda: told.owned == everything)
+    await assignment.until(lambda: assignment.owned == everything)
     await log.append([record(f"key {i}", "y") for i in range(10)])
     while sum(r.value == b"y" for r in following.records) < 10:
         await following.until(len(following.records) + 1)
@@ -91,14 +91,14 @@ def key_in(log: Log, parts: Collection[int]) -> str:
     return next(key for n in range(10_000) if log.partition_of(key := f"key {n}") in parts)
 
 
-def numbers(lanes: Collection[TopicPartition]) -> set[int]:
-    return {part for _, part in lanes}
+def numbers(partitions: Collection[TopicPartition]) -> set[int]:
+    return {part for _, part in partitions}
 
 
 async def test_only_what_moves_is_revoked_and_assigned(settings: Settings, open_started: OpenLog) -> None:
     first_log, second_log = await open_started(settings), await open_started(settings)
     everything = {("commands", p) for p in range(settings.partitions)}
-    first, second = Told(), Told()
+    first, second = RecordedAssignment(), RecordedAssignment()
     following_first = Following(first_log.member("deciders", ["commands"], first))
     await first.until(lambda: first.owned == everything)
     following_second = Following(second_log.member("deciders", ["commands"], second))
@@ -119,16 +119,16 @@ async def test_what_stays_with_a_member_is_read_while_a_rebalance_waits_for_anot
 ) -> None:
     settings = make_log_settings(group_session_s=2 * LIMIT_S)
     log, late_log = await open_started(settings), await open_started(settings)
-    told, late = Told(), Told()
-    following = Following(log.member("deciders", ["commands"], told))
-    await told.until(lambda: bool(told.owned))
+    assignment, late = RecordedAssignment(), RecordedAssignment()
+    following = Following(log.member("deciders", ["commands"], assignment))
+    await assignment.until(lambda: bool(assignment.owned))
     frozen = await Subprocess.start(settings, "member", "deciders")
     if log.name == "kafka":
         await frozen.heard("assigned")
     frozen.signal(signal.SIGSTOP)
     newcomer = Following(late_log.member("deciders", ["commands"], late))
     try:
-        await log.append([record(key_in(log, numbers(told.owned)), "x")])
+        await log.append([record(key_in(log, numbers(assignment.owned)), "x")])
         result = await following.until(1)
         assert [r.value for r in result] == [b"x"]
         assert not late.owned
@@ -151,9 +151,9 @@ async def test_a_member_that_was_silent_for_too_long_takes_over_what_it_had(
     silent = await Subprocess.start(settings, "member", "deciders")
     await silent.heard("assigned")
     silent.signal(signal.SIGSTOP)
-    told = Told()
-    following = Following(log.member("deciders", ["commands"], told))
-    await told.until(lambda: len(told.owned) == settings.partitions)
+    assignment = RecordedAssignment()
+    following = Following(log.member("deciders", ["commands"], assignment))
+    await assignment.until(lambda: len(assignment.owned) == settings.partitions)
     silent.signal(signal.SIGCONT)
     await silent.heard("revoked")
     assert f"revoked {settings.partitions}" in silent.lines
@@ -164,7 +164,7 @@ async def test_a_member_that_was_silent_for_too_long_takes_over_what_it_had(
 
 async def test_a_member_knows_whether_it_is_alone(settings: Settings, open_started: OpenLog) -> None:
     first_log, second_log = await open_started(settings), await open_started(settings)
-    first, second = Told(), Told()
+    first, second = RecordedAssignment(), RecordedAssignment()
     reader = first_log.member("deciders", ["commands"], first)
     following_first = Following(reader)
     await first.until(lambda: bool(first.owned))
@@ -181,34 +181,34 @@ async def test_committed_positions_are_remembered_and_never_go_backwards(
     settings: Settings, open_started: OpenLog
 ) -> None:
     log = await open_started(settings)
-    lanes = [("commands", 0), ("commands", 1), ("run-events", 0)]
-    assert await log.committed("projectors", lanes) == {}
+    partitions = [("commands", 0), ("commands", 1), ("run-events", 0)]
+    assert await log.committed("projectors", partitions) == {}
     await log.append([record(f"key {i}", "x", topic) for i in range(200) for topic in TOPICS])
     await log.commit("projectors", {("commands", 0): 5, ("run-events", 0): 7})
     await log.commit("projectors", {("commands", 0): 3, ("commands", 1): 1})
     expected = {("commands", 0): 5, ("run-events", 0): 7, ("commands", 1): 1}
-    assert await log.committed("projectors", lanes) == expected
-    assert await log.committed("deciders", lanes) == {}
+    assert await log.committed("projectors", partitions) == expected
+    assert await log.committed("deciders", partitions) == {}
     await log.stop()
     again = await open_started(settings)
     await again.commit("projectors", {("commands", 0): 4})
-    assert await again.committed("projectors", lanes) == expected
-    assert await again.committed("projectors", lanes[:1]) == {("commands", 0): 5}
+    assert await again.committed("projectors", partitions) == expected
+    assert await again.committed("projectors", partitions[:1]) == {("commands", 0): 5}
 
 
 async def test_a_member_commits_what_it_owns(log: Log) -> None:
-    told = Told()
-    following = Following(log.member("projectors", ["commands"], told))
+    assignment = RecordedAssignment()
+    following = Following(log.member("projectors", ["commands"], assignment))
     await log.append([record(f"key {i}", "x") for i in range(20)])
     await following.until(20)
     await log.commit("projectors", {("commands", p): 1 for p in range(log.partitions)})
-    lanes = [("commands", p) for p in range(log.partitions)]
-    assert await log.committed("projectors", lanes) == dict.fromkeys(lanes, 1)
+    partitions = [("commands", p) for p in range(log.partitions)]
+    assert await log.committed("projectors", partitions) == dict.fromkeys(partitions, 1)
     await following.stop()
 
 
 async def test_an_assignment_that_fails_is_told_again_at_the_next_read(log: Log) -> None:
-    class FailsOnce(Told):
+    class FailsOnce(RecordedAssignment):
         failed = False
 
         async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -217,26 +217,26 @@ async def test_an_assignment_that_fails_is_told_again_at_the_next_read(log: Log)
                 raise RuntimeError("not an outage, which a reader would wait out")
             return await super().assigned(partitions)
 
-    told = FailsOnce()
+    assignment = FailsOnce()
     await log.append([record("a", "x")])
-    async with stopped_after(log.member("deciders", ["commands"], told)) as member:
+    async with stopped_after(log.member("deciders", ["commands"], assignment)) as member:
         with pytest.raises(RuntimeError):
             await asyncio.wait_for(member.read(), LIMIT_S)
         assert len(await take(member, 1)) == 1
-    assert [what for what, _ in told.history] == ["assigned"]
+    assert [what for what, _ in assignment.history] == ["assigned"]
 
 
 @pytest.mark.parametrize("when", ["before anything came", "while it waits"])
 async def test_a_member_may_stop_at_any_time(log: Log, when: str) -> None:
-    told = Told()
-    member = log.member("deciders", ["commands"], told)
+    assignment = RecordedAssignment()
+    member = log.member("deciders", ["commands"], assignment)
     if when == "while it waits":
         reading = asyncio.create_task(member.read())
-        await told.until(lambda: bool(told.owned))
+        await assignment.until(lambda: bool(assignment.owned))
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
     await asyncio.wait_for(member.stop(), LIMIT_S)
-    other = Told()
+    other = RecordedAssignment()
     following = Following(log.member("deciders", ["commands"], other))
     await other.until(lambda: bool(other.owned))
     await following.stop()
@@ -244,10 +244,10 @@ async def test_a_member_may_stop_at_any_time(log: Log, when: str) -> None:
 
 async def test_the_positions_of_all_groups_can_be_seen_without_joining_any(log: Log) -> None:
     positions = await log.append([record("one", "1"), record("two", "2", "run-events")])
-    lanes = {("commands", positions[0].partition): 1, ("run-events", positions[1].partition): 1}
-    await log.commit("seen-a", lanes)
+    partitions = {("commands", positions[0].partition): 1, ("run-events", positions[1].partition): 1}
+    await log.commit("seen-a", partitions)
     await log.commit("seen-b", {("commands", positions[0].partition): 1})
-    await log.committed("seen-a", lanes)
+    await log.committed("seen-a", partitions)
     result = await log.group_positions()
-    assert result["seen-a"] == lanes
+    assert result["seen-a"] == partitions
     assert result["seen-b"] == {("commands", positions[0].partition): 1}

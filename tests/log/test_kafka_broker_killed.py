@@ -12,7 +12,7 @@ from langlog_backbone.log import AppendUnknown, LogUnavailable, open_log
 from langlog_backbone.log.port import Log
 from langlog_backbone.process.settings import Settings
 
-from tests.log.conftest import LIMIT_S, Following, Told, record
+from tests.log.conftest import LIMIT_S, Following, RecordedAssignment, record
 from tests.stack.kafka_broker import KafkaBroker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -65,8 +65,8 @@ async def test_a_killed_broker_loses_nothing_acknowledged_and_doubles_nothing(ow
     await own_kafka.start()
     log = open_log(Settings(log_uri=f"kafka://{own_kafka.bootstrap}", partitions=8))
     await log.start()
-    told = Told()
-    alone, member = Following(log.reader(["commands"])), Following(log.member("deciders", ["commands"], told))
+    assignment = RecordedAssignment()
+    alone, member = Following(log.reader(["commands"])), Following(log.member("deciders", ["commands"], assignment))
     writers = Writers(log)
     await writers.more(2_000)
     for _ in range(2):

@@ -56,10 +56,10 @@ class Group:
         released = False
         for member in present:
             member.sharing.on_assignment(answers[member.id])
-            lanes = {topic: set(parts) for topic, parts in answers[member.id].assignment}
-            assert lanes["commands"] == lanes["run-events"]
-            released |= bool(member.sharing.owned - lanes["commands"])
-            member.works_on = member.sharing.owned = lanes["commands"]
+            partitions = {topic: set(parts) for topic, parts in answers[member.id].assignment}
+            assert partitions["commands"] == partitions["run-events"]
+            released |= bool(member.sharing.owned - partitions["commands"])
+            member.works_on = member.sharing.owned = partitions["commands"]
         return released
 
     def settle(self) -> int:

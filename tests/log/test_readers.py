@@ -9,7 +9,7 @@ import pytest
 from langlog_backbone.log import Log, LogFault, Record
 from langlog_backbone.process.settings import Settings
 
-from tests.log.conftest import LIMIT_S, Following, OpenLog, Told, record, stopped_after, take
+from tests.log.conftest import LIMIT_S, Following, OpenLog, RecordedAssignment, record, stopped_after, take
 
 TOPICS = ("commands", "run-events")
 
@@ -185,10 +185,12 @@ async def test_a_reader_that_is_sent_back_gives_everything_from_there_again(log:
     async with stopped_after(log.reader(TOPICS)) as reader:
         await take(reader, 120)
         ends = {(topic, p): end for topic in TOPICS for p, end in enumerate(await log.end_offsets(topic))}
-        back = {lane: end // 2 for lane, end in ends.items()}
+        back = {partition: end // 2 for partition, end in ends.items()}
         reader.seek(back)
-        again = await take(reader, sum(end - back[lane] for lane, end in ends.items()))
-        assert places(again) == {lane: list(range(back[lane], end)) for lane, end in ends.items() if end > back[lane]}
+        again = await take(reader, sum(end - back[partition] for partition, end in ends.items()))
+        assert places(again) == {
+            partition: list(range(back[partition], end)) for partition, end in ends.items() if end > back[partition]
+        }
         await log.append([record("after", "it")])
         assert [r.value for r in await take(reader, 1)] == [b"it"]
 
@@ -210,15 +212,15 @@ async def test_a_reader_can_be_sent_back_while_a_read_waits_and_on_beyond_what_i
 
 async def test_a_member_that_is_sent_back_gives_everything_from_there_again(log: Log) -> None:
     await log.append([record(f"key {i}", f"{i}") for i in range(40)])
-    lanes = [("commands", p) for p in range(log.partitions)]
-    async with stopped_after(log.member("projectors", ["commands"], Told())) as member:
+    partitions = [("commands", p) for p in range(log.partitions)]
+    async with stopped_after(log.member("projectors", ["commands"], RecordedAssignment())) as member:
         await take(member, 40)
-        member.seek(dict.fromkeys(lanes, 0))
+        member.seek(dict.fromkeys(partitions, 0))
         again = places(await take(member, 40))
-        assert again == {lane: list(range(len(again[lane]))) for lane in again}
+        assert again == {partition: list(range(len(again[partition]))) for partition in again}
         waiting = asyncio.create_task(take(member, 40))
         await asyncio.sleep(0)
-        member.seek(dict.fromkeys(lanes, 0))
+        member.seek(dict.fromkeys(partitions, 0))
         assert places(await waiting) == again
 
 

@@ -145,9 +145,9 @@ def test_systemd_accepts_the_units(analyze: str, installed: Path) -> None:
         [analyze, "verify", "--man=no", *units], capture_output=True, text=True, timeout=LIMIT_S, cwd=installed
     )
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stderr.splitlines() if str(installed) in line]
+    reported = [line for line in done.stderr.splitlines() if str(installed) in line]
     # systemd 254 brought these; an older one says that it passes them over
-    ours = [line for line in told if not re.search(r"'(RestartSteps|RestartMaxDelaySec)'", line)]
+    ours = [line for line in reported if not re.search(r"'(RestartSteps|RestartMaxDelaySec)'", line)]
     assert ours == []
 
 

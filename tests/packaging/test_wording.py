@@ -64,6 +64,10 @@ SOURCES = [
     for path in sorted((ROOT / top).glob("**/*.py"))
 ]
 
+TESTS = sorted((ROOT / "tests").glob("**/*.py"))
+RETIRED = ("tell tells told telling", "lane lanes", "untold", "complaint complaints")
+"""Of `NAMES`: what tests do without as well."""
+
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
@@ -105,11 +109,11 @@ def words(name: str) -> set[str]:
     return set(re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().split("_"))
 
 
-def misnamed(bound: Collection[str]) -> list[str]:
+def misnamed(bound: Collection[str], terms: Collection[str] = tuple(NAMES)) -> list[str]:
     return [
-        f"{name}: {instead}"
+        f"{name}: {NAMES[of]}"
         for name in sorted(bound)
-        for of, instead in NAMES.items()
+        for of in terms
         if words(NOT_FOUND.sub("", name)) & set(of.split())
     ]
 
@@ -119,6 +123,16 @@ def test_a_module_has_the_words_of_its_field(source: Path) -> None:
     tree = parsed(source.read_text())
     assert dialect(docstrings(tree)) == []
     assert misnamed({source.stem, *names(tree)}) == []
+
+
+def test_tests_bind_no_retired_name() -> None:
+    wrong = {
+        str(source.relative_to(ROOT)): misnamed(
+            {x for x in names(parsed(source.read_text())) if "test_" not in x}, RETIRED
+        )
+        for source in TESTS
+    }
+    assert {source: bound for source, bound in wrong.items() if bound} == {}
 
 
 def test_the_dialect_is_noticed() -> None:

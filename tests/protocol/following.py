@@ -13,7 +13,7 @@ from tests.streams.reading import events_of
 ALL = ["values", "messages", "tools", "lifecycle", "input"]
 
 
-class Told(NamedTuple):
+class ThreadEvent(NamedTuple):
     seq: int
     method: str
     text: bytes
@@ -32,10 +32,10 @@ class Told(NamedTuple):
         return self.method == "lifecycle" and not self.namespace and self.data["event"] in statuses
 
 
-Until = Callable[[Told], bool]
+Until = Callable[[ThreadEvent], bool]
 
 
-def over(event: Told) -> bool:
+def over(event: ThreadEvent) -> bool:
     return event.root("completed", "failed", "interrupted")
 
 
@@ -43,7 +43,7 @@ def times(count: int, wanted: Until = over) -> Until:
     """The so-many-th event of a kind."""
     left = [count]
 
-    def seen(event: Told) -> bool:
+    def seen(event: ThreadEvent) -> bool:
         left[0] -= wanted(event)
         return left[0] <= 0
 
@@ -85,18 +85,18 @@ class Thread:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
-    async def events(self, since: int | None = None, **body: Any) -> AsyncIterator[Told]:
+    async def events(self, since: int | None = None, **body: Any) -> AsyncIterator[ThreadEvent]:
         """Events as they come, until the connection ends."""
         wanted = {"channels": ALL, **body, **({} if since is None else {"since": since})}
         async with self.http.post(f"{self.path}/stream/events", json=wanted) as answer:
             assert answer.status == 200, await answer.text()
             async for event in events_of(answer):
                 assert event.id is not None
-                result = Told(int(event.id), event.name, event.data)
+                result = ThreadEvent(int(event.id), event.name, event.data)
                 assert json.loads(event.data)["seq"] == result.seq
                 yield result
 
-    async def follow(self, until: Until = over, since: int | None = None, **body: Any) -> list[Told]:
+    async def follow(self, until: Until = over, since: int | None = None, **body: Any) -> list[ThreadEvent]:
         """Events up to the first that is ``until``."""
         collected = []
         events = self.events(since, **body)
@@ -109,9 +109,9 @@ class Thread:
             await events.aclose()  # type: ignore[attr-defined]
         return collected
 
-    async def follow_on(self, until: Until, *others: Thread) -> list[Told]:
+    async def follow_on(self, until: Until, *others: Thread) -> list[ThreadEvent]:
         """As `follow`, going on by number, at one gateway after the other, when the connection breaks."""
-        collected: list[Told] = []
+        collected: list[ThreadEvent] = []
         gateways = [self, *others]
         while True:
             try:
@@ -129,7 +129,7 @@ class Socket:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
-        self.events: list[Told] = []
+        self.events: list[ThreadEvent] = []
         self._id = 0
 
     async def command(self, method: str, **params: Any) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Socket:
                 assert result["id"] == self._id
                 return result
 
-    async def receive(self) -> Told | dict[str, Any] | None:
+    async def receive(self) -> ThreadEvent | dict[str, Any] | None:
         """The next event or answer; None: closed."""
         message = await self.socket.receive(120)  # whatever else the machine does
         if message.type is not aiohttp.WSMsgType.TEXT:
@@ -149,18 +149,18 @@ class Socket:
         decoded: dict[str, Any] = json.loads(message.data)
         if decoded["type"] != "event":
             return decoded
-        event = Told(decoded["seq"], decoded["method"], message.data.encode())
+        event = ThreadEvent(decoded["seq"], decoded["method"], message.data.encode())
         self.events.append(event)
         return event
 
-    async def whole(self, until: Until = over) -> list[Told]:
+    async def whole(self, until: Until = over) -> list[ThreadEvent]:
         """All events so far, once one of them is ``until``: what was before comes ahead of the answer to a subscription."""
         return self.events if any(map(until, self.events)) else await self.follow(until)
 
-    async def follow(self, until: Until = over) -> list[Told]:
+    async def follow(self, until: Until = over) -> list[ThreadEvent]:
         """All events so far, once one of those to come is ``until``."""
         while True:
             result = await self.receive()
             assert result is not None, f"closed with {self.socket.close_code}"
-            if isinstance(result, Told) and until(result):
+            if isinstance(result, ThreadEvent) and until(result):
                 return self.events

@@ -71,10 +71,10 @@ async def test_what_comes_of_a_thread_that_was_deleted_is_its_new_owners(alice: 
         pass
     async with alice.http.delete(alice.path) as answer:
         assert answer.status == 204
-    told = asyncio.create_task(anext(events, None))
+    first = asyncio.create_task(anext(events, None))
     await bob.start("echo", {"text": "b"})
     assert [event.seq for event in await bob.follow()] == [1, 2, 3, 4]
-    assert await told is None
+    assert await first is None
 
 
 async def test_who_follows_a_thread_before_it_is_made_is_told_of_it_only_when_it_is_theirs(

@@ -222,25 +222,29 @@ def test_the_channels_are_those_of_the_type_package() -> None:
 
 
 def test_the_tree_shows_one_run_alone_with_subgraphs_below_the_graph_that_runs_them() -> None:
-    def told(event: str, *namespace: str, name: str = "agent", run: str = "run") -> Event:
+    def lifecycle(event: str, *namespace: str, name: str = "agent", run: str = "run") -> Event:
         hint = "" if namespace else f"/{event}"
         data = json.dumps({"event": event, "graph_name": name}).encode()
         result = event_of(run, Frame(3, 1700, 2, "|".join((f"@lifecycle{hint}", *namespace)), data, 7))
         assert result is not None
         return result
 
-    before = [told("running", run="before"), told("started", "child:0", run="before"), told("completed", run="before")]
+    before = [
+        lifecycle("running", run="before"),
+        lifecycle("started", "child:0", run="before"),
+        lifecycle("completed", run="before"),
+    ]
     assert tree(before, "run", "agent") == {"namespace": [], "status": "running", "graph_name": "agent"}
     result = tree(
         [
             *before,
-            told("running"),
-            told("started", "child:1", name="child"),
-            told("started", "child:1", "inner:2", name="inner"),
-            told("completed", "child:1", "inner:2", name="inner"),
+            lifecycle("running"),
+            lifecycle("started", "child:1", name="child"),
+            lifecycle("started", "child:1", "inner:2", name="inner"),
+            lifecycle("completed", "child:1", "inner:2", name="inner"),
             made("values", {"a": 1}),
-            told("running", run="after"),
-            told("failed", run="after"),
+            lifecycle("running", run="after"),
+            lifecycle("failed", run="after"),
         ],
         "run",
         "agent",

@@ -126,7 +126,7 @@ class Stored(History):
     def count_missing(self, run_id: str, events: int) -> None:
         self.missing_events += events
 
-    async def place(self, thread_id: str) -> Standing | None:
+    async def position(self, thread_id: str) -> Standing | None:
         standing = await self.standing(thread_id, 0)
         return None if standing is None else standing._replace(ended=[])
 
@@ -170,10 +170,10 @@ class Stored(History):
 
 class Follower:
     def __init__(self) -> None:
-        self.told: list[Event] = []
+        self.delivered: list[Event] = []
 
     def deliver(self, event: Event) -> None:
-        self.told.append(event)
+        self.delivered.append(event)
 
     def gone(self) -> None:
         return None
@@ -203,7 +203,7 @@ class Thread:
 
     @property
     def events(self) -> list[tuple[int, bytes]]:
-        return [(event.seq, event.text) for event in [*self.past, *self.follower.told]]
+        return [(event.seq, event.text) for event in [*self.past, *self.follower.delivered]]
 
 
 def ended(run: Run) -> ThreadUpdate:
@@ -297,11 +297,11 @@ def test_whoever_joins_whenever_and_whatever_is_lost_on_the_way_is_told_the_same
         await thread.feed.stop()
         return thread.events
 
-    told = asyncio.run(play())
+    delivered = asyncio.run(play())
     # of an attempt that was lost with its worker the newest frames may be lost as well: the next attempt says them again
     final = [(event.seq, event.text) for run in script for event in run.events() if event.seq >= run.first_event_number]
-    assert [event for event in told if event in final] == final
-    assert told == [event for event in expected if event in told]
+    assert [event for event in delivered if event in final] == final
+    assert delivered == [event for event in expected if event in delivered]
 
 
 @given(data=st.data(), script=runs(), after=st.integers(0, 30))
@@ -351,7 +351,7 @@ def test_a_run_that_lost_its_worker_for_good_is_told_to_have_failed() -> None:
         thread.watch.add(ended(stored.over[0]))
         await thread.settle()
         await thread.feed.stop()
-        return [json.loads(event.text) for event in thread.follower.told]
+        return [json.loads(event.text) for event in thread.follower.delivered]
 
     first, second = asyncio.run(play())
     assert first["seq"] == 1
@@ -416,7 +416,7 @@ def test_who_comes_late_is_told_that_a_run_has_begun_also_when_redis_has_its_new
         await thread.settle()
         await thread.feed.stop()
         assert stored.missing_events == len(wiped)
-        return [(event.seq, event.method) for event in [*thread.past, *thread.follower.told]]
+        return [(event.seq, event.method) for event in [*thread.past, *thread.follower.delivered]]
 
     values = [(n, "values") for n in range(2, 6)]
     assert asyncio.run(play(set())) == [(1, "lifecycle"), *values]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.protocol.conftest import Pair
-from tests.protocol.following import ALL, Thread, Told, over, times
+from tests.protocol.following import ALL, Thread, ThreadEvent, over, times
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -19,7 +19,7 @@ SLOW = {"count": COUNT, "pause": 0.02}
 SPOKEN = {"messages": [{"role": "user", "content": "12"}]}
 
 
-def states(events: list[Told]) -> list[int]:
+def states(events: list[ThreadEvent]) -> list[int]:
     return [event.data.get("n", 0) for event in events if event.method == "values"]
 
 
@@ -67,7 +67,7 @@ async def test_a_run_by_rest_that_streams_messages_is_told_in_content_blocks_too
     await other.start("talker", SPOKEN)
     by_protocol = await other.follow()
 
-    def said(events: list[Told]) -> list[Any]:
+    def said(events: list[ThreadEvent]) -> list[Any]:
         collected = [event.data for event in events if event.method == "messages"]
         return [{name: part for name, part in data.items() if name != "id"} for data in collected]
 
@@ -118,14 +118,14 @@ async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) ->
         assert (await one.command("input.respond", **answer))["type"] == "success"
         again = await one.command("input.respond", **answer)
         assert again["error"] == "no_such_interrupt", "the run that answers is under way, or over"
-        told = await one.follow(lambda event: event.root("completed"), since=asked[-1].seq)
+        received = await one.follow(lambda event: event.root("completed"), since=asked[-1].seq)
         assert (await one.get("/state"))["values"] == {"text": "a", "answer": number}
         assert (await one.get())["status"] == "idle"
         late = await one.command("input.respond", **answer)
         assert late["error"] == "no_such_interrupt"
         assert late["message"] == f"Unknown or already-consumed interrupt: {question['interrupt_id']}"
         resumed = ["lifecycle", "input.answered", *["values"] * 2, "lifecycle"]
-        assert [event.method for event in told] == ["lifecycle", "values", *resumed]
+        assert [event.method for event in received] == ["lifecycle", "values", *resumed]
 
     await asyncio.gather(*(talk(number) for number in range(10)))
 
@@ -135,11 +135,11 @@ async def test_an_input_for_a_thread_that_asks_is_the_answer(thread: Thread) -> 
     asked = await thread.follow(lambda event: event.method == "input.requested")
     earlier = (await thread.get("/state"))["parent_checkpoint"]["checkpoint_id"]
     await thread.start("asker", {"said": "yes"})
-    told = await thread.follow(lambda event: event.root("completed"), since=asked[-1].seq)
-    assert told[-1].data["event"] == "completed"
+    received = await thread.follow(lambda event: event.root("completed"), since=asked[-1].seq)
+    assert received[-1].data["event"] == "completed"
     assert (await thread.get("/state"))["values"] == {"text": "a", "answer": {"said": "yes"}}
     await thread.start("asker", {"text": "b"})
-    again = await thread.follow(lambda event: event.method == "input.requested", since=told[-1].seq)
+    again = await thread.follow(lambda event: event.method == "input.requested", since=received[-1].seq)
     assert again[-1].data["payload"] == {"about": "b"}, "nothing was asked: it was input"
     await thread.start("asker", {"text": "c"}, config={"configurable": {"checkpoint_id": earlier}})
     anew = await thread.follow(lambda event: event.method == "input.requested", since=again[-1].seq)
@@ -170,9 +170,9 @@ async def test_a_call_of_a_tool_that_a_node_hands_on_is_no_message(thread: Threa
 
 async def test_a_call_of_a_tool_by_a_model_that_cannot_stream_is_one(thread: Thread) -> None:
     await thread.start("silent", {"messages": []})
-    told = [event.data for event in await thread.follow() if event.method == "messages"]
-    assert [data["event"] for data in told][:1] == ["message-start"]
-    assert any((data.get("content") or {}).get("name") == "double" for data in told), told
+    received = [event.data for event in await thread.follow() if event.method == "messages"]
+    assert [data["event"] for data in received][:1] == ["message-start"]
+    assert any((data.get("content") or {}).get("name") == "double" for data in received), received
 
 
 async def test_of_answers_given_at_once_at_two_gateways_exactly_one_wins(thread: Thread, pair: Pair) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.gateway.conftest import MakeStack, make_stack
 from tests.protocol.conftest import LIMIT_S, MAX_MESSAGE_BYTES, MAX_SUBSCRIPTIONS, Pair
-from tests.protocol.following import ALL, Socket, Thread, Told, over, times
+from tests.protocol.following import ALL, Socket, Thread, ThreadEvent, over, times
 
 __all__ = ["make_stack"]
 
@@ -211,4 +211,4 @@ async def test_a_socket_on_what_is_no_thread_is_closed(http: aiohttp.ClientSessi
     async with opened(Thread(http, pair.cluster.url, "zzz")) as socket:
         assert await closed(socket) == aiohttp.WSCloseCode.INTERNAL_ERROR
     assert isinstance(socket.events, list)
-    assert not any(isinstance(event, Told) for event in socket.events)
+    assert not any(isinstance(event, ThreadEvent) for event in socket.events)

@@ -93,9 +93,9 @@ async def test_nul_in_a_body_gets_a_clear_answer_and_changes_nothing(
     before = await client.threads.get(thread), await client.threads.get_history(thread, limit=10)
     for method, path, body in BODIES:
         async with http.request(method, path.format(t=thread), json=body) as answer:
-            told = f"{method} {path} {body}"
-            assert answer.status == 422, told
-            assert "NUL" in (await answer.json())["detail"], told
+            shown = f"{method} {path} {body}"
+            assert answer.status == 422, shown
+            assert "NUL" in (await answer.json())["detail"], shown
     assert (await client.threads.get(thread), await client.threads.get_history(thread, limit=10)) == before
     assert len(await client.runs.list(thread)) == 1
 

@@ -168,12 +168,16 @@ async def test_an_address_of_a_checkpoint_that_is_none_is_422_and_poisons_nothin
                 continue
             body = {"id": 1, "method": "run.start", "params": body}
         async with http.post(path.format(t=thread), json=body) as answer:
-            told = await answer.text()
+            received = await answer.text()
             if path.endswith("commands"):
-                assert answer.status in (200, 400, 422) and '"error"' in told, (config, answer.status, told[:200])
+                assert answer.status in (200, 400, 422) and '"error"' in received, (
+                    config,
+                    answer.status,
+                    received[:200],
+                )
             else:
-                assert answer.status == 422, (config, answer.status, told[:200])
-            assert len(told) < 10_000
+                assert answer.status == 422, (config, answer.status, received[:200])
+            assert len(received) < 10_000
     assert (await client.runs.wait(thread, "echo", input={"text": "a"}))["echoed"] == "A"  # type: ignore[call-overload]
     async with http.get("/metrics") as answer:
         (parked,) = [line for line in (await answer.text()).splitlines() if line.startswith("langlog_parked_keys")]

@@ -53,8 +53,8 @@ async def test_an_interrupt_that_a_waiter_was_told_of_can_be_resumed_at_once(cli
     async def once() -> None:
         thread = (await client.threads.create())["thread_id"]
         for turn in range(3):
-            told: Any = await client.runs.wait(thread, "interrupting", input={"draft": str(turn)})
-            (interrupt,) = told["__interrupt__"]
+            answer: Any = await client.runs.wait(thread, "interrupting", input={"draft": str(turn)})
+            (interrupt,) = answer["__interrupt__"]
             resume: Any = {"resume": {interrupt["id"]: "yes"}}
             resumed: Any = await client.runs.wait(thread, "interrupting", command=resume)
             assert resumed["final"] == f"draft of {turn} -> yes"

@@ -297,7 +297,9 @@ async def test_a_cut_that_is_broken_off_is_harmless_and_is_done_by_the_next(scen
             assert done.done or after == 2, "the topics are cut before the snapshots that are replaced"
             # (of commands, what the decider has state_of by now goes)
             left = await retention.plan(log, settings, now)
-            assert all(cut == left.starts[lane] for lane, cut in left.cuts.items() if lane[0] != "commands")
+            assert all(
+                cut == left.starts[partition] for partition, cut in left.cuts.items() if partition[0] != "commands"
+            )
 
 
 def test_nothing_is_cut_when_the_live_read_model_differs(scene: Scene) -> None:

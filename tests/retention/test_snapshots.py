@@ -235,8 +235,8 @@ async def test_an_empty_read_model_begins_with_the_snapshot_and_one_that_was_lef
         await restore(log, model.pool, schema, range(PARTITIONS))
 
 
-LANES = [("commands", 0), ("run-events", 0), ("run-events", 1)]
-offsets = st.dictionaries(st.sampled_from(LANES), st.integers(0, 20))
+TOPIC_PARTITIONS = [("commands", 0), ("run-events", 0), ("run-events", 1)]
+offsets = st.dictionaries(st.sampled_from(TOPIC_PARTITIONS), st.integers(0, 20))
 
 
 @given(asked=offsets, starts=offsets, held=st.dictionaries(st.sampled_from("abc"), offsets))
@@ -245,15 +245,15 @@ def test_nothing_is_cut_that_somebody_has_not_read_and_no_cut_is_taken_back(
 ) -> None:
     cuts, holders = bounded(asked, starts, held)
     assert cuts.keys() == asked.keys()
-    for lane, cut in cuts.items():
-        start = starts.get(lane, 0)
+    for partition, cut in cuts.items():
+        start = starts.get(partition, 0)
         assert cut >= start
         if cut > start:
-            assert cut <= asked[lane]
-            assert all(cut <= positions[lane] for positions in held.values() if lane in positions)
-        assert (lane in holders) == (cut < asked[lane])
-        for name in holders.get(lane, ()):
-            assert held[name][lane] < asked[lane]
+            assert cut <= asked[partition]
+            assert all(cut <= positions[partition] for positions in held.values() if partition in positions)
+        assert (partition in holders) == (cut < asked[partition])
+        for name in holders.get(partition, ()):
+            assert held[name][partition] < asked[partition]
 
 
 @given(positions=offsets, starts=offsets)

@@ -125,13 +125,13 @@ class Stack:
 
         async def wait_for(type: str) -> LifecycleUpdate:
             while True:
-                life = await asyncio.wait_for(heard.get(), LIMIT_S)
-                if life.type == type:
-                    return life
+                update = await asyncio.wait_for(heard.get(), LIMIT_S)
+                if update.type == type:
+                    return update
 
-        await self.backbone.bus.subscribe(channels.life(thread_id), hear)
+        await self.backbone.bus.subscribe(channels.lifecycle(thread_id), hear)
         yield wait_for
-        await self.backbone.bus.unsubscribe(channels.life(thread_id), hear)
+        await self.backbone.bus.unsubscribe(channels.lifecycle(thread_id), hear)
 
 
 @pytest.fixture

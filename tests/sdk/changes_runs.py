@@ -76,7 +76,7 @@ async def outcome(scene: Scene, given: Options, answer: Any) -> Any:
         members["events"] = [[part.event, part.id is not None] async for part in replay]
     members["late"] = time.monotonic() - scene.began > LATE_S
     if "on_run_created" in given:
-        members["told"] = len(scene.told)
+        members["notified"] = len(scene.notified)
     if thread is None:
         members["kept"] = await client.threads.count(metadata={"suite": scene.suite})
         return members
@@ -90,9 +90,9 @@ async def outcome(scene: Scene, given: Options, answer: Any) -> Any:
     return members
 
 
-def told(scene: Scene) -> Any:
-    scene.about["told"] = []
-    return scene.told.append
+def notified(scene: Scene) -> Any:
+    scene.about["notified"] = []
+    return scene.notified.append
 
 
 COMMON: dict[str, Change] = {
@@ -119,7 +119,7 @@ COMMON: dict[str, Change] = {
     "if_not_exists": Change("error", "create", set=on_an_unknown_thread),
     "on_completion": Change("kept", "keep", set=on_no_thread),
     "after_seconds": Change("late", LATE_S),
-    "on_run_created": Change("told", lambda s: told(s)),
+    "on_run_created": Change("notified", lambda s: notified(s)),
     "strict_resume": Change(
         "run.status",
         True,

@@ -61,7 +61,7 @@ async def with_ttl(scene: Scene) -> None:
     await scene.client.threads.update(scene.thread, metadata={}, ttl=60)
 
 
-async def told(scene: Scene) -> None:
+async def resumable(scene: Scene) -> None:
     """A thread with a run that can be followed afterwards."""
     await counted(scene)
     run: Any = await scene.client.runs.create(
@@ -208,7 +208,7 @@ THREADS: dict[str, Way] = {
         },
     ),
     "threads.join_stream": Way(
-        told,
+        resumable,
         events,
         {
             "last_event_id": Change("length", lambda s: s.first, "-", {"_until": lambda s: done}),

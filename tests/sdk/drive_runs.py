@@ -195,9 +195,9 @@ async def join_stream(sdk: Driver) -> None:
     thread = await fresh(sdk)
     quick = (await sdk("runs.create", thread, "echo", input={"text": "a"}))["run_id"]
     await sdk("runs.join", thread, quick)
-    told = await sdk("runs.join_stream", thread, quick)
-    assert [part.event for part in told][:1] == ["metadata"], "the run was over before the client could join"
-    assert told[-1].event == "values"
+    received = await sdk("runs.join_stream", thread, quick)
+    assert [part.event for part in received][:1] == ["metadata"], "the run was over before the client could join"
+    assert received[-1].event == "values"
 
 
 @drives("runs.cancel")

@@ -70,10 +70,10 @@ def test_no_method_and_no_option_is_forgotten() -> None:
     assert public_methods(client) == public_methods(sync_client) == WAYS.keys() | ELSEWHERE.keys()
     there = {f"{method} {option}" for method in WAYS for option in options_of(client, method)}
     also = {f"{method} {option}" for method in WAYS for option in options_of(sync_client, method)}
-    told = {f"{method} {option}" for method, option in OPTIONS}
+    listed = {f"{method} {option}" for method, option in OPTIONS}
     assert there == also
-    assert told | UNCHANGED.keys() == there
-    assert not told & UNCHANGED.keys()
+    assert listed | UNCHANGED.keys() == there
+    assert not listed & UNCHANGED.keys()
 
 
 def test_what_every_method_takes_is_known() -> None:

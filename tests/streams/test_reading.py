@@ -55,12 +55,12 @@ async def test_the_stream_of_a_thread_has_all_of_a_run_that_begins_later(
     path = f"/threads/{client.thread}/runs/stream"
     body = {"assistant_id": "talker", "input": TALK, "stream_mode": ["custom", "updates"]}
     runs = [await streamed(http, path, **body) for _ in range(2)]
-    told = [(event.name, event.data) for event in (await whole)[0]]
+    received = [(event.name, event.data) for event in (await whole)[0]]
     for run in runs:
-        end = told.index(("metadata", ends[0].data))
-        assert told[:end] == [(event.name, event.data) for event in run]
-        told, ends = told[end + 1 :], ends[1:]
-    assert told == []
+        end = received.index(("metadata", ends[0].data))
+        assert received[:end] == [(event.name, event.data) for event in run]
+        received, ends = received[end + 1 :], ends[1:]
+    assert received == []
 
 
 @pytest.mark.parametrize("resumable", [False, True])
@@ -137,12 +137,12 @@ async def test_errors_tell_no_secrets(http: aiohttp.ClientSession, client: Clien
     run = await client.begin("failing", {"events": 1}, stream_mode=modes, stream_resumable=True)
     events, _ = await client.read(f"runs/{run}/stream")
     assert (events[-1].name, events[-1].json["error"]) == ("error", "ConnectionError")
-    told = [events[-1].data.decode(), str(await client.join(run))]
+    received = [events[-1].data.decode(), str(await client.join(run))]
     assert not [event for event in events if b"hunter2" in event.data]
     for path in (f"/threads/{client.thread}", f"/threads/{client.thread}/state"):
         async with http.get(path) as answer:
-            told.append(await answer.text())
-    for text in told:
+            received.append(await answer.text())
+    for text in received:
         assert "cannot reach" in text
         assert "hunter2" not in text
 

@@ -50,9 +50,9 @@ class RunFacts(NamedTuple):
 
 
 class QueueFacts(NamedTuple):
-    """What Redis says. ``place``: tasks in front of the run's own, None when it is not queued."""
+    """What Redis says. ``ahead``: tasks in front of the run's own, None when it is not queued."""
 
-    place: int | None = None
+    ahead: int | None = None
     queued: int = 0
     worker: str | None = None
     lease_s: float | None = None
@@ -150,11 +150,11 @@ def _dispatched(run: RunFacts, queue: QueueFacts | None, settings: Settings) -> 
     if queue.worker is not None:
         silent = "is gone" if queue.lease_s is None else f"has been silent for {-queue.lease_s:.0f} s beyond its lease"
         return f"Worker {queue.worker}, which held it, {silent}: a scheduler dispatches it again within {settings.sweep_s:g} s."
-    if queue.place is not None:
+    if queue.ahead is not None:
         if queue.workers == 0:
             return f"It is dispatched ({since}), but no worker is alive: start an executor."
         return (
-            f"It is dispatched ({since}) and waits for a free worker: {queue.place} of {queue.queued} tasks are in front of it, "
+            f"It is dispatched ({since}) and waits for a free worker: {queue.ahead} of {queue.queued} tasks are in front of it, "
             f"{queue.workers} workers are alive with {settings.jobs_per_worker} places each."
         )
     return (
@@ -208,7 +208,7 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
             unfolded += max(0, end - folded.get((topic, part), 0))
     ends = {(cmd.TOPIC, part): end for part, end in enumerate(await log.end_offsets(cmd.TOPIC))}
     taken = await log.committed(DECIDERS, list(ends))
-    undecided = sum(max(0, end - taken.get(place, 0)) for place, end in ends.items())
+    undecided = sum(max(0, end - taken.get(partition, 0)) for partition, end in ends.items())
     queue = None if run is None else await _queue(pipe, f"{run_id}:{run.attempt}", settings)
     parked = None if run is None else await pool.fetchval(SQL["parked"], run.thread_id)
     keys = await pool.fetchval(SQL["parked_keys"])
@@ -238,7 +238,7 @@ async def _queue(pipe: RedisPipe, task_id: str, settings: Settings) -> QueueFact
         seconds, micros = await pipe.call("TIME")
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         until = scores(leases)
-        place = len(ids) - 1 - ids.index(task_id.encode()) if task_id.encode() in ids else None
+        ahead = len(ids) - 1 - ids.index(task_id.encode()) if task_id.encode() in ids else None
         holder = None
         for worker in until:
             if task_id.encode() in await pipe.call("LRANGE", pipe.key("held", worker), 0, -1):
@@ -247,4 +247,4 @@ async def _queue(pipe: RedisPipe, task_id: str, settings: Settings) -> QueueFact
         lease_s = None if holder is None else (until[holder] - now_ms) / 1000
     except RedisUnavailable:
         return None
-    return QueueFacts(place, len(ids), holder, lease_s, alive)
+    return QueueFacts(ahead, len(ids), holder, lease_s, alive)

@@ -109,7 +109,7 @@ class JsonHandlers:
         while waiting:
             node = waiting.pop()
             sealed = await self._seal_members(node, about, kept) if isinstance(node, dict) else {}
-            for at, inner in _places(node):
+            for at, inner in _members(node):
                 if at in sealed or not isinstance(inner, dict | list):
                     continue
                 waiting.append(inner)
@@ -214,7 +214,7 @@ class JsonHandlers:
         while waiting:
             node = waiting.pop()
             sealed: dict[str, list[tuple[Any, str, Any]]] = {}
-            for at, inner in _places(node):
+            for at, inner in _members(node):
                 if not isinstance(inner, dict | list):
                     continue
                 if not _is_envelope(inner):
@@ -236,7 +236,7 @@ class JsonHandlers:
     async def open_text(self, text: str) -> str:
         return (await self.open_json(text.encode())).decode() if MARK in text else text
 
-    async def _open_members(self, place: Any, context: str, members: list[tuple[Any, str, Any]]) -> None:
+    async def _open_members(self, parent: Any, context: str, members: list[tuple[Any, str, Any]]) -> None:
         while members:
             once: dict[str, tuple[Any, Any]] = {}
             again = []
@@ -250,7 +250,7 @@ class JsonHandlers:
             for name, (at, _) in once.items():
                 if name not in opened:
                     raise HandlerFault(f"The encryption handler decrypt.json left out {name!r}")
-                place[at] = opened[name]
+                parent[at] = opened[name]
             members = again
 
     async def _call(self, handler: Any, name: str, about: About, document: dict[str, Any]) -> dict[str, Any]:
@@ -303,8 +303,8 @@ def _is_envelope(value: Any) -> TypeGuard[dict[str, Any]]:
     )
 
 
-def _places(node: Any) -> Iterator[tuple[Any, Any]]:
-    """The members of an object or a list, with the place of each, as they are now."""
+def _members(node: Any) -> Iterator[tuple[Any, Any]]:
+    """The members of an object or a list, with the name or index of each, as they are now."""
     yield from list(node.items()) if isinstance(node, dict) else list(enumerate(node))
 
 

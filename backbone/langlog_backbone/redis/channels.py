@@ -30,7 +30,7 @@ def gateway(gateway_id: str) -> str:
     return f"gw:{gateway_id}"
 
 
-def life(thread_id: str) -> str:
+def lifecycle(thread_id: str) -> str:
     return f"lifecycle:{thread_id}"
 
 

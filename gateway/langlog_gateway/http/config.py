@@ -21,7 +21,7 @@ BOTH_GIVEN = (
     "LangGraph 0.6.0 and is the long term planned replacement for configurable."
 )
 
-PLACE_CHARACTERS_MAX = 1_000
+CHECKPOINT_CHARACTERS_MAX = 1_000
 """Characters of the id or the namespace of a checkpoint."""
 
 
@@ -51,21 +51,21 @@ def check_config(config: Object) -> None:
         )
 
 
-def check_place(configurable: Object, where: list[str]) -> None:
+def check_checkpoint(configurable: Object, where: list[str]) -> None:
     """The types of what addresses a checkpoint: a worker copies it into the records that it writes. Raises ApiError 422."""
     for name in ("checkpoint_id", "checkpoint_ns"):
         value = configurable.get(name)
         if value is not None and not isinstance(value, str):
             raise _wrong_type(value, "string", [*where, name])
-        if value is not None and len(value) > PLACE_CHARACTERS_MAX:
-            message = f"{compact(value)} is longer than {PLACE_CHARACTERS_MAX} characters"
+        if value is not None and len(value) > CHECKPOINT_CHARACTERS_MAX:
+            message = f"{compact(value)} is longer than {CHECKPOINT_CHARACTERS_MAX} characters"
             raise unprocessable(violation(message, "maxLength", [*where, name], value))
-    places = configurable.get("checkpoint_map")
-    if places is None:
+    checkpoint_ids = configurable.get("checkpoint_map")
+    if checkpoint_ids is None:
         return
-    if not isinstance(places, dict):
-        raise _wrong_type(places, "object", [*where, "checkpoint_map"])
-    for namespace, checkpoint_id in places.items():
+    if not isinstance(checkpoint_ids, dict):
+        raise _wrong_type(checkpoint_ids, "object", [*where, "checkpoint_map"])
+    for namespace, checkpoint_id in checkpoint_ids.items():
         if not isinstance(checkpoint_id, str):
             raise _wrong_type(checkpoint_id, "string", [*where, "checkpoint_map", namespace])
 
@@ -116,8 +116,8 @@ def mirrored(config: Object, context: Object, *, both: bool = False) -> tuple[Ob
     """
     check_config(config)
     configurable = config.get("configurable") or {}
-    check_place(configurable, ["config", "configurable"])
-    check_place(context, ["context"])
+    check_checkpoint(configurable, ["config", "configurable"])
+    check_checkpoint(context, ["context"])
     if not (configurable or context):
         return config, {}
     if configurable and context and not both:

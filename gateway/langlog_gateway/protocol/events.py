@@ -192,10 +192,10 @@ def derived(ending: Ending, after: int) -> list[Event]:
         id = _known_id(ending.run_id, "answered", (), "")
         data = _encode({"interrupt_ids": ending.answered})
         events.append(_event(first + 1, id, "input.answered", "input", (), ms, data))
-    place = last
+    number = last
     if interrupts is not None:
         assert ending.values is not None
-        place = last - 1 - len(interrupts)
+        number = last - 1 - len(interrupts)
         for interrupt in interrupts:
             wanted = interrupt.get("response_schema")
             data = _encode(
@@ -206,9 +206,9 @@ def derived(ending: Ending, after: int) -> list[Event]:
                 }
             )
             id = _known_id(ending.run_id, "input", (), str(interrupt.get("id")))
-            events.append(_event(place, id, "input.requested", "input", (), ms, data))
-            place += 1
-        events.append(_ended(ending, place, "interrupted"))
+            events.append(_event(number, id, "input.requested", "input", (), ms, data))
+            number += 1
+        events.append(_ended(ending, number, "interrupted"))
         events.append(_values(ending, last))
     else:
         if ending.values is not None and ending.status == "success" and last - first > 1:

@@ -167,7 +167,7 @@ class Feed(FrameFollower):
     async def _catch_up(self) -> None:
         """Continue from what is stored: at the start, and when something may have been missed."""
         if self._task is None:
-            standing = await self._history.place(self.thread_id)
+            standing = await self._history.position(self.thread_id)
             self.head = 0 if standing is None else standing.seq
         else:
             standing = await self._finish_ended()

@@ -44,15 +44,15 @@ class History:
         self._reads = reads
         self._backlog = backlog
 
-    async def place(self, thread_id: str) -> Standing | None:
-        """Where the thread is, whatever it has told; None: it is not there."""
-        row = await self._reads.row(SQL["place"], thread_id)
+    async def position(self, thread_id: str) -> Standing | None:
+        """Where the thread is, without what has ended; None: the thread does not exist."""
+        row = await self._reads.row(SQL["position"], thread_id)
         if row is None:
             return None
         return Standing(row["seq"], row["run_id"], row["attempt"] or 0, bool(row["resumable"]), [])
 
     async def standing(self, thread_id: str, after: int) -> Standing | None:
-        """Where the thread is, with what has ended after an event; None: it is not there."""
+        """Where the thread is, with the runs that have ended after an event; None: the thread does not exist."""
         rows = await self._reads.rows(SQL["standing"], thread_id, after)
         if not rows:
             return None

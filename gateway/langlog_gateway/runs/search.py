@@ -109,8 +109,8 @@ def _beyond(body: RunsSearch, after: str, parameters: Parameters) -> str:
     """The condition of rows that come after the cursor. Raises ApiError 422."""
     at = cursor_of(after, "created_at", body.sort_order)
     sign = "<" if body.sort_order == "desc" else ">"
-    place = f"({parameters.add(at.at, '::timestamptz')}, {parameters.add(at.id, '::text')})"
-    return f"(created_at, run_id) {sign} {place}"
+    cursor = f"({parameters.add(at.at, '::timestamptz')}, {parameters.add(at.id, '::text')})"
+    return f"(created_at, run_id) {sign} {cursor}"
 
 
 def run_columns(select: Collection[Any]) -> str:

@@ -1,6 +1,6 @@
 -- What the streaming protocol reads of a thread (wire contract §9).
 
--- name: place
+-- name: position
 -- Up to where the thread's numbers go by runs that are over, and the run that a worker may hold.
 SELECT t.seq, r.run_id, r.attempt, (r.kwargs::json ->> 'resumable')::boolean AS resumable
 FROM threads t

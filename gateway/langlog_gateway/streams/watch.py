@@ -32,7 +32,7 @@ from .waker import Waker
 
 logger = structlog.get_logger(__name__)
 
-LIFE, FRAMES = "life", "frames"
+LIFECYCLE, FRAMES = "lifecycle", "frames"
 
 
 class Limits(NamedTuple):
@@ -135,7 +135,7 @@ class Watch(Waker):
 class _Thread:
     """Subscriptions of one thread and the watches that share them."""
 
-    __slots__ = ("framed", "frames", "life", "on_event", "opening", "ready", "thread_id", "watches")
+    __slots__ = ("framed", "frames", "lifecycle", "on_event", "opening", "ready", "thread_id", "watches")
 
     def __init__(
         self, thread_id: str, on_event: Callable[[str, ev.AnyEvent], object], opening: Opening | None = None
@@ -144,24 +144,24 @@ class _Thread:
         self.thread_id = thread_id
         self.on_event = on_event
         self.opening = opening
-        self.life = channels.life(thread_id)
+        self.lifecycle = channels.lifecycle(thread_id)
         self.frames = channels.frames(thread_id)
         self.watches: set[Watch] = set()
         self.framed = 0
         self.ready: dict[str, asyncio.Future[None]] = {}
 
-    def on_life(self, data: bytes) -> None:
+    def on_lifecycle(self, data: bytes) -> None:
         if self.opening is not None:
-            self.opening.take(partial(self._open_life, data), self.missed)
+            self.opening.take(partial(self._open_lifecycle, data), self.missed)
         else:
             self._deliver(messages.decode_lifecycle_update(data))
 
-    async def _open_life(self, data: bytes, handlers: JsonHandlers) -> None:
-        life = messages.decode_lifecycle_update(data)
-        self._deliver(msgspec.structs.replace(life, body=await handlers.open_json(life.body)))
+    async def _open_lifecycle(self, data: bytes, handlers: JsonHandlers) -> None:
+        message = messages.decode_lifecycle_update(data)
+        self._deliver(msgspec.structs.replace(message, body=await handlers.open_json(message.body)))
 
-    def _deliver(self, life: messages.LifecycleUpdate) -> None:
-        update = ThreadUpdate(ev.decode(life.type, life.body), life.time)
+    def _deliver(self, message: messages.LifecycleUpdate) -> None:
+        update = ThreadUpdate(ev.decode(message.type, message.body), message.time)
         self.on_event(self.thread_id, update.event)
         for watch in tuple(self.watches):
             watch.add(update)
@@ -268,7 +268,7 @@ class Watches:
         thread = self._threads[watch.thread_id]
         try:
             async with asyncio.timeout(self._timeout):
-                await self._subscribed(thread, LIFE)
+                await self._subscribed(thread, LIFECYCLE)
                 if watch.wants_frames:
                     await self._subscribed(thread, FRAMES)
         except TimeoutError:
@@ -285,7 +285,7 @@ class Watches:
             if thread.opening is not None:
                 thread.opening.close()
             del self._threads[watch.thread_id]
-            self._unsubscribe(thread, LIFE)
+            self._unsubscribe(thread, LIFECYCLE)
             self._unsubscribe(thread, FRAMES)
         elif watch.wants_frames and not thread.framed:
             self._unsubscribe(thread, FRAMES)
@@ -305,10 +305,10 @@ class Watches:
     async def _subscribed(self, thread: _Thread, kind: str) -> None:
         task = thread.ready.get(kind)
         if task is None:
-            # life comes from the projector, which may share our process; frames never do
+            # lifecycle events come from the projector, which may share our process; frames never do
             work = (
-                self._bus.subscribe(thread.life, thread.on_life, remote=False)
-                if kind == LIFE
+                self._bus.subscribe(thread.lifecycle, thread.on_lifecycle, remote=False)
+                if kind == LIFECYCLE
                 else self._bus.subscribe(thread.frames, thread.on_frames)
             )
             task = thread.ready[kind] = asyncio.ensure_future(work)
@@ -321,8 +321,8 @@ class Watches:
             return
         task.cancel()
         work = (
-            self._bus.unsubscribe(thread.life, thread.on_life)
-            if kind == LIFE
+            self._bus.unsubscribe(thread.lifecycle, thread.on_lifecycle)
+            if kind == LIFECYCLE
             else self._bus.unsubscribe(thread.frames, thread.on_frames)
         )
         leaving = asyncio.ensure_future(work)

@@ -122,8 +122,8 @@ def _beyond(body: ThreadSearch, after: str, parameters: Parameters) -> str:
     sign = "<" if body.sort_order == "desc" else ">"
     if at.at is None:
         return f"thread_id {sign} {parameters.add(at.id, '::text')}"
-    place = f"({parameters.add(at.at, '::timestamptz')}, {parameters.add(at.id, '::text')})"
-    return f"({body.sort_by}, thread_id) {sign} {place}"
+    cursor = f"({parameters.add(at.at, '::timestamptz')}, {parameters.add(at.id, '::text')})"
+    return f"({body.sort_by}, thread_id) {sign} {cursor}"
 
 
 async def count(reads: Reads, body: ThreadCount, visible: Filter | None) -> int:

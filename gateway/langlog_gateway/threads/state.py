@@ -135,14 +135,14 @@ class ThreadState:
             if at.checkpoint_id is None:
                 return empty_state(select=select)
             ns = at.checkpoint_ns or ""
-            place = {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
-            return empty_state(place, select)
+            checkpoint = {"checkpoint_id": at.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ns}
+            return empty_state(checkpoint, select)
         graph = {name: then[name] for name in ("graph_id", "assistant_id") if then and then.get(name)}
         question = {
             **_question(thread_id, row),
             **await self._core.caller_of(request),
             **graph,
-            **_place(at),
+            **_checkpoint_members(at),
             "subgraphs": subgraphs,
         }
         if select:
@@ -171,7 +171,7 @@ class ThreadState:
         question = {
             **_question(thread_id, row),
             **await self._core.caller_of(request),
-            **_place(at),
+            **_checkpoint_members(at),
             "values": body.values,
             "metadata": {**metadata, "thread_id": thread_id},
         }
@@ -236,7 +236,7 @@ class ThreadState:
         question = {
             **_question(thread_id, row),
             **await self._core.caller_of(request),
-            **_place(at or Checkpoint()),
+            **_checkpoint_members(at or Checkpoint()),
             "limit": limit,
         }
         for name, value in (("before", before), ("metadata", metadata or None), ("select", list(select) or None)):
@@ -297,7 +297,7 @@ def _question(thread_id: str, row: Any) -> dict[str, Any]:
     }
 
 
-def _place(at: Checkpoint) -> dict[str, Any]:
+def _checkpoint_members(at: Checkpoint) -> dict[str, Any]:
     named = {
         "checkpoint_id": at.checkpoint_id,
         "checkpoint_ns": at.checkpoint_ns,
