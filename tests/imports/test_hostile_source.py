@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import json
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +17,7 @@ from aiohttp import web
 from langlog.imports import http
 from langlog.imports.api_source import ApiSource, Limits
 from langlog.imports.http import JsonServer, Refused, Unanswered
+from langlog.imports.report import Report, print_report
 from langlog.imports.source import ThreadHead, TooLarge
 
 from tests.stack.server import free_port
@@ -177,3 +182,124 @@ async def test_a_source_that_falls_silent_is_given_up(monkeypatch: pytest.Monkey
     async with source(silent) as api:
         with pytest.raises(Unanswered, match="no whole response"):
             await all_threads(api)
+
+
+WRONG: list[Any] = [1, 1.5, True, "x", [], [1], {"a": 1}]
+PLACES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "assistant": lambda v: {"/assistants/search": [{"assistant_id": v}]},
+    "version": lambda v: {"/assistants/search": [{"assistant_id": "a"}], "/assistants/a/versions": [{"version": v}]},
+    "thread id": lambda v: {"/threads/search": [{"thread_id": v}]},
+    "thread": lambda v: {f"/threads/{HEAD.id}": dict.fromkeys(("metadata", "config", "ttl", "status", "created_at"), v)},
+    "checkpoint": lambda v: {f"/threads/{HEAD.id}/history": [{"checkpoint": v}]},
+    "entry": lambda v: {
+        f"/threads/{HEAD.id}/history": [
+            {"checkpoint": {"checkpoint_id": "c"}} | dict.fromkeys(("tasks", "parent_checkpoint", "next", "metadata"), v)
+        ]
+    },
+    "task": lambda v: {
+        f"/threads/{HEAD.id}/history": [{"checkpoint": {"checkpoint_id": "c"}, "tasks": [v, {"checkpoint": v}]}]
+    },
+    "item": lambda v: {
+        "/store/namespaces": {"namespaces": [["a"]]},
+        "/store/items/search": {"items": [{"namespace": v, "key": v}]},
+    },
+    "cron": lambda v: {"/runs/crons/search": [{"cron_id": v, "enabled": v}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_value_of_a_wrong_type_is_refused_or_left_to_the_target(place: str) -> None:
+    for value in WRONG:
+        answers = PLACES[place](value)
+
+        async def answer(request: web.Request, answers: dict[str, Any] = answers) -> web.Response:
+            return web.json_response(answers.get(request.path, []))
+
+        async with source(answer) as api:
+            with contextlib.suppress(Refused, Unanswered):
+                match place:
+                    case "assistant" | "version":
+                        [_ async for _ in api.assistants()]
+                    case "thread id":
+                        await all_threads(api)
+                    case "thread":
+                        await api.thread(HEAD)
+                    case "item":
+                        [_ async for _ in api.items()]
+                    case "cron":
+                        [_ async for _ in api.crons()]
+                    case _:
+                        (await api.history(HEAD)).close()
+
+
+async def test_ids_do_not_leave_their_place_in_a_path() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.json_response({"metadata": {}})
+
+    async with source(answer) as api:
+        await api.thread(ThreadHead("../store/items?x=1#\x1b"))
+    assert asked == ["/threads/..%2Fstore%2Fitems%3Fx%3D1%23%1B?include=ttl"]
+
+
+async def test_many_subgraphs_with_short_histories_have_the_same_limit() -> None:
+    asked = 0
+
+    async def wider(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        space = ((await request.json()).get("checkpoint") or {}).get("checkpoint_ns", "")
+        tasks = [{"id": "t", "checkpoint": {"checkpoint_ns": f"{space}|{n}"}} for n in range(3)]
+        return web.json_response([{"checkpoint": {"checkpoint_id": f"c{asked}"}, "tasks": tasks}])
+
+    async with source(wider, Limits(checkpoints=100)) as api:
+        with pytest.raises(Refused, match="more than 100 checkpoints"):
+            await api.history(HEAD)
+    assert asked < 200
+
+
+def packed(size: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(b" " * 1_000_000) for _ in range(size // 1_000_000)) + packer.flush()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_packed_body_is_unpacked_no_further_than_the_limit(times: int) -> None:
+    body, encoding = packed(30_000_000), ", ".join(["gzip"] * times)
+    if times == 2:
+        body = gzip.compress(body)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"content-encoding": encoding})
+
+    async with source(answer) as api:
+        tracemalloc.start()
+        try:
+            with pytest.raises(Refused, match=r"more than 1,000,000 bytes|packed by gzip, gzip"):
+                await all_threads(api)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+
+
+async def test_a_packed_body_is_read_and_a_damaged_one_refused() -> None:
+    body = gzip.compress(json.dumps([{"thread_id": "t"}]).encode())
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"content-encoding": "gzip"})
+
+    async with source(answer) as api:
+        assert await all_threads(api) == ["t"]
+        body = b"no gzip at all"
+        with pytest.raises(Refused, match="damaged body"):
+            await all_threads(api)
+
+
+def test_a_report_writes_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("http://there", dry=False)
+    report.lost("threads", "\x1b[2Jid\r\n", "graph \x1b]0;owned\x07 is not there")
+    report.stopped = "it says \x9b31m"
+    print_report(report, as_json=False)
+    assert all(sign.isprintable() or sign == "\n" for sign in capsys.readouterr().out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -45,10 +46,10 @@ class ApiSource:
                 id = one["assistant_id"]
                 versions = [
                     version
-                    async for some in self._pages(f"/assistants/{id}/versions", {}, "version")
+                    async for some in self._pages(f"/assistants/{_in_path(id)}/versions", {}, "version")
                     for version in some
                 ]
-                versions.sort(key=lambda version: int(version["version"]))
+                versions.sort(key=lambda version: version["version"])
                 yield {
                     "assistant_id": id,
                     "versions": [_version(version) for version in versions],
@@ -72,8 +73,8 @@ class ApiSource:
             yield [ThreadHead(str(row["thread_id"]), row.get("updated_at")) for row in page]
 
     async def thread(self, head: ThreadHead) -> Thread:
-        row = _object(await self._server.call("GET", f"/threads/{head.id}?include=ttl"), "thread")
-        metadata = row.get("metadata") or {}
+        row = _object(await self._server.call("GET", f"/threads/{_in_path(head.id)}?include=ttl"), "thread")
+        metadata = _object(row.get("metadata") or {}, "metadata")
         status = row.get("status")
         ttl = row.get("ttl") if isinstance(row.get("ttl"), dict) else None
         body: Row = {
@@ -127,7 +128,7 @@ class ApiSource:
             if before:
                 body["before"] = {"configurable": {"checkpoint_id": before, "checkpoint_ns": namespace}}
             try:
-                page = await self._server.call("POST", f"/threads/{thread_id}/history", body)
+                page = await self._server.call("POST", f"/threads/{_in_path(thread_id)}/history", body)
             except Refused as error:
                 if error.status == 413 and size > 1:
                     size = max(1, size // 4)
@@ -137,9 +138,11 @@ class ApiSource:
                 raise Refused(502, f"the source answers the history of {thread_id} with no list")
             fresh = 0
             for entry in page:
-                address = (entry.get("checkpoint") or {}) if isinstance(entry, dict) else {}
-                id = address.get("checkpoint_id") or (entry.get("checkpoint_id") if isinstance(entry, dict) else None)
-                if not isinstance(id, str):
+                address = entry.get("checkpoint") if isinstance(entry, dict) else None
+                id = address.get("checkpoint_id") if isinstance(address, dict) else None
+                if id is None and isinstance(entry, dict):
+                    id = entry.get("checkpoint_id")
+                if not isinstance(id, str) or not id:
                     raise Refused(
                         502, f"the source answers the history of {thread_id} with an entry without checkpoint_id"
                     )
@@ -149,12 +152,12 @@ class ApiSource:
                 fresh += 1
                 before = id
                 below.append(_add(history, entry, id, namespace))
+            if len(history.checkpoints) > self._limits.checkpoints:
+                raise Refused(502, f"it has more than {self._limits.checkpoints:,} checkpoints")
             if not page or len(page) < size:
                 return below
             if not fresh:
                 raise Refused(502, f"the source gives the same page of the history of {thread_id} again and again")
-            if len(history.checkpoints) > self._limits.checkpoints:
-                raise Refused(502, f"it has more than {self._limits.checkpoints:,} checkpoints")
 
     async def items(self) -> AsyncIterator[Row]:
         async for page in self._pages("/store/namespaces", {"max_depth": 1}, None, "namespaces"):
@@ -210,11 +213,29 @@ class ApiSource:
 
 
 def _key(member: str | None) -> Callable[[Any], Any]:
+    """Of a row, its id. That raises KeyError and TypeError where the row has none of the right type."""
     if member is None:
         return lambda row: ".".join(row)
     if member == "key":
-        return lambda row: (*row["namespace"], row["key"])
-    return lambda row: row[member]
+        return lambda row: (*map(_text, row["namespace"]), _text(row["key"]))
+    return lambda row: _number(row[member]) if member == "version" else _text(row[member])
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _in_path(id: str) -> str:
+    """A part of a path, whatever is in it."""
+    return quote(id, safe="")
 
 
 def _version(row: Row) -> Row:
@@ -230,7 +251,8 @@ def _object(answer: Any, what: str) -> Row:
 
 def _add(history: History, entry: Row, id: str, namespace: str) -> list[str]:
     """Keeps an entry. Returns the namespaces of its tasks."""
-    tasks = [task for task in entry.get("tasks") or [] if isinstance(task, dict)]
+    given = entry.get("tasks")
+    tasks = [task for task in given if isinstance(task, dict)] if isinstance(given, list) else []
     parent = entry.get("parent_checkpoint") if isinstance(entry.get("parent_checkpoint"), dict) else None
     parent_id = parent.get("checkpoint_id") if parent else None
     here = {"checkpoint_id": id, "checkpoint_ns": namespace}

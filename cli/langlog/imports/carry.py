@@ -69,7 +69,7 @@ class Carrying:
     async def _assistants(self, graphs: Held) -> None:
         async for one in self._source.assistants():
             id = one["assistant_id"]
-            unknown = sorted({v.get("graph_id") for v in one["versions"]} - set(graphs.graphs))
+            unknown = sorted({str(v.get("graph_id")) for v in one["versions"]} - set(graphs.graphs))
             if unknown:
                 self._report.lost("assistants", id, _no_graph(unknown[0], graphs.graphs))
                 continue

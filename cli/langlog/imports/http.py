@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -22,7 +23,11 @@ TRIES = 6
 PAUSE_S, PAUSE_MAX_S = 0.5, 15.0
 """Before a request is repeated; doubled each time."""
 DETAIL_CHARACTERS_MAX = 300
-JSON = {"content-type": "application/json"}
+JSON = {"content-type": "application/json", "accept-encoding": "gzip"}
+GZIP = 31
+"""For zlib: a gzip header, and the largest window (RFC 1952)."""
+PIECE_BYTES = 1_000_000
+"""Of one step of unpacking."""
 
 
 class Unanswered(Exception):
@@ -97,7 +102,7 @@ class JsonServer:
                     f"the {self._name} {self.url} redirects {method} {path.partition('?')[0]} to {target}: name that address in {self._option}",
                 )
             data = bytearray()
-            async for piece in answer.aiter_bytes():
+            async for piece in self._unpacked(answer, f"{method} {path.partition('?')[0]}"):
                 data += piece
                 if len(data) > self._most:
                     raise Refused(
@@ -105,6 +110,31 @@ class JsonServer:
                         f"the {self._name} {self.url} answers {method} {path.partition('?')[0]} with more than {self._most:,} bytes",
                     )
             return answer.status_code, answer.reason_phrase, bytes(data)
+
+    async def _unpacked(self, answer: httpx.Response, what: str) -> AsyncIterator[bytes]:
+        """The body in pieces, however far it unpacks: httpx unpacks all that has arrived at once, also what is packed several times."""
+        packed = answer.headers.get("content-encoding", "identity").strip().lower()
+        if packed not in ("identity", "gzip", "x-gzip"):
+            raise Refused(
+                httpx.codes.BAD_GATEWAY,
+                f"the {self._name} {self.url} answers {what} packed by {_line(packed)}, which was not asked for",
+            )
+        if packed == "identity":
+            async for piece in answer.aiter_raw():
+                yield piece
+            return
+        unpacking = zlib.decompressobj(GZIP)
+        try:
+            async for piece in answer.aiter_raw():
+                while piece and not unpacking.eof:
+                    yield unpacking.decompress(piece, PIECE_BYTES)
+                    piece = unpacking.unconsumed_tail
+        except zlib.error as error:
+            raise Refused(
+                httpx.codes.BAD_GATEWAY, f"the {self._name} {self.url} answers {what} with a damaged body: {error}"
+            ) from None
+        if not unpacking.eof:
+            raise httpx.RemoteProtocolError("the packed body ends too early")
 
     def _read(self, what: str, status: int, reason: str, data: bytes) -> Any:
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 import msgspec
+from langlog_backbone.process.activity import shown_in_line
 
 Kind = Literal["assistants", "threads", "checkpoints", "items", "crons"]
 KINDS: tuple[Kind, ...] = ("assistants", "threads", "checkpoints", "items", "crons")
@@ -14,6 +15,7 @@ Outcome = Literal["imported", "unchanged", "refused"]
 ISSUES_MAX = 10_000
 """Problems that are kept; the others are counted."""
 ISSUES_SHOWN = 20
+ID_CHARACTERS_MAX, REASON_CHARACTERS_MAX = 200, 2_000
 
 
 class Issue(msgspec.Struct):
@@ -94,11 +96,15 @@ def print_report(report: Report, *, as_json: bool) -> None:
         by_reason.setdefault((not issue.lost, issue.kind, issue.reason), []).append(issue.id)
     for (partly, name, reason), ids in sorted(by_reason.items())[:ISSUES_SHOWN]:
         more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
-        click.echo(f"{'in part' if partly else 'not carried over'}: {name} {ids[0]}{more}: {reason}")
+        # ids and reasons are the source's words: none of them may write to a terminal what it obeys
+        problem = (
+            f"{name} {shown_in_line(ids[0], ID_CHARACTERS_MAX)}{more}: {shown_in_line(reason, REASON_CHARACTERS_MAX)}"
+        )
+        click.echo(f"{'in part' if partly else 'not carried over'}: {problem}")
     left = len(by_reason) - ISSUES_SHOWN
     if left > 0 or report.more_issues:
         click.echo(f"{max(left, 0) + report.more_issues:,} more reasons: see --json")
     for remark in report.remarks:
         click.echo(remark)
     if report.stopped is not None:
-        click.echo(f"stopped: {report.stopped}")
+        click.echo(f"stopped: {shown_in_line(report.stopped, REASON_CHARACTERS_MAX)}")
