@@ -254,3 +254,57 @@ async def test_nothing_is_left_open_after_stop(settings: Settings) -> None:
 
 def fd_exists(fd: str) -> bool:
     return Path(f"/proc/self/fd/{fd}").exists()
+
+
+DAMAGED = {
+    "no frame after its header": zstandard.FRAME_HEADER + b"\x60\x10\x00garbage",
+    "a frame of 1 TB": zstandard.FRAME_HEADER + b"\xe0" + (2**40).to_bytes(8, "little") + b"\x01\x00\x00",
+    "a dictionary of a later langlog": zstandard.FRAME_HEADER + b"\x21\x63\x10\x01\x00\x00",
+    "nothing": b"",
+    "one byte": b"\x00",
+    "headers of another type": b"\x00\x05\xff\xff\xff\xff\xff",
+    "headers that are no text": b"\x00\x05\x81\xa1\xff\xa1\xff",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+async def test_a_damaged_record_is_a_fault_for_each_reader_and_none_waits_without_end(
+    settings: Settings, open_started: OpenLog, damage: str
+) -> None:
+    mine, others = await open_started(settings), await open_started(settings)
+    async with stopped_after(others.reader(["commands"])) as live:
+        (position,) = await mine.append([record("a", b"first")])
+        await take(live, 1)
+        waiting = asyncio.create_task(live.read())
+        await asyncio.sleep(0)  # it is at the tail and waits
+        with sqlite3.connect(path_of(settings)) as db:
+            db.execute(
+                "CREATE TRIGGER damage AFTER INSERT ON records BEGIN "
+                f"UPDATE records SET headers = x'', value = x'{DAMAGED[damage].hex()}' WHERE seq = NEW.seq; END"
+            )
+        db.close()
+        await mine.append([record("a", b"second")])
+        with pytest.raises(LogFault, match=r"with the key a, is damaged or of a newer langlog"):
+            async with asyncio.timeout(60):
+                await waiting
+    async with stopped_after(others.reader(["commands"])) as late:
+        with pytest.raises(LogFault, match=r"is damaged"):
+            await late.read()
+    with pytest.raises(LogFault, match=r"is damaged"):
+        await others.fetch("commands", position.partition, [1])
+
+
+async def test_damaged_pages_are_a_fault(settings: Settings, open_started: OpenLog) -> None:
+    log = await open_started(settings)
+    await log.append([record("a", os.urandom(3_000)) for _ in range(100)])
+    await log.stop()
+    with sqlite3.connect(path_of(settings)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    size = path_of(settings).stat().st_size
+    with path_of(settings).open("r+b") as file:  # all but the page with the names of the tables
+        file.seek(4_096)
+        file.write(bytes(size - 4_096))
+    with pytest.raises(LogFault, match=r"is damaged|not a log of langlog"):
+        log = await open_started(settings)
+        await log.end_offsets("commands")

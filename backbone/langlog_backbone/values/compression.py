@@ -25,12 +25,16 @@ SMALL_LEVEL = 3
 """With the dictionary: a record of 800 bytes takes 4 µs, and 1 µs back."""
 WORTH = 0.9
 """Kept only when it is at most this share of the plain size; what is compressed already grows."""
+RESTORED_BYTES_MAX = 2**30
+"""A frame that says that it holds more is damaged: nothing of that size is written, and its size would be allocated first."""
 DICTIONARY = 1
 """The one to write with. Its number is in each frame that needs it."""
 
 _MAGIC = zstandard.FRAME_HEADER
 _NUMBER_FLAG = 0b11
 """Bits of a frame's descriptor that say whether it names a dictionary (RFC 8878, section 3.1.1.1.1)."""
+_LARGE_FLAG = 0b1000_0000
+"""… and that its size takes four or eight bytes."""
 _local = threading.local()
 
 
@@ -59,7 +63,12 @@ def restored(data: bytes) -> bytes:
     """The bytes that were given to `compressed`. Raises zstandard.ZstdError for a damaged frame, or one of a later langlog."""
     if not data.startswith(_MAGIC):
         return data
-    number = zstandard.get_frame_parameters(data).dict_id if len(data) > 4 and data[4] & _NUMBER_FLAG else 0
+    number = 0
+    if len(data) > 4 and data[4] & (_NUMBER_FLAG | _LARGE_FLAG):
+        frame = zstandard.get_frame_parameters(data)
+        number = frame.dict_id
+        if RESTORED_BYTES_MAX < frame.content_size < zstandard.CONTENTSIZE_ERROR:
+            raise zstandard.ZstdError(f"a frame says that it holds {frame.content_size:,} bytes")
     try:
         decompressor = _local.decompressors[number]
     except (AttributeError, KeyError):

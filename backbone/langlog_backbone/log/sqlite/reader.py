@@ -344,6 +344,12 @@ class SqliteReader:
             self._queue.append(record)
             self._size += len(record.value) + RECORD_OVERHEAD
 
+    def leave(self) -> None:
+        """Leave the tail, and go on by queries of its own."""
+        self._leave_tail()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     def _leave_tail(self) -> None:
         self._live = False
         self._source.detach(self)

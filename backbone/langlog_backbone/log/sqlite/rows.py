@@ -12,9 +12,10 @@ from __future__ import annotations
 import struct
 
 import msgspec
+import zstandard
 
 from ...values.compression import LARGE_BYTES, compressed, compressed_small, restored
-from ..port import NewRecord
+from ..port import LogFault, NewRecord
 
 SUBJECT = "ce_subject"
 AS_KEY = 0x8000
@@ -58,13 +59,19 @@ def value_of(body: StoredBody) -> bytes:
 
 
 def read_body(key: str, headers: bytes, value: bytes) -> tuple[dict[str, str], bytes]:
-    """Headers and value of a row. Raises zstandard.ZstdError and msgspec.MsgspecError where the row is damaged."""
-    whole = restored(value)
-    if headers:
-        return _unpack(headers), whole
-    (start,) = _LENGTH.unpack_from(whole)
-    end = 2 + (start & ~AS_KEY)
-    members = _unpack(whole[2:end])
+    """Headers and value of a row. Raises LogFault where the row is damaged, or of a later langlog."""
+    try:
+        whole = restored(value)
+        if headers:
+            return _unpack(headers), whole
+        (start,) = _LENGTH.unpack_from(whole)
+        end = 2 + (start & ~AS_KEY)
+        members = _unpack(whole[2:end])
+    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, struct.error) as error:
+        raise LogFault(
+            f"a record of the embedded log, with the key {key}, is damaged or of a newer langlog ({error}): start that one, or "
+            "restore a backup"
+        ) from None
     if start & AS_KEY:
         members[SUBJECT] = key
     return members, whole[end:]

@@ -30,6 +30,7 @@ from ..partitioner import partition_of
 from ..port import (
     FAILURE_KEPT_S,
     Assignment,
+    LogFault,
     LogUnavailable,
     NewRecord,
     Position,
@@ -221,6 +222,8 @@ class SqliteLog:
                 return work(db)
             except sqlite3.OperationalError as error:
                 raise LogUnavailable(f"the log cannot be read: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise LogFault(f"the log {self._path} is damaged ({error}): restore a backup") from None
 
         return asyncio.get_running_loop().run_in_executor(self._reading, read)
 
@@ -285,6 +288,11 @@ class SqliteLog:
             logger.error("log.read_failed", path=str(self._path), error=str(error))
             # nothing signals that the file can be read again
             self._pulling = asyncio.get_running_loop().call_later(READ_AGAIN_S, self._woken)
+            return
+        except LogFault:
+            # each meets it again by a query of its own, and says so to its caller
+            for reader in tuple(self._live):
+                reader.leave()
             return
         self._hand_over(fetched.rows, fetched.seen)
         if fetched.more:
