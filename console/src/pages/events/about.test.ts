@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { AuditEvent } from "../../api/types";
+import type { AuditEvent, Json } from "../../api/types";
 import { causeKey, command, summary } from "./about";
 
 const event = (type: string, data: AuditEvent["data"], run: string | null = "r1"): AuditEvent => ({
@@ -11,7 +11,7 @@ const event = (type: string, data: AuditEvent["data"], run: string | null = "r1"
 test("an event is said in one line, whatever its body is", () => {
   assert.equal(summary(event("checkpoint.writes", { node: "plan", writes: [{ channel: "done" }, { channel: "branch:to:x" }] })), "plan wrote done");
   assert.equal(summary(event("checkpoint.written", { namespace: "work:1", metadata: { step: 2 }, changed: { total: 4 }, bytes: 1500 })), "work: step 2, changed total (1.5 kB)");
-  const steps: AuditEvent["data"] = [{ type: "langlog.checkpoint.writes.v1", node: "plan", writes: [{ channel: "done" }] }, { type: "langlog.checkpoint.written.v1", namespace: "", metadata: { step: 1 }, changed: { done: 4 }, bytes: 90 }];
+  const steps: Json[] = [{ type: "langlog.checkpoint.writes.v1", node: "plan", writes: [{ channel: "done" }] }, { type: "langlog.checkpoint.written.v1", namespace: "", metadata: { step: 1 }, changed: { done: 4 }, bytes: 90 }];
   assert.equal(summary(event("checkpoint.steps", { steps })), "plan wrote done; step 1, changed done (90 B)");
   assert.equal(summary(event("run.created", null)), "sealed, or no longer in the log");
   assert.equal(summary(event("new.type", {})), "");
