@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_KAFKA_CERT_FILE: PEM file of the client certificate, for brokers that require one."""
     kafka_key_file: str = ""
     """LANGLOG_KAFKA_KEY_FILE: PEM file of the client certificate's private key."""
+    kafka_compression: str = "none"
+    """LANGLOG_KAFKA_COMPRESSION: How batches of records are compressed on Kafka: none, gzip, lz4 or zstd. May be changed at any time;
+    readers take every kind."""
 
     topic_prefix: str = ""
     """LANGLOG_TOPIC_PREFIX: Prefix of every topic and consumer group name; dots and dashes are allowed."""
@@ -305,6 +308,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "kafka_ca_file": ("LANGLOG_KAFKA_CA_FILE",),
     "kafka_cert_file": ("LANGLOG_KAFKA_CERT_FILE",),
     "kafka_key_file": ("LANGLOG_KAFKA_KEY_FILE",),
+    "kafka_compression": ("LANGLOG_KAFKA_COMPRESSION",),
     "topic_prefix": ("LANGLOG_TOPIC_PREFIX",),
     "partitions": ("LANGLOG_PARTITIONS",),
     "replication_factor": ("LANGLOG_REPLICATION_FACTOR",),

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from ...process.settings import Settings
 from ...time.sources import monotonic
+from ..port import LogFault
 from .security import security_options
 from .sharing import Sharing
 
@@ -32,6 +33,7 @@ REQUEST_TIMEOUT_S = 30.0
 HEARTBEAT_MS = 250
 """A member learns of a rebalance with its next heartbeat: a partition without an owner waits for this."""
 NEVER_MS = 2**31 - 1
+COMPRESSIONS = ("none", "gzip", "lz4", "zstd")
 QUIET_S = 1.0
 """After this long without a complaint, a success means that the trouble is over."""
 
@@ -42,13 +44,26 @@ def batch_bytes(settings: Settings) -> int:
     return settings.max_record_bytes + ENVELOPE_BYTES // 2
 
 
+def compression_type(settings: Settings) -> str | None:
+    """As aiokafka's producer takes it. Raises LogFault for one that is not known."""
+    chosen = settings.kafka_compression.lower()
+    if chosen not in COMPRESSIONS:
+        raise LogFault(
+            f"LANGLOG_KAFKA_COMPRESSION must be one of {', '.join(COMPRESSIONS)}, not {settings.kafka_compression!r}"
+        )
+    return None if chosen == "none" else chosen
+
+
 def producer_options(settings: Settings) -> dict[str, Any]:
+    """Raises LogFault for settings that cannot be meant."""
     return {
         "acks": "all",
         "enable_idempotence": True,
         # what gathers while a request is under way is the next batch
         "linger_ms": 0,
         "max_batch_size": batch_bytes(settings),
+        # of a whole batch, which mostly is what one command led to (KIP-110 for zstd)
+        "compression_type": compression_type(settings),
         "max_request_size": settings.max_record_bytes + ENVELOPE_BYTES,
         "request_timeout_ms": int(min(REQUEST_TIMEOUT_S, settings.append_deadline_s) * 1000),
         "client_id": "langlog",
