@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -120,10 +121,53 @@ def test_the_schema_knows_every_value_and_no_others() -> None:
         ("postgres.existingSecret=", "postgres.uri and postgres.existingSecret are empty"),
         ("redis.existingSecret=", "redis.uri and redis.existingSecret are empty"),
         ("ingress.enabled=true", "ingress.hosts is empty"),
+        ("ingress.enabled=true,ingress.hosts={http://x}", "/ingress/hosts/0"),
+        ("ingress.enabled=true,ingress.hosts={x.example},ingress.path=/x", "set settings.MOUNT_PREFIX to the same"),
+        ("settings=null", "settings"),
+        ("probes.liveness=null", "liveness"),
+        ("image.repository=A B", "/image/repository"),
+        ("fullnameOverride=9_A", "/fullnameOverride"),
+        ("ports.http=8080", "ports.http and ports.health are both 8080"),
+        ("commonLabels.app\\.kubernetes\\.io/name=x", "invalid propertyName 'app.kubernetes.io/name'"),
+        ("gateway.podDisruptionBudget.maxUnavailable=0", "/gateway/podDisruptionBudget/maxUnavailable"),
+        ("gateway.podDisruptionBudget.minAvailable=2", "no node with one of them could be emptied"),
+        ("gateway.autoscaling.by=hpa,gateway.autoscaling.minReplicas=11", "maxReplicas (10) is below minReplicas (11)"),
+        ("gateway.autoscaling.by=hpa,gateway.resources.requests.cpu=null", "gateway.resources.requests.cpu is empty"),
+        ("gateway.autoscaling.by=keda,gateway.autoscaling.cpu=0", "every figure to go by is 0"),
+        ("projector.replicas=33", "more than kafka.partitions (32) have nothing to do"),
     ],
 )
 def test_helm_refuses_wrong_values_with_what_is_wrong(wrong: str, message: str) -> None:
     assert message in helm("template", "agents", CHART, *COMMON, "--set", wrong, fails=True)
+
+
+@pytest.mark.parametrize("release", ["123", "1e5", "true", "null", "0x1f", "a.b", "a" * 53])
+def test_every_name_that_helm_allows_for_a_release_makes_sound_objects(release: str) -> None:
+    """Labels stay texts, and names of Services begin with a letter and hold no dot."""
+    text = helm("template", release, CHART, *COMMON, "--set-string", "postgres.existingSecret=123")
+    for one in filter(None, yaml.safe_load_all(text)):
+        schema = kubernetes_schema(KUBERNETES[-1], one["apiVersion"], one["kind"])
+        assert not list(jsonschema.Draft202012Validator(schema).iter_errors(one)), one["metadata"]["name"]
+        assert None not in list(leaves(one))
+        assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+        assert re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", one["metadata"]["name"])
+
+
+def test_releases_with_long_names_share_no_object() -> None:
+    def names(release: str) -> set[str]:
+        objects = yaml.safe_load_all(helm("template", release, CHART, *COMMON))
+        return {one["metadata"]["name"] for one in objects if one}
+
+    assert not names("agents-of-the-customers-in-production-eu-1") & names("agents-of-the-customers-in-production-eu-2")
+    assert not names("agents.one") & names("agents-one")
+
+
+def test_defaults_that_a_platform_sets_itself_can_be_removed() -> None:
+    """OpenShift gives each namespace users of its own."""
+    gone = "podSecurityContext=null,securityContext=null,tmp=null,gateway.resources=null"
+    for one in filter(None, yaml.safe_load_all(helm("template", "a", CHART, *COMMON, "--set", gone))):
+        assert None not in list(leaves(one))
+        assert "securityContext" not in str(one)
 
 
 def test_more_projectors_than_partitions_are_refused() -> None:

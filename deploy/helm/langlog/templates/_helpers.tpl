@@ -1,9 +1,17 @@
 {{- define "langlog.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 40 | trimSuffix "-" -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- /* names of Services begin with a letter and have no dots, those of releases may */ -}}
+{{- if not (regexMatch "^[a-z]" $full) -}}{{- $full = printf "%s-%s" $name .Release.Name -}}{{- end -}}
+{{- $sound := replace "." "-" $full -}}
+{{- /* a digest keeps apart what was cut or replaced */ -}}
+{{- if or (gt (len $sound) 40) (ne $sound $full) -}}
+{{- $sound = printf "%s-%s" ($sound | trunc 31 | trimSuffix "-") ($full | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- $sound -}}
 {{- end -}}
 {{- end -}}
 
@@ -14,8 +22,8 @@ projector {{ if .Values.decider.enabled }}decider {{ end }}executor scheduler ga
 
 {{/* Labels that select pods. Takes (dict "root" $ "service" name); without a service: of all pods. */}}
 {{- define "langlog.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .service }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
@@ -146,16 +154,16 @@ http://{{ include "langlog.gatewayHost" . }}:{{ int .Values.ports.http }}{{ .Val
 {{- define "langlog.secretEnv" -}}
 {{- $full := include "langlog.fullname" . -}}
 - name: DATABASE_URI
-  valueFrom: {secretKeyRef: {name: {{ .Values.postgres.existingSecret | default $full }}, key: {{ ternary .Values.postgres.key "DATABASE_URI" (ne .Values.postgres.existingSecret "") }}}}
+  valueFrom: {secretKeyRef: {name: {{ .Values.postgres.existingSecret | default $full | quote }}, key: {{ ternary .Values.postgres.key "DATABASE_URI" (ne .Values.postgres.existingSecret "") | quote }}}}
 - name: REDIS_URI
-  valueFrom: {secretKeyRef: {name: {{ .Values.redis.existingSecret | default $full }}, key: {{ ternary .Values.redis.key "REDIS_URI" (ne .Values.redis.existingSecret "") }}}}
+  valueFrom: {secretKeyRef: {name: {{ .Values.redis.existingSecret | default $full | quote }}, key: {{ ternary .Values.redis.key "REDIS_URI" (ne .Values.redis.existingSecret "") | quote }}}}
 {{- if or .Values.deploymentSecret.value .Values.deploymentSecret.existingSecret }}
 - name: LANGLOG_SECRET
-  valueFrom: {secretKeyRef: {name: {{ .Values.deploymentSecret.existingSecret | default $full }}, key: {{ ternary .Values.deploymentSecret.key "LANGLOG_SECRET" (ne .Values.deploymentSecret.existingSecret "") }}}}
+  valueFrom: {secretKeyRef: {name: {{ .Values.deploymentSecret.existingSecret | default $full | quote }}, key: {{ ternary .Values.deploymentSecret.key "LANGLOG_SECRET" (ne .Values.deploymentSecret.existingSecret "") | quote }}}}
 {{- end }}
 {{- if hasPrefix "SASL" .Values.kafka.security }}
 - name: LANGLOG_KAFKA_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .Values.kafka.sasl.existingSecret | default $full }}, key: {{ ternary .Values.kafka.sasl.key "LANGLOG_KAFKA_PASSWORD" (ne .Values.kafka.sasl.existingSecret "") }}}}
+  valueFrom: {secretKeyRef: {name: {{ .Values.kafka.sasl.existingSecret | default $full | quote }}, key: {{ ternary .Values.kafka.sasl.key "LANGLOG_KAFKA_PASSWORD" (ne .Values.kafka.sasl.existingSecret "") | quote }}}}
 {{- end }}
 {{- end -}}
 
