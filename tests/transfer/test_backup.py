@@ -56,6 +56,7 @@ async def test_a_backup_is_continued_and_restored_into_an_empty_log(
     assert (taken.records, taken.before) == (101, 196)
     assert (await backed_up(settings, folder)).records == 0
     assert await restored(folder, empty) == Restored(297, 0, 0)
+    assert await restored(folder, empty) == Restored(0, 297, 0)  # killed after the log was complete, it is run again
     assert await everything(empty) == await everything(settings)
 
 

@@ -127,8 +127,10 @@ BACKUPS = sorted((Path(__file__).parent / "backups").glob("*.tar"))
 @pytest.mark.parametrize("path", BACKUPS, ids=lambda path: path.stem)
 def test_a_backup_of_an_earlier_version_is_restored_and_lives_on(path: Path, tmp_path: Path) -> None:
     server = LiveServer(PROJECT, tmp_path, {"LANGLOG_PARTITIONS": "2"} | ENCRYPTED)
+    good(langlog(server, "restore", str(path), "--log-only"))  # as far as a restore that is killed while it folds
     done = good(langlog(server, "restore", str(path)))
     assert "It is whole." in done.out and "cannot be folded" not in done.err
+    assert "Restored 0 records" in done.out and "Folded" in done.out
     with server.up():
         [asking] = call(server, "POST", "/threads/search", {"status": "interrupted"})
         answer = {"assistant_id": "asking", "command": {"resume": {"approved": True}}}

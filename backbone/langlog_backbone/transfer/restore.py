@@ -109,15 +109,15 @@ async def restore(
     Raises BackupFault, DifferentContent, OtherKeys, LogFault, LogUnavailable, StartError, OSError.
     """
     starts, ends = spans(backup)
-    there = await ends_of(target.log)
-    held = sum(there.values())
-    if held and not target.incomplete and not add:
+    there, begun = await ends_of(target.log), await starts_of(target.log)
+    held = count(begun, there)
+    # a target that ends where the backup does is one whose restore was killed while it folded: it is compared below
+    if held and there != ends and not target.incomplete and not add:
         raise BackupFault(
             f"the target holds {held:,} records: restore into an empty one, or use --add if it holds the beginning of this backup"
         )
     if there.keys() != ends.keys():
         raise BackupFault("the target has other topics or partitions than the backed up log")
-    begun = await starts_of(target.log)
     resume = {partition: max(start, there[partition]) for partition, start in starts.items()}
     for partition, end in sorted(ends.items()):
         if resume[partition] > end or starts[partition] < min(begun[partition], there[partition]):
