@@ -48,6 +48,11 @@ NAMES = {
     ),
     "langgraph": (
         "langgraph.pregel._algo:task_path_str",
+        "langgraph.pregel._checkpoint:empty_checkpoint",
+        "langgraph.pregel._read:PregelNode",
+        "langgraph.pregel._write:ChannelWrite",
+        "langgraph.pregel._write:ChannelWriteEntry",
+        "langgraph.pregel._write:PASSTHROUGH",
         "langgraph.types:Command._update_as_tuples",
     ),
     "langgraph-checkpoint": (

@@ -19,9 +19,7 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from langgraph.channels.delta import DeltaChannel
 from langgraph.channels.named_barrier_value import NamedBarrierValue, NamedBarrierValueAfterFinish
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel._algo import task_path_str
 from langgraph.pregel._checkpoint import empty_checkpoint
 from langgraph.pregel._write import PASSTHROUGH, ChannelWrite, ChannelWriteEntry
@@ -29,6 +27,7 @@ from langgraph.types import Interrupt, Send
 from pydantic import BaseModel
 
 from ..values import encoding
+from ..values.library_features import DeltaChannel, DeltaSnapshot
 from .imported_values import ValueReader
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class ImportedHistory:
             if channel not in parent.versions or parent.values.get(channel, msgspec.UNSET) != value:
                 versions[channel] = changed[channel] = version
             read = self._values.read(value, spec)
-            values[channel] = _DeltaSnapshot(read) if isinstance(spec, DeltaChannel) else read
+            values[channel] = DeltaSnapshot(read) if isinstance(spec, DeltaChannel) else read
         for channel in [c for c in parent.values if c not in shown]:
             versions.pop(channel, None)
         barriers = self._barriers(parent)
@@ -347,7 +346,7 @@ def _position_of(stored: CheckpointTuple, entry: Entry | None) -> Position:
 
 
 def _as_shown(value: Any) -> Any:
-    return msgspec.json.decode(encoding.encode(value.value if isinstance(value, _DeltaSnapshot) else value))
+    return msgspec.json.decode(encoding.encode(value.value if isinstance(value, DeltaSnapshot) else value))
 
 
 def _names(entry: Entry) -> list[str]:

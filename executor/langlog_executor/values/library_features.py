@@ -5,6 +5,7 @@
 | `RunControl`, `GraphDrained` | langgraph 1.2 | a worker that stops waits for its runs, and hands over what has not ended in time |
 | ``version="v2"`` of `Pregel.astream` | langgraph 1.1 | protocol streams are read in the first form |
 | `DeltaChannelHistory` | langgraph-checkpoint 4.1 | no graph has delta channels |
+| `DeltaChannel`, its snapshots | langgraph 1.2 | no graph has delta channels |
 | `validate_op_namespace` | langgraph-checkpoint 4.3 | the same rule, written here |
 | `langgraph_sdk.runtime` | langgraph-sdk 0.3.6 | no factory of a graph can ask for a `ServerRuntime` |
 
@@ -39,6 +40,17 @@ def _optional(module: str, name: str | None = None) -> Any:
     except ImportError:
         return None
     return imported if name is None else getattr(imported, name, None)
+
+
+class _NeverMade:
+    """The replacement for `DeltaChannel` and its snapshots where langgraph has none."""
+
+    def __init__(self, value: Any) -> None:
+        raise NotImplementedError("this release of langgraph has no delta channels")
+
+
+DeltaChannel: Any = _optional("langgraph.channels.delta", "DeltaChannel") or _NeverMade
+DeltaSnapshot: Any = _optional("langgraph.checkpoint.serde.types", "_DeltaSnapshot") or _NeverMade
 
 
 class _NeverDrained(Exception):
