@@ -21,6 +21,7 @@ from langlog_backbone.time.clock import iso, new_id, now, now_iso
 from langlog_schemas import events
 from langlog_schemas.runs import results as run_results
 from langlog_schemas.runs.results import RunResult
+from msgspec.structs import astuple
 
 if TYPE_CHECKING:
     from langlog_schemas.messages import Task
@@ -228,6 +229,9 @@ class RunRecords:
             self._io.post(self._start)
 
     def _gather(self, event: _Checkpoint) -> None:
+        for member in astuple(event):
+            if isinstance(member, str):
+                member.encode()  # raised here, in the node that chose the id, and not at the append of all that was gathered
         time = now()
         with self._lock:
             self._emitted += 1
