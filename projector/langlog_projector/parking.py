@@ -53,7 +53,7 @@ class DeadLetterChanges:
             envelope.type_of(headers),
             "behind" if error is None else "bad",
             error,
-            msgspec.json.encode(headers).decode(),
+            msgspec.json.encode(headers, order="sorted").decode(),  # logs keep them in different orders
             record.value,
             _time(headers),
         )
