@@ -84,8 +84,16 @@ class CopyTarget(KafkaLog):
                 for _, code, *_ in response.topic_error_codes:
                     if code != 0 and for_code(code) is not UnknownTopicOrPartitionError:
                         raise LogFault(f"topic {self._stored(UNFINISHED)} cannot be deleted: {for_code(code).__name__}")
+                await self._deleted(admin, self._stored(UNFINISHED))
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka did not end the copy: {error or 'no answer'}") from None
+
+    async def _deleted(self, admin: AIOKafkaAdminClient, topic: str) -> None:
+        """Wait until brokers no longer list a topic: they answer before they have deleted it, and signal nothing when they have."""
+        while True:
+            if topic not in await admin.list_topics():
+                return
+            await asyncio.sleep(APPLIED_PAUSE_S)
 
     async def begin_at(self, starts: Mapping[TopicPartition, int]) -> None:
         """Partitions begin at these offsets. Of each, everything below is deleted. Raises LogFault, LogUnavailable, AppendUnknown."""
