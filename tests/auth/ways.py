@@ -63,6 +63,7 @@ NEEDS: dict[str, Need] = {
     "PATCH /runs/crons/{cron_id}": "cron",
     "DELETE /runs/crons/{cron_id}": "cron",
     "POST /runs/crons/{cron_id}/fire": "cron",
+    "GET /runs/crons/{cron_id}/firings": "cron",
     "GET /threads/{thread_id}/runs": "read",
     "POST /threads/{thread_id}/runs": "create_run",
     "POST /threads/{thread_id}/runs/wait": "create_run",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langgraph_sdk import get_sync_client
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.console.browser import Console
 from tests.console.conftest import PROJECT
@@ -107,13 +107,20 @@ def test_tab_leads_to_everything_and_shows_where_it_is(opened: Callable[..., Con
     assert page.evaluate(MISSED) == []
 
 
+def focus_a_row(page: Page) -> None:
+    """By the key for the next row, once the page listens to it."""
+    while not page.locator(".whole-row:focus").count():
+        page.keyboard.press("j")
+        page.wait_for_timeout(50)
+
+
 def test_rows_open_by_enter_and_panes_close_by_escape(
     filled: tuple[LiveServer, dict[str, str]], open_console: Callable[..., Console]
 ) -> None:
     server, _ = filled
     page = open_console(server.url).open("log?type=run.")
     expect(page.get_by_role("row")).not_to_have_count(1)
-    page.keyboard.press("j")
+    focus_a_row(page)
     page.keyboard.press("Enter")
     pane = page.get_by_role("complementary", name="Record")
     expect(pane).to_be_visible()
@@ -123,7 +130,7 @@ def test_rows_open_by_enter_and_panes_close_by_escape(
     page.keyboard.press("u")
     expect(page).to_have_url(re.compile("/console/runs$"))
     expect(page.get_by_role("row")).not_to_have_count(1)
-    page.keyboard.press("j")
+    focus_a_row(page)
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Timeline").first).to_be_visible()
 

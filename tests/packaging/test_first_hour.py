@@ -38,6 +38,8 @@ SHOWN_ELSEWHERE = {
     "uv add": "tests/packaging/test_distribution.py",
     "docker compose": "tests/packaging/test_compose.py",
     "langlog dev": "tests/cli/test_dev.py",
+    "langlog new": "tests/projects/test_new.py",
+    "langlog validate": "tests/projects/test_validate.py",
     "langlog gateway": "tests/packaging/test_compose_services.py",
     "langlog executor": "tests/packaging/test_compose_services.py",
     "langlog projector": "tests/packaging/test_compose_services.py",
