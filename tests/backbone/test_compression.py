@@ -11,7 +11,7 @@ from langlog_backbone.values import compression
 from langlog_backbone.values.compression import LARGE_BYTES, compressed, compressed_small, restored
 
 DICTIONARIES = {1: "43587dee1b31c2c4ae5f8f7645f8ceab5fc93dd1272d195434252443e3bb748b"}
-"""Number -> SHA-256. Frames that were written with one are read with it for ever: a better one gets the next number."""
+"""Number -> SHA-256. Stored frames name their dictionary by number, so a dictionary never changes: a better one gets the next number."""
 
 ZSTD = zstandard.ZstdCompressor()
 

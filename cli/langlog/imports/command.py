@@ -31,7 +31,7 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]
         names = tuple(name.strip() for name in value.split(","))
         for name in names:
             if name not in KINDS:
-                self.fail(f"{name!r} is none of {', '.join(KINDS)}", param, ctx)
+                self.fail(f"{name!r} cannot be imported: choose from {', '.join(KINDS)}", param, ctx)
         return names
 
 

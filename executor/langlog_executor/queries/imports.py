@@ -116,7 +116,7 @@ async def _kept(adding: Any) -> None:
 
 
 async def _subgraph(graph: Any, namespace: str) -> Any:
-    """The graph of a namespace; None: there is none."""
+    """The graph of a namespace, or None if the project has no such graph."""
     if not namespace:
         return graph
     named = "|".join(part.partition(":")[0] for part in namespace.split("|") if not part.isdigit())

@@ -147,7 +147,7 @@ function useRecords(filters: URLSearchParams): Records {
     } catch (error) {
       if (latest.current !== mine || signal?.aborted) return;
       setState((before) => ({ ...before, error: error as Error, busy: false }));
-      // the server answers, but the log or a place among its searches cannot be had yet: the same page is read again
+      // the server answers, but its log is unavailable or all its searches are busy: read the same page again
       if (error instanceof ApiError && NOT_YET.has(error.status)) mine.timer = setTimeout(() => latest.current === mine && !signal?.aborted && void read(cursor, signal), pauseAfter(mine.refusals++));
     } finally {
       mine.busy = false;
