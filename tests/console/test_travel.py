@@ -28,6 +28,28 @@ def test_a_failed_run_is_run_again_from_its_checkpoint_with_a_changed_state(
     assert client.threads.get_state(thread)["values"]["total"] == 7
 
 
+TYPE_AT_ONCE = """() => {
+    new MutationObserver((_, observer) => {
+        const field = [...document.querySelectorAll('label')].find(label => label.textContent.startsWith('fail_at'));
+        const area = field && field.control;
+        if (!area) return;
+        observer.disconnect();
+        area.value = '-1';
+        area.dispatchEvent(new InputEvent('input', {bubbles: true}));
+    }).observe(document, {subtree: true, childList: true});
+}"""
+"""Types into the field in the task that adds it to the page, before the page has been painted."""
+
+
+def test_what_is_typed_at_once_is_kept(client: SyncLangGraphClient, console: Console) -> None:
+    thread, run = failed(client)
+    page = console.open(f"threads/{thread}/runs/{run}")
+    page.evaluate(TYPE_AT_ONCE)
+    page.get_by_role("link", name="Run again from there").click()
+    expect(page.get_by_text("changed: fail_at")).to_be_visible()
+    expect(page.get_by_label("fail_at")).to_have_value("-1")
+
+
 def test_what_is_no_json_is_refused_beside_its_channel(client: SyncLangGraphClient, console: Console) -> None:
     thread, _ = failed(client)
     page = console.open(f"threads/{thread}/travel")

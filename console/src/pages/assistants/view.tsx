@@ -1,5 +1,5 @@
 // Assistants: versions and what differs between them, edit by the forms of the graph's schemas, set the latest.
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { titleOf, useAssistants, useSchemas } from "../../api/assistants";
@@ -119,7 +119,6 @@ function Edit({ assistant, done }: { assistant: Assistant; done: () => void }) {
   const [wrong, setWrong] = useState(false);
   const [wrongMetadata, setWrongMetadata] = useState(false);
   const [asking, setAsking] = useState(false);
-  useEffect(() => setContext(assistant.context ?? {}), [assistant.assistant_id]);
   const hasContext = isFields(schemas.value?.context_schema ?? undefined);
   const save = async (): Promise<void> => {
     // config and context are two spellings of one thing: a graph with a context schema gets its context

@@ -1,5 +1,5 @@
 // From any checkpoint: change the state, run on, answer, or fork into a thread of its own; and two branches side by side (`?beside=`).
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { navigate, query, setQuery, to } from "../../app/router";
 import { at, call } from "../../api/client";
@@ -110,14 +110,12 @@ function Branch({ thread, checkpoint }: { thread: string; checkpoint: string }) 
 function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkpoint: string; isLast: boolean; onChange: () => void }) {
   const id = thread.thread_id;
   const state = useLoad((signal) => call<State>(at`/threads/${id}/state/${checkpoint}`, { signal }), [id, checkpoint]);
+  /** Channel → what was typed: a channel that nobody has touched shows its value, so that nothing set later replaces what was typed. */
   const [texts, setTexts] = useState<Record<string, string>>({});
   const [node, setNode] = useState("");
   const [input, setInput] = useState("");
   const [answer, setAnswer] = useState("");
   const values = state.value?.values;
-  useEffect(() => {
-    if (values) setTexts(Object.fromEntries(Object.entries(values).map(([channel, value]) => [channel, shown(value)])));
-  }, [values]);
   const edited = useMemo(() => editedOf(values ?? {}, texts), [values, texts]);
   if (state.error) return <Failure error={state.error} again={state.again} />;
   if (state.value === undefined || values === undefined) return <Loading lines={6} />;
@@ -224,7 +222,7 @@ function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkp
           </label>
         </div>
         {Object.entries(values).map(([channel, value]) => {
-          const text = texts[channel] ?? "";
+          const text = texts[channel] ?? shown(value);
           if (readOnly || text.length > EDITABLE_MOST) {
             return (
               <div class="card" key={channel}>
