@@ -68,6 +68,11 @@ def test_the_single_service_runs_langlog_dev_in_its_state_directory() -> None:
     assert words[words.index("--data-dir") + 1] == f"/var/lib/{unit.one('StateDirectory')}"
 
 
+def test_the_single_service_reads_no_file_of_the_four() -> None:
+    """A machine that has both would otherwise run the embedded one on the others' Kafka."""
+    assert Unit("langlog.service").one("EnvironmentFile").removeprefix("-") not in Unit("langlog@.service")["EnvironmentFile"]
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_every_variable_is_a_setting_and_no_secret(service: str) -> None:
     given = variables((UNITS / "langlog.env").read_text()) | variables((UNITS / f"{service}.env").read_text())
