@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.store.postgres import PostgresStore
+from langlog_executor.checkpoints.published_saver import FIRST_PAGE, PAGE, PAGE_BYTES, next_page
 from langlog_executor.values import encoding
 
 from tests.imports.conftest import PROJECT, client, history, run_import
@@ -121,6 +122,13 @@ def test_threads_of_the_published_saver_are_the_same_and_run_on(
     assert api.runs.wait(here["planning"], "planning", command={"resume": True})["done"] == ["pack", "go"]
     said = api.runs.wait(here["agent"], "agent", input={"messages": [{"role": "user", "content": "add 4 5"}]})
     assert [m["content"] for m in said["messages"]][-2] == "9"
+
+
+def test_pages_of_large_checkpoints_have_few_of_them() -> None:
+    assert next_page(FIRST_PAGE, 0) == PAGE
+    assert next_page(FIRST_PAGE, FIRST_PAGE * 1_000) == PAGE
+    assert next_page(FIRST_PAGE, PAGE_BYTES) == FIRST_PAGE
+    assert next_page(FIRST_PAGE, 10 * PAGE_BYTES) == 1
 
 
 def test_what_was_pickled_is_never_unpickled_and_reported(

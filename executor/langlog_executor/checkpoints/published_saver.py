@@ -17,7 +17,11 @@ from langlog_backbone.postgres.database import load_sql
 
 SQL = load_sql("langlog_executor", "published_tables.sql")
 PAGE = 50
-"""Checkpoints of a thread that are read at a time, with all values of each."""
+"""Checkpoints of a thread that are read at a time at most. The saver reads each with all its values."""
+FIRST_PAGE = 4
+"""As many as `PAGE`, of a thread whose checkpoints' size is not known yet."""
+PAGE_BYTES = 32 * 1024 * 1024
+"""Bytes of values that a page should not exceed, by the size of the checkpoints before it. One checkpoint is always read whole."""
 CONNECT_S = 10
 READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=600000"
 EXTRA = "this needs the package of the published saver: pip install 'langlog[import]'"
@@ -105,17 +109,21 @@ class PublishedTables:
         ``version`` beside each. Raises TablesUnreadable."""
         config: Any = {"configurable": {"thread_id": thread_id}}
         before: Any = None
+        most = FIRST_PAGE
         while True:
-            number = 0
+            number = size = 0
             try:
-                async for stored in self._saver.alist(config, before=before, limit=PAGE):
+                async for stored in self._saver.alist(config, before=before, limit=most):
                     number += 1
                     before = {"configurable": {"checkpoint_id": stored.config["configurable"]["checkpoint_id"]}}
-                    yield _row(stored)
+                    row = _row(stored)
+                    size += sum(len(value["data"]) for value in [*row["blobs"], *row["writes"]])
+                    yield row
             except self._error as error:
                 raise self._unreadable(error) from None
-            if number < PAGE:
+            if number < most:
                 return
+            most = next_page(number, size)
 
     async def items(self) -> AsyncIterator[dict[str, Any]]:
         """Rows of the store's table. Raises TablesUnreadable."""
@@ -136,6 +144,11 @@ class PublishedTables:
 
     def _unreadable(self, error: Exception) -> TablesUnreadable:
         return TablesUnreadable(f"{self._name} cannot be read: {str(error).strip()}")
+
+
+def next_page(number: int, size: int) -> int:
+    """How many checkpoints to read after ``number`` of them had ``size`` bytes. Pure."""
+    return max(1, min(PAGE, PAGE_BYTES * number // max(1, size)))
 
 
 def _row(stored: Any) -> dict[str, Any]:
