@@ -70,7 +70,10 @@ def test_the_single_service_runs_langlog_dev_in_its_state_directory() -> None:
 
 def test_the_single_service_reads_no_file_of_the_four() -> None:
     """A machine that has both would otherwise run the embedded one on the others' Kafka."""
-    assert Unit("langlog.service").one("EnvironmentFile").removeprefix("-") not in Unit("langlog@.service")["EnvironmentFile"]
+    assert (
+        Unit("langlog.service").one("EnvironmentFile").removeprefix("-")
+        not in Unit("langlog@.service")["EnvironmentFile"]
+    )
 
 
 @pytest.mark.parametrize("service", OURS)
