@@ -220,7 +220,7 @@ def test_classes_of_a_relative_import_are_those_of_the_absolute_one(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["graph.ts", "graph.mjs", "graph.tsx"])
-def test_a_graph_in_javascript_is_refused_with_what_langlog_runs(name: str, tmp_path: Path, forks: Forks) -> None:
+def test_a_graph_in_javascript_is_not_imported_as_python(name: str, tmp_path: Path, forks: Forks) -> None:
     done = forks.run(tmp_path, f"./{name}:graph", {name: "export const graph = 1"})
     assert done.code == 1
-    assert "JavaScript or TypeScript, and langlog runs Python graphs only" in done.err
+    assert "JavaScript or TypeScript, and langlog reads this object from Python files alone" in done.err

@@ -206,6 +206,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     0: none."""
     debug_wait: bool = False
     """LANGLOG_DEBUG_WAIT: Wait for a debugger before importing the graphs."""
+    node: str = ""
+    """LANGLOG_NODE: Path of the Node, 20 or newer, that runs graphs in JavaScript and TypeScript. Unset: ``node`` on the path, or
+    that of ``pip install 'langlog[js]'``."""
     jobs_per_worker: int = 128
     """N_JOBS_PER_WORKER: Maximum concurrent runs per worker process."""
     job_timeout_s: float = 86_400.0
@@ -364,6 +367,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "worker_start_s": ("LANGLOG_WORKER_START_SECS",),
     "debug_port": ("LANGLOG_DEBUG_PORT",),
     "debug_wait": ("LANGLOG_DEBUG_WAIT",),
+    "node": ("LANGLOG_NODE",),
     "jobs_per_worker": ("N_JOBS_PER_WORKER",),
     "job_timeout_s": ("BG_JOB_TIMEOUT_SECS",),
     "max_attempts": ("BG_JOB_MAX_RETRIES",),

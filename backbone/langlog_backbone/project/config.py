@@ -17,12 +17,18 @@ import msgspec
 
 from ..process.service import StartError
 from ..process.settings import Settings
+from .language import Language, language_of
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_EXPORT = re.compile(r"[^\W\d][\w$]*|\$[\w$]*")
+"""A name that a JavaScript module can export (ECMA-262, IdentifierName), without escapes."""
 
 
 class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of ``graphs``. ``source`` is a path inside the project or a dotted module; ``attribute`` the object in it."""
+    """One entry of ``graphs``. ``source`` is a path inside the project or a dotted module; ``attribute`` the object in it.
+
+    Of a graph in JavaScript or TypeScript ``source`` is always a path, and ``attribute`` the name of an export.
+    """
 
     graph_id: str
     position: int
@@ -35,7 +41,11 @@ class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_file(self) -> bool:
-        return "/" in self.source or self.source.endswith(".py")
+        return "/" in self.source or self.source.endswith(".py") or self.language == "javascript"
+
+    @property
+    def language(self) -> Language:
+        return language_of(self.source)
 
     def __str__(self) -> str:
         return f"{self.source}:{self.attribute}"
@@ -132,6 +142,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return (self.root / spec.source).resolve()
 
 
+FORMS = '"path.py:object", "module:object" or "path.ts:export"'
+"""How an object of the project is named."""
 SECTIONS = ("store", "checkpointer", "auth", "encryption", "priority", "http", "webhooks", "ui", "ui_config")
 """Members that may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (wire contract §16)."""
 GRAPHS = "LANGSERVE_GRAPHS"
@@ -336,8 +348,9 @@ def _spec(file: Path, position: int, name: str, entry: object) -> GraphSpec:
     if not isinstance(entry, str) or not isinstance(description, str | None):
         raise StartError(f'{file}: graph {name!r} must be "path:object" or {{"path": …, "description": …}}')
     source, colon, attribute = entry.rpartition(":")
-    if not colon or not source or not _MODULE.fullmatch(attribute):
-        raise StartError(f'{file}: graph {name!r}: {entry!r} is not of the form "path.py:object" or "module:object"')
+    pattern = _EXPORT if language_of(source) == "javascript" else _MODULE
+    if not colon or not source or not pattern.fullmatch(attribute):
+        raise StartError(f"{file}: graph {name!r}: {entry!r} is not of the form {FORMS}")
     spec = GraphSpec(graph_id=name, position=position, source=source, attribute=attribute, description=description)
     if not spec.is_file and not _MODULE.fullmatch(source):
         raise StartError(f"{file}: graph {name!r}: {source!r} is neither a path nor a module")

@@ -25,17 +25,17 @@ import structlog
 
 from ..process.service import StartError
 from .config import Project
+from .language import language_of
 
 logger = structlog.get_logger(__name__)
 
 MODULE_PREFIX = "langlog_project."
 """Name space of modules that are imported by path and have no importable name of their own."""
-JAVASCRIPT = frozenset({".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs"})
 INIT = "__init__.py"
 
 
 class NotPython(Exception):
-    """The file's name says that it is not Python; the message says what it is and what langlog runs."""
+    """The file's name says that it is not Python; the message says what it is."""
 
 
 _given: dict[str, str] = {}
@@ -132,8 +132,8 @@ def import_file(path: Path) -> types.ModuleType:
 
     Raises NotPython, and whatever the file raises.
     """
-    if path.suffix in JAVASCRIPT:
-        raise NotPython("it is JavaScript or TypeScript, and langlog runs Python graphs only")
+    if language_of(path.name) == "javascript":
+        raise NotPython("it is JavaScript or TypeScript, and langlog reads this object from Python files alone")
     if path.suffix != ".py":
         raise NotPython("it is not a Python file: its name does not end in .py")
     if (path.parent / INIT).is_file():

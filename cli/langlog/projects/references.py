@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from langlog_backbone.project.config import Project
-from langlog_backbone.project.imports import JAVASCRIPT
+from langlog_backbone.project.language import JAVASCRIPT
 
 from .problems import Problem
 

@@ -60,6 +60,7 @@ def dev(
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import read_project
+    from langlog_backbone.project.node import needed_node
 
     from ..projects.keys import warn_of_unknown_keys
     from .ports import ensure_free
@@ -81,6 +82,7 @@ def dev(
     project = read_project(settings.project)
     warn_of_unknown_keys(project)
     warn_of_project_variables(settings, project)
+    needed_node(project, settings.node)
     ensure_free(settings.host, settings.port)
     with StartProgress(json=settings.log_json) as progress:
         show = open_browser and not no_browser

