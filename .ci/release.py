@@ -120,7 +120,7 @@ def gather_changes(clone: Path, version: Version) -> None:
 def build(clone: Path, version: Version, *, console: bool) -> list[Path]:
     """Wheel and sdist of langlog, wheels of its core and of the schemas. Raises Refused."""
     if console:
-        run(sys.executable, "console/build.py", cwd=clone)
+        run(sys.executable, "node_build.py", cwd=clone)
     out = clone / "dist"
     for folder, kinds in ((".", ("--wheel", "--sdist")), ("core", ("--wheel",)), ("schemas", ("--wheel",))):
         run(BIN / "uv", "build", "--quiet", "--python", sys.executable, "--out-dir", out, *kinds, folder, cwd=clone)

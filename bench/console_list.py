@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
-    builder().build()
+    builder().CONSOLE.build()
     with tempfile.TemporaryDirectory() as folder:
         server = LiveServer(PROJECT, Path(folder))
         server.data.mkdir(parents=True, exist_ok=True)

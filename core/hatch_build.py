@@ -40,20 +40,18 @@ class CorePackages(BuildHookInterface[Any]):
         """An editable install is refused: install the whole distribution so."""
         if version == "editable":
             raise RuntimeError("core cannot be installed editable: use `pip install -e .` in the folder above")
-        self._build_console()
+        self._build_node_files()
         for package in whole(self.root)["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
             source = Path(self.root).parent / package
             build_data["force_include"][str(source)] = source.name
 
-    def _build_console(self) -> None:
-        """As ../hatch_build.py does, where the console's sources are: an image gets its files built."""
-        file = Path(self.root).parent / "console" / "build.py"
-        spec = importlib.util.spec_from_file_location("langlog_console_build", file) if file.is_file() else None
+    def _build_node_files(self) -> None:
+        """As ../hatch_build.py does, where the sources are: an image gets the files built."""
+        file = Path(self.root).parent / "node_build.py"
+        spec = importlib.util.spec_from_file_location("langlog_node_build", file) if file.is_file() else None
         if spec is None or spec.loader is None:
             return
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        try:
-            module.build()
-        except module.NotBuilt as error:
-            self.app.display_warning(f"langlog is installed without its console: {error}")
+        for warning in module.build_all():
+            self.app.display_warning(warning)

@@ -22,8 +22,8 @@ VIOLATIONS = "document.addEventListener('securitypolicyviolation', e => (window.
 
 
 def builder() -> ModuleType:
-    """`console/build.py`."""
-    spec = importlib.util.spec_from_file_location("langlog_console_build", ROOT / "console" / "build.py")
+    """`node_build.py`."""
+    spec = importlib.util.spec_from_file_location("langlog_node_build", ROOT / "node_build.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -23,10 +23,10 @@ def built() -> None:
     """The console's files are those of its sources, and the packages of development are there."""
     if (reason := node_missing()) is not None:
         missing(reason)
-    build = builder()
-    with build.alone():
-        build.packages(dev=True)
-    build.build()
+    console = builder().CONSOLE
+    with console.alone():
+        console.packages(dev=True)
+    console.build()
 
 
 @pytest.fixture(scope="package")

@@ -130,7 +130,7 @@ PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
 
 
 def main() -> None:
-    builder().build()
+    builder().CONSOLE.build()
     expect.set_options(timeout=LIMIT_MS)
     FOLDER.mkdir(exist_ok=True)
     wanted = sys.argv[1:]

@@ -40,7 +40,7 @@ def test_the_first_view_loads_less_than_its_budget(console: Console) -> None:
     expect(page.get_by_role("heading", name="Threads")).to_be_visible()
     expect(page.get_by_text("live", exact=True)).to_be_visible()
     assert 5_000 < sum(sizes) < BUDGET
-    manifest = (builder().STATIC / "manifest.json").read_text()
+    manifest = (builder().CONSOLE.out / "manifest.json").read_text()
     assert int(re.findall(r'"first_view_gzipped_bytes": (\d+)', manifest)[0]) < BUDGET
 
 

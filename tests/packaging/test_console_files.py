@@ -74,7 +74,7 @@ def test_without_a_node_of_its_own_a_machine_gets_one_by_the_build_requirement(c
     program = (
         "import importlib.util; spec = importlib.util.spec_from_file_location('hook', 'hatch_build.py'); "
         "hook = importlib.util.module_from_spec(spec); spec.loader.exec_module(hook); "
-        "print(hook.ConsoleFiles('.', {}, None, None, '', '').dependencies())"
+        "print(hook.NodeFiles('.', {}, None, None, '', '').dependencies())"
     )
     shutil.rmtree(clone / "gateway/langlog_gateway/console/static", ignore_errors=True)
     words = (

@@ -51,7 +51,7 @@ def variables(stage: str) -> dict[str, str]:
 def test_each_stage_begins_at_the_same_python_for_every_platform() -> None:
     bases = {name: lines[0][1].split(" AS ")[0] for name, lines in STAGES.items()}
     assert bases == {
-        "console": "--platform=$BUILDPLATFORM ${PYTHON_IMAGE}",
+        "built": "--platform=$BUILDPLATFORM ${PYTHON_IMAGE}",
         "packages": "${PYTHON_IMAGE}",
         "wheels": "packages",
         "services": "packages",
@@ -80,7 +80,14 @@ def test_the_build_copies_what_is_there_and_what_its_context_holds() -> None:
         assert any(source == line[1:] or source.startswith(f"{line[1:]}/") for line in ignore if line[0] == "!"), source
     for folder in {x.parent.parent.name for x in ROOT.glob("*/langlog*/__init__.py")}:
         assert f"{folder} {folder}" in values("wheels", "COPY")
-    assert set(copied) >= {"hatch_build.py", "console", "core", "deploy/image/api", "deploy/image/start"}
+    assert set(copied) >= {
+        "hatch_build.py",
+        "node_build.py",
+        "console",
+        "core",
+        "deploy/image/api",
+        "deploy/image/start",
+    }
 
 
 def test_dependencies_are_locked_and_in_layers_without_our_sources() -> None:
