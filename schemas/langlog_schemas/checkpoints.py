@@ -1,7 +1,7 @@
-"""Checkpoint bodies: what `checkpoint.written` and `checkpoint.writes` carry, in msgpack.
+"""Bodies of `checkpoint.written` and `checkpoint.writes`, in msgpack.
 
-Values inside are ``(type, bytes)`` pairs as the checkpoint serde gave them; nobody but a worker
-turns them back into objects. Only channels with a new version travel (``blobs``); the reader finds
+Values inside are ``(type, bytes)`` pairs that the checkpoint serde returned; only workers
+decode them. Only channels with a new version travel (``blobs``); the reader finds
 the others under the version that the checkpoint names.
 """
 
@@ -70,10 +70,10 @@ POSITION_INDEX_BITS = 20
 
 
 def log_position(offset: int, index: int = 0) -> int:
-    """Where a checkpoint is in its thread's partition: the newest checkpoint of a thread is the last one in the log.
+    """Return a checkpoint's position in its thread's partition. The newest checkpoint of a thread has the largest.
 
     ``offset``: of the event in ``run-events`` that completed it; ``index``: among the checkpoints of that event. Checkpoint ids
-    say nothing about order: workers make them from their own clocks, which differ.
+    do not give an order: workers make them from their own clocks, which differ.
     """
     return (offset << POSITION_INDEX_BITS) + min(index, (1 << POSITION_INDEX_BITS) - 1)
 

@@ -2,7 +2,7 @@
 
 A command is a frozen Struct without its type inside: the type travels in the envelope
 (``ce_type``), and `COMMANDS` finds the class. `Command` is the union to match on.
-Times inside are ISO 8601 strings; ``Raw`` members are JSON that nobody on the way needs to parse.
+Times inside are ISO 8601 strings; ``Raw`` members are JSON that is passed on without being parsed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IdleStatus = Literal["idle", "interrupted", "error"]
 Metadata = dict[str, Any]
 
 ABSENT = Raw(b"")
-"""A ``Raw`` member that is not there (a union with None cannot be decoded); it is false, and left out when encoded."""
+"""Value of an absent ``Raw`` member (a union with None cannot be decoded). It is falsy, and omitted when encoded."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,7 +40,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """The aggregate's id: the record's key, so that one decider sees all of the aggregate's commands."""
+        """Return the aggregate's id: the key of the record, so that one decider handles all commands of the aggregate."""
         raise NotImplementedError(type(self).__name__)
 
 
@@ -52,7 +52,7 @@ TTL_MAX_MINUTES = 100 * 366 * 1440.0
 
 
 class Ttl(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How long a thread is kept: ``ttl`` minutes after its last change."""
+    """Time to live of a thread: ``ttl`` minutes after its last change."""
 
     ttl: float
     strategy: Literal["delete", "keep_latest"] = "delete"
@@ -61,7 +61,7 @@ class Ttl(msgspec.Struct, frozen=True, omit_defaults=True):
 class ThreadCommand(Body, kw_only=True, frozen=True):
     thread_id: str
     visible: Metadata | None = None
-    """The caller's filters (`filters`): a thread that does not match is not there."""
+    """The caller's filters (`filters`): for the caller, a thread that does not match does not exist."""
 
     @property
     def key(self) -> str:
@@ -69,7 +69,7 @@ class ThreadCommand(Body, kw_only=True, frozen=True):
 
 
 class CreateThread(ThreadCommand, kw_only=True, frozen=True):
-    """Make a thread. ``fresh``: the id was minted for this command, so there is nothing to look up."""
+    """Create a thread. ``fresh``: the id was minted for this command, so no thread with it can exist."""
 
     TYPE: ClassVar[str] = "thread.create.v1"
     metadata: Metadata = {}
@@ -77,9 +77,9 @@ class CreateThread(ThreadCommand, kw_only=True, frozen=True):
     if_exists: Literal["raise", "do_nothing"] = "raise"
     fresh: bool = False
     config: Metadata = {}
-    """The thread's ``config``, of one that is imported."""
+    """The thread's ``config``, if the thread is imported."""
     provenance: Provenance | None = None
-    """It is imported."""
+    """Set for an imported thread."""
 
 
 class PatchThread(ThreadCommand, kw_only=True, frozen=True):
@@ -89,9 +89,9 @@ class PatchThread(ThreadCommand, kw_only=True, frozen=True):
     metadata: Metadata = {}
     ttl: Ttl | None = None
     metadata_limit: int | None = None
-    """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
+    """Maximum size of the merged metadata as JSON, in bytes. A larger result is refused. None: no limit."""
     provenance: Provenance | None = None
-    """The changes are imported."""
+    """Set if the changes are imported."""
 
 
 class DeleteThread(ThreadCommand, kw_only=True, frozen=True):
@@ -104,7 +104,7 @@ class CheckpointChunk(msgspec.Struct, frozen=True):
     """Piece ``index`` of ``count`` of an encoded checkpoint, or of its writes, that is too large for one record."""
 
     blob_id: str
-    """The same for all pieces."""
+    """Id of the encoded body, the same in all of its pieces."""
     index: int
     count: int
     whole: Literal["checkpoint.written.v1", "checkpoint.writes.v1"]
@@ -125,15 +125,15 @@ class UpdateState(ThreadCommand, kw_only=True, frozen=True):
     interrupts: Raw = Raw(b"{}")
     checkpoint_id: str | None = None
     checkpoints_only: bool = False
-    """Copying into a thread: checkpoints only, no status or values."""
+    """Set when checkpoints are copied into a thread: they change neither its status nor its values."""
     status: IdleStatus | None = None
-    """The thread's status from now on. None: it follows from ``next``."""
+    """New status of the thread. None: derived from ``next``."""
     error: Raw = ABSENT
-    """The thread's ``error`` from now on, as JSON; absent: none."""
+    """New ``error`` of the thread, as JSON; absent: no error."""
     chunk: CheckpointChunk | None = None
-    """Only this, and nothing else of the command: all pieces come before the command that comes after the checkpoint."""
+    """A piece of a large checkpoint. Such a command carries nothing else; all pieces precede the command that follows the checkpoint."""
     provenance: Provenance | None = None
-    """The state is imported; with ``updated_at`` the thread keeps that time, unless the command has checkpoints only."""
+    """Set if the state is imported. With ``updated_at`` the thread gets that time, unless the command has checkpoints only."""
 
 
 class DeleteCheckpoints(ThreadCommand, kw_only=True, frozen=True):
@@ -145,7 +145,7 @@ class DeleteCheckpoints(ThreadCommand, kw_only=True, frozen=True):
 
 
 class ExpireThread(ThreadCommand, kw_only=True, frozen=True):
-    """The thread's TTL may be over: the decider looks, and leaves it alone when it is not, or when runs are in flight."""
+    """Delete the thread if its TTL has passed. The decider checks; it does nothing before that time or while runs are in flight."""
 
     TYPE: ClassVar[str] = "thread.expire.v1"
 
@@ -154,7 +154,7 @@ class ExpireThread(ThreadCommand, kw_only=True, frozen=True):
 
 
 class CreateRun(ThreadCommand, kw_only=True, frozen=True):
-    """Make a run. The assistant is resolved and frozen in by the gateway.
+    """Create a run. The assistant is resolved and frozen in by the gateway.
 
     ``kwargs`` is the JSON object of the wire contract (§5) without ``config.metadata``.
     ``metadata`` of the run is assistant metadata, thread metadata, the two ids, run metadata, later ones winning.
@@ -168,30 +168,30 @@ class CreateRun(ThreadCommand, kw_only=True, frozen=True):
     assistant_metadata: Metadata = {}
     metadata: Metadata = {}
     thread_config: Metadata = {}
-    """The thread's ``config`` from now on."""
+    """New ``config`` of the thread."""
     multitask_strategy: MultitaskStrategy = "enqueue"
     if_not_exists: Literal["reject", "create"] = "reject"
     not_before: str | None = None
-    """``after_seconds``, as a moment."""
+    """Earliest time of the start: the request's time plus ``after_seconds``."""
     temporary: bool = False
-    """The thread was made for this run and goes when it ends."""
+    """The thread was created for this run and is deleted when the run ends."""
     fresh: bool = False
     """The thread id was minted for this command."""
     thread_ttl: Ttl | None = None
     user_id: str = ""
-    """Identity of the authenticated caller whose share of the queue and of webhooks it takes; empty: nobody's."""
+    """Identity of the authenticated caller, whose share of the queue and of webhooks the run uses; empty: none."""
     answers: list[str] = []
-    """Ids of the interrupts that it answers (wire contract §9.1): refused unless all of them are open. Empty: nothing is looked at."""
+    """Ids of the interrupts that the run answers (wire contract §9.1). It is refused unless all of them are open. Empty: not checked."""
 
 
 class CancelRuns(ThreadCommand, kw_only=True, frozen=True):
-    """Stop runs of one thread. Runs that are over are passed over; none in flight is refused with 404."""
+    """Stop runs of one thread. Ended runs are skipped; if none is in flight, the command is refused with 404."""
 
     TYPE: ClassVar[str] = "run.cancel.v1"
     run_ids: list[str]
     action: CancelAction = "interrupt"
     reason: str | None = None
-    """Why, for the run's ``cancel_reason``; None: nothing was said."""
+    """The run's ``cancel_reason``, or None if the client gave no reason."""
 
 
 class DeleteRun(ThreadCommand, kw_only=True, frozen=True):
@@ -222,7 +222,7 @@ class FinishRun(ThreadCommand, kw_only=True, frozen=True):
     interrupts: Raw = Raw(b"{}")
     """Task id -> list of ``{id, value, response_schema?}``."""
     state_known: bool = True
-    """False: ``next`` and ``interrupts`` say nothing, the thread's stay as they are."""
+    """False: the worker does not know the state, so the thread's ``next`` and ``interrupts`` stay unchanged."""
     error: RunError | None = None
     started_at: str | None = None
     frame_count: int = 0
@@ -250,14 +250,14 @@ class RequeueRun(ThreadCommand, kw_only=True, frozen=True):
 
 
 class StartDueRun(ThreadCommand, kw_only=True, frozen=True):
-    """The delay of ``after_seconds`` is over."""
+    """Start a run whose ``after_seconds`` have passed."""
 
     TYPE: ClassVar[str] = "run.start_due.v1"
     run_id: str
 
 
 class TimeOutRun(ThreadCommand, kw_only=True, frozen=True):
-    """The run has exceeded its time limit and its worker has not said so itself."""
+    """End a run that has exceeded its time limit without a report from its worker."""
 
     TYPE: ClassVar[str] = "run.time_out.v1"
     run_id: str
@@ -265,12 +265,12 @@ class TimeOutRun(ThreadCommand, kw_only=True, frozen=True):
 
 
 class RecordWebhookAttempt(ThreadCommand, kw_only=True, frozen=True):
-    """How one try to deliver a run's webhook went. ``next_attempt_at`` absent: it was the last one."""
+    """Record the outcome of one attempt to deliver a run's webhook. ``next_attempt_at`` absent: no further attempt follows."""
 
     TYPE: ClassVar[str] = "webhook.record_attempt.v1"
     run_id: str
     attempt: int
-    """From 1; of the delivery, not of the run."""
+    """Number of the delivery attempt, from 1 (not the run's attempt)."""
     attempted_at: str
     duration_ms: int = 0
     delivered: bool = False
@@ -285,7 +285,7 @@ class RecordWebhookAttempt(ThreadCommand, kw_only=True, frozen=True):
 class AssistantCommand(Body, kw_only=True, frozen=True):
     assistant_id: str
     visible: Metadata | None = None
-    """As for threads."""
+    """The caller's filters, as in `ThreadCommand.visible`."""
 
     @property
     def key(self) -> str:
@@ -301,13 +301,13 @@ class CreateAssistant(AssistantCommand, kw_only=True, frozen=True):
     name: str = "Untitled"
     description: str | None = None
     if_exists: Literal["raise", "do_nothing", "update"] = "raise"
-    """``update``: an existing assistant gets this config and this context, as a version, unless it has them."""
+    """``update``: an existing assistant gets a new version with this config and context, unless it already has them."""
     provenance: Provenance | None = None
-    """It is imported."""
+    """Set for an imported assistant."""
 
 
 class PatchAssistant(AssistantCommand, kw_only=True, frozen=True):
-    """Every patch makes a version, also an empty one. Absent members stay as they are."""
+    """Change an assistant. Each patch creates a version, even an empty one. Absent members stay unchanged."""
 
     TYPE: ClassVar[str] = "assistant.patch.v1"
     graph_id: str | UnsetType = UNSET
@@ -317,16 +317,16 @@ class PatchAssistant(AssistantCommand, kw_only=True, frozen=True):
     name: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
     metadata_limit: int | None = None
-    """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
+    """Maximum size of the merged metadata as JSON, in bytes. A larger result is refused. None: no limit."""
     provenance: Provenance | None = None
-    """The version is imported."""
+    """Set for an imported version."""
 
 
 class SetLatestAssistant(AssistantCommand, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "assistant.set_latest.v1"
     version: int | None = None
     provenance: Provenance | None = None
-    """Which version is the latest is imported."""
+    """Set if the choice of the latest version is imported."""
 
 
 class DeleteAssistant(AssistantCommand, kw_only=True, frozen=True):
@@ -342,13 +342,14 @@ class StoreVector(msgspec.Struct, frozen=True):
     path: str
     """The path of the text in the item's value, as ``index`` and ``store.index.fields`` name it."""
     embedding: bytes
-    """Floats, little endian."""
+    """Floats, little endian, of ``bits`` each."""
     bits: Literal[32, 64] = 32
-    """Of each float."""
+    """Size of each float, in bits."""
 
 
 class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One write: no ``value`` deletes. ``ttl`` in minutes. ``expired_by``: delete only what expires by this moment."""
+    """A write of one item. Without ``value`` it deletes. ``ttl`` is in minutes. ``expired_by``: delete only if the item
+    expires by then."""
 
     key: str
     value: Raw = ABSENT
@@ -357,9 +358,9 @@ class StoreOp(msgspec.Struct, frozen=True, omit_defaults=True):
     expired_by: str | None = None
     vectors: list[StoreVector] = []
     created_at: str | None = None
-    """Of an imported item, if it is new here. None: the time of the command."""
+    """Creation time of an imported item that is new here. None: the time of the command."""
     updated_at: str | None = None
-    """Of an imported item. None: the time of the command."""
+    """Time of the last change of an imported item. None: the time of the command."""
 
 
 class StoreCommand(Body, kw_only=True, frozen=True):
@@ -376,7 +377,7 @@ class WriteStore(StoreCommand, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "store.write.v1"
     ops: list[StoreOp]
     provenance: Provenance | None = None
-    """The items are imported."""
+    """Set for imported items."""
 
 
 class RefreshStore(StoreCommand, kw_only=True, frozen=True):
@@ -400,7 +401,7 @@ class CronCommand(Body, kw_only=True, frozen=True):
 
 
 class CreateCron(CronCommand, kw_only=True, frozen=True):
-    """Make a cron (wire contract §10). The schedule, the time zone and the end have been checked."""
+    """Create a cron (wire contract §10). The schedule, the time zone and the end have been checked."""
 
     TYPE: ClassVar[str] = "cron.create.v1"
     assistant_id: str
@@ -409,21 +410,21 @@ class CreateCron(CronCommand, kw_only=True, frozen=True):
     schedule: str
     timezone: str | None = None
     end_time: str | None = None
-    """As the client wrote it."""
+    """End of the cron, as the client wrote it."""
     payload: Metadata
     metadata: Metadata = {}
     on_run_completed: Literal["delete", "keep"] | None = None
     enabled: bool = True
     authority: CronAuthority | None = None
-    """None: the project has no authorization."""
+    """Permissions of the cron's runs. None: the project has no authorization."""
     provenance: Provenance | None = None
-    """It is imported."""
+    """Set for an imported cron."""
 
 
 class PatchCron(CronCommand, kw_only=True, frozen=True):
-    """Absent members stay as they are. ``payload``: members that replace those of the cron's payload.
+    """Change a cron. Absent members stay unchanged. Members of ``payload`` replace those of the cron's payload.
 
-    ``user_id`` and ``authority`` come together: whom the cron's runs belong to from now on, and what that caller is allowed.
+    ``user_id`` and ``authority`` are set together: the new owner of the cron's runs, and that caller's permissions.
     """
 
     TYPE: ClassVar[str] = "cron.patch.v1"
@@ -438,11 +439,11 @@ class PatchCron(CronCommand, kw_only=True, frozen=True):
     user_id: str | UnsetType = UNSET
     authority: CronAuthority | UnsetType | None = UNSET
     metadata_limit: int | None = None
-    """Bytes of the merged metadata, as JSON; beyond that the patch is refused. None: no limit."""
+    """Maximum size of the merged metadata as JSON, in bytes. A larger result is refused. None: no limit."""
 
 
 class AdvanceCron(CronCommand, kw_only=True, frozen=True):
-    """The due runs were requested. Stale unless ``due`` is still the next date."""
+    """Move a cron to its next date after its due runs were requested. Ignored unless ``due`` is still the next date."""
 
     TYPE: ClassVar[str] = "cron.advance.v1"
     due: str

@@ -1,10 +1,10 @@
 """For consumers outside langlog: decodes records into events, and drops those that must not be counted twice.
 
-Needs msgspec alone. A record may be in the log more than once, and a former owner of a partition or a worker that was taken
-for dead may still have written; langlog's own projector drops such records by the two rules of `Follower`, and so should
+Needs msgspec alone. A record may be in the log more than once, and a former owner of a partition or a worker that was declared
+dead may still have written; langlog's own projector drops such records by the two rules of `Follower`, and so should
 every consumer that acts on events. Not safe for concurrent use: one `Follower` for each consumer, fed in the order of each partition.
-What happens when it dies: `Follower.save` belongs to where the consumer keeps its offsets; restored with them, it goes on
-as if nothing had been.
+After a crash: store `Follower.save` with the consumer's offsets; a follower restored from it continues
+without a gap.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Sealed(ValueError):
 
 
 def headers_of(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """Headers as Kafka's clients give them, as `event_of` and `Follower` take them."""
+    """Return Kafka headers, as client libraries pass them, in the form of `event_of` and `Follower`."""
     return {name: (value or b"").decode() for name, value in pairs}
 
 
 def event_of(headers: Headers, value: bytes) -> AnyEvent:
-    """The event of a record, an old version as the present one.
+    """Return the event of a record, with an old version upcast to the present one.
 
-    Raises UnknownType, Sealed, and msgspec.MsgspecError for a body that is not what its type says.
+    Raises UnknownType, Sealed, and msgspec.MsgspecError for a body that does not match its type.
     """
     if envelope.SEALED in headers:
         raise Sealed(headers.get("ce_id", ""))
@@ -57,17 +57,17 @@ class Follower(msgspec.Struct):
     """
 
     causes: dict[str, tuple[int, int]] = {}
-    """``topic/partition`` -> (offset, index) of the last event that counted"""
+    """``topic/partition`` -> (offset, index) of the cause of the last accepted event."""
     attempts: dict[str, int] = {}
-    """run in flight -> the attempt that counts"""
+    """Run in flight -> its current attempt."""
     numbers: dict[str, int] = {}
-    """run in flight -> number of the last worker's record of that attempt"""
+    """Run in flight -> number of the last worker record of that attempt."""
 
     def event(self, topic: str, partition: int, headers: Headers, value: bytes) -> AnyEvent | None:
-        """The event of the next record of a partition, or None if it must not count.
+        """Return the event of the next record of a partition, or None if it is a duplicate or stale.
 
-        ``topic`` without ``LANGLOG_TOPIC_PREFIX``, or always with it. Raises as `event_of`: the record is then behind the
-        follower, and a consumer that goes on without it may do so.
+        ``topic`` without ``LANGLOG_TOPIC_PREFIX``, or always with it. Raises the errors of `event_of`; the follower has then
+        passed the record, so a consumer may skip it and continue.
         """
         cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
         if cause is not None:
@@ -113,10 +113,10 @@ class Follower(msgspec.Struct):
         self.numbers.pop(run_id, None)
 
     def save(self) -> bytes:
-        """All of it, to be kept with the offsets that have been handled."""
+        """Return the state, encoded. Store it together with the handled offsets."""
         return msgspec.json.encode(self)
 
     @classmethod
     def restore(cls, saved: bytes) -> Follower:
-        """Raises msgspec.MsgspecError for what `save` did not give."""
+        """Return the follower that `save` encoded. Raises msgspec.MsgspecError for other bytes."""
         return msgspec.json.decode(saved, type=cls)

@@ -35,7 +35,7 @@ TOPICS: dict[str, tuple[str, str]] = {
         "Replaces the front of the log where it was cut (docs/how-to/retention.md).",
     ),
 }
-"""Topic -> (what its key is, what it holds)."""
+"""Topic -> (description of its key, description of its records)."""
 
 ID = {"type": "string", "minLength": 1}
 NUMBERS = r"^\d+-\d+-\d+-\d+$"
@@ -65,12 +65,12 @@ def json_schema(type_name: str) -> dict[str, Any]:
 
 
 NO_DEFAULT = "(absent)"
-"""Stands for `commands.ABSENT` until the schema is made: such a member is left out, and has no value then."""
+"""Placeholder for `commands.ABSENT` until the schema is made: such a member is left out, and has no value then."""
 PACKED = "On the wire this body is msgpack: members as here, but what is base64 text here is bytes there."
 
 
 def asyncapi(version: str) -> dict[str, Any]:
-    """All topics with their messages. ``version``: of langlog."""
+    """Return the AsyncAPI document: all topics with their messages. ``version`` is langlog's."""
     types = document_types()
     inside: list[type[msgspec.Struct]] = [
         checkpoints.CheckpointBody,
@@ -307,7 +307,7 @@ def main(folder: Path, version: str) -> None:
 
 
 def installed_version() -> str:
-    """Of the distribution that this package came with: langlog, or langlog-schemas by itself."""
+    """Return the version of the installed distribution: langlog, or langlog-schemas alone."""
     try:
         return metadata.version("langlog")
     except metadata.PackageNotFoundError:

@@ -31,18 +31,18 @@ MSGPACK_CONTENT = "application/msgpack"
 SEALED = "ll_sealed"
 """Header of a record whose body is encrypted."""
 ERASED = "ll_erased"
-"""Of a record as it is read: its key is destroyed, and there is no body. Never in the log."""
+"""Header of a record as it is read: its key is destroyed, so it has no body. Never in the log."""
 KEY_ID = "ll_key"
-"""Of a record as it is read: which key its body was encrypted with. Never in the log."""
+"""Header of a record as it is read: id of the key that its body was encrypted with. Never in the log."""
 
 Headers = dict[str, str]
 
 
 class Cause(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """Which command an event comes from, and its place among that command's events.
+    """The command that an event results from, and the event's place among that command's events.
 
     Folding drops an event whose ``(offset, index)`` is not larger than the last one
-    folded for the partition: that is what makes a duplicate harmless.
+    folded for the partition. Duplicates are therefore harmless.
     """
 
     partition: int

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .envelope import PREFIX
 
 SPAN = 256
-"""Offsets of one bucket."""
+"""Number of offsets in one bucket."""
 
 CODES: dict[str, int] = {
     "command.rejected": 1,
@@ -42,8 +42,8 @@ CODES: dict[str, int] = {
     "run.result_part": 24,
     "checkpoint.steps": 25,
 }
-"""Type of an event without its version -> its code, which is stored: never change one, append others. A type that is not here
-has the code 0 and is found by every question for types, whose answer then looks at the record."""
+"""Type of an event without its version -> its stored code. Never change a code; append new ones. Other types
+have the code 0, which matches every filter; the reader then checks the type of the record."""
 
 NAMES = {code: name for name, code in CODES.items()}
 
@@ -51,12 +51,12 @@ NAMES = {code: name for name, code in CODES.items()}
 class IndexEntry(NamedTuple):
     offset: int
     run_id: str
-    """Empty: of the thread itself."""
+    """Id of the run; empty for an event of the thread itself."""
     code: int
 
 
 HELD: dict[str, frozenset[str]] = {"checkpoint.steps": frozenset(("checkpoint.written", "checkpoint.writes"))}
-"""A type that holds others: a question for those finds it as well."""
+"""Types whose records contain events of other types: a filter for those matches them too."""
 
 
 def unversioned(type_name: str) -> str:
@@ -69,7 +69,7 @@ _codes: dict[str, int] = {}
 
 
 def pack(offset: int, type_name: str) -> bytes:
-    """An event's two bytes. ``type`` as in `Event.TYPE`."""
+    """Return the two bytes of an event. ``type`` as in `Event.TYPE`."""
     code = _codes.get(type_name)
     if code is None:
         code = _codes[type_name] = CODES.get(unversioned(type_name), 0)
@@ -83,7 +83,7 @@ def unpack(bucket: int, run_id: str, entries: bytes) -> Iterator[IndexEntry]:
 
 
 def wanted(types: tuple[str, ...]) -> Callable[[int], bool]:
-    """Whether a code may be of one of the types asked for. None asked for: every code."""
+    """Return a predicate: may a code belong to one of the requested types? No requested types: always true."""
     if not types:
         return lambda code: True
     codes = frozenset(code for name, code in CODES.items() if any(_may_match(x, name) for x in types))
@@ -91,8 +91,8 @@ def wanted(types: tuple[str, ...]) -> Callable[[int], bool]:
 
 
 def matches(type_name: str, types: tuple[str, ...]) -> bool:
-    """Whether an event's type (``langlog.run.created.v1``, or without ``langlog.``) is asked for: by its whole name, by its name
-    without the version, or by a prefix that ends in a dot (``langlog.run.``). None asked for: all are."""
+    """Return whether an event's type (``langlog.run.created.v1``, or without ``langlog.``) is requested: by its full name, its name
+    without the version, or by a prefix that ends in a dot (``langlog.run.``). No requested types: true."""
     if not types:
         return True
     short = type_name.removeprefix(PREFIX)

@@ -1,4 +1,4 @@
-"""Stream frames: what a worker sends to the subscribers of a run, encoded once and carried as it is.
+"""Stream frames: messages of a worker to the subscribers of a run, encoded once and passed on unchanged.
 
 A frame is one SSE event (wire contract §6): a name (``values``, ``updates|child:…``), its data as JSON bytes,
 and a sequence number within the attempt, from 1 without gaps, by which readers merge backlog and live frames.
@@ -46,12 +46,12 @@ ATTEMPT_SPAN = 10_000_000
 
 
 def numbered(event: str) -> bool:
-    """Whether a frame of this name is an event of the streaming protocol."""
+    """Return whether a frame of this name is an event of the streaming protocol."""
     return event[:1] == "@" or event == "values" or event.startswith("values|")
 
 
 def private(event: str) -> bool:
-    """Whether only the streaming protocol has it."""
+    """Return whether frames of this name are sent by the streaming protocol only."""
     return event[:1] == "@"
 
 

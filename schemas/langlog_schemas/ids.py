@@ -25,7 +25,7 @@ def default_assistant_id(graph_id: str) -> str:
 
 
 def idempotent_id(secret: bytes, actor: str | None, key: str, what: str) -> str:
-    """An id that a retried request derives again, and nobody without the deployment's secret.
+    """Return an id that a retried request derives again, and that only holders of the deployment's secret can derive.
 
     ``what`` distinguishes command, thread and run.
     """

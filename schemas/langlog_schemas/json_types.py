@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Any
 
 Object = dict[str, Any]
-"""A JSON object whose members nobody has checked."""
+"""A JSON object whose members are not validated."""

@@ -1,6 +1,6 @@
 """Messages through Redis, which may be lost: tasks, replies, lifecycle updates, controls, queries.
 
-Nothing here is the truth: a lost task is dispatched again, a lost reply is sent again when the receiver asks for it.
+None of them is authoritative: a lost task is dispatched again, a lost reply is sent again when the receiver requests it.
 All in msgpack, except that ``Raw`` members would be msgpack too: JSON is carried as bytes.
 """
 
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A dispatched run as a worker gets it: all it needs to begin without asking anyone."""
+    """A dispatched run, as a worker receives it: everything needed to begin, without a further query."""
 
     run_id: str
     thread_id: str
@@ -26,7 +26,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     temporary: bool = False
     fresh: bool = False
-    """The thread has no checkpoint: nothing to read before the first step."""
+    """The thread has no checkpoint: the worker need not read one before the first step."""
     partition: int = 0
     read_after: int = -1
     """Offset in ``run-events``: the read model must have passed it before checkpoints are read."""
@@ -54,11 +54,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str = ""
     body: bytes = b""
     time: str = ""
-    """Time of the event: created_at or updated_at of what changed."""
+    """Time of the event: ``created_at`` or ``updated_at`` of the changed object."""
 
 
 class ResendReplies(msgspec.Struct, frozen=True, kw_only=True):
-    """To the projectors: send the replies to these commands to ``reply_to`` once more, they may have been lost."""
+    """Requests that projectors send the replies to these commands to ``reply_to`` again, since they may have been lost."""
 
     reply_to: str
     command_ids: list[str]
@@ -74,19 +74,19 @@ class LifecycleUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class ListChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which things one committed batch of the projection has changed, as lists of them show it; for the feed of list changes."""
+    """The objects that one committed batch of the projection changed, as lists show them. Read by the feed of list changes."""
 
     steps: list[tuple[str, int, int, int]]
     """Topic, partition, and the partition's positions before and after the batch. Steps of a partition follow on each other:
-    a step that begins later than the last one ended says that a message was lost."""
+    if a step begins after the end of the one before, a message was lost."""
     threads: list[str] = []
     relabelled: list[str] = []
-    """Threads among them whose metadata was changed by a client: access to them may have changed too."""
+    """Those threads whose metadata a client changed: access to them may have changed too."""
     runs: list[str] = []
     assistants: list[str] = []
     crons: list[str] = []
     removed_threads: dict[str, str | None] = {}
-    """Thread -> its last metadata (JSON), by which filters decide who is notified; None: it was too large to be sent."""
+    """Thread -> its last metadata (JSON), which filters match to select the notified callers; None: it was too large to be sent."""
     removed_runs: list[tuple[str, str]] = []
     """(run, thread): the thread is still there."""
     removed_assistants: list[str] = []
@@ -94,7 +94,7 @@ class ListChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """To whichever worker holds the run: stop it. ``action`` "drop": stop and report nothing, the run is gone."""
+    """Tells the worker that executes the run to stop it. ``action`` "drop": stop without a report, because the run was deleted."""
 
     thread_id: str
     run_id: str
@@ -104,27 +104,27 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A question that needs the graph object, for any worker. ``body`` is JSON as the kind says (docs/queries in executor)."""
+    """A request to any worker for an answer that needs the graph object. The kind determines the JSON in ``body``."""
 
     id: str
     kind: str
     reply_to: str
     body: bytes
     deadline_ms: int = 0
-    """Wall-clock milliseconds after which nobody waits any more."""
+    """Wall-clock time in milliseconds after which the requester no longer waits."""
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The report of a worker process for operators, kept in Redis beside its lease."""
+    """The report of a worker process for operators, stored in Redis beside its lease."""
 
     host: str
     """Name of the machine."""
     pid: int
     """Id of the process."""
     started_ms: int
-    """When it started, milliseconds since 1970."""
+    """Start time, in milliseconds since 1970."""
     slots: int
-    """Runs that it may hold at once."""
+    """Maximum number of concurrent runs."""
     graphs: list[str] = []
     """Graphs that it has loaded."""
     loops: int = 0
@@ -146,7 +146,7 @@ class ReplayQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     limit_s: float = 300.0
     """Seconds for the graph."""
     deadline_ms: int = 0
-    """Wall-clock milliseconds after which nobody waits any more for it to begin."""
+    """Wall-clock time in milliseconds after which the requester no longer waits for the replay to begin."""
 
 
 ReplayKind = Literal["began", "step", "end", "refused", "beat"]
@@ -157,7 +157,7 @@ class ReplayPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     kind: ReplayKind
     body: bytes = b""
-    """JSON of a step or the whole; of ``refused`` the reason as text."""
+    """JSON of a step or of the result; for ``refused``, the reason as text."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

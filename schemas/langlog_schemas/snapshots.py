@@ -1,7 +1,7 @@
 """The replacement for the front of a log that was cut: the read model's rows as of the cut, on a topic of their own.
 
 A snapshot is made for each partition number by itself. Its records are those of the aggregates whose keys fall there, and last a
-`SnapshotTaken` that says of which positions it is; the snapshot of a partition is the last one that was so completed. Only then are
+`SnapshotTaken` with the positions that it covers; the last completed snapshot of a partition is valid. Only then are
 the partition's topics cut. Rows are text as Postgres reads and writes it (bytes where the column holds bytes), under the names of
 tables and columns (`langlog_backbone/sql/read_model.sql`). Pure.
 """
@@ -20,7 +20,7 @@ TOPIC = "snapshots"
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One column's values, row by row; None is SQL's NULL. Either ``text``, as Postgres writes it, or ``data``, where it is bytea."""
+    """One column's values, row by row; None is SQL's NULL. Either ``text``, in Postgres's text format, or ``data`` for bytea."""
 
     name: str
     text: list[str | None] = []
@@ -45,11 +45,11 @@ class ThreadSnapshot(ThreadEvent, kw_only=True, frozen=True):
     TOPIC: ClassVar[str] = TOPIC
     snapshot_id: str
     number: int
-    """Of these rows among those of the snapshot in this partition."""
+    """Number of this group of rows within the snapshot of the partition."""
     index: int = 0
-    """Rows over the record limit come in pieces: which one this is."""
+    """Index of this piece. Rows over the record limit are divided into pieces."""
     count: int = 1
-    """… and of how many."""
+    """Number of pieces."""
     rows: bytes
     """A piece of an encoded list of `TableRows`."""
 
@@ -62,11 +62,11 @@ class RowsSnapshot(Event, kw_only=True, frozen=True):
     aggregate_id: str
     snapshot_id: str
     number: int
-    """Of these rows among those of the snapshot in this partition."""
+    """Number of this group of rows within the snapshot of the partition."""
     index: int = 0
-    """Rows over the record limit come in pieces: which one this is."""
+    """Index of this piece. Rows over the record limit are divided into pieces."""
     count: int = 1
-    """… and of how many."""
+    """Number of pieces."""
     rows: bytes
     """A piece of an encoded list of `TableRows`."""
 
@@ -76,7 +76,7 @@ class RowsSnapshot(Event, kw_only=True, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a topic's partition is part of a snapshot: everything below ``offset``, and the last cause folded."""
+    """The part of a topic's partition that a snapshot covers: everything below ``offset``, and the last cause folded."""
 
     topic: str
     offset: int
@@ -92,12 +92,12 @@ class SnapshotTaken(Event, kw_only=True, frozen=True):
     TOPIC: ClassVar[str] = TOPIC
     snapshot_id: str
     partition_key: str
-    """Only determines the partition of this record."""
+    """Key that places this record in its partition; it has no other meaning."""
     positions: list[Position]
     first: int
-    """Offset of its first record in this partition of ``snapshots``."""
+    """Offset of the snapshot's first record in this partition of ``snapshots``."""
     records: int
-    """How many there are, between there and here."""
+    """Number of the snapshot's records, between ``first`` and this record."""
 
     @property
     def key(self) -> str:
@@ -111,7 +111,7 @@ class SnapshotTaken(Event, kw_only=True, frozen=True):
 AnySnapshot = ThreadSnapshot | RowsSnapshot | SnapshotTaken
 
 SNAPSHOTS: dict[str, type[Event]] = {cls.TYPE: cls for cls in (ThreadSnapshot, RowsSnapshot, SnapshotTaken)}
-"""All of them are msgpack on the wire."""
+"""Type -> class. All bodies are msgpack on the wire."""
 
 encode_rows: Callable[[list[TableRows]], bytes] = msgspec.msgpack.Encoder().encode
 decode_rows: Callable[[bytes], list[TableRows]] = msgspec.msgpack.Decoder(list[TableRows]).decode
@@ -128,19 +128,19 @@ def encode(body: AnySnapshot) -> bytes:
 
 
 def decode(type_name: str, value: bytes) -> AnySnapshot:
-    """Raises KeyError for an unknown type, msgspec.MsgspecError for a body that does not fit it."""
+    """Return the body of a record. Raises KeyError for an unknown type, msgspec.MsgspecError for a body that does not fit its type."""
     body: AnySnapshot = _decoders[type_name](value)
     return body
 
 
 class Assembled:
-    """Records of one snapshot into rows: pieces wait until all of them have come. Not safe for concurrent use."""
+    """Assembles the records of one snapshot into rows; holds pieces until all of them have arrived. Not safe for concurrent use."""
 
     def __init__(self) -> None:
         self._pieces: dict[int, dict[int, bytes]] = {}
 
     def rows(self, body: ThreadSnapshot | RowsSnapshot) -> list[TableRows]:
-        """What can be read with this record; empty when pieces are missing. Raises msgspec.MsgspecError."""
+        """Return the rows that are complete with this record; empty while pieces are missing. Raises msgspec.MsgspecError."""
         if body.count == 1:
             return decode_rows(body.rows)
         pieces = self._pieces.setdefault(body.number, {})
@@ -161,5 +161,5 @@ def rows_of(snapshot: Iterable[TableRows], table: str) -> Iterator[dict[str, Any
 
 
 def partition_key(partition: int, partition_of: Callable[[str], int]) -> str:
-    """The first number, as text, that falls into a partition."""
+    """Return the first number, as text, whose partition is ``partition``."""
     return next(text for n in count() if partition_of(text := str(n)) == partition)

@@ -10,7 +10,7 @@ from .json_types import Object
 
 
 class FieldError(Struct):
-    """Why a field does not fit the graph's schema."""
+    """Reason why a field does not fit the graph's schema."""
 
     error: str
     """Name of the exception's class"""
@@ -26,7 +26,7 @@ class Task(Struct):
     name: str
     """Name of the node"""
     path: list[Any]
-    """What the task was made from"""
+    """Path of the task: the node or send that created it"""
     error: str | None
     """The exception that the task has raised, as text"""
     interrupts: list[Object]
@@ -36,7 +36,7 @@ class Task(Struct):
     state: State | None
     """For a subgraph, if requested: its state"""
     result: Any
-    """What the task has written, once it has finished"""
+    """Result that the task has written, once it has finished"""
 
 
 class State(Struct):
@@ -63,6 +63,6 @@ class State(Struct):
     parent_checkpoint_id: str | UnsetType | None = UNSET
     """Id of the checkpoint before (deprecated, see `parent_checkpoint`)"""
     as_of: Any = UNSET
-    """With the query parameter `as_of`: status, metadata and runs of the thread at that time"""
+    """State of the thread at the time of the query parameter `as_of`: status, metadata and runs"""
     errors: dict[str, FieldError] | UnsetType = UNSET
-    """Field -> why it does not fit the graph's schema; present only if the graph refuses the state"""
+    """Field -> reason why it does not fit the graph's schema; present only if the graph refuses the state"""

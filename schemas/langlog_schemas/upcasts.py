@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 Upcasts = Mapping[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]
-"""Type of an old version -> (type of the next one, how its body becomes the next one's)."""
+"""Type of an old version -> (type of the next one, function that converts a body to the next version)."""
 
 
 def bring_up(type_name: str, value: bytes, upcasts: Upcasts, msgpack: Collection[str]) -> tuple[str, bytes]:
-    """The present type and body of a record of an old version. ``msgpack``: types, old ones too, whose body is msgpack.
+    """Return the present type and body of a record of an old version. ``msgpack``: types, old ones too, whose body is msgpack.
 
     Raises KeyError for a type that no upcast leads from, msgspec.MsgspecError for a body that cannot be read.
     """

@@ -14,12 +14,12 @@ from ..events import AssistantVersion
 class AssistantState(msgspec.Struct, frozen=True, kw_only=True):
     assistant_id: str
     current: AssistantVersion | None = None
-    """The latest version; None: there is no such assistant."""
+    """The latest version, or None if the assistant does not exist."""
     versions: dict[int, AssistantVersion] = {}
 
 
 def evolve(state: AssistantState, event: ev.AnyEvent) -> AssistantState:
-    """The state after an event. Events that don't concern it leave it as it is."""
+    """Return the state after an event. Other events leave it unchanged."""
     match event:
         case ev.AssistantCreated():
             if event.existed:

@@ -1,4 +1,4 @@
-"""The cron aggregate: what it asks for and when it is due next. `evolve` is pure."""
+"""The cron aggregate: its content and its next due time. `evolve` is pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..events import CronContent
 class CronState(msgspec.Struct, frozen=True, kw_only=True):
     cron_id: str
     content: CronContent | None = None
-    """None: there is no such cron."""
+    """Content of the cron, or None if it does not exist."""
 
 
 def evolve(state: CronState, event: ev.AnyEvent) -> CronState:
-    """The state after an event. Events that don't concern it leave it as it is."""
+    """Return the state after an event. Other events leave it unchanged."""
     match event:
         case ev.CronCreated() | ev.CronChanged():
             return CronState(cron_id=state.cron_id, content=event.content)

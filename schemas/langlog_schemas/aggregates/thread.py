@@ -1,6 +1,6 @@
-"""The thread aggregate: what deciding needs to know of a thread and its runs in flight, folded from events.
+"""The thread aggregate: the state of a thread and its runs in flight that commands are decided against, folded from events.
 
-Runs that are over are no part of it: no command changes them, except their deletion. `evolve` is
+Ended runs are not part of it: no command changes them, except their deletion. `evolve` is
 pure; states are never changed in place.
 """
 
@@ -17,7 +17,7 @@ from ..commands import CancelAction, Metadata, Ttl
 
 NO_INTERRUPTED_RUN = "No interrupted run is bound to this thread."
 INTERRUPT_CONSUMED = "Unknown or already-consumed interrupt: {}"
-"""Why answers to interrupts are refused (`commands.CreateRun.answers`)."""
+"""Error text for a run that answers an interrupt which is not open (`commands.CreateRun.answers`)."""
 WORKER_LOST = "The run lost its worker {} times and was given up."
 TIME_OVER = "The run exceeded its time limit."
 CLIENT_LEFT = "interrupt requested by on_disconnect: cancel, after the client disconnected"
@@ -25,7 +25,7 @@ CLIENT_LEFT = "interrupt requested by on_disconnect: cancel, after the client di
 
 
 class _Interrupt(msgspec.Struct):
-    """What is read of an interrupt as threads show it."""
+    """The one member of an interrupt that this module decodes."""
 
     id: str | None = None
 
@@ -51,7 +51,7 @@ class RunInFlight(msgspec.Struct, frozen=True, kw_only=True):
     superseded_by: str | None = None
 
     def ready(self, now: str) -> bool:
-        """Whether it may start at this moment."""
+        """Return whether the run may start at ``now`` (ISO 8601)."""
         return self.attempt == 0 and (self.not_before is None or self.not_before <= now)
 
 
@@ -60,13 +60,13 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
     exists: bool = False
     created_at: str = ""
     updated_at: str = ""
-    """Of the last change that clients can see: the TTL counts from here."""
+    """Time of the last change that clients can see. The TTL counts from it."""
     metadata: Metadata = {}
     config: Metadata = {}
     ttl: Ttl | None = None
     status: ev.ThreadStatus = "idle"
     status_when_idle: ev.ThreadStatus = "idle"
-    """What it was, or would be, without runs in flight: what it comes back to when they leave no trace."""
+    """Status without runs in flight. The thread returns to it when those runs end without a trace."""
     has_checkpoints: bool = False
     frame_ms: int = 0
     seq: int = 0
@@ -83,7 +83,7 @@ class ThreadState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
-    """The state after an event. ``time`` is the event's. Events that don't concern it leave it as it is."""
+    """Return the state after an event, whose time is ``time``. Other events leave it unchanged."""
     after = _evolve(state, event, time)
     return after if after is state or not after.exists else replace(after, updated_at=imported_time(event) or time)
 
@@ -189,7 +189,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
 
 
 def imported_time(event: ev.AnyEvent) -> str | None:
-    """When the thread was last changed where it comes from, if the event says that it is here as it was there; else None."""
+    """Return the time of the thread's last change on the server that it was imported from, or None if the event is no import."""
     match event:
         case (
             ev.StateUpdated(checkpoints_only=False, provenance=origin)
@@ -201,12 +201,12 @@ def imported_time(event: ev.AnyEvent) -> str | None:
 
 
 def status_when_idle(event: ev.RunEnded | ev.RunDeleted) -> ev.ThreadStatus | None:
-    """What the event says of the thread's status without runs in flight; None: nothing."""
+    """Return the thread's status without runs in flight, as the event reports it, or None if it does not report one."""
     return event.status_when_idle or (None if event.status == "busy" else event.status)
 
 
 def interrupt_ids(interrupts: Raw) -> tuple[str, ...]:
-    """Of an event's map of task id -> ``[{id, value, response_schema?}]``."""
+    """Return the sorted interrupt ids of an event's map of task id -> ``[{id, value, response_schema?}]``."""
     if not interrupts or interrupts == b"{}":
         return ()
     try:

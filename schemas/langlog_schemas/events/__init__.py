@@ -2,7 +2,7 @@
 
 Lifecycle events are written by the decider alone; `WORKER_EVENTS` (checkpoints, frames, starts)
 by workers, who are fenced by ``(run, attempt)``. An event carries the resulting values of what it
-changes (status, merged metadata), so that folding never has to look anything up.
+changes (status, merged metadata), so that folding needs no other source.
 
 A released version is never changed: a new one gets a new ``.vN`` and an entry in `UPCASTS`.
 """
@@ -168,7 +168,7 @@ FinalRunEvent = RunSucceeded | RunFailed | RunCancelled | RunTimedOut | RunRolle
 WorkerEvent = (
     RunStarted | RunFrames | CheckpointWritten | CheckpointWrites | CheckpointSteps | CheckpointPart | RunResultPart
 )
-"""Events that workers append about an attempt. Nothing is decided on them."""
+"""Events that workers append about an attempt. No decision depends on them."""
 LifecycleEvent = (
     ThreadCreated
     | ThreadUpdated
@@ -209,7 +209,7 @@ UPCASTS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 MSGPACK_EVENTS = frozenset(
     e.TYPE for e in (RunFrames, CheckpointWritten, CheckpointWrites, CheckpointSteps, CheckpointPart, RunResultPart)
 )
-"""Bodies that are bytes inside: msgpack on the wire instead of JSON."""
+"""Types whose bodies contain bytes: msgpack on the wire instead of JSON."""
 
 _json_encoder = msgspec.json.Encoder()
 _msgpack_encoder = msgspec.msgpack.Encoder()

@@ -31,5 +31,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """The record's key: the aggregate's id, the same as that of the commands it comes from."""
+        """Return the key of the record: the aggregate's id, as in the commands that cause the event."""
         raise NotImplementedError(type(self).__name__)

@@ -21,7 +21,7 @@ class CommandRejected(Event, kw_only=True, frozen=True):
 
 
 class CommandRepeated(Event, kw_only=True, frozen=True):
-    """A retried command; its first outcome is valid."""
+    """A command was repeated; the outcome of the first one is valid."""
 
     TYPE: ClassVar[str] = "command.repeated.v1"
     aggregate_id: str
@@ -43,9 +43,9 @@ class ParkedReleased(Event, kw_only=True, frozen=True):
     decided: list[str] = []
     dropped: list[str] = []
     removed: list[str] = []
-    """Those that went with their thread: it was deleted while they waited."""
+    """Parked commands that were removed because their thread was deleted while they waited."""
     left: int = 0
-    """That are still parked, the first of them because it cannot be decided."""
+    """Number of commands that are still parked. The first of them cannot be decided."""
 
     @property
     def key(self) -> str:

@@ -47,7 +47,7 @@ class AssistantCreated(AssistantEvent, kw_only=True, frozen=True):
     content: AssistantVersion
     existed: bool = False
     provenance: Provenance | None = None
-    """It is imported."""
+    """Set for an imported assistant."""
 
 
 class AssistantVersioned(AssistantEvent, kw_only=True, frozen=True):
@@ -56,16 +56,16 @@ class AssistantVersioned(AssistantEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "assistant.versioned.v1"
     content: AssistantVersion
     provenance: Provenance | None = None
-    """The version is imported."""
+    """Set for an imported version."""
 
 
 class AssistantLatestSet(AssistantEvent, kw_only=True, frozen=True):
-    """The pointer moved to an earlier version; no version is made."""
+    """An earlier version became the latest; no version was created."""
 
     TYPE: ClassVar[str] = "assistant.latest_set.v1"
     content: AssistantVersion
     provenance: Provenance | None = None
-    """Which version is the latest is imported."""
+    """Set if the choice of the latest version is imported."""
 
 
 class AssistantDeleted(AssistantEvent, kw_only=True, frozen=True):
@@ -73,7 +73,7 @@ class AssistantDeleted(AssistantEvent, kw_only=True, frozen=True):
 
 
 class CronContent(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a cron says of itself. ``next_run_date`` in UTC; the other times ISO 8601 too, ``end_time`` as the client wrote it."""
+    """The content of a cron. ``next_run_date`` in UTC; the other times ISO 8601 too, ``end_time`` as the client wrote it."""
 
     assistant_id: str
     thread_id: str | None
@@ -114,18 +114,18 @@ class CronCreated(CronEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "cron.created.v1"
     content: CronContent
     provenance: Provenance | None = None
-    """It is imported."""
+    """Set for an imported cron."""
 
 
 class CronChanged(CronEvent, kw_only=True, frozen=True):
-    """A patch; ``content`` is all of the cron afterwards."""
+    """A patch; ``content`` is the complete content of the cron after it."""
 
     TYPE: ClassVar[str] = "cron.changed.v1"
     content: CronContent
 
 
 class CronAdvanced(CronEvent, kw_only=True, frozen=True):
-    """The cron was due up to here; nothing else of it changes."""
+    """The cron moved to its next date; nothing else of it changes."""
 
     TYPE: ClassVar[str] = "cron.advanced.v1"
     next_run_date: str
@@ -148,11 +148,11 @@ class StoreWritten(StoreEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "store.written.v1"
     ops: list[StoreOp]
     provenance: Provenance | None = None
-    """The items are imported."""
+    """Set for imported items."""
 
 
 class StoreRefreshed(StoreEvent, kw_only=True, frozen=True):
-    """Reads have put off the end of these items: see `commands.RefreshStore`."""
+    """Reads have postponed the expiry of these items: see `commands.RefreshStore`."""
 
     TYPE: ClassVar[str] = "store.refreshed.v1"
     keys: list[str]
@@ -163,8 +163,8 @@ class GraphRegistered(Event, kw_only=True, frozen=True):
     """A graph that executors can run, in the order of ``langgraph.json``. Written by an executor at start.
 
     ``schemas``: the object of ``GET /assistants/{id}/schemas`` without ``graph_id``. ``static``: it is the same for every config.
-    ``drawings``: by depth, the last one with all subgraphs drawn out; empty: workers have to be asked. ``subgraphs``: schemas of
-    all of them, by name (``outer|inner``); None: as with drawings.
+    ``drawings``: by depth, the last one with all subgraphs expanded; empty: gateways query a worker. ``subgraphs``: schemas of
+    all of them, by name (``outer|inner``); None: gateways query a worker.
     """
 
     TYPE: ClassVar[str] = "graph.registered.v1"

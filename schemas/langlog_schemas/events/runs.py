@@ -17,7 +17,7 @@ class RunEvent(ThreadEvent, kw_only=True, frozen=True):
 
 
 class RunCreated(RunEvent, kw_only=True, frozen=True):
-    """The run exists and waits. A thread made for it is made by this event too (``creates_thread``)."""
+    """The run exists and is pending. A thread created for it is created by this event too (``creates_thread``)."""
 
     TYPE: ClassVar[str] = "run.created.v1"
     ordinal: int
@@ -30,7 +30,7 @@ class RunCreated(RunEvent, kw_only=True, frozen=True):
     not_before: str | None = None
     temporary: bool = False
     user_id: str = ""
-    """Identity of the authenticated caller; empty: nobody's."""
+    """Identity of the authenticated caller; empty: none."""
     creates_thread: bool = False
     thread_metadata: Metadata = {}
     thread_config: Metadata = {}
@@ -38,7 +38,7 @@ class RunCreated(RunEvent, kw_only=True, frozen=True):
 
 
 class RunDispatched(RunEvent, kw_only=True, frozen=True):
-    """The run may be executed, as ``attempt``; older attempts are fenced off from here on."""
+    """The run may be executed, as ``attempt``; older attempts are fenced from then on."""
 
     TYPE: ClassVar[str] = "run.dispatched.v1"
     attempt: int
@@ -47,7 +47,7 @@ class RunDispatched(RunEvent, kw_only=True, frozen=True):
 
 
 class RunCancelRequested(RunEvent, kw_only=True, frozen=True):
-    """A request to the worker that has the run to stop it. ``superseded_by``: the run that took its place."""
+    """A request to the worker that executes the run to stop it. ``superseded_by``: the run that took its place."""
 
     TYPE: ClassVar[str] = "run.cancel_requested.v1"
     action: CancelAction
@@ -55,16 +55,16 @@ class RunCancelRequested(RunEvent, kw_only=True, frozen=True):
     superseded_by: str | None = None
     reason: str | None = None
     orphaned: bool = False
-    """No worker has the attempt any more: the decider looks up the thread's state and reports the end."""
+    """No worker executes the attempt any more: the decider looks up the thread's state and reports the end."""
 
 
 class RunEnded(RunEvent, kw_only=True, frozen=True):
-    """Base of the final events. ``status`` is that of the thread afterwards."""
+    """Base of the final events. ``status`` is the thread's status after it."""
 
     attempt: int = 0
     status: ThreadStatus
     status_when_idle: ThreadStatus | None = None
-    """The ``status`` without other runs in flight; None: the same, or, in old events, not known."""
+    """The ``status`` without other runs in flight. None: the same as ``status``, or unknown (old events)."""
     values: Raw = ABSENT
     output: Raw = ABSENT
     interrupts: Raw = ABSENT
@@ -84,7 +84,7 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
 
 
 class RunSucceeded(RunEnded, kw_only=True, frozen=True):
-    """Also when it stopped for a human: then the thread is ``interrupted``."""
+    """The run succeeded. If it stopped for a human, the thread is ``interrupted``."""
 
     TYPE: ClassVar[str] = "run.succeeded.v1"
 
@@ -94,11 +94,11 @@ class RunFailed(RunEnded, kw_only=True, frozen=True):
 
 
 class RunCancelled(RunEnded, kw_only=True, frozen=True):
-    """Shown to clients as ``interrupted``."""
+    """The run was cancelled. Clients see the status ``interrupted``."""
 
     TYPE: ClassVar[str] = "run.cancelled.v1"
     reason: str | None = None
-    """Of a run that no worker had; of others `RunCancelRequested` has it."""
+    """Reason of the cancellation, for a run that no worker executed; otherwise `RunCancelRequested` has it."""
 
 
 class RunTimedOut(RunEnded, kw_only=True, frozen=True):
@@ -106,7 +106,7 @@ class RunTimedOut(RunEnded, kw_only=True, frozen=True):
 
 
 class RunRolledBack(RunEnded, kw_only=True, frozen=True):
-    """The run is gone, and its checkpoints with it."""
+    """The run was rolled back: it is removed with its checkpoints."""
 
     TYPE: ClassVar[str] = "run.rolled_back.v1"
 
@@ -114,7 +114,7 @@ class RunRolledBack(RunEnded, kw_only=True, frozen=True):
 class RunDeleted(RunEvent, kw_only=True, frozen=True):
     TYPE: ClassVar[str] = "run.deleted.v1"
     active_attempt: int | None = None
-    """A worker may still hold this attempt."""
+    """Attempt that a worker may still execute."""
     status: ThreadStatus | None = None
     status_when_idle: ThreadStatus | None = None
     values: Raw = ABSENT
@@ -124,7 +124,8 @@ class RunDeleted(RunEvent, kw_only=True, frozen=True):
 
 
 class WebhookAttempted(RunEvent, kw_only=True, frozen=True):
-    """One try to deliver the run's webhook: see `commands.RecordWebhookAttempt`. The run and its thread may be gone by now."""
+    """One attempt to deliver the run's webhook: see `commands.RecordWebhookAttempt`. The run and its thread may have been
+    deleted since."""
 
     TYPE: ClassVar[str] = "webhook.attempted.v1"
     attempt: int
@@ -172,12 +173,12 @@ class CheckpointWrites(ThreadEvent, kw_only=True, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
-    """A checkpoint or writes among those of one `CheckpointSteps`."""
+    """One checkpoint, or the writes of one task, in a `CheckpointSteps`."""
 
     writes: bool
     """Whether ``body`` is an encoded `checkpoints.WritesBody`; else it is a `checkpoints.CheckpointBody`."""
     after_us: int
-    """Microseconds after the record's time."""
+    """Microseconds between the record's time and this step."""
     body: bytes
 
 
@@ -190,7 +191,7 @@ class CheckpointSteps(ThreadEvent, kw_only=True, frozen=True):
     steps: list[Step]
 
     def events(self) -> list[CheckpointWritten | CheckpointWrites]:
-        """Each of them as an event."""
+        """Yield the steps as events."""
         return [
             (CheckpointWrites if step.writes else CheckpointWritten)(
                 thread_id=self.thread_id, run_id=self.run_id, attempt=self.attempt, body=step.body

@@ -27,7 +27,7 @@ class ThreadCreated(ThreadEvent, kw_only=True, frozen=True):
     existed: bool = False
     """``if_exists: do_nothing`` met an existing thread: the answer is that thread, nothing changed."""
     provenance: Provenance | None = None
-    """It is imported: ``created_at`` of this counts."""
+    """Set for an imported thread: its ``created_at`` is the thread's."""
 
 
 class ThreadUpdated(ThreadEvent, kw_only=True, frozen=True):
@@ -35,11 +35,11 @@ class ThreadUpdated(ThreadEvent, kw_only=True, frozen=True):
     metadata: Metadata
     ttl: Ttl | None = None
     provenance: Provenance | None = None
-    """The change is imported."""
+    """Set if the change is imported."""
 
 
 class ThreadDeleted(ThreadEvent, kw_only=True, frozen=True):
-    """The thread is gone with runs and checkpoints. ``active``: (run id, attempt) that a worker may still hold."""
+    """The thread was deleted with its runs and checkpoints. ``active``: (run id, attempt) that a worker may still hold."""
 
     TYPE: ClassVar[str] = "thread.deleted.v1"
     active: list[tuple[str, int]] = []
@@ -56,9 +56,9 @@ class StateUpdated(ThreadEvent, kw_only=True, frozen=True):
     checkpoint_id: str | None = None
     checkpoints_only: bool = False
     error: Raw = ABSENT
-    """The thread's error, as JSON; absent: none."""
+    """The thread's error, as JSON; absent: no error."""
     provenance: Provenance | None = None
-    """The state is imported: ``updated_at`` of this counts, unless there are checkpoints only."""
+    """Set if the state is imported: its ``updated_at`` is the thread's, unless the event has checkpoints only."""
 
 
 class CheckpointsDeleted(ThreadEvent, kw_only=True, frozen=True):

@@ -1,6 +1,7 @@
-"""What the project's authorization handlers allowed a cron's runs, kept with the cron (wire contract §10 and §18). Pure.
+"""Permissions of a cron's runs, as the project's authorization handlers granted them; stored with the cron (wire contract
+§10 and §18). Pure.
 
-A gateway asks the handlers when a cron is created or patched; schedulers, which have no handlers, apply the answer each time the cron
+A gateway calls the handlers when a cron is created or patched; schedulers, which have no handlers, apply the result each time the cron
 fires. Handlers may also change a run's metadata and kwargs: those changes are kept as a list and applied to every run of the cron.
 """
 
@@ -21,22 +22,22 @@ class ValueChange(msgspec.Struct, frozen=True, omit_defaults=True):
     path: list[str]
     """Names of the members that lead to it, outermost first."""
     value: Raw = NOT_SET
-    """What it was set to, as JSON; not there: it was removed."""
+    """Its new value, as JSON; absent: the handler removed the member."""
 
 
 class CronAuthority(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The handlers' answer for the runs of a cron."""
+    """The handlers' result for the runs of a cron."""
 
     thread: dict[str, Any] | None = None
     """Filter of ``threads.create_run``; the decider checks it against the thread at each run."""
     assistant: dict[str, Any] | None = None
     """Filter that the assistant must match when the cron fires."""
     changes: list[ValueChange] = []
-    """Of ``{"metadata": …, "kwargs": …}`` of each run."""
+    """Changes to ``{"metadata": …, "kwargs": …}`` of each run."""
 
 
 def changes_between(before: Any, after: Any, path: Sequence[str] = ()) -> Iterator[ValueChange]:
-    """What makes ``after`` of ``before``. Objects are compared member by member, everything else as a whole."""
+    """Yield the changes that turn ``before`` into ``after``. Objects are compared member by member, other values as a whole."""
     for name in before:
         if name not in after:
             yield ValueChange([*path, name])
@@ -48,7 +49,7 @@ def changes_between(before: Any, after: Any, path: Sequence[str] = ()) -> Iterat
 
 
 def apply_changes(target: dict[str, Any], changes: Sequence[ValueChange]) -> None:
-    """Carry the changes out on ``target``. Objects on the way that are missing are made."""
+    """Apply the changes to ``target`` in place. Missing objects on a path are created."""
     for change in changes:
         *outer, name = change.path
         inner = target

@@ -1,8 +1,9 @@
-"""Filters on metadata (wire contract §18): what an authorization handler lets its caller see. Pure.
+"""Filters on metadata (wire contract §18): the objects that an authorization handler lets its caller see. Pure.
 
-``{"owner": "alice"}`` and ``{"owner": {"$eq": "alice"}}`` ask for equality, ``{"team": {"$contains": v | [v, …]}}`` for a list with
-all of these; keys are ANDed. ``{"$or": [filter, …]}`` asks for at least one of the filters, ``{"$and": [filter, …]}`` for all. The gateway says the same in SQL for what it reads; deciders ask `admits` about the state that a
-command changes. Both read a filter through `terms`, so that they cannot differ in what it means.
+``{"owner": "alice"}`` and ``{"owner": {"$eq": "alice"}}`` require equality, ``{"team": {"$contains": v | [v, …]}}`` a list with
+all of these; keys are ANDed. ``{"$or": [filter, …]}`` requires at least one of the filters, ``{"$and": [filter, …]}`` all of them.
+The gateway evaluates filters in SQL; deciders call `admits` with the state that a command changes. Both read a filter
+through `terms`, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Filter = dict[str, Any]
 
 
 class FilterError(ValueError):
-    """A filter that means nothing: an error of the handler that gave it. Nobody gets in by it."""
+    """An invalid filter: an error of the handler that returned it. Access is denied."""
 
 
 class Term(NamedTuple):
@@ -25,14 +26,14 @@ class Term(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Filters of which one (``or``) or each (``and``) has to hold."""
+    """A group of filters: one (``or``) or all (``and``) of them must match."""
 
     operator: Literal["or", "and"]
     filters: list[Filter]
 
 
 DEPTH_MAX = 8
-"""Groups within groups."""
+"""Maximum nesting of groups."""
 
 
 def terms(wanted: Mapping[str, Any], depth: int = 0) -> Iterator[Term | Group]:
@@ -67,7 +68,7 @@ def _group(key: str, value: Any, depth: int) -> Group:
 
 
 def admits(wanted: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> bool:
-    """Whether an object with this metadata is there for the caller. Raises FilterError."""
+    """Return whether the caller may see an object with this metadata. Raises FilterError."""
     if not wanted:
         return True
     return all(_holds(term, metadata) for term in terms(wanted))
@@ -86,7 +87,7 @@ def _holds(term: Term | Group, metadata: Mapping[str, Any]) -> bool:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Equality as JSON has it: true is not 1."""
+    """Return whether two values are equal in JSON, where true is not 1."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, Mapping) and isinstance(b, Mapping):

@@ -1,4 +1,4 @@
-"""Where an imported object comes from: the member ``provenance`` of commands and events that `langlog import` made."""
+"""The source of an imported object: the member ``provenance`` of commands and events that `langlog import` made."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import msgspec
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The server or database that an object was read from, and what it said of the object. Times are ISO 8601."""
+    """The server or database that an object was read from, and its times and id there. Times are ISO 8601."""
 
     source: str
     """Address without credentials: ``https://host``, ``postgresql://host:port/database``."""
     read_at: str
-    """When the import that read it began."""
+    """Start time of the import that read the object."""
     original_id: str | None = None
-    """Its id there; None: the same as here."""
+    """Id of the object at the source. None: the same as here."""
     created_at: str | None = None
-    """When it was created there. None: not known, the time of the command counts."""
+    """Creation time at the source. None: unknown, the time of the command is used."""
     updated_at: str | None = None
-    """When it was last changed there. None: not known, the time of the command counts."""
+    """Time of the last change at the source. None: unknown, the time of the command is used."""
     state_updated_at: str | None = None
-    """Of a thread: when its state was last changed there. None: ``updated_at``."""
+    """For a thread: time of the last change of its state at the source. None: ``updated_at``."""

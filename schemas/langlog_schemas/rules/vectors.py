@@ -1,4 +1,4 @@
-"""How an embedding travels in commands and events, and how near two of them are. Pure."""
+"""How an embedding travels in commands and events, and how similar two of them are. Pure."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ else:
 Bits = Literal[32, 64]
 
 EXACT_MAX = 64
-"""Vectors up to this length keep their numbers as they were given, at no cost: those of tests and toys, whose scores are compared to
-the last digit. Longer ones are of models, whose numbers say nothing after the seventh; keeping them made puts with 384 numbers 15 to
-30 % dearer and searches 10 to 20 %."""
+"""Vectors up to this length are stored in 64 bits without loss: short vectors are those of tests, which compare scores to
+the last digit. Longer vectors are models', which carry no information after the seventh digit; storing 64 bits made puts
+with 384 numbers 15 to 30 % and searches 10 to 20 % more expensive."""
 
 
 def pack(embedding: Sequence[float]) -> tuple[bytes, Bits]:
-    """Little endian, and how many bits a number has. Those that 32 bits cannot hold become infinite there.
+    """Return the numbers as little-endian bytes, and the bits of each. Numbers beyond the range of 32 bits become infinite.
 
-    Raises TypeError for what is no number.
+    Raises TypeError if an element is not a number.
     """
     exact = len(embedding) <= EXACT_MAX
     numbers = array("d" if exact else "f", embedding)
@@ -39,7 +39,7 @@ def pack(embedding: Sequence[float]) -> tuple[bytes, Bits]:
 
 
 def unpack(embedding: bytes, bits: Bits) -> list[float]:
-    """Raises ValueError for bytes that are no such numbers."""
+    """Return the numbers of packed bytes. Raises ValueError if their length is not a multiple of a number's."""
     numbers = array("f" if bits == 32 else "d")
     numbers.frombytes(embedding)
     if sys.byteorder == "big":
@@ -48,7 +48,7 @@ def unpack(embedding: bytes, bits: Bits) -> list[float]:
 
 
 def similarity(wanted: Sequence[float]) -> Callable[[Sequence[float]], float]:
-    """The cosine similarity to this vector, in 64 bits, of others of its length; 0 where one of the two has no direction."""
+    """Return a function: cosine similarity of ``wanted`` and a vector of the same length, in 64 bits; 0 if one of them is zero."""
     length = sqrt(_dot(wanted, wanted))
 
     def of(other: Sequence[float]) -> float:

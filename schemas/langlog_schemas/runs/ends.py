@@ -25,16 +25,16 @@ class RunEnd(NamedTuple):
 
     event: type[ev.FinalRunEvent]
     status: FinalStatus
-    """As runs show it. A run that is rolled back is gone: this is for those who still follow it."""
+    """Status of the run that clients see. A rolled-back run is removed: this one is for those who still follow its stream."""
     webhook: str
-    """As webhooks show it (wire contract §12)."""
+    """Status in the webhook's body (wire contract §12)."""
     lifecycle: LifecycleStatus
     thread: ThreadAfterwards
-    """Where its thread gets its status from. ``by its state``: interrupted when nodes are due, else idle."""
+    """How the thread gets its status. ``by its state``: interrupted when nodes are due, else idle."""
 
     @property
     def failed(self) -> bool:
-        """Whether those who wait for the run get its error instead of its output."""
+        """Whether waiting clients receive the run's error instead of its output."""
         return self.lifecycle == "failed"
 
 
@@ -47,16 +47,16 @@ RUN_ENDS: dict[Outcome, RunEnd] = {
 }
 OUTCOME_OF: dict[type[ev.RunEnded], Outcome] = {end.event: outcome for outcome, end in RUN_ENDS.items()}
 LIFECYCLE_OF: dict[str, LifecycleStatus] = {end.status: end.lifecycle for end in RUN_ENDS.values()}
-"""Of each final status."""
+"""Final status -> name of the lifecycle event."""
 FINAL_STATUSES = frozenset(LIFECYCLE_OF)
 
 
 def end_of(event: ev.RunEnded) -> RunEnd:
-    """The row of a final event."""
+    """Return the row of a final event."""
     return RUN_ENDS[OUTCOME_OF[type(event)]]
 
 
 def lifecycle(status: str, *, waits: bool) -> LifecycleStatus:
-    """The event of a run's end by its final status. ``waits``: it has stopped for a human."""
+    """Return the lifecycle event for a final status. ``waits``: the run has stopped for a human."""
     names = LIFECYCLE_OF[status]
     return "interrupted" if names == "completed" and waits else names

@@ -1,4 +1,4 @@
-"""What went wrong in a run, as clients see it, and why an answer was refused."""
+"""Errors of runs as clients see them, and reasons for which an answer is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 UNKNOWN_INTERRUPT = "UnknownInterruptError"
-"""The class that clients know a refused answer by: langgraph's own."""
+"""Class of the error of a refused answer, as clients see it; the name is langgraph's."""
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -23,7 +23,7 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What went wrong, as clients see it: the exception's class and its message."""
+    """The error of a run as clients see it: the exception's class and its message."""
 
     error: str
     message: str = ""

@@ -1,6 +1,6 @@
-"""The request of a run, and how an assistant's settings and a run's become one (wire contract §2 and §5.1). Pure.
+"""The request of a run, and the merge of an assistant's settings with a run's (wire contract §2 and §5.1). Pure.
 
-Gateways make runs of requests, schedulers of crons: both by this. Keys of the configurable merge, the run winning per key;
+Gateways create runs from requests, schedulers from crons; both use this module. Keys of the configurable merge, the run's override;
 ``tags`` and ``recursion_limit`` of the run replace the assistant's.
 """
 
@@ -23,14 +23,14 @@ EVENT_STREAMING = "__event_streaming_v2"
 """Configurable of runs that were started by the streaming protocol (wire contract §9)."""
 
 RESERVED = ("__pregel_", "__langlog")
-"""Beginnings of configurable keys by which langgraph and langlog hand on objects of their own: no client may set them."""
+"""Prefixes of configurable keys in which langgraph and langlog pass objects of their own. Clients may not set them."""
 OF_CALLERS: dict[str, type] = {"__pregel_resuming": bool, "__pregel_resume_map": dict}
-"""Keys of that kind, and their types, that langgraph's `RemoteGraph` sends: that its node resumes, and answers by interrupt id.
-A client may say the same by ``command.resume``."""
+"""Reserved keys that langgraph's `RemoteGraph` sends, with their types: whether its node resumes, and answers by interrupt id.
+Clients may use ``command.resume`` to the same effect."""
 
 
 def null() -> Raw:
-    """A default that a schema can be made of, unlike the value itself."""
+    """Return JSON null. As a default factory it lets a schema be generated, which the value itself does not."""
     return NULL
 
 
@@ -40,9 +40,9 @@ StreamMode = Literal[
 
 
 NAMES_MAX = 1_000
-"""Entries of a list of names (nodes, stream modes, feedback keys) in the request of a run."""
+"""Maximum length of a list of names (nodes, stream modes, feedback keys) in the request of a run."""
 CheckpointName = Annotated[str, Meta(max_length=1_000)]
-"""Id or namespace of a checkpoint, in characters."""
+"""Id or namespace of a checkpoint. Its maximum length is in characters."""
 Names = Annotated[list[str], Meta(max_length=NAMES_MAX)]
 
 
@@ -58,7 +58,7 @@ class Checkpoint(Struct):
 
 
 class LangSmithTracer(Struct, omit_defaults=True):
-    """Where LangSmith files the trace of a run."""
+    """Project and example in LangSmith for the trace of a run."""
 
     project_name: Annotated[str, Meta(min_length=1, max_length=1_000)] | None = None
     """Name of the project"""
@@ -74,7 +74,8 @@ class RunCreate(Struct):
     input: Raw = msgspec.field(default_factory=null)
     """Input of the graph. Null continues from the thread's state"""
     command: dict[str, Raw] | None = None
-    """`update`, `resume` and `goto`; takes precedence over `input`. `resume` answers the open interrupt, or several as a map from interrupt id to response"""
+    """`update`, `resume` and `goto`; takes precedence over `input`. `resume` answers the open interrupt, or several as a
+    map from interrupt id to response"""
     metadata: Object = {}
     """Metadata, any JSON object"""
     config: Object = {}
@@ -88,7 +89,7 @@ class RunCreate(Struct):
     interrupt_after: Names | Literal["*"] | None = None
     """Nodes to stop after; `*` means every node"""
     stream_mode: Annotated[list[StreamMode], Meta(max_length=NAMES_MAX)] | StreamMode = []
-    """Kinds of events to stream; none means `values`"""
+    """Kinds of events to stream; an empty list means `values`"""
     stream_subgraphs: bool = False
     """Stream events of subgraphs too"""
     stream_resumable: bool = False
@@ -96,13 +97,14 @@ class RunCreate(Struct):
     feedback_keys: Names | None = None
     """Keys for feedback URLs of LangSmith"""
     multitask_strategy: MultitaskStrategy = "enqueue"
-    """What happens if the thread is busy: `enqueue` waits, `reject` is 409, `interrupt` stops the running run and keeps its checkpoints, `rollback` stops and deletes it"""
+    """Behavior when the thread is busy: `enqueue` waits, `reject` is 409, `interrupt` stops the running run and keeps its
+    checkpoints, `rollback` stops and deletes it"""
     if_not_exists: Literal["reject", "create"] = "reject"
-    """What happens if the thread does not exist: `reject` is 404, `create` creates it"""
+    """Behavior when the thread does not exist: `reject` is 404, `create` creates it"""
     on_disconnect: Any = "continue"
-    """What happens to the run when the client of `/wait` or `/stream` disconnects: `continue` or `cancel`"""
+    """Behavior when the client of `/wait` or `/stream` disconnects: `continue` or `cancel` the run"""
     on_completion: Any = "delete"
-    """What happens to the thread of a run without a thread when the run has ended: `delete` or `keep`"""
+    """Behavior when a run without a thread has ended: `delete` or `keep` the thread that was created for it"""
     after_seconds: float = 0
     """Seconds to wait before the run starts"""
     checkpoint: Checkpoint | None = None
@@ -110,17 +112,18 @@ class RunCreate(Struct):
     checkpoint_id: CheckpointName | None = None
     """Id of the checkpoint to start from"""
     durability: Literal["sync", "async", "exit"] | UnsetType = UNSET
-    """When checkpoints are written: `sync` before the next step starts, `async` while it runs, `exit` only the last one (default `async`)"""
+    """Time at which checkpoints are written: `sync` before the next step starts, `async` while it runs, `exit` only the
+    last one (default `async`)"""
     checkpoint_during: bool | UnsetType = UNSET
     """Deprecated: true is `durability: async`, false is `exit`"""
     strict_resume: bool | None = None
     """Fail the run, and leave the thread as it is, if an interrupt that `command.resume` answers is no longer open"""
     langsmith_tracer: LangSmithTracer | None = None
-    """Where LangSmith files the trace of the run"""
+    """Project and example in LangSmith for the trace of the run"""
 
 
 class Assistant(NamedTuple):
-    """What a run needs to know of its assistant."""
+    """The parts of an assistant that its runs use."""
 
     assistant_id: str
     graph_id: str
@@ -130,35 +133,35 @@ class Assistant(NamedTuple):
 
 
 class Server(NamedTuple):
-    """What the server adds to a run's configurable."""
+    """Members that the server adds to a run's configurable."""
 
     run_id: str
     thread_id: str
     request_id: str | None
     started_ms: int
     user: Any = None
-    """Its public members."""
+    """Public members of the authenticated user (`PUBLIC_MEMBERS`)."""
     user_id: str = ""
     permissions: list[str] = []
     headers: dict[str, Any] = {}
-    """Of the request, as far as the project wants them in the configurable and lets everybody see them; and the caller's trace."""
+    """Headers of the request that the project copies into the configurable and exposes to readers, and the caller's trace."""
     sealed: bool = False
-    """The run needs credentials of its caller that are kept beside the log (`langlog_backbone.credentials.run_credentials`)."""
+    """The run needs credentials of its caller that are stored beside the log (`langlog_backbone.credentials.run_credentials`)."""
     traceparent: str | None = None
     """The trace that the run belongs to. Kept in its kwargs, because a run may begin long after the request."""
 
 
 class Layered(NamedTuple):
     kwargs: Raw
-    """As JSON (wire contract §5), without ``config.metadata``."""
+    """JSON (wire contract §5), without ``config.metadata``."""
     thread_config: Object
-    """The config without what the server adds."""
+    """Config for the thread: the run's, without the server's additions."""
     metadata: Object
-    """The run's own, including what came as ``config.metadata``."""
+    """Metadata of the run, including ``config.metadata``."""
 
 
 def without_reserved(configurable: Object) -> Object:
-    """The configurable without the keys that no client may set. Others that begin with underscores stay."""
+    """Return the configurable without the keys that clients may not set. Other keys that begin with underscores stay."""
     return {
         name: value
         for name, value in configurable.items()
@@ -169,7 +172,7 @@ def without_reserved(configurable: Object) -> Object:
 def layer(
     body: RunCreate, config: Object, context: Object, assistant: Assistant, server: Server, *, temporary: bool
 ) -> Layered:
-    """A run's kwargs and what its thread shows as config. ``config`` and ``context``: both spellings filled in."""
+    """Return a run's kwargs and the config that its thread shows. ``config`` and ``context``: both spellings filled in."""
     own = without_reserved({**(assistant.config.get("configurable") or {}), **(config.get("configurable") or {})})
     checkpoint: Object = {}
     if body.checkpoint is not None:
@@ -239,7 +242,8 @@ def layer(
 
 
 def _durability(body: RunCreate) -> tuple[str, bool]:
-    """What holds, and the deprecated ``checkpoint_during`` as it was given: ``durability`` wins over it."""
+    """Return the effective durability, and ``checkpoint_during`` as requested. ``durability`` overrides the deprecated
+    ``checkpoint_during``."""
     if body.durability is not UNSET:
         during = body.durability != "exit" if body.checkpoint_during is UNSET else body.checkpoint_during
         return body.durability, during

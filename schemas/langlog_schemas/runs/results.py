@@ -1,4 +1,4 @@
-"""What a run left behind, when it is too large for the record of its end: the body of `events.RunResultPart`s, in msgpack."""
+"""The result of a run, when it is too large for the record of its end: the body of `events.RunResultPart`s, in msgpack."""
 
 from __future__ import annotations
 
