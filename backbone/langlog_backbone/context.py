@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .log import Log, LogFault, LogUnavailable, open_log
 from .log.encryption.keys import check_readable
+from .metrics.exposition import EXPOSITION
 from .postgres.database import connect_pool, ensure_read_model
 from .postgres.pool import Pool
 from .postgres.server_clock import following_postgres
@@ -46,6 +47,8 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         positions = ReadPositions()
         pool = Pool(await connect_pool(settings, opened=positions.advance))
         stack.push_async_callback(_close, pool)
+        EXPOSITION.add("postgres", pool.collect)
+        stack.callback(EXPOSITION.remove, pool.collect)
         await ensure_read_model(pool, settings)
         await check_readable(pool, settings)
         await stack.enter_async_context(following_postgres(pool))

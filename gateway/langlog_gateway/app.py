@@ -15,6 +15,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import Middleware
+from langlog_backbone.metrics import tenants
 from langlog_backbone.process import tracing
 from langlog_backbone.process.activity import Activity
 
@@ -241,6 +242,8 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
             if span is not tracing.IDLE:
                 _described(span, request, path, response.status)
         core.metrics.count(request.method, path, response.status, clock() - began)
+        if tenants.REQUESTS.limit:
+            tenants.REQUESTS.count(identity_of(request))
         return response
 
     return around

@@ -13,6 +13,10 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.credentials.deployment_secret import deployment_secrets, derived_key
 from langlog_backbone.credentials.run_credentials import RunCredentials
 from langlog_backbone.history.audit import Audit
+from langlog_backbone.metrics import table, tenants
+from langlog_backbone.metrics.exposition import EXPOSITION, Source
+from langlog_backbone.metrics.families import Family, family
+from langlog_backbone.operation.figures import DeploymentFigures
 from langlog_backbone.probe import Probe
 from langlog_backbone.process import tracing
 from langlog_backbone.process.settings import Settings
@@ -93,6 +97,14 @@ class Core:
         self.backlog = Backlog(backbone.pipe, self.reads)
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs, self.settings.max_queued_runs_per_user)
         self.metrics = Metrics()
+        tenants.REQUESTS.limit = self.settings.metrics_tenants
+        deployment = DeploymentFigures(backbone.pool, backbone.log, backbone.pipe, self.settings)
+        self._sources: dict[str, Source] = {
+            "requests": self.metrics.collect,
+            "streams": self._figures,
+            "deployment": deployment.collect,
+        }
+        """What metrics show beside what is counted where it happens."""
         self.draining = False
         self.id_secret = b""
         self.on_drain: list[Callable[[], None]] = []
@@ -110,8 +122,15 @@ class Core:
         )
         await self.replies.start()
         await self.watches.start()
+        for name, source in self._sources.items():
+            EXPOSITION.add(name, source)
+
+    async def _figures(self) -> list[Family]:
+        return [family(table.MISSING_EVENTS, self.backlog.missing_events)]
 
     async def stop(self) -> None:
+        for source in self._sources.values():
+            EXPOSITION.remove(source)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=BACKGROUND_S)
         for task in self._tasks:

@@ -14,6 +14,7 @@ owner to read the log again from there. A batch is written only where it begins 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ import msgspec
 import structlog
 from langlog_backbone.log import Record, TopicPartition
 from langlog_backbone.log.dead_letters import error_text
+from langlog_backbone.metrics import table
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
@@ -44,6 +46,8 @@ from .parking import SQL as DEAD_LETTER_SQL
 from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, parsed_origin, releases_events
 
 logger = structlog.get_logger(__name__)
+
+_folded = functools.cache(table.FOLDED.labels)
 
 RETRY_PAUSE_S = 0.5
 WRITE_LIMIT_S = 120.0
@@ -216,6 +220,7 @@ class Projection:
                     records = self.next(rest)
             else:
                 self.positions.update({partition: step.after for partition, step in steps.items()})
+                _count(steps)
                 if tracing.on():
                     _trace(batch, began_ns)
                 await self._listener.committed(steps)
@@ -434,6 +439,11 @@ class Projection:
         if lost:
             logger.warning("projector.positions_went_back", records=lost)
             self.went_back = True
+
+
+def _count(steps: Mapping[TopicPartition, Step]) -> None:
+    for (topic, _), step in steps.items():
+        _folded(topic).inc(step.after - step.before)
 
 
 def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.AnyEvent]:

@@ -22,6 +22,8 @@ import structlog
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import LogReader, Record, TopicPartition
 from langlog_backbone.log.dead_letters import dead_letter
+from langlog_backbone.metrics import table
+from langlog_backbone.metrics.ages import BatchAge
 from langlog_backbone.postgres.database import connect_pool
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, reason_of, until_available
@@ -89,6 +91,7 @@ class ProjectorService:
         self._ends: dict[TopicPartition, int] = {}
         """Where the log ended when the first partitions came: what is before is to be folded before this is ready."""
         self.first_fold = FirstFold()
+        self._age = BatchAge(table.PROJECTOR_LAG, table.DELIVERIES.labels(GROUP))
         self._gave_up = False
         """Postgres was unavailable for so long that the partitions are left to others."""
         self._lost = asyncio.Event()
@@ -161,7 +164,8 @@ class ProjectorService:
                 if not _awaited(records):
                     records, reading = await self._gather(self._reader, records)
                 async with self._turn:
-                    await self._projection.project(records)
+                    with self._age.of(records[0].headers), table.FOLDING.time():
+                        await self._projection.project(records)
                     await self._read_again(self._reader)
                 if self._ends:
                     self._behind()
@@ -292,6 +296,7 @@ class ProjectorService:
                 error=error[:300],
             )
         await self._log.append([dead_letter(record, error) for record, error in bad])
+        table.DEAD_LETTERS.labels("projector").inc(len(bad))
 
 
 def _awaited(records: Sequence[Record]) -> bool:

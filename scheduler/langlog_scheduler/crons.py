@@ -22,6 +22,7 @@ import msgspec
 import structlog
 from langlog_backbone.context import Backbone
 from langlog_backbone.log import RecordTooLarge
+from langlog_backbone.metrics.table import CRON_LATENESS, CRONS_FIRED
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.retry import Availability
 from langlog_backbone.project.config import read_configuration
@@ -118,8 +119,10 @@ class Crons:
         catch_up_s = self._catch_up_s()
         runs: list[tuple[str, cmd.Body]] = []
         moves: list[tuple[str, cmd.Body]] = []
+        planned: list[list[datetime]] = []
         for number, row in enumerate(rows, 1):
             times, following = self._plan(row, catch_up_s)
+            planned.append(times)
             runs += self._runs(row, times)
             move = cmd.AdvanceCron(cron_id=row["cron_id"], due=iso(row["next_run_date"]), next_run_date=iso(following))
             moves.append((cron_id_at(row["cron_id"], move.due, "advance"), move))
@@ -133,8 +136,17 @@ class Crons:
             self._firings.failed(fired)
             raise
         self._firings.appended(fired)
+        self._count(rows, planned)
         await self._backlog.mark()
         return len(rows)
+
+    def _count(self, rows: list[Any], planned: list[list[datetime]]) -> None:
+        for row, times in zip(rows, planned, strict=True):
+            if row["next_run_date"] not in times:
+                CRONS_FIRED.labels("missed").inc()
+            CRONS_FIRED.labels("fired").inc(len(times))
+            for due in times:
+                CRON_LATENESS.observe(max(0.0, (row["now"] - due).total_seconds()))
 
     async def _may_fire(self) -> bool:
         """Whether the server keeps up; says so in the log when that changes."""

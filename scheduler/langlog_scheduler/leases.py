@@ -17,6 +17,7 @@ from collections.abc import Callable
 import asyncpg
 import structlog
 from langlog_backbone.history.last_states import LastStates, OrphanedRun, State, ended
+from langlog_backbone.metrics.table import DISPATCHES_LOST, LEASES_LOST
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
@@ -70,6 +71,7 @@ class Leases:
                 self.giving_up.set()
             else:
                 requeues.append(self._requeue(run["thread_id"], run_id, int(attempt), "lease_lost"))
+        LEASES_LOST.inc(len(requeues) + len(self._given_up))
         logger.warning("scheduler.leases_lost", runs=len(requeues) + len(self._given_up))
         return requeues
 
@@ -126,6 +128,7 @@ class Leases:
                 requeues.append(self._requeue(thread_id, run_id, attempt, "queue_lost"))
         self._missing_since = since
         if requeues:
+            DISPATCHES_LOST.inc(len(requeues))
             logger.warning("scheduler.dispatches_lost", runs=len(requeues))
         return requeues
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import structlog
 from langlog_backbone.context import Backbone
+from langlog_backbone.metrics.table import WEBHOOK_ATTEMPTS, WEBHOOK_SECONDS
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.process.server_errors import RedisUnavailable
@@ -207,6 +208,9 @@ class Webhooks:
             most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(number - 1, 30))
             delay = timedelta(seconds=uniform(0, most))
             again = iso(now() + delay)
+        outcome = "delivered" if result.delivered else "given up" if again is None else "failed"
+        WEBHOOK_ATTEMPTS.labels(outcome).inc()
+        WEBHOOK_SECONDS.observe(result.duration_ms / 1000)
         if not result.delivered and again is None:
             logger.warning("webhooks.given_up", run_id=row["run_id"], attempts=number, error=result.error)
         return cmd.RecordWebhookAttempt(

@@ -35,6 +35,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     seq_floor: int = 0
     """Protocol numbers of this attempt start above this one."""
     actor: str | None = None
+    dispatched_at: str = ""
+    """When this attempt was dispatched, ISO 8601; empty: by an older release."""
 
     @property
     def id(self) -> str:

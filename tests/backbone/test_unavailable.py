@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import LogUnavailable
+from langlog_backbone.metrics.exposition import of_process, rendered
 from langlog_backbone.process import retry
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.server_errors import RedisUnavailable
@@ -210,8 +211,9 @@ async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once(
     assert "The log is unavailable" in seen[1]
     assert availability.reason is None
     assert availability.failures == 3
-    assert 'langlog_unavailable{loop="repeated",dependency="postgres"} 0' in retry.exposition()
-    assert 'langlog_unavailable_attempts_total{loop="repeated",dependency="postgres"} 3' in retry.exposition()
+    text = rendered(of_process()).decode()
+    assert 'langlog_unavailable{dependency="postgres",loop="repeated"} 0.0' in text
+    assert 'langlog_unavailable_attempts_total{dependency="postgres",loop="repeated"} 3.0' in text
 
 
 async def test_a_defect_is_not_repeated() -> None:

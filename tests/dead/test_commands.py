@@ -12,13 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 from langlog.main import cli
 from langlog.operations.dead import operator
+from langlog_backbone.metrics.exposition import rendered
 from langlog_backbone.operation.explain_run import explain, gather
+from langlog_backbone.operation.figures import DeploymentFigures
 from langlog_backbone.operation.parked_keys import NotReleased
 from langlog_backbone.process.settings import VARIABLES, Settings
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import service as decider
 from langlog_executor.decider.threads import decide_thread
-from langlog_gateway.http.metrics import Metrics
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
@@ -209,8 +210,9 @@ async def test_why_and_the_metrics_say_that_a_thread_is_parked(stack: Stack, set
     facts = await gather(settings, backbone.pool, backbone.log, backbone.pipe, run)
     assert explain(run, facts, settings)[0].startswith(f"Its thread {thread} is parked: commands-")
     assert any("1 keys are parked" in line for line in explain(new_id(), facts._replace(run=None), settings))
-    text = Metrics().prometheus({"max": 1, "active": 0, "available": 1}, (1, 3))
-    assert "langlog_parked_keys 1\n" in text and "langlog_parked_records 3\n" in text
+    figures = DeploymentFigures(backbone.pool, backbone.log, backbone.pipe, settings)
+    text = rendered(await figures.collect()).decode()
+    assert "langlog_parked_keys 1.0\n" in text and "langlog_parked_records 1.0\n" in text
 
 
 async def test_two_deciders_that_meet_the_same_bad_command_park_it_once(stack: Stack) -> None:

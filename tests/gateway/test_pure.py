@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from aiohttp import web
+from langlog_backbone.metrics.exposition import rendered
 from langlog_gateway.http import validation
 from langlog_gateway.http.config import mirrored
 from langlog_gateway.http.errors import ApiError, KeyedError, PlainError, reason_of
@@ -352,16 +353,16 @@ def test_portions_of_a_copy_keep_to_the_limit() -> None:
     ]
 
 
-def test_latencies_fall_into_growing_buckets() -> None:
+async def test_latencies_fall_into_growing_buckets() -> None:
     metrics = Metrics()
     metrics.count("GET", "/x", 200, 0.007)
     metrics.count("GET", "/x", 200, 100.0)
-    text = metrics.prometheus({"max": 1, "active": 0, "available": 1})
+    text = rendered(await metrics.collect()).decode()
     labels = 'method="GET",path="/x",status="200"'
-    assert f'lg_api_http_requests_latency_bucket{{{labels},le="0.005"}} 0\n' in text
-    assert f'lg_api_http_requests_latency_bucket{{{labels},le="0.01"}} 1\n' in text
-    assert f'lg_api_http_requests_latency_bucket{{{labels},le="+Inf"}} 2\n' in text
-    assert f"lg_api_http_requests_latency_count{{{labels}}} 2\n" in text
+    assert f'lg_api_http_requests_latency_bucket{{le="0.005",{labels}}} 0.0\n' in text
+    assert f'lg_api_http_requests_latency_bucket{{le="0.01",{labels}}} 1.0\n' in text
+    assert f'lg_api_http_requests_latency_bucket{{le="+Inf",{labels}}} 2.0\n' in text
+    assert f"lg_api_http_requests_latency_count{{{labels}}} 2.0\n" in text
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from typing import Any
 
 import asyncpg
 
+from ..metrics import table
+from ..metrics.families import Family, family
 from ..process.unavailable import is_unavailable
 
 REST_S = 60.0
@@ -51,6 +53,13 @@ class Pool:
     def resting(self) -> int:
         """Connections that are kept, and not in use."""
         return len(self._resting)
+
+    async def collect(self) -> list[Family]:
+        """A source of `metrics.exposition`."""
+        return [
+            family(table.CONNECTIONS, {("resting",): self.resting, ("open",): self._pool.get_size()}),
+            family(table.STATEMENTS_WAITING, sum(not waiting.done() for waiting in self._line)),
+        ]
 
     async def fetch(self, query: str, *args: Any) -> list[Any]:
         """All rows."""

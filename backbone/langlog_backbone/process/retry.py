@@ -37,7 +37,7 @@ NAMES: dict[Dependency, str] = {"postgres": "Postgres", "redis": "Redis", "log":
 
 
 _all: weakref.WeakSet[Availability] = weakref.WeakSet()
-"""Of this process, for `exposition`."""
+"""Of this process, for `availabilities`."""
 
 
 class Availability:
@@ -152,24 +152,6 @@ def reason_of(availabilities: Iterable[Availability]) -> str | None:
     return None if failing is None else failing.reason
 
 
-def exposition() -> str:
-    """All availabilities of this process as Prometheus text, those of the same loop together."""
-    down: dict[tuple[str, Dependency], int] = {}
-    failures: dict[tuple[str, Dependency], int] = {}
-    for availability in sorted(_all, key=lambda availability: availability.loop):
-        key = (availability.loop, availability.dependency)
-        down[key] = max(down.get(key, 0), int(availability.failing_s > 0))
-        failures[key] = failures.get(key, 0) + availability.failures
-    lines = []
-    for name, kind, description, samples in (
-        ("langlog_unavailable", "gauge", "1 while a loop does not get through to a server", down),
-        (
-            "langlog_unavailable_attempts_total",
-            "counter",
-            "Calls that failed because a server was unavailable",
-            failures,
-        ),
-    ):
-        lines.append(f"# HELP {name} {description}\n# TYPE {name} {kind}\n")
-        lines += [f'{name}{{loop="{loop}",dependency="{to}"}} {value}\n' for (loop, to), value in samples.items()]
-    return "".join(lines)
+def availabilities() -> list[Availability]:
+    """All of this process, by loop: what its metrics show."""
+    return sorted(_all, key=lambda availability: availability.loop)

@@ -111,7 +111,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 2024
     """PORT: Port the gateway listens on."""
     health_port: int = 0
-    """LANGLOG_HEALTH_PORT: Port on which a service other than the gateway answers ``GET /ok``. 0: none."""
+    """LANGLOG_HEALTH_PORT: Port on which a service answers ``GET /ok``, ``/live`` and ``/metrics``. 0: none."""
+    metrics_tenants: int = 0
+    """LANGLOG_METRICS_TENANTS: Callers that metrics name by their identity, the busiest; all others count as ``other``. 0: none.
+    ``/metrics`` needs no credentials: all who reach it see these identities."""
     tls_cert_file: str = ""
     """LANGLOG_TLS_CERT_FILE: PEM file of the certificate chain with which the gateway serves HTTPS. Unset: HTTP."""
     tls_key_file: str = ""
@@ -329,6 +332,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "host": ("LANGLOG_HOST",),
     "port": ("PORT",),
     "health_port": ("LANGLOG_HEALTH_PORT",),
+    "metrics_tenants": ("LANGLOG_METRICS_TENANTS",),
     "tls_cert_file": ("LANGLOG_TLS_CERT_FILE",),
     "tls_key_file": ("LANGLOG_TLS_KEY_FILE",),
     "mount_prefix": ("MOUNT_PREFIX",),

@@ -118,6 +118,7 @@ async def _run(
         from langlog_scheduler.service import SchedulerService
         from msgspec.structs import replace
 
+        from .figures import FiguresService
         from .health import HealthService
         from .reload import Reloaded, ReloadService
 
@@ -150,6 +151,7 @@ async def _run(
             ReplayService(backbone),
             gateway,
         ]
+        services.append(FiguresService(services[:]))
         if settings.health_port:
             probe = Probe(backbone.pool, backbone.queue, backbone.log)
             services.append(HealthService(services[:], settings.host, settings.health_port, probe))

@@ -1,6 +1,6 @@
 """Health of a service, for orchestrators: a port that answers ``GET /ok`` and ``GET /live``, and a command that asks it.
 
-``GET /metrics`` shows the same by loop. ``/ok`` (readiness) is 200 as long as every service of the process makes progress and Postgres, Redis and the log would do their
+``GET /metrics`` shows the figures of the process, its worker processes included. ``/ok`` (readiness) is 200 as long as every service of the process makes progress and Postgres, Redis and the log would do their
 work, else 503 with the reasons. ``/live`` (liveness) is 200 as long as it is answered: starting the process again does not mend a
 server that it depends on. Both run on the services' own event loop, so a process that hangs does not answer at all.
 """
@@ -91,13 +91,13 @@ class HealthService:
         return named
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from langlog_backbone.process.retry import exposition
+        from langlog_backbone.metrics.exposition import EXPOSITION
 
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 request = await reader.readuntil(b"\r\n\r\n")
                 if request.startswith(b"GET /metrics "):
-                    ill, well = [], exposition().rstrip()
+                    ill, well = [], (await EXPOSITION.text()).decode().rstrip()
                 else:
                     ill, well = [] if request.startswith(b"GET /live ") else await self._reasons(), "ok"
                 status, body = (

@@ -145,10 +145,12 @@ async def _run(services: Callable[[Backbone], list[Service]], settings: Settings
     from langlog_backbone.probe import Probe
     from langlog_backbone.process.service import run_services
 
+    from .figures import FiguresService
     from .health import HealthService
 
     async with open_backbone(settings) as backbone:
         running = services(backbone)
+        running.append(FiguresService(running[:]))
         if settings.health_port:
             probe = Probe(backbone.pool, backbone.queue, backbone.log)
             running.append(HealthService(running[:], settings.host, settings.health_port, probe))

@@ -204,6 +204,7 @@ def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, positio
         frame_floor_ms=state.frame_ms,
         seq_floor=state.seq + (event.attempt - 1) * frames.ATTEMPT_SPAN,
         actor=decided.meta.actor,
+        dispatched_at=decided.meta.time,
     )
 
 

@@ -39,6 +39,9 @@ from langlog_backbone.log import (
     TopicPartition,
 )
 from langlog_backbone.log.dead_letters import dead_letter, error_text
+from langlog_backbone.metrics import table, tenants
+from langlog_backbone.metrics.ages import BatchAge
+from langlog_backbone.metrics.exposition import EXPOSITION
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
@@ -52,6 +55,7 @@ from langlog_schemas.messages import Reply
 
 from .aggregates import Aggregates
 from .assistants import decide_assistant, fold_assistant
+from .counting import count_command, count_dead_letters, count_runs, runs_of_tenants
 from .crons import decide_cron, fold_cron
 from .effects import Decided, Effects, event_records, topic_of
 from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, DeadLetter, ParkedKeys, another_release
@@ -115,6 +119,8 @@ class DeciderService:
             self._append_for_sure,
             self._reply,
         )
+        tenants.RUNS.limit = backbone.settings.metrics_tenants
+        self._age = BatchAge(table.DECIDER_LAG, table.DELIVERIES.labels(DECIDERS))
         self._committer: asyncio.Task[None] | None = None
         self._joins_until = math.inf
         """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
@@ -125,6 +131,7 @@ class DeciderService:
     async def start(self) -> None:
         await self._bus.subscribe(channels.WATERMARK, self._model.on_watermark, remote=False)
         await self._bus.subscribe(channels.PARKED, self._parked.on_message, remote=False)
+        EXPOSITION.add("tenants", runs_of_tenants)
         await self._effects.start()
         self._joins_until = asyncio.get_running_loop().time() + JOIN_S
         self._reader = self._log.member(DECIDERS, [cmd.TOPIC], self)
@@ -150,7 +157,9 @@ class DeciderService:
                 records = await self._reader.read(BATCH_COMMANDS)
             finally:
                 self._reading = False
-            await self._decide(records)
+            if records:
+                with self._age.of(records[0].headers), table.DECIDING.time():
+                    await self._decide(records)
 
     async def drain(self) -> None:
         """Leave the partitions to the others of the group at once. Alone, go on: what still drains here waits for decisions."""
@@ -179,6 +188,7 @@ class DeciderService:
             await self._reader.stop()
 
     async def stop(self) -> None:
+        EXPOSITION.remove(runs_of_tenants)
         if self._committer is not None:
             self._committer.cancel()
         await self._effects.stop()
@@ -271,6 +281,7 @@ class DeciderService:
             if command is not None:
                 try:
                     decided.append(self._traced(command, meta))
+                    count_command(command, decided[-1].events)
                     continue
                 except Exception as failure:
                     logger.exception("decider.failed", type=command.TYPE, key=record.key)
@@ -289,11 +300,13 @@ class DeciderService:
         decided = [d for d in decided if d.events]
         if decided:
             positions = await self._append(decided)
+            count_runs(decided)
             self._effects.follow(decided, positions)
 
     async def _publish_dead_letters(self, dead_letters: Sequence[tuple[Record, str | None]]) -> None:
         """Publish commands that cannot be decided as dead letters, before any later event, and reply to their senders."""
         positions = await self._append_for_sure([dead_letter(record, error) for record, error in dead_letters])
+        count_dead_letters(len(dead_letters))
         for (record, _), position in zip(dead_letters, positions, strict=True):
             self._parked.wrote(record, position.offset)
             self._reply(record, 504, PARKED.format(record.key))

@@ -86,6 +86,8 @@ class FramesOut:
         self._sealed = False
         self._ms = task.frame_floor_ms
         self._n = -1
+        self.first_ms = 0
+        """When the graph's first event was emitted, in milliseconds of the epoch; 0: none was."""
         self.frame_count = 0
         """Sequence of the last frame emitted."""
         self._numbering = threading.Lock()
@@ -132,6 +134,8 @@ class FramesOut:
             else:
                 self._n += 1
             self.frame_count += 1
+            if not self.first_ms and event[:1] != "@" and event not in IN_CLEAR:
+                self.first_ms = now
             seq = 0
             if frames.numbered(event):
                 seq = self._seq = self._seq + 1

@@ -74,6 +74,11 @@ class Worker:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets the error of a defect that ended claiming."""
 
+    @property
+    def held(self) -> int:
+        """Runs that are executed here."""
+        return len(self._runs)
+
     async def start(self) -> None:
         await self._backbone.bus.subscribe(channels.CONTROL, self._on_control)
         self._backbone.bus.on_reconnect.append(self._on_reconnect)

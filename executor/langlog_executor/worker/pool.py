@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
+from langlog_backbone.metrics.exposition import EXPOSITION
+from langlog_backbone.metrics.worker_figures import WorkerFigures
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.probe import Probe
 from langlog_backbone.process.retry import Availability, until_available
@@ -64,12 +67,16 @@ class WorkerProcess:
         """It was asked to go."""
 
     @classmethod
-    async def spawn(cls, settings: Settings, beside: Callable[[], None] | None = None) -> WorkerProcess:
+    async def spawn(
+        cls, settings: Settings, figures: WorkerFigures, beside: Callable[[], None] | None = None
+    ) -> WorkerProcess:
         """Start one and wait until it is ready. Raises StartError with what it says is wrong.
 
-        ``beside``: what is done here while it imports; the time that this takes does not count.
+        ``figures``: follow its metrics once it is ready. ``beside``: what is done here while it imports; the time that this takes
+        does not count.
         """
         reading, writing = os.pipe()
+        pool_end, worker_end = socket.socketpair()
         ours = environment(settings)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -79,13 +86,19 @@ class WorkerProcess:
                 "langlog_executor.worker.process",
                 "--report-fd",
                 str(writing),
-                pass_fds=[writing],
+                "--figures-fd",
+                str(worker_end.fileno()),
+                pass_fds=[writing, worker_end.fileno()],
                 stdin=asyncio.subprocess.PIPE,  # closed by our end: that is how it learns of it
                 env={**os.environ, **ours, SETTINGS_ALONE: " ".join(not_of_the_shell(ours))},
                 start_new_session=True,  # Ctrl-C is for the parent, which drains us
             )
+        except BaseException:
+            pool_end.close()
+            raise
         finally:
             os.close(writing)
+            worker_end.close()
         worker = cls(process, await Lines.of(reading))
         try:
             if beside is not None:
@@ -94,16 +107,20 @@ class WorkerProcess:
             async with asyncio.timeout(limit_s):
                 lines = await worker.lines.next()
         except TimeoutError:
+            pool_end.close()
             await worker.kill()
             raise StartError(
                 f"a worker process has not imported the graphs, and started what they need (http.app's lifespan, "
                 f"worker_lifespan), within {limit_s:.0f} s: if these need longer, set LANGLOG_WORKER_START_SECS"
             ) from None
         except BaseException:
+            pool_end.close()
             await worker.kill()
             raise
         if "ready" in lines:
+            figures.follow(pool_end)
             return worker
+        pool_end.close()
         code = await process.wait()
         raise StartError(str(lines.get("error") or f"a worker ended with exit code {code} before it was ready"))
 
@@ -159,13 +176,15 @@ class WorkerPoolService:
         self._settings = backbone.settings
         self._probe = Probe(backbone.pool, backbone.queue, backbone.log)
         self._workers: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._figures = WorkerFigures()
         self._draining = False
         self._reloading = asyncio.Lock()
         self._failed: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Returns once all workers are ready. Raises StartError."""
-        self._watch(await WorkerProcess.spawn(self._settings, self._beside))
+        EXPOSITION.add("workers", self._figures.collect)
+        self._watch(await WorkerProcess.spawn(self._settings, self._figures, self._beside))
         others = [self._spawn() for _ in range(1, self._settings.workers)]
         for failure in await asyncio.gather(*others, return_exceptions=True):
             if isinstance(failure, BaseException):
@@ -186,6 +205,8 @@ class WorkerPoolService:
             watcher.cancel()
         await asyncio.gather(*self._workers.values(), return_exceptions=True)
         await asyncio.gather(*(w.kill() for w in self._workers if w.process.returncode is None))
+        EXPOSITION.remove(self._figures.collect)
+        await self._figures.stop()
 
     async def not_ready(self) -> str | None:
         if not any(w.process.returncode is None for w in self._workers):
@@ -200,7 +221,7 @@ class WorkerPoolService:
             fresh: list[WorkerProcess] = []
             try:
                 for _ in range(self._settings.workers):
-                    fresh.append(await WorkerProcess.spawn(self._settings))
+                    fresh.append(await WorkerProcess.spawn(self._settings, self._figures))
             except StartError:
                 for worker in fresh:
                     await worker.kill()
@@ -210,7 +231,7 @@ class WorkerPoolService:
             return together(await asyncio.gather(*(w.retire() for w in old)))
 
     async def _spawn(self) -> None:
-        self._watch(await WorkerProcess.spawn(self._settings))
+        self._watch(await WorkerProcess.spawn(self._settings, self._figures))
 
     def _watch(self, worker: WorkerProcess) -> None:
         self._workers[worker] = asyncio.create_task(self._supervise(worker), name="worker")

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
+from langlog_backbone.metrics import table
+from langlog_backbone.metrics.worker_figures import serve_figures
 from langlog_backbone.process.collector import tune_collector
 from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
 from langlog_backbone.process.logging import configure_logging
@@ -54,7 +56,7 @@ NODE_THREADS = 4
 """Threads for sync nodes, per run that a worker may have at once."""
 
 
-async def serve(settings: Settings, report: Report) -> None:
+async def serve(settings: Settings, report: Report, figures_fd: int | None = None) -> None:
     """The worker's whole life. Raises StartError and GraphLoadError."""
     from langlog_backbone.context import open_backbone
     from langlog_backbone.project.loopback import open_loopback
@@ -76,11 +78,16 @@ async def serve(settings: Settings, report: Report) -> None:
         lifespan = None
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
-        await _serve(backbone, graphs, lifespan, ending, report)
+        await _serve(backbone, graphs, lifespan, ending, report, figures_fd)
 
 
 async def _serve(
-    backbone: Backbone, graphs: Graphs, lifespan: WorkerLifespan | None, ending: Ending, report: Report
+    backbone: Backbone,
+    graphs: Graphs,
+    lifespan: WorkerLifespan | None,
+    ending: Ending,
+    report: Report,
+    figures_fd: int | None,
 ) -> None:
     from langlog_backbone.project.cache import open_cache
     from langlog_backbone.project.store_index import check_pgvector, store_index
@@ -126,6 +133,10 @@ async def _serve(
         loops.hold_one_loop()
         await _prepared(lifespan, loops, backbone.settings.worker_start_s)
     await asyncio.to_thread(lease.start)
+    figures = None
+    if figures_fd is not None:
+        refresh = _gauges(worker, loops, backbone.settings)
+        figures = asyncio.create_task(serve_figures(figures_fd, refresh), name="figures")
     queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, of_nodes, embedder).serve(), name="queries")
     try:
         await announce(backbone, graphs, None if lifespan is None else loops)
@@ -161,7 +172,22 @@ async def _serve(
         loops.stop()
         await opened.aclose()
         await asyncio.gather(flush(), backbone.pipe.flush())
+        if figures is not None:
+            figures.cancel()
+            await asyncio.gather(figures, return_exceptions=True)
         await asyncio.to_thread(lease.stop)
+
+
+def _gauges(worker: Worker, loops: GraphLoops, settings: Settings) -> Callable[[], None]:
+    """Bring what metrics show of this worker up to date."""
+    table.SLOTS.set(settings.jobs_per_worker)
+
+    def refresh() -> None:
+        table.HELD.set(worker.held)
+        table.LOOPS.set(loops.size)
+        table.BLOCKED.set(len(loops.suspects))
+
+    return refresh
 
 
 def _described(settings: Settings, graphs: Graphs, loops: GraphLoops) -> Callable[[], bytes]:
@@ -213,6 +239,7 @@ async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="langlog_executor.worker.process")
     parser.add_argument("--report-fd", type=int, default=None, help="where to say that it is ready, or why not")
+    parser.add_argument("--figures-fd", type=int, default=None, help="socket on which the pool asks for metrics")
     options = parser.parse_args(arguments)
     report = Report(options.report_fd)
     # read when langgraph is imported: graphs then derive from their schemas which types may come back from stored bytes (`serde`)
@@ -222,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
         configure_logging(settings)
         leave_to_project(read_project(settings.project), os.environ.pop(SETTINGS_ALONE, "").split())
         _open_debugger(settings)
-        _run(settings, report)
+        _run(settings, report, options.figures_fd)
     except Exception as error:
         from ..graphs.loading import GraphLoadError
 
@@ -247,13 +274,13 @@ def _open_debugger(settings: Settings) -> None:
         debugpy.wait_for_client()
 
 
-def _run(settings: Settings, report: Report) -> None:
+def _run(settings: Settings, report: Report, figures_fd: int | None) -> None:
     try:
         import uvloop
     except ImportError:  # Windows
-        asyncio.run(serve(settings, report))
+        asyncio.run(serve(settings, report, figures_fd))
         return
-    uvloop.run(serve(settings, report))
+    uvloop.run(serve(settings, report, figures_fd))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,10 +21,11 @@ import structlog
 from langlog_backbone.credentials.run_credentials import CredentialsGone, Private, RunCredentials
 from langlog_backbone.log import PART_BYTES, LogFault, NewRecord
 from langlog_backbone.log.records import encoded_command_record
+from langlog_backbone.metrics import table
 from langlog_backbone.process import tracing
 from langlog_backbone.process.activity import Activity
 from langlog_backbone.process.retry import Availability, until_available
-from langlog_backbone.time.clock import now_iso
+from langlog_backbone.time.clock import now_iso, now_ms
 from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas import commands
 from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
@@ -55,6 +58,10 @@ SOURCE = "/langlog/worker"
 ENVELOPE_BYTES = 8_192
 """Room in a record for what the report says besides values, output and interrupts."""
 BROKEN = RunError(error="InternalError", message=INTERNAL_ERROR)
+_waited = functools.cache(table.QUEUE_WAIT.labels)
+_ended = functools.cache(table.ATTEMPTS_ENDED.labels)
+_took = functools.cache(table.ATTEMPT_SECONDS.labels)
+_first_frame = functools.cache(table.FIRST_FRAME.labels)
 STOP_GRACE_S = 5.0
 """A graph that has not stopped this long after the request is reported as stopped and abandoned."""
 
@@ -86,6 +93,7 @@ class RunExecution:
         self._records = RunRecords(tools.io, task, task.thread_id)
         self._started_at = now_iso()
         self._began = tools.io.loop.time()
+        self._began_ms = now_ms()
         self._attempt: GraphAttempt | None = None
         self._work: Work[Ended] | None = None
         self._frames: FramesOut | None = None
@@ -95,6 +103,9 @@ class RunExecution:
 
     async def run(self) -> None:
         """Returns when the run is off this worker's hands: reported, handed back, or dropped."""
+        if self.task.dispatched_at:
+            dispatched_s = datetime.fromisoformat(self.task.dispatched_at).timestamp()
+            _waited(self.task.graph_id).observe(max(0.0, self._began_ms / 1000 - dispatched_s))
         with tracing.span(f"run {self.task.graph_id}", self._about(), parent=self._parent(), kind="consumer") as span:
             self._records.traceparent = span.traceparent
             await self._run(span)
@@ -126,6 +137,7 @@ class RunExecution:
             ended = Ended(outcome="error", error=BROKEN, state_known=self.task.fresh)
         if ended is None or self._stop == "drop":
             span.set({"langlog.outcome": "dropped"})
+            self._count("dropped")
             self._close()
             return
         span.set({"langlog.outcome": ended.stopped or ended.outcome})
@@ -140,6 +152,7 @@ class RunExecution:
         if ended.stopped == "drop":
             return
         status: str = "handed back" if ended.stopped == "drain" else ended.outcome
+        self._count(status)
         if status == "success" and ended.next:
             status = "success, waits for a human"
         self._tools.activity.run(
@@ -152,6 +165,13 @@ class RunExecution:
             error=None if error is None else error.error,
             message=None if error is None else error.message,
         )
+
+    def _count(self, status: str) -> None:
+        graph_id, frames = self.task.graph_id, self._frames
+        _ended(graph_id, status).inc()
+        _took(graph_id).observe(self._tools.io.loop.time() - self._began)
+        if frames is not None and frames.first_ms:
+            _first_frame(graph_id).observe(max(0.0, (frames.first_ms - self._began_ms) / 1000))
 
     def stop(self, reason: Stop) -> None:
         """Stop the graph. ``drain``: at the next step boundary; called a second time: at once. ``drop`` wins over all."""

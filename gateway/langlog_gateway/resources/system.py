@@ -7,28 +7,20 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from langlog_backbone.history.run_view import HOST, LANGGRAPH_VERSION, LANGLOG_VERSION
+from langlog_backbone.metrics.exposition import CONTENT_TYPE, EXPOSITION
+from langlog_backbone.operation.figures import capacity
+from langlog_backbone.operation.workers import queue_and_workers
 from langlog_backbone.postgres.database import load_sql
-from langlog_backbone.process.retry import exposition
 from langlog_backbone.process.server_errors import RedisUnavailable
-from langlog_backbone.redis.kept_frames import KeptFrames
-from langlog_backbone.redis.memory import redis_memory
-from redis.exceptions import ResponseError
 
 from ..core import Core, encoded_response, json_response
-from ..http.errors import ApiError, not_ready
+from ..http.errors import not_ready
 from ..http.validation import query_int
 from ..openapi.document import DOCS
 from ..responses.system import Health, Host, Info
 from .readiness import services
 
 SQL = load_sql("langlog_gateway", "runs.sql")
-
-
-MISSING_EVENTS = (
-    "langlog_stream_events_missing_total",
-    "counter",
-    "Events that streams passed over because neither Redis nor the log has them",
-)
 
 
 class System:
@@ -75,15 +67,9 @@ class System:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Returns metrics as Prometheus text, or the main figures as JSON with `format=json`."""
-        workers = await self._workers()
         if request.query.get("format") != "json":
-            headers = {"content-type": "text/plain; version=1.0.0; charset=utf-8"}
-            parked, more = (
-                await self._parked(),
-                [*await self._redis(), (*MISSING_EVENTS, self._core.backlog.missing_events)],
-            )
-            text = self._core.metrics.prometheus(workers, parked, more) + exposition()
-            return web.Response(body=text.encode(), headers=headers)
+            return web.Response(body=await EXPOSITION.text(), headers={"content-type": CONTENT_TYPE})
+        workers = await self._workers()
         row = await self._core.reads.row(SQL["queue"])
         figures = {
             "queue": {
@@ -98,45 +84,14 @@ class System:
         }
         return json_response(msgspec.json.encode(figures))
 
-    async def _parked(self) -> tuple[int, int] | None:
-        """Keys and records that wait behind ones that cannot be handled; unknown while Postgres is away."""
-        try:
-            row = await self._core.reads.row(SQL["parked"])
-        except ApiError:
-            return None
-        return row["keys"], row["records"]
-
-    async def _redis(self) -> list[tuple[str, str, str, float]]:
-        """What Redis holds, as families of metrics; none while it is away."""
-        try:
-            memory = await redis_memory(self._core.pipe)
-            frames = await KeptFrames(self._core.pipe, self._core.settings).counts()
-        except (RedisUnavailable, ResponseError):
-            return []
-        return [
-            ("langlog_redis_used_bytes", "gauge", "Memory that Redis uses", memory.used),
-            ("langlog_redis_max_bytes", "gauge", "Memory that Redis may use; 0: no limit", memory.maximum),
-            ("langlog_redis_frames_bytes", "gauge", "Stream events of runs that Redis keeps", frames.bytes),
-            ("langlog_redis_frames_streams", "gauge", "Threads whose stream events Redis keeps", frames.streams),
-            (
-                "langlog_redis_frames_dropped_total",
-                "counter",
-                "Streams removed or halved for the bound",
-                frames.dropped,
-            ),
-        ]
-
     async def _workers(self) -> dict[str, int]:
         """How many runs the workers that are alive can hold, and hold."""
-        pipe = self._core.pipe
-        active = slots = 0
         try:
-            for worker in await pipe.call("ZRANGE", pipe.key("leases"), 0, -1):
-                slots += self._core.settings.jobs_per_worker
-                active += int(await pipe.call("LLEN", pipe.key("held", worker.decode())))
+            queue = await queue_and_workers(self._core.pipe)
         except RedisUnavailable:
             return {"max": 0, "active": 0, "available": 0}
-        return {"max": slots, "active": active, "available": max(0, slots - active)}
+        figures = capacity(queue.workers, self._core.settings.jobs_per_worker)
+        return dict(zip(("max", "active", "available"), figures, strict=True))
 
 
 def _seconds(value: Any) -> float | None:

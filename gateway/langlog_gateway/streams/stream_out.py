@@ -11,6 +11,7 @@ from typing import NoReturn, Protocol
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.metrics.table import SLOW_READERS, STREAM_BYTES, STREAM_WRITES
 
 from ..http.errors import ApiError
 from . import sse
@@ -64,6 +65,8 @@ class StreamOut:
             self._writing = True
             await self._response.write(data)
             self._writing = False
+            STREAM_WRITES.inc()
+            STREAM_BYTES.inc(len(data))
 
     def guard(self, watch: Lagging) -> None:
         """Drop the connection when the queue overruns while a write is stuck: the reader has stopped reading."""
@@ -127,6 +130,7 @@ class StreamOut:
 
     async def cut_off(self) -> None:
         """The reader lags: write an error if it still reads, and drop the connection."""
+        SLOW_READERS.inc()
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
                 await self.fail("SlowReader", "The client reads too slowly: too many events wait for it")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from langlog_backbone.metrics.table import STREAMS_OPEN
+
 from ..http.errors import ApiError
 
 RETRY_AFTER_S = 1
@@ -25,11 +27,13 @@ class StreamSlots:
         if user and self._share and self._open[user] >= self._share:
             raise _too_many(f"Too many open streams of yours (limit {self._share}): close some of them")
         self._total += 1
+        STREAMS_OPEN.inc()
         self._open[user] += 1
 
     def leave(self, user: str) -> None:
         """A stream that was let in has ended."""
         self._total -= 1
+        STREAMS_OPEN.dec()
         self._open[user] -= 1
         if not self._open[user]:
             del self._open[user]

@@ -33,6 +33,7 @@ from aiokafka.errors import (
 from langlog_schemas import commands, events, snapshots
 from msgspec.structs import replace
 
+from ...metrics import table
 from ...process.settings import Settings
 from ...time.clock import now_ms
 from ...time.sources import monotonic
@@ -82,6 +83,10 @@ STOP_TIMEOUT_S = 5.0
 CUT_TIMEOUT_S = 60.0
 """For the cluster to delete records."""
 RETRY_PAUSE_S = 0.1
+_appends = table.APPENDS.labels("kafka")
+_records, _bytes = table.APPENDED_RECORDS.labels("kafka"), table.APPENDED_BYTES.labels("kafka")
+_failures = table.APPEND_FAILURES.labels("kafka")
+
 GROUPS_AT_ONCE = 16
 """Groups whose positions are asked for at the same time."""
 
@@ -190,6 +195,7 @@ class KafkaLog:
         if producer is None or self._down:
             producer = await self._ready_producer()
         sent: list[asyncio.Future[Any]] = []
+        began = monotonic()
         suspicion = asyncio.get_running_loop().call_later(SUSPECT_S, self._suspect)
         try:
             async with asyncio.timeout(self._settings.append_deadline_s):
@@ -208,12 +214,15 @@ class KafkaLog:
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             if not sent:
                 raise RecordTooLarge(str(error)) from None
+            _failures.inc()
             self._discard(producer)
             raise AppendUnknown(f"Kafka took a part of the records: {error}") from None
         except TimeoutError:
+            _failures.inc()
             self._discard(producer)
             raise AppendUnknown(f"Kafka did not answer within {self._settings.append_deadline_s:g} s") from None
         except KafkaError as error:
+            _failures.inc()
             self._discard(producer)
             raise AppendUnknown(f"Kafka failed: {error}") from None
         finally:
@@ -225,6 +234,9 @@ class KafkaLog:
                     future.add_done_callback(_retrieve)
         broker_log.recovered()
         self._failed_at = None
+        _appends.observe(monotonic() - began)
+        _records.inc(len(records))
+        _bytes.inc(sum(len(record.value) for record in records))
         if any(metadata.offset < 0 for metadata in acknowledged):
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
             raise AppendUnknown("Kafka has the records, but did not return their offsets")
@@ -276,7 +288,8 @@ class KafkaLog:
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
         if self._down:
             raise LogUnavailable("Kafka cannot be reached")
-        return await self._fetcher.fetch(topic, KafkaPartition(self._stored(topic), partition), offsets)
+        with table.FETCHES.time():
+            return await self._fetcher.fetch(topic, KafkaPartition(self._stored(topic), partition), offsets)
 
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> KafkaReader:
         return KafkaReader(

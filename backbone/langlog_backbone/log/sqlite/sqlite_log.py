@@ -26,6 +26,7 @@ import msgspec
 import structlog
 
 from ...process.settings import Settings
+from ...time.sources import monotonic
 from ..partitioner import partition_of
 from ..port import (
     FAILURE_KEPT_S,
@@ -131,7 +132,7 @@ class SqliteLog:
             size += len(record.value)
             partitions.append((self._stored(record.topic), partition_of(record.key, self.partitions)))
         done: asyncio.Future[list[Position]] = asyncio.get_running_loop().create_future()
-        writer.put(Append(records, partitions, [stored_body(record) for record in records], size, done))
+        writer.put(Append(records, partitions, [stored_body(record) for record in records], size, done, monotonic()))
         return await done
 
     async def key_ids(self, thread_id: str) -> set[str]:

@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from ...metrics.table import APPEND_FAILURES, APPENDED_BYTES, APPENDED_RECORDS, APPENDS, COMMITS
 from ...time.sources import monotonic
 from ..port import AppendUnknown, LogUnavailable, NewRecord, Position, TopicPartition
 from .file import SQL, WriteLock, connect
@@ -56,6 +57,8 @@ class Append(msgspec.Struct):
     bodies: list[StoredBody]
     size: int
     done: asyncio.Future[list[Position]]
+    began: float = 0.0
+    """When it was put in line."""
     values: list[bytes] = []
     """As they go into the file."""
 
@@ -73,6 +76,18 @@ class Commit(msgspec.Struct):
     first_seq: int
     appends: list[Append]
     positions: list[list[Position]]
+
+
+_records, _bytes = APPENDED_RECORDS.labels("sqlite"), APPENDED_BYTES.labels("sqlite")
+_appends = APPENDS.labels("sqlite")
+
+
+def _count(group: Sequence[Append], locked: float, committed: float) -> None:
+    """One commit: counting each append of it would cost more than it says. The first of them has waited for longest."""
+    COMMITS.observe(committed - locked)
+    _appends.observe(committed - group[0].began)
+    _records.inc(sum(len(append.records) for append in group))
+    _bytes.inc(sum(append.size for append in group))
 
 
 class Writer:
@@ -160,6 +175,7 @@ class Writer:
             for append in group:  # before the lock: others write meanwhile
                 append.values = [value_of(body) for body in append.bodies]
             with self._lock:
+                locked = monotonic()
                 try:
                     commit = self._write(group)
                 except sqlite3.IntegrityError:
@@ -170,9 +186,11 @@ class Writer:
                 self._failed_at = None  # before anybody learns of the commit and checks the log
                 self._notify(self._committed, commit)
             self._ring()
+            _count(group, locked, monotonic())
             if failed_before:
                 logger.info("log.appends_again", path=str(self._path))
         except Exception as error:
+            APPEND_FAILURES.labels("sqlite").inc(len(group))
             if self._failed_at is None:
                 logger.exception("log.append_failed", path=str(self._path))
             self._failed_at = monotonic()

@@ -1,0 +1,132 @@
+"""Figures of the whole deployment: what a gateway reads from Postgres, Redis and the log when somebody looks at its metrics.
+
+Each server is asked by itself, so one that is away leaves out its own figures alone. A look that is younger than `FRESH_S` answers
+everybody. Concurrency: on the gateway's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from langlog_schemas.messages import WorkerInfo
+from redis.exceptions import ResponseError
+
+from ..log.port import Log, LogUnavailable
+from ..metrics import table
+from ..metrics.families import Family, family
+from ..postgres.database import load_sql
+from ..postgres.pool import Pool
+from ..process.server_errors import RedisUnavailable
+from ..process.settings import Settings
+from ..process.unavailable import is_unavailable
+from ..redis.client import RedisPipe
+from ..redis.kept_frames import KeptFrames
+from ..redis.memory import redis_memory
+from ..time.sources import monotonic
+from . import group_lag
+from .health import summed
+from .workers import QueueView, WorkerView, queue_and_workers
+
+SQL = load_sql("langlog_backbone", "figures.sql")
+FRESH_S = 2.0
+SERVER_LIMIT_S = 2.0
+"""A server that takes longer is left out."""
+GRAPHS_MAX = 500
+"""Graphs with runs in flight that are named, the busiest first: those of former projects may have runs in flight too."""
+GROUPS_MAX = 50
+"""Groups of readers that are named, langlog's own first."""
+
+
+class DeploymentFigures:
+    """A source of `metrics.exposition`."""
+
+    def __init__(self, pool: Pool, log: Log, pipe: RedisPipe, settings: Settings) -> None:
+        self._pool, self._log, self._pipe, self._settings = pool, log, pipe, settings
+        self._known: list[Family] = []
+        self._known_at = float("-inf")
+
+    async def collect(self) -> Collection[Family]:
+        """What can be read now."""
+        if monotonic() - self._known_at > FRESH_S:
+            parts = await asyncio.gather(
+                _reached(self._of_postgres()), _reached(self._of_redis()), _reached(self._of_log())
+            )
+            self._known = [one for part in parts for one in part]
+            self._known_at = monotonic()
+        return self._known
+
+    async def _of_postgres(self) -> list[Family]:
+        pool = self._pool
+        runs = await pool.fetch(SQL["runs"], GRAPHS_MAX)
+        parked = await pool.fetchrow(SQL["parked"])
+        webhooks = await pool.fetchrow(SQL["webhooks"])
+        crons = await pool.fetchrow(SQL["crons"])
+        states = ("running", "waiting", "delayed", "blocked")
+        return [
+            family(table.QUEUE_RUNS, {(row["graph_id"], state): row[state] for row in runs for state in states}),
+            family(table.QUEUE_OLDEST, {(row["graph_id"],): row["oldest_s"] for row in runs}),
+            family(table.PARKED_KEYS, parked["keys"]),
+            family(table.PARKED_RECORDS, parked["records"]),
+            family(table.WEBHOOKS_WAITING, webhooks["waiting"]),
+            family(table.WEBHOOKS_LATE, webhooks["late_s"]),
+            family(table.CRONS_DUE, crons["due"]),
+            family(table.CRONS_LATE, crons["late_s"]),
+        ]
+
+    async def _of_redis(self) -> list[Family]:
+        queue = await queue_and_workers(self._pipe)
+        memory = await redis_memory(self._pipe)
+        frames = await KeptFrames(self._pipe, self._settings).counts()
+        slots, active, available = capacity(queue.workers, self._settings.jobs_per_worker)
+        alive = sum(worker.lease_s > 0 for worker in queue.workers)
+        return [
+            family(table.WORKERS_MAX, slots),
+            family(table.WORKERS_ACTIVE, active),
+            family(table.WORKERS_AVAILABLE, available),
+            family(table.WORKERS, {("alive",): alive, ("silent",): len(queue.workers) - alive}),
+            family(table.QUEUE_TASKS, _tasks(queue)),
+            family(table.REDIS_USED, memory.used),
+            family(table.REDIS_MAX, memory.maximum),
+            family(table.REDIS_FRAMES, frames.bytes),
+            family(table.REDIS_STREAMS, frames.streams),
+            family(table.REDIS_DROPPED, frames.dropped),
+        ]
+
+    async def _of_log(self) -> list[Family]:
+        groups = summed(await group_lag.gather(self._log, self._pool))
+        own = sorted(groups, key=lambda one: one.group != "deciders" and not one.group.startswith("projection "))
+        names = list(dict.fromkeys(one.group for one in own))[:GROUPS_MAX]
+        return [
+            family(table.READER_LAG, {(one.group, one.topic): one.lag for one in own if one.group in names}),
+        ]
+
+
+def _tasks(queue: QueueView) -> float:
+    return float(queue.queued)
+
+
+def capacity(workers: Sequence[WorkerView], slots_each: int) -> tuple[int, int, int]:
+    """Runs that workers can hold, hold, and could hold beside. ``slots_each``: of a worker that does not say it."""
+    slots = sum(_slots(worker.about, slots_each) for worker in workers)
+    active = sum(worker.held for worker in workers)
+    return slots, active, max(0, slots - active)
+
+
+def _slots(about: WorkerInfo | None, slots_each: int) -> int:
+    return slots_each if about is None else about.slots
+
+
+async def _reached(part: Any) -> list[Family]:
+    """The figures of one server; none while it is away."""
+    try:
+        async with asyncio.timeout(SERVER_LIMIT_S):
+            families: list[Family] = await part
+            return families
+    except (RedisUnavailable, ResponseError, LogUnavailable, TimeoutError):
+        return []
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        return []

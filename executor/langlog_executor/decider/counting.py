@@ -1,0 +1,98 @@
+"""Counts what was decided: commands by outcome, and what became of runs.
+
+Commands that a former owner of a partition decides a second time count twice; there are few of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import datetime
+
+from langlog_backbone.metrics import table, tenants
+from langlog_backbone.metrics.families import Family, family
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+from langlog_schemas.runs.ends import OUTCOME_OF
+
+from .effects import Decided
+
+OWN_ERRORS = frozenset(
+    {
+        "CancelledError",
+        "GraphRecursionError",
+        "InternalError",
+        "ReportError",
+        "StateTooLarge",
+        "TimeoutError",
+        "UserInterrupt",
+        "WorkerLost",
+    }
+)
+"""Classes of errors that are named as a cause; all others come from the code of graphs, which may have any number of them."""
+GRAPH = "graph"
+
+_command = functools.cache(table.COMMANDS.labels)
+_created = functools.cache(table.RUNS_CREATED.labels)
+_dispatched = functools.cache(table.DISPATCHES.labels)
+_ended = functools.cache(table.RUNS_ENDED.labels)
+_took = functools.cache(table.RUN_SECONDS.labels)
+
+
+async def runs_of_tenants() -> list[Family]:
+    """A source of `langlog_backbone.metrics.exposition`."""
+    return [family(table.TENANT_RUNS, tenants.RUNS.values())]
+
+
+def count_dead_letters(count: int) -> None:
+    """Commands that could not be decided, or wait behind one."""
+    table.DEAD_LETTERS.labels("decider").inc(count)
+
+
+def count_command(command: cmd.Command, events: Sequence[ev.AnyEvent]) -> None:
+    """A command that was decided."""
+    match events[0] if events else None:
+        case ev.CommandRejected():
+            outcome = "rejected"
+        case ev.CommandRepeated():
+            outcome = "repeated"
+        case None:
+            outcome = "unchanged"
+        case _:
+            outcome = "accepted"
+    _command(command.TYPE, outcome).inc()
+
+
+def count_runs(decided: Sequence[Decided]) -> None:
+    """What became of runs. ``decided``: with events that are in the log."""
+    for one in decided:
+        if one.before is None:
+            continue
+        graph, created_at = "", ""
+        for event in one.events:
+            match event:
+                case ev.RunCreated():
+                    graph, created_at = event.graph_id, one.meta.time
+                    _created(graph).inc()
+                    if tenants.RUNS.limit:
+                        tenants.RUNS.count(event.user_id)
+                case ev.RunDispatched() | ev.RunEnded():
+                    run = one.before.runs.get(event.run_id)
+                    if run is not None:
+                        graph, created_at = run.graph_id, run.created_at
+                    if isinstance(event, ev.RunDispatched):
+                        _dispatched(graph, event.reason).inc()
+                    else:
+                        _ended(graph, OUTCOME_OF[type(event)], cause_of(event)).inc()
+                        if created_at:
+                            took = datetime.fromisoformat(one.meta.time) - datetime.fromisoformat(created_at)
+                            _took(graph).observe(max(0.0, took.total_seconds()))
+                case _:
+                    pass
+
+
+def cause_of(event: ev.RunEnded) -> str:
+    """Why a run ended as it did, as one of few words; empty where nothing is to be said."""
+    if event.error is not None:
+        return event.error.error if event.error.error in OWN_ERRORS else GRAPH
+    return "superseded" if event.superseded_by else ""
