@@ -17,8 +17,9 @@ from langlog_backbone.project.node import (
     LIBRARY,
     find_node,
     javascript_sources,
+    missing_files,
+    missing_packages,
     needed_node,
-    package_faults,
     package_manager,
 )
 
@@ -140,21 +141,22 @@ def test_a_file_and_a_package_that_are_missing_are_named(tmp_path: Path) -> None
         {"a": "./gone.ts:graph", "b": "./src/b.ts:graph"},
         {"src/b.ts": "", "package.json": "{}", "pnpm-lock.yaml": ""},
     )
-    faults = dict(package_faults(whole))
-    assert faults["graphs.a"] == f"'./gone.ts' does not exist ({tmp_path / 'gone.ts'})"
-    assert f"{LIBRARY} is in no node_modules above it: run `pnpm install` in {tmp_path}" in faults["graphs.b"]
+    assert dict(missing_files(whole)) == {"graphs.a": f"'./gone.ts' does not exist ({tmp_path / 'gone.ts'})"}
+    ((key, fault),) = missing_packages(whole)
+    assert key == "graphs.b"
+    assert f"{LIBRARY} is in no node_modules above it: run `pnpm install` in {tmp_path}" in fault
     with pytest.raises(StartError, match=r"graphs\.a: './gone.ts' does not exist"):
         needed_node(whole)
 
 
 def test_without_a_package_json_one_is_asked_for(tmp_path: Path) -> None:
-    ((_, fault),) = package_faults(project(tmp_path, {"a": "./a.js:graph"}, {"a.js": ""}))
+    ((_, fault),) = missing_packages(project(tmp_path, {"a": "./a.js:graph"}, {"a.js": ""}))
     assert f"there is no package.json in {tmp_path}" in fault
 
 
 def test_plug_and_play_of_yarn_is_refused_by_its_setting(tmp_path: Path) -> None:
     files = {"a.js": "", "package.json": "{}", "yarn.lock": "", ".pnp.cjs": ""}
-    ((_, fault),) = package_faults(project(tmp_path, {"a": "./a.js:graph"}, files))
+    ((_, fault),) = missing_packages(project(tmp_path, {"a": "./a.js:graph"}, files))
     assert "nodeLinker: node-modules" in fault
 
 
@@ -165,7 +167,7 @@ def test_a_member_of_a_workspace_has_the_packages_of_its_root(tmp_path: Path) ->
     member = tmp_path / "apps" / "agent"
     member.mkdir(parents=True)
     whole = project(member, {"a": "./a.ts:graph"}, {"a.ts": "", "package.json": "{}"})
-    assert list(package_faults(whole)) == []
+    assert list(missing_packages(whole)) == []
     assert package_manager(member) == "yarn"
 
 

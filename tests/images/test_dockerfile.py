@@ -206,12 +206,12 @@ def test_the_command_writes_what_would_be_built(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["dockerfile", "-"], ["build", "-t", "x"], ["up"]])
 def test_a_project_with_errors_gets_no_image(tmp_path: Path, command: list[str]) -> None:
-    file = project(tmp_path, graphs={"a": "./gone.py:graph", "b": "./agent.ts:graph"})
+    file = project(tmp_path, graphs={"a": "./gone.py:graph", "b": "./gone.ts:graph"})
     result = CliRunner().invoke(cli, [*command, "-c", str(file)])
     assert result.exit_code == 1
     assert "no image can be built" in result.output
     assert "'./gone.py' does not exist" in result.output
-    assert "JavaScript" in result.output
+    assert "'./gone.ts' does not exist" in result.output
 
 
 def test_without_a_builder_the_next_step_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,12 @@ def test_every_key_of_the_published_configuration_is_known() -> None:
         ({"graphs": {"a": "./agent.py"}}, "error", "graphs.a", "not of the form"),
         ({"graphs": {"a": "./gone.py:graph"}}, "error", "graphs.a", "does not exist"),
         ({"graphs": {"a": "./agent.py:graf"}}, "error", "graphs.a", "did you mean 'graph'"),
-        ({"graphs": {"a": "./agent.ts:graph"}}, "error", "graphs.a", "JavaScript or TypeScript"),
+        ({"graphs": {"a": "./gone.ts:graph"}}, "error", "graphs.a", "does not exist"),
+        ({"graphs": {"a": "./agent.ts:graf"}}, "error", "graphs.a", "exports no 'graf' (did you mean 'graph'?)"),
+        ({"graphs": {"a": "./agent.ts:graph.x"}}, "error", "", "path.ts:export"),
+        ({"graphs": {"a": "./agent.ts:graph"}}, "warning", "graphs.a", "no package.json"),
+        ({"encryption": {"path": "./agent.ts:x"}}, "error", "", "encryption"),
+        ({"store": {"path": "./agent.ts:x"}}, "error", "store.path", "from Python files alone"),
         ({"graphs": {"a": "no_such_module_x:graph"}}, "warning", "graphs.a", "there is no module"),
         ({"graphs": {"a": {"path": "./agent.py:graph", "x": 1}}}, "warning", "graphs.a.x", "not known"),
         ({"dependencies": [".", "./gone"]}, "error", "dependencies", "'./gone' does not exist"),
@@ -78,7 +83,9 @@ def test_every_key_of_the_published_configuration_is_known() -> None:
         ({"env": ".env"}, "warning", "env", "does not exist"),
         ({"python_version": "3.10"}, "error", "python_version", "3.11, 3.12"),
         ({"python_version": 3.12}, "error", "python_version", "str"),
-        ({"node_version": "20"}, "note", "node_version", "Python graphs only"),
+        ({"node_version": "18"}, "error", "node_version", "from 20 on"),
+        ({"node_version": "20.11"}, "error", "node_version", "major version"),
+        ({"node_version": 22}, "error", "node_version", "str"),
         ({"api_version": "0.8"}, "note", "api_version", "no effect"),
         ({"base_image": "langchain/langgraph-server:0.2"}, "warning", "base_image", "another server"),
         ({"image_distro": "bullseye"}, "error", "image_distro", "bullseye"),
@@ -120,7 +127,7 @@ def test_every_key_of_the_published_configuration_is_known() -> None:
     ids=lambda value: json.dumps(value, default=str)[:60] if isinstance(value, dict) else None,
 )
 def test_a_fault_is_named_by_its_key(tmp_path: Path, config: dict[str, Any], level: str, key: str, text: str) -> None:
-    file = project(tmp_path, {"other/x.py": "", "agent.ts": ""}, **config)
+    file = project(tmp_path, {"other/x.py": "", "agent.ts": "export const graph = 1;"}, **config)
     problems = check(file)[1]
     assert [p for p in problems if (p.level, p.key) == (level, key) and text in p.text], problems
     if level != "error":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -113,7 +114,7 @@ def needed_node(project: Project, named: str = "") -> Node | None:
     """
     if not javascript_sources(project):
         return None
-    for key, fault in package_faults(project):
+    for key, fault in itertools.chain(missing_files(project), missing_packages(project)):
         raise StartError(f"{project.file}: {key}: {fault}")
     return find_node(named)
 
@@ -129,13 +130,19 @@ def javascript_sources(project: Project) -> dict[str, str]:
     return {key: source for key, source in named.items() if language_of(source) == "javascript"}
 
 
-def package_faults(project: Project) -> Iterator[tuple[str, str]]:
-    """(dotted key, what is wrong) of each JavaScript source that is not there, or from which Node cannot find the library."""
+def missing_files(project: Project) -> Iterator[tuple[str, str]]:
+    """(dotted key, what is wrong) of each JavaScript source that is not there."""
     for key, source in javascript_sources(project).items():
         path = (project.root / source).resolve()
         if not path.is_file():
             yield key, f"{source!r} does not exist ({path})"
-        elif key.startswith("graphs.") and installed(LIBRARY, path.parent) is None:
+
+
+def missing_packages(project: Project) -> Iterator[tuple[str, str]]:
+    """(dotted key, what is wrong) of each JavaScript graph from whose file Node cannot find the library."""
+    for key, source in javascript_sources(project).items():
+        path = (project.root / source).resolve()
+        if path.is_file() and key.startswith("graphs.") and installed(LIBRARY, path.parent) is None:
             yield key, f"{source!r}: {_missing(project, path)}"
 
 

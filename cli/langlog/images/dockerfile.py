@@ -21,9 +21,11 @@ from typing import Any
 
 import msgspec
 from langlog_backbone.project.config import Project
+from langlog_backbone.project.node import javascript_sources
 
 from ..projects.folders import IN_IMAGE, Folders, LocalFolder, folders
-from ..projects.image_keys import ImageKeys, image_keys
+from ..projects.image_keys import DEFAULT_NODE, ImageKeys, image_keys
+from .node_packages import NodePackages, install_node, install_packages, node_packages, remove_npm
 
 CONSTRAINTS = "/api/constraints.txt"
 """What packages of a project must fit: the ranges of versions that langlog works with."""
@@ -65,18 +67,33 @@ def recipe(project: Project, *, base_image: str | None = None) -> Recipe:
     keys = image_keys(project.config)
     if keys.source is not None:
         return _locked(project, keys, base_image)
-    local = folders(project)
+    node = node_packages(project)
+    root = _common(project.root, node)
+    local = folders(project, root=root)
     contexts = _contexts(local)
+    install = _install(keys, project.root.relative_to(root))
     steps = [
-        *_begin(keys, base_image),
-        *_packages(keys, local),
-        *_requirements(keys, local, contexts),
-        *_copies(project, local, contexts),
-        *_installs(keys, local),
+        *_begin(keys, base_image, _node_version(project, keys), install),
+        *_packages(install, local),
+        *_requirements(keys, install, local, contexts),
+        *([] if node is None else _before_copies(node, local)),
+        *_copies(project, local, contexts, node),
+        *([] if node is None else _after_copies(node, local)),
+        *_installs(install, local),
         *_end(project, keys, local.place(project.root)),
     ]
     named = {name: path for path, name in contexts.items()}
-    return Recipe("\n".join(steps) + "\n", project.root, named, _ignored(project, project.root))
+    return Recipe("\n".join(steps) + "\n", root, named, _ignored(project, root))
+
+
+def _node_version(project: Project, keys: ImageKeys) -> str | None:
+    """The Node of the image; None for a project that needs none and names none."""
+    return keys.node_version or (DEFAULT_NODE if javascript_sources(project) else None)
+
+
+def _common(root: Path, node: NodePackages | None) -> Path:
+    """The folder that is copied from: that of langgraph.json, or of the workspace of npm packages that it is in."""
+    return node.root if node is not None and root.is_relative_to(node.root) else root
 
 
 def _ignored(project: Project, context: Path) -> tuple[str, ...]:
@@ -89,9 +106,11 @@ def _ignored(project: Project, context: Path) -> tuple[str, ...]:
     return (*IGNORED, escaped)
 
 
-def _begin(keys: ImageKeys, base_image: str | None) -> Iterator[str]:
+def _begin(keys: ImageKeys, base_image: str | None, node: str | None, install: str) -> Iterator[str]:
     yield f"FROM {keys.base(base_image)}"
     yield "USER root"
+    if node is not None:
+        yield from install_node(install, node)
     if keys.dockerfile_lines:
         yield ""
         yield from keys.dockerfile_lines
@@ -103,7 +122,8 @@ def _end(project: Project, keys: ImageKeys, place: PurePosixPath) -> Iterator[st
     yield f"WORKDIR {place}"
     if removed := keys.removed_tools:
         yield "# What installs packages is of no use to a server, and of some to an intruder."
-        yield f"RUN {_removal(removed)}"
+        npm = f"{remove_npm()} && " if _node_version(project, keys) else ""
+        yield f"RUN {npm}{_removal(removed)}"
     yield f"USER {USER}"
 
 
@@ -113,23 +133,23 @@ def _removal(tools: tuple[str, ...]) -> str:
     return f"{command} && rm -f /usr/bin/uv /usr/bin/uvx" if "pip" in tools else command
 
 
-def _install(keys: ImageKeys) -> str:
-    """The command, up to what is to be installed; as an argument of RUN."""
+def _install(keys: ImageKeys, project: Path) -> str:
+    """The command, up to what is to be installed; as an argument of RUN. ``project``: its folder in that which is copied from."""
     if keys.installer == "uv":
         command = f"uv pip install --system --no-cache -c {CONSTRAINTS}"
     else:
         command = f"python -m pip install --no-cache-dir --root-user-action ignore -c {CONSTRAINTS}"
     if keys.pip_config_file is None:
         return command
-    source = PurePosixPath(Path(keys.pip_config_file).as_posix())
+    source = PurePosixPath((project / keys.pip_config_file).as_posix())
     return f"--mount=type=bind,source={source},target={PIP_CONFIG} PIP_CONFIG_FILE={PIP_CONFIG} {command}"
 
 
-def _packages(keys: ImageKeys, local: Folders) -> Iterator[str]:
+def _packages(install: str, local: Folders) -> Iterator[str]:
     if local.packages:
         yield ""
         yield "# Packages of the project"
-        yield f"RUN {_install(keys)} {shlex.join(local.packages)}"
+        yield f"RUN {install} {shlex.join(local.packages)}"
 
 
 def _contexts(local: Folders) -> dict[Path, str]:
@@ -161,7 +181,7 @@ def _source(root: Path, folder: LocalFolder, contexts: dict[Path, str], name: st
     return (PurePosixPath(folder.path.relative_to(root).as_posix()) / name).as_posix()
 
 
-def _requirements(keys: ImageKeys, local: Folders, contexts: dict[Path, str]) -> Iterator[str]:
+def _requirements(keys: ImageKeys, install: str, local: Folders, contexts: dict[Path, str]) -> Iterator[str]:
     """What folders need, before the folders: a change of code installs nothing again."""
     copies: list[str] = []
     needed: list[str] = []
@@ -178,7 +198,7 @@ def _requirements(keys: ImageKeys, local: Folders, contexts: dict[Path, str]) ->
         yield ""
         yield "# What its folders need"
         yield from copies
-        yield f"RUN {_install(keys)} {' '.join(needed)}"
+        yield f"RUN {install} {' '.join(needed)}"
 
 
 def has_static_dependencies(file: Path) -> bool:
@@ -202,19 +222,49 @@ def _table(content: dict[str, Any], *names: str) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def _copies(project: Project, local: Folders, contexts: dict[Path, str]) -> Iterator[str]:
+def _before_copies(node: NodePackages, local: Folders) -> Iterator[str]:
+    """The npm packages, before the folders; not of a workspace, whose members they are made of."""
+    if node.is_workspace:
+        return
+    place = local.place(node.root)
+    yield ""
+    yield "# Its npm packages"
+    folder = PurePosixPath(_relative(node.root, local.root))
+    sources = [(folder / name).as_posix() for name in node.files]
+    spaced = any(c.isspace() for c in f"{folder}{place}")
+    yield f"COPY {json.dumps([*sources, f'{place}/'])}" if spaced else f"COPY {' '.join(sources)} {place}/"
+    yield install_packages(node, place)
+
+
+def _after_copies(node: NodePackages, local: Folders) -> Iterator[str]:
+    if node.is_workspace:
+        yield install_packages(node, local.place(node.root))
+
+
+def _copies(project: Project, local: Folders, contexts: dict[Path, str], node: NodePackages | None) -> Iterator[str]:
+    """``node``: what npm installs is copied as a whole, in place of the folders of ``dependencies`` inside of it."""
     yield ""
     yield "# The project"
+    whole = None if node is None else node.root
+    if whole is not None:
+        yield _copy(_relative(whole, local.root), local.place(whole), None)
     for folder in local.local:
+        if whole is not None and folder.path.is_relative_to(whole):
+            continue
         yield _copy(_source(project.root, folder, contexts), folder.place, contexts.get(folder.path))
-    if not any(project.file.is_relative_to(folder.path) for folder in local.local):
-        yield _copy(project.file.name, local.place(project.file), None)
+    copied = [folder.path for folder in local.local] + ([] if whole is None else [whole])
+    if not any(project.file.is_relative_to(folder) for folder in copied):
+        yield _copy(_relative(project.file, local.root), local.place(project.file), None)
 
 
-def _installs(keys: ImageKeys, local: Folders) -> Iterator[str]:
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _installs(install: str, local: Folders) -> Iterator[str]:
     packages = [f"-e {_quoted(folder.place)}" for folder in local.local if folder.is_package]
     if packages:
-        yield f"RUN {_install(keys)} {' '.join(packages)}"
+        yield f"RUN {install} {' '.join(packages)}"
 
 
 def _quoted(path: PurePosixPath) -> str:
@@ -228,20 +278,27 @@ def _locked(project: Project, keys: ImageKeys, base_image: str | None) -> Recipe
     place = IN_IMAGE / project.root.relative_to(root).as_posix()
     package = f" --package {shlex.quote(keys.source.package)}" if keys.source.package else ""
     export = f"uv export --quiet --frozen --no-dev --no-hashes --no-header{package}"
+    keys = msgspec.structs.replace(keys, pip_installer="uv", pip_config_file=None)
+    install = _install(keys, Path())
+    node = node_packages(project)
+    if node is not None and not node.root.is_relative_to(root):
+        node = None
+    local = Folders(root, root, [], [])
     manifests = [path.relative_to(root).as_posix() for path in workspace_members(root)]
     steps = [
-        *_begin(keys, base_image),
+        *_begin(keys, base_image, _node_version(project, keys), install),
         "",
         "# What uv.lock says",
         f"COPY pyproject.toml uv.lock {IN_IMAGE}/",
         *(_copy(name, IN_IMAGE / name, None) for name in manifests),
         f"WORKDIR {IN_IMAGE}",
-        f"RUN {export} --no-emit-workspace -o {LOCKED} && "
-        f"{_install(msgspec.structs.replace(keys, pip_installer='uv', pip_config_file=None))} --no-deps -r {LOCKED}",
+        f"RUN {export} --no-emit-workspace -o {LOCKED} && {install} --no-deps -r {LOCKED}",
+        *([] if node is None else _before_copies(node, local)),
         "",
         "# The project",
         f"COPY . {IN_IMAGE}",
         f"RUN {export} -o {LOCKED} && uv pip install --system --no-cache --no-deps -r {LOCKED} && rm {LOCKED}",
+        *([] if node is None else _after_copies(node, local)),
         *_end(project, keys, place),
     ]
     return Recipe("\n".join(steps) + "\n", root, {}, _ignored(project, root))

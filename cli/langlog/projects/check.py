@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 from langlog_backbone.process.service import StartError
-from langlog_backbone.project.config import GRAPHS, Project, given_in_environment, path_faults, read_project
+from langlog_backbone.project.config import FORMS, GRAPHS, Project, given_in_environment, path_faults, read_project
 from langlog_backbone.project.store_index import StoreIndex
 from langlog_backbone.project.ttl import StoreTtl, ThreadTtl
 from langlog_backbone.project.webhook_policy import WebhookSection, webhook_headers
@@ -23,7 +23,7 @@ from .folders import UNSOUND, folder_problems
 from .image_keys import image_keys, image_problems, wording
 from .keys import key_problems
 from .problems import Problem
-from .references import reference_problems, references
+from .references import javascript_problems, reference_problems, references
 
 Modules = bool | list[Annotated[list[str], msgspec.Meta(min_length=1)]] | None
 
@@ -142,7 +142,7 @@ def _graph_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 "error",
                 f"graphs.{name}",
-                f'graph {name!r}: {path!r} is not of the form "path.py:object" or "module:object"',
+                f"graph {name!r}: {path!r} is not of the form {FORMS}",
             )
 
 
@@ -161,6 +161,7 @@ def _project_problems(project: Project) -> Iterator[Problem]:
     yield from _file_problems(project)
     for reference in references(project):
         yield from reference_problems(project, reference)
+    yield from javascript_problems(project)
     yield from _webhook_problems(project, environment)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 from langlog_backbone.project.config import Project
+from langlog_backbone.project.node import package_folder
 
 from .problems import Problem
 from .references import references
@@ -30,7 +31,7 @@ class LocalFolder(msgspec.Struct, frozen=True):
     place: PurePosixPath
     """In the image."""
     inside: bool
-    """Of the folder of langgraph.json, which is the build's context; another one needs a context of its own."""
+    """Of the build's context: the folder of langgraph.json, or of its npm workspace; another one needs a context of its own."""
 
     @property
     def is_package(self) -> bool:
@@ -43,7 +44,7 @@ class LocalFolder(msgspec.Struct, frozen=True):
 
 
 class Folders(msgspec.Struct, frozen=True):
-    """``root``: of langgraph.json; ``common``: what is `IN_IMAGE` there; ``local`` and ``packages``: what ``dependencies`` names."""
+    """``root``: the build's context; ``common``: what is `IN_IMAGE` there; ``local`` and ``packages``: what ``dependencies`` names."""
 
     root: Path
     common: Path
@@ -59,17 +60,19 @@ def is_local(project: Project, name: str) -> bool:
     return name == "." or name.startswith(("./", "../", "/")) or name == ".." or (project.root / name).is_dir()
 
 
-def folders(project: Project, names: list[str] | None = None) -> Folders:
-    """``names``: in place of ``dependencies``; without any, the folder of langgraph.json."""
+def folders(project: Project, names: list[str] | None = None, *, root: Path | None = None) -> Folders:
+    """``names``: in place of ``dependencies``; without any, the folder of langgraph.json. ``root``: the build's context, where that
+    is a folder above it.
+    """
+    root = project.root if root is None else root
     names = (project.config.get("dependencies") or ["."]) if names is None else names
     names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else ["."]
     paths = list(dict.fromkeys((project.root / name).resolve() for name in names if is_local(project, name)))
-    common = Path(os.path.commonpath([project.root, *paths]))
+    common = Path(os.path.commonpath([root, *paths]))
     local = [
-        LocalFolder(path, IN_IMAGE / path.relative_to(common).as_posix(), path.is_relative_to(project.root))
-        for path in paths
+        LocalFolder(path, IN_IMAGE / path.relative_to(common).as_posix(), path.is_relative_to(root)) for path in paths
     ]
-    return Folders(project.root, common, local, [name for name in names if not is_local(project, name)])
+    return Folders(root, common, local, [name for name in names if not is_local(project, name)])
 
 
 def folder_problems(project: Project) -> Iterator[Problem]:
@@ -107,12 +110,18 @@ def folder_problems(project: Project) -> Iterator[Problem]:
                 f"{folder.path} is outside of the project and has no .dockerignore, so an image would hold its "
                 f"{', '.join(sorted(secrets))}: move it away, or name it in a .dockerignore there",
             )
-    if project.config.get("source"):
-        return  # the whole of its root is copied
+    if not project.config.get("source"):  # with it the whole of its root is copied
+        yield from _left_out(project, local)
+
+
+def _left_out(project: Project, local: list[LocalFolder]) -> Iterator[Problem]:
+    """Files of the project that an image would not hold."""
     for reference in references(project):
         path = (project.root / reference.source).resolve()
         if not reference.is_file or not path.is_file():
             continue
+        if reference.language == "javascript" and package_folder(path.parent) is not None:
+            continue  # copied with its npm packages
         if not any(path.is_relative_to(folder.path) for folder in local):
             yield Problem(
                 "error",

@@ -10,17 +10,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
+from langlog_backbone.project.node import OLDEST_NODE
 
 from .problems import Problem
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """What langlog runs on."""
 DEFAULT_PYTHON = "3.12"
+DEFAULT_NODE = "24"
+"""Of a project with JavaScript that names none: the newest with long-term support."""
 PACKAGE_TOOLS = ("pip", "setuptools", "wheel")
 _CREDENTIALS = re.compile(r"https?://[^/\s\"']*@", re.IGNORECASE)
 _PACKAGE = re.compile(r"\.?\.?\Z|(?!\s*([-#]|\Z))[^\x00-\x1f]+\Z")
 IMAGE_NAME = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,511}", re.ASCII)
 """What the reference of an image is made of; nothing that a Dockerfile reads as more than that."""
+_MAJOR = re.compile(r"\d{1,3}", re.ASCII)
 _TAGGED = re.compile(r":[\w.-]+(@[\w:]+)?$|@[\w:]+$")
 OTHER_SERVERS = ("langchain/langgraph-", "langchain/langgraphjs-")
 """How names of images begin that hold another server."""
@@ -139,8 +143,15 @@ def image_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
         )
     if keys.image_distro == "wolfi" and (keys.base_image is None or keys.is_other_server):
         yield Problem("note", "image_distro", "'wolfi' has no effect: langlog's own base image is made from Debian")
-    if keys.node_version:
-        yield Problem("note", "node_version", f"{keys.node_version!r} has no effect: langlog runs Python graphs only")
+    if keys.node_version is not None and not (
+        _MAJOR.fullmatch(keys.node_version) and int(keys.node_version) >= OLDEST_NODE
+    ):
+        yield Problem(
+            "error",
+            "node_version",
+            f"{keys.node_version!r} is not a Node that langlog runs graphs on: give a major version from {OLDEST_NODE} on, "
+            f'as in "{DEFAULT_NODE}"',
+        )
     if keys.api_version:
         yield Problem(
             "note", "api_version", f"{keys.api_version!r} has no effect: the base image says which langlog runs"

@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from langlog_backbone.project.config import Project
-from langlog_backbone.project.language import JAVASCRIPT
+from langlog_backbone.project.language import Language, language_of
+from langlog_backbone.project.node import missing_packages
 
+from .exports import exported_names
 from .problems import Problem
 
-JAVASCRIPT_REFUSED = "it is JavaScript or TypeScript, and langlog runs Python graphs only: serve it elsewhere, and call it by RemoteGraph"
+IN_JAVASCRIPT = ("graphs.",)
+"""Keys, or how they begin, of objects that may be in JavaScript."""
+PYTHON_ALONE = "it is JavaScript or TypeScript, and langlog reads this object from Python files alone"
+LONGEST_MODULE = 5_000_000
+"""Characters. The text of a longer module is not searched for its exports."""
 
 
 class Reference(NamedTuple):
@@ -30,7 +36,11 @@ class Reference(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        return "/" in self.source or self.source.endswith(".py")
+        return "/" in self.source or self.source.endswith(".py") or self.language == "javascript"
+
+    @property
+    def language(self) -> Language:
+        return language_of(self.source)
 
 
 def references(project: Project) -> Iterator[Reference]:
@@ -64,14 +74,38 @@ def reference_problems(project: Project, reference: Reference) -> Iterator[Probl
             )
         return
     path = (project.root / source).resolve()
-    if path.suffix in JAVASCRIPT:
-        yield Problem("error", key, f"{source!r}: {JAVASCRIPT_REFUSED}")
+    if reference.language == "javascript" and not key.startswith(IN_JAVASCRIPT):
+        yield Problem("error", key, f"{source!r}: {PYTHON_ALONE}")
     elif not path.is_file():
         yield Problem("error", key, f"{source!r} does not exist ({path})")
+    elif reference.language == "javascript":
+        yield from _export_problems(key, path, source, attribute)
     elif path.suffix != ".py":
         yield Problem("error", key, f"{source!r} is not a Python file: its name does not end in .py")
     else:
         yield from _file_problems(key, path, source, attribute)
+
+
+def javascript_problems(project: Project) -> Iterator[Problem]:
+    """Packages that the project's JavaScript needs and that are not installed here: no image lacks them."""
+    for key, fault in missing_packages(project):
+        yield Problem("warning", key, fault)
+
+
+def _export_problems(key: str, path: Path, source: str, name: str) -> Iterator[Problem]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        yield Problem("error", key, f"{source!r} cannot be read as UTF-8: {error}")
+        return
+    names = exported_names(text) if len(text) <= LONGEST_MODULE else None
+    if names is not None and name not in names:
+        yield Problem("error", key, f"{source!r} exports no {name!r}{_hint(name, names)}")
+
+
+def _hint(name: str, names: set[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _file_problems(key: str, path: Path, source: str, attribute: str) -> Iterator[Problem]:
@@ -89,9 +123,7 @@ def _file_problems(key: str, path: Path, source: str, attribute: str) -> Iterato
     names = bound_names(tree)
     first = attribute.partition(".")[0]
     if names is not None and first not in names:
-        near = difflib.get_close_matches(first, names, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        yield Problem("error", key, f"there is no {first!r} in {source!r}{hint}")
+        yield Problem("error", key, f"there is no {first!r} in {source!r}{_hint(first, names)}")
 
 
 _OPEN_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
