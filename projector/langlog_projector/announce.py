@@ -97,6 +97,9 @@ class Announcer:
             self._updates.append(LifecycleUpdate(thread_id=thread_id, type=event.TYPE, body=body, time=time))
             if isinstance(event, ev.ThreadDeleted):
                 self._parked = [key for key in self._parked if key != thread_id]
+            elif isinstance(event, ev.RunEnded) and event.deletes_thread:
+                removed = ev.ThreadDeleted(thread_id=thread_id)
+                self._note(removed, ev.encode(removed), time)
             self._timer_set = self._timer_set or (isinstance(event, ev.RunEnded) and event.webhook is not None)
         elif isinstance(event, ev.RunCreated):
             self._timer_set = self._timer_set or event.not_before is not None

@@ -115,6 +115,9 @@ class Fold:
                 self._worker_record(event, at, offset)
             case ev.RunSucceeded() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut() | ev.RunRolledBack():
                 self._run_ended(event, at, offset, partition)
+                if event.deletes_thread:
+                    self.changes.remove_thread(event.thread_id)
+                    return True
             case ev.WebhookAttempted():
                 self._webhook_attempted(event, partition)
             case ev.AssistantCreated() | ev.AssistantVersioned() | ev.AssistantLatestSet() | ev.AssistantDeleted():
@@ -146,7 +149,7 @@ class Fold:
         return True
 
     def _lifecycle(self, event: _Lifecycle, at: datetime, offset: int) -> None:  # noqa: C901 - one case an event
-        changes, fences = self.changes, self.fences
+        changes = self.changes
         match event:
             case ev.ThreadCreated():
                 if event.existed:
@@ -195,13 +198,7 @@ class Fold:
             case ev.RunCreated():
                 self._run_created(event, at)
             case ev.RunDispatched():
-                self._release(event.run_id)
-                fences.attempts[event.run_id] = event.attempt
-                run = changes.run(event.run_id, event.thread_id, at)
-                run.attempt, run.crashes, run.dispatched_at = event.attempt, event.crashes, at
-                if event.attempt == 1:
-                    run.status = "pending"
-                changes.thread(event.thread_id, at).has_checkpoints = True
+                self._run_dispatched(event.thread_id, event.run_id, event.attempt, event.crashes, at)
             case ev.RunCancelRequested():
                 run = changes.run(event.run_id, event.thread_id, at)
                 run.cancel, run.superseded_by = event.action, event.superseded_by or run.superseded_by
@@ -246,6 +243,17 @@ class Fold:
             "temporary": event.temporary,
             "user_id": event.user_id,
         }
+        if event.dispatched is not None:
+            self._run_dispatched(event.thread_id, event.run_id, 1, 0, at)
+
+    def _run_dispatched(self, thread_id: str, run_id: str, attempt: int, crashes: int, at: datetime) -> None:
+        self._release(run_id)
+        self.fences.attempts[run_id] = attempt
+        run = self.changes.run(run_id, thread_id, at)
+        run.attempt, run.crashes, run.dispatched_at = attempt, crashes, at
+        if attempt == 1:
+            run.status = "pending"
+        self.changes.thread(thread_id, at).has_checkpoints = True
 
     def _run_ended(
         self,

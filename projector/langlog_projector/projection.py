@@ -50,6 +50,7 @@ logger = structlog.get_logger(__name__)
 _folded = functools.cache(table.FOLDED.labels)
 
 RETRY_PAUSE_S = 0.5
+ENDS = frozenset(event.TYPE for event in ev.FINAL_RUN_EVENTS)
 WRITE_LIMIT_S = 120.0
 """For writing one batch. A connection whose other end is gone says nothing: the batch is written again on another one."""
 
@@ -262,13 +263,14 @@ class Projection:
                 cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
-                decoded = self._event_of(record, fold)
+                decoded = self._event_of(record, fold) or _deletion_in(record)
             except Exception as error:
                 decoded = error_text(error)  # its cause is passed: what is written again of it is no other record
             if isinstance(decoded, str):
                 bad.append((record, decoded))
                 self._park(record, decoded, fold)
-            elif decoded is not None:
+                decoded = _deletion_in(record)
+            if decoded is not None:
                 try:
                     if n and fold.must_wait(decoded):
                         return n, bad
@@ -314,7 +316,7 @@ class Projection:
             self._outcome(record, event, fold)
         self._listener.folded(record, event, cause)
         parked = (record.topic, record.key)
-        if not isinstance(event, ev.ThreadDeleted) or parked not in self._parked.keys:
+        if not _removes(event) or parked not in self._parked.keys:
             return False
         fold.changes.dead_letters.forget(*parked)
         self._parked.keys.discard(parked)
@@ -411,9 +413,9 @@ class Projection:
             self._listener.removed(removed)
 
     def _note_gone(self, event: ev.AnyEvent, fold: Fold) -> None:
-        if self._erasure is not None and isinstance(event, ev.ThreadDeleted):
-            self._gone.append(event.thread_id)
-            fold.changes.outcomes.forget(event.thread_id)
+        if self._erasure is not None and _removes(event):
+            self._gone.append(event.key)
+            fold.changes.outcomes.forget(event.key)
 
     def _outcome(self, record: Record, event: ev.AnyEvent, fold: Fold) -> None:
         """The first event of a command that may be repeated is what its repetitions are answered with."""
@@ -444,6 +446,23 @@ class Projection:
 def _count(steps: Mapping[TopicPartition, Step]) -> None:
     for (topic, _), step in steps.items():
         _folded(topic).inc(step.after - step.before)
+
+
+def _removes(event: ev.AnyEvent) -> bool:
+    """Whether the event removes its thread."""
+    return isinstance(event, ev.ThreadDeleted) or (isinstance(event, ev.RunEnded) and event.deletes_thread)
+
+
+def _deletion_in(record: Record) -> ev.ThreadDeleted | None:
+    """The removal of a thread that a run's end brings with it: it happens also where the end itself waits, is bad, or is dropped."""
+    if envelope.type_of(record.headers) not in ENDS or b'"deletes_thread":true' not in record.value:
+        return None
+    try:
+        event = ev.decode(envelope.type_of(record.headers), record.value)
+    except msgspec.MsgspecError:
+        return None
+    removed = ev.parts(event)[-1]
+    return removed if isinstance(removed, ev.ThreadDeleted) else None
 
 
 def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.AnyEvent]:

@@ -80,6 +80,9 @@ class Follower(msgspec.Struct):
             case ev.RunDispatched():
                 self.attempts[event.run_id] = event.attempt
                 self.numbers.pop(event.run_id, None)
+            case ev.RunCreated() if event.dispatched is not None:
+                self.attempts[event.run_id] = 1
+                self.numbers.pop(event.run_id, None)
             case ev.RunEnded() | ev.RunDeleted():
                 self._forget(event.run_id)
             case ev.ThreadDeleted():

@@ -55,8 +55,11 @@ class IndexEntry(NamedTuple):
     code: int
 
 
-HELD: dict[str, frozenset[str]] = {"checkpoint.steps": frozenset(("checkpoint.written", "checkpoint.writes"))}
-"""Types whose records contain events of other types: a filter for those matches them too."""
+HELD: dict[str, frozenset[str]] = {
+    "checkpoint.steps": frozenset(("checkpoint.written", "checkpoint.writes")),
+    "run.created": frozenset(("run.dispatched",)),
+}
+"""Types whose records may contain events of other types: a filter for those matches them too."""
 
 
 def unversioned(type_name: str) -> str:

@@ -36,15 +36,22 @@ class Entry:
         self.event, self.time, self.cause = event, time, cause
 
 
-def partition_of_history(history: list[Any]) -> list[Entry]:
-    """The partition that a history leads to; each dispatched attempt writes a checkpoint and a write, some of them late."""
+def partition_of_history(history: list[Any], *, joined: bool = False) -> list[Entry]:
+    """The partition that a history leads to; each dispatched attempt writes a checkpoint and a write, some of them late.
+
+    ``joined``: events of one decision share a record where they may.
+    """
     entries: list[Entry] = []
     for decided in decide_all(history):
-        for event, cause in zip(decided.events, causes(decided), strict=True):
+        places = iter(causes(decided))
+        for event in ev.joined(decided.events) if joined else decided.events:
+            parts = ev.parts(event)
+            cause = [next(places) for _ in parts][-1]
             entries.append(Entry(event, decided.meta.time, cause))
-            if isinstance(event, ev.RunDispatched):
-                for attempt in (event.attempt, event.attempt - 1):  # the older attempt's worker still writes
-                    entries += _worker_records(event.thread_id, event.run_id, attempt, decided.meta.time)
+            for part in parts:
+                if isinstance(part, ev.RunDispatched):
+                    for attempt in (part.attempt, part.attempt - 1):  # the older attempt's worker still writes
+                        entries += _worker_records(part.thread_id, part.run_id, attempt, decided.meta.time)
     return entries
 
 
@@ -172,6 +179,33 @@ async def test_batches_crashes_and_duplicates_make_no_difference(
     while read_model.position < len(doubled):
         crash = data.draw(st.integers(0, 5)) == 0
         await read_model.fold(doubled, data.draw(st.integers(1, 12)), crash=crash)
+    assert await read_model.rows(with_places=False) == plain
+
+
+@given(history=histories, data=st.data())
+@FEW
+async def test_events_that_share_a_record_are_folded_as_those_in_records_of_their_own(
+    read_model: ReadModel, history: list[Any], data: st.DataObject
+) -> None:
+    separate, joined = partition_of_history(history), partition_of_history(history, joined=True)
+    await read_model.empty()
+    await read_model.fold(separate, len(separate) or 1)
+    plain = await read_model.rows(with_places=False)
+
+    doubled: list[Entry] = []
+    for entry in joined:
+        doubled.append(entry)
+        if entry.cause is not None and data.draw(
+            st.booleans()
+        ):  # a former owner of another version writes them its way
+            doubled += [
+                e
+                for e in separate
+                if e.cause is not None and e.cause.offset == entry.cause.offset and e.cause <= entry.cause
+            ]
+    await read_model.empty()
+    while read_model.position < len(doubled):
+        await read_model.fold(doubled, data.draw(st.integers(1, 12)))
     assert await read_model.rows(with_places=False) == plain
 
 

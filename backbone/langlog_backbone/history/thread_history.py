@@ -169,12 +169,12 @@ async def _cut_off(log: Log, thread_id: str, entries: Sequence[RecordedEvent]) -
 
 
 def each_step(entries: Sequence[RecordedEvent]) -> list[RecordedEvent]:
-    """Checkpoints and writes that share a record, as an event each."""
+    """Events that share a record, one by one: checkpoints and writes, and what `events.parts` takes apart."""
     separate: list[RecordedEvent] = []
     for recorded in entries:
         event, record = recorded.event, recorded.record
         if not isinstance(event, ev.CheckpointSteps):
-            separate.append(recorded)
+            separate += [recorded] if event is None else [recorded._replace(event=part) for part in ev.parts(event)]
             continue
         begun = datetime.fromisoformat(record.headers["ce_time"])
         for step, one in zip(event.steps, event.events(), strict=True):

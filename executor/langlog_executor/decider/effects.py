@@ -7,7 +7,7 @@ Death: what was not carried out is found missing by the scheduler, or was only k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -51,8 +51,14 @@ class StopRequest(NamedTuple):
 class Decided(NamedTuple):
     meta: CommandMeta
     events: list[ev.AnyEvent]
+    """One for each record (`events.joined`)."""
     before: ThreadState | None
     cached: CachedAggregate | None
+
+    @property
+    def held(self) -> int:
+        """Of the events in these records."""
+        return sum(map(ev.count, self.events))
 
 
 class Effects:
@@ -90,8 +96,7 @@ class Effects:
         at = iter(positions)
         for d in decided:
             state = d.before
-            for event in d.events:
-                position = next(at)
+            for event, position in _placed(d.events, at):
                 if d.cached is None:
                     continue
                 d.cached.partition, d.cached.last = (type(event).TOPIC, position.partition), position.offset
@@ -152,6 +157,14 @@ class Effects:
         await self._append([_cron_removal(id) for id in crons])
 
 
+def _placed(events: Iterable[ev.AnyEvent], positions: Iterator[Position]) -> Iterator[tuple[ev.AnyEvent, Position]]:
+    """The events that records hold, each with the position of its record. Takes as many positions as there are records."""
+    for event in events:
+        position = next(positions)
+        for part in ev.parts(event):
+            yield part, position
+
+
 def topic_of(command: cmd.Command) -> str:
     """The topic that the command's events go to."""
     if isinstance(command, cmd.AssistantCommand):
@@ -165,9 +178,11 @@ def event_records(decided: Decided, first: Cause | None = None) -> Iterable[NewR
     """The events of one command as records; the first one names the channel to reply to. ``first``: its cause, if it is not
     the command's."""
     meta = decided.meta
-    first = first or Cause(meta.partition, meta.offset, 0, len(decided.events))
+    first = first or Cause(meta.partition, meta.offset, 0, decided.held)
+    place = first.index - 1
     for index, event in enumerate(decided.events):
-        cause = Cause(first.partition, first.offset, first.index + index, first.count)
+        place += ev.count(event)
+        cause = Cause(first.partition, first.offset, place, first.count)
         record = event_record(
             event,
             id=cause.event_id,

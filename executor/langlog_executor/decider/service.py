@@ -346,10 +346,12 @@ class DeciderService:
             await self._append_for_sure([another_release(meta, release)])
         released = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
         topic = next((type(event).TOPIC for d in decided for event in d.events), ev.RUN_EVENTS)
-        count = sum(len(d.events) for d in decided) + 1
+        count = sum(d.held for d in decided) + 1
         records: list[NewRecord] = []
+        place = 0
         for d in decided:
-            records += event_records(d, Cause(record.partition, record.offset, len(records), count))
+            records += event_records(d, Cause(record.partition, record.offset, place, count))
+            place += d.held
         records += event_records(
             Decided(meta, [released], None, None), Cause(record.partition, record.offset, count - 1, count)
         )

@@ -11,6 +11,11 @@ from langlog_schemas.messages import Task
 from .request import ReplayRequest
 
 
+def dispatches(event: ev.AnyEvent | None) -> bool:
+    """Whether a worker may take the run from this event on."""
+    return isinstance(event, ev.RunDispatched) or (isinstance(event, ev.RunCreated) and event.dispatched is not None)
+
+
 def request_for(history: History, run_id: str, project: str) -> ReplayRequest | None:
     """What the log says of a run, as its worker got it; None without its beginning."""
     created: RecordedEvent | None = None
@@ -20,7 +25,7 @@ def request_for(history: History, run_id: str, project: str) -> ReplayRequest | 
         own = entry.run_id == run_id
         if own and isinstance(entry.event, ev.RunCreated):
             created = entry
-        if own and isinstance(entry.event, ev.RunDispatched) and not store_until:
+        if own and dispatches(entry.event) and not store_until:
             store_until = entry.record.headers["ce_time"]
         if entry.event is not None:
             events.append((envelope.type_of(entry.record.headers), entry.record.value))

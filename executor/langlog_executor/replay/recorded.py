@@ -65,6 +65,8 @@ class Recorded:
                         self._checkpoint(bundle.checkpoint, None)
                     for writes in bundle.writes:
                         self._write(writes, None)
+            case ev.RunEnded() if event.deletes_thread:
+                self._clear()
             case ev.RunRolledBack() | ev.RunDeleted():
                 self._remove({event.run_id})
             case ev.CheckpointsDeleted() if event.run_ids is not None:

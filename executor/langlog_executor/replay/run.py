@@ -24,6 +24,7 @@ from langlog_schemas import events as ev
 from langlog_schemas.runs import results as run_results
 from langlog_schemas.runs.ends import OUTCOME_OF
 
+from .preparation import dispatches
 from .request import END, STEP, Replayed, ReplayRequest, StepDiff, decode_request, encode, framed
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Recording:
         for type_name, value in order.events:
             event = ev.decode(type_name, value)
             own = getattr(event, "run_id", None) == task.run_id
-            dispatched = dispatched or (own and isinstance(event, ev.RunDispatched))
+            dispatched = dispatched or (own and dispatches(event))
             if not begun and dispatched and checkpoint_id is None:
                 begun = True
             if own and isinstance(event, ev.RunEnded | ev.RunDeleted):

@@ -32,10 +32,10 @@ class ListGathering:
 
     def note(self, event: ev.AnyEvent) -> None:
         match event:
+            case ev.RunEnded() if event.deletes_thread:
+                self._forget(event.thread_id)
             case ev.ThreadDeleted():
-                self._threads.pop(event.thread_id, None)
-                for run_id in [run for run, thread in self._runs.items() if thread == event.thread_id]:
-                    del self._runs[run_id]
+                self._forget(event.thread_id)
             case ev.ThreadUpdated():
                 self._threads[event.thread_id] = True
             case ev.ThreadCreated() | ev.StateUpdated():
@@ -63,6 +63,11 @@ class ListGathering:
                 self._removed_crons[event.cron_id] = None
             case _:
                 pass
+
+    def _forget(self, thread_id: str) -> None:
+        self._threads.pop(thread_id, None)
+        for run_id in [run for run, thread in self._runs.items() if thread == thread_id]:
+            del self._runs[run_id]
 
     def message(self, steps: Mapping[TopicPartition, Step]) -> ListChanges | None:
         """None: the batch is of topics that no list is made of."""

@@ -128,6 +128,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
                 created_at=time,
                 not_before=event.not_before,
                 temporary=event.temporary,
+                attempt=0 if event.dispatched is None else 1,
             )
             return replace(
                 state,
@@ -136,6 +137,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
                 metadata=event.thread_metadata,
                 config=event.thread_config,
                 ttl=event.thread_ttl or state.ttl,
+                has_checkpoints=state.has_checkpoints or event.dispatched is not None,
                 status="busy",
                 runs={**state.runs, run.run_id: run},
             )
@@ -146,6 +148,8 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
             run = replace(state.runs[event.run_id], cancel=event.action, superseded_by=event.superseded_by)
             return replace(state, runs={**state.runs, run.run_id: run})
         case ev.RunSucceeded() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut() | ev.RunRolledBack():
+            if event.deletes_thread:
+                return ThreadState(thread_id=state.thread_id)
             return replace(
                 state,
                 status=event.status,

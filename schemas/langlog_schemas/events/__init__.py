@@ -29,6 +29,7 @@ from .base import (
     RunStatus,
     ThreadStatus,
 )
+from .joined import count, joined, parts
 from .operations import (
     CommandRejected,
     CommandRepeated,
@@ -160,8 +161,11 @@ __all__ = [
     "ThreadUpdated",
     "WebhookAttempted",
     "WorkerEvent",
+    "count",
     "decode",
     "encode",
+    "joined",
+    "parts",
 ]
 
 FinalRunEvent = RunSucceeded | RunFailed | RunCancelled | RunTimedOut | RunRolledBack

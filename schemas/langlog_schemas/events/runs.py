@@ -35,10 +35,12 @@ class RunCreated(RunEvent, kw_only=True, frozen=True):
     thread_metadata: Metadata = {}
     thread_config: Metadata = {}
     thread_ttl: Ttl | None = None
+    dispatched: Literal["ready", "due"] | None = None
+    """Why its first attempt is dispatched by this event too: the same as a `RunDispatched` behind it. None: it waits."""
 
 
 class RunDispatched(RunEvent, kw_only=True, frozen=True):
-    """The run may be executed, as ``attempt``; older attempts are fenced from then on."""
+    """The run may be executed, as ``attempt``; older attempts are fenced from then on. See `RunCreated.dispatched` too."""
 
     TYPE: ClassVar[str] = "run.dispatched.v1"
     attempt: int
@@ -81,6 +83,8 @@ class RunEnded(RunEvent, kw_only=True, frozen=True):
     """The URL that is notified of the run's end."""
     result: str | None = None
     """``values`` and ``output`` were too large for this record: they are in the `RunResultPart`s with this ``blob_id``, before it."""
+    deletes_thread: bool = False
+    """The thread was made for the run and is gone with it: the same as a `ThreadDeleted` behind this event."""
 
 
 class RunSucceeded(RunEnded, kw_only=True, frozen=True):

@@ -23,7 +23,7 @@ export function summary(event: AuditEvent): string {
       return steps.map((step) => summary({ ...event, type: String(step["type"]), data: step })).join("; ");
     }
     case "run.created":
-      return `graph ${said("graph_id")}`;
+      return `graph ${said("graph_id")}${said("dispatched") === "" ? "" : ", dispatched"}`;
     case "run.dispatched":
       return `attempt ${said("attempt")}`;
     case "run.started":

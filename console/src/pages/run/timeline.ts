@@ -44,8 +44,11 @@ export interface Timeline {
 
 const ENDS = new Set(["run.succeeded", "run.failed", "run.cancelled", "run.timed_out", "run.rolled_back"]);
 
-/** Checkpoints and writes that share a record, as an event each. */
+/** Events that share a record, one by one: checkpoints and writes, and a run that is dispatched as it is created. */
 function eachStep(event: AuditEvent): AuditEvent[] {
+  if (shortType(event.type) === "run.created" && typeof event.data?.["dispatched"] === "string") {
+    return [event, { ...event, type: "langlog.run.dispatched.v1", data: { attempt: 1, reason: event.data["dispatched"] } }];
+  }
   const steps = event.data?.["steps"];
   if (shortType(event.type) !== "checkpoint.steps" || event.time === null || !Array.isArray(steps)) return [event];
   const begun = Math.round(timeOf(event) * 1000);
