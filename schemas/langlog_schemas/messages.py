@@ -116,6 +116,19 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Wall-clock time in milliseconds after which the requester no longer waits."""
 
 
+class GraphHostInfo(msgspec.Struct, frozen=True):
+    """The process of Node beside a worker, which runs graphs in JavaScript."""
+
+    pid: int
+    """Id of the process; 0 while there is none."""
+    rss_bytes: int
+    """Its memory, as it last said."""
+    jobs: int
+    """Runs and questions that it holds."""
+    starts: int
+    """How often the worker has started one."""
+
+
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The report of a worker process for operators, stored in Redis beside its lease."""
 
@@ -133,6 +146,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Event loops that run graph code."""
     blocked: list[str] = []
     """Graphs whose code has blocked such a loop within the last minutes."""
+    graph_host: GraphHostInfo | None = None
+    """None: no graph of the project is in JavaScript."""
 
 
 class ReplayQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

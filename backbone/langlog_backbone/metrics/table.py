@@ -253,6 +253,11 @@ SLOTS = _gauge("langlog_worker_slots", "Runs that the worker processes can hold 
 HELD = _gauge("langlog_worker_runs", "Runs that they hold", part="worker")
 LOOPS = _gauge("langlog_worker_loops", "Event loops that run graphs", part="worker")
 BLOCKED = _gauge("langlog_worker_blocked_graphs", "Graphs that block an event loop of a worker", part="worker")
+HOST_RSS = _gauge(
+    "langlog_graph_host_rss_bytes", "Memory of the processes of Node that run graphs in JavaScript", part="worker"
+)
+HOST_JOBS = _gauge("langlog_graph_host_jobs", "Runs and questions that they hold", part="worker")
+HOST_STARTS = _gauge("langlog_graph_host_starts", "Times that the worker processes have started one", part="worker")
 QUEUE_WAIT = _histogram(
     "langlog_queue_wait_seconds",
     "Seconds from an attempt's dispatch until a worker claimed it",

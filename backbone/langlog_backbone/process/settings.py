@@ -212,6 +212,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
     """LANGLOG_NODE: Path of the Node, 20 or newer, that runs graphs in JavaScript and TypeScript. Unset: ``node`` on the path, or
     that of ``pip install 'langlog[js]'``."""
+    graph_host_memory_mb: int = 1024
+    """LANGLOG_GRAPH_HOST_MEMORY_MB: Bound of the heap of a worker's process of Node, in megabytes. A process that needs more ends, and its
+    runs are taken up again. 0: Node's own bound."""
     jobs_per_worker: int = 128
     """N_JOBS_PER_WORKER: Maximum concurrent runs per worker process."""
     job_timeout_s: float = 86_400.0
@@ -372,6 +375,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "debug_port": ("LANGLOG_DEBUG_PORT",),
     "debug_wait": ("LANGLOG_DEBUG_WAIT",),
     "node": ("LANGLOG_NODE",),
+    "graph_host_memory_mb": ("LANGLOG_GRAPH_HOST_MEMORY_MB",),
     "jobs_per_worker": ("N_JOBS_PER_WORKER",),
     "job_timeout_s": ("BG_JOB_TIMEOUT_SECS",),
     "max_attempts": ("BG_JOB_MAX_RETRIES",),

@@ -27,17 +27,16 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langlog_backbone.time.sources import random_hex
 from langlog_schemas import checkpoints, commands
-from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 
 from ..graphs.run_input import PrivateText, without_private
 from ..runtime.command_sender import CommandSender
 from ..values import encoding
 from ..values.json_cipher import encryption_context
 from ..values.library_features import DeltaChannelHistory
+from .emission import CheckpointEmission
 from .lookup import PAGE, CheckpointFilter, CheckpointLookup, Fetch
 from .overlay import Overlay
 from .serde import json_cipher, pack, unpack
-from .storable_checkpoint import storable
 from .stored_checkpoint import StoredCheckpoint, StoredWrite
 
 if TYPE_CHECKING:
@@ -74,6 +73,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         self._task = task
         self._sender = sender
         self._overlay = overlay if overlay is not None or task is None else Overlay()
+        self._emission = CheckpointEmission(records, self._overlay, task)
         self._lookup = CheckpointLookup(reader, self._overlay, records, task)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
@@ -97,7 +97,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         stored = self._put(config, checkpoint, metadata, new_versions)
         if self._must_wait(config):
-            await self._sink.flush()
+            await self._emission.sink.flush()
         return stored
 
     def put(
@@ -109,7 +109,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         stored = self._put(config, checkpoint, metadata, new_versions)
         if self._must_wait(config):
-            self._sink.flush_blocking()
+            self._emission.sink.flush_blocking()
         return stored
 
     async def aput_writes(
@@ -117,23 +117,17 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
     ) -> None:
         self._put_writes(config, writes, task_id, task_path)
         if self._must_wait(config):
-            await self._sink.flush()
+            await self._emission.sink.flush()
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         self._put_writes(config, writes, task_id, task_path)
         if self._must_wait(config):
-            self._sink.flush_blocking()
-
-    @property
-    def _sink(self) -> RecordSink:
-        if self._records is None:
-            raise RuntimeError("this checkpointer only reads")
-        return self._records
+            self._emission.sink.flush_blocking()
 
     def _must_wait(self, config: RunnableConfig) -> bool:
-        if self._task is None or self._sink.crowded:
+        if self._task is None or self._emission.sink.crowded:
             return True
         return bool(config["configurable"].get(DURABILITY) == "sync")
 
@@ -148,7 +142,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         thread_id, namespace = _space(config)
         with encryption_context(configurable):
             body = self._checkpoint_body(config, namespace, checkpoint, metadata, new_versions)
-        self._emit_checkpoint(thread_id, body)
+        self._emission.checkpoint(thread_id, body)
         return _config(thread_id, namespace, body.checkpoint_id)
 
     def _checkpoint_body(
@@ -194,49 +188,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
                     for index, (channel, value) in enumerate(writes)
                 ],
             )
-        self._emit_writes(thread_id, body)
-
-    def _emit_checkpoint(self, thread_id: str, body: checkpoints.CheckpointBody) -> None:
-        run_id, attempt = self._fence(thread_id)
-        self._sink.emit(
-            CheckpointWritten(thread_id=thread_id, run_id=run_id, attempt=attempt, body=storable(thread_id, body))
-        )
-        if self._overlay is not None:
-            self._overlay.put(
-                StoredCheckpoint(
-                    thread_id=thread_id,
-                    namespace=body.namespace,
-                    checkpoint_id=body.checkpoint_id,
-                    parent_id=body.parent_id,
-                    run_id=body.run_id,
-                    type=body.type,
-                    data=body.data,
-                    metadata=body.metadata.decode(),
-                    versions=body.versions,
-                    blobs={
-                        blob.channel: (blob.type, blob.data) for blob in body.blobs if blob.channel in body.versions
-                    },
-                )
-            )
-
-    def _emit_writes(self, thread_id: str, body: checkpoints.WritesBody) -> None:
-        run_id, attempt = self._fence(thread_id)
-        self._sink.emit(
-            CheckpointWrites(thread_id=thread_id, run_id=run_id, attempt=attempt, body=storable(thread_id, body))
-        )
-        if self._overlay is not None:
-            self._overlay.put_writes(
-                thread_id,
-                body.namespace,
-                body.checkpoint_id,
-                [StoredWrite(body.task_path, body.task_id, w.index, w.channel, w.type, w.data) for w in body.writes],
-            )
-
-    def _fence(self, thread_id: str) -> tuple[str | None, int]:
-        """Run and attempt that an event belongs to; graph code may also write to threads that are not the run's."""
-        if self._task is not None and self._task.thread_id == thread_id:
-            return self._task.run_id, self._task.attempt
-        return None, 0
+        self._emission.writes(thread_id, body)
 
     # reading
 
@@ -370,11 +322,11 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._copy(source_thread_id, target_thread_id, self._io.call)
-        await self._sink.flush()
+        await self._emission.sink.flush()
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         _at_once(self._copy(source_thread_id, target_thread_id, self._blocking))
-        self._sink.flush_blocking()
+        self._emission.sink.flush_blocking()
 
     async def _delete_for_runs(self, run_ids: Sequence[str], fetch: Fetch) -> None:
         if run_ids:
@@ -409,7 +361,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             new = {c: v for c, v in checkpoint.versions.items() if (checkpoint.namespace, c, v) not in sent}
             blobs = await fetch(self._reader.blobs((source, checkpoint.namespace, c, v) for c, v in new.items()))
             sent.update((checkpoint.namespace, c, v) for c, v in new.items())
-            self._emit_checkpoint(
+            self._emission.checkpoint(
                 target,
                 checkpoints.CheckpointBody(
                     namespace=checkpoint.namespace,
@@ -427,7 +379,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
             for write in checkpoint.writes:
                 tasks.setdefault((write.task_path, write.task_id), []).append(write)
             for (task_path, task_id), writes in tasks.items():
-                self._emit_writes(
+                self._emission.writes(
                     target,
                     checkpoints.WritesBody(
                         namespace=checkpoint.namespace,

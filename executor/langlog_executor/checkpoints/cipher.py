@@ -110,6 +110,11 @@ class CheckpointCiphers:
         self._writing = ciphers[0] if ciphers else None
         self._by_mark = {cipher.mark: cipher for cipher in ciphers}
 
+    @property
+    def holds_thread(self) -> bool:
+        """Whether sealing and opening wait for code of the project's, and must not be done on a loop that others need."""
+        return self.json.any or HandlerCipher.mark in self._by_mark
+
     def seal(self, kind: str, data: bytes) -> tuple[str, bytes]:
         cipher = self._writing
         return (kind, data) if cipher is None else (kind + cipher.mark, cipher.seal(data))

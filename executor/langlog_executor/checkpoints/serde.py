@@ -110,6 +110,17 @@ class AllowedTypes(set[tuple[str, ...]]):
         return known
 
 
+JAVASCRIPT = "js+"
+"""Begins the type of a value that a graph in JavaScript has written, before the type that its own serializer gave."""
+
+
+class OtherLanguage(TypeError):
+    """A checkpoint was written by a graph in another language than that of the one that reads it. ``status`` as in HTTP."""
+
+    for_clients = True
+    status = 409
+
+
 INTEGER_TOO_LARGE = "Integer exceeds"
 """How ormsgpack begins to say so; its error class is TypeError itself."""
 
@@ -218,7 +229,12 @@ def pack(serde: SerializerProtocol, value: Any) -> Encoded:
 
     Raises what the serde raises for a value it cannot take, and what an encryption handler raises.
     """
-    kind, data = _compressed(*serde.dumps_typed(value))
+    return packed(serde, *serde.dumps_typed(value))
+
+
+def packed(serde: SerializerProtocol, kind: str, data: bytes) -> Encoded:
+    """As `pack`, of a value that is bytes already. Raises what an encryption handler raises."""
+    kind, data = _compressed(kind, data)
     return serde.ciphers.seal(kind, data) if isinstance(serde, ProjectSerializer) else (kind, data)
 
 
@@ -234,12 +250,24 @@ def _compressed(kind: str, data: bytes) -> Encoded:
 
 
 def unpack(serde: SerializerProtocol, kind: str, data: bytes) -> Any:
-    """The value of `pack`. Raises CheckpointUnreadable for what is encrypted by something that is not configured."""
+    """The value of `pack`. Raises CheckpointUnreadable for what is encrypted by something that is not configured, and
+    OtherLanguage."""
+    kind, data = unpacked(serde, kind, data)
+    if kind.startswith(JAVASCRIPT):
+        raise OtherLanguage(
+            "a checkpoint of this thread was written by a graph in JavaScript, whose values a graph in Python cannot read: "
+            "use another thread, or the graph that has written it"
+        )
+    return serde.loads_typed((kind, data))
+
+
+def unpacked(serde: SerializerProtocol, kind: str, data: bytes) -> Encoded:
+    """The type and bytes that `packed` was given. Raises CheckpointUnreadable."""
     if isinstance(serde, ProjectSerializer):
         kind, data = serde.ciphers.open(kind, data)
-    if kind.endswith(COMPRESSED):
-        decompressor = getattr(_local, "decompressor", None)
-        if decompressor is None:
-            decompressor = _local.decompressor = zstandard.ZstdDecompressor()
-        return serde.loads_typed((kind[: -len(COMPRESSED)], decompressor.decompress(data)))
-    return serde.loads_typed((kind, data))
+    if not kind.endswith(COMPRESSED):
+        return kind, data
+    decompressor = getattr(_local, "decompressor", None)
+    if decompressor is None:
+        decompressor = _local.decompressor = zstandard.ZstdDecompressor()
+    return kind[: -len(COMPRESSED)], decompressor.decompress(data)

@@ -65,7 +65,7 @@ class UnknownGraph(KeyError):
 
 
 class Graphs:
-    """All graphs of a project, in the order of ``langgraph.json``."""
+    """All graphs of a project, in the order of ``langgraph.json``. Those in JavaScript are named here, and run on the graph host."""
 
     def __init__(self, specs: Mapping[str, GraphSpec], sources: Mapping[str, AnyGraph | Factory]) -> None:
         self.specs = dict(specs)
@@ -223,13 +223,14 @@ def _names(hint: object, name: str) -> bool:
 
 
 def load_graphs(project: Project) -> Graphs:
-    """Import every graph of the project. Raises GraphLoadError for the first that does not load, StartError for bad settings.
+    """Import every graph of the project that is in Python. Raises GraphLoadError for the first that does not load, StartError for bad settings.
 
     Changes the process: import path and environment become what the project says. Variables that are set already win.
     """
     prepare_process(project)
     modules: dict[Path, types.ModuleType] = {}
-    return Graphs(project.graphs, {name: _load(project, spec, modules) for name, spec in project.graphs.items()})
+    own = {name: spec for name, spec in project.graphs.items() if spec.language == "python"}
+    return Graphs(project.graphs, {name: _load(project, spec, modules) for name, spec in own.items()})
 
 
 def _load(project: Project, spec: GraphSpec, modules: dict[Path, types.ModuleType]) -> AnyGraph | Factory:

@@ -26,7 +26,7 @@ from langlog_backbone.time.clock import now_ms
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
-from ..checkpoints.serde import json_cipher
+from ..checkpoints.serde import OtherLanguage, json_cipher
 from ..checkpoints.storable_checkpoint import UnstorableCheckpoint
 from ..graphs.loading import UnknownGraph
 from ..runtime.io_loop import came_from_io
@@ -34,6 +34,7 @@ from ..store.embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, Too
 from ..values.error_text import described, text_of, traceback_of
 from ..values.redaction import shown
 from .graphs import DrawingQuestion, GraphQueries, GraphQuestion, SubgraphsQuestion
+from .hosted import HostedQueries
 from .imports import HistoryImport, ImportQueries, RowsImport
 from .threads import (
     TOO_LARGE,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
     from ..checkpoints.reader import CheckpointReader
+    from ..graph_host.process import GraphHost
     from ..graphs.loading import Graphs
     from ..runtime.graph_loops import GraphLoops, Work
     from ..runtime.io_loop import IoLoop
@@ -77,7 +79,9 @@ class QueryServer:
         reader: CheckpointReader,
         store: BaseStore | None,
         embedder: Embedder | None = None,
+        host: GraphHost | None = None,
     ) -> None:
+        """``host``: of graphs in JavaScript; None for a project that has none."""
         self._backbone = io.backbone
         self._json = json_cipher(reader.serde)
         self._loops = loops
@@ -97,6 +101,8 @@ class QueryServer:
             "schemas": (msgspec.json.Decoder(GraphQuestion).decode, drawings.schemas),
         }
 
+        most = io.backbone.settings.max_answer_bytes
+        self._hosted = None if host is None else HostedQueries(host, reader, store, max_bytes=most)
         self._before: dict[str, Callable[[Any], Awaitable[tuple[Any, ...]]]] = {
             "state": threads.before_state,
             "history": threads.before_history,
@@ -156,7 +162,6 @@ class QueryServer:
 
     async def _answer(self, query: Query, limit_s: float) -> Answer | None:
         """None: nobody waits for it any more."""
-        own = query.kind in self._own
         handler = self._own.get(query.kind) or self._kinds.get(query.kind)
         if handler is None:
             return Answer(id=query.id, status=400, detail=f"Unknown kind of query: {query.kind}")
@@ -165,9 +170,10 @@ class QueryServer:
         try:
             body = await self._json.open(query.body)  # the thread's config may be sealed
             question = decode(body)
-            if own:
+            here = self._answering_here(query.kind, body)
+            if here is not None:
                 async with asyncio.timeout(limit_s):
-                    return Answer(id=query.id, body=await answer(question))
+                    return Answer(id=query.id, body=await here(question))
             graph_id = _graph_id(body).graph_id
             before = self._before.get(query.kind)
             async with asyncio.timeout(limit_s):
@@ -182,8 +188,8 @@ class QueryServer:
             if work is None or work.done.cancelled() or not work.done.done():
                 return None
             return Answer(id=query.id, status=500, detail="TimeoutError")
-        except Refused as error:
-            return Answer(id=query.id, status=error.status, detail=shown(error.detail))
+        except (Refused, OtherLanguage) as error:
+            return Answer(id=query.id, status=error.status, detail=shown(str(error)))
         except UnknownGraph as error:
             return Answer(id=query.id, status=404, detail=shown(str(error)))
         except (msgspec.MsgspecError, TooManyTexts, UnstorableCheckpoint) as error:
@@ -203,6 +209,13 @@ class QueryServer:
         finally:
             if work is not None and not work.done.done():
                 work.cancel()
+
+    def _answering_here(self, kind: str, body: bytes) -> Callable[[Any], Awaitable[bytes]] | None:
+        """What answers the question on the I/O loop: it needs no graph, or one on the graph host. None: a graph loop does."""
+        if (own := self._own.get(kind)) is not None:
+            return own[1]
+        hosted = self._hosted
+        return hosted.answer if hosted is not None and hosted.has(_graph_id(body).graph_id) else None
 
 
 async def _coroutine(answer: Awaitable[bytes]) -> bytes:

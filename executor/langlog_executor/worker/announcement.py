@@ -19,14 +19,16 @@ from langlog_backbone.time.clock import iso, now_iso
 from langlog_schemas import commands, events
 from langlog_schemas.ids import default_assistant_id
 
+from ..graph_host.questions import GraphFailed, QuestionRefused, query
 from ..graphs.drawings import drawings
 from ..graphs.loading import Graphs
-from ..graphs.schemas import schemas_of, subgraph_schemas
+from ..graphs.schemas import MEMBERS, schemas_of, subgraph_schemas
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
     from langlog_backbone.project.config import GraphSpec
 
+    from ..graph_host.process import GraphHost
     from ..runtime.graph_loops import GraphLoops
 
 logger = structlog.get_logger(__name__)
@@ -36,10 +38,13 @@ DESCRIPTION_BYTES_MAX = 1_000_000
 """A registration over this goes without drawings and subgraphs: workers are asked for them each time."""
 
 
-async def announce(backbone: Backbone, graphs: Graphs, loops: GraphLoops | None = None) -> None:
+async def announce(
+    backbone: Backbone, graphs: Graphs, loops: GraphLoops | None = None, host: GraphHost | None = None
+) -> None:
     """Append registrations and default assistants; waits as long as the log is unavailable.
 
-    ``loops``: where factories make their graphs, if those use what belongs to the loop of the graphs.
+    ``loops``: where factories make their graphs, if those use what belongs to the loop of the graphs. ``host``: of graphs in
+    JavaScript.
     """
     now = datetime.fromisoformat(now_iso())
     records: list[NewRecord] = []
@@ -47,7 +52,10 @@ async def announce(backbone: Backbone, graphs: Graphs, loops: GraphLoops | None 
         # a microsecond apart: assistants are listed by the time they were made, so in the project's order
         time = iso(now + timedelta(microseconds=spec.position))
         describe = partial(_described, graphs, spec)
-        described = await (describe() if loops is None else loops.submit(spec.graph_id, describe).done)
+        if host is not None and spec.graph_id in host.graph_ids:
+            described = await _described_by(host, spec)
+        else:
+            described = await (describe() if loops is None else loops.submit(spec.graph_id, describe).done)
         records.append(_registration(described, time))
         command = commands.CreateAssistant(
             assistant_id=default_assistant_id(spec.graph_id),
@@ -88,6 +96,29 @@ async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
     ):  # a factory that fails without a config, or a graph that cannot be drawn: the request for it reports the error
         logger.warning("graph.no_drawing", graph_id=spec.graph_id, exc_info=True)
         return plain
+
+
+async def _described_by(host: GraphHost, spec: GraphSpec) -> events.GraphRegistered:
+    """The same of a graph in JavaScript."""
+    body = {"graph_id": spec.graph_id, "config": {"configurable": {}}}
+    plain = events.GraphRegistered(
+        graph_id=spec.graph_id,
+        position=spec.position,
+        description=spec.description,
+        schemas=dict.fromkeys(MEMBERS),
+        static=host.is_static(spec.graph_id),
+    )
+    try:
+        answer = await query(host, "describe", body, None, None)
+    except (GraphFailed, QuestionRefused) as error:  # a function that fails without a config
+        logger.warning("graph.no_drawing", graph_id=spec.graph_id, error=str(error))
+        return plain
+    plain = msgspec.structs.replace(plain, schemas=msgspec.json.decode(answer["schemas"]))
+    if answer["drawings"] is None:
+        return plain
+    drawn, inner = msgspec.json.decode(answer["drawings"]), msgspec.json.decode(answer["subgraphs"])
+    full = msgspec.structs.replace(plain, drawings=drawn, subgraphs=inner)
+    return full if len(events.encode(full)) <= DESCRIPTION_BYTES_MAX else plain
 
 
 def _registration(event: events.GraphRegistered, time: str) -> NewRecord:

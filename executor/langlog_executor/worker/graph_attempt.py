@@ -52,7 +52,7 @@ TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time li
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended. JSON members are encoded. ``stopped`` drain or drop: there is nothing to report as an end."""
+    """How an attempt ended. JSON members are encoded. ``stopped`` drain, drop or lost: there is nothing to report as an end."""
 
     outcome: Outcome = "success"
     values: bytes | None = None
@@ -62,7 +62,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     state_known: bool = True
     """False: it never came to ask the graph, so ``next`` and ``interrupts`` say nothing of the thread."""
     error: RunError | None = None
-    stopped: Stop | None = None
+    stopped: Stop | Literal["lost"] | None = None
+    """``lost``: the process that ran the graph is gone."""
 
 
 class GraphAttempt:

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,11 +29,11 @@ from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
 from langlog_backbone.process.logging import configure_logging
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings, read_settings
-from langlog_backbone.project.config import Configuration, read_project
+from langlog_backbone.project.config import Configuration, Project, read_project
 from langlog_backbone.project.imports import leave_to_project
 from langlog_backbone.time.clock import now_ms
 from langlog_schemas import messages
-from langlog_schemas.messages import WorkerInfo
+from langlog_schemas.messages import GraphHostInfo, WorkerInfo
 
 from .claims import Worker
 from .in_flight import SETTINGS_ALONE, Report, orphaned
@@ -40,6 +41,7 @@ from .in_flight import SETTINGS_ALONE, Report, orphaned
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
 
+    from ..graph_host.process import GraphHost
     from ..graphs.loading import Graphs
     from ..runtime.graph_loops import GraphLoops
     from ..worker.lifespan import WorkerLifespan
@@ -70,20 +72,22 @@ async def serve(settings: Settings, report: Report, figures_fd: int | None = Non
     project = read_project(settings.project)
     prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
     open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
-    needed_node(project, settings.node)
+    node = needed_node(project, settings.node)
     graphs = load_graphs(project)
+    host = None if node is None else graph_host(Path(node.executable), project, settings)
     plan = planned(project)
     lifespan = None if plan is None else WorkerLifespan(project, plan)
     if lifespan is not None and lifespan.empty:
         lifespan = None
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
-        await _serve(backbone, graphs, lifespan, ending, report, figures_fd)
+        await _serve(backbone, graphs, host, lifespan, ending, report, figures_fd)
 
 
 async def _serve(
     backbone: Backbone,
     graphs: Graphs,
+    host: GraphHost | None,
     lifespan: WorkerLifespan | None,
     ending: Ending,
     report: Report,
@@ -126,20 +130,23 @@ async def _serve(
         backbone.settings,
         on_lost=lambda _: io.post(lambda: worker.lost()),
         on_wiped=lambda held_as: io.post(lambda: worker.wiped(held_as)),
-        about=_described(backbone.settings, graphs, loops),
+        about=_described(backbone.settings, graphs, loops, host),
     )
-    worker = Worker(backbone, RunTools(io, graphs, loops, reader, of_nodes), lease)
+    worker = Worker(backbone, RunTools(io, graphs, loops, reader, of_nodes, host), lease)
+    if host is not None:
+        await host.start()
     if lifespan is not None:
         loops.hold_one_loop()
         await _prepared(lifespan, loops, backbone.settings.worker_start_s)
     await asyncio.to_thread(lease.start)
     figures = None
     if figures_fd is not None:
-        refresh = _gauges(worker, loops, backbone.settings)
+        refresh = _gauges(worker, loops, host, backbone.settings)
         figures = asyncio.create_task(serve_figures(figures_fd, refresh), name="figures")
-    queries = asyncio.create_task(QueryServer(io, graphs, loops, reader, of_nodes, embedder).serve(), name="queries")
+    answering = QueryServer(io, graphs, loops, reader, of_nodes, embedder, host)
+    queries = asyncio.create_task(answering.serve(), name="queries")
     try:
-        await announce(backbone, graphs, None if lifespan is None else loops)
+        await announce(backbone, graphs, None if lifespan is None else loops, host)
         await worker.start()
         tune_collector()
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.requested.wait())]
@@ -170,6 +177,8 @@ async def _serve(
         if lifespan is not None:
             await _let_go(lifespan, loops, min(LIFESPAN_ENDS_S, max(1.0, ending.left_s())))
         loops.stop()
+        if host is not None:
+            await host.stop()
         await opened.aclose()
         await asyncio.gather(flush(), backbone.pipe.flush())
         if figures is not None:
@@ -178,32 +187,60 @@ async def _serve(
         await asyncio.to_thread(lease.stop)
 
 
-def _gauges(worker: Worker, loops: GraphLoops, settings: Settings) -> Callable[[], None]:
+def graph_host(node: Path, project: Project, settings: Settings) -> GraphHost:
+    """The process of Node for the project's graphs in JavaScript, not started yet."""
+    from ..graph_host.process import STATIC, GraphHost, environment
+    from ..graph_host.protocol import GraphFile
+
+    graphs = [
+        GraphFile(name, str(project.path_of(spec)), spec.attribute)
+        for name, spec in project.graphs.items()
+        if spec.language == "javascript"
+    ]
+    return GraphHost(
+        node,
+        STATIC,
+        project.root,
+        environment(),
+        graphs,
+        memory_mb=settings.graph_host_memory_mb,
+        start_s=settings.worker_start_s,
+    )
+
+
+def _gauges(worker: Worker, loops: GraphLoops, host: GraphHost | None, settings: Settings) -> Callable[[], None]:
     """Bring what metrics show of this worker up to date."""
     table.SLOTS.set(settings.jobs_per_worker)
 
     def refresh() -> None:
         table.HELD.set(worker.held)
         table.LOOPS.set(loops.size)
-        table.BLOCKED.set(len(loops.suspects))
+        table.BLOCKED.set(len(loops.suspects) + (host is not None and host.blocked))
+        if host is not None:
+            table.HOST_RSS.set(host.rss_bytes)
+            table.HOST_JOBS.set(host.jobs)
+            table.HOST_STARTS.set(host.starts)
 
     return refresh
 
 
-def _described(settings: Settings, graphs: Graphs, loops: GraphLoops) -> Callable[[], bytes]:
+def _described(settings: Settings, graphs: Graphs, loops: GraphLoops, host: GraphHost | None) -> Callable[[], bytes]:
     """What operators see of this worker; called on the lease's thread."""
-    host, started_ms = socket.gethostname(), now_ms()
+    machine, started_ms = socket.gethostname(), now_ms()
 
     def describe() -> bytes:
         return messages.encode(
             WorkerInfo(
-                host=host,
+                host=machine,
                 pid=os.getpid(),
                 started_ms=started_ms,
                 slots=settings.jobs_per_worker,
                 graphs=list(graphs.specs),
                 loops=loops.size,
-                blocked=sorted(loops.suspects),
+                blocked=sorted(loops.suspects | (host.blocking if host is not None else frozenset())),
+                graph_host=None
+                if host is None
+                else GraphHostInfo(host.pid or 0, host.rss_bytes, host.jobs, host.starts),
             )
         )
 

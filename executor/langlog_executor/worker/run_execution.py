@@ -42,12 +42,14 @@ from ..runtime.records import RecordsClosed, RunRecords
 from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from ..values.json_cipher import context_of
 from .graph_attempt import Ended, GraphAttempt, Stop
+from .hosted_attempt import HostedAttempt, HostedWork
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
     from langlog_schemas.messages import Task
 
     from ..checkpoints.reader import CheckpointReader
+    from ..graph_host.process import GraphHost
     from ..graphs.loading import Graphs
     from ..runtime.graph_loops import GraphLoops, Work
     from ..runtime.io_loop import IoLoop
@@ -70,9 +72,17 @@ class RunTools:
     """What all runs of a worker share."""
 
     def __init__(
-        self, io: IoLoop, graphs: Graphs, loops: GraphLoops, reader: CheckpointReader, store: BaseStore | None
+        self,
+        io: IoLoop,
+        graphs: Graphs,
+        loops: GraphLoops,
+        reader: CheckpointReader,
+        store: BaseStore | None,
+        host: GraphHost | None = None,
     ) -> None:
+        """``host``: of graphs in JavaScript; None for a project that has none."""
         self.io = io
+        self.host = host
         self.graphs = graphs
         self.loops = loops
         self.reader = reader
@@ -94,8 +104,8 @@ class RunExecution:
         self._started_at = now_iso()
         self._began = tools.io.loop.time()
         self._began_ms = now_ms()
-        self._attempt: GraphAttempt | None = None
-        self._work: Work[Ended] | None = None
+        self._attempt: GraphAttempt | HostedAttempt | None = None
+        self._work: Work[Ended] | HostedWork | None = None
         self._frames: FramesOut | None = None
         self._encryption_context = context_of({})
         self._stop: Stop | None = None
@@ -227,7 +237,10 @@ class RunExecution:
         )
         self._frames.emit("metadata", msgspec.json.encode({"run_id": task.run_id, "attempt": task.attempt}))
         self._attempt.protocol.running(kwargs.answered)
-        self._work = tools.loops.submit(task.graph_id, self._attempt.run)
+        if isinstance(self._attempt, HostedAttempt):
+            self._work = HostedWork(self._attempt)
+        else:
+            self._work = tools.loops.submit(task.graph_id, self._attempt.run)
         return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
 
     async def _in_clear(self, task: Task) -> Task:
@@ -268,8 +281,21 @@ class RunExecution:
         finally:
             opening.cancel()
 
-    def _make_attempt(self, kwargs: Kwargs, frames: FramesOut, private: Private) -> GraphAttempt:
+    def _make_attempt(self, kwargs: Kwargs, frames: FramesOut, private: Private) -> GraphAttempt | HostedAttempt:
         task, tools = self.task, self._tools
+        if tools.host is not None and task.graph_id in tools.host.graph_ids:
+            return HostedAttempt(
+                task,
+                kwargs,
+                tools.host,
+                self._records,
+                tools.reader,
+                tools.store,
+                tools.io.backbone.settings,
+                frames.emit,
+                private=private,
+                mark=frames.mark,
+            )
         checkpointer = LogCheckpointer(self._records, tools.reader, task=task)
         return GraphAttempt(
             task,
@@ -284,7 +310,7 @@ class RunExecution:
             mark=frames.mark,
         )
 
-    async def _watch(self, work: Work[Ended], limit_s: float) -> Ended | None:
+    async def _watch(self, work: Work[Ended] | HostedWork, limit_s: float) -> Ended | None:
         both: list[asyncio.Future[Any]] = [work.done, self._stop_requested]
         try:
             await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
@@ -300,7 +326,7 @@ class RunExecution:
                 work.cancel()
         return self._result(work)
 
-    def _result(self, work: Work[Ended]) -> Ended | None:
+    def _result(self, work: Work[Ended] | HostedWork) -> Ended | None:
         if work.done.done():
             if work.done.cancelled():
                 if self._stop == "drain" or (self._stop == "interrupt" and self.task.attempt > 1):
@@ -366,6 +392,15 @@ class RunExecution:
         task = self.task
         if ended.stopped == "drain":
             return RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
+        if ended.stopped == "lost":  # as the scheduler says it of a worker that is gone
+            return RequeueRun(
+                thread_id=task.thread_id,
+                run_id=task.run_id,
+                attempt=task.attempt,
+                reason="lease_lost",
+                crash=True,
+                max_attempts=self._tools.io.backbone.settings.max_attempts,
+            )
         return self._split(self._finish(ended))
 
     def _split(self, report: FinishRun) -> FinishRun:
@@ -382,7 +417,7 @@ class RunExecution:
         task = self.task
         value = commands.encode(command)
         commands.decode(command.TYPE, value)
-        suffix = "finish" if isinstance(command, FinishRun) else "drained"
+        suffix = "finish" if isinstance(command, FinishRun) else "lost" if command.crash else "drained"
         return encoded_command_record(
             command.TYPE,
             command.key,
@@ -403,7 +438,7 @@ class RunExecution:
         ):  # of what is open in the graph's messages and subgraphs; the report has to go out all the same
             logger.exception("run.end_not_streamed", run_id=self.task.run_id)
 
-    def _publish_final_events(self, attempt: GraphAttempt, ended: Ended) -> None:
+    def _publish_final_events(self, attempt: GraphAttempt | HostedAttempt, ended: Ended) -> None:
         status = lifecycle(RUN_ENDS[ended.outcome].status, waits=bool(ended.next))
         failure = ended.error if status == "failed" else None
         error = None if failure is None else failure.message

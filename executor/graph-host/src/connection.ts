@@ -1,0 +1,76 @@
+/**
+ * The host's end of the socket: messages that gather within one turn of the event loop leave in one write.
+ *
+ * What happens when the worker dies: the socket ends, and the process with it. A graph that holds the event loop does not see that, so a
+ * thread of its own watches standard input, which the worker holds open, and ends the process (`watchWorker`).
+ */
+import { Socket } from "node:net";
+import { Worker } from "node:worker_threads";
+import { encoded, Messages, type ToHost, type ToWorker } from "./protocol.js";
+
+/** Bytes that wait for the worker to read them before graphs are held up. */
+const CROWDED_BYTES = 8 * 1024 * 1024;
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #messages = new Messages();
+  #waiting: Uint8Array[] = [];
+  #scheduled = false;
+  #roomFor: (() => void)[] = [];
+
+  constructor(fd: number, onMessage: (message: ToHost) => void) {
+    this.#socket = new Socket({ fd, readable: true, writable: true });
+    this.#socket.on("data", (piece: Buffer) => {
+      for (const message of this.#messages.take(piece)) onMessage(message);
+    });
+    this.#socket.on("end", () => process.exit(0));
+    this.#socket.on("error", () => process.exit(1));
+    this.#socket.on("drain", () => {
+      const waiting = this.#roomFor;
+      this.#roomFor = [];
+      for (const go of waiting) go();
+    });
+  }
+
+  /** Throws for a message that is too large; then nothing of it is sent. */
+  send(message: ToWorker): void {
+    this.#waiting.push(encoded(message));
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(this.flush);
+    }
+  }
+
+  /** What has gathered leaves now. */
+  readonly flush = (): void => {
+    this.#scheduled = false;
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
+    this.#socket.write(waiting.length === 1 ? waiting[0]! : Buffer.concat(waiting));
+  };
+
+  /** Resolves once the worker has read enough of what was sent. */
+  async room(): Promise<void> {
+    if (this.#socket.writableLength < CROWDED_BYTES) return;
+    await new Promise<void>((resolve) => this.#roomFor.push(resolve));
+  }
+}
+
+/** Ends this process, whatever it does, once the worker's end of standard input is closed. */
+export function watchWorker(): void {
+  const watching = `
+    const { readSync } = require("node:fs");
+    const held = Buffer.alloc(64);
+    for (;;) {
+      try {
+        if (readSync(0, held) === 0) break;
+      } catch (error) {
+        if (error.code === "EAGAIN") { Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); continue; }
+        if (error.code !== "EINTR") break;
+      }
+    }
+    process.kill(process.pid, "SIGKILL");
+  `;
+  new Worker(watching, { eval: true, stdin: false, resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 } }).unref();
+}

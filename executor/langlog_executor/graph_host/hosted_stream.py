@@ -1,0 +1,80 @@
+"""What a graph on the host streams, as frames: the worker's half of ``streams/items.ts``, which says what the items are.
+
+As `RunStream` and `ProtocolStream`, whose place it takes: one per attempt, no effects besides the calls of ``emit``, and it remembers what
+the report at the end needs. On the I/O loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from langlog_backbone.values.json_shape import without_nul
+from langlog_schemas.runs.ends import LifecycleStatus
+
+from ..frames.protocol_events import ProtocolEvents
+from ..frames.run_stream import Emit
+from ..frames.subgraphs import Subgraphs
+
+FRAME, VALUES, INTERRUPTED, INTERRUPTS, TASK, MARK = range(6)
+
+
+class HostedInterrupt(NamedTuple):
+    """What `ProtocolEvents.interrupted` needs of an interrupt."""
+
+    id: str
+    value: Any
+    response_schema: dict[str, Any] | None = None
+
+
+class HostedStream:
+    def __init__(
+        self, emit: Emit, protocol: ProtocolEvents, *, nested: bool, mark: Callable[[str], None] | None = None
+    ) -> None:
+        """``nested``: subgraphs are said to begin and end, as the streaming protocol has it. ``mark``: as of `RunStream`."""
+        self._emit = emit
+        self._protocol = protocol
+        self._subgraphs = Subgraphs(protocol) if nested else None
+        self._mark = mark
+        self.values_json: bytes | None = None
+        """The last values of the whole state, None when there were none."""
+        self.interrupted = False
+
+    def take(self, items: list[list[Any]]) -> None:
+        """What the host has streamed. Raises ValueError for an item that none of ours is."""
+        for item in items:
+            match item:
+                case [0, name, data]:
+                    self._emit(name, without_nul(data))
+                case [1, name, data]:
+                    self.values_json = without_nul(data)
+                    self._emit(name, self.values_json)
+                case [2]:
+                    self.interrupted = True
+                case [3, data]:
+                    self._on_interrupts(data)
+                case [4, namespace, data]:
+                    if self._subgraphs is not None:
+                        self._subgraphs.task(tuple(namespace), msgspec.json.decode(data))
+                case [5, checkpoint_id]:
+                    if self._mark is not None:
+                        self._mark(checkpoint_id)
+                case _:
+                    raise ValueError(
+                        f"the graph host streamed an item of a kind {item[:1]}, which this worker does not know"
+                    )
+
+    def end(self, status: LifecycleStatus, error: str | None = None) -> None:
+        """The graph is over: what is open ends with it. The host has ended its messages."""
+        if self._subgraphs is not None:
+            self._subgraphs.end(status, error)
+
+    def _on_interrupts(self, data: bytes) -> None:
+        interrupts: Any = [
+            HostedInterrupt(str(one.get("id") or ""), one.get("value"), one.get("response_schema"))
+            for one in msgspec.json.decode(data)
+        ]
+        if self._subgraphs is not None:
+            self._subgraphs.end("interrupted")
+        self._protocol.interrupted(interrupts)

@@ -1,0 +1,125 @@
+"""One run or question on a graph host, as the worker sees it: the calls that it makes, what it streams, and its result.
+
+Concurrency: on the I/O loop. Calls are carried out in the order in which they came, as far as they need not wait for anything; a call that
+waits (for Postgres, for the log) is a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from ..values.error_text import described, traceback_of
+from .protocol import NO_ANSWER, Answered, Call, ProtocolFault, Refuse, Stop, ToHost
+
+logger = structlog.get_logger(__name__)
+
+
+class HostLost(Exception):
+    """The process that had the job is gone; nobody knows how far it came beyond what it has written."""
+
+    for_clients = True
+
+
+class Job:
+    def __init__(
+        self,
+        id: int,
+        send: Callable[[ToHost], None],
+        call: Callable[[str, list[Any]], Awaitable[Any] | None],
+        stream: Callable[[list[list[Any]]], None] | None,
+        about: dict[str, str],
+    ) -> None:
+        self.id = id
+        self.about = about
+        """Names of run, thread and graph, for the log."""
+        self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        """The result as the host gives it; HostLost; or what a call that nobody waited for has raised."""
+        self._send = send
+        self._call = call
+        self._stream = stream
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.fault: BaseException | None = None
+        """What a call has raised that nobody waited for: the job was stopped for it."""
+
+    def stop(self, how: str) -> None:
+        """``cancel`` or ``drain``: the job ends by itself."""
+        if not self.done.done():
+            self._send(Stop(self.id, "drain" if how == "drain" else "cancel"))
+
+    def drop(self) -> None:
+        """Nothing that it sends counts any more, and its calls are refused."""
+        if not self.done.done():
+            self._send(Stop(self.id, "drop"))
+            self.done.cancel()
+        for task in self._under_way:
+            task.cancel()
+
+    # of the host's messages
+
+    def called(self, call: Call) -> None:
+        if self.done.done():
+            return
+        try:
+            waiting = self._call(call.name, call.args)
+        except Exception as error:
+            self._refuse(call, error)
+            return
+        if waiting is None:
+            self._answer(call, None)
+            return
+        task = asyncio.ensure_future(self._answered(call, waiting))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def streamed(self, items: list[list[Any]]) -> None:
+        if self._stream is None or self.done.done():
+            return
+        try:
+            self._stream(items)
+        except Exception as error:
+            logger.exception("graph_host.stream_failed", **self.about)
+            self.fault = self.fault or error
+            self.stop("cancel")
+
+    def ended(self, result: Any) -> None:
+        if not self.done.done():
+            self.done.set_result(result)
+
+    def failed(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.done.exception()  # seen: a job that was abandoned has nobody who looks
+        for task in self._under_way:
+            task.cancel()
+
+    async def _answered(self, call: Call, waiting: Awaitable[Any]) -> None:
+        try:
+            value = await waiting
+        except Exception as error:
+            self._refuse(call, error)
+        else:
+            self._answer(call, value)
+
+    def _answer(self, call: Call, value: Any) -> None:
+        if call.call == NO_ANSWER or self.done.done():
+            return
+        try:
+            self._send(Answered(self.id, call.call, value))
+        except ProtocolFault as error:
+            self._refuse(call, error)
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        if self.done.done():
+            return
+        if call.call == NO_ANSWER:
+            self.fault = self.fault or error
+            self.stop("cancel")
+            return
+        known = described(error)
+        if not getattr(error, "for_clients", False):
+            logger.warning("graph_host.call_failed", call=call.name, traceback=traceback_of(error), **self.about)
+        self._send(Refuse(self.id, call.call, known.error, known.message))

@@ -1,0 +1,434 @@
+"""`GraphHost`: the process of Node that runs the project's graphs in JavaScript and TypeScript, started and supervised by a worker.
+
+    started ─► graphs loaded ─► ready ─► jobs … ─► died ─► every job on it is lost ─► back-off ─► started …
+                                            └─► stop: the socket closes, and the process ends by itself
+
+Concurrency: lives on the I/O loop of its worker. What happens when it dies: its jobs end with `HostLost`, and those that come later wait
+for the next process. What happens when the worker dies: the socket and standard input close, upon which the process ends, whatever
+its graphs do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from langlog_backbone.process.service import StartError
+from langlog_backbone.time.sources import monotonic
+
+from .jobs import HostLost, Job
+from .protocol import (
+    Call,
+    End,
+    GraphFile,
+    Load,
+    Loaded,
+    Log,
+    Messages,
+    Ping,
+    Pong,
+    ProtocolFault,
+    Refused,
+    Stream,
+    ToHost,
+    ToWorker,
+    encode,
+)
+
+logger = structlog.get_logger(__name__)
+
+STATIC = Path(__file__).parent / "static" / "host.mjs"
+"""The host's program, made of ``executor/graph-host`` by the build."""
+START_S = 120.0
+"""For the process to load the project's graphs."""
+STEADY_S = 30.0
+"""A process that has lived this long is replaced at once when it dies."""
+BACKOFF_S = 0.5
+MAX_BACKOFF_S = 10.0
+END_S = 2.0
+"""For the process to end by itself once its socket is closed."""
+PING_EVERY_S = 5.0
+PATIENCE_S = 0.1
+"""A host that does not answer for this long is blocked by a graph."""
+LINE_BYTES_MAX = 64_000
+"""Of what the process writes to its standard output and error; a longer line is cut."""
+
+
+class GraphHostError(StartError):
+    """The process cannot be started; one line says why."""
+
+    for_clients = True
+
+
+class GraphRefused(GraphHostError):
+    """A graph does not load: which one, in which file, on which line, and why."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.graph_id = refused.graph_id
+        self.file, self.line, self.reason = refused.file, refused.line, refused.reason
+        place = "" if refused.file is None else f" ({refused.file}, line {refused.line})" if refused.line else ""
+        super().__init__(f'graph "{refused.graph_id}" does not load: {refused.reason}{place}')
+
+
+class GraphHost:
+    """One for a worker process. Made and used on its I/O loop."""
+
+    def __init__(
+        self,
+        node: Path,
+        host: Path,
+        project: Path,
+        env: Mapping[str, str],
+        graphs: Sequence[GraphFile] = (),
+        *,
+        memory_mb: int = 0,
+        start_s: float = START_S,
+    ) -> None:
+        """``node``: the program. ``host``: the bundled file. ``project``: the folder that the graphs' process works in. ``memory_mb``: bound
+        of its heap; 0: Node's own."""
+        self._node, self._host, self._project, self._env = node, host, project, dict(env)
+        self._graphs = list(graphs)
+        self._ids = frozenset(graph.id for graph in graphs)
+        self._memory_mb = memory_mb
+        self._is_built = host.is_file()
+        self._start_s = start_s
+        self._life: _Life | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._fault: GraphHostError | None = None
+        self._jobs = itertools.count(1)
+        self.starts = 0
+        """Processes that were started so far."""
+        self.loaded: Loaded | None = None
+
+    async def start(self) -> None:
+        """Returns once all graphs are loaded. Raises GraphHostError."""
+        if not self._is_built:
+            raise GraphHostError(
+                f"langlog was installed without its graph host ({self._host}): install it again where Node and npm are, "
+                "or run `make host`"
+            )
+        await self._begin()
+        self._supervisor = asyncio.create_task(self._supervise(), name="graph-host")
+
+    async def stop(self) -> None:
+        """Ends the process; jobs that are on it are lost."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+        if self._life is not None:
+            await self._life.end()
+
+    @property
+    def graph_ids(self) -> frozenset[str]:
+        """The graphs that it has."""
+        return self._ids
+
+    def is_static(self, graph_id: str) -> bool:
+        """Whether the graph is the same for every config (no function that makes it)."""
+        loaded = () if self.loaded is None else self.loaded.graphs
+        return any(graph.id == graph_id and graph.static for graph in loaded)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the present process; None while there is none."""
+        return self._life.process.pid if self._life is not None and self._ready.is_set() else None
+
+    @property
+    def rss_bytes(self) -> int:
+        """Memory of the process, as it last said; 0 before that."""
+        return self._life.rss if self._life is not None else 0
+
+    @property
+    def jobs(self) -> int:
+        """How many are under way."""
+        return len(self._life.jobs) if self._life is not None else 0
+
+    @property
+    def blocked(self) -> bool:
+        """Whether its event loop has not answered lately: graph code holds it."""
+        return self._life is not None and self._life.blocked
+
+    @property
+    def blocking(self) -> frozenset[str]:
+        """Graphs that may be what blocks it: those with a job on it."""
+        return self._life.graphs if self._life is not None and self._life.blocked else frozenset()
+
+    async def job(
+        self,
+        message: Callable[[int], ToHost],
+        call: Callable[[str, list[Any]], Awaitable[Any] | None],
+        stream: Callable[[list[list[Any]]], None] | None = None,
+        about: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Begin a job on a process that is ready; waits for one. ``message``: made of the job's id. ``call``, ``stream``: what to do with
+        its calls and what it streams. Raises GraphHostError when no process can be started."""
+        while not self._ready.is_set():
+            if self._fault is not None:
+                raise self._fault
+            await self._ready.wait()
+        life = self._life
+        assert life is not None
+        job = Job(next(self._jobs), life.send, call, stream, dict(about or {}))
+        life.jobs[job.id] = job
+        job.done.add_done_callback(lambda _: life.jobs.pop(job.id, None))
+        try:
+            life.send(message(job.id))
+        except ProtocolFault:
+            job.drop()
+            raise
+        return job
+
+    async def answers(self, patience_s: float = PATIENCE_S) -> bool:
+        """Whether its event loop is free: it answers within ``patience_s`` seconds."""
+        life = self._life
+        return life is not None and self._ready.is_set() and await life.answers(patience_s)
+
+    async def _begin(self) -> None:
+        self.starts += 1
+        self._life = life = await _Life.of(self._node, self._host, self._project, self._env, self._memory_mb)
+        try:
+            life.send(Load(root=str(self._project), graphs=self._graphs))
+            async with asyncio.timeout(self._start_s):
+                self.loaded = await life.loaded
+        except BaseException as error:
+            await life.end()
+            if isinstance(error, TimeoutError):
+                raise GraphHostError(
+                    f"the graphs in JavaScript were not loaded within {self._start_s:g} s (LANGLOG_WORKER_START_SECS)"
+                ) from None
+            if isinstance(error, HostLost):
+                raise GraphHostError(f"the process of Node ended before it had loaded the graphs: {error}") from None
+            raise
+        self._fault = None
+        self._ready.set()
+        logger.info("graph_host.ready", pid=life.process.pid, node=self.loaded.node, langgraph=self.loaded.langgraph)
+
+    async def _supervise(self) -> None:
+        pause = 0.0
+        while True:
+            assert self._life is not None
+            life = self._life
+            await life.over.wait()
+            self._ready.clear()
+            await life.end()
+            logger.error(
+                "graph_host.died", pid=life.process.pid, code=life.process.returncode, jobs_lost=life.lost,
+                hint=_why(life.process.returncode),
+            )  # fmt: skip
+            pause = 0.0 if monotonic() - life.since > STEADY_S else min(max(pause * 2, BACKOFF_S), MAX_BACKOFF_S)
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    await self._begin()
+                    break
+                except GraphHostError as error:
+                    self._fault = error
+                    logger.error("graph_host.start_failed", error=str(error))
+                    pause = min(max(pause * 2, BACKOFF_S), MAX_BACKOFF_S)
+
+
+def _why(code: int | None) -> str | None:
+    """What the end of a process says of its cause."""
+    if code in (-6, 134):
+        return "a process that has no room left in its heap ends so: LANGLOG_GRAPH_HOST_MEMORY_MB raises the bound"
+    if code in (-9, 137):
+        return "it was killed: by somebody, or by the system for the memory that it took"
+    return None
+
+
+class _Life(asyncio.Protocol):
+    """One process of Node, from its start to its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        loop = asyncio.get_running_loop()
+        self.process = process
+        self.jobs: dict[int, Job] = {}
+        self.loaded: asyncio.Future[Loaded] = loop.create_future()
+        self.over = asyncio.Event()
+        self.since = monotonic()
+        self.rss = 0
+        self.lost = 0
+        """Jobs that were on it when it ended."""
+        self.blocked = False
+        self._messages = Messages()
+        self._transport: asyncio.Transport | None = None
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._numbers = itertools.count(1)
+        self._beside: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def of(cls, node: Path, host: Path, project: Path, env: Mapping[str, str], memory_mb: int) -> _Life:
+        """Raises GraphHostError."""
+        ours, theirs = socket.socketpair()
+        arguments = [str(host), "serve", str(theirs.fileno())]
+        if memory_mb:
+            arguments.insert(0, f"--max-old-space-size={memory_mb}")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                str(node),
+                *arguments,
+                cwd=project,
+                env={**env},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+            )
+        except OSError as error:
+            ours.close()
+            raise GraphHostError(f"{node} cannot be started: {error.strerror or error}") from None
+        finally:
+            theirs.close()
+        life = cls(process)
+        await asyncio.get_running_loop().create_unix_connection(lambda: life, sock=ours)
+        assert process.stdout is not None and process.stderr is not None
+        life._beside = [
+            asyncio.create_task(_forward(process.stdout, "stdout")),
+            asyncio.create_task(_forward(process.stderr, "stderr")),
+            asyncio.create_task(life._watch()),
+        ]
+        return life
+
+    @property
+    def graphs(self) -> frozenset[str]:
+        """Those that have a job on it."""
+        return frozenset(job.about["graph_id"] for job in list(self.jobs.values()) if "graph_id" in job.about)
+
+    def send(self, message: ToHost) -> None:
+        """Raises ProtocolFault. To a process that is over it does nothing."""
+        if self._transport is not None and not self.over.is_set():
+            self._transport.write(encode(message))
+
+    async def answers(self, patience_s: float) -> bool:
+        number = next(self._numbers)
+        answer = self._pings[number] = asyncio.get_running_loop().create_future()
+        self.send(Ping(number))
+        try:
+            async with asyncio.timeout(patience_s):
+                await asyncio.shield(answer)
+            return True
+        except HostLost:
+            return False
+        except TimeoutError:
+            self._noticed(blocked=True)
+            return False
+        finally:
+            if answer.done():
+                self._pings.pop(number, None)
+
+    async def end(self) -> None:
+        """Close the socket, and wait for the process to end; kill it when it does not."""
+        if self._transport is not None:
+            self._transport.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self.process.wait()
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+        self._lose()
+        for task in self._beside:
+            task.cancel()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._messages.take(data):
+                self._take(message)
+        except ProtocolFault as error:
+            logger.error("graph_host.unreadable", error=str(error))
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose()
+
+    def _take(self, message: ToWorker) -> None:
+        match message:
+            case Call(job=id):
+                if (job := self.jobs.get(id)) is not None:
+                    job.called(message)
+            case Stream(job=id):
+                if (job := self.jobs.get(id)) is not None:
+                    job.streamed(message.items)
+            case End(job=id):
+                if (job := self.jobs.get(id)) is not None:
+                    job.ended(message.result)
+            case Pong():
+                self.rss = message.rss
+                self._noticed(blocked=False)
+                if (ping := self._pings.pop(message.n, None)) is not None and not ping.done():
+                    ping.set_result(None)
+            case Log(job=id):
+                about = self.jobs[id].about if id in self.jobs else {}
+                level = message.level if message.level in ("debug", "info", "warning", "error") else "info"
+                getattr(logger, level)("graph.console", text=message.text, **about)
+            case Loaded():
+                if not self.loaded.done():
+                    self.loaded.set_result(message)
+            case Refused():
+                if not self.loaded.done():
+                    self.loaded.set_exception(GraphRefused(message))
+
+    def _noticed(self, *, blocked: bool) -> None:
+        if blocked and not self.blocked:
+            logger.warning("graph_host.blocked", graphs=sorted(self.graphs), hint="a node holds the event loop of Node")
+        self.blocked = blocked
+
+    def _lose(self) -> None:
+        if self.over.is_set():
+            return
+        self.over.set()
+        jobs = list(self.jobs.values())
+        self.lost = len(jobs)
+        reason = HostLost(f"the process of Node that ran the graph ended (pid {self.process.pid})")
+        for job in jobs:
+            job.failed(reason)
+        if not self.loaded.done():
+            self.loaded.set_exception(reason)
+        self.loaded.exception()  # seen
+        for ping in self._pings.values():
+            if not ping.done():
+                ping.set_exception(reason)
+                ping.exception()  # seen
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(PING_EVERY_S)
+            if self.loaded.done() and not self.over.is_set():
+                await self.answers(PING_EVERY_S)
+
+
+async def _forward(stream: asyncio.StreamReader, name: str) -> None:
+    """What the process writes without the console's methods: line by line into the log."""
+    while True:
+        try:
+            line = await stream.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            line = error.partial
+        except asyncio.LimitOverrunError:
+            line = await stream.read(LINE_BYTES_MAX)
+        if not line:
+            return
+        if text := line.decode(errors="replace").rstrip():
+            logger.info("graph.output", text=text, stream=name)
+
+
+def environment() -> dict[str, str]:
+    """What the process inherits: the variables of this one, in which the project's are set."""
+    return dict(os.environ)

@@ -1,0 +1,145 @@
+"""The host and projects for it: built, copied, started."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from pathlib import Path
+from typing import Any
+
+from langlog_executor.graph_host.jobs import Job
+from langlog_executor.graph_host.process import STATIC, GraphHost
+from langlog_executor.graph_host.protocol import GraphFile, Query, Run
+
+from tests.stack.node_package import installed
+
+ROOT = Path(__file__).parents[3]
+PROJECT = Path(__file__).with_name("project")
+SOURCES = ROOT / "executor" / "graph-host"
+
+
+def node_build() -> Any:
+    """The program at the root of the clone that builds what Node has to build."""
+    spec = importlib.util.spec_from_file_location("langlog_node_build", ROOT / "node_build.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def built_host() -> Path:
+    node_build().HOST.build()
+    return STATIC
+
+
+def with_packages(folder: Path) -> Path:
+    """A new folder with the project's package.json and packages."""
+    folder.mkdir(parents=True)
+    shutil.copy(PROJECT / "package.json", folder)
+    (folder / "node_modules").symlink_to(_packages() / "node_modules")
+    return folder
+
+
+def _packages() -> Path:
+    lock = Path(os.environ.get("TMPDIR", "/tmp")) / "langlog-host-project.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # tests in other processes install the same
+        return installed(PROJECT)
+
+
+def copied_project(folder: Path) -> Path:
+    with_packages(folder)
+    for name in ("langgraph.json", "python.py", "src"):
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+        else:
+            shutil.copy(source, folder)
+    return folder
+
+
+def graph_files(folder: Path) -> list[GraphFile]:
+    graphs = json.loads((folder / "langgraph.json").read_text())["graphs"]
+    files = []
+    for name, where in graphs.items():
+        source, _, export = where.rpartition(":")
+        if not source.endswith(".py"):
+            files.append(GraphFile(name, str((folder / source).resolve()), export))
+    return files
+
+
+@contextlib.asynccontextmanager
+async def started(folder: Path, graphs: list[GraphFile] | None = None, **options: Any) -> AsyncIterator[GraphHost]:
+    node = shutil.which("node")
+    assert node is not None
+    host = GraphHost(
+        Path(node), STATIC, folder, dict(os.environ), graph_files(folder) if graphs is None else graphs, **options
+    )
+    try:
+        await host.start()
+        yield host
+    finally:
+        await host.stop()
+
+
+class Observed:
+    """What one job did: its calls and what it streamed. Every read finds nothing."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[Any]]] = []
+        self.items: list[list[Any]] = []
+
+    def call(self, name: str, args: list[Any]) -> Awaitable[Any] | None:
+        self.calls.append((name, args))
+
+        async def nothing() -> Any:
+            return [0, []] if name == "list" else None
+
+        return nothing() if name in ("get", "list", "flush") else None
+
+    def frames(self, name: str) -> list[Any]:
+        """Data of the frames of this name."""
+        return [json.loads(item[2]) for item in self.items if item[0] in (0, 1) and item[1] == name]
+
+
+async def run(host: GraphHost, graph_id: str, given: Any, **changes: Any) -> tuple[Job, Observed]:
+    """Begin a run; ``changes`` of its body."""
+    run_id, thread_id = str(uuid.uuid4()), str(uuid.uuid4())
+    body = {
+        "graph_id": graph_id,
+        "run_id": run_id,
+        "thread_id": thread_id,
+        "attempt": 1,
+        "fresh": True,
+        "input": given,
+        "command": None,
+        "config": {"configurable": {"thread_id": thread_id}, "metadata": {}, "runId": run_id},
+        "context": None,
+        "modes": ["values"],
+        "subgraphs": False,
+        "protocol": False,
+        "marks": False,
+        "durability": "async",
+        "interrupt_before": None,
+        "interrupt_after": None,
+        "hidden": [],
+        "langsmith": None,
+    } | changes
+    observed = Observed()
+    about = {"graph_id": graph_id, "run_id": run_id}
+    encoded = json.dumps(body).encode()
+    job = await host.job(lambda id: Run(id, encoded), observed.call, observed.items.extend, about)
+    return job, observed
+
+
+async def query(host: GraphHost, kind: str, body: Mapping[str, Any]) -> Any:
+    """The host's answer to a question."""
+    encoded = json.dumps({"config": {"configurable": {}}, **body}).encode()
+    job = await host.job(lambda id: Query(id, kind, encoded), Observed().call)
+    return await job.done
